@@ -1,0 +1,39 @@
+# make setup | demo | test | lint | bench. Each sets up what it needs in .venv on its first run.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup-done
+TEST_ARGS ?=
+
+.PHONY: setup demo test lint bench
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@set -e; \
+	python=""; \
+	for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11 python3.10; do \
+	  if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then echo "setup: no Python >= 3.10 found: apt-get install python3 python3-venv" >&2; exit 2; fi; \
+	if ! $$python -c 'import ensurepip, venv' 2>/dev/null; then \
+	  echo "setup: $$python cannot make a virtual environment: apt-get install python3-venv" >&2; exit 2; \
+	fi; \
+	$$python -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,dev]'
+	@touch $@
+
+demo: $(STAMP)
+	@HEADLESS=$(HEADLESS) $(BIN)/spr demo --out demo-output
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow" $(TEST_ARGS)
+	$(BIN)/python -m pytest -m slow $(TEST_ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -q Testing/architecture
+
+bench: $(STAMP)
+	$(BIN)/python -m pytest -s -o python_files='bench_*.py' Testing/benchmarks
