@@ -1,0 +1,96 @@
+"""Conversions between voxels, millimeters, RAS and LPS: the one place where they are written down.
+
+World coordinates in SPRCore are RAS millimeters (x to the Right, y Anterior, z Superior), as in NIfTI and 3D Slicer.
+ITK and DICOM use LPS, which turns the sign of x and y. An *affine* is a (4, 4) float64 matrix that takes a voxel index
+(i, j, k), counted from 0 at the center of the first voxel, to RAS millimeters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+_TURN = np.array([-1.0, -1.0, 1.0])
+
+
+def transform_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Map points through a homogeneous matrix, `R p + t`.
+
+    Args:
+        points: Points in the matrix's input space, shape (..., 3).
+        matrix: Homogeneous matrix, shape (4, 4).
+
+    Returns:
+        The mapped points, shape (..., 3), float64.
+    """
+    return np.asarray(points, dtype=np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def voxel_to_ras(points_vox: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Turn continuous voxel indices (..., 3) of the grid with `affine` into RAS millimeters (..., 3)."""
+    return transform_points(points_vox, affine)
+
+
+def ras_to_voxel(points_mm: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Turn RAS millimeters (..., 3) into continuous voxel indices (..., 3) of the grid with `affine`."""
+    return transform_points(points_mm, np.linalg.inv(affine))
+
+
+def flip_lps_ras(vectors: np.ndarray) -> np.ndarray:
+    """Turn points or displacements (..., 3) from LPS to RAS or back; applied twice it changes nothing."""
+    return np.asarray(vectors) * _TURN.astype(np.asarray(vectors).dtype)
+
+
+def flip_map_lps_ras(matrix: np.ndarray) -> np.ndarray:
+    """Turn a world-to-world matrix (4, 4) from LPS to RAS or back: `F M F` with `F = diag(-1, -1, 1, 1)`."""
+    turn = np.append(_TURN, 1.0)
+    return turn[:, None] * matrix * turn
+
+
+def displacement_vox_to_mm(displacement_vox: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Turn displacements in voxels along the grid's axes (..., 3) into RAS millimeters (..., 3), dtype kept."""
+    return displacement_vox @ affine[:3, :3].T.astype(displacement_vox.dtype)
+
+
+def displacement_mm_to_vox(displacement_mm: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Turn displacements in RAS millimeters (..., 3) into voxels along the grid's axes (..., 3), dtype kept."""
+    return displacement_mm @ np.linalg.inv(affine)[:3, :3].T.astype(displacement_mm.dtype)
+
+
+def spacing_of(affine: np.ndarray) -> tuple[float, float, float]:
+    """Return the distance in millimeters between neighbors along each of the three axes: the column norms."""
+    x, y, z = np.linalg.norm(affine[:3, :3], axis=0).tolist()
+    return x, y, z
+
+
+def affine_to_itk(affine: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
+    """Split a RAS affine into what ITK stores.
+
+    Args:
+        affine: Voxel to RAS millimeters, shape (4, 4).
+
+    Returns:
+        Spacing (3 numbers, mm), origin (3 numbers, LPS mm) and direction (9 numbers, row after row, LPS); each as
+        `SetSpacing`, `SetOrigin` and `SetDirection` of SimpleITK take it.
+    """
+    spacing = spacing_of(affine)
+    direction = _TURN[:, None] * affine[:3, :3] / np.asarray(spacing)
+    return spacing, tuple((_TURN * affine[:3, 3]).tolist()), tuple(direction.ravel().tolist())
+
+
+def affine_from_itk(spacing: Sequence[float], origin: Sequence[float], direction: Sequence[float]) -> np.ndarray:
+    """Build a RAS affine from ITK's geometry, the inverse of `affine_to_itk`.
+
+    Args:
+        spacing: Voxel spacing in mm, 3 numbers.
+        origin: Center of the first voxel in LPS mm, 3 numbers.
+        direction: Axis directions in LPS, 9 numbers, row after row.
+
+    Returns:
+        Voxel to RAS millimeters, shape (4, 4), float64.
+    """
+    affine = np.eye(4)
+    affine[:3, :3] = _TURN[:, None] * np.reshape(direction, (3, 3)) * np.asarray(spacing)
+    affine[:3, 3] = _TURN * np.asarray(origin)
+    return affine

@@ -1,0 +1,165 @@
+"""Images and displacement fields that know where they are in the world."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from SPRCore.errors import InputError
+from SPRCore.geometry.units import displacement_mm_to_vox, displacement_vox_to_mm, spacing_of, voxel_to_ras
+from SPRCore.typing import Scalars, Vectors
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Where voxels lie: how many along each axis, and their affine.
+
+    Args:
+        shape: Number of voxels along X, Y and Z, each at least 1.
+        affine: Voxel index to RAS millimeters, shape (4, 4); copied to float64 and made read-only.
+
+    Raises:
+        InputError: The shape is not three positive numbers, or the affine is not a finite, invertible (4, 4) matrix
+            with the last row 0 0 0 1.
+    """
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", _checked_shape(self.shape))
+        object.__setattr__(self, "affine", _checked_affine(self.affine))
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Distance in mm between neighboring voxels along X, Y, Z."""
+        return spacing_of(self.affine)
+
+    def matches(self, other: Grid, tolerance_mm: float = 1e-3) -> bool:
+        """Tell whether both grids have the same shape and corners no farther apart than `tolerance_mm`.
+
+        The default forgives the float32 headers of NIfTI and nothing that could be seen.
+        """
+        if self.shape != other.shape:
+            return False
+        corners = np.indices((2, 2, 2)).reshape(3, -1).T * (np.array(self.shape) - 1)
+        apart_mm = np.linalg.norm(voxel_to_ras(corners, self.affine) - voxel_to_ras(corners, other.affine), axis=-1)
+        return bool(apart_mm.max() <= tolerance_mm)
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A 3-D image or label map with its place in the world.
+
+    Args:
+        array: Intensities or labels, shape (X, Y, Z), boolean, integer or real; not copied.
+        affine: Voxel index to RAS millimeters, shape (4, 4); copied to float64 and made read-only.
+
+    Raises:
+        InputError: The array is not 3-D, is empty or not real-valued, or the affine is unusable (see `Grid`).
+    """
+
+    array: np.ndarray = field(repr=False)
+    affine: np.ndarray
+
+    def __post_init__(self) -> None:
+        array = np.asarray(self.array)
+        if array.dtype.kind not in "biuf":
+            raise InputError("volume", got=f"values of type {array.dtype}", expected="one real number per voxel")
+        object.__setattr__(self, "array", array)
+        object.__setattr__(self, "affine", Grid(array.shape, self.affine).affine)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of voxels along X, Y, Z."""
+        return self.array.shape
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Distance in mm between neighboring voxels along X, Y, Z."""
+        return spacing_of(self.affine)
+
+    @property
+    def grid(self) -> Grid:
+        """The grid without the values."""
+        return Grid(self.shape, self.affine)
+
+    def with_array(self, array: np.ndarray) -> Volume:
+        """Return a volume with other values, shape (X, Y, Z), and the same affine."""
+        return Volume(array, self.affine)
+
+    def to_tensor(self) -> Scalars:
+        """Return the values as a new float32 tensor of shape (1, 1, X, Y, Z) on the CPU."""
+        return torch.from_numpy(np.array(self.array, dtype=np.float32, order="C"))[None, None]
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """A displacement field: `warped(p) = moving(p + u(p))` for every point p of the fixed grid.
+
+    Args:
+        array: Displacement u in RAS millimeters, shape (X, Y, Z, 3); turned to float32, not copied if it is already.
+        affine: Voxel index of the fixed grid to RAS millimeters, shape (4, 4); copied to float64 and made read-only.
+
+    Raises:
+        InputError: The array is not (X, Y, Z, 3), or the affine is unusable (see `Grid`).
+    """
+
+    array: np.ndarray = field(repr=False)
+    affine: np.ndarray
+
+    def __post_init__(self) -> None:
+        array = np.asarray(self.array)
+        if array.ndim != 4 or array.shape[3] != 3 or array.dtype.kind not in "iuf":
+            got = f"an array of shape {array.shape} and type {array.dtype}"
+            raise InputError("displacement field", got=got, expected="real numbers of shape (X, Y, Z, 3)")
+        object.__setattr__(self, "array", array.astype(np.float32, copy=False))
+        object.__setattr__(self, "affine", Grid(array.shape[:3], self.affine).affine)
+
+    @property
+    def grid(self) -> Grid:
+        """The grid on which the displacement is given."""
+        return Grid(self.array.shape[:3], self.affine)
+
+    def to_tensor_vox(self) -> Vectors:
+        """Return the displacement in voxels, in axis order, as a new float32 tensor of shape (1, 3, X, Y, Z)."""
+        displacement_vox = displacement_mm_to_vox(self.array, self.affine)
+        return torch.from_numpy(displacement_vox).movedim(-1, 0)[None].contiguous()
+
+    @classmethod
+    def from_tensor_vox(cls, displacement_vox: Vectors, affine: np.ndarray) -> Field:
+        """Build a field from a displacement in voxels of the grid with `affine`.
+
+        Args:
+            displacement_vox: Displacement in voxels, components in axis order, shape (1, 3, X, Y, Z).
+            affine: Voxel index to RAS millimeters, shape (4, 4).
+
+        Returns:
+            The same displacement in RAS millimeters.
+        """
+        in_vox = displacement_vox.detach()[0].movedim(0, -1).float().cpu().numpy()
+        return cls(displacement_vox_to_mm(in_vox, np.asarray(affine)), affine)
+
+
+def _checked_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    shape = tuple(int(size) for size in shape)
+    if len(shape) != 3 or min(shape) < 1:
+        raise InputError("grid", got=f"shape {shape}", expected="three axes of at least one voxel")
+    return shape
+
+
+def _checked_affine(affine: np.ndarray) -> np.ndarray:
+    matrix = np.array(affine, dtype=np.float64)
+    remedy = "set the spacing and orientation of the image right in the program that wrote it"
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or not np.allclose(matrix[3], [0, 0, 0, 1]):
+        got = f"shape {matrix.shape}" if matrix.shape != (4, 4) else f"{matrix.tolist()}"
+        raise InputError("affine", got=got, expected="4 x 4 finite numbers, last row 0 0 0 1", remedy=remedy)
+    spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+    # Unit columns first, so that a fine or an anisotropic spacing is not mistaken for a degenerate one.
+    if spacing.min() < 1e-9 or abs(np.linalg.det(matrix[:3, :3] / spacing)) < 1e-4:
+        got = f"spacing {spacing.tolist()} mm" if spacing.min() < 1e-9 else f"axes {matrix[:3, :3].tolist()}"
+        raise InputError("affine", got=got, expected="three independent axes with spacing above 0", remedy=remedy)
+    matrix.flags.writeable = False
+    return matrix
