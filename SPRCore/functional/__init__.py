@@ -1,0 +1,31 @@
+"""Pure functions of tensors in voxel units: sampling, composition, integration, derivatives, filters."""
+
+from .derivative import central_difference, determinant_3x3, forward_difference, gradient, jacobian, jacobian_determinant
+from .filters import box_count, box_mean, box_sum, gaussian_smooth
+from .integrate import integrate, sufficient_steps
+from .invert import invert
+from .resize import resize, resize_displacement, step_ratio
+from .warp import compose, sample, sampling_grid, warp
+
+__all__ = [
+    "box_count",
+    "box_mean",
+    "box_sum",
+    "central_difference",
+    "compose",
+    "determinant_3x3",
+    "forward_difference",
+    "gaussian_smooth",
+    "gradient",
+    "integrate",
+    "invert",
+    "jacobian",
+    "jacobian_determinant",
+    "resize",
+    "resize_displacement",
+    "sample",
+    "sampling_grid",
+    "step_ratio",
+    "sufficient_steps",
+    "warp",
+]

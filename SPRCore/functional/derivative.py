@@ -1,0 +1,100 @@
+"""Finite differences of scalar and vector fields, and Jacobians of deformations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from ..typing import Images, Jacobians, Scalars, Vectors
+
+
+def forward_difference(field: Images, axis: int, spacing: float = 1.0) -> Images:
+    r"""Forward difference :math:`(a_{p+1} - a_p)/h` along one spatial axis, zero at the last voxel.
+
+    Args:
+        field: Shape (B, C, X, Y, Z).
+        axis: Spatial axis, 0, 1 or 2.
+        spacing: Voxel size h along that axis, in the unit wanted.
+
+    Returns:
+        Same shape as ``field``, in units of the field per unit of ``spacing``.
+    """
+    dim, size = axis + 2, field.shape[axis + 2] - 1
+    steps = (field.narrow(dim, 1, size) - field.narrow(dim, 0, size)) / spacing
+    return torch.cat([steps, torch.zeros_like(field.narrow(dim, 0, 1))], dim=dim)
+
+
+def central_difference(field: Images, axis: int, spacing: float = 1.0) -> Images:
+    r"""Central difference :math:`(a_{p+1} - a_{p-1})/2h` along one spatial axis, one-sided at both ends.
+
+    Args:
+        field: Shape (B, C, X, Y, Z).
+        axis: Spatial axis, 0, 1 or 2.
+        spacing: Voxel size h along that axis, in the unit wanted.
+
+    Returns:
+        Same shape as ``field``; zero where the axis has one voxel only.
+    """
+    dim, size = axis + 2, field.shape[axis + 2]
+    if size < 2:
+        return torch.zeros_like(field)
+    first = field.narrow(dim, 1, 1) - field.narrow(dim, 0, 1)
+    last = field.narrow(dim, size - 1, 1) - field.narrow(dim, size - 2, 1)
+    inner = 0.5 * (field.narrow(dim, 2, size - 2) - field.narrow(dim, 0, size - 2))
+    return torch.cat([first, inner, last], dim=dim) / spacing
+
+
+def gradient(field: Scalars, spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> Vectors:
+    """Gradient of a scalar field by central differences.
+
+    Args:
+        field: Shape (B, 1, X, Y, Z).
+        spacing: Voxel size along each axis.
+
+    Returns:
+        Shape (B, 3, X, Y, Z), component order = axis order, per unit of ``spacing``.
+    """
+    return torch.cat([central_difference(field, axis, spacing[axis]) for axis in range(3)], dim=1)
+
+
+def jacobian(displacement: Vectors, spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> Jacobians:
+    r"""Jacobian matrix of the deformation :math:`x + u(x)` by central differences, one-sided at the border.
+
+    Args:
+        displacement: Shape (B, 3, X, Y, Z), in the unit of ``spacing`` (voxels by default).
+        spacing: Voxel size along each axis.
+
+    Returns:
+        Shape (B, 3, 3, X, Y, Z): entry (i, j) is :math:`\delta_{ij} + \partial u_i / \partial x_j`.
+    """
+    columns = torch.stack([central_difference(displacement, axis, spacing[axis]) for axis in range(3)], dim=2)
+    for axis in range(3):
+        columns[:, axis, axis] += 1.0
+    return columns
+
+
+def jacobian_determinant(displacement: Vectors, spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> Scalars:
+    r"""Determinant of the Jacobian of :math:`x + u(x)`: local volume change, at or below 0 where the map folds.
+
+    Args:
+        displacement: Shape (B, 3, X, Y, Z), in the unit of ``spacing`` (voxels by default).
+        spacing: Voxel size along each axis.
+
+    Returns:
+        Shape (B, 1, X, Y, Z), dimensionless; the same in voxel and in millimeter units.
+    """
+    return determinant_3x3(jacobian(displacement, spacing))
+
+
+def determinant_3x3(matrix: Jacobians) -> Scalars:
+    """Determinant of 3x3 matrices by cofactors.
+
+    Args:
+        matrix: Shape (B, 3, 3, X, Y, Z).
+
+    Returns:
+        Shape (B, 1, X, Y, Z).
+    """
+    (a, b, c), (d, e, f), (g, h, i) = (row.unbind(1) for row in matrix.unbind(1))
+    return (a * (e * i - f * h) + b * (f * g - d * i) + c * (d * h - e * g)).unsqueeze(1)

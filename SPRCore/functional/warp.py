@@ -1,0 +1,120 @@
+"""Sampling of images at displaced positions: the one place that knows ``grid_sample``'s order and normalisation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from ..errors import InputError
+from ..typing import Images, Tensor, Vectors
+
+_INTERPOLATION = {"linear": 0, "nearest": 1}
+_PADDING = {"zeros": 0, "border": 1}
+_GRID_SAMPLE = {"linear": "bilinear", "nearest": "nearest"}
+
+
+def sampling_grid(displacement_vox: Vectors) -> Tensor:
+    """Return the absolute, normalised sampling positions of ``id + u`` in ``grid_sample``'s order.
+
+    Args:
+        displacement_vox: Displacement u, shape (B, 3, X, Y, Z), in voxels, component order = axis order.
+
+    Returns:
+        Positions of shape (B, X, Y, Z, 3) in [-1, 1] between the centers of the corner voxels (``align_corners=True``),
+        last axis ordered (Z, Y, X) as ``torch.nn.functional.grid_sample`` reads it.
+    """
+    shape = displacement_vox.shape[2:]
+    grid = displacement_vox.new_empty((displacement_vox.shape[0], *shape, 3))
+    for axis, size in enumerate(shape):
+        ticks = torch.linspace(-1.0, 1.0, size, dtype=grid.dtype, device=grid.device) if size > 1 else grid.new_zeros(1)
+        ticks = ticks.view([size if i == axis else 1 for i in range(3)])
+        torch.add(ticks, displacement_vox[:, axis], alpha=2.0 / max(size - 1, 1), out=grid[..., 2 - axis])
+    return grid
+
+
+class _Warp(torch.autograd.Function):
+    """Warp that saves (image, displacement) alone and rebuilds the sampling grid in the backward pass.
+
+    The naive graph keeps the identity grid, its normalisation and its permutation, four fields of the image's size.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, displacement_vox: Tensor, mode: str, padding: str) -> Tensor:
+        ctx.save_for_backward(image, displacement_vox)
+        ctx.options = (_INTERPOLATION[mode], _PADDING[padding], True)
+        return torch.grid_sampler_3d(image, sampling_grid(displacement_vox), *ctx.options)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        image, displacement_vox = ctx.saved_tensors
+        grad_image, grad_grid = torch.ops.aten.grid_sampler_3d_backward(
+            grad.contiguous(), image, sampling_grid(displacement_vox), *ctx.options, list(ctx.needs_input_grad[:2])
+        )
+        if not ctx.needs_input_grad[1]:
+            return grad_image, None, None, None
+        scale = [2.0 / max(size - 1, 1) for size in displacement_vox.shape[2:]]
+        grad_displacement = torch.stack([grad_grid[..., 2 - axis] * scale[axis] for axis in range(3)], dim=1)
+        return grad_image if ctx.needs_input_grad[0] else None, grad_displacement, None, None
+
+
+def warp(image: Images, displacement_vox: Vectors, mode: str = "linear", padding: str = "border") -> Images:
+    r"""Sample an image at the displaced voxel positions (pull): :math:`(m \circ \varphi)(x) = m(x + u(x))`.
+
+    Args:
+        image: Image m, shape (B, C, X, Y, Z).
+        displacement_vox: Displacement u, shape (B, 3, X, Y, Z) of the same grid, in voxels, component order = axis order.
+        mode: ``"linear"`` (default, differentiable) or ``"nearest"`` (labels).
+        padding: Value outside the image: ``"border"`` (default: no dark rim enters a similarity) or ``"zeros"``.
+
+    Returns:
+        Warped image, shape (B, C, X, Y, Z).
+
+    Raises:
+        InputError: Unknown mode or padding, or a displacement of another grid.
+    """
+    if mode not in _INTERPOLATION or padding not in _PADDING:
+        raise InputError(
+            "warp", got=f"mode={mode!r}, padding={padding!r}", expected="mode linear|nearest, padding border|zeros"
+        )
+    if displacement_vox.shape[1:] != (3, *image.shape[2:]):
+        raise InputError(
+            "displacement", got=f"shape {tuple(displacement_vox.shape)}", expected=f"(B, 3, *{tuple(image.shape[2:])})"
+        )
+    if torch.is_grad_enabled() and (image.requires_grad or displacement_vox.requires_grad):
+        return _Warp.apply(image, displacement_vox, mode, padding)
+    return torch.grid_sampler_3d(image, sampling_grid(displacement_vox), _INTERPOLATION[mode], _PADDING[padding], True)
+
+
+def sample(image: Images, points_vox: Tensor) -> Tensor:
+    """Sample an image linearly at voxel coordinates, the border value outside.
+
+    Args:
+        image: Image, shape (1, C, X, Y, Z).
+        points_vox: Coordinates, shape (N, 3), in voxels, axis order.
+
+    Returns:
+        Values, shape (C, N).
+    """
+    sizes = torch.tensor(image.shape[2:], dtype=image.dtype, device=image.device)
+    normalised = 2.0 * points_vox.to(image) / (sizes - 1).clamp(min=1) - 1.0
+    grid = normalised.flip(-1).view(1, -1, 1, 1, 3)
+    return F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=True)[0, :, :, 0, 0]
+
+
+def compose(first_vox: Vectors, second_vox: Vectors) -> Vectors:
+    r"""Compose two displacements, the first applied first: :math:`u(x) = a(x) + b(x + a(x))`.
+
+    With pull maps, warping by the result equals ``warp(warp(image, second), first)`` but samples the image once.
+
+    Args:
+        first_vox: Displacement a, shape (B, 3, X, Y, Z), in voxels.
+        second_vox: Displacement b, same shape, in voxels; its border value continues outside the grid.
+
+    Returns:
+        Displacement of :math:`(id + b) \circ (id + a)`, same shape, in voxels.
+    """
+    return first_vox + warp(second_vox, first_vox)
