@@ -1,0 +1,230 @@
+"""Local normalised cross-correlation by box sums, with its analytic gradient and Gauss–Newton curvature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch.autograd.function import once_differentiable
+
+from ..errors import InputError
+from ..functional import box_count, box_sum
+from ..typing import Scalars, Tensor
+
+VARIANCE_FLOOR = 1e-5
+"""Least mean variance of a window (intensities about [0, 1]); below it a window holds no information."""
+
+
+def window_radius(window: int, spacing: Sequence[float] | None = None) -> tuple[int, int, int]:
+    """Return the half width of a correlation window along each axis.
+
+    Args:
+        window: Odd window size in voxels of the finest axis.
+        spacing: Voxel size along each axis; coarser axes get fewer voxels, so that the window covers the same length
+            along each, but at least 3 voxels. Without it the window is a cube of voxels.
+
+    Returns:
+        Half widths (X, Y, Z), in voxels.
+
+    Raises:
+        InputError: The window is even or below 3.
+    """
+    if window < 3 or window % 2 == 0:
+        raise InputError("LNCC window", got=str(window), expected="an odd number of voxels, 3 or more")
+    half = window // 2
+    if spacing is None:
+        return (half, half, half)
+    finest = min(spacing)
+    rx, ry, rz = (max(1, round(half * finest / s)) for s in spacing)
+    return (rx, ry, rz)
+
+
+@dataclass(frozen=True)
+class FixedStatistics:
+    """What the correlation needs of the fixed image, computed once for many warped images.
+
+    Attributes:
+        image: Centered fixed image times the mask, shape (B, 1, X, Y, Z).
+        mean: Its local mean.
+        variance: Its local sum of squared deviations, clamped from below.
+        count: Number of masked voxels in each window.
+        mask: 1 where a voxel counts, 0 elsewhere, or None for everywhere.
+        radius: Half width of the window along each axis, in voxels.
+        usable: 1 where the window holds information and is in the mask.
+        total: Number of voxels averaged over.
+    """
+
+    image: Tensor
+    mean: Tensor
+    variance: Tensor
+    count: Tensor
+    mask: Tensor | None
+    radius: tuple[int, int, int]
+    usable: Tensor
+    total: float
+
+    @classmethod
+    def of(cls, fixed: Scalars, radius: Sequence[int], mask: Scalars | None = None) -> FixedStatistics:
+        """Compute the statistics of a fixed image.
+
+        Args:
+            fixed: Fixed image, shape (B, 1, X, Y, Z), any real type; computed in float32 at least.
+            radius: Half width of the window along each axis, in voxels.
+            mask: Voxels that count (nonzero), same shape, or None.
+
+        Returns:
+            The statistics.
+        """
+        image = _masked(_centered(_at_least_float32(fixed)), mask)
+        weight = None if mask is None else mask.to(image.dtype)
+        count = box_count(image, radius) if weight is None else box_sum(weight, radius).clamp(min=1.0)
+        first = box_sum(image, radius)
+        mean = first / count
+        variance = box_sum(image * image, radius) - first * mean
+        usable = (variance > VARIANCE_FLOOR * count).to(image.dtype)
+        usable = usable if weight is None else usable * weight
+        total = float(image.numel() if weight is None else weight.sum().clamp(min=1.0))
+        variance = torch.maximum(variance, VARIANCE_FLOOR * count)
+        return cls(image, mean, variance, count, weight, tuple(radius), usable, total)
+
+
+class Correlation(NamedTuple):
+    """Correlation of a warped image with the fixed one and its derivatives with respect to the warped image.
+
+    Attributes:
+        squared: Squared local correlation, in [0, 1], shape (B, 1, X, Y, Z).
+        gradient: Derivative of the *sum* of ``squared`` with respect to each warped intensity, or None.
+        curvature: Gauss–Newton second derivative of minus that sum (half of it, ≥ 0), or None.
+    """
+
+    squared: Tensor
+    gradient: Tensor | None
+    curvature: Tensor | None
+
+
+def correlate(fixed: FixedStatistics, warped: Scalars, derivatives: bool = True) -> Correlation:
+    r"""Correlate a warped image with a fixed one in every window.
+
+    With window sums C (covariance), :math:`V_f, V_m` (variances, clamped) and window means, the squared correlation is
+    :math:`c^2 = C^2 / (V_f V_m)`, and with :math:`a = C/(V_f V_m)`, :math:`b = c^2/V_m` and B the box sum
+
+    .. math:: \frac{\partial \sum c^2}{\partial m} = 2 \left(f\,B(a) - m\,B(b) - B(a\bar f - b\bar m)\right).
+
+    A window's :math:`1-c^2` is the relative residual of the best linear fit of f by m, whose Gauss–Newton second
+    derivative is :math:`2 B(b)`.
+
+    Args:
+        fixed: Statistics of the fixed image.
+        warped: Warped moving image, shape (B, 1, X, Y, Z).
+        derivatives: Also compute gradient and curvature (three more box sums).
+
+    Returns:
+        Squared correlation, gradient and curvature.
+    """
+    image = _masked(_centered(_at_least_float32(warped)), fixed.mask)
+    radius = fixed.radius
+    first = box_sum(image, radius)
+    mean = first / fixed.count
+    variance = torch.addcmul(box_sum(image * image, radius), first, mean, value=-1.0)
+    covariance = torch.addcmul(box_sum(image * fixed.image, radius), first, fixed.mean, value=-1.0)
+    floor = VARIANCE_FLOOR * fixed.count
+    informative = variance > floor
+    variance = torch.maximum(variance, floor)
+    a = covariance / (fixed.variance * variance) * fixed.usable
+    squared = (covariance * a).clamp_(max=1.0)
+    if not derivatives:
+        return Correlation(squared, None, None)
+    # Where the clamp holds, the variance does not depend on the image.
+    b = torch.where(informative, squared / variance, torch.zeros_like(variance))
+    curvature = box_sum(b, radius)
+    gradient = fixed.image * box_sum(a, radius) - image * curvature - box_sum(a * fixed.mean - b * mean, radius)
+    return Correlation(squared, _masked(2.0 * gradient, fixed.mask), _masked(curvature, fixed.mask))
+
+
+class _LNCC(torch.autograd.Function):
+    """Mean squared local correlation; keeps one volume, the gradient, for the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, warped: Tensor, fixed: FixedStatistics) -> Tensor:
+        wanted = ctx.needs_input_grad[0]
+        result = correlate(fixed, warped, derivatives=wanted)
+        if wanted:
+            # The warped image is centered by its mean, which a correlation does not see: no term for it.
+            ctx.save_for_backward(result.gradient.to(warped.dtype))
+        ctx.total = fixed.total
+        return result.squared.sum() / fixed.total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * (grad / ctx.total).to(gradient.dtype), None
+
+
+def lncc(
+    fixed: Scalars | FixedStatistics,
+    warped: Scalars,
+    window: int = 9,
+    spacing: Sequence[float] | None = None,
+    mask: Scalars | None = None,
+) -> Tensor:
+    r"""Mean squared local normalised cross-correlation, the paper's data term with the sign of a similarity.
+
+    Differentiable with respect to ``warped`` (analytic, one saved volume). Statistics are float32 at least, images are
+    centered before squares are taken and each variance is clamped from below, so that flat regions give 0, not noise.
+    Windows are cut at the border and by the mask.
+
+    Args:
+        fixed: Fixed image, shape (B, 1, X, Y, Z), intensities about [0, 1]; or its statistics (then the window and the
+            mask are theirs).
+        warped: Warped moving image, same shape.
+        window: Window in voxels of the finest axis; 9 as in the paper.
+        spacing: Voxel size along each axis, for a window of equal length along each; None for a cube of voxels.
+        mask: Voxels that count (nonzero), same shape, or None.
+
+    Returns:
+        Scalar in [0, 1]; 1 when one image is a linear function of the other in every window.
+
+    References:
+        Avants et al., Medical Image Analysis 2008, doi:10.1016/j.media.2007.06.004; Chen et al., MedIA 2025, Eq. 7.
+    """
+    if not isinstance(fixed, FixedStatistics):
+        fixed = FixedStatistics.of(fixed, window_radius(window, spacing), mask)
+    return _LNCC.apply(warped, fixed)
+
+
+def lncc_map(
+    fixed: Scalars,
+    warped: Scalars,
+    window: int = 9,
+    spacing: Sequence[float] | None = None,
+    mask: Scalars | None = None,
+) -> Scalars:
+    """Squared local correlation of every window (not differentiable), arguments as for ``lncc``.
+
+    Args:
+        fixed: Fixed image, shape (B, 1, X, Y, Z).
+        warped: Warped moving image, same shape.
+        window: Window in voxels of the finest axis.
+        spacing: Voxel size along each axis, or None.
+        mask: Voxels that count (nonzero), or None.
+
+    Returns:
+        Map in [0, 1], shape (B, 1, X, Y, Z).
+    """
+    statistics = FixedStatistics.of(fixed, window_radius(window, spacing), mask)
+    return correlate(statistics, warped, derivatives=False).squared
+
+
+def _at_least_float32(image: Tensor) -> Tensor:
+    return image if image.dtype == torch.float64 else image.float()
+
+
+def _centered(image: Tensor) -> Tensor:
+    return image - image.mean(dim=(2, 3, 4), keepdim=True)
+
+
+def _masked(image: Tensor, mask: Tensor | None) -> Tensor:
+    return image if mask is None else image * mask
