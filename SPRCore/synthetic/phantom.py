@@ -1,0 +1,88 @@
+"""The type that every phantom returns, and the coordinates that phantoms are drawn in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from SPRCore.errors import InputError
+from SPRCore.geometry import Field, Volume
+
+Coordinates = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phantom:
+    """A pair of volumes with everything that is known about it.
+
+    Args:
+        fixed: Fixed image, float32, about [0, 1].
+        moving: Moving image, float32, about [0, 1].
+        fixed_labels: Labels on the fixed grid, uint8 (what a number means: the function that made the phantom).
+        moving_labels: Labels on the moving grid, uint8.
+        displacement: True pull displacement fixed -> moving in RAS mm: moving(x + u(x)) = fixed(x).
+        fixed_points: Landmarks (N, 3) in RAS mm, on voxel centers of the fixed grid, so that reading the true field
+            there needs no interpolation across a sliding wall.
+        moving_points: Their exact partners (N, 3) in RAS mm.
+        boundary: Signed distance in mm to the sliding wall on the fixed grid, negative inside the sliding organs;
+            None where nothing slides.
+    """
+
+    fixed: Volume
+    moving: Volume
+    fixed_labels: Volume
+    moving_labels: Volume
+    displacement: Field
+    fixed_points: np.ndarray
+    moving_points: np.ndarray
+    boundary: Volume | None = None
+
+
+def centered_affine(shape: Sequence[int], spacing: Sequence[float]) -> np.ndarray:
+    """Affine of an axis-aligned grid whose center is the origin of RAS (mm).
+
+    Args:
+        shape: Voxels along R, A, S; at least 8 each.
+        spacing: Voxel size along R, A, S in mm; positive.
+
+    Returns:
+        The (4, 4) voxel -> RAS mm matrix.
+
+    Raises:
+        InputError: A shape below 8 voxels or a spacing that is not positive.
+    """
+    if len(shape) != 3 or min(shape) < 8:
+        raise InputError("phantom shape", got=str(tuple(shape)), expected="three numbers of at least 8 voxels")
+    if len(spacing) != 3 or not np.all(np.isfinite(spacing)) or min(spacing) <= 0:
+        raise InputError("phantom spacing", got=str(tuple(spacing)), expected="three positive numbers in mm")
+    affine = np.diag([*map(float, spacing), 1.0])
+    affine[:3, 3] = -0.5 * (np.asarray(shape) - 1.0) * np.asarray(spacing, dtype=float)
+    return affine
+
+
+def grid_coordinates(shape: Sequence[int], affine: np.ndarray) -> Coordinates:
+    """RAS mm coordinates of the voxel centers of an axis-aligned grid, float32, each of the grid's shape."""
+    axes = [affine[a, 3] + affine[a, a] * np.arange(n) for a, n in enumerate(shape)]
+    x, y, z = np.meshgrid(*[axis.astype(np.float32) for axis in axes], indexing="ij")
+    return x, y, z
+
+
+def half_extent(shape: Sequence[int], spacing: Sequence[float]) -> tuple[float, float, float]:
+    """Half of the field of view along each axis in mm."""
+    hx, hy, hz = (0.5 * float(n) * float(s) for n, s in zip(shape, spacing))
+    return hx, hy, hz
+
+
+def voxel_points(indices: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """RAS mm (N, 3) float64 of voxel indices (N, 3)."""
+    return indices @ affine[:3, :3].T + affine[:3, 3]
+
+
+def add_noise(image: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
+    """Image plus Gaussian noise of standard deviation `level` (image units), float32; level 0 leaves it alone."""
+    if level < 0:
+        raise InputError("phantom noise", got=str(level), expected="a standard deviation of 0 or more")
+    noise = rng.standard_normal(image.shape, dtype=np.float32) if level else np.float32(0)
+    return (image + np.float32(level) * noise).astype(np.float32)
