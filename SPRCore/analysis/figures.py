@@ -1,0 +1,313 @@
+"""The figure of one registration: what went in, what came out, how it was deformed and how stiff it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+
+from SPRCore.analysis.planes import PLANES, Cutter, Plane, bounding_box, center_mm, foreground
+from SPRCore.geometry import Field, Volume, displacement_mm_to_vox
+
+DPI = 150
+WEIGHT_COLORS = "plasma_r"  # perceptually uniform; 0 is yellow, which no anatomy in grey is
+FIXED_COLOR, MOVING_COLOR = "#35d0ff", "#ff9a2e"
+_DIFFERENCE_COLORS = "RdBu_r"
+_COLUMN_INCHES = 2.35
+_LINES_ACROSS = 22  # of the deformation grid, over the longest side
+_BAR_GREY = 0.45  # the grey on which the colors of the weight are shown in their bar
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistrationPicture:
+    """All that the figure of a registration shows, on the fixed grid.
+
+    Args:
+        fixed: Fixed image.
+        moving: Moving image on the fixed grid, before the registration.
+        warped: Moving image after the registration.
+        displacement: Total displacement.
+        weight: Weight map: 0 free, 1 as stiff as the prior allows.
+        fixed_labels: Labels of the fixed image, or None.
+        moving_labels: Labels of the moving image on the fixed grid, before, or None.
+        warped_labels: Labels of the moving image, after, or None.
+        before: Metrics before, as in the report.
+        after: Metrics after, as in the report.
+        title: Line above the figure.
+    """
+
+    fixed: Volume
+    moving: Volume
+    warped: Volume
+    displacement: Field
+    weight: Volume
+    fixed_labels: Volume | None = None
+    moving_labels: Volume | None = None
+    warped_labels: Volume | None = None
+    before: dict[str, Any]
+    after: dict[str, Any]
+    title: str = ""
+
+
+def registration_figure(picture: RegistrationPicture) -> Figure:
+    """Draw moving, fixed and warped image, deformation grid, weight map and the difference before and after.
+
+    Args:
+        picture: What to show.
+
+    Returns:
+        The figure: three orthogonal planes, one below the other, through the center of the labels or of the anatomy,
+        in radiological orientation and with true proportions.
+    """
+    cutter = _cutter(picture)
+    sizes = np.array([cutter.size_mm(plane) for plane in PLANES])
+    inches_per_mm = _COLUMN_INCHES / sizes[:, 0].max()
+    heights = np.maximum(sizes[:, 1] * inches_per_mm, 0.5)
+    figure = Figure(figsize=(7 * (_COLUMN_INCHES + 0.1), heights.sum() + 1.55), dpi=DPI, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.0, hspace=0.0)
+    grid = figure.add_gridspec(4, 7, height_ratios=[*heights, 0.14])
+    differences = _differences(picture)
+    for row, plane in enumerate(PLANES):
+        panels = [figure.add_subplot(grid[row, column]) for column in range(7)]
+        _draw_row(panels, cutter, plane, picture, differences)
+        panels[0].set_ylabel(plane.name, fontsize=9)
+        if row == 0:
+            for panel, title in zip(panels, _titles(picture), strict=True):
+                panel.set_title(title, fontsize=9)
+    _label_legend(figure, grid[3, 0:3], picture)
+    draw_weight_bar(figure.add_subplot(grid[3, 4]), weight_limit(picture.weight.array))
+    _draw_difference_bar(figure, grid[3, 5:7], differences[2])
+    if picture.title:
+        figure.suptitle(picture.title, fontsize=10)
+    return figure
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a figure as the suffix of the path says, at 150 dots per inch.
+
+    Args:
+        figure: The figure.
+        path: File to write, such as `figure.png`.
+    """
+    figure.savefig(path, dpi=DPI, facecolor="white")
+
+
+def show_plane(panel: Axes, picture: np.ndarray, size_mm: tuple[float, float], **options: Any) -> Any:
+    """Show a cut with true proportions and no axes; `options` go to `imshow`."""
+    panel.set_xticks([])
+    panel.set_yticks([])
+    for edge in panel.spines.values():
+        edge.set_visible(False)
+    return panel.imshow(picture, origin="lower", extent=(0, size_mm[0], 0, size_mm[1]), aspect="equal", **options)
+
+
+def draw_marks(panel: Axes, plane: Plane) -> None:
+    """Write which side of the patient each edge of a cut is."""
+    left, right, top, bottom = plane.marks
+    style: dict[str, Any] = {
+        "transform": panel.transAxes,
+        "color": "white",
+        "fontsize": 7,
+        "fontweight": "bold",
+        "path_effects": [withStroke(linewidth=1.5, foreground="black")],
+    }
+    panel.text(0.02, 0.5, left, ha="left", va="center", **style)
+    panel.text(0.98, 0.5, right, ha="right", va="center", **style)
+    panel.text(0.5, 0.98, top, ha="center", va="top", **style)
+    panel.text(0.5, 0.02, bottom, ha="center", va="bottom", **style)
+
+
+def weight_limit(weight: np.ndarray) -> float:
+    """Return the upper end of the weight's scale: 1, or more where a prior lets the weight exceed its mean."""
+    return max(1.0, float(np.ceil(np.percentile(weight, 99.9) * 10) / 10))
+
+
+def weight_overlay(weight: np.ndarray, limit: float) -> np.ndarray:
+    """Color a weight map (..., ) as RGBA (..., 4): free is bright and opaque, stiff lets the anatomy through.
+
+    Args:
+        weight: Weights, 0 and above.
+        limit: Weight at the stiff end of the scale, above 0.
+
+    Returns:
+        Colors with opacity between 0.15 at `limit` and 0.85 at 0.
+    """
+    stiffness = np.clip(weight / limit, 0, 1)
+    colors = _colormap(WEIGHT_COLORS)(stiffness)
+    colors[..., 3] = 0.85 - 0.7 * stiffness
+    return colors
+
+
+def draw_weight_bar(bar: Axes, limit: float) -> None:
+    """Draw the scale of the weight into its own axes: numbers, and the words free and stiff."""
+    colors = weight_overlay(np.linspace(0, limit, 256), limit)
+    opacity = colors[:, 3:]
+    shown = np.hstack([colors[:, :3] * opacity + _BAR_GREY * (1 - opacity), np.ones((256, 1))])
+    mappable = ScalarMappable(Normalize(0, limit), ListedColormap(shown))
+    scale = bar.figure.colorbar(mappable, cax=bar, orientation="horizontal", ticks=[0, limit / 2, limit])
+    scale.ax.set_xticklabels(["0\nfree", f"{limit / 2:g}", f"{limit:g}\nstiff"])
+    _finish_bar(scale.ax)
+
+
+def _finish_bar(bar: Axes) -> None:
+    """Keep the outer numbers of a color bar within its width, clear of the neighboring bar."""
+    bar.tick_params(labelsize=8, length=2)
+    first, *_, last = bar.get_xticklabels()
+    first.set_horizontalalignment("left")
+    last.set_horizontalalignment("right")
+
+
+def _colormap(name: str) -> Any:
+    from matplotlib import colormaps
+
+    return colormaps[name]
+
+
+def _cutter(picture: RegistrationPicture) -> Cutter:
+    anatomy = foreground(picture.fixed)
+    labels = picture.fixed_labels
+    target = anatomy if labels is None or not labels.array.any() else labels.array != 0
+    return Cutter(picture.fixed.grid, center_mm(target, picture.fixed.affine), bounding_box(anatomy))
+
+
+def _differences(picture: RegistrationPicture) -> tuple[np.ndarray, np.ndarray, float]:
+    """Difference to the fixed image before and after, with moving intensities brought to the fixed scale, and a limit.
+
+    One gain and one offset, fitted after the registration where the anatomy agrees best, serve both, so that the two
+    pictures can be compared.
+    """
+    fixed, warped = picture.fixed.array.astype(np.float32), picture.warped.array.astype(np.float32)
+    centered = warped - warped.mean()
+    spread = float((centered**2).mean())
+    gain = float((centered * fixed).mean()) / spread if spread > 0 else 1.0
+    offset = float(fixed.mean()) - gain * float(warped.mean())
+    before = gain * picture.moving.array + offset - fixed
+    after = gain * warped + offset - fixed
+    limit = float(np.percentile(np.abs(before), 99.5)) or 1.0
+    return before, after, limit
+
+
+def _draw_row(
+    panels: list[Axes],
+    cutter: Cutter,
+    plane: Plane,
+    picture: RegistrationPicture,
+    differences: tuple[np.ndarray, np.ndarray, float],
+) -> None:
+    size = cutter.size_mm(plane)
+    fixed_window, moving_window = _window(picture.fixed), _window(picture.moving)
+    fixed_cut = cutter.cut(picture.fixed.array, plane)
+    show_plane(panels[0], cutter.cut(picture.moving.array, plane), size, cmap="gray", **moving_window)
+    show_plane(panels[1], fixed_cut, size, cmap="gray", **fixed_window)
+    show_plane(panels[2], cutter.cut(picture.warped.array, plane), size, cmap="gray", **moving_window)
+    for panel in panels[3:5]:
+        show_plane(panel, fixed_cut, size, cmap="gray", **fixed_window)
+    _draw_grid(panels[3], cutter, plane, picture.displacement)
+    weight = picture.weight.array
+    show_plane(panels[4], weight_overlay(cutter.cut(weight, plane), weight_limit(weight)), size)
+    limit = differences[2]
+    for panel, difference in zip(panels[5:7], differences[:2], strict=True):
+        show_plane(panel, cutter.cut(difference, plane), size, cmap=_DIFFERENCE_COLORS, vmin=-limit, vmax=limit)
+    for panel, labels, color in (
+        (panels[0], picture.moving_labels, MOVING_COLOR),
+        (panels[0], picture.fixed_labels, FIXED_COLOR),
+        (panels[1], picture.fixed_labels, FIXED_COLOR),
+        (panels[2], picture.warped_labels, MOVING_COLOR),
+        (panels[2], picture.fixed_labels, FIXED_COLOR),
+    ):
+        if labels is not None:
+            draw_outlines(panel, cutter.cut(labels.array, plane), size, color)
+    for panel in panels:
+        draw_marks(panel, plane)
+
+
+def _window(image: Volume) -> dict[str, float]:
+    low, high = np.percentile(image.array[foreground(image)], (0.5, 99.5))
+    return {"vmin": min(float(low), float(image.array.min())), "vmax": float(high)}
+
+
+def _centers(picture: np.ndarray, size_mm: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions of voxel centers across and up, in mm from the lower left corner."""
+    rows, columns = picture.shape[:2]
+    return (np.arange(columns) + 0.5) * size_mm[0] / columns, (np.arange(rows) + 0.5) * size_mm[1] / rows
+
+
+def draw_outlines(panel: Axes, labels: np.ndarray, size_mm: tuple[float, float], color: str) -> None:
+    """Draw the outline of every label of a cut in one color."""
+    if min(labels.shape) < 2:
+        return
+    across, up = _centers(labels, size_mm)
+    for label in np.unique(labels[labels != 0]):
+        panel.contour(across, up, labels == label, levels=[0.5], colors=color, linewidths=0.8)
+
+
+def _draw_grid(panel: Axes, cutter: Cutter, plane: Plane, displacement: Field) -> None:
+    """Draw the lines of a regular grid of the moving image where the registration puts them in the fixed one."""
+    displacement_vox = displacement_mm_to_vox(displacement.array, displacement.affine)
+    size = cutter.size_mm(plane)
+    step = grid_step_mm(max(size))
+    for coordinate in cutter.coordinates(displacement_vox, plane):
+        if min(coordinate.shape) < 2:
+            continue
+        levels = np.arange(np.floor(coordinate.min() / step), np.ceil(coordinate.max() / step) + 1) * step
+        across, up = _centers(coordinate, size)
+        panel.contour(across, up, coordinate, levels=levels, colors="#ffe14d", linewidths=0.45, alpha=0.8)
+
+
+def grid_step_mm(extent_mm: float) -> float:
+    """Return a round distance (1, 2 or 5 times a power of ten) for about twenty grid lines over an extent in mm."""
+    rough = extent_mm / _LINES_ACROSS
+    power = 10.0 ** np.floor(np.log10(rough))
+    return float(power * min((1, 2, 5, 10), key=lambda factor: abs(np.log(factor * power / rough))))
+
+
+def _titles(picture: RegistrationPicture) -> list[str]:
+    before, after = picture.before, picture.after
+    largest = after.get("displacement_mm", {}).get("max")
+    folding = after.get("folding_percent")
+    grid = [f"folding {folding:.2g} %" if folding is not None else "", f"max {largest:.1f} mm" if largest else ""]
+    weight = picture.weight.array
+    weights = f"median {np.median(weight):.2g}, least {weight.min():.2g}"
+    return [
+        "Moving (before)\n" + _quality(before),
+        "Fixed\n",
+        "Warped (after)\n" + _quality(after),
+        "Deformation grid\n" + ", ".join(part for part in grid if part),
+        "Weight of the regularization\n" + weights,
+        "Before: moving minus fixed\n",
+        "After: warped minus fixed\n",
+    ]
+
+
+def _quality(metrics: dict[str, Any]) -> str:
+    parts = [f"LNCC {metrics['lncc']:.3f}"] if "lncc" in metrics else []
+    parts += [f"Dice {metrics['dice_mean']:.3f}"] if "dice_mean" in metrics else []
+    parts += [f"TRE {metrics['tre_mm']['mean']:.2f} mm"] if "tre_mm" in metrics else []
+    return ", ".join(parts)
+
+
+def _label_legend(figure: Figure, place: Any, picture: RegistrationPicture) -> None:
+    if picture.fixed_labels is None and picture.moving_labels is None:
+        return
+    axes = figure.add_subplot(place)
+    axes.axis("off")
+    handles = [Line2D([], [], color=FIXED_COLOR, label="labels of the fixed image")]
+    if picture.moving_labels is not None:
+        handles.append(Line2D([], [], color=MOVING_COLOR, label="labels of the moving image"))
+    axes.legend(handles=handles, loc="upper center", ncols=2, fontsize=8, frameon=False)
+
+
+def _draw_difference_bar(figure: Figure, place: Any, limit: float) -> None:
+    mappable = ScalarMappable(Normalize(-limit, limit), _DIFFERENCE_COLORS)
+    bar = figure.add_subplot(place)
+    scale = figure.colorbar(mappable, cax=bar, orientation="horizontal", ticks=[-limit, 0, limit])
+    scale.ax.set_xticklabels([f"{-limit:.3g}", "0\nin units of the fixed image", f"{limit:.3g}"])
+    _finish_bar(scale.ax)

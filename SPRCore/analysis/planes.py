@@ -1,0 +1,120 @@
+"""Cuts through volumes as radiologists look at them: three planes, in millimeters, with the patient's right on the left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from SPRCore.geometry import Grid, Volume, ras_to_voxel, voxel_to_ras
+
+_FOREGROUND = 0.15  # of the range from the lowest value to the 99.5th percentile; air and background lie below
+_MARGIN = 0.04  # of the extent of the anatomy, left around it in a picture
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One of the three orthogonal planes, drawn in the radiological way.
+
+    Args:
+        name: "Axial", "Coronal" or "Sagittal".
+        normal: Axis of the RAS order that is cut through.
+        across: Axis of the RAS order that runs across the picture; its positive end (R or A) is on the left.
+        up: Axis of the RAS order that runs upward.
+        marks: Letters at the left, right, upper and lower edge.
+    """
+
+    name: str
+    normal: int
+    across: int
+    up: int
+    marks: tuple[str, str, str, str]
+
+
+PLANES = (
+    Plane("Axial", 2, 0, 1, ("R", "L", "A", "P")),
+    Plane("Coronal", 1, 0, 2, ("R", "L", "S", "I")),
+    Plane("Sagittal", 0, 1, 2, ("A", "P", "S", "I")),
+)
+
+
+class Cutter:
+    """Cuts arrays of one grid through one point, all of them alike.
+
+    The axes are first brought into the order and direction nearest to RAS; an oblique grid is cut along its own axes,
+    without interpolation.
+
+    Args:
+        grid: Grid of all arrays to cut.
+        point_mm: Point in RAS mm through which the planes go; moved into the grid if it lies outside.
+        box: Part of the grid to show, per axis of the grid a (first, last) voxel index. None for all of it.
+    """
+
+    def __init__(self, grid: Grid, point_mm: np.ndarray, box: np.ndarray | None = None) -> None:
+        from nibabel.orientations import io_orientation
+
+        orientation = io_orientation(grid.affine).astype(int)
+        self._order = np.argsort(orientation[:, 0])
+        self._sign = orientation[self._order, 1]
+        self._shape = np.array(grid.shape)[self._order]
+        self.spacing = np.array(grid.spacing)[self._order]
+        box = np.stack([np.zeros(3, int), np.array(grid.shape) - 1], axis=1) if box is None else np.asarray(box)
+        ends = np.stack([self._canonical(box[:, 0]), self._canonical(box[:, 1])])
+        self._low, self._high = ends.min(axis=0), ends.max(axis=0)
+        index = np.clip(np.rint(ras_to_voxel(point_mm, grid.affine)), 0, np.array(grid.shape) - 1).astype(int)
+        self._index = np.clip(self._canonical(index), self._low, self._high)
+
+    def cut(self, array: np.ndarray, plane: Plane) -> np.ndarray:
+        """Cut an array (X, Y, Z) or (X, Y, Z, C) of the grid: a picture (up, across), row 0 at the bottom."""
+        canonical = np.transpose(array, (*self._order, *range(3, array.ndim)))
+        canonical = canonical[tuple(slice(None, None, sign) for sign in self._sign)]
+        window = [slice(low, high + 1) for low, high in zip(self._low, self._high, strict=True)]
+        window[plane.normal] = slice(self._index[plane.normal], self._index[plane.normal] + 1)
+        picture = np.take(canonical[tuple(window)], 0, axis=plane.normal)
+        return np.swapaxes(picture, 0, 1)[:, ::-1]  # the lower of the two axes left is `across`, its plus end goes left
+
+    def coordinates(self, displacement_vox: np.ndarray, plane: Plane) -> tuple[np.ndarray, np.ndarray]:
+        """Tell where each voxel of a cut comes from.
+
+        Args:
+            displacement_vox: Displacement (X, Y, Z, 3) in voxels, components in the order of the grid's axes.
+            plane: The plane to cut.
+
+        Returns:
+            The coordinates x + u(x) along `across` and `up` in mm, each a picture as `cut` gives it.
+        """
+        moved = self.cut(displacement_vox, plane)[..., self._order] * self._sign
+        # x runs with RAS from the first voxel that is shown; `across` is drawn from right to left.
+        across = np.arange(moved.shape[1])[::-1] + moved[..., plane.across]
+        up = np.arange(moved.shape[0])[:, None] + moved[..., plane.up]
+        return across * self.spacing[plane.across], up * self.spacing[plane.up]
+
+    def size_mm(self, plane: Plane) -> tuple[float, float]:
+        """Return width and height of a cut in mm."""
+        extent = (self._high - self._low + 1) * self.spacing
+        return float(extent[plane.across]), float(extent[plane.up])
+
+    def _canonical(self, index: np.ndarray) -> np.ndarray:
+        """Turn an index of the grid into one of the array in RAS order."""
+        ordered = np.asarray(index)[self._order]
+        return np.where(self._sign > 0, ordered, self._shape - 1 - ordered)
+
+
+def foreground(image: Volume) -> np.ndarray:
+    """Tell the anatomy from the air around it by a threshold; good enough to center and crop a picture."""
+    lowest, highest = float(image.array.min()), float(np.percentile(image.array, 99.5))
+    mask = image.array > lowest + _FOREGROUND * (highest - lowest)
+    return mask if mask.any() else np.ones(image.shape, dtype=bool)
+
+
+def center_mm(mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Return the center of mass of a mask (X, Y, Z), at least one voxel of it set, in RAS mm."""
+    return voxel_to_ras(np.argwhere(mask).mean(axis=0), affine)
+
+
+def bounding_box(mask: np.ndarray) -> np.ndarray:
+    """Return the (first, last) voxel of a mask along each axis, shape (3, 2), widened by a small margin."""
+    found = np.argwhere(mask)
+    low, high = found.min(axis=0), found.max(axis=0)
+    margin = np.ceil(_MARGIN * (high - low)).astype(int)
+    return np.stack([np.maximum(low - margin, 0), np.minimum(high + margin, np.array(mask.shape) - 1)], axis=1)

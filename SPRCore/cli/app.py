@@ -1,0 +1,112 @@
+"""Entry of the command line: reads the arguments, runs one verb and turns every ending into an exit code."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+from SPRCore.errors import InputError, OutputError, SPRError
+
+DONE, FAULT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+# What the machine refuses while files are read or written; every other OSError is a fault of ours.
+_MACHINE_REFUSES = {
+    errno.ENOSPC: "free some space or choose another place",
+    errno.EDQUOT: "free some space or choose another place",
+    errno.EFBIG: "choose a place that takes larger files",
+    errno.EACCES: "ask for the right to it or choose another place",
+    errno.EPERM: "ask for the right to it or choose another place",
+    errno.EROFS: "choose a place that can be written",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path",
+    errno.EISDIR: "give a file",
+    errno.EIO: "check the disk",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `spr`.
+
+    Args:
+        arguments: What follows `spr`; None takes it from the process.
+
+    Returns:
+        The exit code: 0 done, 1 a fault of ours, 2 bad input or usage, 130 interrupted.
+    """
+    try:
+        with _terminable():
+            _run(sys.argv[1:] if arguments is None else list(arguments))
+    except KeyboardInterrupt:
+        return _end(INTERRUPTED, "interrupted; nothing was written")
+    except (InputError, OutputError) as error:
+        return _end(BAD_INPUT, str(error))
+    except SPRError as error:
+        return _end(FAULT, str(error))
+    except BrokenPipeError:
+        return _leave_pipe()
+    except OSError as error:
+        if error.errno not in _MACHINE_REFUSES:
+            return _fault()
+        place = f"{error.filename}: " if error.filename else ""
+        return _end(BAD_INPUT, f"{place}{error.strerror}; {_MACHINE_REFUSES[error.errno]}")
+    except MemoryError:
+        return _end(FAULT, "not enough memory; close other programs or give smaller images")
+    except Exception as error:
+        if _is_out_of_memory(error):
+            return _end(FAULT, "not enough memory on the device; try --device cpu or give smaller images")
+        return _fault()
+    return DONE
+
+
+def _run(arguments: list[str]) -> None:
+    # Only now: an interrupt during the seconds that these imports can take ends as quietly as any other.
+    from SPRCore.cli.usage import parse
+
+    verb = parse(arguments)
+    if verb is not None:
+        verb.run()
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the work as Ctrl-C does, so that temporary files go away in both cases."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        previous = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread: whoever runs us there handles the signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _end(code: int, message: str) -> int:
+    sys.stderr.write(f"spr: {' '.join(message.split())}\n")
+    return code
+
+
+def _fault() -> int:
+    sys.stderr.write(traceback.format_exc())
+    return _end(FAULT, "this is a fault of the program; please report it with the lines above")
+
+
+def _leave_pipe() -> int:
+    """End without a word where the reader of our output has gone (`spr ... | head`)."""
+    # The interpreter would complain when it flushes at exit, so nothing is left to flush.
+    sys.stdout = None  # type: ignore[assignment]
+    return DONE
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    words = str(error)
+    return isinstance(error, RuntimeError) and ("out of memory" in words or "can't allocate memory" in words)

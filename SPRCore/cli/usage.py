@@ -1,0 +1,85 @@
+"""Reads the arguments of `spr` into the dataclass of a verb, and says in one line what is wrong with them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from typing import Protocol, cast
+
+from SPRCore.errors import InputError
+
+_FRAME = re.compile(r"[\u2500-\u257f]")
+_NOT_A_NUMBER = re.compile(r"Error parsing (\S+): no type matching .* from \['(.*?)'\]")
+
+
+class Verb(Protocol):
+    """What can follow `spr`."""
+
+    def run(self) -> None:
+        """Do the work."""
+        ...
+
+
+def parse(arguments: list[str]) -> Verb | None:
+    """Turn arguments into a verb that is ready to run.
+
+    Args:
+        arguments: What follows `spr`.
+
+    Returns:
+        The verb, or None where help or the version was asked for and given.
+
+    Raises:
+        InputError: The arguments are wrong.
+    """
+    import tyro
+
+    import SPRCore
+    from SPRCore.cli.demo import Demo
+    from SPRCore.cli.evaluate import Evaluate
+    from SPRCore.cli.register import Register
+    from SPRCore.cli.warp import Warp
+
+    if arguments == ["--version"]:
+        from SPRCore.cli.console import say
+
+        say(f"spr {SPRCore.__version__}")
+        return None
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return cast(
+                Verb,
+                tyro.extras.subcommand_cli_from_dict(
+                    {"register": Register, "warp": Warp, "evaluate": Evaluate, "demo": Demo},
+                    prog="spr",
+                    description=SPRCore.__doc__.split("\n\n", 1)[0],
+                    args=arguments or ["--help"],
+                    config=(tyro.conf.FlagCreatePairsOff,),
+                ),
+            )
+    except SystemExit as end:
+        if not end.code:
+            return None
+        raise _usage_error(complaint.getvalue(), arguments) from None
+
+
+def _usage_error(complaint: str, arguments: list[str]) -> InputError:
+    verb = arguments[0] if arguments and not arguments[0].startswith("-") else ""
+    known = verb in ("register", "warp", "evaluate", "demo")
+    help_line = f"see spr {verb} --help" if known else "see spr --help"
+    return InputError("usage", got=_one_line(complaint), remedy=help_line)
+
+
+def _one_line(complaint: str) -> str:
+    """Take the frame, the help and the line breaks out of a message that was made for the eye."""
+    lines = [_FRAME.sub(" ", line).rstrip() for line in complaint.splitlines()]
+    # The first line is a title in the frame; descriptions of options are indented deeper than their names.
+    kept = [line.strip() for line in lines[1:] if line.strip() and len(line) - len(line.lstrip()) < 10]
+    text = " ".join(kept)
+    text = re.split(r"For full helptext|Argument helptext|Got errors:", text)[0].strip()
+    match = _NOT_A_NUMBER.search(text)
+    if match:
+        return f"{match[2]!r} for {match[1]}; expected a number"
+    return text.replace("Missing from spr", "too little: missing from spr")
