@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from SPRCore.functional import sample
 from SPRCore.geometry.volume import Field, Grid, Volume
 
 _SLAB_VOXELS = 2**19  # 12 MB of float64 coordinates: large enough to keep all cores busy, small beside any image
@@ -126,10 +127,5 @@ def _nearest(array: np.ndarray, index_vox: np.ndarray) -> np.ndarray:
 
 def _linear(values: torch.Tensor, index_vox: np.ndarray) -> np.ndarray:
     """Interpolate values (C, X, Y, Z) at indices (x, y, z, 3), edge values kept beyond the centers: (x, y, z, C)."""
-    last = np.maximum(np.array(values.shape[1:]) - 1, 1)
-    # grid_sample wants coordinates in [-1, 1] and its components in the order Z, Y, X.
-    coordinates = torch.from_numpy((2.0 * index_vox / last - 1.0)[..., ::-1].astype(np.float32))
-    sampled = torch.nn.functional.grid_sample(
-        values[None], coordinates[None], mode="bilinear", padding_mode="border", align_corners=True
-    )
-    return sampled[0].movedim(0, -1).numpy()
+    points_vox = torch.from_numpy(index_vox.reshape(-1, 3).astype(np.float32))
+    return sample(values[None], points_vox).T.numpy().reshape(*index_vox.shape[:3], -1)

@@ -1,0 +1,83 @@
+"""Displacement fields on disk.
+
+Files hold the pull displacement from fixed to moving points in millimeters, as 3D Slicer and ITK read it:
+
+* NIfTI, 5-D (X, Y, Z, 1, 3), intent 1006 (displacement vector): components in RAS. ITK 5.4 turns them to LPS by itself.
+* NIfTI with intent 1007 (vector), as ANTs writes it: components in LPS. Read, never written.
+* NRRD and MetaImage with three values per voxel: components in LPS.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from SPRCore.errors import InputError
+from SPRCore.geometry import Field, flip_lps_ras
+from SPRCore.io import itk, nifti
+from SPRCore.io.volumes import check_exists, check_suffix, named
+
+_DISPLACEMENT_VECTOR, _VECTOR = 1006, 1007
+
+
+def read_displacement(path: str | Path) -> Field:
+    """Read a displacement field.
+
+    Args:
+        path: A NIfTI file of intent 1006 (RAS) or 1007 (LPS), or an NRRD or MetaImage file with vectors (LPS).
+
+    Returns:
+        The pull displacement in RAS mm.
+
+    Raises:
+        InputError: The file is missing, unreadable or damaged, holds no 3-D field of three real numbers per voxel, or
+            a number that is NaN or infinite.
+    """
+    path = Path(path)
+    check_exists(path)
+    array, affine = _read_nifti_ras(path) if nifti.is_nifti(path) else _read_itk_ras(path)
+    if array.ndim != 4 or array.shape[3] != 3:
+        got = f"an image of shape {array.shape}"
+        raise InputError(str(path), got=got, expected="a displacement field: three real numbers per voxel")
+    if not np.isfinite(array).all():
+        raise InputError(str(path), got="NaN or infinite displacements", expected="finite numbers")
+    with named(path):
+        return Field(array, affine)
+
+
+def write_displacement(field: Field, path: str | Path) -> None:
+    """Write a displacement field, as a whole or not at all.
+
+    Args:
+        field: Pull displacement in RAS mm.
+        path: File to write: `.nii`, `.nii.gz` (intent 1006, RAS), `.nrrd`, `.mha` or `.mhd` (LPS).
+
+    Raises:
+        InputError: The suffix is none of these.
+        OutputError: The file could not be written.
+    """
+    path = Path(path)
+    check_suffix(path)
+    if nifti.is_nifti(path):
+        nifti.write_nifti(field.array[:, :, :, None, :], field.affine, path, intent=_DISPLACEMENT_VECTOR)
+    else:
+        itk.write_itk(flip_lps_ras(field.array), field.affine, path)
+
+
+def _read_nifti_ras(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    array, affine, intent = nifti.read_nifti(path)
+    if intent not in (_DISPLACEMENT_VECTOR, _VECTOR):
+        raise InputError(
+            str(path),
+            got=f"NIfTI intent code {intent}",
+            expected="a displacement field: intent 1006 (RAS mm) or 1007 (LPS mm)",
+            remedy="give the displacement.nii.gz of a registration",
+        )
+    array = array[:, :, :, 0] if array.ndim == 5 and array.shape[3] == 1 else array
+    return (array if intent == _DISPLACEMENT_VECTOR or array.shape[-1] != 3 else flip_lps_ras(array)), affine
+
+
+def _read_itk_ras(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    array, affine = itk.read_itk(path)
+    return (flip_lps_ras(array) if array.shape[-1] == 3 and array.dtype.kind == "f" else array), affine

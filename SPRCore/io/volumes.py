@@ -1,0 +1,132 @@
+"""Reading and writing images and label maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from SPRCore.errors import InputError
+from SPRCore.geometry import Volume
+from SPRCore.io import itk, nifti
+
+
+def read_volume(path: str | Path) -> Volume:
+    """Read a 3-D image.
+
+    Args:
+        path: A NIfTI file (`.nii`, `.nii.gz`), a folder with a DICOM series, or an NRRD, MetaImage or other file that
+            SimpleITK reads. Axes of length 1 behind the third are dropped.
+
+    Returns:
+        The image in RAS mm. Integers keep their type; real numbers, and integers with a scale, become float32.
+
+    Raises:
+        InputError: The file is missing, unreadable or damaged, not 3-D, empty, not one real number per voxel, has an
+            unusable spacing or orientation, or a DICOM series lacks slices.
+    """
+    volume = _read(Path(path))
+    return volume if volume.array.dtype.kind != "f" else volume.with_array(volume.array.astype(np.float32, copy=False))
+
+
+def read_labels(path: str | Path) -> Volume:
+    """Read a 3-D label map.
+
+    Args:
+        path: As for `read_volume`.
+
+    Returns:
+        The labels in RAS mm, of an integer type: the file's own, or int32 (int64 if needed) for integers that were
+        stored as real numbers.
+
+    Raises:
+        InputError: As for `read_volume`, or a value is not an integer.
+    """
+    volume = _read(Path(path))
+    if volume.array.dtype.kind in "iu":
+        return volume
+    if volume.array.dtype.kind == "b":
+        return volume.with_array(volume.array.astype(np.uint8))
+    rounded = np.rint(volume.array)
+    wrong = volume.array[~((rounded == volume.array) & (np.abs(rounded) < 2.0**53))]
+    if wrong.size:
+        got = f"{wrong.size} values that are not whole numbers, the first {wrong[0]:g}"
+        raise InputError(str(path), got=got, expected="a label map", remedy="give the segmentation, not an image")
+    return volume.with_array(_compact(rounded.astype(np.int64)))
+
+
+def write_volume(volume: Volume, path: str | Path) -> None:
+    """Write an image or a label map, as a whole or not at all.
+
+    Args:
+        volume: What to write. Types that files lack change: booleans to uint8, float16 to float32; 64-bit integers
+            become int32 where their values allow it, since few programs read them.
+        path: File to write: `.nii`, `.nii.gz`, `.nrrd`, `.mha` or `.mhd`; missing folders are made.
+
+    Raises:
+        InputError: The suffix is none of these.
+        OutputError: The file could not be written.
+    """
+    path = Path(path)
+    check_suffix(path)
+    write = nifti.write_nifti if nifti.is_nifti(path) else itk.write_itk
+    write(_storable(volume.array), volume.affine, path)
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse a file name that ends in no format which can be written (`InputError`)."""
+    suffixes = (*nifti.SUFFIXES, *itk.SUFFIXES)
+    if not path.name.lower().endswith(suffixes):
+        raise InputError(str(path), got=f"suffix {path.suffix!r}", expected=" or ".join(suffixes))
+
+
+def check_exists(path: Path) -> None:
+    """Refuse a path at which there is nothing (`InputError`)."""
+    if not path.exists():
+        raise InputError(str(path), got="no such file or folder", remedy="check the path")
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Put the file's path before an `InputError` raised about its content."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(
+            f"{path}: {error.what}", got=error.got, expected=error.expected, remedy=error.remedy
+        ) from error
+
+
+def _read(path: Path) -> Volume:
+    check_exists(path)
+    if nifti.is_nifti(path) and not path.is_dir():
+        array, affine, _ = nifti.read_nifti(path)
+    else:
+        array, affine = itk.read_itk(path)
+    while array.ndim > 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.ndim != 3:
+        raise InputError(
+            str(path),
+            got=f"a {array.ndim}-D image of shape {array.shape}",
+            expected="a 3-D image with one value per voxel",
+            remedy="extract one volume of it first" if array.ndim > 3 else "",
+        )
+    with named(path):
+        return Volume(array, affine)
+
+
+def _storable(array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8)
+    if array.dtype.kind == "f":
+        return array if array.dtype.itemsize in (4, 8) else array.astype(np.float32)
+    return _compact(array) if array.dtype.itemsize == 8 else array
+
+
+def _compact(array: np.ndarray) -> np.ndarray:
+    limits = np.iinfo(np.int32)
+    fits = limits.min <= array.min() and array.max() <= limits.max
+    return array.astype(np.int32) if fits else array
