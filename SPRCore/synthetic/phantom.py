@@ -71,7 +71,7 @@ def grid_coordinates(shape: Sequence[int], affine: np.ndarray) -> Coordinates:
 
 def half_extent(shape: Sequence[int], spacing: Sequence[float]) -> tuple[float, float, float]:
     """Half of the field of view along each axis in mm."""
-    hx, hy, hz = (0.5 * float(n) * float(s) for n, s in zip(shape, spacing))
+    hx, hy, hz = (0.5 * float(n) * float(s) for n, s in zip(shape, spacing, strict=True))
     return hx, hy, hz
 
 

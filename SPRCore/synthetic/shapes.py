@@ -47,7 +47,7 @@ class SplineNoise:
         from scipy.ndimage import map_coordinates
 
         centers = [0.5 * (n - 1) for n in self._coefficients.shape]
-        index = [p / np.float32(self._scale) + np.float32(c) for p, c in zip(position, centers)]
+        index = [p / np.float32(self._scale) + np.float32(c) for p, c in zip(position, centers, strict=True)]
         return map_coordinates(self._coefficients, index, order=3, prefilter=False, mode="mirror", output=np.float32)
 
 

@@ -39,7 +39,7 @@ class _Breathing:
 
     def global_motion(self, position: Coordinates) -> Coordinates:
         """E: RAS mm -> RAS mm."""
-        x, y, z = (p / h for p, h in zip(position, self.half))
+        x, y, z = (p / h for p, h in zip(position, self.half, strict=True))
         window = (np.clip(1 - x * x, 0, 1) * np.clip(1 - y * y, 0, 1) * np.clip(1 - z * z, 0, 1)) ** 2
         down = -0.25 * self.amplitude * window * np.exp(-((x / 0.45) ** 2))
         forward = 0.2 * self.amplitude * window * smooth_step((y + 0.6) / 1.2)
@@ -63,9 +63,9 @@ class _Breathing:
         middle = self.global_motion(position)
         result, wall = middle, np.full(middle[0].shape, np.inf, dtype=np.float32)
         for side, thorax in HEMITHORACES.items():
-            level = thorax.level(*(p / h for p, h in zip(middle, self.half)))
+            level = thorax.level(*(p / h for p, h in zip(middle, self.half, strict=True)))
             moved = self.slide(middle, side)
-            result = tuple(np.where(level < 0, m, r) for m, r in zip(moved, result))  # type: ignore[assignment]
+            result = tuple(np.where(level < 0, m, r) for m, r in zip(moved, result, strict=True))  # type: ignore[assignment]
             wall = np.minimum(wall, level)
         return result, wall
 
@@ -104,7 +104,7 @@ def sliding_thorax(
     here = grid_coordinates(shape, affine)
     there, wall = _Breathing(half, amplitude_mm)(here)
     anatomy = Anatomy(half, max(spacing), np.random.default_rng([seed, 0]))
-    displacement = np.stack([t - h for t, h in zip(there, here)], axis=-1).astype(np.float32)
+    displacement = np.stack([t - h for t, h in zip(there, here, strict=True)], axis=-1).astype(np.float32)
     (fixed, fixed_labels), (moving, moving_labels) = anatomy.render(there), anatomy.render(here)
     boundary = signed_distance(wall * min(half), spacing)
     indices = _landmarks(fixed_labels, boundary, displacement, max(spacing), amplitude_mm, seed)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from SPRCore.synthetic.phantom import Coordinates
-from SPRCore.synthetic.shapes import SplineNoise, paint, smooth_step, soft
+from SPRCore.synthetic.shapes import SplineNoise, paint, soft
 
 
 def taper(z: np.ndarray) -> np.ndarray:
@@ -48,7 +48,7 @@ HEMITHORACES = {
 
 def _ellipsoid(p: Coordinates, center: tuple[float, ...], radii: tuple[float, ...]) -> np.ndarray:
     """Level of an ellipsoid; a radius of infinity makes a cylinder."""
-    return np.sqrt(sum(((q - c) / r) ** 2 for q, c, r in zip(p, center, radii))) - 1
+    return np.sqrt(sum(((q - c) / r) ** 2 for q, c, r in zip(p, center, radii, strict=True))) - 1
 
 
 def _at(position: Coordinates, mask: np.ndarray) -> Coordinates:
@@ -71,10 +71,10 @@ class Anatomy:
         self._edge = voxel / min(half)
         size = float(np.mean(half))
         self._texture = SplineNoise(rng, half, size / 14)
-        self._vessels = [SplineNoise(rng, half, size / 7), SplineNoise(rng, half, size / 7)]
+        self._vessels = [SplineNoise(rng, half, size / 8), SplineNoise(rng, half, size / 8)]
 
     def _normalized(self, position: Coordinates) -> Coordinates:
-        x, y, z = (p / np.float32(h) for p, h in zip(position, self._half))
+        x, y, z = (p / np.float32(h) for p, h in zip(position, self._half, strict=True))
         return x, y, z
 
     def _levels(self, p: Coordinates) -> dict[str, np.ndarray]:
@@ -86,9 +86,10 @@ class Anatomy:
         ex, ey = (np.abs(x) - 0.42) / 0.36, (y + 0.02) / 0.66
         dome = z + 0.62 - 0.26 * np.clip(1 - ex * ex - ey * ey, 0, None) - 0.05 * (x > 0)
         cage = np.sqrt((x / 0.87) ** 2 + ((y + 0.02) / 0.81) ** 2)
-        ribs = np.maximum(np.abs(cage - 1) * 0.8 - 0.040, 0.07 - 0.09 * (1 + np.cos(2 * np.pi * (z + 0.30 * y) / 0.27)))
+        gap = 0.035 - 0.045 * (1 + np.cos(2 * np.pi * (z + 0.30 * y) / 0.27))
+        ribs = np.maximum(np.abs(cage - 1) * 0.8 - 0.040, gap)
         spine = _ellipsoid((x, y, flat), (0, -0.64, 0), (0.14, 0.15, 1)) * 0.14
-        disc = 0.05 - 0.14 * np.abs(np.sin(np.pi * z / 0.24))
+        disc = 0.04 - 0.08 * np.abs(np.sin(np.pi * z / 0.24))
         process = _ellipsoid((x, y, flat), (0, -0.84, 0), (0.05, 0.13, 1)) * 0.05
         canal = _ellipsoid((x, y, flat), (0, -0.80, 0), (0.06, 0.05, 1)) * 0.05
         chambers = [
@@ -146,10 +147,10 @@ class Anatomy:
         """Lung above the dome with vessels that thin out from the hilum; liver or abdomen below it."""
         n1, n2 = (noise(position) for noise in self._vessels)
         hilum = np.sqrt(((np.abs(p[0]) - 0.18) / 0.5) ** 2 + (p[1] / 0.6) ** 2 + ((p[2] - 0.02) / 0.6) ** 2)
-        width = 0.20 + 0.35 * np.exp(-((hilum / 0.6) ** 2))
+        width = 0.34 + 0.30 * np.exp(-((hilum / 0.6) ** 2))
         # Two smooth functions vanish together along curves: tubes around them look like vessels.
-        tubes = smooth_step((1.7 - np.sqrt(n1 * n1 + n2 * n2) / width) / 1.4)
-        lung = 0.15 + 0.035 * texture + 0.42 * tubes
+        tubes = np.exp(-(n1 * n1 + n2 * n2) / (width * width))
+        lung = 0.15 + 0.035 * texture + 0.45 * tubes
         liver = 0.58 + 0.035 * texture + 0.08 * tubes
         abdomen = 0.50 + 0.05 * texture + 0.10 * np.tanh(2 * n1)
         below = np.where(p[0] > 0, liver, abdomen)
