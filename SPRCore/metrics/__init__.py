@@ -1,0 +1,28 @@
+"""How good a registration is: overlap, distances, landmarks, regularity, consistency, similarity."""
+
+from __future__ import annotations
+
+from SPRCore.metrics.consistency import displacement_summary, inverse_consistency_mm
+from SPRCore.metrics.distance import hd95_mm
+from SPRCore.metrics.intensity import local_correlation
+from SPRCore.metrics.jacobian import determinant_map, folding_percent, jacobian_summary, ndv_percent
+from SPRCore.metrics.landmarks import sample_displacement_mm, summarize, tre_mm
+from SPRCore.metrics.overlap import dice, dice_mean
+from SPRCore.metrics.report import evaluate
+
+__all__ = [
+    "determinant_map",
+    "dice",
+    "dice_mean",
+    "displacement_summary",
+    "evaluate",
+    "folding_percent",
+    "hd95_mm",
+    "inverse_consistency_mm",
+    "jacobian_summary",
+    "local_correlation",
+    "ndv_percent",
+    "sample_displacement_mm",
+    "summarize",
+    "tre_mm",
+]

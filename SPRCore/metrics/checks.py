@@ -1,0 +1,63 @@
+"""What metrics accept: label maps and masks as volumes or plain arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from SPRCore.errors import InputError
+from SPRCore.geometry import Volume
+
+
+def label_pair(a: Volume | np.ndarray, b: Volume | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both label maps as integer arrays of one shape.
+
+    Args:
+        a: Label map; a Volume or an array (X, Y, Z) of whole numbers.
+        b: Label map on the same grid.
+
+    Returns:
+        Two integer arrays (X, Y, Z), not copied where they are integers already.
+
+    Raises:
+        InputError: Values that are not whole numbers, or two different grids.
+    """
+    if isinstance(a, Volume) and isinstance(b, Volume) and not a.grid.matches(b.grid):
+        raise InputError(
+            "label maps",
+            got=f"two grids, {a.shape} and {b.shape} voxels",
+            expected="one grid",
+            remedy="resample one onto the other first",
+        )
+    first, second = _integers(a), _integers(b)
+    if first.shape != second.shape:
+        raise InputError("label maps", got=f"shapes {first.shape} and {second.shape}", expected="one shape")
+    return first, second
+
+
+def _integers(labels: Volume | np.ndarray) -> np.ndarray:
+    array = labels.array if isinstance(labels, Volume) else np.asarray(labels)
+    if array.dtype.kind in "iu":
+        return array
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8)
+    rounded = np.rint(array)
+    if array.dtype.kind != "f" or not np.array_equal(rounded, array):
+        raise InputError("label map", got=f"{array.dtype} values that are not whole", expected="whole numbers")
+    return rounded.astype(np.int64)
+
+
+def inner_mask(mask: Volume | np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The mask (nonzero = counts) without the outermost voxel layer of the grid, or None for no mask.
+
+    Raises:
+        InputError: The mask has another shape, or covers no inner voxel.
+    """
+    if mask is None:
+        return None
+    array = mask.array if isinstance(mask, Volume) else np.asarray(mask)
+    if array.shape != tuple(shape):
+        raise InputError("mask", got=f"shape {array.shape}", expected=f"the grid of the displacement, {tuple(shape)}")
+    inner = array[1:-1, 1:-1, 1:-1] != 0
+    if not inner.any():
+        raise InputError("mask", got="no voxel inside the grid's border", expected="at least one")
+    return inner

@@ -1,0 +1,36 @@
+"""Similarity of intensities."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from SPRCore.geometry import Volume
+from SPRCore.similarity import lncc
+from SPRCore.typing import Tensor
+
+
+def local_correlation(fixed: Volume, warped: Volume, mask: Volume | np.ndarray | None = None, window: int = 9) -> float:
+    """Mean squared local correlation of two images on one grid, a thin call of `SPRCore.similarity.lncc`.
+
+    Args:
+        fixed: Fixed image, any intensity scale.
+        warped: Moving image on the fixed grid.
+        mask: Voxels that count (nonzero); None for all.
+        window: Window in voxels; 9 as in the paper.
+
+    Returns:
+        Value in [0, 1], higher is more alike.
+    """
+    inside = None
+    if mask is not None:
+        array = mask.array if isinstance(mask, Volume) else np.asarray(mask)
+        inside = torch.from_numpy((array != 0).astype(np.float32))[None, None]
+    with torch.no_grad():
+        return float(lncc(_unit_range(fixed), _unit_range(warped), window=window, mask=inside))
+
+
+def _unit_range(volume: Volume) -> Tensor:
+    """The image with its 0.5th and 99.5th percentile at 0 and 1: the scale for which lncc's noise floor is set."""
+    low, high = np.percentile(volume.array, (0.5, 99.5))
+    return (volume.to_tensor() - float(low)) / max(float(high - low), float(np.finfo(np.float32).tiny))

@@ -1,0 +1,157 @@
+r"""Regularity of a deformation: Jacobian determinant, folding, non-diffeomorphic volume.
+
+The determinant of the map :math:`x + u(x)` is the same in voxel and in physical coordinates, because the change of
+coordinates is a conjugation; so everything is computed in voxels, whatever the spacing and the orientation. The
+outermost voxel layer is left out everywhere: half of its neighbors do not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from SPRCore.errors import InputError
+from SPRCore.functional import jacobian_determinant
+from SPRCore.geometry import Field, Volume
+from SPRCore.metrics.checks import inner_mask
+from SPRCore.typing import Tensor
+
+# Slabs of about this many voxels keep the temporaries in cache and the memory flat.
+_SLAB_VOXELS = 1 << 16
+
+
+def determinant_map(field: Field) -> np.ndarray:
+    """Jacobian determinant of x + u(x) by central differences at the inner voxels.
+
+    Args:
+        field: Pull displacement in RAS mm, at least 3 voxels along each axis.
+
+    Returns:
+        (X-2, Y-2, Z-2) float32: local volume change, 1 where volume is kept, at or below 0 where the map folds.
+
+    Raises:
+        InputError: Fewer than 3 voxels along an axis.
+    """
+    parts = [jacobian_determinant(slab)[0, 0, 1:-1, 1:-1, 1:-1].numpy() for _, slab in _slabs(field)]
+    return np.concatenate(parts)
+
+
+def folding_percent(field: Field, mask: Volume | np.ndarray | None = None) -> float:
+    """Share of inner voxels where the map folds, determinant at or below 0 by central differences, in percent.
+
+    Args:
+        field: Pull displacement in RAS mm.
+        mask: Voxels that count (nonzero) on the field's grid; None for all.
+
+    Returns:
+        Percent, 0 to 100.
+
+    Raises:
+        InputError: Fewer than 3 voxels along an axis, or a mask of another shape or without inner voxels.
+    """
+    return folding_of(_masked(determinant_map(field), mask, field))
+
+
+def jacobian_summary(field: Field, mask: Volume | np.ndarray | None = None) -> dict[str, float]:
+    """Minimum, 1st percentile, median, 99th percentile and maximum of the determinant; arguments of folding_percent."""
+    return summary_of(_masked(determinant_map(field), mask, field))
+
+
+def folding_of(determinants: np.ndarray) -> float:
+    """Percent of determinants at or below 0."""
+    return 100.0 * float(np.count_nonzero(determinants <= 0)) / determinants.size
+
+
+def summary_of(determinants: np.ndarray) -> dict[str, float]:
+    """The five numbers of `jacobian_summary` from determinants of any shape."""
+    low, median, high = np.percentile(determinants, (1, 50, 99))
+    return {
+        "min": float(determinants.min()),
+        "p01": float(low),
+        "median": float(median),
+        "p99": float(high),
+        "max": float(determinants.max()),
+    }
+
+
+def ndv_percent(field: Field, mask: Volume | np.ndarray | None = None) -> float:
+    r"""Non-diffeomorphic volume: the volume of the tetrahedra that the map turns over, in percent of the voxels.
+
+    A cube of voxel centers can be cut into five tetrahedra in two ways. Their ten signed volumes are finite-difference
+    Jacobians J_i / 6: eight with forward or backward differences along each axis, and the two central ones with the
+    edges p -> p - (1,1,0), p - (1,0,1), p - (0,1,1) and p -> p + (1,1,0), p + (0,1,1), p + (1,0,1). Then
+    :math:`NDV = \frac{1}{N} \sum_p \sum_i \frac12 \frac16 \max(0, -J_i(p))`, over inner voxels (of the mask).
+
+    Args:
+        field: Pull displacement in RAS mm.
+        mask: Voxels that count (nonzero) on the field's grid; None for all.
+
+    Returns:
+        Percent, 0 for a digital diffeomorphism; can exceed 100 for wild maps.
+
+    Raises:
+        InputError: Fewer than 3 voxels along an axis, or a mask of another shape or without inner voxels.
+
+    References:
+        Liu et al., IJCV 2024, doi:10.1007/s11263-024-02047-1.
+    """
+    inner = inner_mask(mask, field.array.shape[:3])
+    total = 0.0
+    for start, slab in _slabs(field):
+        negative = _negative_volume(_add_identity(slab[0]))
+        if inner is not None:
+            negative = negative[torch.from_numpy(inner[start : start + negative.shape[0]])]
+        total += float(negative.sum(dtype=torch.float64))
+    voxels = np.prod([n - 2 for n in field.array.shape[:3]]) if inner is None else np.count_nonzero(inner)
+    return 100.0 * total / float(voxels)
+
+
+def _masked(determinants: np.ndarray, mask: Volume | np.ndarray | None, field: Field) -> np.ndarray:
+    inner = inner_mask(mask, field.array.shape[:3])
+    return determinants if inner is None else determinants[inner]
+
+
+def _slabs(field: Field) -> Iterator[tuple[int, Tensor]]:
+    """Slabs along X with one plane of halo on both sides: (index of the first plane, (1, 3, x, Y, Z) in voxels)."""
+    shape = field.array.shape[:3]
+    if min(shape) < 3:
+        raise InputError("displacement", got=f"shape {shape}", expected="at least 3 voxels along each axis")
+    step = max(1, _SLAB_VOXELS // (shape[1] * shape[2]))
+    for start in range(0, shape[0] - 2, step):
+        part = Field(field.array[start : start + step + 2], field.affine)
+        yield start, part.to_tensor_vox()
+
+
+def _add_identity(displacement_vox: Tensor) -> Tensor:
+    """Positions (3, x, Y, Z) in voxels of the slab; only differences of them matter."""
+    for axis, n in enumerate(displacement_vox.shape[1:]):
+        displacement_vox[axis] += torch.arange(n).view([-1 if a == axis else 1 for a in range(3)])
+    return displacement_vox
+
+
+def _shifted(position: Tensor, step: tuple[int, int, int]) -> Tensor:
+    """Positions of the neighbors at `step` of all inner voxels, (3, x-2, Y-2, Z-2)."""
+    return position[(slice(None), *(slice(1 + s, n - 1 + s) for s, n in zip(step, position.shape[1:], strict=True)))]
+
+
+def _negative_volume(position: Tensor) -> Tensor:
+    """Sum of the weighted negative parts of the ten Jacobians at every inner voxel."""
+    here = _shifted(position, (0, 0, 0))
+    axes = torch.eye(3, dtype=torch.int64).tolist()
+    steps = [(_shifted(position, e) - here, here - _shifted(position, [-s for s in e])) for e in axes]
+    negative = torch.zeros_like(here[0])
+    for along_y in steps[1]:
+        for along_z in steps[2]:
+            normal = torch.linalg.cross(along_y, along_z, dim=0)
+            for along_x in steps[0]:
+                negative += _dot(along_x, normal).clamp_(max=0)
+    for star in (((-1, -1, 0), (-1, 0, -1), (0, -1, -1)), ((1, 1, 0), (0, 1, 1), (1, 0, 1))):
+        a, b, c = (_shifted(position, e) - here for e in star)
+        negative += _dot(a, torch.linalg.cross(b, c, dim=0)).clamp_(max=0)
+    return negative.mul_(-1.0 / 12.0)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return torch.addcmul(torch.addcmul(a[0] * b[0], a[1], b[1]), a[2], b[2])
