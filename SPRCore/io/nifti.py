@@ -47,7 +47,7 @@ def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray, int]:
             image = nibabel.load(path)
             with nibabel.openers.ImageOpener(path) as stream:  # nibabel.load mends what must be refused
                 stored = type(image.header).from_fileobj(stream, check=False)
-            array = np.array(image.dataobj, order="C")
+            array = np.array(np.asarray(image.dataobj), order="C")  # off the memory map of the file
     except (*_DAMAGED, nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError) as error:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise InputError(
@@ -81,8 +81,9 @@ def write_nifti(array: np.ndarray, affine: np.ndarray, path: Path, intent: int =
         image.set_qform(affine, _SCANNER)
     image.header.set_xyzt_units("mm")
     image.header["intent_code"] = intent
-    with atomic_path(path) as partial:
-        nibabel.save(image, partial)
+    # Not nibabel.save, which leaves its file open when the disk is full and so complains once more at a later time.
+    with atomic_path(path) as partial, nibabel.openers.ImageOpener(partial, "wb") as stream:
+        image.to_stream(stream)
 
 
 def _affine_of(image: object, stored: object, path: Path) -> np.ndarray:
