@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP)
-	@HEADLESS=$(HEADLESS) $(BIN)/spr demo --out demo-output
+	@$(BIN)/spr demo --out demo-output $(if $(HEADLESS),,--show)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow" $(TEST_ARGS)

@@ -153,7 +153,7 @@ def draw_weight_bar(bar: Axes, limit: float) -> None:
     shown = np.hstack([colors[:, :3] * opacity + _BAR_GREY * (1 - opacity), np.ones((256, 1))])
     mappable = ScalarMappable(Normalize(0, limit), ListedColormap(shown))
     scale = bar.figure.colorbar(mappable, cax=bar, orientation="horizontal", ticks=[0, limit / 2, limit])
-    scale.ax.set_xticklabels(["0\nfree", f"{limit / 2:g}", f"{limit:g}\nstiff"])
+    scale.ax.set_xticklabels(["0\nfree", f"{limit / 2:.3g}", f"{limit:.3g}\nstiff"])
     _finish_bar(scale.ax)
 
 

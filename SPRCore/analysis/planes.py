@@ -1,4 +1,4 @@
-"""Cuts through volumes as radiologists look at them: three planes, in millimeters, with the patient's right on the left."""
+"""Cuts through volumes as radiologists look at them: three planes, in millimeters, the right side on the left."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shlex
 import signal
 import sys
 import traceback
@@ -69,7 +70,7 @@ def _run(arguments: list[str]) -> None:
 
     verb = parse(arguments)
     if verb is not None:
-        verb.run()
+        verb.run(shlex.join(["spr", *arguments]))
 
 
 @contextmanager

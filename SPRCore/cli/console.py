@@ -1,22 +1,30 @@
-"""What `spr` says while it works: stage words with a bar on a terminal, plain lines anywhere else, tables at the end."""
+"""What `spr` says while it works: stage words with a bar on a terminal, plain lines elsewhere, and tables."""
 
 from __future__ import annotations
 
 import logging
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 
 class ReportStage(Protocol):
     """Called with a stage in words and how much of it is done, 0 to 1 (None where nobody can tell)."""
 
-    def __call__(self, stage: str, fraction: float | None = None) -> None: ...
+    def __call__(self, stage: str, fraction: float | None = None) -> None:
+        """Tell the user."""
+        ...
 
 
 def console() -> Console:
@@ -52,8 +60,19 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> N
     for place, name in enumerate(header):
         result.add_column(name, justify="right" if place else "left", no_wrap=place > 0)
     for row in rows:
-        result.add_row(*row)
+        result.add_row(*(Text(cell) for cell in row))  # plain text: [mm] is no markup
     Console(highlight=False, width=None if console().is_terminal else 110).print(result)
+
+
+def show_file(path: Path) -> None:
+    """Open a file with the program that the system has for it; without a screen do nothing."""
+    if sys.platform == "win32":
+        os.startfile(path)
+        return
+    has_screen = sys.platform == "darwin" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
+    opener = shutil.which("open" if sys.platform == "darwin" else "xdg-open")
+    if has_screen and opener is not None:
+        subprocess.Popen([opener, str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 class _Lines:

@@ -16,8 +16,8 @@ _NOT_A_NUMBER = re.compile(r"Error parsing (\S+): no type matching .* from \['(.
 class Verb(Protocol):
     """What can follow `spr`."""
 
-    def run(self) -> None:
-        """Do the work."""
+    def run(self, command: str) -> None:
+        """Do the work; `command` is the whole command line, for reports."""
         ...
 
 
@@ -69,7 +69,7 @@ def _usage_error(complaint: str, arguments: list[str]) -> InputError:
     verb = arguments[0] if arguments and not arguments[0].startswith("-") else ""
     known = verb in ("register", "warp", "evaluate", "demo")
     help_line = f"see spr {verb} --help" if known else "see spr --help"
-    return InputError("usage", got=_one_line(complaint), remedy=help_line)
+    return InputError(f"usage: {_one_line(complaint)}; {help_line}")
 
 
 def _one_line(complaint: str) -> str:
@@ -77,9 +77,9 @@ def _one_line(complaint: str) -> str:
     lines = [_FRAME.sub(" ", line).rstrip() for line in complaint.splitlines()]
     # The first line is a title in the frame; descriptions of options are indented deeper than their names.
     kept = [line.strip() for line in lines[1:] if line.strip() and len(line) - len(line.lstrip()) < 10]
-    text = " ".join(kept)
-    text = re.split(r"For full helptext|Argument helptext|Got errors:", text)[0].strip()
+    text = re.split(r"For full helptext|Argument helptext|Got errors:", " ".join(kept))[0].strip(" .")
+    text = re.sub(r"(?<=\w) (?=(Unrecognized|Available|Expected|Similar|Perhaps) )", "; ", text)
     match = _NOT_A_NUMBER.search(text)
     if match:
-        return f"{match[2]!r} for {match[1]}; expected a number"
-    return text.replace("Missing from spr", "too little: missing from spr")
+        return f"{match[1]}: got {match[2]!r}; expected a number"
+    return re.sub(r"Missing from spr \w+:", "missing:", text)

@@ -1,0 +1,56 @@
+"""Where a result comes from: versions, files and the memory that it took."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+_PACKAGES = ("SPRCore", "torch", "numpy", "nibabel", "SimpleITK")
+_MEBIBYTE = 2**20
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, of this package and of the libraries that its numbers depend on."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # run from a source tree that was never installed
+            continue
+    return found
+
+
+def sha256(path: str | Path) -> str | None:
+    """Return the SHA-256 of a file in hexadecimal digits, or None for a folder (a DICOM series)."""
+    path = Path(path)
+    if not path.is_file():
+        return None
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        for block in iter(lambda: stream.read(_MEBIBYTE), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def peak_memory_mb(device: torch.device) -> float | None:
+    """Return the largest memory in MiB held so far: of the device, or of the process where the device is the CPU.
+
+    Args:
+        device: Where the tensors are.
+
+    Returns:
+        The peak, or None where the system does not tell.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / _MEBIBYTE
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (_MEBIBYTE if sys.platform == "darwin" else 1024)

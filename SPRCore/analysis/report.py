@@ -1,0 +1,67 @@
+"""What people marked in two images, brought to where it can measure a registration."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+
+from SPRCore.errors import InputError
+from SPRCore.geometry import Field, Grid, Volume, resample
+
+_LOG = logging.getLogger("SPRCore")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotations:
+    """Labels and landmarks of a pair of images; each may be absent.
+
+    Args:
+        fixed_labels: Label map of the fixed image, on any grid, or None.
+        moving_labels: Label map of the moving image, on any grid, or None.
+        fixed_points: Landmarks of the fixed image in RAS mm, shape (N, 3), or None.
+        moving_points: Their partners in the moving image in RAS mm, shape (N, 3), or None.
+
+    Raises:
+        InputError: Labels are not whole numbers, landmarks of one image only were given, or their numbers differ.
+    """
+
+    fixed_labels: Volume | None = None
+    moving_labels: Volume | None = None
+    fixed_points: np.ndarray | None = None
+    moving_points: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        for what, labels in (("fixed labels", self.fixed_labels), ("moving labels", self.moving_labels)):
+            if labels is not None and labels.array.dtype.kind not in "biu":
+                raise InputError(what, got=f"values of type {labels.array.dtype}", expected="whole numbers")
+        fixed, moving = self.fixed_points, self.moving_points
+        if (fixed is None) != (moving is None):
+            raise InputError("landmarks", got="those of one image only", expected="those of both images, in one order")
+        if fixed is not None and moving is not None and len(fixed) != len(moving):
+            got = f"{len(fixed)} in the fixed and {len(moving)} in the moving image"
+            raise InputError("landmarks", got=got, expected="the same number, in the same order")
+
+    def on(self, grid: Grid) -> Annotations:
+        """Return the same with the fixed labels on `grid`, the nearest label taken where they were on another."""
+        labels = self.fixed_labels
+        if labels is None or labels.grid.matches(grid):
+            return self
+        _LOG.info("fixed labels: on a grid of their own, resampled to that of the fixed image")
+        resampled = resample(labels, grid, labels=True)
+        if labels.array.any() and not resampled.array.any():
+            raise InputError(
+                "fixed labels",
+                got="no label inside the fixed image",
+                expected="labels of the fixed image",
+                remedy="check that both lie in the same place of the world",
+            )
+        return dataclasses.replace(self, fixed_labels=resampled)
+
+    def warped_labels(self, displacement: Field) -> Volume | None:
+        """Return the moving labels pulled onto the grid of a displacement, or None without labels."""
+        if self.moving_labels is None:
+            return None
+        return resample(self.moving_labels, displacement.grid, displacement=displacement, labels=True)

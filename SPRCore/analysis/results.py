@@ -1,0 +1,133 @@
+"""The folder of results that `spr register` leaves, and the report in it."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from SPRCore.analysis.report import Annotations
+from SPRCore.geometry import Volume, resample
+from SPRCore.io import write_affine_tfm, write_displacement, write_volume
+from SPRCore.registration import RegistrationResult
+
+REPORT = "report.json"
+FILES = (
+    "warped.nii.gz",
+    "displacement.nii.gz",
+    "inverse_displacement.nii.gz",
+    "affine.tfm",
+    "weight.nii.gz",
+    "warped_labels.nii.gz",
+    "figure.png",
+    REPORT,
+)
+
+
+def write_results(
+    result: RegistrationResult, fixed: Volume, moving: Volume, annotations: Annotations, folder: Path
+) -> dict[str, Any]:
+    """Write all files of a registration into a folder that exists.
+
+    Args:
+        result: What `SPRCore.register` gave.
+        fixed: The fixed image.
+        moving: The moving image.
+        annotations: The labels and landmarks that were given.
+        folder: Where to write; a temporary folder, so that nobody ever sees half of it.
+
+    Returns:
+        The report as written: that of the result with the seconds for writing, and the total, added.
+
+    Raises:
+        OutputError: A file could not be written.
+    """
+    start = time.perf_counter()
+    write_volume(result.warped, folder / "warped.nii.gz")
+    write_displacement(result.displacement, folder / "displacement.nii.gz")
+    write_displacement(result.inverse, folder / "inverse_displacement.nii.gz")
+    write_volume(result.weight, folder / "weight.nii.gz")
+    if result.affine_ras is not None:
+        write_affine_tfm(result.affine_ras, folder / "affine.tfm")
+    warped_labels = annotations.warped_labels(result.displacement)
+    if warped_labels is not None:
+        write_volume(warped_labels, folder / "warped_labels.nii.gz")
+    _write_figure(result, fixed, moving, annotations, warped_labels, folder / "figure.png")
+    report = with_write_seconds(result.report, time.perf_counter() - start)
+    write_report(report, folder / REPORT)
+    return report
+
+
+def with_write_seconds(report: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """Return a report with the seconds for writing, and the sum of all stages as the total."""
+    stages = {name: value for name, value in report["seconds"].items() if name != "total"} | {"write": seconds}
+    return report | {"seconds": {**stages, "total": sum(stages.values())}}
+
+
+def write_report(report: dict[str, Any], path: Path) -> None:
+    """Write a report as JSON that every reader takes: numbers that are not finite become null.
+
+    Args:
+        report: Nested dictionaries of strings and numbers.
+        path: The file.
+    """
+    path.write_text(json.dumps(_finite(report), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def remove_stale(folder: Path, written: set[str]) -> None:
+    """Remove result files of an earlier run that the present one did not make, such as labels no longer given.
+
+    Args:
+        folder: The folder of results.
+        written: Names of the files of the present run.
+    """
+    for name in set(FILES) - written:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if hasattr(value, "item"):  # a NumPy number
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _write_figure(
+    result: RegistrationResult,
+    fixed: Volume,
+    moving: Volume,
+    annotations: Annotations,
+    warped_labels: Volume | None,
+    path: Path,
+) -> None:
+    # matplotlib is loaded only by those who want a figure.
+    from SPRCore.analysis.figures import RegistrationPicture, registration_figure, save_figure
+
+    grid, metrics = fixed.grid, result.report["metrics"]
+    before_labels = annotations.moving_labels
+    picture = RegistrationPicture(
+        fixed=fixed,
+        moving=resample(moving, grid),
+        warped=result.warped,
+        displacement=result.displacement,
+        weight=result.weight,
+        fixed_labels=annotations.on(grid).fixed_labels,
+        moving_labels=None if before_labels is None else resample(before_labels, grid, labels=True),
+        warped_labels=warped_labels,
+        before=metrics["before"],
+        after=metrics["after"],
+        title=_title(result.report),
+    )
+    save_figure(registration_figure(picture), path)
+
+
+def _title(report: dict[str, Any]) -> str:
+    settings = dict(report["hyperparameters"])
+    prior = settings.pop("prior")
+    values = ", ".join(f"{name} {value:g}" for name, value in settings.items())
+    return f"method {report['method']}, {prior} prior, {values}"

@@ -1,0 +1,129 @@
+"""How well registrations keep a sliding wall: landmark errors near and far, and the displacement across the wall."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from SPRCore.geometry import Field, Volume, ras_to_voxel, voxel_to_ras
+from SPRCore.metrics import tre_mm
+from SPRCore.synthetic import Phantom
+
+NEAR_VOXELS = 4
+"""Up to this distance from the wall, in voxels, a landmark counts as near."""
+
+_REACH_MM = 40.0  # shown on each side of the wall in a profile
+_LUNG_LABELS = (2, 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One registration of a phantom that takes part in a comparison.
+
+    Args:
+        name: Name in tables and figures.
+        displacement: What it found, on the fixed grid, RAS mm.
+        weight: Its weight map, on the fixed grid.
+        strength: Stiffness of a voxel of weight 1 (lambda_max, or lambda).
+        metrics: Metrics after the registration, as in the report.
+        seconds: Time to register.
+    """
+
+    name: str
+    displacement: Field
+    weight: Volume
+    strength: float
+    metrics: dict[str, Any]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """Displacement along the body axis on a straight line across the sliding wall.
+
+    Args:
+        index: Voxel of the fixed grid just inside the wall, (x, y, z); the line runs along x through it.
+        outward: +1 or -1: the direction along x that leaves the sliding organ.
+        voxels: Indices along x of the points of the line.
+        distance_mm: Their distance to the wall in mm, negative inside the organ.
+    """
+
+    index: tuple[int, int, int]
+    outward: int
+    voxels: np.ndarray
+    distance_mm: np.ndarray
+
+    def along(self, field: Field) -> np.ndarray:
+        """Return the displacement toward the head in mm at the points of the line."""
+        return field.array[self.voxels, self.index[1], self.index[2], 2]
+
+
+def landmark_errors(phantom: Phantom, displacement: Field | None) -> dict[str, dict[str, float]]:
+    """Measure landmark errors near the sliding wall and away from it.
+
+    Args:
+        phantom: A phantom with a sliding wall.
+        displacement: Displacement found, RAS mm; None for the state before.
+
+    Returns:
+        `near` and `away`, each with the mean in mm (`mm`), in voxels of the finest axis (`voxel`) and the number `n`.
+    """
+    assert phantom.boundary is not None
+    errors = tre_mm(phantom.fixed_points, phantom.moving_points, displacement)
+    index = np.rint(ras_to_voxel(phantom.fixed_points, phantom.fixed.affine)).astype(int)
+    voxel_mm = min(phantom.fixed.spacing)
+    near = np.abs(phantom.boundary.array[tuple(index.T)]) <= NEAR_VOXELS * voxel_mm
+    parts = {"near": errors[near], "away": errors[~near]}
+    return {
+        name: {"mm": float(part.mean()), "voxel": float(part.mean()) / voxel_mm, "n": len(part)}
+        for name, part in parts.items()
+    }
+
+
+def wall_profile(phantom: Phantom) -> Profile:
+    """Find the line across the wall where the true displacement jumps most.
+
+    Args:
+        phantom: A phantom with a sliding wall and lungs labeled as in `sliding_thorax`.
+
+    Returns:
+        The line, along the first axis of the grid and as long as it stays on the first side of the next wall.
+    """
+    assert phantom.boundary is not None
+    motion, wall = phantom.displacement.array[..., 2], phantom.boundary.array
+    lung = np.isin(phantom.fixed_labels.array, _LUNG_LABELS)
+    jumps = np.zeros(motion.shape, dtype=np.float32)
+    # Inside at x, outside at the next voxel to either side.
+    forward = lung[:-1] & (wall[1:] > 0)
+    backward = lung[1:] & (wall[:-1] > 0)
+    difference = np.abs(np.diff(motion, axis=0))
+    jumps[:-1] = np.where(forward, difference, 0)
+    jumps[1:] = np.maximum(jumps[1:], np.where(backward, difference, 0))
+    x, y, z = (int(i) for i in np.unravel_index(np.argmax(_steady(jumps)), jumps.shape))
+    outward = 1 if x + 1 < motion.shape[0] and wall[x + 1, y, z] > 0 else -1
+    spacing = phantom.fixed.spacing[0]
+    reach = int(_REACH_MM / spacing)
+    voxels = np.arange(max(x - reach, 0), min(x + reach, motion.shape[0] - 1) + 1)
+    # The wall lies between the voxel inside and its neighbor outside.
+    return Profile(
+        index=(x, y, z), outward=outward, voxels=voxels, distance_mm=((voxels - x) * outward - 0.5) * spacing
+    )
+
+
+def error_map(phantom: Phantom, displacement: Field) -> np.ndarray:
+    """Return the length of the difference between a displacement and the true one, in mm, shape (X, Y, Z)."""
+    return np.linalg.norm(displacement.array - phantom.displacement.array, axis=-1)
+
+
+def plane_point_mm(phantom: Phantom, profile: Profile) -> np.ndarray:
+    """Return the point of a profile at the wall in RAS mm, for a cut that goes through it."""
+    return voxel_to_ras(np.array(profile.index, dtype=float), phantom.fixed.affine)
+
+
+def _steady(jumps: np.ndarray) -> np.ndarray:
+    """Average over neighboring lines, so that the line shown is typical of its surroundings and not a lone voxel."""
+    from scipy.ndimage import uniform_filter
+
+    return np.where(jumps > 0, uniform_filter(jumps, size=(1, 5, 5)), 0)

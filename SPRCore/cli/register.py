@@ -1,0 +1,260 @@
+"""`spr register`: deform one image onto another and leave a folder of results."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol
+
+import numpy as np
+from tyro.conf import Positional, arg
+
+from SPRCore import api
+from SPRCore.analysis.provenance import sha256
+from SPRCore.analysis.report import Annotations
+from SPRCore.analysis.results import remove_stale, write_results
+from SPRCore.cli.console import say, stages, table
+from SPRCore.errors import InputError
+from SPRCore.geometry import Volume
+from SPRCore.io import atomic_directory, read_labels, read_landmarks, read_volume
+from SPRCore.regularization import BetaPrior, GaussianPrior, UniformPrior
+
+_PRIORS = {
+    "beta": (BetaPrior, {"alpha": "alpha", "lambda_max": "lambda_max"}),
+    "gaussian": (GaussianPrior, {"sigma": "sigma", "lambda_mean": "lambda_mean"}),
+    "uniform": (UniformPrior, {"uniform": "strength"}),
+}
+_OPTION = {"lambda_max": "--lambda-max", "lambda_mean": "--lambda-mean", "uniform": "--lambda"}
+
+
+def _default(value: float) -> str:
+    return f"(default: {value:g})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Register:
+    """Deform MOVING onto FIXED, and leave images, displacements, weight map, figure and report in a folder."""
+
+    fixed: Annotated[Positional[Path], arg(metavar="FIXED")]
+    """Fixed image: NIfTI, NRRD, MetaImage, or the folder of a DICOM series."""
+
+    moving: Annotated[Positional[Path], arg(metavar="MOVING")]
+    """Moving image, on any grid."""
+
+    out: Annotated[Path, arg(metavar="DIR")]
+    """Folder for the results; made if missing."""
+
+    method: Annotated[str, arg(metavar="instance")] = "instance"
+    """How to register. "instance": minimize the energy for this pair, without any training."""
+
+    prior: Annotated[
+        str | None,
+        arg(metavar="beta|gaussian|uniform", help_behavior_hint="(default: that of the values below, or else beta)"),
+    ] = None
+    """Prior on the weight of the regularization."""
+
+    alpha: Annotated[float | None, arg(metavar="A", help_behavior_hint=_default(BetaPrior().alpha))] = None
+    """Beta prior: spatial coherence, 0 or more. The larger, the less the stiffness varies."""
+
+    lambda_max: Annotated[float | None, arg(metavar="L", help_behavior_hint=_default(BetaPrior().lambda_max))] = None
+    """Beta prior: the stiffness of a voxel of weight 1, above 0."""
+
+    sigma: Annotated[float | None, arg(metavar="S", help_behavior_hint=_default(GaussianPrior().sigma))] = None
+    """Gaussian prior: spatial coherence, 0 or more. The larger, the less the stiffness varies."""
+
+    lambda_mean: Annotated[float | None, arg(metavar="L", help_behavior_hint=_default(GaussianPrior().lambda_mean))] = (
+        None
+    )
+    """Gaussian prior: the stiffness of a voxel of weight 1, above 0."""
+
+    uniform: Annotated[
+        float | None, arg(name="lambda", metavar="L", help_behavior_hint=_default(UniformPrior().strength))
+    ] = None
+    """Uniform prior: the same stiffness everywhere, above 0."""
+
+    init: Literal["auto", "none", "center", "rigid", "affine"] = "auto"
+    """Alignment beforehand; "auto" looks at the pair."""
+
+    fixed_labels: Annotated[Path | None, arg(metavar="F", help_behavior_hint="(optional)")] = None
+    """Label map of the fixed image. Labels and landmarks measure the result and never steer it."""
+
+    moving_labels: Annotated[Path | None, arg(metavar="M", help_behavior_hint="(optional)")] = None
+    """Label map of the moving image."""
+
+    fixed_points: Annotated[Path | None, arg(metavar="P", help_behavior_hint="(optional)")] = None
+    """Landmarks of the fixed image: .mrk.json, .fcsv, .txt or .csv."""
+
+    moving_points: Annotated[Path | None, arg(metavar="Q", help_behavior_hint="(optional)")] = None
+    """Landmarks of the moving image, in the same order."""
+
+    fixed_mask: Annotated[Path | None, arg(metavar="K", help_behavior_hint="(optional)")] = None
+    """Mask of the fixed image: only voxels that are not 0 count."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute; "auto" takes CUDA where there is one."""
+
+    seed: Annotated[int, arg(metavar="N")] = 0
+    """Seed of every random choice."""
+
+    def run(self, command: str) -> None:
+        """Read, register, write, and print how the images agree before and after."""
+        prior = chosen_prior(self)
+        device = str(api.pick_device(self.device))
+        # Entered before anything is computed: a folder that cannot be written is found out at once.
+        with stages() as tell, atomic_directory(self.out) as folder:
+            tell("reading")
+            start = time.perf_counter()
+            fixed, moving = read_volume(self.fixed), read_volume(self.moving)
+            annotations = read_annotations(self, fixed, moving)
+            mask = None if self.fixed_mask is None else read_labels(self.fixed_mask)
+            origin = {"fixed": self._origin(self.fixed), "moving": self._origin(self.moving)}
+            seconds = time.perf_counter() - start
+            result = api.register(
+                fixed,
+                moving,
+                method=self.method,
+                prior=prior,
+                init=self.init,
+                **vars(annotations),
+                fixed_mask=mask,
+                device=device,
+                seed=self.seed,
+                progress=tell,
+            )
+            result = replace(result, report=_with_origin(result.report, command, origin, seconds))
+            tell("writing")
+            report = write_results(result, fixed, moving, annotations, folder)
+            written = {path.name for path in folder.iterdir()}
+        remove_stale(self.out, written)
+        _summary(report, self.out)
+
+    def _origin(self, path: Path) -> dict[str, Any]:
+        digest = sha256(path)
+        return {"path": str(path)} | ({"sha256": digest} if digest else {})
+
+
+class HasAnnotations(Protocol):
+    """A verb that takes labels and landmarks."""
+
+    fixed_labels: Path | None
+    moving_labels: Path | None
+    fixed_points: Path | None
+    moving_points: Path | None
+
+
+def read_annotations(verb: HasAnnotations, fixed: Volume | None = None, moving: Volume | None = None) -> Annotations:
+    """Read the labels and landmarks that a verb was given.
+
+    Args:
+        verb: Holds the paths.
+        fixed: Fixed image, for landmarks that are counted in its voxels.
+        moving: Moving image, likewise.
+
+    Returns:
+        What was given.
+
+    Raises:
+        InputError: A file is unusable, or one side of a pair is missing.
+    """
+    for what, one, other in (
+        ("labels", verb.fixed_labels, verb.moving_labels),
+        ("landmarks", verb.fixed_points, verb.moving_points),
+    ):
+        if (one is None) != (other is None):
+            raise InputError(what, got="those of one image only", expected="those of the fixed and the moving image")
+    return Annotations(
+        fixed_labels=None if verb.fixed_labels is None else read_labels(verb.fixed_labels),
+        moving_labels=None if verb.moving_labels is None else read_labels(verb.moving_labels),
+        fixed_points=_points(verb.fixed_points, fixed),
+        moving_points=_points(verb.moving_points, moving),
+    )
+
+
+def chosen_prior(options: Register) -> api.Prior:
+    """Build the prior that the options of `spr register` ask for.
+
+    Args:
+        options: The options; without `prior` the one that the values given belong to, the beta prior if there is none.
+
+    Returns:
+        The prior.
+
+    Raises:
+        InputError: Values of different priors were given, or a value is out of range.
+    """
+    if options.prior not in (None, *_PRIORS):
+        raise InputError("--prior", got=repr(options.prior), expected=f"one of: {', '.join(_PRIORS)}")
+    given = {
+        name: {keyword: value for option, keyword in keys.items() if (value := getattr(options, option)) is not None}
+        for name, (_, keys) in _PRIORS.items()
+    }
+    used = [name for name, values in given.items() if values]
+    name = options.prior or (used[0] if used else "beta")
+    foreign = [other for other in used if other != name]
+    if foreign:
+        keys = _PRIORS[foreign[0]][1]
+        wrong = ", ".join(_spelled(option) for option in keys if getattr(options, option) is not None)
+        right = ", ".join(_spelled(option) for option in _PRIORS[name][1])
+        raise InputError(wrong, got=f"together with the {name} prior", expected=right)
+    return _PRIORS[name][0](**given[name])
+
+
+def _spelled(option: str) -> str:
+    return _OPTION.get(option, f"--{option}")
+
+
+def _points(path: Path | None, image: Volume | None) -> np.ndarray | None:
+    return None if path is None else read_landmarks(path, grid=None if image is None else image.grid)
+
+
+def _with_origin(report: dict[str, Any], command: str, origin: dict[str, Any], load_seconds: float) -> dict[str, Any]:
+    """Add what only the command line knows: the command, the files and the time to read them."""
+    seconds = report["seconds"]
+    timed = {"load": load_seconds, **seconds, "total": seconds["total"] + load_seconds}
+    inputs = {name: origin[name] | image for name, image in report["inputs"].items()}
+    return {
+        "schema_version": report["schema_version"],
+        "command": command,
+        **report,
+        "inputs": inputs,
+        "seconds": timed,
+    }
+
+
+def _summary(report: dict[str, Any], folder: Path) -> None:
+    table("Registration", ("", "before", "after"), metric_rows(report["metrics"]))
+    say(f"{report['seconds']['total']:.1f} s on {report['device']}; results in {folder}")
+
+
+def metric_rows(metrics: dict[str, dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Return a row (name, before, after) for each metric that is there.
+
+    Args:
+        metrics: `before` and `after`, as in the report.
+
+    Returns:
+        The rows; an empty string where a metric does not exist on one side.
+    """
+    picks = (
+        ("Dice, mean of the labels", "{:.3f}", ("dice_mean",)),
+        ("landmark error, mean [mm]", "{:.2f}", ("tre_mm", "mean")),
+        ("landmark error, 95th percentile [mm]", "{:.2f}", ("tre_mm", "p95")),
+        ("local correlation (LNCC)", "{:.3f}", ("lncc",)),
+        ("folded voxels [%]", "{:.3g}", ("folding_percent",)),
+        ("non-diffeomorphic volume [%]", "{:.3g}", ("ndv_percent",)),
+        ("displacement, largest [mm]", "{:.1f}", ("displacement_mm", "max")),
+        ("inverse consistency, mean [mm]", "{:.3f}", ("inverse_consistency_mm", "mean")),
+    )
+    rows = []
+    for name, form, keys in picks:
+        values = [_look_up(metrics.get(side, {}), keys) for side in ("before", "after")]
+        if any(value is not None for value in values):
+            rows.append((name, *("" if value is None else form.format(value) for value in values)))
+    return rows
+
+
+def _look_up(metrics: Any, keys: tuple[str, ...]) -> float | None:
+    for key in keys:
+        metrics = metrics.get(key) if isinstance(metrics, dict) else None
+    return metrics
