@@ -64,8 +64,8 @@ def _residuals(first: Field, second: Field) -> np.ndarray:
         at = (there @ to_vox + _indices(there.shape[:3], start, across)).reshape(-1, 3)
         # Half a thousandth of a voxel forgives rounding at the outermost voxel centers.
         inside = ((at >= -5e-4) & (at <= last + 5e-4)).all(dim=1)
-        total = sample(image, at) + there.reshape(-1, 3).T
-        parts.append(torch.linalg.vector_norm(total, dim=0)[inside].numpy())
+        dx, dy, dz = sample(image, at) + there.reshape(-1, 3).T
+        parts.append((dx * dx + dy * dy + dz * dz).sqrt_()[inside].numpy())
     return np.concatenate(parts)
 
 

@@ -144,14 +144,19 @@ def _negative_volume(position: Tensor) -> Tensor:
     negative = torch.zeros_like(here[0])
     for along_y in steps[1]:
         for along_z in steps[2]:
-            normal = torch.linalg.cross(along_y, along_z, dim=0)
+            normal = _cross(along_y, along_z)
             for along_x in steps[0]:
                 negative += _dot(along_x, normal).clamp_(max=0)
     for star in (((-1, -1, 0), (-1, 0, -1), (0, -1, -1)), ((1, 1, 0), (0, 1, 1), (1, 0, 1))):
         a, b, c = (_shifted(position, e) - here for e in star)
-        negative += _dot(a, torch.linalg.cross(b, c, dim=0)).clamp_(max=0)
+        negative += _dot(a, _cross(b, c)).clamp_(max=0)
     return negative.mul_(-1.0 / 12.0)
 
 
-def _dot(a: Tensor, b: Tensor) -> Tensor:
+def _dot(a: Tensor, b: list[Tensor]) -> Tensor:
     return torch.addcmul(torch.addcmul(a[0] * b[0], a[1], b[1]), a[2], b[2])
+
+
+def _cross(a: Tensor, b: Tensor) -> list[Tensor]:
+    # torch.linalg.cross along the first axis takes ten times as long.
+    return [torch.addcmul(a[i] * b[j], a[j], b[i], value=-1) for i, j in ((1, 2), (2, 0), (0, 1))]
