@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from SPRCore.synthetic.heart import beating_heart
 from SPRCore.synthetic.phantom import Phantom
+from SPRCore.synthetic.random import random_diffeomorphism, shape_cohort
 from SPRCore.synthetic.thorax import sliding_thorax
 
-__all__ = ["Phantom", "sliding_thorax"]
+__all__ = ["Phantom", "beating_heart", "random_diffeomorphism", "shape_cohort", "sliding_thorax"]

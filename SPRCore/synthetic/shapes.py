@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from SPRCore.synthetic.phantom import Coordinates
 
@@ -92,3 +93,33 @@ def _beside_zero(level: np.ndarray) -> np.ndarray:
         seeds[low] |= change
         seeds[high] |= change
     return seeds
+
+
+def grid_noise(
+    shape: Sequence[int], spacing: Sequence[float], scale_mm: float, channels: int, generator: torch.Generator
+) -> torch.Tensor:
+    """Smooth noise as of `SplineNoise` on a whole grid, by one small matrix product per axis.
+
+    Args:
+        shape: Voxels along X, Y, Z.
+        spacing: Voxel size in mm.
+        scale_mm: Distance of the knots in mm.
+        channels: Number of independent noise images.
+        generator: Source of the coefficients.
+
+    Returns:
+        (channels, X, Y, Z) float32, unit variance.
+    """
+    bases = [_spline_basis(n, float(s) / scale_mm) for n, s in zip(shape, spacing, strict=True)]
+    counts = [basis.shape[1] for basis in bases]
+    coefficients = torch.randn((channels, *counts), generator=generator) * _UNIT_VARIANCE
+    return torch.einsum("cijk,xi,yj,zk->cxyz", coefficients, *bases)
+
+
+def _spline_basis(samples: int, step: float) -> torch.Tensor:
+    """Uniform cubic B-splines at `samples` points that are `step` knots apart, (samples, knots) float32."""
+    position = (torch.arange(samples, dtype=torch.float64) * step)[:, None] + 1.0
+    knots = int(np.ceil((samples - 1) * step)) + 4
+    t = (position - torch.arange(knots, dtype=torch.float64)).abs()
+    inner, outer = 2 / 3 - t * t + 0.5 * t**3, (2 - t).clamp(min=0) ** 3 / 6
+    return torch.where(t < 1, inner, outer).float()
