@@ -1,0 +1,124 @@
+"""The linear system of one Gauss–Newton step: data curvature plus spatially weighted diffusion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ..regularization import laplacian_diagonal, weighted_laplacian
+from ..typing import Scalars, Tensor, Vectors
+
+
+@dataclass(frozen=True)
+class NewtonSystem:
+    r"""Symmetric positive system :math:`(H + \kappa L_w)\,\delta = b` for the update of a vector field.
+
+    Attributes:
+        curvature: Upper triangle of the 3x3 data curvature H per voxel, shape (B, 6, X, Y, Z), order 00 01 02 11 12 22.
+        edges: Weights of the differences (they hold κ and the spacing), from ``edge_weights``.
+        inverse_diagonal: Inverse of the 3x3 diagonal block of the system per voxel, as ``curvature``.
+    """
+
+    curvature: Tensor
+    edges: Sequence[Tensor]
+    inverse_diagonal: Tensor
+
+    @classmethod
+    def of(cls, curvature: Tensor, edges: Sequence[Tensor], damping: float) -> NewtonSystem:
+        """Assemble the system.
+
+        Args:
+            curvature: Data curvature, shape (B, 6, X, Y, Z).
+            edges: Weights of the differences.
+            damping: Added to the diagonal, so that regions without data and without weight stay put.
+
+        Returns:
+            The system.
+        """
+        curvature = curvature.clone()
+        for index in (0, 3, 5):
+            curvature[:, index] += damping
+        diagonal = laplacian_diagonal(edges, curvature.shape[2:])
+        return cls(curvature, edges, _invert_symmetric(curvature, diagonal))
+
+    def apply(self, field: Vectors) -> Vectors:
+        """Multiply a field by the system matrix.
+
+        Args:
+            field: Shape (B, 3, X, Y, Z).
+
+        Returns:
+            Same shape.
+        """
+        return weighted_laplacian(field, self.edges).add_(symmetric_product(self.curvature, field))
+
+    def solve(self, right: Vectors, iterations: int, tolerance: float = 0.03) -> Vectors:
+        """Solve by conjugate gradients preconditioned with the inverse of the 3x3 diagonal blocks.
+
+        Args:
+            right: Right-hand side b, shape (B, 3, X, Y, Z).
+            iterations: Largest number of iterations.
+            tolerance: Stop when the preconditioned residual has fallen to this part of its start.
+
+        Returns:
+            The update δ, same shape. A truncated solution is still a descent direction.
+        """
+        solution = torch.zeros_like(right)
+        residual = right.clone()
+        direction = symmetric_product(self.inverse_diagonal, residual)
+        rho = start = float(torch.sum(residual * direction))
+        for _ in range(iterations):
+            if rho <= tolerance**2 * start or start == 0.0:
+                break
+            image = self.apply(direction)
+            step = rho / float(torch.sum(direction * image))
+            solution.add_(direction, alpha=step)
+            residual.add_(image, alpha=-step)
+            z = symmetric_product(self.inverse_diagonal, residual)
+            previous, rho = rho, float(torch.sum(residual * z))
+            direction = z.add_(direction, alpha=rho / previous)
+        return solution
+
+
+def symmetric_product(matrix: Tensor, field: Vectors) -> Vectors:
+    """Multiply a vector field by a symmetric 3x3 matrix per voxel.
+
+    Args:
+        matrix: Upper triangles, shape (B, 6, X, Y, Z), order 00 01 02 11 12 22.
+        field: Shape (B, 3, X, Y, Z).
+
+    Returns:
+        Same shape as ``field``.
+    """
+    a, b, c, d, e, f = matrix.unbind(1)
+    x, y, z = field.unbind(1)
+    result = torch.empty_like(field)
+    for index, (p, q, r) in enumerate(((a, b, c), (b, d, e), (c, e, f))):
+        torch.mul(p, x, out=result[:, index]).addcmul_(q, y).addcmul_(r, z)
+    return result
+
+
+def outer_product(vector: Vectors, scale: Scalars) -> Tensor:
+    """Upper triangle of the scaled outer product of a vector field with itself.
+
+    Args:
+        vector: Shape (B, 3, X, Y, Z).
+        scale: Factor, shape (B, 1, X, Y, Z).
+
+    Returns:
+        Shape (B, 6, X, Y, Z), order 00 01 02 11 12 22.
+    """
+    scaled = vector * scale
+    return torch.cat([scaled[:, :1] * vector, scaled[:, 1:2] * vector[:, 1:], scaled[:, 2:] * vector[:, 2:]], dim=1)
+
+
+def _invert_symmetric(matrix: Tensor, diagonal: Scalars) -> Tensor:
+    a, b, c, d, e, f = matrix.unbind(1)
+    shift = diagonal[:, 0]
+    a, d, f = a + shift, d + shift, f + shift
+    c00, c01, c02 = d * f - e * e, c * e - b * f, b * e - c * d
+    inverse_determinant = 1.0 / (a * c00 + b * c01 + c * c02)
+    cofactors = [c00, c01, c02, a * f - c * c, b * c - a * e, a * d - b * b]
+    return torch.stack(cofactors, dim=1).mul_(inverse_determinant.unsqueeze(1))

@@ -1,0 +1,31 @@
+"""What every way of registering returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from SPRCore.geometry import Field, Volume
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RegistrationResult:
+    """A registered pair in world coordinates.
+
+    Attributes:
+        warped: Moving image on the fixed grid, sampled once from the original.
+        displacement: Total pull map from fixed to moving, alignment as a whole included, RAS mm.
+        inverse: Total pull map from moving to fixed, on the moving grid, RAS mm.
+        weight: Weight w = λ/λ_max (or λ/λ_mean) of each voxel on the fixed grid: low is free to move, high is stiff.
+        affine_ras: Alignment as a whole, pull map from fixed to moving world points, shape (4, 4); None where none ran.
+        report: Inputs, settings, times and metrics, as ``report.json`` holds them.
+    """
+
+    warped: Volume
+    displacement: Field
+    inverse: Field
+    weight: Volume
+    affine_ras: np.ndarray | None
+    report: dict[str, Any] = field(default_factory=dict)
