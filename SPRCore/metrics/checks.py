@@ -46,18 +46,33 @@ def _integers(labels: Volume | np.ndarray) -> np.ndarray:
     return rounded.astype(np.int64)
 
 
-def inner_mask(mask: Volume | np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The mask (nonzero = counts) without the outermost voxel layer of the grid, or None for no mask.
+def grid_mask(mask: Volume | np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The mask (nonzero = counts) as booleans, or None for no mask.
 
     Raises:
-        InputError: The mask has another shape, or covers no inner voxel.
+        InputError: The mask has another shape than the grid it is for, or is empty.
     """
     if mask is None:
         return None
     array = mask.array if isinstance(mask, Volume) else np.asarray(mask)
     if array.shape != tuple(shape):
-        raise InputError("mask", got=f"shape {array.shape}", expected=f"the grid of the displacement, {tuple(shape)}")
-    inner = array[1:-1, 1:-1, 1:-1] != 0
+        raise InputError("mask", got=f"shape {array.shape}", expected=f"the shape of the grid, {tuple(shape)}")
+    inside = array != 0
+    if not inside.any():
+        raise InputError("mask", got="no voxel that is not 0", expected="at least one")
+    return inside
+
+
+def inner_mask(mask: Volume | np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None:
+    """As `grid_mask`, without the outermost voxel layer of the grid.
+
+    Raises:
+        InputError: The mask has another shape, or covers no inner voxel.
+    """
+    inside = grid_mask(mask, shape)
+    if inside is None:
+        return None
+    inner = inside[1:-1, 1:-1, 1:-1]
     if not inner.any():
-        raise InputError("mask", got="no voxel inside the grid's border", expected="at least one")
+        raise InputError("mask", got="voxels at the grid's border only", expected="at least one inside")
     return inner

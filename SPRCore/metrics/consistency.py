@@ -7,6 +7,7 @@ import torch
 
 from SPRCore.functional import sample
 from SPRCore.geometry import Field, Volume
+from SPRCore.metrics.checks import grid_mask
 from SPRCore.typing import Tensor
 
 _SLAB_VOXELS = 1 << 17
@@ -21,10 +22,13 @@ def displacement_summary(field: Field, mask: Volume | np.ndarray | None = None) 
 
     Returns:
         {mean, p95, max} in mm.
+
+    Raises:
+        InputError: A mask of another shape, or an empty one.
     """
     length = np.sqrt(np.einsum("xyzc,xyzc->xyz", field.array, field.array))
-    if mask is not None:
-        length = length[(mask.array if isinstance(mask, Volume) else np.asarray(mask)) != 0]
+    inside = grid_mask(mask, length.shape)
+    length = length if inside is None else length[inside]
     return {
         "mean": float(length.mean(dtype=np.float64)),
         "p95": float(np.percentile(length, 95)),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from SPRCore.errors import InputError
 from SPRCore.geometry import Volume
+from SPRCore.metrics.checks import grid_mask
 from SPRCore.similarity import lncc
 from SPRCore.typing import Tensor
 
@@ -21,13 +23,16 @@ def local_correlation(fixed: Volume, warped: Volume, mask: Volume | np.ndarray |
 
     Returns:
         Value in [0, 1], higher is more alike.
+
+    Raises:
+        InputError: Two different grids, or a mask that does not fit.
     """
-    inside = None
-    if mask is not None:
-        array = mask.array if isinstance(mask, Volume) else np.asarray(mask)
-        inside = torch.from_numpy((array != 0).astype(np.float32))[None, None]
+    if not fixed.grid.matches(warped.grid):
+        raise InputError("images", got=f"two grids, {fixed.shape} and {warped.shape} voxels", expected="one grid")
+    inside = grid_mask(mask, fixed.shape)
+    weight = None if inside is None else torch.from_numpy(inside.astype(np.float32))[None, None]
     with torch.no_grad():
-        return float(lncc(_unit_range(fixed), _unit_range(warped), window=window, mask=inside))
+        return float(lncc(_unit_range(fixed), _unit_range(warped), window=window, mask=weight))
 
 
 def _unit_range(volume: Volume) -> Tensor:

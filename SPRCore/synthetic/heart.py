@@ -11,8 +11,8 @@ from SPRCore.geometry import Field, Volume
 from SPRCore.synthetic.heart_anatomy import (
     AXIS_XY,
     EPI_RADIUS,
-    RIGHT_ANGLE,
     RADIUS,
+    RIGHT_ANGLE,
     TOP,
     HeartAnatomy,
     cap,

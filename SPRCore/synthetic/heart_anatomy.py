@@ -23,10 +23,10 @@ def cap(z: np.ndarray) -> np.ndarray:
     return 0.5 * (squared + np.sqrt(squared * squared + 0.01))
 
 
-def _bullet(r2: np.ndarray, z: np.ndarray, radius: float, depth: float) -> np.ndarray:
-    """Level in mm of a cylinder that is closed below by half an ellipsoid and cut off at the base."""
+def _bullet(r2: np.ndarray, z: np.ndarray, base: np.ndarray, radius: float, depth: float) -> np.ndarray:
+    """Level in mm of a cylinder that is closed below by half an ellipsoid and cut off at the base (a level)."""
     wall = (np.sqrt(r2 / radius**2 + (np.minimum(z - WIDEST, 0) / depth) ** 2) - 1) * radius
-    return np.maximum(wall, z - TOP)
+    return np.maximum(wall, base)
 
 
 def _ellipse(x: np.ndarray, y: np.ndarray, center: tuple[float, float], radii: tuple[float, float]) -> np.ndarray:
@@ -86,6 +86,8 @@ def _levels(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> dict[str, np.ndarray
     r2 = dx * dx + dy * dy
     c, s = np.cos(RIGHT_ANGLE), np.sin(RIGHT_ANGLE)
     along, across = c * dx + s * dy, c * dy - s * dx
+    # The plane of the valves is tilted, as it is; along the slices it would flip whole slices of labels at once.
+    base = z - TOP - 0.10 * dx + 0.06 * dy
     height = np.minimum(z - 12, 0) / 44
     crescent = np.sqrt(((along - 28) / 31) ** 2 + (across / 38) ** 2 + height * height) - 1
     pericardium = (np.sqrt(((along - 14) / 62) ** 2 + (across / 49) ** 2 + (z / 66) ** 2) - 1) * 49
@@ -95,7 +97,7 @@ def _levels(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> dict[str, np.ndarray
     lungs = np.minimum(_ellipse(x, y, (-64, -14), (34, 58)), _ellipse(x, y, (72, -8), (30, 60)))
     liver = np.maximum(np.sqrt((x - 55) ** 2 + (y - 5) ** 2 + (z + 78) ** 2) - 62, lungs - 12)
     papillary = np.minimum(np.hypot(dx + 9, dy - 13), np.hypot(dx + 9, dy + 13)) - 4.5
-    epicardium = _bullet(r2, z, EPI_RADIUS, EPI_DEPTH)
+    epicardium = _bullet(r2, z, base, EPI_RADIUS, EPI_DEPTH)
     return {
         "chest": _ellipse(x, y, (0, -4), (104, 90)),
         "muscle": _ellipse(x, y, (0, -6), (96, 78)),
@@ -105,9 +107,9 @@ def _levels(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> dict[str, np.ndarray
         "aorta": _ellipse(x, y, (-20, -58), (10, 10)),
         "pericardium": pericardium,
         "atria": np.minimum(left_atrium, right_atrium) * 16,
-        "free_wall": np.maximum(crescent * 31 - 3.5, z - TOP),
-        "right": np.maximum(np.maximum(crescent * 31, z - TOP), -epicardium),
+        "free_wall": np.maximum(crescent * 31 - 3.5, base),
+        "right": np.maximum(np.maximum(crescent * 31, base), -epicardium),
         "myocardium": epicardium,
-        "left": _bullet(r2, z, RADIUS, DEPTH),
+        "left": _bullet(r2, z, base, RADIUS, DEPTH),
         "papillary": np.maximum(papillary, np.maximum(-16 - z, z - 20)),
     }

@@ -56,7 +56,7 @@ def signed_distance(level: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     """Distance in mm to the zero set of a level function on a grid, negative where the level is negative.
 
     Voxels beside the zero set are projected on it by one Newton step along the gradient; every other voxel takes
-    the distance to the projection of the nearest of those. Exact for planes, second order in the voxel size else.
+    the distance to the projection of the nearest of those: off by a tenth of a voxel in the mean, by half at most.
 
     Args:
         level: (X, Y, Z) smooth function near its zero set; any scale.
