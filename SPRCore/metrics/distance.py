@@ -10,8 +10,6 @@ from SPRCore.errors import InputError
 from SPRCore.geometry import Volume
 from SPRCore.metrics.checks import label_pair
 
-Box = tuple[slice, slice, slice]
-
 
 def hd95_mm(a: Volume | np.ndarray, b: Volume | np.ndarray, spacing: Sequence[float] | None = None) -> dict[int, float]:
     """Robust Hausdorff distance in mm of every label: the larger of the two directed 95th percentiles.
@@ -38,53 +36,38 @@ def hd95_mm(a: Volume | np.ndarray, b: Volume | np.ndarray, spacing: Sequence[fl
         if not isinstance(a, Volume):
             raise InputError("spacing", got="none beside plain arrays", expected="three numbers in mm")
         spacing = a.spacing
-    boxes_a, boxes_b = _boxes(first), _boxes(second)
-    result = {}
-    for label in sorted(boxes_a.keys() | boxes_b.keys()):
-        if label not in boxes_a or label not in boxes_b:
-            result[label] = float("nan")
-            continue
-        box = _union(boxes_a[label], boxes_b[label])
-        result[label] = _hd95(first[box] == label, second[box] == label, spacing)
-    return result
+    surfaces_a, surfaces_b = (_surfaces(array, spacing) for array in (first, second))
+    return {
+        label: _hd95(surfaces_a[label], surfaces_b[label])
+        if label in surfaces_a and label in surfaces_b
+        else float("nan")
+        for label in sorted(surfaces_a.keys() | surfaces_b.keys())
+    }
 
 
-def _boxes(labels: np.ndarray) -> dict[int, Box]:
-    """Bounding box of every label but 0."""
-    from scipy.ndimage import find_objects
-
-    if labels.min() < 0 or labels.max() >= 1 << 16:  # find_objects makes one entry per number up to the largest
-        values, inverse = np.unique(labels, return_inverse=True)
-        compact = _boxes(inverse.reshape(labels.shape) + 1)
-        return {int(values[k - 1]): box for k, box in compact.items() if values[k - 1] != 0}
-    found = find_objects(labels.astype(np.int32, copy=False))
-    return {k + 1: box for k, box in enumerate(found) if box is not None}
-
-
-def _union(a: Box, b: Box) -> Box:
-    """Smallest box around both."""
-    x, y, z = (slice(min(p.start, q.start), max(p.stop, q.stop)) for p, q in zip(a, b, strict=True))
-    return x, y, z
-
-
-def _surface(mask: np.ndarray) -> np.ndarray:
-    """Voxels of the mask with a face neighbor outside it."""
-    padded = np.pad(mask, 1)
-    core = mask.copy()
+def _surfaces(labels: np.ndarray, spacing: Sequence[float]) -> dict[int, np.ndarray]:
+    """Points (N, 3) in mm of every label but 0: voxels with a face neighbor of another label or off the grid."""
+    edge = np.zeros(labels.shape, dtype=bool)
     for axis in range(3):
-        for start in (0, 2):
-            window = [slice(1, -1)] * 3
-            window[axis] = slice(start, start + mask.shape[axis])
-            core &= padded[tuple(window)]
-    return mask & ~core
+        view, out = np.moveaxis(labels, axis, 0), np.moveaxis(edge, axis, 0)
+        change = view[1:] != view[:-1]
+        out[1:] |= change
+        out[:-1] |= change
+        out[0] = out[-1] = True
+    edge &= labels != 0
+    where = np.argwhere(edge)
+    found = labels[edge]
+    order = np.argsort(found, kind="stable")
+    values, starts = np.unique(found[order], return_index=True)
+    points = where[order] * np.asarray(spacing, dtype=float)
+    return {int(k): part for k, part in zip(values, np.split(points, starts[1:]), strict=True)} if values.size else {}
 
 
-def _hd95(a: np.ndarray, b: np.ndarray, spacing: Sequence[float]) -> float:
-    """Symmetric 95th percentile distance of two non-empty masks in mm."""
+def _hd95(a: np.ndarray, b: np.ndarray) -> float:
+    """Symmetric 95th percentile distance of two point sets in mm."""
     from scipy.spatial import cKDTree
 
     # A tree of the surface points costs the surface, a distance transform would cost the label's whole box.
-    points_a, points_b = (np.argwhere(_surface(mask)) * np.asarray(spacing, dtype=float) for mask in (a, b))
-    to_b, _ = cKDTree(points_b).query(points_a)
-    to_a, _ = cKDTree(points_a).query(points_b)
+    to_b, _ = cKDTree(b, balanced_tree=False).query(a)
+    to_a, _ = cKDTree(a, balanced_tree=False).query(b)
     return float(max(np.percentile(to_b, 95), np.percentile(to_a, 95)))
