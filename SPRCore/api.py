@@ -7,13 +7,13 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
+from SPRCore.analysis.annotations import Annotations
 from SPRCore.analysis.provenance import peak_memory_mb, versions
-from SPRCore.analysis.report import Annotations
 from SPRCore.errors import InputError
 from SPRCore.geometry import (
     Field,
@@ -38,6 +38,7 @@ _LOG = logging.getLogger("SPRCore")
 Prior = BetaPrior | GaussianPrior | UniformPrior
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Called with a stage in words and how much of it is done, 0 to 1 (None where nobody can tell)."""
 
@@ -93,44 +94,19 @@ def register(
     _check_choice("method", method, METHODS)
     check_image(fixed, "fixed image")
     check_image(moving, "moving image")
-    target = pick_device(device)
-    prior = BetaPrior() if prior is None else prior
-    annotations = Annotations(
+    target, prior = pick_device(device), prior or BetaPrior()
+    given = Annotations(
         fixed_labels=fixed_labels, moving_labels=moving_labels, fixed_points=fixed_points, moving_points=moving_points
     ).on(fixed.grid)
     mask = None if fixed_mask is None else _mask_on(fixed_mask, fixed.grid)
     watch = _Stages(progress)
-    torch.manual_seed(seed)
-    with watch.stage("prealign", "aligning"):
-        affine_ras = prealign(fixed, moving, init).affine_ras
-    with watch.stage("register", "registering"):
-        aligned = resample(moving, fixed.grid, affine_ras=affine_ras)
-        solved = _solve(fixed, aligned, prior, config or InstanceConfig(), mask, target, watch.tell)
-        result = _assemble(fixed, moving, affine_ras, solved)
+    with _seeded(seed, target):
+        result = _run(fixed, moving, init, prior, config or InstanceConfig(), mask, target, watch)
     watch.tell("measuring")
-    metrics = evaluate(
-        displacement=result.displacement,
-        inverse=result.inverse,
-        fixed=fixed,
-        moving=moving,
-        warped=result.warped,
-        **vars(annotations),
-        mask=mask,
-    )
-    report = {
-        "schema_version": SCHEMA_VERSION,
-        "versions": versions(),
-        "inputs": {"fixed": _describe(fixed), "moving": _describe(moving)},
-        "method": method,
-        "model": None,
-        "device": str(target),
-        "seed": seed,
-        "hyperparameters": hyperparameters(prior),
-        "seconds": watch.seconds | {"total": watch.elapsed()},
-        "peak_memory_mb": peak_memory_mb(target),
-        "metrics": metrics,
-    }
-    return dataclasses.replace(result, report=report)
+    moves = {"displacement": result.displacement, "inverse": result.inverse}
+    metrics = evaluate(**moves, fixed=fixed, moving=moving, warped=result.warped, **vars(given), mask=mask)
+    settings = {"method": method, "model": None, "device": str(target), "seed": seed}
+    return dataclasses.replace(result, report=_report(fixed, moving, settings, prior, watch, target, metrics))
 
 
 def pick_device(name: str) -> torch.device:
@@ -204,26 +180,39 @@ def _describe(volume: Volume) -> dict[str, Any]:
     return {"shape": list(volume.shape), "spacing_mm": list(volume.spacing)}
 
 
-def _solve(
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed all random choices of the block and leave the generators of the caller as they were."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def _run(
     fixed: Volume,
     moving: Volume,
+    init: str,
     prior: Prior,
     config: InstanceConfig,
     mask: Volume | None,
     device: torch.device,
-    tell: Progress,
-) -> InstanceResult:
-    """Run the solver on two images of one grid, everything on the device."""
-    where = None if mask is None else mask.to_tensor().to(device)
-    return register_instance(
-        fixed.to_tensor().to(device),
-        moving.to_tensor().to(device),
-        fixed.spacing,
-        prior,
-        config,
-        mask=where,
-        callback=lambda fraction: tell("registering", fraction),
-    )
+    watch: _Stages,
+) -> RegistrationResult:
+    """Align as a whole, bring the moving image onto the fixed grid and run the solver on the device."""
+    with watch.stage("prealign", "aligning"):
+        affine_ras = prealign(fixed, moving, init).affine_ras
+    with watch.stage("register", "registering"):
+        aligned = resample(moving, fixed.grid, affine_ras=affine_ras)
+        solved = register_instance(
+            fixed.to_tensor().to(device),
+            aligned.to_tensor().to(device),
+            fixed.spacing,
+            prior,
+            config,
+            mask=None if mask is None else mask.to_tensor().to(device),
+            callback=lambda fraction: watch.tell("registering", fraction),
+        )
+        return _assemble(fixed, moving, affine_ras, solved)
 
 
 def _assemble(
@@ -261,3 +250,24 @@ def _total_inverse(inverse: Field, grid: Grid, affine_ras: np.ndarray | None) ->
     # A grid may stand anywhere: moved by A, the voxels of the moving grid lie where v has to be read.
     moved = resample_displacement(inverse, Grid(grid.shape, back @ grid.affine))
     return Field(affine_field(grid, back).array + moved.array, grid.affine)
+
+
+def _report(
+    fixed: Volume,
+    moving: Volume,
+    settings: dict[str, Any],
+    prior: Prior,
+    watch: _Stages,
+    device: torch.device,
+    metrics: dict[str, Any],
+) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "versions": versions(),
+        "inputs": {"fixed": _describe(fixed), "moving": _describe(moving)},
+        **settings,
+        "hyperparameters": hyperparameters(prior),
+        "seconds": watch.seconds | {"total": watch.elapsed()},
+        "peak_memory_mb": peak_memory_mb(device),
+        "metrics": metrics,
+    }

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from SPRCore.analysis.report import Annotations
+from SPRCore.analysis.annotations import Annotations
 from SPRCore.geometry import Volume, resample
 from SPRCore.io import write_affine_tfm, write_displacement, write_volume
 from SPRCore.registration import RegistrationResult

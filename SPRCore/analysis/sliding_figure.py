@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from SPRCore.analysis.figures import DPI, draw_marks, draw_weight_bar, show_plane, weight_limit, weight_overlay
 from SPRCore.analysis.planes import PLANES, Cutter
@@ -25,6 +26,7 @@ from SPRCore.synthetic import Phantom
 
 _CORONAL = PLANES[1]
 _WALL_COLOR = "#35d0ff"
+_PROFILE_COLOR = "#ffe14d"
 _LINE_COLORS = ("#d1495b", "#1b7f5c")  # one for each contender; told apart by their line style too
 _ERROR_COLORS = "magma"
 
@@ -75,26 +77,30 @@ def _draw_images(figure: Figure, grid: object, cutter: Cutter, phantom: Phantom,
         draw_marks(panel, _CORONAL)
         panel.set_title(f"{name}\n", fontsize=9)
         if row == 0:
-            _draw_wall(panel, cutter, phantom, "sliding wall")
+            _draw_wall(panel, cutter, phantom)
             across, up = _place(cutter, phantom.fixed, profile)
-            panel.plot(across, up, color="#ffe14d", linewidth=1.4, label="line of the profile")
-            panel.legend(loc="upper left", bbox_to_anchor=(0.0, -0.01), ncols=2, fontsize=8, frameon=False)
+            panel.plot(across, up, color=_PROFILE_COLOR, linewidth=1.4)
+    legend = figure.add_subplot(grid[2, 0])
+    legend.axis("off")
+    handles = [
+        Line2D([], [], color=_WALL_COLOR, label="sliding wall"),
+        Line2D([], [], color=_PROFILE_COLOR, label="line of the profile"),
+    ]
+    legend.legend(handles=handles, loc="upper center", ncols=2, fontsize=8, frameon=False)
 
 
 def _finish(panel: Axes, cutter: Cutter, phantom: Phantom) -> None:
-    _draw_wall(panel, cutter, phantom, None)
+    _draw_wall(panel, cutter, phantom)
     draw_marks(panel, _CORONAL)
 
 
-def _draw_wall(panel: Axes, cutter: Cutter, phantom: Phantom, label: str | None) -> None:
+def _draw_wall(panel: Axes, cutter: Cutter, phantom: Phantom) -> None:
     assert phantom.boundary is not None
     distance = cutter.cut(phantom.boundary.array, _CORONAL)
     size = cutter.size_mm(_CORONAL)
     across = (np.arange(distance.shape[1]) + 0.5) * size[0] / distance.shape[1]
     up = (np.arange(distance.shape[0]) + 0.5) * size[1] / distance.shape[0]
     panel.contour(across, up, distance, levels=[0.0], colors=_WALL_COLOR, linewidths=0.8)
-    if label is not None:
-        panel.plot([], [], color=_WALL_COLOR, linewidth=1.2, label=label)
 
 
 def _place(cutter: Cutter, image: Volume, profile: Profile) -> tuple[np.ndarray, np.ndarray]:

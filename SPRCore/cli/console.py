@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 
+@runtime_checkable
 class ReportStage(Protocol):
     """Called with a stage in words and how much of it is done, 0 to 1 (None where nobody can tell)."""
 

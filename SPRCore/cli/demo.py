@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from tyro.conf import arg
 
 from SPRCore import api
+from SPRCore.analysis.annotations import Annotations
 from SPRCore.analysis.figures import save_figure
-from SPRCore.analysis.report import Annotations
 from SPRCore.analysis.results import write_report, write_results
 from SPRCore.analysis.sliding import NEAR_VOXELS, Contender, landmark_errors
 from SPRCore.analysis.sliding_figure import sliding_figure

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from tyro.conf import Positional, arg
 
 from SPRCore import api
+from SPRCore.analysis.annotations import Annotations
 from SPRCore.analysis.provenance import sha256
-from SPRCore.analysis.report import Annotations
 from SPRCore.analysis.results import remove_stale, write_results
 from SPRCore.cli.console import say, stages, table
 from SPRCore.errors import InputError
@@ -134,6 +134,7 @@ class Register:
         return {"path": str(path)} | ({"sha256": digest} if digest else {})
 
 
+@runtime_checkable
 class HasAnnotations(Protocol):
     """A verb that takes labels and landmarks."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from SPRCore.errors import InputError
 
@@ -13,6 +13,7 @@ _FRAME = re.compile(r"[\u2500-\u257f]")
 _NOT_A_NUMBER = re.compile(r"Error parsing (\S+): no type matching .* from \['(.*?)'\]")
 
 
+@runtime_checkable
 class Verb(Protocol):
     """What can follow `spr`."""
 

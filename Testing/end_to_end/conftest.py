@@ -14,6 +14,7 @@ from SPRCore.cli import main
 from SPRCore.geometry import Field, Volume, resample, voxel_to_ras
 from SPRCore.io import write_landmarks, write_volume
 
+SETTINGS = ("--alpha", 0.002, "--lambda-max", 2, "--device", "cpu", "--seed", 7)
 SHAPE, SPACING = (24, 20, 16), (2.0, 2.5, 3.0)
 
 
@@ -101,6 +102,6 @@ def finished(pair, spr_process, tmp_path_factory) -> SimpleNamespace:
         for side, name in zip(options[::2], options[1::2], strict=True)
         for item in (f"--{side}-{name}", getattr(pair, f"{side}_{name}"))
     ]
-    process = spr_process("register", pair.fixed, pair.moving, "--out", folder, *flags, "--device", "cpu", "--seed", 7)
+    process = spr_process("register", pair.fixed, pair.moving, "--out", folder, *flags, *SETTINGS)
     out, err = process.communicate(timeout=240)
-    return SimpleNamespace(folder=folder, code=process.returncode, out=out, err=err)
+    return SimpleNamespace(folder=folder, settings=SETTINGS, code=process.returncode, out=out, err=err)
