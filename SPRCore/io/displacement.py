@@ -37,8 +37,8 @@ def read_displacement(path: str | Path) -> Field:
     path = Path(path)
     check_exists(path)
     array, affine = _read_nifti_ras(path) if nifti.is_nifti(path) else _read_itk_ras(path)
-    if array.ndim != 4 or array.shape[3] != 3:
-        got = f"an image of shape {array.shape}"
+    if array.ndim != 4 or array.shape[3] != 3 or array.dtype.kind != "f":
+        got = f"an image of shape {array.shape} and type {array.dtype}"
         raise InputError(str(path), got=got, expected="a displacement field: three real numbers per voxel")
     if not np.isfinite(array).all():
         raise InputError(str(path), got="NaN or infinite displacements", expected="finite numbers")
@@ -75,9 +75,14 @@ def _read_nifti_ras(path: Path) -> tuple[np.ndarray, np.ndarray]:
             remedy="give the displacement.nii.gz of a registration",
         )
     array = array[:, :, :, 0] if array.ndim == 5 and array.shape[3] == 1 else array
-    return (array if intent == _DISPLACEMENT_VECTOR or array.shape[-1] != 3 else flip_lps_ras(array)), affine
+    return (_flipped(array) if intent == _VECTOR else array), affine
 
 
 def _read_itk_ras(path: Path) -> tuple[np.ndarray, np.ndarray]:
     array, affine = itk.read_itk(path)
-    return (flip_lps_ras(array) if array.shape[-1] == 3 and array.dtype.kind == "f" else array), affine
+    return _flipped(array), affine
+
+
+def _flipped(array: np.ndarray) -> np.ndarray:
+    """Turn vectors from LPS to RAS; what is no field of vectors passes, to be refused by its shape and type."""
+    return flip_lps_ras(array) if array.shape[-1] == 3 and array.dtype.kind == "f" else array

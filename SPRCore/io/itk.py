@@ -23,8 +23,6 @@ logger = logging.getLogger("SPRCore")
 SUFFIXES = (".nrrd", ".mha", ".mhd")
 """Suffixes of the files that `write_itk` writes."""
 
-_UNEVEN = "ITK_non_uniform_sampling_deviation"
-
 
 def to_itk(array: np.ndarray, affine: np.ndarray) -> SimpleITK.Image:
     """Make a SimpleITK image of an array.
@@ -111,7 +109,7 @@ def write_itk(array: np.ndarray, affine: np.ndarray, path: Path) -> None:
             raise OutputError(str(path), got=reason, expected="to write it", remedy=remedy) from error
 
 
-def first_clause(error: RuntimeError) -> str:
+def first_clause(error: Exception) -> str:
     """Return what an exception of SimpleITK says first, without its source files and addresses."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = next((line for line in lines if "ERROR:" in line), lines[-1] if lines else type(error).__name__)
@@ -128,9 +126,9 @@ def _read_series(folder: Path) -> SimpleITK.Image:
         logger.warning("%s holds %d DICOM series; reading series number %s, the largest", folder, len(files), number)
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(largest)
+    reader.MetaDataDictionaryArrayUpdateOn()
     image = reader.Execute()
-    # A tenth of the spacing: scanners round positions, a missing or doubled slice shifts them by far more.
-    if image.HasMetaDataKey(_UNEVEN) and float(image.GetMetaData(_UNEVEN)) > 0.1 * image.GetSpacing()[2]:
+    if not _is_even(_slice_heights(reader, image)):
         raise InputError(
             str(folder),
             got=f"{len(largest)} DICOM slices at uneven distances",
@@ -138,6 +136,22 @@ def _read_series(folder: Path) -> SimpleITK.Image:
             remedy="export the series again, alone in a folder",
         )
     return image
+
+
+def _slice_heights(reader: SimpleITK.ImageSeriesReader, image: SimpleITK.Image) -> np.ndarray:
+    """Return the places of the slices along their normal in mm; none if the files do not tell."""
+    position = "0020|0032"
+    slices = range(len(reader.GetFileNames()))
+    if image.GetDimension() != 3 or not all(reader.HasMetaDataKey(k, position) for k in slices):
+        return np.empty(0)
+    points = [np.array(reader.GetMetaData(k, position).split("\\"), dtype=float) for k in slices]
+    return np.array(points) @ np.array(image.GetDirection())[2::3]
+
+
+def _is_even(heights: np.ndarray) -> bool:
+    steps = np.diff(heights)
+    # A tenth of a step: scanners round positions, a missing or repeated slice shifts them by a whole one.
+    return steps.size == 0 or bool(np.abs(steps - np.median(steps)).max() <= 0.1 * np.abs(np.median(steps)))
 
 
 def _series_of(folder: Path) -> tuple[str, ...]:

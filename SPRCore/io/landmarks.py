@@ -89,7 +89,7 @@ def _by_suffix(path: Path, table: dict[str, Callable]) -> Callable:
 def _to_ras(points: list[list[float]], system: str, path: Path) -> np.ndarray:
     if system not in _SYSTEMS:
         raise InputError(str(path), got=f"coordinate system {system!r}", expected="RAS or LPS")
-    points_mm = np.array(points, dtype=np.float64).reshape(-1, 3)
+    points_mm = np.array(points, dtype=np.float64).reshape(len(points), 3)
     return flip_lps_ras(points_mm) if _SYSTEMS[system] == "LPS" else points_mm
 
 

@@ -49,11 +49,14 @@ def read_affine_tfm(path: str | Path) -> np.ndarray:
     """
     import SimpleITK as sitk
 
-    check_exists(Path(path))
+    path = Path(path)
+    check_exists(path)
     expected = "a linear 3-D transform in ITK's form"
     try:
+        if _is_cut_short(path):
+            raise InputError(str(path), got="a file that ends within a transform", expected=expected)
         transform = sitk.ReadTransform(str(path))
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         got = f"a file that cannot be read ({first_clause(error)})"
         raise InputError(str(path), got=got, expected=expected) from error
     if transform.GetDimension() != 3 or not transform.IsLinear():
@@ -63,3 +66,12 @@ def read_affine_tfm(path: str | Path) -> np.ndarray:
     axes = [transform.TransformVector(axis, (0.0, 0.0, 0.0)) for axis in np.eye(3).tolist()]
     affine_lps[:3, :3] = np.transpose(axes)
     return flip_map_lps_ras(affine_lps)
+
+
+def _is_cut_short(path: Path) -> bool:
+    """Tell whether a text file ends within a transform; ITK would take what is missing from the identity."""
+    if path.suffix.lower() not in (".tfm", ".txt"):
+        return False
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    kinds = [line for line in lines if line.startswith("Transform:") and "Composite" not in line]
+    return sum(line.startswith("FixedParameters:") for line in lines) < len(kinds)
