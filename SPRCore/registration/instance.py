@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from SPRCore.errors import ConvergenceError, InputError
 from SPRCore.functional import integrate, resize, resize_displacement
-from SPRCore.registration.level import LevelImages, evaluate_level, newton_step
+from SPRCore.registration.level import Evaluation, LevelImages, evaluate_level, newton_step
 from SPRCore.registration.pyramid import Level, make_level, pyramid_steps
 from SPRCore.regularization import Prior
 from SPRCore.similarity import FixedStatistics, window_radius
@@ -54,12 +54,13 @@ class InstanceConfig:
         """Check the ranges."""
         window_radius(self.window)
         if not self.steps or min(self.steps) < 0:
-            raise InputError("steps", got=str(self.steps), expected="a number of 0 or more per level, one level or more")
-        positive = {"inner": self.inner, "velocity_voxels": self.velocity_voxels, "longest_step_vox": self.longest_step_vox}
-        for name, value in positive.items():
+            raise InputError("steps", got=str(self.steps), expected="0 or more per level, one level or more")
+        for name in ("inner", "velocity_voxels", "longest_step_vox"):
+            value = getattr(self, name)
             if not value > 0:
                 raise InputError(name, got=str(value), expected="a positive number")
-        for name, value in {"pool": self.pool, "tolerance": self.tolerance, "squarings": self.squarings}.items():
+        for name in ("pool", "damping", "tolerance", "squarings"):
+            value = getattr(self, name)
             if not value >= 0:
                 raise InputError(name, got=str(value), expected="0 or more")
 
@@ -99,8 +100,8 @@ def register_instance(
 
     .. math:: E(v, w) = 1 - \mathrm{LNCC}(f, m \circ \exp v) + \overline{r\,w\,s(v)} - \overline{\log p(w)}
 
-    with every term a mean (paper Eq. 19, reference convention). On each level, coarse to fine: refresh w in closed form,
-    take a Gauss–Newton step of v with w held fixed, halve it while the energy rises, stop when it no longer falls.
+    with every term a mean (paper Eq. 19, reference convention). On each level, coarse to fine: refresh w in closed
+    form, take a Gauss–Newton step of v with w held fixed, halve it while the energy rises, stop when it no longer falls.
 
     Args:
         fixed: Fixed image, shape (1, 1, X, Y, Z), any intensities.
@@ -115,13 +116,15 @@ def register_instance(
         Displacement, inverse, velocity, weight and the course of the energy.
 
     Raises:
-        InputError: The images do not share a shape.
+        InputError: The images or the mask do not share a shape, or an image has one value only.
         ConvergenceError: The energy left the numbers.
     """
-    if fixed.shape != moving.shape:
-        raise InputError("moving image", got=f"shape {tuple(moving.shape)}", expected=f"{tuple(fixed.shape)} of the fixed")
+    for name, other in (("moving image", moving), ("mask", mask)):
+        if other is not None and other.shape != fixed.shape:
+            wanted = f"{tuple(fixed.shape)} of the fixed image"
+            raise InputError(name, got=f"shape {tuple(other.shape)}", expected=wanted)
     config = config or InstanceConfig()
-    levels = list(_levels(_normalised(fixed), _normalised(moving), spacing, config, mask))
+    levels = list(_levels(_normalised(fixed, "fixed"), _normalised(moving, "moving"), spacing, config, mask))
     steps = config.steps[len(config.steps) - len(levels) :]
     velocity = fixed.new_zeros((1, 3, *levels[0].grid.shape), dtype=torch.float32)
     progress = _Progress(callback, [n * images.moving.numel() for n, images in zip(steps, levels, strict=True)])
@@ -151,7 +154,7 @@ class _LevelSolver:
         self.state = self._evaluate(velocity)
         self.energies = [self.state.energy]
 
-    def _evaluate(self, velocity: Tensor):
+    def _evaluate(self, velocity: Tensor) -> Evaluation:
         state = evaluate_level(self.images, velocity, self.prior, self.pool)
         if state.energy != state.energy:
             raise ConvergenceError("registration", got="an energy that is not a number", remedy="check the images")
@@ -192,7 +195,7 @@ def _levels(
         yield LevelImages(level=level, grid=grid, fixed=statistics, moving=m)
 
 
-def _normalised(image: Tensor) -> Tensor:
+def _normalised(image: Tensor, name: str) -> Tensor:
     """Bring intensities to about [0, 1] by the extremes, the brightest thousandth (metal, vessels, coils) saturated."""
     image = image.float()
     low = image.amin()
@@ -200,6 +203,8 @@ def _normalised(image: Tensor) -> Tensor:
     sample = image.flatten()[:: max(1, image.numel() // 1_000_000)]
     high = torch.quantile(sample, 0.999)
     high = high if high > low else image.amax()
+    if high == low:
+        raise InputError(f"{name} image", got=f"one value everywhere ({float(low):g})", expected="something to align")
     return ((image - low) / (high - low)).clamp(max=1.0)
 
 

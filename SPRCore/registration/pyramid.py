@@ -36,7 +36,7 @@ def make_level(shape: Sequence[int], spacing: Sequence[float], step_mm: float) -
         The level; corner voxels coincide with those of the full grid.
     """
     sizes = tuple(
-        n if s >= 0.75 * step_mm else max(2, round((n - 1) * s / step_mm) + 1)
+        n if s >= 0.75 * step_mm else min(n, max(2, round((n - 1) * s / step_mm) + 1))
         for n, s in zip(shape, spacing, strict=True)
     )
     steps = tuple(s * step_ratio(n, m) for n, m, s in zip(shape, sizes, spacing, strict=True))

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
+from ..errors import InputError
 from ..typing import Scalars, Tensor, Vectors
 
 UNIT = (1.0, 1.0, 1.0)
@@ -133,7 +134,12 @@ def weighted_diffusion(
 
     Returns:
         Scalar ≥ 0.
+
+    Raises:
+        InputError: Unknown convention.
     """
+    if convention not in ("mean", "frobenius"):
+        raise InputError("convention", got=repr(convention), expected="mean | frobenius")
     value = _WeightedDiffusion.apply(field, weight, tuple(float(s) for s in spacing))
     return value if convention == "mean" else TERMS * value
 

@@ -1,8 +1,8 @@
 r"""Priors on the regularization weight :math:`w = \lambda / \lambda_{max}` and the weights that maximise the posterior.
 
-For a given field with local mean squared gradient s, the part of the paper's loss (Eq. 19) that holds the weight is, per
-voxel, :math:`r w s - \log p(w)`. Each prior gives its minimiser in closed form (``map_weight``) and the penalty on s that
-is left once the weight is minimised out (``profile``). By the envelope theorem the derivative of that profile is
+For a given field with local mean squared gradient s, the part of the paper's loss (Eq. 19) that holds the weight is,
+per voxel, :math:`r w s - \log p(w)`. Each prior gives its minimiser in closed form (``map_weight``) and the penalty on
+s that is left once the weight is minimised out (``profile``). By the envelope theorem the derivative of that profile is
 :math:`r w^*(s)`, so no gradient through the weight is ever needed.
 """
 
@@ -48,8 +48,8 @@ class BetaPrior:
     r"""Beta prior on w = λ/λ_max, paper Eq. 17–18: penalty :math:`-\alpha' \log w - (\beta - 1) \log(1 - w)`.
 
     Attributes:
-        alpha: Spatial coherence α′ = α − 1 ≥ 0: the larger, the closer the weights stay to λ_max everywhere. Useful range
-            0 to 0.2 (brain), 0.6 (heart); the default 0.1 lies inside every range of the paper's Table 1.
+        alpha: Spatial coherence α′ = α − 1 ≥ 0: the larger, the closer the weights stay to λ_max everywhere. Useful
+            range 0 to 0.2 (brain), 0.6 (heart); the default 0.1 lies inside every range of the paper's Table 1.
         lambda_max: Largest weight λ_max > 0. Useful range 0.5 to 5.
         beta: Second shape parameter β ≥ 1; 1 (default) is the paper's choice, above 1 w stays below 1.
         floor: Least w, in (0, 1); 1e-6 as in the reference code.
@@ -70,6 +70,8 @@ class BetaPrior:
         _check("lambda_max", self.lambda_max, 0.0, strictly=True)
         _check("beta", self.beta, 1.0)
         _check("floor", self.floor, 0.0, strictly=True)
+        if self.floor >= 1.0:
+            raise InputError("floor", got=f"{self.floor:g}", expected="a number below 1")
 
     @property
     def strength(self) -> float:
@@ -92,10 +94,12 @@ class BetaPrior:
         if self.beta == 1.0:
             weight = self.alpha / cost.clamp(min=torch.finfo(cost.dtype).tiny)
         else:
-            # The root in the form that does not cancel as s goes to 0.
-            half = cost + self.alpha + self.beta - 1.0
-            weight = 2.0 * self.alpha / (half + (half * half - 4.0 * self.alpha * cost).clamp(min=0).sqrt())
-        return weight.clamp(self.floor, 1.0)
+            # The root and its discriminant in forms that do not cancel, neither as s goes to 0 nor as beta goes to 1.
+            excess = self.beta - 1.0
+            discriminant = (cost - self.alpha).square() + excess * (2.0 * (cost + self.alpha) + excess)
+            weight = 2.0 * self.alpha / (cost + (self.alpha + excess) + discriminant.sqrt())
+        # At w = 1 the penalty of beta > 1 is infinite; rounding must not get there.
+        return weight.clamp(self.floor, 1.0 if self.beta == 1.0 else 1.0 - torch.finfo(cost.dtype).eps)
 
     def penalty(self, w: Tensor) -> Tensor:
         """Minus the log density of w up to a constant, per voxel.
@@ -122,7 +126,7 @@ class BetaPrior:
         return torch.lgamma(a + b) - torch.lgamma(a) - torch.lgamma(b) - self.penalty(w)
 
     def profile(self, s: Tensor) -> Tensor:
-        r"""Penalty on s with the weight minimised out: quadratic, then logarithmic beyond :math:`\alpha'/\lambda_{max}`.
+        r"""Penalty on s with the weight minimised out: quadratic, logarithmic beyond :math:`\alpha'/\lambda_{max}`.
 
         Args:
             s: Local mean squared gradient, ≥ 0, any shape.

@@ -77,8 +77,9 @@ class FixedStatistics:
         Returns:
             The statistics.
         """
-        image = _masked(_centered(_at_least_float32(fixed)), mask)
-        weight = None if mask is None else mask.to(image.dtype)
+        image = _centered(_at_least_float32(fixed))
+        weight = None if mask is None else (mask != 0).to(image.dtype)  # masks come as truth values, 255 or labels
+        image = _masked(image, weight)
         count = box_count(image, radius) if weight is None else box_sum(weight, radius).clamp(min=1.0)
         first = box_sum(image, radius)
         mean = first / count
