@@ -1,0 +1,177 @@
+"""Values, errors and gradients of the functional core."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.autograd import gradcheck
+
+from SPRCore import functional as fn
+from SPRCore.errors import InputError
+
+SHAPE = (5, 4, 6)
+
+
+def saved_tensors(function, *arguments):
+    """Shapes of the tensors that a function keeps for its backward pass."""
+    kept = []
+
+    def pack(tensor):
+        kept.append(tuple(tensor.shape))
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        result = function(*arguments)
+    assert result.requires_grad
+    return kept
+
+
+def test_a_displacement_pulls(random_image):
+    image = random_image(SHAPE)
+    one_voxel_along_y = torch.zeros(1, 3, *SHAPE, dtype=image.dtype)
+    one_voxel_along_y[:, 1] = 1.0
+    warped = fn.warp(image, one_voxel_along_y)
+    torch.testing.assert_close(warped[:, :, :, :-1], image[:, :, :, 1:])
+    torch.testing.assert_close(warped[:, :, :, -1], image[:, :, :, -1])
+
+
+def test_labels_are_warped_to_the_nearest():
+    labels = torch.arange(8.0).view(1, 1, 8, 1, 1)
+    shift = torch.zeros(1, 3, 8, 1, 1)
+    shift[:, 0] = 0.4
+    assert torch.equal(fn.warp(labels, shift, mode="nearest"), labels)
+    shift[:, 0] = 0.6
+    assert torch.equal(fn.warp(labels, shift, mode="nearest").flatten(), (labels.flatten() + 1).clamp(max=7))
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [(SHAPE, {"mode": "cubic"}), (SHAPE, {"padding": "reflect"}), ((5, 4, 5), {})],
+)
+def test_what_cannot_be_warped_is_refused_in_one_line(random_image, shape, options):
+    with pytest.raises(InputError, match="expected") as caught:
+        fn.warp(random_image(SHAPE), torch.zeros(1, 3, *shape, dtype=torch.float64), **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_negative_number_of_squarings_is_refused():
+    with pytest.raises(InputError, match="steps=-1"):
+        fn.integrate(torch.zeros(1, 3, *SHAPE), steps=-1)
+
+
+def test_few_squarings_suffice_for_small_velocities():
+    velocity = torch.zeros(1, 3, *SHAPE)
+    assert fn.sufficient_steps(velocity) == 1
+    velocity[0, 1, 2, 2, 2] = -8.0
+    assert fn.sufficient_steps(velocity, first_step_vox=0.25) == 5
+    assert fn.sufficient_steps(velocity * 1e6) == 10
+
+
+@pytest.mark.parametrize("padding", ["border", "zeros"])
+def test_gradient_of_warp(random_image, random_displacement, padding):
+    image, field = random_image(SHAPE).requires_grad_(), random_displacement(SHAPE, length=2.3).requires_grad_()
+    assert gradcheck(lambda m, u: fn.warp(m, u, padding=padding), (image, field))
+
+
+def test_gradient_of_a_nearest_warp_goes_to_the_image(random_image, random_displacement):
+    image, field = random_image(SHAPE).requires_grad_(), random_displacement(SHAPE)
+    assert gradcheck(lambda m: fn.warp(m, field, mode="nearest"), (image,))
+
+
+def test_gradient_of_warp_for_one_input_only(random_image, random_displacement):
+    image, field = random_image(SHAPE), random_displacement(SHAPE)
+    assert gradcheck(lambda m: fn.warp(m, field), (image.clone().requires_grad_(),))
+    assert gradcheck(lambda u: fn.warp(image, u), (field.clone().requires_grad_(),))
+
+
+def test_gradient_of_compose(random_displacement):
+    first, second = random_displacement(SHAPE, 0).requires_grad_(), random_displacement(SHAPE, 1).requires_grad_()
+    assert gradcheck(fn.compose, (first, second))
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3])
+def test_gradient_of_integrate(random_displacement, steps):
+    velocity = random_displacement((4, 3, 4), length=2.0).requires_grad_()
+    assert gradcheck(lambda v: fn.integrate(v, steps), (velocity,))
+
+
+def test_gradient_is_the_same_with_and_without_recomputation(random_displacement):
+    velocity = random_displacement(SHAPE, length=2.0).requires_grad_()
+    current = velocity / 2**5
+    for _ in range(5):
+        current = fn.compose(current, current)
+    weights = random_displacement(SHAPE, seed=3)
+    (naive,) = torch.autograd.grad((current * weights).sum(), velocity)
+    (lean,) = torch.autograd.grad((fn.integrate(velocity, 5) * weights).sum(), velocity)
+    torch.testing.assert_close(lean, naive)
+
+
+def test_integration_keeps_the_velocity_alone(random_displacement):
+    velocity = random_displacement(SHAPE).requires_grad_()
+    assert saved_tensors(fn.integrate, velocity, 7) == [tuple(velocity.shape)]
+
+
+def test_warp_keeps_its_two_arguments_alone(random_image, random_displacement):
+    image, field = random_image(SHAPE), random_displacement(SHAPE).requires_grad_()
+    assert sorted(saved_tensors(fn.warp, image, field)) == sorted([tuple(image.shape), tuple(field.shape)])
+
+
+def test_inverse_of_a_shift_and_its_residual():
+    shift = torch.zeros(1, 3, *SHAPE, dtype=torch.float64)
+    shift[:, 0] = 0.75
+    inverse, residual = fn.invert(shift)
+    torch.testing.assert_close(inverse, -shift)
+    assert residual < 1e-9
+
+
+def test_the_residual_of_an_inversion_is_that_of_the_returned_field(random_displacement):
+    field = random_displacement((8, 8, 8), length=1.5)
+    residuals = []
+    for iterations in (0, 2, 50):
+        inverse, residual = fn.invert(field, iterations)
+        error = fn.compose(inverse, field).norm(dim=1)[0]
+        points = torch.stack(torch.meshgrid(*[torch.arange(8.0)] * 3, indexing="ij")) + inverse[0]
+        inside = ((points >= 0) & (points <= 7)).all(dim=0)
+        assert residual == pytest.approx(float(error[inside].amax()), rel=1e-9)
+        residuals.append(residual)
+    assert residuals[0] > residuals[1] > 1e-3 > residuals[2]
+
+
+def test_derivatives_of_a_linear_field():
+    axes = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in SHAPE), indexing="ij")
+    image = (2 * axes[0] - 3 * axes[1] + 5 * axes[2]).view(1, 1, *SHAPE)
+    slope = fn.gradient(image, (2.0, 1.0, 0.5))
+    expected = torch.tensor([1.0, -3.0, 10.0], dtype=torch.float64).view(1, 3, 1, 1, 1).expand_as(slope)
+    torch.testing.assert_close(slope, expected)
+    forward = fn.forward_difference(image, 1, 3.0)
+    torch.testing.assert_close(forward[:, :, :, :-1], torch.full_like(forward[:, :, :, :-1], -1.0))
+    assert not forward[:, :, :, -1].any()
+
+
+def test_derivative_along_an_axis_of_one_voxel_is_zero():
+    image = torch.rand(1, 1, 4, 1, 3)
+    assert not fn.central_difference(image, 1).any()
+    assert not fn.forward_difference(image, 1).any()
+
+
+def test_jacobian_of_an_affine_map():
+    matrix = torch.tensor([[1.2, 0.1, 0.0], [-0.2, 0.9, 0.3], [0.05, 0.0, 1.1]], dtype=torch.float64)
+    points = torch.stack(torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in SHAPE), indexing="ij"))
+    field = torch.einsum("ij,jxyz->ixyz", matrix - torch.eye(3, dtype=torch.float64), points)[None]
+    full = fn.jacobian(field)
+    torch.testing.assert_close(full, matrix.view(1, 3, 3, 1, 1, 1).expand_as(full))
+    determinant = fn.jacobian_determinant(field)
+    torch.testing.assert_close(determinant, torch.linalg.det(matrix).expand_as(determinant))
+
+
+def test_a_corner_samples_itself(random_image):
+    image = random_image(SHAPE)
+    points = torch.tensor([[0, 0, 0], [4, 3, 5], [2.0, 1.0, 3.0]])
+    expected = torch.stack([image[0, :, 0, 0, 0], image[0, :, 4, 3, 5], image[0, :, 2, 1, 3]], dim=1)
+    torch.testing.assert_close(fn.sample(image, points), expected)
+
+
+def test_no_smoothing_is_no_change(random_image):
+    image = random_image(SHAPE)
+    assert torch.equal(fn.gaussian_smooth(image, (0.0, 0.0, 0.0)), image)
+    assert fn.resize(image, SHAPE) is image
