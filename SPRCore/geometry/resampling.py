@@ -14,6 +14,7 @@ import torch
 
 from SPRCore.functional import sample
 from SPRCore.geometry.volume import Field, Grid, Volume
+from SPRCore.typing import Affine
 
 _SLAB_VOXELS = 2**19  # 12 MB of float64 coordinates: large enough to keep all cores busy, small beside any image
 
@@ -23,7 +24,7 @@ def resample(
     reference: Grid,
     *,
     displacement: Field | None = None,
-    affine_ras: np.ndarray | None = None,
+    affine_ras: Affine | None = None,
     labels: bool = False,
     outside: float | None = None,
 ) -> Volume:
@@ -74,7 +75,7 @@ def resample_displacement(field: Field, reference: Grid) -> Field:
     return Field(result, reference.affine)
 
 
-def affine_field(grid: Grid, affine_ras: np.ndarray) -> Field:
+def affine_field(grid: Grid, affine_ras: Affine) -> Field:
     """Write an affine map as a displacement field, `u(p) = T(p) - p`.
 
     Args:
@@ -90,7 +91,7 @@ def affine_field(grid: Grid, affine_ras: np.ndarray) -> Field:
     return Field(result, grid.affine)
 
 
-def compose_affine(field: Field, affine_ras: np.ndarray) -> Field:
+def compose_affine(field: Field, affine_ras: Affine) -> Field:
     """Put an affine map behind a displacement, `v(p) = T(p + u(p)) - p`, so that one field holds the total map.
 
     Args:
@@ -105,7 +106,7 @@ def compose_affine(field: Field, affine_ras: np.ndarray) -> Field:
     return Field(total, field.affine)
 
 
-def _slabs(shape: tuple[int, int, int], matrix: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+def _slabs(shape: tuple[int, int, int], matrix: Affine) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield slabs along X and `matrix` applied to the indices of their voxels, (slab, Y, Z, 3) in float64."""
     thickness = max(1, _SLAB_VOXELS // (shape[1] * shape[2]))
     along_y, along_z = np.arange(shape[1])[:, None, None], np.arange(shape[2])[:, None]

@@ -11,10 +11,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from SPRCore.typing import Affine
+
 _TURN = np.array([-1.0, -1.0, 1.0])
 
 
-def transform_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+def transform_points(points: np.ndarray, matrix: Affine) -> np.ndarray:
     """Map points through a homogeneous matrix, `R p + t`.
 
     Args:
@@ -27,12 +29,12 @@ def transform_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return np.asarray(points, dtype=np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
 
 
-def voxel_to_ras(points_vox: np.ndarray, affine: np.ndarray) -> np.ndarray:
+def voxel_to_ras(points_vox: np.ndarray, affine: Affine) -> np.ndarray:
     """Turn continuous voxel indices (..., 3) of the grid with `affine` into RAS millimeters (..., 3)."""
     return transform_points(points_vox, affine)
 
 
-def ras_to_voxel(points_mm: np.ndarray, affine: np.ndarray) -> np.ndarray:
+def ras_to_voxel(points_mm: np.ndarray, affine: Affine) -> np.ndarray:
     """Turn RAS millimeters (..., 3) into continuous voxel indices (..., 3) of the grid with `affine`."""
     return transform_points(points_mm, np.linalg.inv(affine))
 
@@ -42,29 +44,29 @@ def flip_lps_ras(vectors: np.ndarray) -> np.ndarray:
     return np.asarray(vectors) * _TURN.astype(np.asarray(vectors).dtype)
 
 
-def flip_map_lps_ras(matrix: np.ndarray) -> np.ndarray:
+def flip_map_lps_ras(matrix: Affine) -> Affine:
     """Turn a world-to-world matrix (4, 4) from LPS to RAS or back: `F M F` with `F = diag(-1, -1, 1, 1)`."""
     turn = np.append(_TURN, 1.0)
     return turn[:, None] * matrix * turn
 
 
-def displacement_vox_to_mm(displacement_vox: np.ndarray, affine: np.ndarray) -> np.ndarray:
+def displacement_vox_to_mm(displacement_vox: np.ndarray, affine: Affine) -> np.ndarray:
     """Turn displacements in voxels along the grid's axes (..., 3) into RAS millimeters (..., 3), dtype kept."""
     return displacement_vox @ affine[:3, :3].T.astype(displacement_vox.dtype)
 
 
-def displacement_mm_to_vox(displacement_mm: np.ndarray, affine: np.ndarray) -> np.ndarray:
+def displacement_mm_to_vox(displacement_mm: np.ndarray, affine: Affine) -> np.ndarray:
     """Turn displacements in RAS millimeters (..., 3) into voxels along the grid's axes (..., 3), dtype kept."""
     return displacement_mm @ np.linalg.inv(affine)[:3, :3].T.astype(displacement_mm.dtype)
 
 
-def spacing_of(affine: np.ndarray) -> tuple[float, float, float]:
+def spacing_of(affine: Affine) -> tuple[float, float, float]:
     """Return the distance in millimeters between neighbors along each of the three axes: the column norms."""
     x, y, z = np.linalg.norm(affine[:3, :3], axis=0).tolist()
     return x, y, z
 
 
-def affine_to_itk(affine: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
+def affine_to_itk(affine: Affine) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
     """Split a RAS affine into what ITK stores.
 
     Args:
@@ -79,7 +81,7 @@ def affine_to_itk(affine: np.ndarray) -> tuple[tuple[float, ...], tuple[float, .
     return spacing, tuple((_TURN * affine[:3, 3]).tolist()), tuple(direction.ravel().tolist())
 
 
-def affine_from_itk(spacing: Sequence[float], origin: Sequence[float], direction: Sequence[float]) -> np.ndarray:
+def affine_from_itk(spacing: Sequence[float], origin: Sequence[float], direction: Sequence[float]) -> Affine:
     """Build a RAS affine from ITK's geometry, the inverse of `affine_to_itk`.
 
     Args:

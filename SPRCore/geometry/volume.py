@@ -9,7 +9,7 @@ import torch
 
 from SPRCore.errors import InputError
 from SPRCore.geometry.units import displacement_mm_to_vox, displacement_vox_to_mm, spacing_of, voxel_to_ras
-from SPRCore.typing import Scalars, Vectors
+from SPRCore.typing import Affine, Scalars, Vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class Grid:
     affine: np.ndarray
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", _checked_shape(self.shape))
+        object.__setattr__(self, "shape", _checked_shape(self.shape, "grid"))
         object.__setattr__(self, "affine", _checked_affine(self.affine))
 
     @property
@@ -68,8 +68,9 @@ class Volume:
         array = np.asarray(self.array)
         if array.dtype.kind not in "biuf":
             raise InputError("volume", got=f"values of type {array.dtype}", expected="one real number per voxel")
+        _checked_shape(array.shape, "volume")
         object.__setattr__(self, "array", array)
-        object.__setattr__(self, "affine", Grid(array.shape, self.affine).affine)
+        object.__setattr__(self, "affine", _checked_affine(self.affine))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -115,8 +116,9 @@ class Field:
         if array.ndim != 4 or array.shape[3] != 3 or array.dtype.kind not in "iuf":
             got = f"an array of shape {array.shape} and type {array.dtype}"
             raise InputError("displacement field", got=got, expected="real numbers of shape (X, Y, Z, 3)")
+        _checked_shape(array.shape[:3], "displacement field")
         object.__setattr__(self, "array", array.astype(np.float32, copy=False))
-        object.__setattr__(self, "affine", Grid(array.shape[:3], self.affine).affine)
+        object.__setattr__(self, "affine", _checked_affine(self.affine))
 
     @property
     def grid(self) -> Grid:
@@ -129,7 +131,7 @@ class Field:
         return torch.from_numpy(displacement_vox).movedim(-1, 0)[None].contiguous()
 
     @classmethod
-    def from_tensor_vox(cls, displacement_vox: Vectors, affine: np.ndarray) -> Field:
+    def from_tensor_vox(cls, displacement_vox: Vectors, affine: Affine) -> Field:
         """Build a field from a displacement in voxels of the grid with `affine`.
 
         Args:
@@ -140,13 +142,13 @@ class Field:
             The same displacement in RAS millimeters.
         """
         in_vox = displacement_vox.detach()[0].movedim(0, -1).float().cpu().numpy()
-        return cls(displacement_vox_to_mm(in_vox, np.asarray(affine)), affine)
+        return cls(displacement_vox_to_mm(in_vox, affine), affine)
 
 
-def _checked_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+def _checked_shape(shape: tuple[int, ...], what: str) -> tuple[int, ...]:
     shape = tuple(int(size) for size in shape)
     if len(shape) != 3 or min(shape) < 1:
-        raise InputError("grid", got=f"shape {shape}", expected="three axes of at least one voxel")
+        raise InputError(what, got=f"shape {shape}", expected="three axes of at least one voxel")
     return shape
 
 

@@ -17,6 +17,7 @@ from SPRCore.errors import InputError
 from SPRCore.geometry import Field, flip_lps_ras
 from SPRCore.io import itk, nifti
 from SPRCore.io.volumes import check_exists, check_suffix, named
+from SPRCore.typing import Affine
 
 _DISPLACEMENT_VECTOR, _VECTOR = 1006, 1007
 
@@ -65,7 +66,7 @@ def write_displacement(field: Field, path: str | Path) -> None:
         itk.write_itk(flip_lps_ras(field.array), field.affine, path)
 
 
-def _read_nifti_ras(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _read_nifti_ras(path: Path) -> tuple[np.ndarray, Affine]:
     array, affine, intent = nifti.read_nifti(path)
     if intent not in (_DISPLACEMENT_VECTOR, _VECTOR):
         raise InputError(
@@ -78,7 +79,7 @@ def _read_nifti_ras(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return (_flipped(array) if intent == _VECTOR else array), affine
 
 
-def _read_itk_ras(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _read_itk_ras(path: Path) -> tuple[np.ndarray, Affine]:
     array, affine = itk.read_itk(path)
     return _flipped(array), affine
 

@@ -14,6 +14,7 @@ import numpy as np
 from SPRCore.errors import InputError, OutputError
 from SPRCore.geometry import affine_from_itk, affine_to_itk
 from SPRCore.io.atomic import atomic_path
+from SPRCore.typing import Affine
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -24,7 +25,7 @@ SUFFIXES = (".nrrd", ".mha", ".mhd")
 """Suffixes of the files that `write_itk` writes."""
 
 
-def to_itk(array: np.ndarray, affine: np.ndarray) -> SimpleITK.Image:
+def to_itk(array: np.ndarray, affine: Affine) -> SimpleITK.Image:
     """Make a SimpleITK image of an array.
 
     Args:
@@ -45,7 +46,7 @@ def to_itk(array: np.ndarray, affine: np.ndarray) -> SimpleITK.Image:
     return image
 
 
-def from_itk(image: SimpleITK.Image) -> tuple[np.ndarray, np.ndarray]:
+def from_itk(image: SimpleITK.Image) -> tuple[np.ndarray, Affine]:
     """Take a 3-D SimpleITK image apart, the inverse of `to_itk`: array (X, Y, Z) or (X, Y, Z, C) and RAS affine."""
     import SimpleITK as sitk
 
@@ -54,7 +55,7 @@ def from_itk(image: SimpleITK.Image) -> tuple[np.ndarray, np.ndarray]:
     return array, affine_from_itk(image.GetSpacing(), image.GetOrigin(), image.GetDirection())
 
 
-def read_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def read_itk(path: Path) -> tuple[np.ndarray, Affine]:
     """Read an image file, or a folder that holds a DICOM series.
 
     Args:
@@ -86,7 +87,7 @@ def read_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return from_itk(image)
 
 
-def write_itk(array: np.ndarray, affine: np.ndarray, path: Path) -> None:
+def write_itk(array: np.ndarray, affine: Affine, path: Path) -> None:
     """Write values, compressed, to an NRRD or MetaImage file.
 
     Args:

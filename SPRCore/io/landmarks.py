@@ -17,6 +17,7 @@ from SPRCore.errors import InputError
 from SPRCore.geometry import Grid, flip_lps_ras, voxel_to_ras
 from SPRCore.io.atomic import atomic_path
 from SPRCore.io.volumes import check_exists
+from SPRCore.typing import Points
 
 _SYSTEMS = {"RAS": "RAS", "0": "RAS", "LPS": "LPS", "1": "LPS"}  # Slicer wrote codes before it wrote names
 _UNITS_MM = {"mm": 1.0, "um": 1e-3}
@@ -26,7 +27,7 @@ _SCHEMA = (
 )
 
 
-def read_landmarks(path: str | Path, *, grid: Grid | None = None) -> np.ndarray:
+def read_landmarks(path: str | Path, *, grid: Grid | None = None) -> Points:
     """Read landmarks, in the order of the file.
 
     Args:
@@ -58,7 +59,7 @@ def read_landmarks(path: str | Path, *, grid: Grid | None = None) -> np.ndarray:
     return points
 
 
-def write_landmarks(points_mm: np.ndarray, path: str | Path) -> None:
+def write_landmarks(points_mm: Points, path: str | Path) -> None:
     """Write landmarks, as a whole or not at all.
 
     Args:
@@ -142,7 +143,7 @@ def _read_csv(text: str, path: Path, grid: Grid | None) -> list[list[float]]:
     return [[float(row[axis]) for axis in "xyz"] for row in rows]
 
 
-def _write_mrk_json(points: np.ndarray) -> str:
+def _write_mrk_json(points: Points) -> str:
     controls = [
         {"id": str(i), "label": f"F-{i}", "position": point, "positionStatus": "defined"}
         for i, point in enumerate(points.tolist(), start=1)
@@ -151,18 +152,18 @@ def _write_mrk_json(points: np.ndarray) -> str:
     return json.dumps({"@schema": _SCHEMA, "markups": [markup]}, indent=2) + "\n"
 
 
-def _write_fcsv(points: np.ndarray) -> str:
+def _write_fcsv(points: Points) -> str:
     columns = "id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID"
     header = f"# Markups fiducial file version = 5.0\n# CoordinateSystem = LPS\n# columns = {columns}\n"
     rows = (f"{i},{x!r},{y!r},{z!r},0,0,0,1,1,1,0,F-{i},,\n" for i, (x, y, z) in enumerate(points.tolist(), start=1))
     return header + "".join(rows)
 
 
-def _write_txt(points: np.ndarray) -> str:
+def _write_txt(points: Points) -> str:
     return f"point\n{len(points)}\n" + "".join(f"{x!r} {y!r} {z!r}\n" for x, y, z in points.tolist())
 
 
-def _write_csv(points: np.ndarray) -> str:
+def _write_csv(points: Points) -> str:
     return "x,y,z\n" + "".join(f"{x!r},{y!r},{z!r}\n" for x, y, z in points.tolist())
 
 

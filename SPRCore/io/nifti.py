@@ -10,6 +10,7 @@ import numpy as np
 
 from SPRCore.errors import InputError
 from SPRCore.io.atomic import atomic_path
+from SPRCore.typing import Affine
 
 logger = logging.getLogger("SPRCore")
 
@@ -24,7 +25,7 @@ def is_nifti(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray, int]:
+def read_nifti(path: Path) -> tuple[np.ndarray, Affine, int]:
     """Read the values of a NIfTI file, scaled by its slope and intercept.
 
     The affine is the sform if there is one, else the qform. A file with neither is placed as ITK and 3D Slicer do:
@@ -60,7 +61,7 @@ def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray, int]:
     return array.astype(array.dtype.newbyteorder("="), copy=False), affine, int(stored["intent_code"])
 
 
-def write_nifti(array: np.ndarray, affine: np.ndarray, path: Path, intent: int = 0) -> None:
+def write_nifti(array: np.ndarray, affine: Affine, path: Path, intent: int = 0) -> None:
     """Write values to a NIfTI file whose sform and qform both hold the affine.
 
     Args:
@@ -86,7 +87,7 @@ def write_nifti(array: np.ndarray, affine: np.ndarray, path: Path, intent: int =
         image.to_stream(stream)
 
 
-def _affine_of(image: object, stored: object, path: Path) -> np.ndarray:
+def _affine_of(image: object, stored: object, path: Path) -> Affine:
     has_sform, has_qform = bool(stored["sform_code"]), bool(stored["qform_code"])
     zooms = np.abs(stored["pixdim"][1:4].astype(np.float64))
     if not has_sform and not zooms.all():

@@ -11,9 +11,10 @@ from SPRCore.geometry import flip_map_lps_ras
 from SPRCore.io.atomic import atomic_path
 from SPRCore.io.itk import first_clause
 from SPRCore.io.volumes import check_exists
+from SPRCore.typing import Affine
 
 
-def write_affine_tfm(affine_ras: np.ndarray, path: str | Path) -> None:
+def write_affine_tfm(affine_ras: Affine, path: str | Path) -> None:
     """Write an affine map as ITK's `AffineTransform_double_3_3`, as a whole or not at all.
 
     Args:
@@ -35,7 +36,7 @@ def write_affine_tfm(affine_ras: np.ndarray, path: str | Path) -> None:
         )
 
 
-def read_affine_tfm(path: str | Path) -> np.ndarray:
+def read_affine_tfm(path: str | Path) -> Affine:
     """Read a linear transform that ITK wrote: affine, rigid, similarity or a chain of them.
 
     Args:

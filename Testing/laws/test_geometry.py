@@ -93,14 +93,14 @@ def test_resampling_does_not_depend_on_where_the_world_has_its_origin_and_axes(a
     shape, moving_shape = data.draw(shapes), data.draw(shapes)
     image, steps = numbers(seed, *moving_shape), numbers(seed, *shape, 3)
     here = resample(
-        Volume(image, moving), Grid(shape, fixed), displacement=Field(steps, fixed), affine_ras=pull, outside=0
+        Volume(image, moving), Grid(shape, fixed), displacement=Field(steps, fixed), affine_ras=pull, outside=0.0
     )
     there = resample(
         Volume(image, world @ moving),
         Grid(shape, world @ fixed),
         displacement=Field(steps @ world[:3, :3].T, world @ fixed),
         affine_ras=world @ pull @ np.linalg.inv(world),
-        outside=0,
+        outside=0.0,
     )
     # A point on the border of the image may fall to either side of it by rounding; nothing else may differ.
     assert np.mean(np.abs(here.array - there.array) > 2e-3) <= 0.02 + 1 / here.array.size

@@ -79,7 +79,7 @@ def test_itk_maps_points_with_our_affine_file_as_we_do(tmp_path, pair):
     write_affine_tfm(pull, tmp_path / "affine.tfm")
     transform = sitk.ReadTransform(tmp_path / "affine.tfm")
     points = generator.normal(scale=50, size=(20, 3))
-    theirs = flip_lps_ras([transform.TransformPoint(point) for point in flip_lps_ras(points).tolist()])
+    theirs = flip_lps_ras(np.array([transform.TransformPoint(point) for point in flip_lps_ras(points).tolist()]))
     np.testing.assert_allclose(theirs, points @ pull[:3, :3].T + pull[:3, 3], atol=1e-9)
     outside = float(image.array.min())
     warped = by_itk(tmp_path, image, fixed, transform, sitk.sitkLinear, outside)
@@ -97,7 +97,7 @@ def test_the_total_field_is_itk_s_chain_of_displacement_and_affine(tmp_path, pai
     chain.AddTransform(displacement_transform(tmp_path / "displacement.nii.gz"))
     voxels = np.random.default_rng(4).integers(0, FIXED_SHAPE, (30, 3))
     points = voxel_to_ras(voxels, fixed.affine)
-    theirs = flip_lps_ras([chain.TransformPoint(point) for point in flip_lps_ras(points).tolist()])
+    theirs = flip_lps_ras(np.array([chain.TransformPoint(point) for point in flip_lps_ras(points).tolist()]))
     ours = points + compose_affine(field, pull).array[tuple(voxels.T)]
     np.testing.assert_allclose(ours, theirs, atol=1e-3)
 
@@ -124,6 +124,6 @@ def test_borders_and_halves_are_those_of_itk(tmp_path, shift, labels):
     write_affine_tfm(pull, tmp_path / "affine.tfm")
     interpolator = sitk.sitkNearestNeighbor if labels else sitk.sitkLinear
     transform = sitk.ReadTransform(tmp_path / "affine.tfm")
-    theirs = by_itk(tmp_path, image, image.grid, transform, interpolator, -9)
-    ours = resample(image, image.grid, affine_ras=pull, labels=labels, outside=-9).array
+    theirs = by_itk(tmp_path, image, image.grid, transform, interpolator, -9.0)
+    ours = resample(image, image.grid, affine_ras=pull, labels=labels, outside=-9.0).array
     np.testing.assert_allclose(ours, theirs, atol=1e-5)

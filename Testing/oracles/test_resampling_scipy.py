@@ -30,7 +30,7 @@ def test_linear_is_map_coordinates(case):
     expected = ndimage.map_coordinates(image.array, np.moveaxis(index, -1, 0), order=1, mode="nearest")
     inside = ((index >= -0.5) & (index < np.array(image.shape) - 0.5)).all(axis=-1)
     assert 0.3 < inside.mean() < 1
-    result = resample(image, FIXED, displacement=field, affine_ras=pull, outside=-7).array
+    result = resample(image, FIXED, displacement=field, affine_ras=pull, outside=-7.0).array
     np.testing.assert_allclose(result, np.where(inside, expected, -7), atol=1e-4)
 
 

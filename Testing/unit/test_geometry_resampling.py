@@ -25,7 +25,7 @@ def constant_field(u, affine):
 def test_a_constant_displacement_of_one_voxel_shifts_the_image():
     affine = np.array([[0, -2, 0, 5], [1.5, 0, 0, 6], [0, 0, 3, 7], [0, 0, 0, 1.0]])
     image = ramp(affine)
-    result = resample(image, image.grid, displacement=constant_field(affine[:3, 1], affine), outside=-1)
+    result = resample(image, image.grid, displacement=constant_field(affine[:3, 1], affine), outside=-1.0)
     np.testing.assert_allclose(result.array[:, :-1], image.array[:, 1:], atol=1e-3)
     assert (result.array[:, -1] == -1).all()
     assert result.grid.matches(image.grid)
@@ -33,7 +33,7 @@ def test_a_constant_displacement_of_one_voxel_shifts_the_image():
 
 def test_half_a_voxel_is_the_mean_of_two():
     image = ramp()
-    result = resample(image, image.grid, displacement=constant_field([0.5, 0, 0], np.eye(4)), outside=-1)
+    result = resample(image, image.grid, displacement=constant_field([0.5, 0, 0], np.eye(4)), outside=-1.0)
     np.testing.assert_allclose(result.array[:-1], (image.array[:-1] + image.array[1:]) / 2, atol=1e-3)
 
 
@@ -63,7 +63,7 @@ def test_types(dtype):
 
 def test_a_single_slice_can_be_pulled_onto_a_volume():
     image = Volume(np.full((4, 4, 1), 3.0), np.eye(4))
-    result = resample(image, Grid((4, 4, 3), np.array(np.diag([1, 1, 0.4, 1]))), outside=-1)
+    result = resample(image, Grid((4, 4, 3), np.array(np.diag([1, 1, 0.4, 1]))), outside=-1.0)
     assert (result.array[:, :, :2] == 3).all(), "0 and 0.4 mm lie in the slice"
     assert (result.array[:, :, 2] == -1).all(), "0.8 mm lies beyond it"
 

@@ -13,7 +13,7 @@ sitk = pytest.importorskip("SimpleITK")
 
 
 def test_the_file_is_itk_s_text_in_lps(tmp_path):
-    matrix = np.array([[1, 2, 3, 10], [4, 5, 6, 20], [7, 8, 10, 30], [0, 0, 0, 1]])
+    matrix = np.array([[1, 2, 3, 10], [4, 5, 6, 20], [7, 8, 10, 30], [0, 0, 0, 1.0]])
     write_affine_tfm(matrix, tmp_path / "affine.tfm")
     assert (tmp_path / "affine.tfm").read_text().splitlines() == [
         "#Insight Transform File V1.0",
