@@ -142,7 +142,7 @@ def weight_overlay(weight: np.ndarray, limit: float) -> np.ndarray:
     """
     stiffness = np.clip(weight / limit, 0, 1)
     colors = _colormap(WEIGHT_COLORS)(stiffness)
-    colors[..., 3] = 0.85 - 0.7 * stiffness
+    colors[..., 3] = 0.7 - 0.55 * stiffness
     return colors
 
 

@@ -82,7 +82,7 @@ def test_panels_keep_the_proportions_of_the_patient(tmp_path):
 def test_free_is_opaque_and_stiff_lets_the_anatomy_through():
     colors = weight_overlay(np.array([0.0, 0.5, 1.0, 3.0]), 1.0)
     assert (np.diff(colors[:3, 3]) < 0).all()
-    assert colors[0, 3] > 0.8
+    assert 0.6 < colors[0, 3] < 0.8  # stands out, and the anatomy is still there
     assert colors[2, 3] < 0.2
     np.testing.assert_array_equal(colors[2], colors[3])
     assert colors[0, :3] @ [0.3, 0.6, 0.1] > colors[2, :3] @ [0.3, 0.6, 0.1], "free must be the brighter one"
