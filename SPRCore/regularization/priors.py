@@ -9,7 +9,7 @@ s that is left once the weight is minimised out (``profile``). By the envelope t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 
@@ -17,6 +17,7 @@ from ..errors import InputError
 from ..typing import Tensor
 
 
+@runtime_checkable  # so that signatures can be checked in tests
 class Prior(Protocol):
     """What the solvers ask of a prior on the weight."""
 

@@ -1,5 +1,17 @@
 """Similarity of a warped and a fixed image."""
 
 from .lncc import Correlation, FixedStatistics, correlate, lncc, lncc_map, window_radius
+from .mind import mind_ssc, mind_ssc_distance
+from .mse import mse
 
-__all__ = ["Correlation", "FixedStatistics", "correlate", "lncc", "lncc_map", "window_radius"]
+__all__ = [
+    "Correlation",
+    "FixedStatistics",
+    "correlate",
+    "lncc",
+    "lncc_map",
+    "mind_ssc",
+    "mind_ssc_distance",
+    "mse",
+    "window_radius",
+]

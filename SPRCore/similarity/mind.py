@@ -1,0 +1,146 @@
+"""Modality independent neighborhood descriptor by self-similarity context, lean in memory."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from ..errors import InputError
+from ..functional import box_mean
+from ..typing import Images, Masks, Scalars, Tensor
+from .mse import mse
+
+NEIGHBORS = tuple(tuple(sign * (axis == i) for i in range(3)) for axis in range(3) for sign in (-1, 1))
+PAIRS = tuple(
+    (a, b) for a, b in itertools.combinations(NEIGHBORS, 2) if sum((p - q) ** 2 for p, q in zip(a, b, strict=True)) == 2
+)
+"""The 12 pairs of the six neighbors that lie side by side, a square root of 2 apart; opposite ones are left out."""
+
+LEAST_SHARE, LARGEST_SHARE = 1e-3, 1e3
+"""A local noise estimate is kept within these multiples of its mean over the image."""
+
+
+def mind_ssc(image: Scalars, radius: int = 1, dilation: int = 2) -> Images:
+    r"""Describe every voxel by how alike the patches around it are, independent of modality and contrast.
+
+    For each pair (a, b) of neighboring patches, with D their mean squared difference over a box and V the mean of the
+    12 distances (the local noise estimate)
+
+    .. math:: S_{ab}(x) = \exp\left(-D_{ab}(x) / V(x)\right),\qquad D_{ab} = B\left[(I(x+a) - I(x+b))^2\right]
+
+    so that any linear change of intensity, inversion included, leaves it alone. Differentiable; only the image is kept
+    for the backward pass, the naive graph keeps some forty volumes.
+
+    Args:
+        image: Image, shape (B, 1, X, Y, Z), any intensities; the border value is continued outside.
+        radius: Half width of the patches, in voxels.
+        dilation: Distance of the six neighbors, in voxels.
+
+    Returns:
+        Descriptor, shape (B, 12, X, Y, Z), in (0, 1]; 1 everywhere in an image of one value.
+
+    Raises:
+        InputError: The radius is negative or the dilation not positive.
+
+    References:
+        Heinrich et al., MICCAI 2013, doi:10.1007/978-3-642-40811-3_24.
+    """
+    if radius < 0 or dilation < 1:
+        raise InputError(
+            "MIND",
+            got=f"radius={radius}, dilation={dilation}",
+            expected="a radius of 0 or more, a dilation of 1 or more",
+        )
+    if torch.is_grad_enabled() and image.requires_grad:
+        return _Mind.apply(image, radius, dilation)
+    return _describe(_distances(image, radius, dilation))[0]
+
+
+def mind_ssc_distance(
+    fixed: Scalars, warped: Scalars, radius: int = 1, dilation: int = 2, mask: Scalars | Masks | None = None
+) -> Tensor:
+    """Mean squared difference of the descriptors of two images, for pairs of different modality or contrast.
+
+    Differentiable with respect to both images.
+
+    Args:
+        fixed: Fixed image, shape (B, 1, X, Y, Z).
+        warped: Warped moving image, same shape.
+        radius: Half width of the patches, in voxels.
+        dilation: Distance of the neighbors, in voxels.
+        mask: Voxels that count (nonzero), or None.
+
+    Returns:
+        Scalar in [0, 1]; 0 for images that are linear functions of each other.
+    """
+    return mse(mind_ssc(fixed, radius, dilation), mind_ssc(warped, radius, dilation), mask)
+
+
+class _Mind(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, radius: int, dilation: int) -> Tensor:
+        ctx.save_for_backward(image)
+        ctx.options = (radius, dilation)
+        return _describe(_distances(image, radius, dilation))[0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (image,) = ctx.saved_tensors
+        to_distances = _descriptor_gradient(grad, _distances(image, *ctx.options))
+        total = torch.zeros_like(image)
+        for index in range(len(PAIRS)):  # one pair at a time: its graph holds a few volumes only
+            with torch.enable_grad():
+                leaf = image.detach().requires_grad_()
+                distance = _distance(_padded(leaf, ctx.options[1]), index, *ctx.options)
+                (part,) = torch.autograd.grad(distance, leaf, to_distances[:, index : index + 1])
+            total += part
+        return total, None, None
+
+
+def _padded(image: Tensor, dilation: int) -> Tensor:
+    return F.pad(image, [dilation] * 6, mode="replicate")
+
+
+def _distance(padded: Tensor, index: int, radius: int, dilation: int) -> Tensor:
+    shape = [size - 2 * dilation for size in padded.shape[2:]]
+    views = []
+    for neighbor in PAIRS[index]:
+        view = padded
+        for axis, (step, size) in enumerate(zip(neighbor, shape, strict=True)):
+            view = view.narrow(axis + 2, dilation * (1 + step), size)
+        views.append(view)
+    return box_mean((views[0] - views[1]).square(), (radius,) * 3)
+
+
+def _distances(image: Tensor, radius: int, dilation: int) -> Tensor:
+    padded = _padded(image, dilation)
+    result = image.new_empty((image.shape[0], len(PAIRS), *image.shape[2:]))
+    for index in range(len(PAIRS)):
+        result[:, index : index + 1] = _distance(padded, index, radius, dilation)
+    return result
+
+
+def _describe(distances: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Descriptor, noise estimate and the clamped noise estimate that divides."""
+    noise = distances.mean(dim=1, keepdim=True)
+    typical = noise.mean(dim=(2, 3, 4), keepdim=True)
+    # A tiny bound keeps an image of one value at 0 / tiny = 0.
+    divisor = noise.clamp(min=LEAST_SHARE * typical, max=LARGEST_SHARE * typical)
+    divisor = divisor.clamp(min=torch.finfo(noise.dtype).tiny)
+    return torch.exp(-distances / divisor), noise, divisor
+
+
+def _descriptor_gradient(grad: Tensor, distances: Tensor) -> Tensor:
+    """Gradient with respect to the distances, the clamp and the mean over the image that bounds it included."""
+    descriptor, noise, divisor = _describe(distances)
+    slope = grad * descriptor / divisor
+    to_divisor = (slope * distances).sum(dim=1, keepdim=True) / divisor
+    below, above = (divisor > noise).to(grad.dtype), (divisor < noise).to(grad.dtype)
+    shares = to_divisor * (below * LEAST_SHARE + above * LARGEST_SHARE)
+    to_noise = to_divisor * (1 - below - above) + shares.mean(dim=(2, 3, 4), keepdim=True)
+    return to_noise / len(PAIRS) - slope
