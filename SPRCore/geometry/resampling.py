@@ -16,7 +16,7 @@ from SPRCore.functional import sample
 from SPRCore.geometry.volume import Field, Grid, Volume
 from SPRCore.typing import Affine
 
-_SLAB_VOXELS = 2**19  # 12 MB of float64 coordinates: large enough to keep all cores busy, small beside any image
+_SLAB_VOXELS = 2**19  # 12 MB of float64 coordinates: small beside any image, large beside the cost of a loop
 
 
 def resample(
