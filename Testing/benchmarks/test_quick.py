@@ -1,0 +1,56 @@
+"""The benchmarks run, and measure what they say they measure."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RUN = Path(__file__).with_name("run.py")
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("benchmark")
+    command = [sys.executable, RUN, "--quick", "--threads", "1", "--results", folder, "--table", folder / "page.md"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    (path,) = folder.glob("*.json")
+    return json.loads(path.read_text(encoding="utf-8")), (folder / "page.md").read_text(encoding="utf-8")
+
+
+def test_rows_are_complete(report):
+    rows = report[0]["operations"]
+    assert set(rows) == {"warp", "lncc"}
+    for row in rows.values():
+        for who in ("ours", "twin"):
+            assert row[who]["forward_seconds"] > 0
+            assert row[who]["both_seconds"] > 0
+            assert row["error"][who]["value"] < 1e-3
+
+
+def test_memory_kept_for_the_backward_pass_is_counted(report):
+    rows, volume = report[0]["operations"], 24 * 20 * 16 * 4 / 2**20
+    assert rows["warp"]["ours"]["kept_mib"] == 0.0
+    assert rows["warp"]["twin"]["kept_mib"] >= 3 * volume
+    assert rows["lncc"]["ours"]["kept_mib"] == pytest.approx(volume, rel=0.01)
+    assert rows["lncc"]["twin"]["kept_mib"] > 5 * volume
+
+
+def test_a_whole_registration_is_measured(report):
+    (row,) = report[0]["pairs"].values()
+    assert row["ours"]["lncc"] > row["ours"]["lncc_before"]
+    assert row["ours"]["dice"] > row["ours"]["dice_before"]
+    assert row["ours"]["seconds"] > 0
+
+
+def test_the_page_has_a_line_for_every_row(report):
+    lines = [line for line in report[1].splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + 2 + 2 + 1
+    assert len({line.count("|") for line in lines[:4]}) == 1
+    assert not [line for line in lines if "failed" in line]
+    assert "numbers mean nothing" in report[1]
