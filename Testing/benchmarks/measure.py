@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import torch
+from operations import OPERATIONS
 
 MEBI = 2**20
 
@@ -91,27 +92,30 @@ def kept_for_backward(function, leaves):
     return total
 
 
-def measure(operation, who, size, repeats):
+def measure(name, who, size, repeats):
     """Seconds (median), peak memory and bytes kept of one implementation, forward and forward with backward."""
+    operation = OPERATIONS[name]
     function, leaves = getattr(operation, who), operation.leaves(size)
+
+    constants = [leaf.detach() for leaf in leaves]
 
     def forward():
         with torch.no_grad():
-            return function(*leaves)
+            return function(*constants)
 
     def both():
         result = function(*leaves)
         torch.autograd.grad(result.sum(), [leaf for leaf in leaves if leaf.requires_grad])
 
     row = {}
-    for name, call in (("forward", forward), ("both", both)):
+    for part, call in (("forward", forward), ("both", both)):
         call()
-        row[f"{name}_seconds"] = median_seconds(call, repeats)
+        row[f"{part}_seconds"] = median_seconds(call, repeats)
     return_freed_memory()
-    for name, call in (("forward", forward), ("both", both)):
+    for part, call in (("forward", forward), ("both", both)):
         with Peak() as peak:
             call()
-        row[f"{name}_peak_mib"] = peak.mib
+        row[f"{part}_peak_mib"] = peak.mib
     row["kept_mib"] = kept_for_backward(function, leaves) / MEBI
     return row
 
@@ -125,8 +129,9 @@ def median_seconds(call, repeats):
     return sorted(times)[len(times) // 2]
 
 
-def accuracy(operation, size):
+def accuracy(name, size):
     """Largest difference of value and gradient from the twin in double precision, relative to the largest value."""
+    operation = OPERATIONS[name]
 
     def run(function, dtype):
         leaves = operation.leaves(size, dtype)

@@ -64,8 +64,8 @@ def measure_operations(options):
         LOG.info("%s at %s", name, "x".join(map(str, size)))
         rows[name] = {"size": size, "title": operation.title, "against": operation.against}
         for who in ("ours", "twin"):
-            rows[name][who] = in_a_child(measure, operation, who, size, options.repeats)
-        rows[name]["error"] = in_a_child(accuracy, operation, (32, 28, 24))
+            rows[name][who] = in_a_child(measure, name, who, size, options.repeats)
+        rows[name]["error"] = in_a_child(accuracy, name, (32, 28, 24))
     return rows
 
 
@@ -83,7 +83,9 @@ def measure_pairs(options):
             if has_ants() and not options.quick:
                 rows[name]["SyN"] = in_a_child(register_syn, folder, False)
             if has_ants() and options.syn_cc:
-                rows[name]["SyN, CC"] = in_a_child(register_syn, folder, True)
+                rows[name]["SyN, CC"] = in_a_child(
+                    register_syn, folder, True, (20,) if options.quick else (100, 70, 50)
+                )
     return rows
 
 

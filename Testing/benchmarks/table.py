@@ -12,20 +12,26 @@ OPERATIONS = """## Operations
 
 *Twin*: the same written in plain PyTorch and left to autograd. *Peak*: resident memory above that before the call.
 *Kept*: what the graph holds for the backward pass beyond the inputs. *Error*: largest difference of value and gradient
-from the twin in double precision, relative to the largest value, at 32 × 28 × 24 voxels.
+from the twin in double precision, relative to the largest value, at 32 x 28 x 24 voxels.
 
-| operation | size | twin | forward, s | ratio | forward + backward, s | ratio | peak, MiB | ratio | kept, MiB | error: value, gradient |
-|---|---|---|---|---|---|---|---|---|---|---|
 """
+COLUMNS = (
+    *("operation", "size", "twin", "forward, s", "ratio", "forward + backward, s", "ratio"),
+    *("peak, MiB", "ratio", "kept, MiB", "error: value, gradient"),
+)
+
 PAIRS = """
 ## Registration
 
-Pairs are registered as they lie, without alignment as a whole. *SyN*: `antspyx`, `SyNOnly` with its defaults; *CC*: local
-correlation of radius 4, iterations 100, 70, 50. Every quality is computed by the same code from the field of the method.
+Pairs are registered as they lie, without alignment as a whole. *SyN*: `antspyx`, `SyNOnly` with its defaults; *CC*:
+local correlation of radius 4, iterations 100, 70, 50. Every quality is computed by the same code from the field of the
+method.
 
-| pair | size | method | seconds | peak, MiB | LNCC before → after | Dice before → after | folding, % |
-|---|---|---|---|---|---|---|---|
 """
+PAIR_COLUMNS = (
+    *("pair", "size", "method", "seconds", "peak, MiB"),
+    *("LNCC before → after", "Dice before → after", "folding, %"),
+)
 
 
 def markdown(report):
@@ -35,8 +41,8 @@ def markdown(report):
     text = f"{HEAD}Machine: {where}; Python {machine['python']}, PyTorch {machine['torch']}.\n\n"
     if report["quick"]:
         text += "**A quick run at tiny sizes: it shows that the benchmark runs, its numbers mean nothing.**\n\n"
-    text += OPERATIONS + "".join(_operation(row) for row in report["operations"].values())
-    text += PAIRS + "".join(_pair(name, row) for name, row in report["pairs"].items())
+    text += OPERATIONS + _head(COLUMNS) + "".join(_operation(row) for row in report["operations"].values())
+    text += PAIRS + _head(PAIR_COLUMNS) + "".join(_pair(name, row) for name, row in report["pairs"].items())
     return text
 
 
@@ -44,13 +50,17 @@ def _cells(*cells):
     return "| " + " | ".join(cells) + " |\n"
 
 
+def _head(columns):
+    return _cells(*columns) + "|---" * len(columns) + "|\n"
+
+
 def _size(shape):
-    return " × ".join(map(str, shape))
+    return " x ".join(map(str, shape))
 
 
 def _both(row, key, digits):
     ours, twin = row["ours"][key], row["twin"][key]
-    ratio = f"{twin / ours:.1f}" if ours > 0 and twin > 0 else "–"
+    ratio = f"{twin / ours:.1f}" if ours > 0 and twin > 0 else "-"
     return f"{ours:.{digits}f} against {twin:.{digits}f}", ratio
 
 

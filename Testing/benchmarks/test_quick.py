@@ -23,6 +23,19 @@ def report(tmp_path_factory):
     return json.loads(path.read_text(encoding="utf-8")), (folder / "page.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
+@pytest.mark.baselines
+def test_syn_is_measured_alike(tmp_path):
+    pytest.importorskip("ants", reason="antspyx is not installed: pip install '.[baselines]'")
+    command = [sys.executable, RUN, "--quick", "--only", "pairs", "--syn-cc", "--threads", "1"]
+    command += ["--results", tmp_path, "--table", tmp_path / "page.md"]
+    assert subprocess.run(list(map(str, command)), check=False, capture_output=True).returncode == 0
+    (row,) = json.loads(next(tmp_path.glob("*.json")).read_text(encoding="utf-8"))["pairs"].values()
+    syn = row["SyN, CC"]
+    assert syn["lncc"] > syn["lncc_before"] == row["ours"]["lncc_before"]
+    assert syn["dice"] > syn["dice_before"] == row["ours"]["dice_before"]
+
+
 def test_rows_are_complete(report):
     rows = report[0]["operations"]
     assert set(rows) == {"warp", "lncc"}

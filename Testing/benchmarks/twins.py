@@ -29,17 +29,13 @@ def integrate(velocity, steps=7):
     return current
 
 
-def _correlation(fixed, warped, mean, window):
+def _correlation(fixed, warped, mean):
     """Mean squared local correlation from five means, in the usual form with a small constant in the denominator."""
     fixed_mean, warped_mean = mean(fixed), mean(warped)
     covariance = mean(fixed * warped) - fixed_mean * warped_mean
     fixed_variance = mean(fixed * fixed) - fixed_mean**2
     variance = mean(warped * warped) - warped_mean**2
     return (covariance**2 / (fixed_variance.clamp(min=1e-5) * variance.clamp(min=1e-5))).mean()
-
-
-def _window_counts(image, window, total):
-    return total(torch.ones_like(image[:1]))
 
 
 def lncc_separable(fixed, warped, window=9):
@@ -52,8 +48,8 @@ def lncc_separable(fixed, warped, window=9):
             image = F.avg_pool3d(image, size, stride=1, padding=pad)
         return image
 
-    counts = _window_counts(fixed, window, total)
-    return _correlation(fixed, warped, lambda image: total(image) / counts, window)
+    counts = total(torch.ones_like(fixed))
+    return _correlation(fixed, warped, lambda image: total(image) / counts)
 
 
 def lncc_dense(fixed, warped, window=9):
@@ -63,8 +59,8 @@ def lncc_dense(fixed, warped, window=9):
     def total(image):
         return F.conv3d(image, ones, padding=window // 2)
 
-    counts = _window_counts(fixed, window, total)
-    return _correlation(fixed, warped, lambda image: total(image) / counts, window)
+    counts = total(torch.ones_like(fixed))
+    return _correlation(fixed, warped, lambda image: total(image) / counts)
 
 
 def weighted_diffusion(field, weight):
@@ -81,7 +77,9 @@ def weighted_diffusion(field, weight):
 def mind_ssc(image, radius=1, dilation=2):
     """Shifted copies, twelve squared differences, box means, one after another in one graph."""
     steps = [tuple(sign * (axis == i) for i in range(3)) for axis in range(3) for sign in (-1, 1)]
-    pairs = [(a, b) for a, b in itertools.combinations(steps, 2) if sum((p - q) ** 2 for p, q in zip(a, b)) == 2]
+    pairs = [
+        (a, b) for a, b in itertools.combinations(steps, 2) if sum((p - q) ** 2 for p, q in zip(a, b, strict=True)) == 2
+    ]
     padded, shape = F.pad(image, [dilation] * 6, mode="replicate"), image.shape[2:]
 
     def shifted(step):
