@@ -1,6 +1,13 @@
 """Pure functions of tensors in voxel units: sampling, composition, integration, derivatives, filters."""
 
-from .derivative import central_difference, determinant_3x3, forward_difference, gradient, jacobian, jacobian_determinant
+from .derivative import (
+    central_difference,
+    determinant_3x3,
+    forward_difference,
+    gradient,
+    jacobian,
+    jacobian_determinant,
+)
 from .filters import box_count, box_mean, box_sum, gaussian_smooth
 from .integrate import integrate, sufficient_steps
 from .invert import invert

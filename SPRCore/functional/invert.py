@@ -8,9 +8,7 @@ from ..typing import Vectors
 from .warp import compose, warp
 
 
-def invert(
-    displacement_vox: Vectors, iterations: int = 50, tolerance_vox: float = 1e-3
-) -> tuple[Vectors, float]:
+def invert(displacement_vox: Vectors, iterations: int = 50, tolerance_vox: float = 1e-3) -> tuple[Vectors, float]:
     r"""Invert a displacement by fixed-point iteration: :math:`q \leftarrow -u(x + q(x))`.
 
     The iteration contracts where the Lipschitz constant of u is below one; steps are halved where the residual of a

@@ -13,8 +13,8 @@ from .filters import gaussian_smooth
 def resize(image: Images, shape: Sequence[int]) -> Images:
     """Resample linearly to another number of voxels, corner voxel centers kept in place.
 
-    Where an axis shrinks, it is smoothed first (Gaussian, sigma 0.5·sqrt(factor² − 1) voxels: the blur of the larger voxel), so that detail finer than the
-    new voxels does not alias.
+    Where an axis shrinks, it is smoothed first (Gaussian, sigma 0.5·sqrt(factor² − 1) voxels: the blur of the larger
+    voxel), so that detail finer than the new voxels does not alias.
 
     Args:
         image: Shape (B, C, X, Y, Z).

@@ -66,7 +66,8 @@ def warp(image: Images, displacement_vox: Vectors, mode: str = "linear", padding
 
     Args:
         image: Image m, shape (B, C, X, Y, Z).
-        displacement_vox: Displacement u, shape (B, 3, X, Y, Z) of the same grid, in voxels, component order = axis order.
+        displacement_vox: Displacement u, shape (B, 3, X, Y, Z) of the same grid, in voxels; component order = axis
+            order.
         mode: ``"linear"`` (default, differentiable) or ``"nearest"`` (labels).
         padding: Value outside the image: ``"border"`` (default: no dark rim enters a similarity) or ``"zeros"``.
 

@@ -101,7 +101,8 @@ def register_instance(
     .. math:: E(v, w) = 1 - \mathrm{LNCC}(f, m \circ \exp v) + \overline{r\,w\,s(v)} - \overline{\log p(w)}
 
     with every term a mean (paper Eq. 19, reference convention). On each level, coarse to fine: refresh w in closed
-    form, take a Gauss–Newton step of v with w held fixed, halve it while the energy rises, stop when it no longer falls.
+    form, take a Gauss–Newton step of v with w held fixed, halve it while the energy rises, stop when it no longer
+    falls.
 
     Args:
         fixed: Fixed image, shape (1, 1, X, Y, Z), any intensities.
@@ -163,9 +164,7 @@ class _LevelSolver:
     def step(self) -> bool:
         """Take one step; tell whether it lowered the energy enough to go on."""
         config, before = self.config, self.state.energy
-        update = newton_step(
-            self.images, self.velocity, self.state, self.prior.strength, config.inner, config.damping
-        )
+        update = newton_step(self.images, self.velocity, self.state, self.prior.strength, config.inner, config.damping)
         length = update.norm(dim=1, keepdim=True)
         update *= self.longest_mm / length.clamp(min=self.longest_mm)
         for _ in range(3):

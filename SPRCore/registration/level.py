@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch.nn import functional as F
 
 from SPRCore.functional import box_mean, gradient, integrate, resize_displacement, sufficient_steps, warp
@@ -62,8 +61,8 @@ def evaluate_level(images: LevelImages, velocity_mm: Vectors, prior: Prior, pool
     r"""Evaluate the energy of a velocity and linearise its data term.
 
     The update δ of the velocity acts as :math:`m \circ \exp(v) \circ (id + \delta)` (first order of
-    Baker–Campbell–Hausdorff), whose derivative is the gradient of the *warped* image. The MAP weight of the pooled local
-    squared gradient is pooled once more: weights that are box means of a free map have exactly this minimiser, so
+    Baker–Campbell–Hausdorff), whose derivative is the gradient of the *warped* image. The MAP weight of the pooled
+    local squared gradient is pooled once more: weights that are box means of a free map have exactly this minimiser, so
     refreshing them can only lower the energy.
 
     Args:

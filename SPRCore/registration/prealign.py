@@ -184,7 +184,7 @@ def _reduced(volume: Volume) -> sitk.Image:
     spacing, origin, direction = affine_to_itk(volume.affine)
     image.SetSpacing(spacing), image.SetOrigin(origin), image.SetDirection(direction)
     step = (np.prod(np.array(volume.shape) * spacing) / WORKING_VOXELS) ** (1 / 3)
-    factors = [max(1, int(round(step / s))) for s in spacing]
+    factors = [max(1, round(step / s)) for s in spacing]
     return sitk.BinShrink(image, factors)
 
 
