@@ -34,8 +34,8 @@ def write_pair(folder: Path, shape: tuple[int, int, int] = SHAPE) -> SimpleNames
     affine[:3, 3] = (-20.0, 10.0, 5.0)
     moving = Volume(texture(shape, 0), affine)
     labels = Volume((np.digitize(moving.array, [0.3, 0.6])).astype(np.uint8), affine)
-    bump = np.exp(-4 * sum(a**2 for a in np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")))
-    field = Field((bump[..., None] * np.array([3.0, -3.0, 2.0])).astype(np.float32), affine)
+    bump = np.exp(-2 * sum(a**2 for a in np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")))
+    field = Field((bump[..., None] * np.array([5.0, -5.0, 4.0])).astype(np.float32), affine)
     points_vox = np.argwhere(np.ones((3, 3, 3))) * 3.0 + np.array(shape) / 2 - 3
     points = voxel_to_ras(np.round(points_vox), affine)
     found = field.array[tuple(np.round(points_vox).astype(int).T)]

@@ -140,7 +140,8 @@ def test_the_inverse_leads_back(finished, report):
     inside = np.s_[8:16, 6:14, 5:11]
     turned = np.einsum("...c,...c->...", forward.array[inside], back.array[inside]).sum()
     assert turned < -0.5 * (forward.array[inside] ** 2).sum()
-    assert report["metrics"]["after"]["inverse_consistency_mm"]["mean"] < 0.1
+    # A tenth of a voxel, where the largest displacement is three voxels.
+    assert report["metrics"]["after"]["inverse_consistency_mm"]["mean"] < 0.25
 
 
 def test_evaluate_finds_what_register_reported(finished, pair, report, spr, tmp_path):
