@@ -8,9 +8,10 @@ from .derivative import (
     jacobian,
     jacobian_determinant,
 )
-from .filters import box_count, box_mean, box_sum, gaussian_smooth
-from .integrate import integrate, sufficient_steps
+from .filters import box_count, box_mean, box_sum, gaussian_smooth, mirrored_box_mean
+from .integrate import integrate, integrate_quickly, sufficient_steps
 from .invert import invert
+from .memory import kept_memory
 from .resize import resize, resize_displacement, step_ratio
 from .warp import compose, sample, sampling_grid, warp
 
@@ -25,9 +26,12 @@ __all__ = [
     "gaussian_smooth",
     "gradient",
     "integrate",
+    "integrate_quickly",
     "invert",
     "jacobian",
     "jacobian_determinant",
+    "kept_memory",
+    "mirrored_box_mean",
     "resize",
     "resize_displacement",
     "sample",

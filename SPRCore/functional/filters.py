@@ -60,6 +60,29 @@ def box_mean(image: Images, radius: Sequence[int]) -> Images:
     return box_sum(image, radius) / box_count(image, radius)
 
 
+def mirrored_box_mean(image: Images, radius: Sequence[int]) -> Images:
+    """Mean over a box, the image mirrored at its border (border voxel repeated).
+
+    It keeps constants and is its own transpose, so a quadratic form of pooled quantities has a pooled gradient.
+
+    Args:
+        image: Shape (B, C, X, Y, Z).
+        radius: Half width of the box along each axis, in voxels; cut to what a shorter axis allows.
+
+    Returns:
+        Same shape.
+    """
+    for axis, half in enumerate(radius):
+        size, half = image.shape[axis + 2], min(half, image.shape[axis + 2] - 1)
+        if half > 0:
+            dim = axis + 2
+            low, high = image.narrow(dim, 0, half).flip(dim), image.narrow(dim, size - half, half).flip(dim)
+            radii = [half if i == axis else 0 for i in range(3)]
+            extended = box_sum(torch.cat([low, image, high], dim=dim), radii)
+            image = extended.narrow(dim, half, size) / (2 * half + 1)
+    return image
+
+
 def box_count(image: Images, radius: Sequence[int]) -> Tensor:
     """Number of voxels of each box that lie inside the image.
 

@@ -45,14 +45,14 @@ class _Warp(torch.autograd.Function):
     def forward(ctx: Any, image: Tensor, displacement_vox: Tensor, mode: str, padding: str) -> Tensor:
         ctx.save_for_backward(image, displacement_vox)
         ctx.options = (_INTERPOLATION[mode], _PADDING[padding], True)
-        return torch.grid_sampler_3d(image, sampling_grid(displacement_vox), *ctx.options)
+        return _grid_sample(image, sampling_grid(displacement_vox), ctx.options)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         image, displacement_vox = ctx.saved_tensors
-        grad_image, grad_grid = torch.ops.aten.grid_sampler_3d_backward(
-            grad.contiguous(), image, sampling_grid(displacement_vox), *ctx.options, list(ctx.needs_input_grad[:2])
+        grad_image, grad_grid = _grid_sample_backward(
+            grad, image, sampling_grid(displacement_vox), ctx.options, list(ctx.needs_input_grad[:2])
         )
         if not ctx.needs_input_grad[1]:
             return grad_image, None, None, None
@@ -87,7 +87,39 @@ def warp(image: Images, displacement_vox: Vectors, mode: str = "linear", padding
         )
     if torch.is_grad_enabled() and (image.requires_grad or displacement_vox.requires_grad):
         return _Warp.apply(image, displacement_vox, mode, padding)
-    return torch.grid_sampler_3d(image, sampling_grid(displacement_vox), _INTERPOLATION[mode], _PADDING[padding], True)
+    return _grid_sample(image, sampling_grid(displacement_vox), (_INTERPOLATION[mode], _PADDING[padding], True))
+
+
+def _parts(image: Tensor, grid: Tensor) -> int:
+    """Number of parts into which to cut the positions: PyTorch's CPU kernel runs one thread per batch element."""
+    rows = grid.shape[1] * grid.shape[2]
+    if image.device.type != "cpu" or image.shape[0] != 1 or rows * grid.shape[3] < 32768:
+        return 1
+    return next((parts for parts in range(torch.get_num_threads(), 1, -1) if rows % parts == 0), 1)
+
+
+def _grid_sample(image: Tensor, grid: Tensor, options: tuple[int, int, bool]) -> Tensor:
+    parts = _parts(image, grid)
+    if parts == 1:
+        return torch.grid_sampler_3d(image, grid, *options)
+    rows = grid.shape[1] * grid.shape[2] // parts
+    cut = grid.view(parts, 1, rows, grid.shape[3], 3)
+    sampled = torch.grid_sampler_3d(image.expand(parts, *image.shape[1:]), cut, *options)
+    return sampled.transpose(0, 1).reshape(1, image.shape[1], *grid.shape[1:4])
+
+
+def _grid_sample_backward(
+    grad: Tensor, image: Tensor, grid: Tensor, options: tuple[int, int, bool], wanted: list[bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    parts = _parts(image, grid)
+    if parts > 1:
+        rows, size = grid.shape[1] * grid.shape[2] // parts, grid.shape[3]
+        grad = grad.reshape(image.shape[1], parts, 1, rows, size).transpose(0, 1)
+        cut, image = grid.view(parts, 1, rows, size, 3), image.expand(parts, *image.shape[1:])
+    else:
+        cut = grid
+    grad_image, grad_grid = torch.ops.aten.grid_sampler_3d_backward(grad.contiguous(), image, cut, *options, wanted)
+    return (grad_image.sum(0, keepdim=True) if wanted[0] and parts > 1 else grad_image), grad_grid.view(grid.shape)
 
 
 def sample(image: Images, points_vox: Tensor) -> Tensor:

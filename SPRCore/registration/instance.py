@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ from SPRCore.similarity import FixedStatistics, window_radius
 from SPRCore.typing import Scalars, Tensor, Vectors
 
 logger = logging.getLogger("SPRCore")
+
+FIRST_STRIDE = 0.5
+"""Part of a Gauss–Newton update tried first on a level: squared correlation is not convex and full steps overshoot."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +44,14 @@ class InstanceConfig:
         InputError: A value is outside its range.
     """
 
-    steps: tuple[int, ...] = (12, 10, 8, 5)
+    steps: tuple[int, ...] = (12, 10, 8, 4)
     window: int = 9
     pool: int = 1
-    velocity_voxels: int = 2_000_000
+    velocity_voxels: int = 600_000
     inner: int = 12
     damping: float = 1e-3
     longest_step_vox: float = 2.0
-    tolerance: float = 1e-3
+    tolerance: float = 3e-4
     squarings: int = 7
 
     def __post_init__(self) -> None:
@@ -151,29 +155,35 @@ class _LevelSolver:
         finest = min(images.grid.spacing)
         self.pool = tuple(config.pool if step < 1.5 * finest else 0 for step in images.grid.spacing)
         self.longest_mm = config.longest_step_vox * finest
+        self.stride = FIRST_STRIDE
         self.velocity = velocity
         self.state = self._evaluate(velocity)
         self.energies = [self.state.energy]
 
     def _evaluate(self, velocity: Tensor) -> Evaluation:
         state = evaluate_level(self.images, velocity, self.prior, self.pool)
-        if state.energy != state.energy:
+        if not math.isfinite(state.energy):
             raise ConvergenceError("registration", got="an energy that is not a number", remedy="check the images")
         return state
 
     def step(self) -> bool:
-        """Take one step; tell whether it lowered the energy enough to go on."""
+        """Take one step; tell whether it lowered the energy enough to go on.
+
+        The part of the Gauss–Newton update that last lowered the energy is tried first the next time: squared
+        correlation is not convex, and its model overshoots by much the same factor throughout a level.
+        """
         config, before = self.config, self.state.energy
-        update = newton_step(self.images, self.velocity, self.state, self.prior.strength, config.inner, config.damping)
-        length = update.norm(dim=1, keepdim=True)
+        update = newton_step(self.images, self.state, self.prior.strength, config.inner, config.damping)
+        length = update.square().sum(dim=1, keepdim=True).sqrt_()
         update *= self.longest_mm / length.clamp(min=self.longest_mm)
-        for _ in range(3):
-            state = self._evaluate(self.velocity + update)
+        for attempt in range(4):
+            state = self._evaluate(self.velocity + self.stride * update)
             if state.energy < before:
-                self.velocity, self.state = self.velocity + update, state
+                self.velocity, self.state = self.velocity + self.stride * update, state
                 self.energies.append(state.energy)
+                self.stride = self.stride if attempt else min(1.0, 1.4 * self.stride)
                 return before - state.energy > config.tolerance * before
-            update *= 0.5
+            self.stride *= 0.5
         return False
 
 

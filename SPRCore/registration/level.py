@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch.nn import functional as F
 
-from SPRCore.functional import box_mean, gradient, integrate, resize_displacement, sufficient_steps, warp
+from SPRCore.functional import gradient, integrate_quickly, mirrored_box_mean, resize_displacement, warp
 from SPRCore.registration.newton import NewtonSystem, outer_product
 from SPRCore.registration.pyramid import Level
 from SPRCore.regularization import Prior, edge_weights, squared_gradient, weighted_laplacian
 from SPRCore.regularization.diffusion import TERMS
 from SPRCore.similarity import FixedStatistics, correlate
-from SPRCore.typing import Scalars, Tensor, Vectors
+from SPRCore.typing import Images, Scalars, Tensor, Vectors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,24 +47,26 @@ class Evaluation:
         energy: Value of the loss (paper Eq. 19 with every term a mean), with the weight minimised out.
         similarity: Mean squared local correlation.
         weight: Effective weight w of the differences, shape (1, 1, X, Y, Z) on the velocity grid.
-        force: Derivative of the data term with respect to the velocity in mm, times the number of voxels.
-        curvature: Its Gauss–Newton second derivative, upper triangles, shape (1, 6, X, Y, Z).
+        warped: Warped moving image on the level, with the graph to ``velocity_mm``.
+        data_force: Derivative of the *sum* of squared correlations with respect to the warped image.
+        data_curvature: Half the Gauss–Newton second derivative of minus that sum.
+        velocity_mm: Velocity evaluated, a leaf that requires gradients.
     """
 
     energy: float
     similarity: float
     weight: Scalars
-    force: Vectors
-    curvature: Tensor
+    warped: Scalars
+    data_force: Scalars
+    data_curvature: Scalars
+    velocity_mm: Vectors
 
 
 def evaluate_level(images: LevelImages, velocity_mm: Vectors, prior: Prior, pool: Sequence[int]) -> Evaluation:
-    r"""Evaluate the energy of a velocity and linearise its data term.
+    r"""Evaluate the energy of a velocity, keeping what its derivative needs.
 
-    The update δ of the velocity acts as :math:`m \circ \exp(v) \circ (id + \delta)` (first order of
-    Baker–Campbell–Hausdorff), whose derivative is the gradient of the *warped* image. The MAP weight of the pooled
-    local squared gradient is pooled once more: weights that are box means of a free map have exactly this minimiser, so
-    refreshing them can only lower the energy.
+    The MAP weight of the pooled local squared gradient is pooled once more: weights that are box means of a free map
+    have exactly this minimiser (the mirrored mean is its own transpose), so refreshing them can only lower the energy.
 
     Args:
         images: Images of the level.
@@ -72,39 +75,38 @@ def evaluate_level(images: LevelImages, velocity_mm: Vectors, prior: Prior, pool
         pool: Half width of the neighborhood that shares a weight, in voxels of the velocity grid.
 
     Returns:
-        Energy, weight, force and curvature.
+        The evaluation; ``warped`` carries the graph back to ``velocity_mm``.
     """
-    displacement_vox = displacement_on(images.level, velocity_mm, images.spacing)
-    warped = warp(images.moving, displacement_vox)
-    correlation = correlate(images.fixed, warped)
+    leaf = velocity_mm.detach().requires_grad_()
+    with torch.enable_grad():
+        warped = warp(images.moving, displacement_on(images.level, leaf, images.spacing))
+    correlation = correlate(images.fixed, warped.detach())
     similarity = float(correlation.squared.sum()) / images.fixed.total
-    slope = gradient(warped, images.level.spacing)
-    share = correlation.squared.numel() / images.fixed.total  # the data term is a mean over the mask
-    force = _restrict(slope * (-share * correlation.gradient), images.grid)
-    curvature = _restrict(outer_product(slope, 2.0 * share * correlation.curvature), images.grid)
-    pooled = box_mean(squared_gradient(velocity_mm, images.grid.spacing), pool)
+    pooled = mirrored_box_mean(squared_gradient(velocity_mm, images.grid.spacing), pool)
     free = prior.map_weight(pooled)
     regularizer = float((prior.strength * free * pooled + prior.penalty(free)).mean())
     return Evaluation(
         energy=1.0 - similarity + regularizer,
         similarity=similarity,
-        weight=box_mean(free, pool),
-        force=force,
-        curvature=curvature,
+        weight=mirrored_box_mean(free, pool),
+        warped=warped,
+        data_force=correlation.gradient,
+        data_curvature=correlation.curvature,
+        velocity_mm=leaf,
     )
 
 
-def newton_step(
-    images: LevelImages, velocity_mm: Vectors, state: Evaluation, strength: float, iterations: int, damping: float
-) -> Vectors:
+def newton_step(images: LevelImages, state: Evaluation, strength: float, iterations: int, damping: float) -> Vectors:
     r"""Solve for the Gauss–Newton update with the weight held fixed (half-quadratic step).
 
     .. math:: (H + \tfrac{2r}{9} L_w)\,\delta = -(g + \tfrac{2r}{9} L_w v)
 
+    g is the exact derivative of the data term through warp and integration; H takes the slope of the warped image in
+    place of its derivative with respect to the velocity.
+
     Args:
         images: Images of the level.
-        velocity_mm: Velocity v, shape (1, 3, X, Y, Z), in mm.
-        state: Evaluation at v.
+        state: Evaluation at v; its graph is used up.
         strength: Factor r of the weighted diffusion.
         iterations: Largest number of conjugate gradient iterations.
         damping: Added to the diagonal, as a part of the mean data curvature.
@@ -112,10 +114,43 @@ def newton_step(
     Returns:
         Update δ, same shape, in mm.
     """
+    velocity = state.velocity_mm.detach()
+    # Everything is scaled by the number of velocity voxels; the data term is a mean over the mask.
+    share = velocity[:, 0].numel() / images.fixed.total
+    (force,) = torch.autograd.grad(state.warped, state.velocity_mm, state.data_force * -share)
+    cells = state.warped.numel() / images.fixed.total
+    curvature = image_curvature(state.warped.detach(), 2.0 * cells * state.data_curvature, images.level.spacing)
+    curvature = _restrict(curvature, images.grid)
     edges = edge_weights(state.weight * (2.0 * strength / TERMS), images.grid.spacing)
-    mean_curvature = float(state.curvature[:, [0, 3, 5]].mean())
-    system = NewtonSystem.of(state.curvature, edges, damping * max(mean_curvature, 1e-12))
-    return system.solve(-(state.force + weighted_laplacian(velocity_mm, edges)), iterations)
+    mean_curvature = float(curvature[:, [0, 3, 5]].mean())
+    system = NewtonSystem.of(curvature, edges, damping * max(mean_curvature, 1e-12))
+    return system.solve(-force.add_(weighted_laplacian(velocity, edges)), iterations)
+
+
+def image_curvature(image: Scalars, scale: Scalars, spacing: Sequence[float]) -> Images:
+    """Curvature of a squared difference under small shifts of an image: scale times slope times its transpose.
+
+    The diagonal takes the mean square of both one-sided slopes where that is larger, since linear interpolation feels
+    those: at a ridge or in noise the central slope vanishes while the force does not.
+
+    Args:
+        image: Image, shape (B, 1, X, Y, Z).
+        scale: Factor ≥ 0, same shape.
+        spacing: Voxel size along each axis.
+
+    Returns:
+        Upper triangles of positive semidefinite matrices, shape (B, 6, X, Y, Z), order 00 01 02 11 12 22.
+    """
+    curvature = outer_product(gradient(image, spacing), scale)
+    for axis, index in enumerate((0, 3, 5)):
+        steps = torch.diff(image, dim=axis + 2).square_().mul_(0.5 / spacing[axis] ** 2)
+        size = steps.shape[axis + 2]
+        sided = torch.zeros_like(image)
+        sided.narrow(axis + 2, 0, size).add_(steps)
+        sided.narrow(axis + 2, 1, size).add_(steps)
+        entry = curvature[:, index : index + 1]
+        torch.maximum(entry, sided.mul_(scale), out=entry)
+    return curvature
 
 
 def displacement_on(level: Level, velocity_mm: Vectors, spacing: Tensor) -> Vectors:
@@ -129,8 +164,7 @@ def displacement_on(level: Level, velocity_mm: Vectors, spacing: Tensor) -> Vect
     Returns:
         Displacement in voxels of the level.
     """
-    velocity_vox = velocity_mm / spacing
-    return resize_displacement(integrate(velocity_vox, sufficient_steps(velocity_vox)), level.shape)
+    return resize_displacement(integrate_quickly(velocity_mm / spacing), level.shape)
 
 
 def _restrict(field: Tensor, grid: Level) -> Tensor:
