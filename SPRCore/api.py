@@ -15,7 +15,6 @@ import torch
 from SPRCore.analysis.annotations import Annotations
 from SPRCore.analysis.provenance import peak_memory_mb, versions
 from SPRCore.errors import InputError
-from SPRCore.functional import kept_memory
 from SPRCore.geometry import (
     Field,
     Grid,
@@ -202,7 +201,7 @@ def _run(
     """Align as a whole, bring the moving image onto the fixed grid and run the solver on the device."""
     with watch.stage("prealign", "aligning"):
         affine_ras = prealign(fixed, moving, init).affine_ras
-    with watch.stage("register", "registering"), kept_memory():
+    with watch.stage("register", "registering"):
         aligned = resample(moving, fixed.grid, affine_ras=affine_ras)
         solved = register_instance(
             fixed.to_tensor().to(device),

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from SPRCore.errors import ConvergenceError, InputError
-from SPRCore.functional import integrate, resize, resize_displacement
+from SPRCore.functional import integrate, kept_memory, resize, resize_displacement
 from SPRCore.registration.level import Evaluation, LevelImages, evaluate_level, newton_step
 from SPRCore.registration.pyramid import Level, make_level, pyramid_steps
 from SPRCore.regularization import Prior
@@ -21,7 +21,7 @@ from SPRCore.typing import Scalars, Tensor, Vectors
 logger = logging.getLogger("SPRCore")
 
 FIRST_STRIDE = 0.5
-"""Part of a Gauss–Newton update tried first on a level: squared correlation is not convex and full steps overshoot."""
+"""Part of an update tried first on a level: squared correlation is not convex and full Gauss-Newton steps overshoot."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class InstanceConfig:
     steps: tuple[int, ...] = (12, 10, 8, 4)
     window: int = 9
     pool: int = 1
-    velocity_voxels: int = 600_000
+    velocity_voxels: int = 300_000
     inner: int = 12
     damping: float = 1e-3
     longest_step_vox: float = 2.0
@@ -128,7 +128,19 @@ def register_instance(
         if other is not None and other.shape != fixed.shape:
             wanted = f"{tuple(fixed.shape)} of the fixed image"
             raise InputError(name, got=f"shape {tuple(other.shape)}", expected=wanted)
-    config = config or InstanceConfig()
+    with kept_memory():
+        return _minimise(fixed, moving, spacing, prior, config or InstanceConfig(), mask, callback)
+
+
+def _minimise(
+    fixed: Tensor,
+    moving: Tensor,
+    spacing: Sequence[float],
+    prior: Prior,
+    config: InstanceConfig,
+    mask: Tensor | None,
+    callback: Callable[[float], None] | None,
+) -> InstanceResult:
     levels = list(_levels(_normalised(fixed, "fixed"), _normalised(moving, "moving"), spacing, config, mask))
     steps = config.steps[len(config.steps) - len(levels) :]
     velocity = fixed.new_zeros((1, 3, *levels[0].grid.shape), dtype=torch.float32)

@@ -79,7 +79,8 @@ def evaluate_level(images: LevelImages, velocity_mm: Vectors, prior: Prior, pool
     """
     leaf = velocity_mm.detach().requires_grad_()
     with torch.enable_grad():
-        warped = warp(images.moving, displacement_on(images.level, leaf, images.spacing))
+        displacement_vox = displacement_on(images.level, leaf, images.spacing)
+        warped = (warp if velocity_mm.any() else _warp_at_rest)(images.moving, displacement_vox)
     correlation = correlate(images.fixed, warped.detach())
     similarity = float(correlation.squared.sum()) / images.fixed.total
     pooled = mirrored_box_mean(squared_gradient(velocity_mm, images.grid.spacing), pool)
@@ -165,6 +166,12 @@ def displacement_on(level: Level, velocity_mm: Vectors, spacing: Tensor) -> Vect
         Displacement in voxels of the level.
     """
     return resize_displacement(integrate_quickly(velocity_mm / spacing), level.shape)
+
+
+def _warp_at_rest(image: Tensor, displacement_vox: Tensor) -> Tensor:
+    # Every position is a voxel center, where linear interpolation has a kink: the derivative of warp would be the slope
+    # of one side, chosen by rounding. The first step of a registration takes the mean of both.
+    return image + (gradient(image) * displacement_vox).sum(dim=1, keepdim=True)
 
 
 def _restrict(field: Tensor, grid: Level) -> Tensor:
