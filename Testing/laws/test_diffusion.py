@@ -8,11 +8,28 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from SPRCore.regularization import edge_weights, squared_gradient, weighted_diffusion, weighted_laplacian
+from SPRCore.functional import mirrored_box_mean
+from SPRCore.regularization import (
+    BetaPrior,
+    GaussianPrior,
+    UniformPrior,
+    edge_weights,
+    squared_gradient,
+    weighted_diffusion,
+    weighted_laplacian,
+)
 
 SEEDS = st.integers(0, 2**31 - 1)
 SHAPES = st.tuples(*(st.integers(1, 7) for _ in range(3)))
 SPACINGS = st.tuples(*(st.floats(0.2, 6.0) for _ in range(3)))
+POOLS = st.tuples(*(st.integers(0, 9) for _ in range(3)))
+PRIORS = st.one_of(
+    st.builds(
+        BetaPrior, alpha=st.floats(1e-3, 1.0), lambda_max=st.floats(0.1, 5.0), beta=st.sampled_from([1.0, 1.5, 3.0])
+    ),
+    st.builds(GaussianPrior, sigma=st.floats(0.01, 4.0), lambda_mean=st.floats(0.1, 5.0)),
+    st.builds(UniformPrior, strength=st.floats(0.1, 5.0)),
+)
 ORDERS = st.sampled_from(list(itertools.permutations(range(3))))
 
 
@@ -72,3 +89,14 @@ def test_a_batch_has_the_mean_of_its_members(random_image, random_displacement, 
     both = torch.cat([weights(random_image, shape, seed + i) for i in range(2)])
     singles = torch.stack([weighted_diffusion(fields[i : i + 1], both[i : i + 1]) for i in range(2)])
     torch.testing.assert_close(weighted_diffusion(fields, both), singles.mean())
+
+
+@given(shape=SHAPES, seed=SEEDS, spacing=SPACINGS, pool=POOLS, prior=PRIORS)
+def test_the_pooled_weight_gives_the_gradient_up_to_the_border(random_displacement, shape, seed, spacing, pool, prior):
+    # Envelope theorem and the mirrored mean being its own transpose: no derivative of the weight, none of the pooling.
+    field = random_displacement(shape, seed).requires_grad_()
+    pooled = mirrored_box_mean(squared_gradient(field, spacing), pool)
+    (exact,) = torch.autograd.grad(prior.profile(pooled).sum(), field)
+    effective = mirrored_box_mean(prior.map_weight(pooled.detach()), pool)
+    edges = edge_weights(effective * (2.0 * prior.strength / 9.0), spacing)
+    torch.testing.assert_close(weighted_laplacian(field.detach(), edges), exact, rtol=1e-6, atol=1e-9)

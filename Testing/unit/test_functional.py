@@ -95,6 +95,19 @@ def test_gradient_of_integrate(random_displacement, steps):
     assert gradcheck(lambda v: fn.integrate(v, steps), (velocity,))
 
 
+@pytest.mark.parametrize("length", [0.5, 4.0])
+def test_gradient_of_quick_integration(random_displacement, length):
+    velocity = random_displacement((4, 3, 4), length=length).requires_grad_()
+    assert gradcheck(fn.integrate_quickly, (velocity,))
+
+
+def test_quick_integration_of_nothing_and_of_a_constant_is_exact():
+    velocity = torch.zeros(1, 3, *SHAPE, dtype=torch.float64)
+    assert torch.equal(fn.integrate_quickly(velocity), velocity)
+    velocity[:, 0], velocity[:, 2] = 2.5, -7.0
+    torch.testing.assert_close(fn.integrate_quickly(velocity), velocity)
+
+
 def test_gradient_is_the_same_with_and_without_recomputation(random_displacement):
     velocity = random_displacement(SHAPE, length=2.0).requires_grad_()
     current = velocity / 2**5

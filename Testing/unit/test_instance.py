@@ -14,7 +14,7 @@ from SPRCore.regularization import BetaPrior, GaussianPrior, UniformPrior
 
 SHAPE, SPACING = (28, 24, 20), (1.0, 1.2, 1.5)
 INNER = (..., slice(4, -4), slice(4, -4), slice(4, -4))
-PRIORS = [BetaPrior(), BetaPrior(alpha=0.01, lambda_max=1.0, beta=2.0), GaussianPrior(), UniformPrior(strength=1.0)]
+PRIORS = [BetaPrior(), BetaPrior(alpha=1.0, lambda_max=2.0, beta=2.0), GaussianPrior(), UniformPrior(strength=1.0)]
 
 
 @pytest.fixture(scope="module")
