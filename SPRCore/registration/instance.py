@@ -14,6 +14,7 @@ from SPRCore.errors import ConvergenceError, InputError
 from SPRCore.functional import integrate, kept_memory, resize, resize_displacement
 from SPRCore.registration.level import Evaluation, LevelImages, evaluate_level, newton_step
 from SPRCore.registration.pyramid import Level, make_level, pyramid_steps
+from SPRCore.registration.unfold import unfold
 from SPRCore.regularization import Prior
 from SPRCore.similarity import FixedStatistics, window_radius
 from SPRCore.typing import Scalars, Tensor, Vectors
@@ -254,7 +255,9 @@ def _finish(
     fixed: Tensor, velocity: Tensor, solver: _LevelSolver, energies: list, config: InstanceConfig
 ) -> InstanceResult:
     shape = tuple(fixed.shape[2:])
-    velocity_vox = velocity / solver.images.spacing
+    velocity_vox, mended = unfold(velocity / solver.images.spacing, config.squarings)
+    if mended:
+        logger.info("smoothed the velocity around folds, at %.3g %% of its voxels", 100.0 * mended)
     forward, backward = (
         resize_displacement(integrate(sign * velocity_vox, config.squarings), shape) for sign in (1.0, -1.0)
     )
@@ -262,7 +265,7 @@ def _finish(
     return InstanceResult(
         displacement_vox=forward,
         inverse_vox=backward,
-        velocity_mm=velocity,
+        velocity_mm=velocity_vox * solver.images.spacing,
         weight=weight,
         energies=tuple(energies),
         similarity=solver.state.similarity,

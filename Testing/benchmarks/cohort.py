@@ -1,4 +1,4 @@
-"""Real pairs, all methods in one run: `python Testing/benchmarks/cohort.py [--patients 16] [--out docs/results/real_pairs]`.
+"""Real pairs, all methods in one run: `python Testing/benchmarks/cohort.py [--patients 16]`.
 
 Cine MRI of the heart: end-diastole (moving) to end-systole (fixed), mean Dice of RV, MYO and LV. Brains: similarity and
 folding, since they have no labels. Every finished row is kept, so an interrupted run goes on where it stopped.
@@ -68,15 +68,13 @@ def measure(paths, method):
 
 def table(rows):
     """The rows as Markdown: a line per cohort and method."""
-    lines = [
-        "| pairs | n | method | Dice before → after | gain, least gain | LNCC before → after | folding, % | seconds | peak, MiB |"
-    ]
-    lines += ["|---|---|---|---|---|---|---|---|---|"]
+    columns = ["pairs", "n", "method", "Dice before → after", "gain, least gain", "LNCC before → after"]
+    columns += ["folding, %", "seconds", "peak, MiB"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    done = [row for row in rows.values() if "lncc" in row]
     for cohort in ("heart", "brain"):
         for method in METHODS:
-            part = [
-                row for row in rows.values() if row["cohort"] == cohort and row["method"] == method and "lncc" in row
-            ]
+            part = [row for row in done if (row["cohort"], row["method"]) == (cohort, method)]
             if part:
                 lines.append(_line(cohort, method, part))
     return "\n".join(lines) + "\n"
