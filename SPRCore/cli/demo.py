@@ -23,7 +23,7 @@ from SPRCore.regularization import BetaPrior, UniformPrior
 from SPRCore.synthetic import Phantom, sliding_thorax
 
 # Fitted to this phantom: a small alpha lets the stiffness vary much, a large lambda_max holds what does not slide.
-_PRIOR = BetaPrior(alpha=0.02, lambda_max=5.0)
+_PRIOR = BetaPrior(alpha=0.01, lambda_max=5.0)
 _LEAST_VOXELS = 32
 _EXTENT_MM, _AMPLITUDE_MM = 192.0, 10.0
 _NAMES = {"uniform": "Uniform stiffness", "spr": "Varying stiffness (SPR)"}
