@@ -107,7 +107,7 @@ def register_instance(
 
     with every term a mean (paper Eq. 19, reference convention). On each level, coarse to fine: refresh w in closed
     form, take a Gauss–Newton step of v with w held fixed, halve it while the energy rises, stop when it no longer
-    falls.
+    falls. At the end the velocity is smoothed around what folds are left (``unfold``), and the log says how much.
 
     Args:
         fixed: Fixed image, shape (1, 1, X, Y, Z), any intensities.
