@@ -23,8 +23,8 @@ def kept_memory() -> Iterator[None]:
 
     By default glibc maps every volume anew and unmaps it when it is freed, so each temporary of a tensor expression
     costs a page fault per 4 KiB: more than the arithmetic on it. Afterwards the default values are set again and
-    what is free is returned; only glibc's own adaptation of its threshold stays off in the process. Blocks may nest and run in
-    several threads. Elsewhere than on Linux with glibc nothing happens.
+    what is free is returned; only glibc's own adaptation of its threshold stays off in the process. Blocks may nest and
+    run in several threads. Elsewhere than on Linux with glibc nothing happens.
 
     Yields:
         Nothing.
