@@ -1,0 +1,51 @@
+"""Grids whose axes point another way, without turning them: axes are only swapped and reversed."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+
+from SPRCore.errors import InputError
+from SPRCore.geometry.volume import Grid
+
+_DIRECTIONS = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
+
+
+def check_orientation(letters: str) -> str:
+    """Return an orientation if it is one: three letters that say where the axes point, such as "RAS" or "LPI".
+
+    Raises:
+        InputError: It is not.
+    """
+    known = isinstance(letters, str) and len(letters) == 3 and all(letter in _DIRECTIONS for letter in letters)
+    if not known or {_DIRECTIONS[letter][0] for letter in letters} != {0, 1, 2}:
+        raise InputError("orientation", got=repr(letters)[:20], expected="three letters such as 'RAS'")
+    return letters
+
+
+def reoriented(grid: Grid, letters: str) -> Grid:
+    """Return the same voxels counted along axes that point as near as possible to an orientation.
+
+    Args:
+        grid: Any grid, oblique ones included.
+        letters: Where the axes of the result point, such as "RAS": to the right, anterior, superior.
+
+    Returns:
+        A grid with the same voxel centers, its axes swapped and reversed.
+
+    Raises:
+        InputError: The letters are no orientation.
+    """
+    wanted = [_DIRECTIONS[letter] for letter in check_orientation(letters)]
+    unit = grid.affine[:3, :3] / np.asarray(grid.spacing)
+    order = max(
+        permutations(range(3)), key=lambda axes: sum(abs(unit[w, a]) for (w, _), a in zip(wanted, axes, strict=True))
+    )
+    change = np.zeros((4, 4))  # from indices of the result to indices of the grid
+    change[3, 3] = 1.0
+    for place, ((world, sign), axis) in enumerate(zip(wanted, order, strict=True)):
+        forward = unit[world, axis] * sign >= 0
+        change[axis, place] = 1.0 if forward else -1.0
+        change[axis, 3] = 0.0 if forward else grid.shape[axis] - 1
+    return Grid(tuple(grid.shape[axis] for axis in order), grid.affine @ change)

@@ -1,0 +1,241 @@
+"""Model cards: what a model was made for, how images must be prepared for it, and what may be asked of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from SPRCore.errors import InputError
+from SPRCore.geometry.orientation import check_orientation
+from SPRCore.io import card_checks as check
+from SPRCore.regularization.naming import HYPERPARAMETERS, make_prior
+
+SCHEMA = 1
+RESERVED = ("instance",)
+"""Methods of registration that are no models."""
+NORMALIZATIONS = ("minmax", "percentile", "clip")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkingGrid:
+    """The grid on which a network sees a pair, laid over the field of view of the fixed image.
+
+    Attributes:
+        orientation: Where the axes point, such as "RAS" (to the right, anterior, superior): axes of the image are
+            swapped and turned round to come closest, never rotated. None leaves them as they are.
+        spacing_mm: Distance between voxels along these axes, in 0.01 to 100 mm; None keeps that of the fixed image.
+        shape: Number of voxels along these axes, each 8 to 1024, about the center of the fixed image; None (usual)
+            takes as many as cover the field of view.
+    """
+
+    orientation: str | None = "RAS"
+    spacing_mm: tuple[float, ...] | None = None
+    shape: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if self.orientation is not None:
+            check_orientation(self.orientation)
+        if self.spacing_mm is not None:
+            _store(self, "spacing_mm", check.numbers(self.spacing_mm, "spacing_mm", 3, 0.01, 100.0))
+        if self.shape is not None:
+            sizes = check.numbers(self.shape, "shape", 3, 8, 1024)
+            if any(size != int(size) for size in sizes):
+                raise InputError("shape", got=str(self.shape), expected="three whole numbers")
+            _store(self, "shape", tuple(int(size) for size in sizes))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """How intensities come to [0, 1] before a network sees them, each image by itself.
+
+    Attributes:
+        clip: Lowest and highest intensity, such as (-300, 300) HU; what is beyond is set to them. None for all.
+        normalize: What becomes 0 and 1: "minmax" the extremes of the image, "percentile" the percentiles below
+            (beyond them it saturates), "clip" the bounds of `clip`.
+        percentiles: Lower and upper percentile, 0 to 100; for "percentile" alone.
+    """
+
+    clip: tuple[float, ...] | None = None
+    normalize: str = "minmax"
+    percentiles: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values and that they go together."""
+        check.choice(self.normalize, "normalize", NORMALIZATIONS)
+        if self.clip is not None:
+            _store(self, "clip", check.interval(self.clip, "clip"))
+        elif self.normalize == "clip":
+            raise InputError("normalize", got="'clip' without clip", expected="bounds of the intensity in clip")
+        if (self.percentiles is not None) != (self.normalize == "percentile"):
+            got = f"{check.shown(self.percentiles)} with normalize {self.normalize!r}"
+            raise InputError("percentiles", got=got, expected="two of them with 'percentile', null otherwise")
+        if self.percentiles is not None:
+            _store(self, "percentiles", check.interval(self.percentiles, "percentiles", 0.0, 100.0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One number that was measured with a model.
+
+    Attributes:
+        name: What was measured, such as "Dice, mean of 30 labels".
+        value: The number.
+        how: On which data and how it was measured.
+    """
+
+    name: str
+    value: float
+    how: str
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        _texts(self)
+        check.numbers([self.value], "metric", 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What a model bundle says of itself.
+
+    Attributes:
+        name: Name by which the model is called: small letters, digits, ".", "_" and "-", at most 64.
+        architecture: Configuration of the network, as its own part of the package reads it.
+        prior: Prior on the weight that the model was trained with: "beta", "gaussian" or "uniform".
+        conditioning: Hyperparameters of the prior that the network takes as its code, in the order of the code, each
+            divided by the upper end of its range; none for a model trained at one setting.
+        ranges: Lowest and highest value that each of them may take.
+        defaults: Values of the hyperparameters where nobody gives one; for those not conditioned on, the values of the
+            training. What is left out has the default of the prior.
+        optimum: Values that did best when the model was tuned.
+        tolerance: Band around the optimum within which the result was as good for practical purposes.
+        grid: The grid on which the network works.
+        preprocessing: How intensities are prepared.
+        version: Version of the model.
+        task: What it registers to what, such as "atlas to subject".
+        anatomy: The part of the body.
+        modality: Kind of image, such as "T1-weighted MRI".
+        training_data: What it was trained on.
+        training_data_licence: Licence of these data.
+        metrics: What was measured with it.
+        authors: Who made it.
+        licence: Licence of the model.
+        schema: Version of this format.
+
+    Raises:
+        InputError: A value is of the wrong kind, out of range, or contradicts another.
+    """
+
+    name: str
+    architecture: Mapping[str, Any]
+    prior: str = "beta"
+    conditioning: tuple[str, ...] = ()
+    ranges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    defaults: Mapping[str, float] = field(default_factory=dict)
+    optimum: Mapping[str, float] = field(default_factory=dict)
+    tolerance: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    grid: WorkingGrid = field(default_factory=WorkingGrid)
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    version: str = "1"
+    task: str = ""
+    anatomy: str = ""
+    modality: str = ""
+    training_data: str = ""
+    training_data_licence: str = ""
+    metrics: tuple[Metric, ...] = ()
+    authors: tuple[str, ...] = ()
+    licence: str = ""
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        """Check every value, and that they go together."""
+        if type(self.schema) is not int or self.schema != SCHEMA:
+            remedy = "update SPRCore or get the model in this format"
+            raise InputError("schema", got=check.shown(self.schema), expected=str(SCHEMA), remedy=remedy)
+        check_name(self.name)
+        _texts(self)
+        if not isinstance(check.plain(self.architecture, "architecture"), dict):
+            raise InputError("architecture", got=check.shown(self.architecture), expected="an object")
+        _store(self, "authors", tuple(check.text(name, "authors") for name in check.listed(self.authors, "authors")))
+        _check_hyperparameters(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the card as plain values that JSON can hold; `from_dict` reads them again."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Any) -> ModelCard:
+        """Build a card from plain values.
+
+        Args:
+            values: What `to_dict` gave; fields that have a default may be left out.
+
+        Returns:
+            The card.
+
+        Raises:
+            InputError: A field is unknown (the nearest one is named), missing or wrong.
+        """
+        parts = dict(check.fields_of(cls, values, "model card"))
+        for name, kind in (("grid", WorkingGrid), ("preprocessing", Preprocessing)):
+            if name in parts:
+                parts[name] = kind(**check.fields_of(kind, parts[name], name))
+        if "metrics" in parts:
+            entries = check.listed(parts["metrics"], "metrics")
+            parts["metrics"] = tuple(Metric(**check.fields_of(Metric, entry, "metrics")) for entry in entries)
+        return cls(**parts)
+
+
+def check_name(name: str) -> str:
+    """Return the name of a model if it can be one.
+
+    Raises:
+        InputError: It has other characters than small letters, digits, ".", "_" and "-", does not start with a letter
+            or digit, is longer than 64, or is the name of a method.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in RESERVED:
+        expected = "1 to 64 small letters, digits, '.', '_' or '-', a letter or digit first"
+        raise InputError("name of a model", got=check.shown(name), expected=expected)
+    return name
+
+
+def _check_hyperparameters(card: ModelCard) -> None:
+    """Check names and values of all that concerns the prior, and store pairs and names as tuples."""
+    names = HYPERPARAMETERS[check.choice(card.prior, "prior", tuple(HYPERPARAMETERS))]
+    taken = check.listed(card.conditioning, "conditioning")
+    if len(set(map(str, taken))) != len(taken) or not all(name in names for name in taken):
+        raise InputError("conditioning", got=check.shown(taken), expected=f"names out of: {', '.join(names)}")
+    _store(card, "conditioning", taken)
+    for what in ("ranges", "tolerance"):
+        pairs = {
+            name: check.interval(pair, what, 0.0)
+            for name, pair in check.named(getattr(card, what), what, names).items()
+        }
+        _store(card, what, pairs)
+    for what in ("defaults", "optimum"):
+        values = check.named(getattr(card, what), what, names)
+        _store(card, what, {name: check.numbers([value], what, 1, 0.0)[0] for name, value in values.items()})
+    if set(card.ranges) != set(taken):
+        raise InputError(
+            "ranges", got=check.shown(sorted(card.ranges)), expected=f"those of {check.shown(sorted(taken))}"
+        )
+    make_prior(card.prior, card.defaults)  # knows which values it can take
+    for name, (low, high) in card.ranges.items():
+        if not low <= card.defaults.get(name, math.nan) <= high:
+            got = f"{check.shown(card.defaults.get(name))} for {name}"
+            raise InputError("defaults", got=got, expected=f"a value in its range, {low:g} to {high:g}")
+
+
+def _texts(card: ModelCard | Metric) -> None:
+    for item in dataclasses.fields(card):
+        if item.type == "str":
+            check.text(getattr(card, item.name), item.name)
+
+
+def _store(card: object, name: str, value: object) -> None:
+    object.__setattr__(card, name, value)

@@ -1,0 +1,45 @@
+"""Names of the priors and of their hyperparameters, as reports, model cards and the command line write them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from SPRCore.errors import InputError
+from SPRCore.regularization.priors import BetaPrior, GaussianPrior, Prior, UniformPrior
+
+_FIELDS = {
+    BetaPrior: {"alpha": "alpha", "lambda_max": "lambda_max"},
+    GaussianPrior: {"sigma": "sigma", "lambda_mean": "lambda_mean"},
+    UniformPrior: {"lambda": "strength"},  # `lambda` is a word of the language
+}
+
+HYPERPARAMETERS = {kind.name: tuple(fields) for kind, fields in _FIELDS.items()}
+"""Names of the hyperparameters of each prior, by the name of the prior."""
+
+
+def hyperparameters(prior: Prior) -> dict[str, float]:
+    """Return the hyperparameters of a prior by their names."""
+    return {name: getattr(prior, field) for name, field in _FIELDS[type(prior)].items()}
+
+
+def make_prior(name: str, values: Mapping[str, float]) -> Prior:
+    """Build a prior from its name and its hyperparameters.
+
+    Args:
+        name: "beta", "gaussian" or "uniform".
+        values: Hyperparameters by name; those left out keep the defaults of the class.
+
+    Returns:
+        The prior.
+
+    Raises:
+        InputError: There is no such prior, it has no such hyperparameter, or a value is out of range.
+    """
+    kinds = {kind.name: kind for kind in _FIELDS}
+    if name not in kinds:
+        raise InputError("prior", got=repr(name), expected=f"one of: {', '.join(kinds)}")
+    fields = _FIELDS[kinds[name]]
+    foreign = sorted(set(values) - set(fields))
+    if foreign:
+        raise InputError(", ".join(foreign), got=f"together with the {name} prior", expected=", ".join(fields))
+    return kinds[name](**{fields[key]: value for key, value in values.items()})
