@@ -1,0 +1,122 @@
+"""Blocks that the networks share: a convolution with its normalization, and the layer that predicts a flow."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..typing import Images, Tensor, Vectors
+from .conditioning import Condition, convolution, film
+
+_NORMS = {"instance": nn.InstanceNorm3d, "batch": nn.BatchNorm3d}
+NEAR_ZERO = 1e-5
+"""Deviation of the weights of last layers, as in VoxelMorph: a fresh network starts at the identity."""
+
+
+class ConvBlock(nn.Module):
+    """Convolution 3³, normalization, modulation by the code, leaky ReLU.
+
+    Args:
+        inputs: Channels of the input.
+        outputs: Channels of the output.
+        condition: Dependence on the code, or None.
+        stride: Stride of the convolution.
+        norm: ``"instance"``, ``"batch"``, or None; with one the convolution has no bias.
+        slope: Slope of the ReLU below zero: 0.01 in TransMorph, 0.2 in VoxelMorph.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        condition: Condition | None = None,
+        *,
+        stride: int = 1,
+        norm: str | None = None,
+        slope: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.conv = convolution(inputs, outputs, condition, stride=stride, bias=norm is None)
+        self.norm = None if norm is None else _NORMS[norm](outputs)
+        self.film = film(outputs, condition)
+        self.slope = slope
+
+    def forward(self, image: Images, style: Tensor | None = None) -> Images:
+        """Apply the block to features, shape (B, C, X, Y, Z), under the embedded code, shape (B, hidden)."""
+        image = self.conv(image, style)
+        image = image if self.norm is None else self.norm(image)
+        image = image if self.film is None else self.film(image, style)
+        return F.leaky_relu(image, self.slope, inplace=True)
+
+
+class FlowHead(nn.Module):
+    """Last layer of a network: a flow in float32, also under autocast, near zero when fresh.
+
+    Args:
+        inputs: Channels of the features.
+        condition: Dependence on the code, or None; only generated weights reach this layer.
+    """
+
+    def __init__(self, inputs: int, condition: Condition | None = None) -> None:
+        super().__init__()
+        generated = condition if condition is not None and condition.kind == "full" else None
+        self.conv = convolution(inputs, 3, generated)
+        near_zero(self.conv)
+
+    def forward(self, features: Images, style: Tensor | None = None) -> Vectors:
+        """Read a flow, shape (B, 3, X, Y, Z), from features, shape (B, C, X, Y, Z)."""
+        with full_precision(features):
+            return self.conv(at_least_float32(features), None if style is None else at_least_float32(style))
+
+
+def near_zero(layer: nn.Module) -> None:
+    """Fill the weights of a last layer with almost nothing.
+
+    Args:
+        layer: Convolution, plain or generated; its bias becomes zero.
+    """
+    for name, parameter in layer.named_parameters(recurse=False):
+        if name.startswith("weight"):
+            nn.init.normal_(parameter, std=NEAR_ZERO)
+        else:
+            nn.init.zeros_(parameter)
+
+
+def full_precision(tensor: Tensor) -> torch.autocast:
+    """Context in which autocast does not reach what is computed.
+
+    Args:
+        tensor: Tells the kind of device.
+
+    Returns:
+        The context.
+    """
+    return torch.autocast(tensor.device.type, enabled=False)
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Return the tensor as float32, or as float64 where it was so.
+
+    Args:
+        tensor: Any floating-point tensor.
+
+    Returns:
+        The same values.
+    """
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+def upsample(image: Images, factor: int = 2) -> Images:
+    """Enlarge features linearly, voxel edges kept in place, so that pooling by the factor undoes the geometry.
+
+    Args:
+        image: Shape (B, C, X, Y, Z).
+        factor: How many times as many voxels along each axis.
+
+    Returns:
+        Shape (B, C, X·factor, Y·factor, Z·factor).
+    """
+    if factor == 1:
+        return image
+    return F.interpolate(image, scale_factor=float(factor), mode="trilinear", align_corners=False)

@@ -1,0 +1,201 @@
+"""The base of all networks: any image size, pooling, integration, and the split into encoding and decoding."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from torch import nn
+from torch.nn import functional as F
+
+from ..errors import InputError
+from ..typing import Images, Scalars, Tensor, Vectors
+from .blocks import at_least_float32, full_precision, upsample
+from .conditioning import CodeEmbedding
+from .config import NetworkConfig
+from .output import RegistrationOutput
+from .sampling import integrate_by, true_displacement
+from .weight_head import activate_weight
+
+MIN_SIZE = 16
+"""Least voxels along an axis: below, the coarsest features of every network are one voxel of mostly padding."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a network computes of a pair before it needs a code; opaque outside the network that made it.
+
+    Attributes:
+        tensors: Tensors whose first axis is the batch.
+        shape: Sizes (X, Y, Z) of the images that were given.
+    """
+
+    tensors: tuple[Tensor, ...]
+    shape: tuple[int, int, int]
+
+    def expanded(self, batch: int) -> Features:
+        """Repeat the features of one pair without copying them, to decode several codes at once.
+
+        Args:
+            batch: Size of the batch; the features must be of one pair or already of so many.
+
+        Returns:
+            Features of ``batch`` pairs.
+        """
+        return replace(self, tensors=tuple(tensor.expand(batch, *tensor.shape[1:]) for tensor in self.tensors))
+
+
+class RegistrationNetwork(nn.Module, ABC):
+    """A network that predicts how to deform one image onto another.
+
+    Subclasses say what they compute before and after the code is known (``extract`` and ``predict``), on images of a
+    size that they can halve as often as they need.
+
+    Args:
+        config: What was built.
+
+    Attributes:
+        multiple: The sizes of the images that reach ``extract`` are multiples of this.
+    """
+
+    multiple: int
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = CodeEmbedding(config.codes, config.hidden) if config.codes else None
+
+    @abstractmethod
+    def extract(self, moving: Images, fixed: Images, style: Tensor | None) -> tuple[Tensor, ...]:
+        """Compute all that does not depend on the code; ``style`` is None unless weights are generated."""
+
+    @abstractmethod
+    def predict(self, tensors: tuple[Tensor, ...], style: Tensor | None) -> tuple[Vectors, Scalars | None]:
+        """Compute the flow on the network's grid, and the weight before its activation where there is one."""
+
+    def forward(self, moving: Images, fixed: Images, code: Tensor | None = None) -> RegistrationOutput:
+        """Register pairs of images.
+
+        Args:
+            moving: Moving images, shape (B, C, X, Y, Z), intensities in [0, 1], 16 voxels or more along each axis.
+            fixed: Fixed images on the same grid.
+            code: Hyperparameters over their maxima, shape (B, codes), in [0, 1]; None for a network without.
+
+        Returns:
+            Fields on the grid that was given, in its voxels.
+
+        Raises:
+            InputError: Images of wrong or different shapes, or too small; a code that is missing, unasked for, of the
+                wrong shape or outside [0, 1].
+        """
+        return self.decode(self.encode(moving, fixed), code)
+
+    def encode(self, moving: Images, fixed: Images) -> Features:
+        """Compute what does not depend on the code: once per pair, reused for every code.
+
+        Args:
+            moving: As for ``forward``.
+            fixed: As for ``forward``.
+
+        Returns:
+            Features for ``decode``.
+
+        Raises:
+            InputError: As for ``forward``.
+        """
+        self._check_images(moving, fixed)
+        shape = tuple(moving.shape[2:])
+        pair = self._prepared(moving), self._prepared(fixed)
+        return Features(pair if self._generated else self.extract(*pair, None), shape)
+
+    def decode(self, features: Features, code: Tensor | None = None) -> RegistrationOutput:
+        """Compute the fields of encoded pairs for a code.
+
+        Args:
+            features: From ``encode``; of one pair, they serve any number of codes.
+            code: As for ``forward``.
+
+        Returns:
+            Fields on the grid that was given, in its voxels.
+
+        Raises:
+            InputError: As for ``forward``.
+        """
+        style = self._style(code, len(features.tensors[0]))
+        if style is not None:
+            features = features.expanded(len(style))
+        # The published hypernetwork generates every weight, so that nothing can be computed before the code is known.
+        tensors = self.extract(*features.tensors, style) if self._generated else features.tensors
+        flow, logits = self.predict(tensors, style)
+        with full_precision(flow):
+            return self._output(flow, logits, features.shape)
+
+    @property
+    def _generated(self) -> bool:
+        return self.config.conditioning == "full"
+
+    @property
+    def _pooling(self) -> int:
+        return 2 if self.config.half_resolution else 1
+
+    def _prepared(self, image: Images) -> Images:
+        """Pad to the needed multiple by repeating the border, and pool."""
+        multiple = self.multiple * self._pooling
+        padding = [side for size in reversed(image.shape[2:]) for side in (0, -size % multiple)]
+        image = F.pad(image, padding, mode="replicate") if any(padding) else image
+        return F.avg_pool3d(image, 2) if self.config.half_resolution else image
+
+    def _output(self, flow: Vectors, logits: Scalars | None, shape: Sequence[int]) -> RegistrationOutput:
+        config = self.config
+        forward = inverse = None
+        if config.integrate:
+            forward = integrate_by(flow, config.squarings, config.sampling)
+            inverse = integrate_by(-flow, config.squarings, config.sampling)
+        fields = [flow if forward is None else forward, inverse, flow if config.integrate else None]
+        fields = [None if field is None else self._restored(field, shape) for field in fields]
+        if config.half_resolution and config.sampling == "half_voxel":
+            # The author's pipeline ends in its own sampler on the full grid: ours must find the same positions.
+            fields[:2] = [None if field is None else true_displacement(field) for field in fields[:2]]
+        weight = None
+        if logits is not None and config.weight is not None:
+            logits = upsample(logits, config.weight_stride * self._pooling)
+            weight = activate_weight(_cropped(logits, shape), config.weight)
+        return RegistrationOutput(
+            displacement=fields[0], inverse_displacement=fields[1], velocity=fields[2], weight=weight
+        )
+
+    def _restored(self, field: Vectors, shape: Sequence[int]) -> Vectors:
+        return _cropped(upsample(field, self._pooling) * self._pooling, shape)
+
+    def _style(self, code: Tensor | None, pairs: int) -> Tensor | None:
+        if self.embedding is None:
+            if code is not None:
+                raise InputError("code", got=f"shape {tuple(code.shape)}", expected="none: the network has no codes")
+            return None
+        expected = f"shape ({pairs}, {self.config.codes}) of numbers in [0, 1]: hyperparameters over their maxima"
+        if code is None:
+            raise InputError("code", got="none", expected=expected)
+        if code.ndim != 2 or code.shape[1] != self.config.codes or pairs not in (1, len(code)):
+            raise InputError("code", got=f"shape {tuple(code.shape)}", expected=expected)
+        if not code.is_meta and not bool(((code >= -1e-6) & (code <= 1 + 1e-6)).all()):
+            raise InputError("code", got=f"{code.min():g} to {code.max():g}", expected=expected)
+        return self.embedding(at_least_float32(code))
+
+    def _check_images(self, moving: Images, fixed: Images) -> None:
+        for name, image in (("moving image", moving), ("fixed image", fixed)):
+            good = image.ndim == 5 and image.shape[1] == self.config.channels and min(image.shape[2:]) >= MIN_SIZE
+            if not good:
+                raise InputError(
+                    name,
+                    got=f"shape {tuple(image.shape)}",
+                    expected=f"(B, {self.config.channels}, X, Y, Z) with {MIN_SIZE} or more voxels along each axis",
+                )
+        if moving.shape != fixed.shape:
+            raise InputError(
+                "moving image", got=f"shape {tuple(moving.shape)}", expected=f"that of the fixed: {tuple(fixed.shape)}"
+            )
+
+
+def _cropped(image: Images, shape: Sequence[int]) -> Images:
+    return image[:, :, : shape[0], : shape[1], : shape[2]].contiguous()

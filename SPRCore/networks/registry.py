@@ -1,0 +1,112 @@
+"""Names of networks: the architectures that can be built, and presets of them at the sizes of the literature."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from ..errors import InputError
+from .config import NetworkConfig, check_name
+from .network import RegistrationNetwork
+
+Kind = TypeVar("Kind", bound=type[RegistrationNetwork])
+
+_ARCHITECTURES: dict[str, type[RegistrationNetwork]] = {}
+
+_SMALL_UNET = NetworkConfig(encoder=(8, 16, 24, 32), decoder=(32, 24, 16), half_resolution=True, weight_width=16)
+_VOXELMORPH = NetworkConfig(integrate=False)
+_VOXELMORPH_SPR = NetworkConfig(half_resolution=True, weight="beta")
+
+PRESETS: dict[str, NetworkConfig] = {
+    "voxelmorph": _VOXELMORPH,
+    "voxelmorph-spr": _VOXELMORPH_SPR,
+    "vxm-spr-small": dataclasses.replace(_SMALL_UNET, weight="beta"),
+    "hyper-voxelmorph": dataclasses.replace(_VOXELMORPH, conditioning="film", codes=1),
+    "hyper-vxm-spr": dataclasses.replace(_VOXELMORPH_SPR, conditioning="film", codes=2),
+    "hyper-vxm-spr-small": dataclasses.replace(_SMALL_UNET, weight="beta", conditioning="film", codes=2),
+}
+"""Named configurations; where each is from stands in docs/reference/networks.md."""
+
+
+def register(architecture: str) -> Callable[[Kind], Kind]:
+    """Make a class known as an architecture.
+
+    Args:
+        architecture: Its name in ``NetworkConfig``.
+
+    Returns:
+        The decorator.
+    """
+
+    def add(kind: Kind) -> Kind:
+        _ARCHITECTURES[architecture] = kind
+        return kind
+
+    return add
+
+
+def list_models() -> tuple[str, ...]:
+    """Return the names of the presets, in alphabetical order."""
+    return tuple(sorted(PRESETS))
+
+
+def preset(name: str, **overrides: object) -> NetworkConfig:
+    """Return a preset, changed where asked.
+
+    Args:
+        name: One of ``list_models()``.
+        **overrides: Attributes of ``NetworkConfig`` to replace.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        InputError: Unknown name or attribute, or a value that does not fit.
+    """
+    check_name(name, PRESETS, "network")
+    return _changed(PRESETS[name], overrides)
+
+
+def build(config: NetworkConfig | str, **overrides: object) -> RegistrationNetwork:
+    """Build a fresh network, in training mode, near the identity.
+
+    Args:
+        config: Configuration, or the name of a preset.
+        **overrides: Attributes of ``NetworkConfig`` to replace.
+
+    Returns:
+        The network on the current default device; under ``torch.device("meta")`` it has shapes and no memory.
+
+    Raises:
+        InputError: Unknown name or attribute, or a value that does not fit.
+    """
+    config = preset(config, **overrides) if isinstance(config, str) else _changed(config, overrides)
+    if config.architecture not in _ARCHITECTURES:
+        raise InputError("architecture", got=config.architecture, expected=", ".join(sorted(_ARCHITECTURES)))
+    return _ARCHITECTURES[config.architecture](config)
+
+
+def parameter_count(config: NetworkConfig | str, **overrides: object) -> int:
+    """Count the parameters of a network without allocating them.
+
+    Args:
+        config: Configuration, or the name of a preset.
+        **overrides: Attributes of ``NetworkConfig`` to replace.
+
+    Returns:
+        Number of scalars that training changes.
+
+    Raises:
+        InputError: As for ``build``.
+    """
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in build(config, **overrides).parameters())
+
+
+def _changed(config: NetworkConfig, overrides: dict[str, object]) -> NetworkConfig:
+    for name in overrides:
+        check_name(name, config.to_dict(), "network configuration")
+    return dataclasses.replace(config, **overrides)

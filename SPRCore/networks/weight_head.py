@@ -1,0 +1,68 @@
+"""The weight head: three convolutions on low-resolution features that predict the regularization weight."""
+
+from __future__ import annotations
+
+import math
+
+from torch import nn
+from torch.nn import functional as F
+
+from ..typing import Images, Scalars, Tensor
+from .blocks import ConvBlock, at_least_float32, full_precision, near_zero
+from .conditioning import Condition, convolution
+from .config import NetworkConfig
+
+FLOOR, BOUND = 1e-6, 5.0
+"""Least weight, and largest one under the Gaussian prior, as in the reference code."""
+
+
+class WeightHead(nn.Module):
+    """Three convolutions, the last near zero when fresh, on features pooled by ``weight_stride``; paper Fig. 5.
+
+    Args:
+        inputs: Channels of the features of the backbone.
+        config: Sizes and normalization.
+        condition: Dependence of the first two convolutions on the code, or None.
+    """
+
+    def __init__(self, inputs: int, config: NetworkConfig, condition: Condition | None) -> None:
+        super().__init__()
+        width = config.weight_width
+        self.stride = config.weight_stride
+        self.first = ConvBlock(inputs, width, condition, norm=config.norm)
+        self.second = ConvBlock(width, width, condition, norm=config.norm)
+        generated = condition if condition is not None and condition.kind == "full" else None
+        self.last = convolution(width, 1, generated)
+        near_zero(self.last)
+
+    def forward(self, features: Images, style: Tensor | None = None) -> Scalars:
+        """Predict the weight before its activation.
+
+        Args:
+            features: Shape (B, C, X, Y, Z).
+            style: Embedded code, shape (B, hidden), or None.
+
+        Returns:
+            Shape (B, 1, X/stride, Y/stride, Z/stride), float32.
+        """
+        if self.stride > 1:
+            features = F.avg_pool3d(features, self.stride, ceil_mode=True)
+        features = self.second(self.first(features, style), style)
+        with full_precision(features):
+            return self.last(at_least_float32(features), None if style is None else at_least_float32(style))
+
+
+def activate_weight(logits: Scalars, prior: str) -> Scalars:
+    """Turn the output of the head into a weight.
+
+    Args:
+        logits: Shape (B, 1, X, Y, Z).
+        prior: ``"beta"``: sigmoid, in (0, 1], 0.5 at logit 0. ``"gaussian"``: softplus truncated at the bound, in
+            (0, 5], 1 (the prior's mean) at logit 0.
+
+    Returns:
+        Same shape.
+    """
+    if prior == "beta":
+        return logits.sigmoid().clamp(FLOOR, 1.0)
+    return F.softplus(logits + math.log(math.e - 1.0)).clamp(FLOOR, BOUND)
