@@ -64,3 +64,60 @@ def random_displacement():
         return field * (length / field.norm(dim=1).amax())
 
     return make
+
+
+TINY = {
+    "encoder": (4, 8, 8),
+    "decoder": (8, 4),
+    "embed": 8,
+    "depths": (1, 1),
+    "heads": (2, 2),
+    "window": (2, 2, 2),
+    "features": 4,
+    "time_steps": 2,
+    "hidden": 8,
+    "weight_width": 4,
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_network():
+    """Build a network of a preset in sizes that cost nothing, with random weights and fields of about a voxel."""
+    from SPRCore.networks import build
+
+    def make(name, seed=0, **overrides):
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(seed)
+            network = build(name, **TINY | overrides).eval()
+            last = [p for p in network.parameters() if 0 < p.abs().max() < 1e-3]  # what a fresh network keeps near 0
+            for parameter in last:
+                parameter.normal_(std=0.1)
+            pair = torch.rand(2, 1, network.config.channels, 16, 16, 16)
+            code = torch.full((1, network.config.codes), 0.5) if network.config.codes else None
+            longest = float(network(*pair, code).displacement.abs().max())
+            for parameter in last:
+                parameter.mul_(1.5 / longest)
+        return network
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def card_for():
+    """Write a card that fits a network: prior and conditioning as its configuration says, the rest as given."""
+    from SPRCore.io import ModelCard
+    from SPRCore.regularization.naming import HYPERPARAMETERS
+
+    def make(network, name="tiny", **fields):
+        prior = network.config.weight or ("beta" if network.config.codes == 2 else "uniform")
+        conditioning = HYPERPARAMETERS[prior][: network.config.codes]
+        ranges = {key: (0.1, 4.0) for key in conditioning}
+        usual = {key: 1.0 for key in HYPERPARAMETERS[prior]}
+        return ModelCard(
+            name=name,
+            **dict(architecture=network.config.to_dict(), prior=prior, conditioning=conditioning, ranges=ranges)
+            | dict(defaults=usual)
+            | fields,
+        )
+
+    return make

@@ -58,12 +58,13 @@ def resample(
     return Volume(result, reference.affine)
 
 
-def resample_displacement(field: Field, reference: Grid) -> Field:
+def resample_displacement(field: Field, reference: Grid, *, continued: bool = False) -> Field:
     """Interpolate a displacement field linearly onto another grid; outside its own grid it is 0, as in ITK.
 
     Args:
         field: Displacement in RAS mm.
         reference: Grid of the result.
+        continued: Outside its own grid the field keeps the value of its border instead, so that it does not tear there.
 
     Returns:
         The same displacement on `reference`.
@@ -71,7 +72,9 @@ def resample_displacement(field: Field, reference: Grid) -> Field:
     source = torch.from_numpy(field.array).movedim(-1, 0).contiguous()
     result = np.empty((*reference.shape, 3), dtype=np.float32)
     for slab, index_vox in _slabs(reference.shape, np.linalg.inv(field.affine) @ reference.affine):
-        result[slab] = _linear(source, index_vox) * _inside(index_vox, field.grid.shape)[..., None]
+        result[slab] = _linear(source, index_vox)
+        if not continued:
+            result[slab] *= _inside(index_vox, field.grid.shape)[..., None]
     return Field(result, reference.affine)
 
 

@@ -1,0 +1,83 @@
+"""Between bundles and networks: everything is compared before anything is allocated."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import torch
+
+from SPRCore.errors import InputError
+from SPRCore.io.bundles import Bundle
+from SPRCore.io.cards import ModelCard
+from SPRCore.networks.config import NetworkConfig
+from SPRCore.networks.network import RegistrationNetwork
+from SPRCore.networks.registry import build
+from SPRCore.typing import Tensor
+
+
+def build_from_bundle(bundle: Bundle) -> RegistrationNetwork:
+    """Build the network of a bundle with its weights.
+
+    Args:
+        bundle: Card and tensors.
+
+    Returns:
+        The network on the CPU, in evaluation mode.
+
+    Raises:
+        InputError: The card asks for a network that there is not or contradicts it, or a tensor does not fit.
+    """
+    card = bundle.card
+    config = NetworkConfig.from_dict(card.architecture)
+    _check_card(card, config)
+    with torch.device("meta"):  # shapes without memory: a small file may claim a network of any size
+        _check_tensors(bundle.tensors, build(config).state_dict())
+    with torch.random.fork_rng(devices=[]):  # the random weights, which are replaced, cost the caller no number
+        network = build(config)
+    network.load_state_dict(bundle.tensors)
+    return network.eval()
+
+
+def bundle_of(network: RegistrationNetwork, card: ModelCard) -> Bundle:
+    """Put a network and its card into a bundle.
+
+    Args:
+        network: The network.
+        card: Its card; the architecture is filled in from the network.
+
+    Returns:
+        The bundle, whose tensors are those of the network, not copies.
+
+    Raises:
+        InputError: The card contradicts the network.
+    """
+    _check_card(card, network.config)
+    return Bundle(dataclasses.replace(card, architecture=network.config.to_dict()), network.state_dict())
+
+
+def _check_card(card: ModelCard, config: NetworkConfig) -> None:
+    if len(card.conditioning) != config.codes:
+        got = f"{len(card.conditioning)} hyperparameters for a network with {config.codes}"
+        raise InputError("model card, conditioning", got=got, expected="as many names as the network takes")
+    if config.weight not in (None, card.prior):
+        got = f"the {card.prior} prior for a network with {config.weight} weights"
+        raise InputError("model card, prior", got=got, expected=str(config.weight))
+
+
+def _check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Name the first tensor, in the order of the network, that is missing or does not fit, and then any left over."""
+    for name, wanted in expected.items():
+        if name not in tensors:
+            raise InputError(f"tensor {name}", got="none in the file", expected=_described(wanted))
+        found = tensors[name]
+        if found.shape != wanted.shape or found.is_floating_point() != wanted.is_floating_point():
+            raise InputError(f"tensor {name}", got=_described(found), expected=_described(wanted))
+    extra = [name for name in tensors if name not in expected]
+    if extra:
+        raise InputError(f"tensor {extra[0]}", got="one that the network has not", expected="the tensors of its card")
+
+
+def _described(tensor: Tensor) -> str:
+    kind = "real" if tensor.is_floating_point() else "whole"
+    return f"{kind} numbers of shape {tuple(tensor.shape)}"

@@ -1,0 +1,177 @@
+"""Registration of one pair by a trained network: from the images in the world to fields in the world."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from SPRCore.errors import InputError
+from SPRCore.functional import invert, mirrored_box_mean
+from SPRCore.geometry import Field, Grid, Volume, resample, resample_displacement
+from SPRCore.io.cards import ModelCard
+from SPRCore.networks import RegistrationNetwork, RegistrationOutput
+from SPRCore.networks.network import MIN_SIZE
+from SPRCore.registration.working import onto, prepared, working_grid
+from SPRCore.regularization import Prior, squared_gradient
+from SPRCore.regularization.naming import hyperparameters, make_prior
+from SPRCore.typing import Affine, Images, Scalars, Tensor
+
+logger = logging.getLogger("SPRCore")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkResult:
+    """Outcome of a network on the fixed grid, in the world.
+
+    Attributes:
+        displacement: Pull map from fixed to moving as aligned beforehand, RAS mm.
+        inverse: Pull map back, RAS mm: of the network, or found by iteration where it has none.
+        weight: Weight of each voxel: of the network, or where it has none the most probable one of its field.
+        velocity: Stationary velocity in RAS mm, or None where the network has none.
+    """
+
+    displacement: Field
+    inverse: Field
+    weight: Volume
+    velocity: Field | None
+
+
+def model_prior(card: ModelCard, prior: Prior | None = None) -> Prior:
+    """Return the prior that a model works with.
+
+    Args:
+        card: The card of the model.
+        prior: What was asked for; None for the defaults of the card.
+
+    Returns:
+        The prior.
+
+    Raises:
+        InputError: Another prior than that of the model, a hyperparameter outside its range, or a change of one that
+            the network does not take.
+    """
+    usual = make_prior(card.prior, card.defaults)
+    if prior is None:
+        return usual
+    if prior.name != card.prior:
+        raise InputError(
+            "prior", got=prior.name, expected=f"{card.prior}, which the model {card.name} was trained with"
+        )
+    fixed = hyperparameters(usual)
+    for name, value in hyperparameters(prior).items():
+        if name in card.ranges:
+            low, high = card.ranges[name]
+            if not low <= value <= high:
+                expected = f"{low:g} to {high:g}, the range of the model {card.name}"
+                raise InputError(name, got=f"{value:g}", expected=expected)
+        elif value != fixed[name]:
+            expected = f"{fixed[name]:g}: the model {card.name} was trained at this value and cannot change it"
+            raise InputError(name, got=f"{value:g}", expected=expected, remedy="leave it out")
+    return prior
+
+
+def code_of(card: ModelCard, prior: Prior) -> Tensor | None:
+    """Return the code that a network takes for a prior: hyperparameters over the upper ends of their ranges.
+
+    Args:
+        card: The card of the model.
+        prior: Prior within its ranges, as `model_prior` gives it.
+
+    Returns:
+        Shape (1, codes), in [0, 1]; None for a network without.
+    """
+    values = hyperparameters(prior)
+    code = [values[name] / card.ranges[name][1] for name in card.conditioning]
+    return torch.tensor([code], dtype=torch.float32) if code else None
+
+
+def register_network(
+    fixed: Volume,
+    moving: Volume,
+    network: RegistrationNetwork,
+    card: ModelCard,
+    *,
+    prior: Prior | None = None,
+    affine_ras: Affine | None = None,
+) -> NetworkResult:
+    """Register one pair by a network.
+
+    Both images are brought to the working grid and the intensities of the card; the moving image is sampled once, the
+    alignment included. The fields come back to the fixed grid, interpolated linearly; beyond a working grid of fixed
+    shape the displacement continues as at its border and the weight is 1.
+
+    Args:
+        fixed: Fixed image.
+        moving: Moving image, on any grid.
+        network: Network in evaluation mode, on the device to compute on.
+        card: Its card.
+        prior: Prior within the ranges of the card; None for the defaults.
+        affine_ras: Alignment beforehand, pull map from fixed to moving world points, shape (4, 4); None for none.
+
+    Returns:
+        Fields on the fixed grid; the alignment is not part of them.
+
+    Raises:
+        InputError: An image is unusable for the model, or the prior is.
+    """
+    if network.config.channels != 1:
+        got = f"a network for images of {network.config.channels} channels"
+        raise InputError("model", got=got, expected="one for images of one channel")
+    prior = model_prior(card, prior)
+    grid = working_grid(fixed.grid, card.grid)
+    images = [
+        onto(prepared(image, card.preprocessing, what), grid, affine)
+        for image, what, affine in ((moving, "moving image", affine_ras), (fixed, "fixed image", None))
+    ]
+    output = _forward(network, [image.to_tensor() for image in images], code_of(card, prior))
+    return _onto_fixed(output, grid, fixed.grid, prior)
+
+
+@torch.no_grad()
+def _forward(network: RegistrationNetwork, images: list[Scalars], code: Tensor | None) -> RegistrationOutput:
+    """Run the network on images of any size and complete what it does not give: the inverse."""
+    shape = images[0].shape[2:]
+    device = next(network.parameters()).device
+    short = [max(0, MIN_SIZE - size) for size in shape]
+    padding = [side for extra in reversed(short) for side in (0, extra)]
+    moving, fixed = (F.pad(image, padding, mode="replicate").to(device) for image in images)
+    output = network(moving, fixed, code=None if code is None else code.to(device))
+    inverse = output.inverse_displacement
+    if inverse is None:
+        inverse, residual_vox = invert(output.displacement)
+        logger.info("The model gives no inverse: found by iteration, within %.2g voxels of it.", residual_vox)
+    # With the half-voxel sampler the velocity is not that of the displacement, which has been corrected.
+    velocity = None if network.config.sampling == "half_voxel" else output.velocity
+    fields = dataclasses.replace(output, inverse_displacement=inverse, velocity=velocity)
+    return RegistrationOutput(**{name: _cropped(field, shape) for name, field in vars(fields).items()})
+
+
+def _onto_fixed(output: RegistrationOutput, grid: Grid, fixed: Grid, prior: Prior) -> NetworkResult:
+    weight = _likely_weight(output, grid, prior) if output.weight is None else output.weight
+
+    def placed(field_vox: Tensor) -> Field:
+        field = Field.from_tensor_vox(field_vox, grid.affine)
+        return field if grid.matches(fixed) else resample_displacement(field, fixed, continued=True)
+
+    return NetworkResult(
+        displacement=placed(output.displacement),
+        inverse=placed(output.inverse_displacement),
+        weight=resample(Volume(weight[0, 0].cpu().numpy(), grid.affine), fixed, outside=1.0),
+        velocity=None if output.velocity is None else placed(output.velocity),
+    )
+
+
+def _likely_weight(output: RegistrationOutput, grid: Grid, prior: Prior) -> Scalars:
+    """Return the most probable weight under the prior of the field that a network without weights gave."""
+    field_vox = output.displacement if output.velocity is None else output.velocity
+    spacing = field_vox.new_tensor(grid.spacing).view(1, 3, 1, 1, 1)
+    pooled = mirrored_box_mean(squared_gradient(field_vox * spacing, grid.spacing), (1, 1, 1))
+    return prior.map_weight(pooled)
+
+
+def _cropped(field: Images | None, shape: torch.Size) -> Images | None:
+    return None if field is None else field[:, :, : shape[0], : shape[1], : shape[2]]

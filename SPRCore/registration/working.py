@@ -1,0 +1,116 @@
+"""From images as they come to what a network sees: its grid and its range of intensities, as a model card says."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from SPRCore.errors import InputError
+from SPRCore.functional import gaussian_smooth
+from SPRCore.geometry import Grid, Volume, resample
+from SPRCore.geometry.orientation import reoriented
+from SPRCore.io.cards import Preprocessing, WorkingGrid
+from SPRCore.typing import Affine
+
+MAX_VOXELS = 2**27
+"""Most voxels of a working grid (512³): beyond it the spacing of the card is not meant for such an image."""
+
+
+def working_grid(fixed: Grid, wanted: WorkingGrid) -> Grid:
+    """Lay the grid that a network works on over the field of view of the fixed image.
+
+    The axes stay parallel to those of the fixed image, which are swapped and reversed but never rotated: an oblique
+    scan is seen as it was taken. An axis whose spacing is right keeps its voxels, so that nothing is interpolated
+    without need.
+
+    Args:
+        fixed: Grid of the fixed image.
+        wanted: Orientation, spacing and shape, each as the card gives it or None for that of the fixed image.
+
+    Returns:
+        The grid. Without a wanted shape it covers the whole field of view; with one it lies about the middle of it.
+
+    Raises:
+        InputError: The grid would have more than `MAX_VOXELS` voxels.
+    """
+    grid = fixed if wanted.orientation is None else reoriented(fixed, wanted.orientation)
+    axes = [
+        _axis(size, spacing, wanted.spacing_mm and wanted.spacing_mm[axis], wanted.shape and wanted.shape[axis])
+        for axis, (size, spacing) in enumerate(zip(grid.shape, grid.spacing, strict=True))
+    ]
+    shape = tuple(size for size, _, _ in axes)
+    if math.prod(shape) > MAX_VOXELS:
+        expected = f"{MAX_VOXELS} voxels at most, such as {MAX_VOXELS ** (1 / 3):.0f} along each axis"
+        remedy = "crop the image, or check its spacing"
+        raise InputError(
+            "fixed image", got=f"a shape of {shape} at the model's spacing", expected=expected, remedy=remedy
+        )
+    change = np.diag([*(step for _, step, _ in axes), 1.0])
+    change[:3, 3] = [start for _, _, start in axes]
+    return Grid(shape, grid.affine @ change)
+
+
+def prepared(volume: Volume, preprocessing: Preprocessing, what: str) -> Volume:
+    """Bring the intensities of an image to [0, 1].
+
+    Args:
+        volume: The image, with all of its field of view: extremes and percentiles are those of all its voxels.
+        preprocessing: What the card says.
+        what: What the user calls the image, for the message.
+
+    Returns:
+        The image in float32.
+
+    Raises:
+        InputError: Nothing is left of the contrast within the bounds of the intensities.
+    """
+    array = volume.array.astype(np.float32)
+    if preprocessing.clip is not None:
+        np.clip(array, *preprocessing.clip, out=array)
+    low, high = _bounds(array, preprocessing)
+    if not array.min() < array.max() or not low < high:
+        within = "" if preprocessing.clip is None else " within {:g} to {:g}".format(*preprocessing.clip)
+        expected = "an image of the kind that the model was made for"
+        raise InputError(what, got=f"no contrast{within}", expected=expected, remedy="see spr models show")
+    return volume.with_array(np.clip((array - low) / (high - low), 0.0, 1.0))
+
+
+def onto(volume: Volume, grid: Grid, affine_ras: Affine | None = None) -> Volume:
+    """Sample a prepared image on the working grid, smoothed first where that is coarser.
+
+    Args:
+        volume: Image of intensities in [0, 1].
+        grid: The working grid.
+        affine_ras: Alignment as a whole, pull map from fixed to moving world points, shape (4, 4); None for none.
+
+    Returns:
+        The image on `grid`; 0 outside its field of view.
+    """
+    world = np.eye(4) if affine_ras is None else affine_ras
+    step = np.linalg.inv(volume.affine[:3, :3]) @ world[:3, :3] @ grid.affine[:3, :3]
+    # Steps of the working grid along each axis of the image, in its voxels; the blur that `functional.resize` has.
+    factors = np.linalg.norm(step, axis=1)
+    sigma_vox = [0.5 * math.sqrt(factor**2 - 1.0) if factor > 1.01 else 0.0 for factor in factors]
+    if any(sigma_vox):
+        volume = volume.with_array(gaussian_smooth(volume.to_tensor(), sigma_vox)[0, 0].numpy())
+    return resample(volume, grid, affine_ras=affine_ras, outside=0.0)
+
+
+def _axis(size: int, spacing: float, wanted: float | None, count: int | None) -> tuple[int, float, float]:
+    """Number of voxels, their step in voxels of the image, and the place of the first one."""
+    if wanted is None or abs(wanted - spacing) < 1e-3 * spacing:
+        count = count or size
+        return count, 1.0, float((size - count) // 2)
+    step = wanted / spacing
+    count = count or max(1, math.ceil(size / step - 1e-3))
+    return count, step, 0.5 * ((size - 1) - (count - 1) * step)
+
+
+def _bounds(array: np.ndarray, preprocessing: Preprocessing) -> tuple[float, float]:
+    if preprocessing.normalize == "clip" and preprocessing.clip is not None:
+        return preprocessing.clip[0], preprocessing.clip[1]
+    if preprocessing.normalize == "percentile":
+        low, high = np.percentile(array, preprocessing.percentiles)
+        return float(low), float(high)
+    return float(array.min()), float(array.max())
