@@ -11,6 +11,7 @@ from .derivative import (
 from .filters import box_count, box_mean, box_sum, gaussian_smooth, mirrored_box_mean
 from .integrate import integrate, integrate_quickly, sufficient_steps
 from .invert import invert
+from .logarithm import logarithm
 from .memory import kept_memory
 from .resize import resize, resize_displacement, step_ratio
 from .warp import compose, sample, sampling_grid, warp
@@ -31,6 +32,7 @@ __all__ = [
     "jacobian",
     "jacobian_determinant",
     "kept_memory",
+    "logarithm",
     "mirrored_box_mean",
     "resize",
     "resize_displacement",

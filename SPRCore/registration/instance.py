@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from SPRCore.errors import ConvergenceError, InputError
-from SPRCore.functional import integrate, kept_memory, resize, resize_displacement
+from SPRCore.functional import kept_memory, resize, resize_displacement
 from SPRCore.registration.level import Evaluation, LevelImages, evaluate_level, newton_step
 from SPRCore.registration.pyramid import Level, make_level, pyramid_steps
 from SPRCore.registration.unfold import unfold
@@ -69,6 +69,26 @@ class InstanceConfig:
             if not value >= 0:
                 raise InputError(name, got=str(value), expected="0 or more")
 
+    @classmethod
+    def refining(cls, steps: int) -> InstanceConfig:
+        """Return settings that start near the solution: a number of steps in all, more of them on the fine levels.
+
+        Args:
+            steps: Most Gauss–Newton steps, 1 or more; the finest level gets a quarter of them.
+
+        Returns:
+            The settings, with a tolerance that lets small gains go on.
+
+        Raises:
+            InputError: There is no step.
+        """
+        if steps < 1:
+            raise InputError("refinement steps", got=str(steps), expected="1 or more")
+        finest = -(-steps // 4)
+        rest = steps - finest
+        shares = [rest // 3 + (index >= 3 - rest % 3) for index in range(3)]
+        return cls(steps=(*shares, finest), tolerance=1e-4)
+
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceResult:
@@ -99,6 +119,7 @@ def register_instance(
     config: InstanceConfig | None = None,
     *,
     mask: Scalars | None = None,
+    start: Vectors | None = None,
     callback: Callable[[float], None] | None = None,
 ) -> InstanceResult:
     r"""Register one pair by minimising the paper's energy over a stationary velocity and its weight.
@@ -116,21 +137,27 @@ def register_instance(
         prior: Prior on the weight; ``UniformPrior`` gives conventional diffusion by the same code.
         config: Settings; the defaults if None.
         mask: Voxels of the fixed image that count in the similarity (nonzero), or None for all.
+        start: Velocity to start from, in mm, shape (1, 3, x, y, z) over the same field of view at any resolution: a
+            network's, or that of a neighboring setting. Coarse levels correct it and keep its detail. None for rest.
         callback: Told the fraction done, 0 to 1, after every step; an exception raised in it stops the registration.
 
     Returns:
         Displacement, inverse, velocity, weight and the course of the energy.
 
     Raises:
-        InputError: The images or the mask do not share a shape, or an image has one value only.
+        InputError: The images or the mask do not share a shape, an image has one value only, or the start is no field.
         ConvergenceError: The energy left the numbers.
     """
+    if start is not None and (start.dim() != 5 or start.shape[:2] != (1, 3) or not torch.isfinite(start).all()):
+        raise InputError(
+            "start", got=f"shape {tuple(start.shape)}", expected="finite velocities, shape (1, 3, X, Y, Z)"
+        )
     for name, other in (("moving image", moving), ("mask", mask)):
         if other is not None and other.shape != fixed.shape:
             wanted = f"{tuple(fixed.shape)} of the fixed image"
             raise InputError(name, got=f"shape {tuple(other.shape)}", expected=wanted)
     with kept_memory():
-        return _minimise(fixed, moving, spacing, prior, config or InstanceConfig(), mask, callback)
+        return _minimise(fixed, moving, spacing, prior, config or InstanceConfig(), mask, start, callback)
 
 
 def _minimise(
@@ -140,24 +167,30 @@ def _minimise(
     prior: Prior,
     config: InstanceConfig,
     mask: Tensor | None,
+    start: Tensor | None,
     callback: Callable[[float], None] | None,
 ) -> InstanceResult:
     levels = list(_levels(_normalised(fixed, "fixed"), _normalised(moving, "moving"), spacing, config, mask))
     steps = config.steps[len(config.steps) - len(levels) :]
-    velocity = fixed.new_zeros((1, 3, *levels[0].grid.shape), dtype=torch.float32)
+    if start is None:
+        start = fixed.new_zeros((1, 3, *levels[0].grid.shape), dtype=torch.float32)
+    correction = torch.zeros_like(start)
     progress = _Progress(callback, [n * images.moving.numel() for n, images in zip(steps, levels, strict=True)])
     energies = []
     for images, count in zip(levels, steps, strict=True):
-        velocity = F.interpolate(velocity, size=images.grid.shape, mode="trilinear", align_corners=True)
-        solver = _LevelSolver(images, velocity, prior, config)
+        base = resize(start.float(), images.grid.shape)
+        correction = F.interpolate(correction, size=images.grid.shape, mode="trilinear", align_corners=True)
+        if count or images is levels[-1]:
+            solver = _LevelSolver(images, base + correction, prior, config)
         for _ in range(count):
             if not solver.step():
                 break
             progress.advance(images.moving.numel())
         progress.finish_level()
-        velocity = solver.velocity
-        energies.append(tuple(solver.energies))
-    return _finish(fixed, velocity, solver, energies, config)
+        if count:
+            correction = solver.velocity - base
+            energies.append(tuple(solver.energies))
+    return _finish(fixed, solver.velocity, solver, energies, config)
 
 
 class _LevelSolver:
@@ -255,17 +288,14 @@ def _finish(
     fixed: Tensor, velocity: Tensor, solver: _LevelSolver, energies: list, config: InstanceConfig
 ) -> InstanceResult:
     shape = tuple(fixed.shape[2:])
-    velocity_vox, mended = unfold(velocity / solver.images.spacing, config.squarings)
-    if mended:
-        logger.info("smoothed the velocity around folds, at %.3g %% of its voxels", 100.0 * mended)
-    forward, backward = (
-        resize_displacement(integrate(sign * velocity_vox, config.squarings), shape) for sign in (1.0, -1.0)
-    )
+    flow = unfold(velocity / solver.images.spacing, config.squarings)
+    if flow.touched:
+        logger.info("smoothed the velocity around folds, at %.3g %% of its voxels", 100.0 * flow.touched)
     weight = F.interpolate(solver.state.weight, size=shape, mode="trilinear", align_corners=True)
     return InstanceResult(
-        displacement_vox=forward,
-        inverse_vox=backward,
-        velocity_mm=velocity_vox * solver.images.spacing,
+        displacement_vox=resize_displacement(flow.forward_vox, shape),
+        inverse_vox=resize_displacement(flow.backward_vox, shape),
+        velocity_mm=flow.velocity_vox * solver.images.spacing,
         weight=weight,
         energies=tuple(energies),
         similarity=solver.state.similarity,

@@ -188,3 +188,21 @@ def test_no_smoothing_is_no_change(random_image):
     image = random_image(SHAPE)
     assert torch.equal(fn.gaussian_smooth(image, (0.0, 0.0, 0.0)), image)
     assert fn.resize(image, SHAPE) is image
+
+
+def test_the_logarithm_of_a_flow_is_its_velocity(random_displacement):
+    velocity = random_displacement((28, 24, 20), seed=3, length=4.0, sigma=3.0)
+    flow = fn.integrate(velocity)
+    found, rest = fn.logarithm(flow)
+    inner = (..., slice(4, -4), slice(4, -4), slice(4, -4))
+    assert rest < 0.02
+    assert (fn.integrate(found) - flow)[inner].norm(dim=1).mean() < 0.02 * flow[inner].norm(dim=1).mean()
+
+
+def test_a_folded_displacement_has_the_nearest_logarithm_met(random_displacement):
+    folded = random_displacement((20, 18, 16), seed=4, length=6.0, sigma=1.2)
+    assert fn.jacobian_determinant(folded).min() < 0
+    found, rest = fn.logarithm(folded)
+    assert torch.isfinite(found).all()
+    start = fn.compose(fn.integrate(-folded), folded).norm(dim=1).mean()
+    assert 0 < rest < float(start)

@@ -238,3 +238,40 @@ def test_settings_out_of_range_are_refused_in_one_line(options):
     with pytest.raises(InputError, match="expected") as caught:
         InstanceConfig(**options)
     assert "\n" not in str(caught.value)
+
+
+def test_a_start_near_the_solution_is_kept(pair):
+    fixed, moving = pair
+    solved = register_instance(fixed, moving, SPACING, BetaPrior())
+    nothing = InstanceConfig(steps=(0, 0, 0, 0))
+    kept = register_instance(fixed, moving, SPACING, BetaPrior(), nothing, start=solved.velocity_mm)
+    assert (kept.displacement_vox - solved.displacement_vox).abs().max() < 1e-4
+    assert kept.energies == ()
+    assert abs(kept.similarity - solved.similarity) < 1e-3
+
+
+def test_refinement_of_a_start_goes_further_than_both(pair):
+    fixed, moving = pair
+    alone = register_instance(fixed, moving, SPACING, BetaPrior(), InstanceConfig(steps=(2, 2, 1, 1)))
+    refined = register_instance(
+        fixed, moving, SPACING, BetaPrior(), InstanceConfig.refining(20), start=alone.velocity_mm
+    )
+    assert refined.similarity > alone.similarity
+    assert refined.similarity > register_instance(fixed, moving, SPACING, BetaPrior()).similarity - 1e-3
+
+
+@pytest.mark.parametrize("total", [1, 2, 3, 4, 7, 50])
+def test_refinement_takes_as_many_steps_as_asked(total):
+    steps = InstanceConfig.refining(total).steps
+    assert sum(steps) == total
+    assert steps[-1] >= max(1, total // 4)
+
+
+@pytest.mark.parametrize(
+    "start", [torch.zeros(1, 2, 4, 4, 4), torch.zeros(3, 4, 4, 4), torch.full((1, 3, 4, 4, 4), torch.nan)]
+)
+def test_a_start_that_is_no_field_is_refused(pair, start):
+    with pytest.raises(InputError, match="start"):
+        register_instance(*pair, SPACING, BetaPrior(), start=start)
+    with pytest.raises(InputError, match="refinement"):
+        InstanceConfig.refining(0)
