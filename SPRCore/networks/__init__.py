@@ -1,6 +1,7 @@
 """Networks that register pairs of images: VoxelMorph and TransMorph, weight head, conditioning on hyperparameters."""
 
-from . import voxelmorph as voxelmorph  # registers its architecture
+from . import transmorph as transmorph  # these two register their architectures
+from . import voxelmorph as voxelmorph
 from .config import NetworkConfig
 from .network import Features, RegistrationNetwork
 from .output import RegistrationOutput

@@ -20,12 +20,26 @@ _SMALL_UNET = NetworkConfig(encoder=(8, 16, 24, 32), decoder=(32, 24, 16), half_
 _VOXELMORPH = NetworkConfig(integrate=False)
 _VOXELMORPH_SPR = NetworkConfig(half_resolution=True, weight="beta")
 
+_TVF = NetworkConfig(architecture="transmorph_tvf", half_resolution=True)
+_TM_SPR = dataclasses.replace(_TVF, weight="beta")
+_TM_SPR_SMALL = dataclasses.replace(
+    _TM_SPR, embed=24, depths=(2, 2, 2), heads=(2, 4, 4), features=8, time_steps=3, weight_width=16, drop_path=0.1
+)
+
 PRESETS: dict[str, NetworkConfig] = {
     "voxelmorph": _VOXELMORPH,
     "voxelmorph-spr": _VOXELMORPH_SPR,
     "vxm-spr-small": dataclasses.replace(_SMALL_UNET, weight="beta"),
     "hyper-voxelmorph": dataclasses.replace(_VOXELMORPH, conditioning="film", codes=1),
     "hyper-vxm-spr": dataclasses.replace(_VOXELMORPH_SPR, conditioning="film", codes=2),
+    "transmorph": NetworkConfig(architecture="transmorph", half_resolution=True),
+    "transmorph-tvf": _TVF,
+    "tm-spr": _TM_SPR,
+    "tm-spr-gaussian": dataclasses.replace(_TM_SPR, weight="gaussian"),
+    "tm-spr-small": _TM_SPR_SMALL,
+    "hyper-transmorph": dataclasses.replace(_TVF, conditioning="film", codes=1),
+    "hyper-tm-spr": dataclasses.replace(_TM_SPR, conditioning="film", codes=2),
+    "hyper-tm-spr-small": dataclasses.replace(_TM_SPR_SMALL, conditioning="film", codes=2),
     "hyper-vxm-spr-small": dataclasses.replace(_SMALL_UNET, weight="beta", conditioning="film", codes=2),
 }
 """Named configurations; where each is from stands in docs/reference/networks.md."""

@@ -1,0 +1,151 @@
+"""TransMorph and its time-varying form: a Swin encoder, a convolutional decoder, and one or several flows.
+
+Chen et al. 2022, doi:10.1016/j.media.2022.102615 (TransMorph); Chen, Frey & Du 2022,
+doi:10.1007/978-3-031-11203-4_11 (TVF); with the weight head TM-SPR, Chen et al. 2025, doi:10.1016/j.media.2025.103887.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from ..typing import Images, Scalars, Tensor, Vectors
+from .blocks import ConvBlock, FlowHead, upsample
+from .conditioning import Condition, convolution, film
+from .config import NetworkConfig
+from .network import RegistrationNetwork
+from .registry import register
+from .sampling import sample_at
+from .swin import PATCH, SwinEncoder
+from .weight_head import WeightHead
+
+SLOPE = 0.01
+
+
+class UpBlock(nn.Module):
+    """Twice the resolution, a skip joined, two convolutions.
+
+    Args:
+        inputs: Channels of the coarse features.
+        skip: Channels of the skip.
+        outputs: Channels of the result.
+        condition: Dependence on the code, or None.
+    """
+
+    def __init__(self, inputs: int, skip: int, outputs: int, condition: Condition | None) -> None:
+        super().__init__()
+        self.first = ConvBlock(inputs + skip, outputs, condition, norm="instance", slope=SLOPE)
+        self.second = ConvBlock(outputs, outputs, condition, norm="instance", slope=SLOPE)
+
+    def forward(self, features: Images, skip: Images, style: Tensor | None) -> Images:
+        """Apply the block to coarse features and a skip of twice their resolution."""
+        return self.second(self.first(torch.cat([upsample(features), skip], dim=1), style), style)
+
+
+class TimeStep(nn.Module):
+    """One flow from the trunk of the decoder and the images as the flows before have aligned them.
+
+    The reference concatenates the trunk and the features of the images before a convolution. A convolution is linear,
+    so the trunk's part of it is computed once for all steps (``TransMorph.trunk``) and only added here.
+
+    Args:
+        config: Sizes.
+        skip: Channels of the features of the images.
+        early: Dependence on the code of what is computed before it is known.
+        late: Dependence on the code of the rest.
+    """
+
+    def __init__(self, config: NetworkConfig, skip: int, early: Condition | None, late: Condition | None) -> None:
+        super().__init__()
+        width = config.features
+        self.skip = ConvBlock(2 * config.channels, skip, early, norm=config.norm, slope=SLOPE)
+        self.join = convolution(skip, width, early, bias=False)
+        self.norm = nn.InstanceNorm3d(width)
+        self.film = film(width, late)
+        self.refine = ConvBlock(width, width, late, norm="instance", slope=SLOPE)
+        self.head = FlowHead(width, late)
+
+    def joined(self, moving: Images, fixed: Images, trunk: Images, style: Tensor | None) -> Images:
+        """Join the images to the trunk's part; knows the code only where all weights are generated."""
+        skip = self.skip(torch.cat([moving, fixed], dim=1), style)
+        return self.norm(trunk + self.join(skip, style))
+
+    def read(self, joined: Images, style: Tensor | None) -> tuple[Images, Vectors]:
+        """Read features and a flow."""
+        joined = joined if self.film is None else self.film(joined, style)
+        features = self.refine(F.leaky_relu(joined, SLOPE), style)
+        return features, self.head(features, style)
+
+    def forward(self, moving: Images, fixed: Images, trunk: Images, style: Tensor | None) -> tuple[Images, Vectors]:
+        """Join and read."""
+        return self.read(self.joined(moving, fixed, trunk, style), style)
+
+
+@register("transmorph")
+@register("transmorph_tvf")
+class TransMorph(RegistrationNetwork):
+    """TransMorph with one flow, or with one per time step.
+
+    All but the time steps and the weight head is code-free under FiLM and LoRA, which makes a change of the code cost
+    less than half a forward pass: most of the arithmetic is at the finest resolution.
+
+    Args:
+        config: Sizes.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__(config)
+        early, late = Condition.of(config, early=True), Condition.of(config, early=False)
+        several = config.architecture == "transmorph_tvf"
+        steps, half = config.time_steps if several else 1, config.embed // 2
+        self.multiple = PATCH * 2 ** (len(config.depths) - 1)
+        self.encoder = SwinEncoder(config, early)
+        self.skip = ConvBlock(2 * config.channels, half, early, norm=config.norm, slope=SLOPE)
+        widths = [*(config.embed * 2**level for level in reversed(range(len(config.depths)))), half]
+        self.up = nn.ModuleList(UpBlock(before, after, after, early) for before, after in itertools.pairwise(widths))
+        self.trunk = convolution(half, steps * config.features, early, bias=False)
+        self.steps = nn.ModuleList(
+            TimeStep(config, half if several else config.features, early, late) for _ in range(steps)
+        )
+        self.weight = WeightHead(config.features, config, late) if config.weight else None
+
+    def extract(self, moving: Images, fixed: Images, style: Tensor | None) -> tuple[Tensor, ...]:
+        """Images, what the first step joins, and the trunk's part of the further steps."""
+        pair = torch.cat([moving, fixed], dim=1)
+        *skips, features = self.encoder(pair, style)
+        skips = [self.skip(F.avg_pool3d(pair, 3, stride=2, padding=1), style), *skips]
+        for block, skip in zip(self.up, reversed(skips), strict=True):
+            features = block(features, skip, style)
+        trunk = self.trunk(upsample(features), style)
+        first, rest = trunk[:, : self.config.features], trunk[:, self.config.features :]
+        return moving, fixed, self._kept_small(self.steps[0].joined, moving, fixed, first, style), rest
+
+    def predict(self, tensors: tuple[Tensor, ...], style: Tensor | None) -> tuple[Vectors, Scalars | None]:
+        """Flow after flow, each from the images as those before it have aligned them."""
+        moving, fixed, first, rest = tensors
+        total, update = self._kept_small(self.steps[0].read, first, style)
+        flow = self._joined(torch.zeros_like(update), update)
+        parts = rest.split(self.config.features, dim=1) if len(self.steps) > 1 else ()
+        for step, part in zip(self.steps[1:], parts, strict=True):
+            warped = sample_at(moving, flow, self.config.sampling)
+            features, update = self._kept_small(step, warped, fixed, part, style)
+            flow, total = self._joined(flow, update), total + features
+        return flow, None if self.weight is None else self.weight(total, style)
+
+    def _joined(self, flow: Vectors, update: Vectors) -> Vectors:
+        at = flow if self.config.composition == "composition" else update
+        return flow + sample_at(update, at, self.config.sampling)
+
+    def _kept_small(self, function: Callable[..., Any], *arguments: Tensor | None) -> Any:
+        """Call a part of a time step; in training compute its activations again in the backward pass."""
+        # Running a batch normalization twice would update its statistics twice.
+        again = self.config.checkpoint and self.training and self.config.norm == "instance"
+        if not (again and torch.is_grad_enabled()):
+            return function(*arguments)
+        return checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)
