@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from SPRCore.api import register
+    from SPRCore.api import load_model, register
     from SPRCore.geometry import Field, Volume
     from SPRCore.io import read_volume, write_volume
     from SPRCore.regularization import BetaPrior, GaussianPrior, UniformPrior
@@ -23,6 +23,7 @@ _HOME = {
     "GaussianPrior": "SPRCore.regularization",
     "UniformPrior": "SPRCore.regularization",
     "Volume": "SPRCore.geometry",
+    "load_model": "SPRCore.api",
     "read_volume": "SPRCore.io",
     "register": "SPRCore.api",
     "write_volume": "SPRCore.io",
@@ -35,6 +36,7 @@ __all__ = [
     "UniformPrior",
     "Volume",
     "__version__",
+    "load_model",
     "read_volume",
     "register",
     "write_volume",

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,21 +16,16 @@ import torch
 from SPRCore.analysis.annotations import Annotations
 from SPRCore.analysis.provenance import peak_memory_mb, versions
 from SPRCore.errors import InputError
-from SPRCore.geometry import (
-    Field,
-    Grid,
-    Volume,
-    affine_field,
-    check_image,
-    compose_affine,
-    resample,
-    resample_displacement,
-)
+from SPRCore.geometry import Grid, Volume, check_image, resample
+from SPRCore.io import ModelCard, find_bundle, read_bundle, read_card
 from SPRCore.metrics import evaluate
-from SPRCore.registration import InstanceConfig, InstanceResult, RegistrationResult, prealign, register_instance
+from SPRCore.networks import RegistrationNetwork
+from SPRCore.networks.loading import build_from_bundle
+from SPRCore.registration import InstanceConfig, Job, Model, RegistrationResult, model_prior, prealign, register_pair
 from SPRCore.regularization import BetaPrior, GaussianPrior, UniformPrior
+from SPRCore.regularization.naming import hyperparameters
 
-METHODS = ("instance",)
+INSTANCE = "instance"
 DEVICES = ("auto", "cpu", "cuda", "mps")
 SCHEMA_VERSION = 1
 
@@ -51,8 +47,9 @@ def register(
     fixed: Volume,
     moving: Volume,
     *,
-    method: str = "instance",
+    method: str | Path = INSTANCE,
     prior: Prior | None = None,
+    refine: int = 0,
     init: str = "auto",
     fixed_labels: Volume | None = None,
     moving_labels: Volume | None = None,
@@ -71,8 +68,11 @@ def register(
     Args:
         fixed: Fixed image.
         moving: Moving image, on any grid.
-        method: "instance": minimize the energy for this pair, without any training.
-        prior: Prior on the weight of the regularization; `BetaPrior()` if None, the prior that the paper recommends.
+        method: "instance": minimize the energy for this pair, without any training. Otherwise the name of a model, or
+            the path of its bundle.
+        prior: Prior on the weight of the regularization. None for `BetaPrior()`, which the paper recommends, or for
+            the prior of the model; a model takes what lies in its ranges.
+        refine: Most steps of the instance solver that go on from what a model gave; 0 for none.
         init: Alignment beforehand: "none", "center" (of mass), "rigid", "affine", or "auto", which looks at the pair.
         fixed_labels: Label map of the fixed image; on another grid it is resampled.
         moving_labels: Label map of the moving image, on any grid.
@@ -81,32 +81,67 @@ def register(
         fixed_mask: Voxels of the fixed image that count (not 0); on another grid it is resampled.
         device: "auto" (CUDA if there is one, otherwise the CPU), "cpu", "cuda" or "mps".
         seed: Seed of every random choice; the same seed and machine give the same result.
-        config: Settings of the solver; its defaults if None.
+        config: Settings of the instance solver; None for its defaults, or with `refine` those of
+            `InstanceConfig.refining`.
         progress: Told about stages of the work.
 
     Returns:
         Warped image, total displacement (the alignment included) and its inverse in RAS mm, weight map and report.
 
     Raises:
-        InputError: An image cannot be registered, the two do not overlap, an option is unknown, the device is absent.
+        InputError: An image cannot be registered, the two do not overlap, an option is unknown, the device is absent,
+            the model is not there, damaged, or cannot do what is asked.
         ConvergenceError: The computation left the numbers.
     """
-    _check_choice("method", method, METHODS)
     check_image(fixed, "fixed image")
     check_image(moving, "moving image")
-    target, prior = pick_device(device), prior or BetaPrior()
+    target, watch = pick_device(device), _Stages(progress)
     given = Annotations(
         fixed_labels=fixed_labels, moving_labels=moving_labels, fixed_points=fixed_points, moving_points=moving_points
     ).on(fixed.grid)
     mask = None if fixed_mask is None else _mask_on(fixed_mask, fixed.grid)
-    watch = _Stages(progress)
+    job = _job(method, prior, refine, config, mask, target, watch)
     with _seeded(seed, target):
-        result = _run(fixed, moving, init, prior, config or InstanceConfig(), mask, target, watch)
+        with watch.stage("prealign", "aligning"):
+            affine_ras = prealign(fixed, moving, init).affine_ras
+        with watch.stage("register", "registering"):
+            result = register_pair(fixed, moving, affine_ras, job, lambda fraction: watch.tell("registering", fraction))
     watch.tell("measuring")
     moves = {"displacement": result.displacement, "inverse": result.inverse}
     metrics = evaluate(**moves, fixed=fixed, moving=moving, warped=result.warped, **vars(given), mask=mask)
-    settings = {"method": method, "model": None, "device": str(target), "seed": seed}
-    return dataclasses.replace(result, report=_report(fixed, moving, settings, prior, watch, target, metrics))
+    return dataclasses.replace(result, report=_report(fixed, moving, job, seed, watch, metrics))
+
+
+def load_model(name_or_path: str | Path) -> RegistrationNetwork:
+    """Load the network of a model.
+
+    Args:
+        name_or_path: Name of a model (see `spr models list`), or the path of its bundle.
+
+    Returns:
+        The network on the CPU, in evaluation mode: `network(moving, fixed, code=None)` takes tensors of shape
+        (B, 1, X, Y, Z) in [0, 1] and gives fields in voxels of their grid.
+
+    Raises:
+        InputError: There is no such model, or its file is damaged.
+    """
+    return build_from_bundle(read_bundle(find_bundle(name_or_path)))
+
+
+def card_of(method: str | Path) -> ModelCard | None:
+    """Return the card of the model that a method names, without loading it.
+
+    Args:
+        method: As for `register`.
+
+    Returns:
+        The card; None for "instance".
+
+    Raises:
+        InputError: There is no such model, or its card is wrong.
+    """
+    path = _bundle_path(method)
+    return None if path is None else read_card(path)
 
 
 def pick_device(name: str) -> torch.device:
@@ -131,15 +166,6 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def hyperparameters(prior: Prior) -> dict[str, Any]:
-    """Return the name of a prior and its hyperparameters as a report names them."""
-    if isinstance(prior, BetaPrior):
-        return {"prior": prior.name, "alpha": prior.alpha, "lambda_max": prior.lambda_max}
-    if isinstance(prior, GaussianPrior):
-        return {"prior": prior.name, "sigma": prior.sigma, "lambda_mean": prior.lambda_mean}
-    return {"prior": prior.name, "lambda": prior.strength}
-
-
 class _Stages:
     """Times the stages of the work and tells about them."""
 
@@ -160,6 +186,41 @@ class _Stages:
 
     def elapsed(self) -> float:
         return time.perf_counter() - self._start
+
+
+def _job(
+    method: str | Path,
+    prior: Prior | None,
+    refine: int,
+    config: InstanceConfig | None,
+    mask: Volume | None,
+    device: torch.device,
+    watch: _Stages,
+) -> Job:
+    """Load the model if there is one, and see that it can do what is asked."""
+    path = _bundle_path(method)
+    if refine < 0 or (refine and path is None):
+        got = f"{refine}" if refine < 0 else f"{refine} with the method {INSTANCE}"
+        raise InputError("refine", got=got, expected="0 or more steps that go on from a model")
+    if path is None:
+        model, prior = None, prior or BetaPrior()
+    else:
+        with watch.stage("model", "loading the model"):
+            model = Model.read(path, device)
+        prior = model_prior(model.card, prior)
+    config = config or (InstanceConfig.refining(refine) if refine else InstanceConfig())
+    return Job(prior=prior, model=model, refine=refine, config=config, mask=mask, device=device)
+
+
+def _bundle_path(method: str | Path) -> Path | None:
+    """Return the file of the model that a method names, None for the instance solver."""
+    if method == INSTANCE:
+        return None
+    try:
+        return find_bundle(method)
+    except InputError as error:
+        expected = f"{INSTANCE!r}, the name of a model or the path of its bundle"
+        raise InputError(f"method {method}", got=error.got, expected=expected, remedy="see spr models list") from error
 
 
 def _check_choice(what: str, got: str, choices: tuple[str, ...]) -> None:
@@ -188,86 +249,21 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _run(
-    fixed: Volume,
-    moving: Volume,
-    init: str,
-    prior: Prior,
-    config: InstanceConfig,
-    mask: Volume | None,
-    device: torch.device,
-    watch: _Stages,
-) -> RegistrationResult:
-    """Align as a whole, bring the moving image onto the fixed grid and run the solver on the device."""
-    with watch.stage("prealign", "aligning"):
-        affine_ras = prealign(fixed, moving, init).affine_ras
-    with watch.stage("register", "registering"):
-        aligned = resample(moving, fixed.grid, affine_ras=affine_ras)
-        solved = register_instance(
-            fixed.to_tensor().to(device),
-            aligned.to_tensor().to(device),
-            fixed.spacing,
-            prior,
-            config,
-            mask=None if mask is None else mask.to_tensor().to(device),
-            callback=lambda fraction: watch.tell("registering", fraction),
-        )
-        return _assemble(fixed, moving, affine_ras, solved)
-
-
-def _assemble(
-    fixed: Volume, moving: Volume, affine_ras: np.ndarray | None, solved: InstanceResult
-) -> RegistrationResult:
-    """Put the alignment behind the deformation and sample the original moving image once."""
-    displacement = Field.from_tensor_vox(solved.displacement_vox, fixed.affine)
-    inverse = Field.from_tensor_vox(solved.inverse_vox, fixed.affine)
-    if affine_ras is not None:
-        displacement = compose_affine(displacement, affine_ras)
-    return RegistrationResult(
-        warped=resample(moving, fixed.grid, displacement=displacement),
-        displacement=displacement,
-        inverse=_total_inverse(inverse, moving.grid, affine_ras),
-        weight=fixed.with_array(solved.weight[0, 0].cpu().numpy()),
-        affine_ras=affine_ras,
-        report={},
-    )
-
-
-def _total_inverse(inverse: Field, grid: Grid, affine_ras: np.ndarray | None) -> Field:
-    """Write the inverse of the total map on the moving grid: `w(q) = A q + v(A q) - q`, A the inverse alignment.
-
-    Args:
-        inverse: Inverse displacement v of the deformation alone, on the fixed grid, RAS mm.
-        grid: Grid of the moving image, where the inverse is wanted: it pulls the fixed image onto the moving one.
-        affine_ras: Alignment from fixed to moving world points, or None.
-
-    Returns:
-        The displacement w in RAS mm on `grid`.
-    """
-    back = np.eye(4) if affine_ras is None else np.linalg.inv(affine_ras)
-    if affine_ras is None and inverse.grid.matches(grid):
-        return inverse
-    # A grid may stand anywhere: moved by A, the voxels of the moving grid lie where v has to be read.
-    moved = resample_displacement(inverse, Grid(grid.shape, back @ grid.affine))
-    return Field(affine_field(grid, back).array + moved.array, grid.affine)
-
-
 def _report(
-    fixed: Volume,
-    moving: Volume,
-    settings: dict[str, Any],
-    prior: Prior,
-    watch: _Stages,
-    device: torch.device,
-    metrics: dict[str, Any],
+    fixed: Volume, moving: Volume, job: Job, seed: int, watch: _Stages, metrics: dict[str, Any]
 ) -> dict[str, Any]:
+    model = job.model
     return {
         "schema_version": SCHEMA_VERSION,
         "versions": versions(),
         "inputs": {"fixed": _describe(fixed), "moving": _describe(moving)},
-        **settings,
-        "hyperparameters": hyperparameters(prior),
+        "method": INSTANCE if model is None else model.card.name,
+        "model": None if model is None else {"name": model.card.name, "sha256": model.sha256},
+        **({"refine": job.refine} if job.refine else {}),
+        "device": str(job.device),
+        "seed": seed,
+        "hyperparameters": {"prior": job.prior.name, **hyperparameters(job.prior)},
         "seconds": watch.seconds | {"total": watch.elapsed()},
-        "peak_memory_mb": peak_memory_mb(device),
+        "peak_memory_mb": peak_memory_mb(job.device),
         "metrics": metrics,
     }

@@ -15,21 +15,15 @@ from SPRCore.analysis.annotations import Annotations
 from SPRCore.analysis.provenance import sha256
 from SPRCore.analysis.results import remove_stale, write_results
 from SPRCore.cli.console import say, stages, table
+from SPRCore.cli.priors import chosen_prior
 from SPRCore.errors import InputError
 from SPRCore.geometry import Volume
 from SPRCore.io import atomic_directory, read_labels, read_landmarks, read_volume
 from SPRCore.regularization import BetaPrior, GaussianPrior, UniformPrior
 
-_PRIORS = {
-    "beta": (BetaPrior, {"alpha": "alpha", "lambda_max": "lambda_max"}),
-    "gaussian": (GaussianPrior, {"sigma": "sigma", "lambda_mean": "lambda_mean"}),
-    "uniform": (UniformPrior, {"uniform": "strength"}),
-}
-_OPTION = {"lambda_max": "--lambda-max", "lambda_mean": "--lambda-mean", "uniform": "--lambda"}
-
 
 def _default(value: float) -> str:
-    return f"(default: {value:g})"
+    return f"(default: {value:g}, or that of the model)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +39,19 @@ class Register:
     out: Annotated[Path, arg(metavar="DIR")]
     """Folder for the results; made if missing."""
 
-    method: Annotated[str, arg(metavar="instance")] = "instance"
-    """How to register. "instance": minimize the energy for this pair, without any training."""
+    method: Annotated[str, arg(metavar="NAME|BUNDLE")] = api.INSTANCE
+    """How to register. "instance": minimize the energy for this pair, without any training. Otherwise the name of a
+    model (see spr models list), or the path of its bundle."""
+
+    refine: Annotated[int, arg(metavar="N")] = 0
+    """With a model: most steps of the instance solver that go on from what the model gave."""
 
     prior: Annotated[
         str | None,
-        arg(metavar="beta|gaussian|uniform", help_behavior_hint="(default: that of the values below, or else beta)"),
+        arg(
+            metavar="beta|gaussian|uniform",
+            help_behavior_hint="(default: that of the model or the values below, or beta)",
+        ),
     ] = None
     """Prior on the weight of the regularization."""
 
@@ -99,7 +100,7 @@ class Register:
 
     def run(self, command: str) -> None:
         """Read, register, write, and print how the images agree before and after."""
-        prior = chosen_prior(self)
+        prior = chosen_prior(self, api.card_of(self.method))
         device = str(api.pick_device(self.device))
         # Entered before anything is computed: a folder that cannot be written is found out at once.
         with stages() as tell, atomic_directory(self.out) as folder:
@@ -115,6 +116,7 @@ class Register:
                 moving,
                 method=self.method,
                 prior=prior,
+                refine=self.refine,
                 init=self.init,
                 **vars(annotations),
                 fixed_mask=mask,
@@ -170,39 +172,6 @@ def read_annotations(verb: HasAnnotations, fixed: Volume | None = None, moving: 
         fixed_points=_points(verb.fixed_points, fixed),
         moving_points=_points(verb.moving_points, moving),
     )
-
-
-def chosen_prior(options: Register) -> api.Prior:
-    """Build the prior that the options of `spr register` ask for.
-
-    Args:
-        options: The options; without `prior` the one that the values given belong to, the beta prior if there is none.
-
-    Returns:
-        The prior.
-
-    Raises:
-        InputError: Values of different priors were given, or a value is out of range.
-    """
-    if options.prior not in (None, *_PRIORS):
-        raise InputError("--prior", got=repr(options.prior), expected=f"one of: {', '.join(_PRIORS)}")
-    given = {
-        name: {keyword: value for option, keyword in keys.items() if (value := getattr(options, option)) is not None}
-        for name, (_, keys) in _PRIORS.items()
-    }
-    used = [name for name, values in given.items() if values]
-    name = options.prior or (used[0] if used else "beta")
-    foreign = [other for other in used if other != name]
-    if foreign:
-        keys = _PRIORS[foreign[0]][1]
-        wrong = ", ".join(_spelled(option) for option in keys if getattr(options, option) is not None)
-        right = ", ".join(_spelled(option) for option in _PRIORS[name][1])
-        raise InputError(wrong, got=f"together with the {name} prior", expected=right)
-    return _PRIORS[name][0](**given[name])
-
-
-def _spelled(option: str) -> str:
-    return _OPTION.get(option, f"--{option}")
 
 
 def _points(path: Path | None, image: Volume | None) -> np.ndarray | None:

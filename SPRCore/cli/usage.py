@@ -9,6 +9,8 @@ from typing import Protocol, cast, runtime_checkable
 
 from SPRCore.errors import InputError
 
+VERBS = ("register", "warp", "evaluate", "models", "demo")
+
 _FRAME = re.compile(r"[\u2500-\u257f]")
 _NOT_A_NUMBER = re.compile(r"Error parsing (\S+): no type matching .* from \['(.*?)'\]")
 
@@ -39,6 +41,7 @@ def parse(arguments: list[str]) -> Verb | None:
     import SPRCore
     from SPRCore.cli.demo import Demo
     from SPRCore.cli.evaluate import Evaluate
+    from SPRCore.cli.models import Models
     from SPRCore.cli.register import Register
     from SPRCore.cli.warp import Warp
 
@@ -53,7 +56,7 @@ def parse(arguments: list[str]) -> Verb | None:
             return cast(
                 Verb,
                 tyro.extras.subcommand_cli_from_dict(
-                    {"register": Register, "warp": Warp, "evaluate": Evaluate, "demo": Demo},
+                    dict(zip(VERBS, (Register, Warp, Evaluate, Models, Demo), strict=True)),
                     prog="spr",
                     description=SPRCore.__doc__.split("\n\n", 1)[0],
                     args=arguments or ["--help"],
@@ -68,8 +71,7 @@ def parse(arguments: list[str]) -> Verb | None:
 
 def _usage_error(complaint: str, arguments: list[str]) -> InputError:
     verb = arguments[0] if arguments and not arguments[0].startswith("-") else ""
-    known = verb in ("register", "warp", "evaluate", "demo")
-    help_line = f"see spr {verb} --help" if known else "see spr --help"
+    help_line = f"see spr {verb} --help" if verb in VERBS else "see spr --help"
     return InputError(f"usage: {_one_line(complaint)}; {help_line}")
 
 

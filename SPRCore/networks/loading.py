@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from SPRCore.errors import InputError
-from SPRCore.io.bundles import Bundle
+from SPRCore.io.bundles import SUFFIX, Bundle, read_bundle
 from SPRCore.io.cards import ModelCard
 from SPRCore.networks.config import NetworkConfig
 from SPRCore.networks.network import RegistrationNetwork
@@ -56,13 +59,50 @@ def bundle_of(network: RegistrationNetwork, card: ModelCard) -> Bundle:
     return Bundle(dataclasses.replace(card, architecture=network.config.to_dict()), network.state_dict())
 
 
+def import_model(
+    path: str | Path, *, name: str | None = None, composition: str | None = None, card: Mapping[str, Any] | None = None
+) -> Bundle:
+    """Read a model from a bundle or from a checkpoint that the author of the method released.
+
+    Args:
+        path: A bundle, or a checkpoint `.pth.tar` in one of the formats of `reference_checkpoints`.
+        name: Name of the model; that of the bundle, or the file's own name, if None.
+        composition: How the flows of a checkpoint are joined, which its tensors do not tell: "composition" or
+            "addition"; None for the usual way of its format.
+        card: Fields of the card to set, such as those that a checkpoint does not hold.
+
+    Returns:
+        The model, whose tensors fit its card.
+
+    Raises:
+        InputError: The file is no such thing or damaged, or a field of the card is wrong.
+    """
+    path = Path(path)
+    if path.name.endswith(SUFFIX):
+        if composition is not None:
+            raise InputError("composition", got=f"{composition!r} for a bundle", expected="it for checkpoints alone")
+        bundle = read_bundle(path)
+        known, tensors = bundle.card.to_dict(), bundle.tensors
+    else:
+        from SPRCore.networks.reference_checkpoints import import_checkpoint
+
+        config, tensors = import_checkpoint(path, composition)
+        stem = re.sub(r"[^a-z0-9._-]+", "-", path.name.lower().split(".pth")[0])
+        known = {"name": stem, "prior": config.weight or "uniform", "architecture": config.to_dict()}
+    changes = dict(card or {}) | ({} if name is None else {"name": name})
+    bundle = Bundle(ModelCard.from_dict(known | changes), tensors)
+    build_from_bundle(bundle)
+    return bundle
+
+
 def _check_card(card: ModelCard, config: NetworkConfig) -> None:
     if len(card.conditioning) != config.codes:
         got = f"{len(card.conditioning)} hyperparameters for a network with {config.codes}"
         raise InputError("model card, conditioning", got=got, expected="as many names as the network takes")
-    if config.weight not in (None, card.prior):
+    # Weights in (0, 1] suit the Gaussian prior, too, and were trained under it; others would be read wrongly.
+    if config.weight is not None and card.prior not in (config.weight, "gaussian"):
         got = f"the {card.prior} prior for a network with {config.weight} weights"
-        raise InputError("model card, prior", got=got, expected=str(config.weight))
+        raise InputError("model card, prior", got=got, expected=config.weight)
 
 
 def _check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from dataclasses import dataclass
 
 import torch
 from torch.nn import functional as F
@@ -15,29 +14,13 @@ from SPRCore.geometry import Field, Grid, Volume, resample, resample_displacemen
 from SPRCore.io.cards import ModelCard
 from SPRCore.networks import RegistrationNetwork, RegistrationOutput
 from SPRCore.networks.network import MIN_SIZE
+from SPRCore.registration.result import Deformation
 from SPRCore.registration.working import onto, prepared, working_grid
 from SPRCore.regularization import Prior, squared_gradient
 from SPRCore.regularization.naming import hyperparameters, make_prior
 from SPRCore.typing import Affine, Images, Scalars, Tensor
 
 logger = logging.getLogger("SPRCore")
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkResult:
-    """Outcome of a network on the fixed grid, in the world.
-
-    Attributes:
-        displacement: Pull map from fixed to moving as aligned beforehand, RAS mm.
-        inverse: Pull map back, RAS mm: of the network, or found by iteration where it has none.
-        weight: Weight of each voxel: of the network, or where it has none the most probable one of its field.
-        velocity: Stationary velocity in RAS mm, or None where the network has none.
-    """
-
-    displacement: Field
-    inverse: Field
-    weight: Volume
-    velocity: Field | None
 
 
 def model_prior(card: ModelCard, prior: Prior | None = None) -> Prior:
@@ -97,12 +80,13 @@ def register_network(
     *,
     prior: Prior | None = None,
     affine_ras: Affine | None = None,
-) -> NetworkResult:
+) -> Deformation:
     """Register one pair by a network.
 
     Both images are brought to the working grid and the intensities of the card; the moving image is sampled once, the
     alignment included. The fields come back to the fixed grid, interpolated linearly; beyond a working grid of fixed
-    shape the displacement continues as at its border and the weight is 1.
+    shape the displacement continues as at its border and the weight is 1. A network without an inverse has it found by
+    iteration; one without weights gets the most probable weight of its field under the prior.
 
     Args:
         fixed: Fixed image.
@@ -113,7 +97,7 @@ def register_network(
         affine_ras: Alignment beforehand, pull map from fixed to moving world points, shape (4, 4); None for none.
 
     Returns:
-        Fields on the fixed grid; the alignment is not part of them.
+        Fields on the fixed grid.
 
     Raises:
         InputError: An image is unusable for the model, or the prior is.
@@ -150,14 +134,14 @@ def _forward(network: RegistrationNetwork, images: list[Scalars], code: Tensor |
     return RegistrationOutput(**{name: _cropped(field, shape) for name, field in vars(fields).items()})
 
 
-def _onto_fixed(output: RegistrationOutput, grid: Grid, fixed: Grid, prior: Prior) -> NetworkResult:
+def _onto_fixed(output: RegistrationOutput, grid: Grid, fixed: Grid, prior: Prior) -> Deformation:
     weight = _likely_weight(output, grid, prior) if output.weight is None else output.weight
 
     def placed(field_vox: Tensor) -> Field:
         field = Field.from_tensor_vox(field_vox, grid.affine)
         return field if grid.matches(fixed) else resample_displacement(field, fixed, continued=True)
 
-    return NetworkResult(
+    return Deformation(
         displacement=placed(output.displacement),
         inverse=placed(output.inverse_displacement),
         weight=resample(Volume(weight[0, 0].cpu().numpy(), grid.affine), fixed, outside=1.0),

@@ -11,6 +11,23 @@ from SPRCore.geometry import Field, Volume
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Deformation:
+    """How a moving image that has been aligned as a whole is deformed onto the fixed one, all on the fixed grid.
+
+    Attributes:
+        displacement: Pull map from fixed to moving, the alignment not included, RAS mm.
+        inverse: Pull map back, likewise.
+        weight: Weight w = λ/λ_max (or λ/λ_mean) of each voxel.
+        velocity: Stationary velocity whose integral the displacement is, RAS mm; None where there is none.
+    """
+
+    displacement: Field
+    inverse: Field
+    weight: Volume
+    velocity: Field | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class RegistrationResult:
     """A registered pair in world coordinates.
 

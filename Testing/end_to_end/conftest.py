@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from SPRCore.cli import main
-from SPRCore.geometry import Field, Volume, resample, voxel_to_ras
+from SPRCore.geometry import Field, Grid, Volume, resample, voxel_to_ras
 from SPRCore.io import write_landmarks, write_volume
 
 SETTINGS = ("--alpha", 0.002, "--lambda-max", 2, "--device", "cpu", "--seed", 7)
@@ -66,6 +66,25 @@ def pair(tmp_path_factory) -> SimpleNamespace:
 def large_pair(tmp_path_factory) -> SimpleNamespace:
     """Paths of a pair that takes long enough to be interrupted."""
     return write_pair(tmp_path_factory.mktemp("large"), (128, 128, 96))
+
+
+@pytest.fixture(scope="session")
+def odd_pair(tmp_path_factory) -> SimpleNamespace:
+    """Paths of two images of odd sizes on oblique, anisotropic grids of their own."""
+    from scipy.spatial.transform import Rotation
+
+    folder = tmp_path_factory.mktemp("odd")
+    pair = SimpleNamespace(fixed=folder / "fixed.nii.gz", moving=folder / "moving.nii.gz")
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("xyz", [8, -12, 20], degrees=True).as_matrix() * (-2.0, 2.4, 3.1)
+    moving = Volume(texture((23, 19, 17), 3), affine)
+    bump = np.exp(-2 * sum(a**2 for a in np.meshgrid(*(np.linspace(-1, 1, n) for n in moving.shape), indexing="ij")))
+    field = Field((bump[..., None] * np.array([4.0, -4.0, 4.0])).astype(np.float32), affine)
+    swapped = affine @ np.eye(4)[[2, 0, 1, 3]] @ np.diag([0.9, 1.1, 1.2, 1.0])
+    grid = Grid((19, 21, 15), swapped)
+    write_volume(resample(moving, grid, displacement=field), pair.fixed)
+    write_volume(moving, pair.moving)
+    return pair
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import pytest
 from SPRCore.cli import main
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reference" / "command-line.md"
-VERBS = ("register", "warp", "evaluate", "demo")
+VERBS = ("register", "warp", "evaluate", "models", "demo")
+ACTIONS = tuple(f"models {action}" for action in ("list", "show", "import", "export", "verify", "remove"))
 
 
 def words(text: str) -> list[str]:
@@ -18,14 +19,18 @@ def words(text: str) -> list[str]:
     return re.findall(r"(?:--?)?\w[\w-]*", text)
 
 
-@pytest.mark.parametrize("verb", ["", *VERBS])
+@pytest.mark.parametrize("verb", ["", *VERBS, *ACTIONS])
 def test_the_reference_is_the_help(verb, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
-    assert main([verb, "--help"] if verb else ["--help"]) == 0
-    title = f"## `{' '.join(['spr', verb]).strip()}`"
-    section = DOCUMENT.read_text(encoding="utf-8").split(title + "\n")[1].split("\n## ")[0]
+    assert main([*verb.split(), "--help"]) == 0
+    title = f"# `{' '.join(['spr', verb]).strip()}`"
+    section = DOCUMENT.read_text(encoding="utf-8").split(title + "\n")[1]
     assert words(re.search(r"```text\n(.*?)```", section, re.S)[1]) == words(capsys.readouterr().out)
 
 
 def test_the_reference_lists_every_verb_and_no_other():
-    assert re.findall(r"^## `spr (\w+)`$", DOCUMENT.read_text(encoding="utf-8"), re.M) == list(VERBS)
+    assert re.findall(r"^##+ `spr ([\w ]+)`$", DOCUMENT.read_text(encoding="utf-8"), re.M) == [
+        *VERBS[:4],
+        *ACTIONS,
+        "demo",
+    ]

@@ -1,0 +1,61 @@
+"""The prior that the options of a verb ask for."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from SPRCore.errors import InputError
+from SPRCore.io import ModelCard
+from SPRCore.registration import model_prior
+from SPRCore.regularization import Prior
+from SPRCore.regularization.naming import HYPERPARAMETERS, make_prior
+
+_OPTIONS = {"lambda": "uniform"}  # `lambda` is a word of the language
+
+
+@runtime_checkable
+class HasPrior(Protocol):
+    """A verb that takes a prior and its hyperparameters."""
+
+    prior: str | None
+    alpha: float | None
+    lambda_max: float | None
+    sigma: float | None
+    lambda_mean: float | None
+    uniform: float | None
+
+
+def chosen_prior(options: HasPrior, card: ModelCard | None = None) -> Prior | None:
+    """Build the prior that options ask for.
+
+    Args:
+        options: The options; without `prior` the one that the values given belong to.
+        card: Card of the model to use, whose defaults stand for values that were not given; None for no model.
+
+    Returns:
+        The prior, the usual one of the model where nothing was asked for; without a model None then.
+
+    Raises:
+        InputError: Values of different priors were given, or a value is out of range or not what the model takes.
+    """
+    if options.prior not in (None, *HYPERPARAMETERS):
+        raise InputError("--prior", got=repr(options.prior), expected=f"one of: {', '.join(HYPERPARAMETERS)}")
+    given = {
+        name: {key: value for key in keys if (value := getattr(options, _OPTIONS.get(key, key))) is not None}
+        for name, keys in HYPERPARAMETERS.items()
+    }
+    used = [name for name, values in given.items() if values]
+    name = options.prior or (used[0] if used else None)
+    if name is None:
+        return None if card is None else model_prior(card)
+    foreign = [other for other in used if other != name]
+    if foreign:
+        wrong, right = _spelled(given[foreign[0]]), _spelled(HYPERPARAMETERS[name])
+        raise InputError(wrong, got=f"together with the {name} prior", expected=right)
+    defaults = card.defaults if card is not None and card.prior == name else {}
+    prior = make_prior(name, {**defaults, **given[name]})
+    return prior if card is None else model_prior(card, prior)
+
+
+def _spelled(names: dict[str, float] | tuple[str, ...]) -> str:
+    return ", ".join(f"--{name.replace('_', '-')}" for name in names)
