@@ -15,6 +15,7 @@ from SPRCore.io.bundles import SUFFIX, Bundle, read_bundle
 from SPRCore.io.cards import ModelCard
 from SPRCore.networks.config import NetworkConfig
 from SPRCore.networks.network import RegistrationNetwork
+from SPRCore.networks.reference_checkpoints import import_checkpoint
 from SPRCore.networks.registry import build
 from SPRCore.typing import Tensor
 
@@ -84,9 +85,8 @@ def import_model(
         bundle = read_bundle(path)
         known, tensors = bundle.card.to_dict(), bundle.tensors
     else:
-        from SPRCore.networks.reference_checkpoints import import_checkpoint
-
-        config, tensors = import_checkpoint(path, composition)
+        # As a whole: pooling before and upsampling after the network, as the author's scripts have it.
+        config, tensors = import_checkpoint(path, composition, half_resolution=True)
         stem = re.sub(r"[^a-z0-9._-]+", "-", path.name.lower().split(".pth")[0])
         known = {"name": stem, "prior": config.weight or "uniform", "architecture": config.to_dict()}
     changes = dict(card or {}) | ({} if name is None else {"name": name})

@@ -225,3 +225,34 @@ def test_names_and_places_that_cannot_be(write, spr, tmp_path, models_folder):
     refused(spr("models", "import", bundle, "--composition", "addition"), "composition")
     refused(spr("models", "show", "nobody"), "nobody", "spr models import")
     assert not models_folder.exists()
+
+
+CHECKPOINTS = ("paper_repo_transmorph_tvf", "paper_repo_tm_spr", "mir_transmorph_tvf", "mir_tm_spr")
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("case", CHECKPOINTS)
+def test_a_checkpoint_of_the_author_becomes_a_model(case, repository, odd_pair, spr, tmp_path):
+    checkpoint = repository.parent / "shared" / "reference" / "parity" / case / "checkpoint.pth.tar"
+    if not checkpoint.is_file():
+        pytest.skip("../shared/reference is absent: the author's checkpoints are not part of the repository")
+    card = tmp_path / "card.json"
+    card.write_text('{"preprocessing": {"clip": [0, 1]}, "licence": "MIT"}', encoding="utf-8")
+    done = spr("models", "import", checkpoint, "--name", "theirs", "--composition", "addition", "--card", card)
+    assert (done.code, done.err) == (0, [])
+    shown = json.loads(spr("models", "show", "theirs", "--json").out)
+    assert shown["architecture"]["composition"] == "addition"
+    assert shown["architecture"]["half_resolution"]
+    assert shown["prior"] == ("beta" if case.endswith("spr") else "uniform")
+    assert shown["licence"] == "MIT"
+    report = registered(spr, odd_pair, tmp_path / "out", "--method", "theirs", "--refine", 3)
+    assert report["model"]["name"] == "theirs"
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", pickle.dumps({"state_dict": {}}, protocol=2)])
+def test_a_file_that_is_no_checkpoint_is_refused(content, spr, tmp_path, models_folder):
+    file = tmp_path / "model.pth.tar"
+    file.write_bytes(content)
+    refused(spr("models", "import", file), str(file))
+    refused(spr("models", "import", tmp_path / "nowhere.pth.tar"), "nowhere")
+    assert not models_folder.exists()
