@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -83,7 +85,7 @@ def near_zero(layer: nn.Module) -> None:
             nn.init.zeros_(parameter)
 
 
-def full_precision(tensor: Tensor) -> torch.autocast:
+def full_precision(tensor: Tensor) -> AbstractContextManager:
     """Context in which autocast does not reach what is computed.
 
     Args:
@@ -92,7 +94,8 @@ def full_precision(tensor: Tensor) -> torch.autocast:
     Returns:
         The context.
     """
-    return torch.autocast(tensor.device.type, enabled=False)
+    kind = tensor.device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

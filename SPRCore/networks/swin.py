@@ -202,22 +202,21 @@ class SwinBlock(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Half the resolution at twice the channels: eight neighbors become one token.
+    """Half the resolution at twice the channels: eight neighbors become one token; never generated from a code.
 
     Args:
         width: Channels of a token before.
-        condition: Dependence on the code, or None.
     """
 
-    def __init__(self, width: int, condition: Condition | None) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(8 * width)
-        self.reduction = dense(8 * width, 2 * width, condition, bias=False)
+        self.reduction = nn.Linear(8 * width, 2 * width, bias=False)
 
-    def forward(self, tokens: Tensor, style: Tensor | None) -> Tensor:
+    def forward(self, tokens: Tensor) -> Tensor:
         """Merge tokens, shape (B, X, Y, Z, C) with even sizes, to shape (B, X/2, Y/2, Z/2, 2C)."""
         corners = [tokens[:, x::2, y::2, z::2] for x, y, z in _CORNERS]
-        return self.reduction(self.norm(torch.cat(corners, dim=-1)), style)
+        return self.reduction(self.norm(torch.cat(corners, dim=-1)))
 
 
 class SwinLevel(nn.Module):
@@ -234,7 +233,7 @@ class SwinLevel(nn.Module):
         super().__init__()
         width = config.embed * 2**level
         self.window = config.window
-        self.merge = PatchMerging(width // 2, condition) if level else None
+        self.merge = PatchMerging(width // 2) if level else None
         self.blocks = nn.ModuleList(
             SwinBlock(width, config.heads[level], config.window, drop, condition) for drop in drops
         )
@@ -242,7 +241,7 @@ class SwinLevel(nn.Module):
 
     def forward(self, tokens: Tensor, style: Tensor | None) -> Tensor:
         """Apply the level to tokens, shape (B, X, Y, Z, C); those for the decoder are normalized by ``norm``."""
-        tokens = tokens if self.merge is None else self.merge(tokens, style)
+        tokens = tokens if self.merge is None else self.merge(tokens)
         layouts = [Windows.of(tuple(tokens.shape[1:4]), self.window, odd, tokens.device) for odd in (False, True)]
         for block, layout in zip(self.blocks, itertools.cycle(layouts)):
             tokens = block(tokens, layout, style)

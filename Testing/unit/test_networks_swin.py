@@ -83,10 +83,10 @@ def test_a_smaller_window_has_the_biases_of_its_offsets():
 
 
 def test_merging_takes_every_neighbor_once():
-    merging = PatchMerging(1, None)
+    merging = PatchMerging(1)
     torch.nn.init.ones_(merging.reduction.weight)
     merging.norm = torch.nn.Identity()
     tokens = torch.arange(64.0).view(1, 4, 4, 4, 1)
-    sums = merging(tokens, None)
+    sums = merging(tokens)
     expected = torch.nn.functional.avg_pool3d(tokens.movedim(-1, 1), 2).movedim(1, -1) * 8
     torch.testing.assert_close(sums, expected.expand(-1, -1, -1, -1, 2))
