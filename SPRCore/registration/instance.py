@@ -16,7 +16,7 @@ from SPRCore.registration.level import Evaluation, LevelImages, evaluate_level, 
 from SPRCore.registration.pyramid import Level, make_level, pyramid_steps
 from SPRCore.registration.unfold import unfold
 from SPRCore.regularization import Prior
-from SPRCore.similarity import FixedStatistics, window_radius
+from SPRCore.similarity import FixedStatistics, variance_floor, window_radius
 from SPRCore.typing import Scalars, Tensor, Vectors
 
 logger = logging.getLogger("SPRCore")
@@ -239,6 +239,7 @@ def _levels(
     shape = tuple(fixed.shape[2:])
     steps = pyramid_steps(shape, spacing, len(config.steps))
     levels = [make_level(shape, spacing, step) for step in steps]
+    floor = max(variance_floor(fixed), variance_floor(moving))
     pyramid = [(fixed, moving, mask)]
     for level in reversed(levels[:-1]):  # each level from the next finer one: cheaper than from the full images
         pyramid.append(tuple(None if image is None else resize(image.float(), level.shape) for image in pyramid[-1]))
@@ -246,7 +247,7 @@ def _levels(
         coarse = f.numel() > config.velocity_voxels
         grid: Level = make_level(shape, spacing, 2.0 * step) if coarse else level
         where = None if k is None else (k > 0.5).to(f.dtype)
-        statistics = FixedStatistics.of(f, window_radius(config.window, level.spacing), where)
+        statistics = FixedStatistics.of(f, window_radius(config.window, level.spacing), where, floor)
         yield LevelImages(level=level, grid=grid, fixed=statistics, moving=m)
 
 

@@ -1,6 +1,6 @@
 """Similarity of a warped and a fixed image."""
 
-from .lncc import Correlation, FixedStatistics, correlate, lncc, lncc_map, window_radius
+from .lncc import Correlation, FixedStatistics, correlate, lncc, lncc_map, variance_floor, window_radius
 from .mind import mind_ssc, mind_ssc_distance
 from .mse import mse
 
@@ -13,5 +13,6 @@ __all__ = [
     "mind_ssc",
     "mind_ssc_distance",
     "mse",
+    "variance_floor",
     "window_radius",
 ]

@@ -16,6 +16,38 @@ from ..typing import Scalars, Tensor
 VARIANCE_FLOOR = 1e-5
 """Least mean variance of a window (intensities about [0, 1]); below it a window holds no information."""
 
+NOISE_FACTOR, HIGHEST_FLOOR = 6.0, 1.5e-3
+"""Floor of a noisy image: a window varying by less than 2.4 standard deviations of the noise counts for less. It is
+bounded, since in an image without noise the finest texture passes for it."""
+
+
+def variance_floor(image: Scalars) -> float:
+    r"""Return the least mean variance at which a window of an image holds more than its noise.
+
+    The noise is estimated from second differences, :math:`\sigma = \mathrm{median}|\Delta^2| / (0.6745 \sqrt{6})`,
+    along the axis where it comes out least (coarse axes see anatomy instead); constant stretches (cleared background)
+    do not count.
+
+    Args:
+        image: Shape (B, 1, X, Y, Z), intensities about [0, 1].
+
+    Returns:
+        :math:`6 \sigma^2`, at least ``VARIANCE_FLOOR`` and at most ``HIGHEST_FLOOR``.
+
+    References:
+        Immerkaer, Computer Vision and Image Understanding 1996, doi:10.1006/cviu.1996.0060; the median instead of the
+        mean keeps edges out.
+    """
+    noise = min(_noise_variance(image, axis) for axis in range(3))
+    return min(max(NOISE_FACTOR * noise, VARIANCE_FLOOR), HIGHEST_FLOOR)
+
+
+def _noise_variance(image: Tensor, axis: int) -> float:
+    second = torch.diff(image.float(), n=2, dim=axis + 2).flatten()
+    second = second[:: max(1, second.numel() // 500_000)]
+    second = second[second != 0].abs()
+    return float(second.median() / 0.6745) ** 2 / 6.0 if second.numel() else 0.0
+
 
 def window_radius(window: int, spacing: Sequence[float] | None = None) -> tuple[int, int, int]:
     """Return the half width of a correlation window along each axis.
@@ -54,6 +86,7 @@ class FixedStatistics:
         radius: Half width of the window along each axis, in voxels.
         usable: 1 where the window holds information and is in the mask.
         total: Number of voxels averaged over.
+        floor: Least mean variance of a window of either image.
     """
 
     image: Tensor
@@ -64,15 +97,19 @@ class FixedStatistics:
     radius: tuple[int, int, int]
     usable: Tensor
     total: float
+    floor: float = VARIANCE_FLOOR
 
     @classmethod
-    def of(cls, fixed: Scalars, radius: Sequence[int], mask: Scalars | None = None) -> FixedStatistics:
+    def of(
+        cls, fixed: Scalars, radius: Sequence[int], mask: Scalars | None = None, floor: float = VARIANCE_FLOOR
+    ) -> FixedStatistics:
         """Compute the statistics of a fixed image.
 
         Args:
             fixed: Fixed image, shape (B, 1, X, Y, Z), any real type; computed in float32 at least.
             radius: Half width of the window along each axis, in voxels.
             mask: Voxels that count (nonzero), same shape, or None.
+            floor: Least mean variance of a window of either image; ``variance_floor`` tells it from the noise.
 
         Returns:
             The statistics.
@@ -84,11 +121,11 @@ class FixedStatistics:
         first = box_sum(image, radius)
         mean = first / count
         variance = box_sum(image * image, radius) - first * mean
-        usable = (variance > VARIANCE_FLOOR * count).to(image.dtype)
+        usable = (variance > floor * count).to(image.dtype)
         usable = usable if weight is None else usable * weight
         total = float(image.numel() if weight is None else weight.sum().clamp(min=1.0))
-        variance = torch.maximum(variance, VARIANCE_FLOOR * count)
-        return cls(image, mean, variance, count, weight, tuple(radius), usable, total)
+        variance = torch.maximum(variance, floor * count)
+        return cls(image, mean, variance, count, weight, tuple(radius), usable, total, floor)
 
 
 class Correlation(NamedTuple):
@@ -130,7 +167,7 @@ def correlate(fixed: FixedStatistics, warped: Scalars, derivatives: bool = True)
     mean = first / fixed.count
     variance = torch.addcmul(box_sum(image * image, radius), first, mean, value=-1.0)
     covariance = torch.addcmul(box_sum(image * fixed.image, radius), first, fixed.mean, value=-1.0)
-    floor = VARIANCE_FLOOR * fixed.count
+    floor = fixed.floor * fixed.count
     informative = variance > floor
     variance = torch.maximum(variance, floor)
     a = covariance / (fixed.variance * variance) * fixed.usable

@@ -78,3 +78,26 @@ def test_an_even_or_tiny_window_is_refused(window):
 def test_a_window_covers_the_same_length_along_each_axis():
     assert sim.window_radius(9) == (4, 4, 4)
     assert sim.window_radius(9, (1.0, 2.0, 8.0)) == (4, 2, 1)
+
+
+@pytest.mark.parametrize("deviation", [0.006, 0.012])
+def test_the_floor_of_a_smooth_image_follows_its_noise(random_image, deviation):
+    smooth = 0.3 * random_image((40, 36, 30), 0, sigma=4.0)
+    noisy = smooth + deviation * torch.randn(smooth.shape, generator=torch.Generator().manual_seed(1))
+    assert sim.variance_floor(noisy) == pytest.approx(6 * deviation**2, rel=0.2)
+    cleared = noisy.clone()
+    cleared[..., :12] = 0.0
+    assert sim.variance_floor(cleared) == pytest.approx(6 * deviation**2, rel=0.25)
+
+
+def test_the_floor_is_bounded(random_image):
+    assert sim.variance_floor(torch.zeros(1, 1, 8, 8, 8)) == 1e-5
+    assert sim.variance_floor(torch.zeros(1, 1, 1, 1, 1)) == 1e-5
+    assert sim.variance_floor((random_image((12, 12, 12)) > 0.5).float()) == 1.5e-3
+
+
+def test_gradient_of_lncc_above_a_floor(random_image):
+    fixed, warped = random_image(SHAPE, 0), random_image(SHAPE, 1).requires_grad_()
+    statistics = sim.FixedStatistics.of(fixed, (2, 2, 2), floor=0.9 * float(warped.detach().var()))
+    assert gradcheck(lambda m: sim.lncc(statistics, m), (warped,))
+    assert sim.lncc(statistics, warped.detach()) < sim.lncc(fixed, warped.detach(), 5)
