@@ -36,6 +36,8 @@ class RegistrationResult:
         displacement: Total pull map from fixed to moving, alignment as a whole included, RAS mm.
         inverse: Total pull map from moving to fixed, on the moving grid, RAS mm.
         weight: Weight w = λ/λ_max (or λ/λ_mean) of each voxel on the fixed grid: low is free to move, high is stiff.
+            The minimizer of the energy, the prediction of a network, or the most probable one for the field of a
+            network that predicts none.
         affine_ras: Alignment as a whole, pull map from fixed to moving world points, shape (4, 4); None where none ran.
         report: Inputs, settings, times and metrics, as ``report.json`` holds them.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -105,3 +106,13 @@ def test_an_unknown_field_names_the_nearest():
 def test_a_prior_that_cannot_be_is_refused():
     with pytest.raises(InputError, match="lambda_max"):
         ModelCard(name="a", architecture={}, defaults={"lambda_max": 0.0})
+
+
+def test_the_documents_say_what_a_card_is(repository):
+    """The reference lists every field, and the example of the how-to is a card."""
+    table = (repository / "docs" / "reference" / "model-bundles.md").read_text(encoding="utf-8").split("## The card")[1]
+    listed = [name for row in re.findall(r"^\| (`.*?) \|", table, re.M) for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(listed) == sorted(CARD.to_dict())
+    text = (repository / "docs" / "how-to" / "use-a-model.md").read_text(encoding="utf-8")
+    example = json.loads(re.search(r"```json\n(.*?)```", text, re.S)[1])
+    assert ModelCard.from_dict({"name": "body", "architecture": {}} | example).defaults["lambda_max"] == 2.298
