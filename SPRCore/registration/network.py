@@ -8,7 +8,7 @@ import logging
 import torch
 from torch.nn import functional as F
 
-from SPRCore.errors import InputError
+from SPRCore.errors import ConvergenceError, InputError
 from SPRCore.functional import invert, mirrored_box_mean
 from SPRCore.geometry import Field, Grid, Volume, resample, resample_displacement
 from SPRCore.io.cards import ModelCard
@@ -101,6 +101,7 @@ def register_network(
 
     Raises:
         InputError: An image is unusable for the model, or the prior is.
+        ConvergenceError: The network left the numbers.
     """
     if network.config.channels != 1:
         got = f"a network for images of {network.config.channels} channels"
@@ -124,6 +125,8 @@ def _forward(network: RegistrationNetwork, images: list[Scalars], code: Tensor |
     padding = [side for extra in reversed(short) for side in (0, extra)]
     moving, fixed = (F.pad(image, padding, mode="replicate").to(device) for image in images)
     output = network(moving, fixed, code=None if code is None else code.to(device))
+    if not all(field.isfinite().all() for field in vars(output).values() if field is not None):
+        raise ConvergenceError("registration", got="NaN or infinity from the model", remedy="check the model")
     inverse = output.inverse_displacement
     if inverse is None:
         inverse, residual_vox = invert(output.displacement)

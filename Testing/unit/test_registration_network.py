@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from SPRCore.errors import InputError
+from SPRCore.errors import ConvergenceError, InputError
 from SPRCore.functional import compose, integrate
 from SPRCore.geometry import Grid, Volume, voxel_to_ras
 from SPRCore.io.cards import ModelCard, WorkingGrid
@@ -237,3 +237,9 @@ def test_a_network_of_several_channels_is_refused(tiny_network, card_for):
     network = tiny_network("vxm-spr-small", channels=2)
     with pytest.raises(InputError, match="2 channels"):
         register_network(volume(0), volume(1), network, card_for(network))
+
+
+def test_what_is_no_number_goes_no_further():
+    card = ModelCard(name="m", architecture={})
+    with pytest.raises(ConvergenceError, match="model"):
+        register_network(volume(0), volume(1), Stub(constant(0.0, float("nan"), 0.0)), card)
