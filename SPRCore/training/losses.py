@@ -1,0 +1,284 @@
+"""Terms of the training loss: the paper's Eq. 19, labels and landmarks, both directions, and the most probable weight.
+
+Every term is a mean, as in the paper's reference code, and the displacement is what is regularized, as written in the
+paper (the integral of the velocity where a network predicts one). It is measured in millimeters, so that a setting
+keeps its meaning on grids of any, also anisotropic, spacing; on isotropic grids this is the same as in voxels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
+
+from ..errors import InputError
+from ..functional import mirrored_box_mean, sample, warp
+from ..networks import RegistrationOutput
+from ..regularization import Prior, squared_gradient, weighted_diffusion
+from ..similarity import lncc, mse
+from ..typing import Images, Scalars, Tensor, Vectors
+
+SIMILARITIES = ("lncc", "mse")
+MAP_POOL = 2
+"""Half width, in voxels, of the neighborhood that shares a most probable weight: a network predicts its weight at a
+quarter of the resolution, so that one value of it covers about five voxels."""
+_LABELS_AT_ONCE = 8
+_SMALLEST_ERROR_MM = 1e-3  # below it the length of a landmark's error is rounded off, since it has a kink at 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """One pair of images, as a network is shown it, and what is known of both.
+
+    Attributes:
+        moving: Moving image, shape (1, C, X, Y, Z), intensities in [0, 1].
+        fixed: Fixed image, same shape.
+        spacing: Voxel size along each axis, in mm.
+        moving_labels: Label map of the moving image, whole numbers, shape (1, 1, X, Y, Z), or None.
+        fixed_labels: Label map of the fixed image, or None.
+        moving_points: Landmarks of the moving image in voxels, shape (N, 3), or None.
+        fixed_points: Their partners in the fixed image, or None.
+        names: What the pair is called in reports: moving and fixed.
+    """
+
+    moving: Images
+    fixed: Images
+    spacing: tuple[float, float, float]
+    moving_labels: Tensor | None = None
+    fixed_labels: Tensor | None = None
+    moving_points: Tensor | None = None
+    fixed_points: Tensor | None = None
+    names: tuple[str, str] = ("moving", "fixed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """Which terms the loss has, and their factors.
+
+    Attributes:
+        similarity: ``"lncc"`` or ``"mse"``.
+        window: Window of the local correlation in voxels of the finest axis; 9 as in the paper.
+        dice_weight: Factor of the overlap of the labels; 1 in the paper's semi-supervised models, 0 for none.
+        tre_weight: Factor of the landmark error in mm; 0 for none.
+        symmetric: Compare the images (and labels) in the moving space as well, by the inverse map, and take the mean.
+        map_weight_pull: Factor of the squared distance of the predicted weight from the most probable one; 0 for none.
+        labels: The labels that count in the overlap.
+    """
+
+    similarity: str = "lncc"
+    window: int = 9
+    dice_weight: float = 0.0
+    tre_weight: float = 0.0
+    symmetric: bool = False
+    map_weight_pull: float = 0.0
+    labels: tuple[int, ...] = ()
+
+
+def pair_loss(
+    output: RegistrationOutput, pair: Pair, prior: Prior, objective: Objective, data_weight: float = 1.0
+) -> dict[str, Tensor]:
+    r"""Compute the loss of one pair, paper Eq. 19, and its parts.
+
+    .. math:: d\,D(f, m \circ \varphi) + r\,\mathrm{mean}(w |\nabla u|^2) - \log p(w) + \text{labels} + \ldots
+
+    Args:
+        output: What the network gave for this pair (a batch of one).
+        pair: The pair.
+        prior: Prior on the weight, with the hyperparameters of this step.
+        objective: Which terms there are.
+        data_weight: Factor d of the similarity: 1, or 1 − λ under HyperMorph's weighting.
+
+    Returns:
+        Scalars by name: ``"loss"``, the sum; its parts, their factors applied: ``"similarity"``, ``"smoothness"``,
+        ``"prior"``, ``"dice"``, ``"tre"``, ``"map_pull"``; and, where the most probable weight was computed, its mean
+        distance from the predicted one, ``"map_gap"``, which is no part of the sum.
+
+    Raises:
+        InputError: A term needs labels, landmarks, an inverse map or a weight that are not there.
+    """
+    weight = _weight(output, prior)
+    parts = {"similarity": data_weight * _both_ways(_dissimilarity, output, pair, objective)}
+    displacement_mm = in_mm(output.displacement, pair.spacing)
+    parts["smoothness"] = prior.strength * weighted_diffusion(displacement_mm, weight, pair.spacing)
+    if output.weight is not None:
+        parts["prior"] = prior.penalty(weight).mean()
+    if objective.dice_weight:
+        parts["dice"] = objective.dice_weight * _both_ways(_overlap_loss, output, pair, objective)
+    if objective.tre_weight:
+        parts["tre"] = objective.tre_weight * _landmark_error(output, pair)
+    gap = {}
+    if objective.map_weight_pull and output.weight is not None:
+        distance = weight - map_weight(output.displacement, pair.spacing, prior)
+        parts["map_pull"] = objective.map_weight_pull * distance.square().mean()
+        gap = {"map_gap": distance.detach().abs().mean()}
+    return {"loss": torch.stack(list(parts.values())).sum(), **parts, **gap}
+
+
+def in_mm(displacement_vox: Vectors, spacing: Sequence[float]) -> Vectors:
+    """Turn a displacement in voxels into millimeters along the axes of its grid.
+
+    Args:
+        displacement_vox: Shape (B, 3, X, Y, Z), in voxels.
+        spacing: Voxel size along each axis, in mm.
+
+    Returns:
+        Same shape, in mm.
+    """
+    return displacement_vox * displacement_vox.new_tensor(spacing).view(1, 3, 1, 1, 1)
+
+
+@torch.no_grad()
+def map_weight(displacement_vox: Vectors, spacing: Sequence[float], prior: Prior) -> Scalars:
+    """Return the most probable weight of a displacement, in closed form, as a target: no gradient goes through it.
+
+    Args:
+        displacement_vox: Shape (B, 3, X, Y, Z), in voxels.
+        spacing: Voxel size along each axis, in mm.
+        prior: The prior.
+
+    Returns:
+        Weight, shape (B, 1, X, Y, Z); constant over neighborhoods in the mean, as a predicted one is.
+    """
+    local = squared_gradient(in_mm(displacement_vox, spacing), spacing)
+    return prior.map_weight(mirrored_box_mean(local, (MAP_POOL,) * 3))
+
+
+def map_gap(output: RegistrationOutput, spacing: Sequence[float], prior: Prior) -> float | None:
+    """Return how far a predicted weight is from the most probable one for the same displacement: a free diagnostic.
+
+    Args:
+        output: What a network gave.
+        spacing: Voxel size along each axis, in mm.
+        prior: The prior.
+
+    Returns:
+        Mean over the voxels of the absolute difference, or None for a network without a weight.
+    """
+    if output.weight is None:
+        return None
+    return float((output.weight.detach() - map_weight(output.displacement, spacing, prior)).abs().mean())
+
+
+def dice_loss(fixed_labels: Tensor, moving_labels: Tensor, displacement_vox: Vectors, labels: Sequence[int]) -> Tensor:
+    r"""One minus the soft Dice overlap, mean over the labels that either image has.
+
+    The indicator of each label of the moving image is warped linearly, a few labels at a time: value and gradient come
+    from one pass over the labels, so that memory does not grow with their number.
+
+    Args:
+        fixed_labels: Whole numbers, shape (1, 1, X, Y, Z).
+        moving_labels: Same shape.
+        displacement_vox: Pull map, shape (1, 3, X, Y, Z), in voxels.
+        labels: The labels that count; 0, the background, is one only if it is listed.
+
+    Returns:
+        Scalar in [0, 1]; 0 where no label is present.
+    """
+    shared = [label for label in labels if bool((fixed_labels == label).any() | (moving_labels == label).any())]
+    if not shared:
+        return displacement_vox.sum() * 0.0
+    return _DiceLoss.apply(displacement_vox, fixed_labels, moving_labels, tuple(shared))
+
+
+class _DiceLoss(torch.autograd.Function):
+    """Keeps one field, the gradient, whatever the number of labels."""
+
+    @staticmethod
+    def forward(ctx: Any, displacement_vox: Tensor, fixed: Tensor, moving: Tensor, labels: tuple[int, ...]) -> Tensor:
+        wanted = ctx.needs_input_grad[0]
+        leaf = displacement_vox.detach().requires_grad_(wanted)
+        total, gradient = displacement_vox.new_zeros(()), torch.zeros_like(displacement_vox)
+        for first in range(0, len(labels), _LABELS_AT_ONCE):
+            chosen = torch.tensor(labels[first : first + _LABELS_AT_ONCE], device=fixed.device).view(1, -1, 1, 1, 1)
+            with torch.set_grad_enabled(wanted):
+                missed = _missed_overlap((fixed == chosen).to(leaf.dtype), (moving == chosen).to(leaf.dtype), leaf)
+            if wanted:
+                gradient += torch.autograd.grad(missed, leaf)[0]
+            total += missed.detach()
+        if wanted:
+            ctx.save_for_backward(gradient / len(labels))
+        return total / len(labels)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * grad, None, None, None
+
+
+def _missed_overlap(fixed: Tensor, moving: Tensor, displacement_vox: Tensor) -> Tensor:
+    """Sum over the channels, one per label, of one minus the Dice overlap."""
+    warped = warp(moving, displacement_vox)
+    common = (fixed * warped).sum(dim=(0, 2, 3, 4))
+    sizes = (fixed + warped).sum(dim=(0, 2, 3, 4))
+    return (1.0 - 2.0 * common / sizes.clamp(min=1e-5)).sum()
+
+
+def landmark_loss(
+    fixed_points_vox: Tensor, moving_points_vox: Tensor, displacement_vox: Vectors, spacing: Sequence[float]
+) -> Tensor:
+    r"""Mean landmark error :math:`|p + u(p) - q|` in mm; paper Sect. 6.2.2, in place of Dice.
+
+    Args:
+        fixed_points_vox: Landmarks p, shape (N, 3), in voxels of the grid.
+        moving_points_vox: Their partners q, same shape.
+        displacement_vox: Pull map, shape (1, 3, X, Y, Z), in voxels.
+        spacing: Voxel size along each axis, in mm.
+
+    Returns:
+        Scalar in mm.
+    """
+    found = fixed_points_vox + sample(displacement_vox, fixed_points_vox).T
+    error_mm = (found - moving_points_vox) * displacement_vox.new_tensor(spacing)
+    return (error_mm.square().sum(dim=1) + _SMALLEST_ERROR_MM**2).sqrt().mean()
+
+
+def _weight(output: RegistrationOutput, prior: Prior) -> Scalars:
+    """Predicted weight, 1 everywhere under the uniform prior."""
+    if (output.weight is None) != (prior.name == "uniform"):
+        got = f"the {prior.name} prior for a network {'without' if output.weight is None else 'with'} a weight"
+        raise InputError("loss", got=got, expected="the uniform prior without a weight, another one with it")
+    if output.weight is not None:
+        return output.weight
+    return output.displacement.new_ones(()).expand_as(output.displacement[:, :1])  # ones that take no memory
+
+
+def _both_ways(term: Any, output: RegistrationOutput, pair: Pair, objective: Objective) -> Tensor:
+    """A term in the fixed space, or its mean over the fixed and the moving space."""
+    forward = term(pair, output.displacement, objective)
+    if not objective.symmetric:
+        return forward
+    if output.inverse_displacement is None:
+        raise InputError("symmetric loss", got="a network without an inverse map", expected="one that integrates")
+    swapped = Pair(
+        moving=pair.fixed,
+        fixed=pair.moving,
+        spacing=pair.spacing,
+        moving_labels=pair.fixed_labels,
+        fixed_labels=pair.moving_labels,
+    )
+    return 0.5 * (forward + term(swapped, output.inverse_displacement, objective))
+
+
+def _dissimilarity(pair: Pair, displacement_vox: Vectors, objective: Objective) -> Tensor:
+    warped = warp(pair.moving, displacement_vox)
+    if objective.similarity == "mse":
+        return mse(pair.fixed, warped)
+    channels = zip(pair.fixed.split(1, dim=1), warped.split(1, dim=1), strict=True)
+    values = [lncc(fixed, image, objective.window, pair.spacing) for fixed, image in channels]
+    return -torch.stack(values).mean()
+
+
+def _overlap_loss(pair: Pair, displacement_vox: Vectors, objective: Objective) -> Tensor:
+    if pair.fixed_labels is None or pair.moving_labels is None:
+        raise InputError("dice_weight", got="a pair without labels", expected="labels of both images")
+    return dice_loss(pair.fixed_labels, pair.moving_labels, displacement_vox, objective.labels)
+
+
+def _landmark_error(output: RegistrationOutput, pair: Pair) -> Tensor:
+    if pair.fixed_points is None or pair.moving_points is None:
+        raise InputError("tre_weight", got="a pair without landmarks", expected="landmarks of both images")
+    return landmark_loss(pair.fixed_points, pair.moving_points, output.displacement, pair.spacing)

@@ -1,0 +1,257 @@
+"""The training loss beside a plain-PyTorch twin, its gradients, and what each option means."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch.autograd import gradcheck
+from torch.nn import functional as F
+
+from SPRCore.errors import InputError
+from SPRCore.functional import integrate
+from SPRCore.networks import RegistrationOutput
+from SPRCore.regularization import BetaPrior, GaussianPrior, UniformPrior
+from SPRCore.training.losses import Objective, Pair, dice_loss, landmark_loss, map_gap, map_weight, pair_loss
+
+SHAPE, SPACING = (12, 11, 10), (1.0, 1.5, 2.0)
+PRIORS = (
+    BetaPrior(alpha=0.2, lambda_max=2.0),
+    GaussianPrior(sigma=0.7, lambda_mean=1.5),
+    UniformPrior(strength=1.3),
+)
+
+
+@pytest.fixture(scope="module")
+def pair(random_image):
+    labels = [(random_image(SHAPE, seed) * 6).clamp(0, 4).long() for seed in (3, 4)]
+    points = torch.tensor([[2.0, 3.0, 4.0], [6.5, 5.25, 3.0], [9.0, 8.0, 7.75]], dtype=torch.float64)
+    return Pair(
+        moving=random_image(SHAPE, 1),
+        fixed=random_image(SHAPE, 2),
+        spacing=SPACING,
+        moving_labels=labels[0],
+        fixed_labels=labels[1],
+        moving_points=points + 0.5,
+        fixed_points=points,
+    )
+
+
+@pytest.fixture(scope="module")
+def output(random_image, random_displacement):
+    velocity = random_displacement(SHAPE, 7, length=1.2)
+    return RegistrationOutput(
+        displacement=integrate(velocity),
+        inverse_displacement=integrate(-velocity),
+        velocity=velocity,
+        weight=random_image(SHAPE, 5).clamp(0.1, 1.0),
+    )
+
+
+def of(output, prior):
+    return dataclasses.replace(output, weight=None) if prior.name == "uniform" else output
+
+
+def twin_warp(image, displacement):
+    ticks = [torch.arange(n, dtype=image.dtype) for n in SHAPE]
+    positions = torch.stack(torch.meshgrid(*ticks, indexing="ij"))[None] + displacement
+    parts = [2 * positions[:, axis] / (n - 1) - 1 for axis, n in enumerate(SHAPE)]
+    grid = torch.stack(parts, dim=-1).flip(-1)
+    return F.grid_sample(image, grid, padding_mode="border", align_corners=True)
+
+
+def twin_lncc(fixed, warped, window):
+    ones = torch.ones(1, 1, *window, dtype=fixed.dtype)
+
+    def total(image):
+        return F.conv3d(image, ones, padding=[w // 2 for w in window])
+
+    count = total(torch.ones_like(fixed))
+
+    def covariance(a, b):
+        return total(a * b) - total(a) * total(b) / count
+
+    low = 1e-5 * count
+    variances = [torch.maximum(covariance(image, image), low) for image in (fixed, warped)]
+    usable = (covariance(fixed, fixed) > low).double()
+    return (covariance(fixed, warped) ** 2 / (variances[0] * variances[1]) * usable).mean()
+
+
+def twin_smoothness(displacement, weight):
+    total = 0.0
+    mm = displacement * torch.tensor(SPACING, dtype=torch.float64).view(1, 3, 1, 1, 1)
+    for axis, step in enumerate(SPACING):
+        n = SHAPE[axis]
+        low, high = slice(0, n - 1), slice(1, n)
+        at = [slice(None)] * 5
+        first, second = list(at), list(at)
+        first[axis + 2], second[axis + 2] = low, high
+        slope = (mm[tuple(second)] - mm[tuple(first)]) / step
+        total = total + (0.5 * (weight[tuple(first)] + weight[tuple(second)]) * slope**2).sum()
+    return total / (9 * weight.numel())
+
+
+def twin_prior(prior, weight):
+    if prior.name == "beta":
+        return -(prior.alpha * weight.log()).mean()
+    return prior.sigma * ((weight - 1) ** 2).mean() if prior.name == "gaussian" else 0.0
+
+
+@pytest.mark.parametrize("prior", PRIORS, ids=lambda prior: prior.name)
+def test_the_loss_is_that_of_a_plain_twin(pair, output, prior):
+    parts = pair_loss(of(output, prior), pair, prior, Objective())
+    weight = torch.ones_like(output.weight) if prior.name == "uniform" else output.weight
+    warped = twin_warp(pair.moving, output.displacement)
+    # 9 voxels of the finest axis are 9 mm: 9 x 7 x 5 voxels (radius 4 / 1.5 and 4 / 2, rounded).
+    expected = {
+        "similarity": -twin_lncc(pair.fixed, warped, (9, 7, 5)),
+        "smoothness": prior.strength * twin_smoothness(output.displacement, weight),
+        "prior": twin_prior(prior, weight),
+    }
+    for name, value in expected.items():
+        assert float(parts.get(name, 0.0)) == pytest.approx(float(value), rel=1e-9, abs=1e-12), name
+    assert float(parts["loss"]) == pytest.approx(float(sum(expected.values())), rel=1e-9)
+    assert ("prior" in parts) == (prior.name != "uniform")
+
+
+def small(volume):
+    return volume[..., :6, :5, :5].contiguous()
+
+
+@pytest.mark.parametrize("prior", PRIORS, ids=lambda prior: prior.name)
+def test_gradients_of_everything_at_once(pair, output, prior):
+    # The pull is left out: no gradient goes through the most probable weight.
+    crop = dataclasses.replace(
+        pair,
+        moving=small(pair.moving),
+        fixed=small(pair.fixed),
+        moving_labels=small(pair.moving_labels),
+        fixed_labels=small(pair.fixed_labels),
+        moving_points=pair.moving_points[:1],
+        fixed_points=pair.fixed_points[:1],
+    )
+    objective = Objective(window=3, dice_weight=1.0, tre_weight=0.3, symmetric=True, labels=(1, 2, 3))
+
+    def loss(velocity, weight):
+        made = RegistrationOutput(
+            displacement=integrate(velocity),
+            inverse_displacement=integrate(-velocity),
+            weight=None if prior.name == "uniform" else weight,
+        )
+        return pair_loss(made, crop, prior, objective, data_weight=0.7)["loss"] + 0.0 * weight.sum()
+
+    leaves = small(output.velocity).requires_grad_(), small(output.weight).requires_grad_()
+    assert gradcheck(loss, leaves, eps=1e-6, atol=1e-5, fast_mode=True)
+
+
+def test_the_weight_is_pulled_to_the_most_probable_one(pair, output):
+    prior, pull = BetaPrior(alpha=0.01, lambda_max=2.0), Objective(map_weight_pull=3.0)
+    weight = output.weight.clone().requires_grad_()
+    parts = pair_loss(dataclasses.replace(output, weight=weight), pair, prior, pull)
+    target = map_weight(output.displacement, SPACING, prior)
+    assert 0 < float(target.min()) < float(target.max()) <= 1
+    (slope,) = torch.autograd.grad(parts["map_pull"], weight)
+    torch.testing.assert_close(slope, 6.0 * (weight - target).detach() / weight.numel())
+    gap = (output.weight - target).abs().mean()
+    assert float(parts["map_gap"]) == pytest.approx(float(gap))
+    assert map_gap(output, SPACING, prior) == pytest.approx(float(gap))
+    assert map_gap(of(output, PRIORS[2]), SPACING, PRIORS[2]) is None
+    names = ("similarity", "smoothness", "prior", "map_pull")
+    assert float(parts["loss"].detach()) == pytest.approx(sum(float(parts[name].detach()) for name in names))
+
+
+def test_a_network_at_its_most_probable_weight_has_no_gap(output):
+    prior = BetaPrior(alpha=0.01, lambda_max=2.0)
+    at = dataclasses.replace(output, weight=map_weight(output.displacement, SPACING, prior))
+    assert map_gap(at, SPACING, prior) == 0.0
+
+
+def test_dice_loss_is_one_minus_the_mean_overlap(pair, output):
+    zero = torch.zeros(1, 3, *SHAPE, dtype=torch.float64)
+    labels = (1, 2, 3, 77)  # 77 is nowhere and does not count
+    overlaps = []
+    for label in (1, 2, 3):
+        a, b = pair.fixed_labels == label, pair.moving_labels == label
+        overlaps.append(2 * (a & b).sum() / (a.sum() + b.sum()))
+    value = dice_loss(pair.fixed_labels, pair.moving_labels, zero, labels)
+    assert float(value) == pytest.approx(1 - float(sum(overlaps)) / 3)
+    assert float(dice_loss(pair.fixed_labels, pair.fixed_labels, zero, labels)) == pytest.approx(0.0, abs=1e-12)
+    assert float(dice_loss(pair.fixed_labels, pair.moving_labels, zero, (77,))) == 0.0
+
+
+def test_many_labels_are_no_more_memory_and_the_same_value(random_image, random_displacement):
+    labels = [(random_image(SHAPE, seed) * 40).clamp(0, 39).long() for seed in (3, 4)]
+    moves = random_displacement(SHAPE, 2, length=2.0).requires_grad_()
+    wanted = tuple(range(1, 40))
+    indicators = [torch.cat([(m == k).double() for k in wanted], dim=1) for m in labels]
+    warped = twin_warp(indicators[1], moves)
+    present = ((indicators[0].sum((2, 3, 4)) + indicators[1].sum((2, 3, 4))) > 0)[0]
+    sizes = (indicators[0] + warped).sum((2, 3, 4))[0]
+    expected = 1 - (2 * (indicators[0] * warped).sum((2, 3, 4))[0] / sizes.clamp(min=1e-5))[present].mean()
+    value = dice_loss(labels[0], labels[1], moves, wanted)
+    assert [kept.shape for kept in value.grad_fn.saved_tensors] == [moves.shape]
+    assert float(value) == pytest.approx(float(expected))
+    for ours, twin in zip(torch.autograd.grad(value, moves), torch.autograd.grad(expected, moves), strict=True):
+        torch.testing.assert_close(ours, twin)
+
+
+def test_landmark_loss_is_the_mean_error_in_mm():
+    moves = torch.zeros(1, 3, *SHAPE, dtype=torch.float64)
+    moves[:, 1] = 2.0
+    fixed = torch.tensor([[3.0, 3.0, 3.0], [5.0, 5.0, 5.0]], dtype=torch.float64)
+    moving = fixed + torch.tensor([[0.0, 2.0, 0.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    error = landmark_loss(fixed, moving, moves, SPACING)  # none of the first, 2 voxels of 1.5 mm of the second
+    assert float(error) == pytest.approx(1.5, abs=1e-3)
+
+
+def test_the_symmetric_loss_is_the_same_from_either_side(pair, output):
+    objective = Objective(symmetric=True, dice_weight=1.0, labels=(1, 2))
+    there = pair_loss(output, pair, PRIORS[0], objective)
+    swapped = dataclasses.replace(
+        output, displacement=output.inverse_displacement, inverse_displacement=output.displacement
+    )
+    exchanged = dataclasses.replace(
+        pair,
+        moving=pair.fixed,
+        fixed=pair.moving,
+        moving_labels=pair.fixed_labels,
+        fixed_labels=pair.moving_labels,
+    )
+    back = pair_loss(swapped, exchanged, PRIORS[0], objective)
+    for name in ("similarity", "dice"):
+        assert float(there[name]) == pytest.approx(float(back[name]))
+        assert float(there[name]) != pytest.approx(
+            float(pair_loss(output, pair, PRIORS[0], Objective(dice_weight=1.0, labels=(1, 2)))[name])
+        )
+
+
+def test_mean_squares_and_images_of_several_channels(pair, output):
+    warped = twin_warp(pair.moving, output.displacement)
+    parts = pair_loss(output, pair, PRIORS[0], Objective(similarity="mse"))
+    assert float(parts["similarity"]) == pytest.approx(float((pair.fixed - warped).square().mean()))
+    doubled = dataclasses.replace(pair, moving=pair.moving.expand(1, 2, *SHAPE), fixed=pair.fixed.expand(1, 2, *SHAPE))
+    one, two = (pair_loss(output, p, PRIORS[0], Objective())["similarity"] for p in (pair, doubled))
+    assert float(one) == pytest.approx(float(two))
+
+
+@pytest.mark.parametrize(
+    ("change", "objective", "message"),
+    [
+        ({"moving_labels": None}, Objective(dice_weight=1.0), "without labels"),
+        ({"fixed_points": None}, Objective(tre_weight=1.0), "without landmarks"),
+    ],
+)
+def test_a_term_without_its_data_is_refused(pair, output, change, objective, message):
+    with pytest.raises(InputError, match=message):
+        pair_loss(output, dataclasses.replace(pair, **change), PRIORS[0], objective)
+
+
+def test_what_does_not_fit_the_network_is_refused(pair, output):
+    with pytest.raises(InputError, match="without a weight"):
+        pair_loss(of(output, PRIORS[2]), pair, PRIORS[0], Objective())
+    with pytest.raises(InputError, match="with a weight"):
+        pair_loss(output, pair, PRIORS[2], Objective())
+    one_way = dataclasses.replace(output, inverse_displacement=None)
+    with pytest.raises(InputError, match="inverse"):
+        pair_loss(one_way, pair, PRIORS[0], Objective(symmetric=True))
