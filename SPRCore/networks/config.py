@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..config import check_name
 from ..errors import InputError
 
 # Bounds are generous beside every published size and small beside what would exhaust a machine.
@@ -162,25 +162,6 @@ class NetworkConfig:
 
 
 _NAMES = tuple(field.name for field in dataclasses.fields(NetworkConfig))
-
-
-def check_name(name: str, known: Iterable[str], what: str) -> None:
-    """Refuse an unknown name, and say which known one is nearest.
-
-    Args:
-        name: What the user wrote.
-        known: The names there are.
-        what: The thing that is named, for the message.
-
-    Raises:
-        InputError: The name is not known.
-    """
-    known = sorted(known)
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        raise InputError(
-            what, got=repr(name[:64]), expected=", ".join(known), remedy=f"did you mean {near[0]!r}?" if near else ""
-        )
 
 
 def _require(good: bool, name: str, got: str, expected: str) -> None:

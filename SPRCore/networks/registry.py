@@ -8,8 +8,9 @@ from typing import TypeVar
 
 import torch
 
+from ..config import check_name
 from ..errors import InputError
-from .config import NetworkConfig, check_name
+from .config import NetworkConfig
 from .network import RegistrationNetwork
 
 Kind = TypeVar("Kind", bound=type[RegistrationNetwork])

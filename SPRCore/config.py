@@ -1,0 +1,207 @@
+"""Strict reading of plain values (YAML, JSON) into frozen dataclasses, and the way back.
+
+Every message names the key it is about by its whole path, such as ``data.split.seed``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import reprlib
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+from .errors import InputError
+
+Keys = tuple[str, ...]
+Resolve = Callable[[Path, Keys], Path]
+Config = TypeVar("Config")
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 60
+
+
+class ConfigError(InputError):
+    """A key or a value of a configuration is wrong.
+
+    Args:
+        keys: Path of the key that is wrong.
+        got: What was found.
+        expected: What would have been right.
+        remedy: What the user can do about it.
+    """
+
+    def __init__(self, keys: Keys, *, got: str = "", expected: str = "", remedy: str = "") -> None:
+        self.keys = keys
+        super().__init__(".".join(keys) or "configuration", got=got, expected=expected, remedy=remedy)
+
+
+def check_name(name: str, known: Iterable[str], what: str) -> None:
+    """Refuse an unknown name, and say which known one is nearest.
+
+    Args:
+        name: What the user wrote.
+        known: The names there are.
+        what: The thing that is named, for the message.
+
+    Raises:
+        InputError: The name is not known.
+    """
+    known = sorted(known)
+    if name not in known:
+        raise InputError(what, got=repr(name[:64]), expected=", ".join(known), remedy=_nearest(name, known))
+
+
+def decode(kind: type[Config], values: object, *, keys: Keys = (), resolve: Resolve | None = None) -> Config:
+    """Build a frozen dataclass from plain values, nested ones included.
+
+    A field may have ``metadata={"decode": function}`` to be read in its own way: ``function(value, keys)``.
+
+    Args:
+        kind: The dataclass; its fields are bool, int, float, str, Path, Literal, dataclasses, tuples, dictionaries with
+            text as keys, or any of these or None.
+        values: Mapping of names to values; absent names take the defaults of the class.
+        keys: Path of keys that leads to `values`, for messages.
+        resolve: Makes a path that was written at some keys absolute; None leaves paths as they are.
+
+    Returns:
+        The object.
+
+    Raises:
+        ConfigError: A name is unknown (the nearest one is named), missing, or its value is refused.
+    """
+    if not isinstance(values, Mapping):
+        raise ConfigError(keys, got=_shown(values), expected=f"a mapping with {', '.join(_fields(kind))}")
+    fields, hints = _fields(kind), typing.get_type_hints(kind)
+    for name in values:
+        if name not in fields:
+            path = (*keys, str(name)[:64])
+            raise ConfigError(path, got="an unknown key", expected=", ".join(fields), remedy=_nearest(name, fields))
+    for name, item in fields.items():
+        if name not in values and item.default is item.default_factory is dataclasses.MISSING:
+            raise ConfigError((*keys, name), got="nothing", expected="a value")
+    parts = {}
+    for name, value in values.items():
+        own = fields[name].metadata.get("decode")
+        path = (*keys, name)
+        parts[name] = _located(own, value, path) if own else _decode(hints[name], value, path, resolve)
+    try:
+        return kind(**parts)
+    except ConfigError as error:  # the class names its own field
+        path = (*keys, *error.keys)
+        raise ConfigError(path, got=error.got, expected=error.expected, remedy=error.remedy) from None
+    except InputError as error:
+        raise ConfigError((*keys, error.what), got=error.got, expected=error.expected, remedy=error.remedy) from None
+
+
+def encode(value: Any) -> Any:
+    """Turn a dataclass into plain values that YAML and JSON can hold; `decode` reads them again.
+
+    Args:
+        value: A dataclass, or a value of one of its fields.
+
+    Returns:
+        Dictionaries, lists, text and numbers; every field is written, defaults included.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {item.name: encode(getattr(value, item.name)) for item in dataclasses.fields(value) if item.init}
+    if isinstance(value, Mapping):
+        return {str(key): encode(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [encode(entry) for entry in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def require(good: bool, name: str, got: object, expected: str, remedy: str = "") -> None:
+    """Raise a `ConfigError` about the field `name` of the object under construction unless `good`.
+
+    Args:
+        good: Whether the value may stay.
+        name: The field; a dot leads into it.
+        got: Its value.
+        expected: What would have been right.
+        remedy: What the user can do about it.
+
+    Raises:
+        ConfigError: `good` is false.
+    """
+    if not good:
+        raise ConfigError(tuple(name.split(".")), got=_shown(got), expected=expected, remedy=remedy)
+
+
+def _fields(kind: type) -> dict[str, dataclasses.Field]:
+    return {item.name: item for item in dataclasses.fields(kind) if item.init}
+
+
+def _nearest(name: object, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else ""
+
+
+def _located(function: Callable[[object, Keys], Any], value: object, keys: Keys) -> Any:
+    try:
+        return function(value, keys)
+    except ConfigError:
+        raise
+    except InputError as error:
+        got = f"{error.got} ({error.what})" if error.what else error.got
+        raise ConfigError(keys, got=got, expected=error.expected, remedy=error.remedy) from None
+
+
+def _decode(kind: Any, value: object, keys: Keys, resolve: Resolve | None) -> Any:
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        return _decode(next(arg for arg in args if arg is not type(None)), value, keys, resolve)
+    if origin is Literal:
+        if value not in args or isinstance(value, bool):
+            remedy = _nearest(value, [str(arg) for arg in args])
+            raise ConfigError(keys, got=_shown(value), expected=" | ".join(map(str, args)), remedy=remedy)
+        return value
+    if origin is tuple:
+        return _decode_tuple(args, value, keys, resolve)
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise ConfigError(keys, got=_shown(value), expected="a mapping")
+        return {str(key): _decode(args[1], entry, (*keys, str(key)), resolve) for key, entry in value.items()}
+    if dataclasses.is_dataclass(kind):
+        return decode(kind, value, keys=keys, resolve=resolve)
+    return _decode_scalar(kind, value, keys, resolve)
+
+
+def _decode_tuple(args: tuple[Any, ...], value: object, keys: Keys, resolve: Resolve | None) -> tuple[Any, ...]:
+    any_length = len(args) == 2 and args[1] is Ellipsis
+    count = "a list" if any_length else f"a list of {len(args)}"
+    if not isinstance(value, (list, tuple)) or not (any_length or len(value) == len(args)):
+        raise ConfigError(keys, got=_shown(value), expected=count)
+    kinds = args[:1] * len(value) if any_length else args
+    return tuple(
+        _decode(kind, entry, (*keys, str(place)), resolve)
+        for place, (kind, entry) in enumerate(zip(kinds, value, strict=True))
+    )
+
+
+_WORDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text", Path: "a path"}
+
+
+def _decode_scalar(kind: Any, value: object, keys: Keys, resolve: Resolve | None) -> Any:
+    if kind is Any:
+        return value
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is float and is_number and abs(value) < 1e300 and math.isfinite(value):
+        return float(value)
+    if kind is Path and isinstance(value, (str, Path)) and str(value):
+        path = Path(value).expanduser()
+        return path if resolve is None else resolve(path, keys)
+    if kind is not float and type(value) is kind:
+        return value
+    raise ConfigError(keys, got=_shown(value), expected=_WORDS[kind])
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) and " " in value and len(value) < 80 else _SHORT.repr(value)

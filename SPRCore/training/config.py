@@ -1,0 +1,225 @@
+"""What a recipe says about loss, optimiser and the rest of a training run; see `data_config.py` for the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..config import require
+from ..regularization import Prior
+from ..regularization.naming import HYPERPARAMETERS, make_prior
+
+PriorName = Literal["beta", "gaussian", "uniform"]
+_OWNERS = {"lambda": "strength"}  # field of a hyperparameter whose name is a word of the language
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """Terms of the loss, paper Eq. 19; every term is a mean, so that its weight does not depend on the image size.
+
+    Attributes:
+        prior: Prior on the weight: "beta" or "gaussian" need a network that predicts one; "uniform" has none.
+        alpha: Beta prior: spatial coherence α′; None takes the default of the prior.
+        lambda_max: Beta prior: largest weight.
+        sigma: Gaussian prior: spatial coherence σ′.
+        lambda_mean: Gaussian prior: mean weight.
+        strength: Uniform prior: λ.
+        similarity: Data term.
+        window: Window of the local correlation in voxels, odd; 9 as in the paper.
+        dice_weight: Weight of the Dice loss between warped and fixed labels (semi-supervised: 1 in the paper).
+        tre_weight: Weight of the mean landmark error in voxels, where the data have landmarks.
+        symmetric: Also register the other way round with the inverse displacement, and average.
+        map_weight_pull: Weight of a term that pulls the predicted weight to the closed-form MAP weight; 0 for none.
+
+    Raises:
+        ConfigError: A value is out of range, or belongs to another prior.
+    """
+
+    prior: PriorName = "beta"
+    alpha: float | None = None
+    lambda_max: float | None = None
+    sigma: float | None = None
+    lambda_mean: float | None = None
+    strength: float | None = None
+    similarity: Literal["lncc", "mse"] = "lncc"
+    window: int = 9
+    dice_weight: float = 0.0
+    tre_weight: float = 0.0
+    symmetric: bool = False
+    map_weight_pull: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the values and that they belong to the prior."""
+        require(self.window >= 3 and self.window % 2 == 1, "window", self.window, "an odd number of voxels from 3")
+        for name in ("dice_weight", "tre_weight", "map_weight_pull"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        for prior, names in HYPERPARAMETERS.items():
+            for name in names:
+                key = _OWNERS.get(name, name)
+                given = getattr(self, key)
+                own = ", ".join(_OWNERS.get(own, own) for own in HYPERPARAMETERS[self.prior])
+                require(given is None or prior == self.prior, key, f"{given} with the {self.prior} prior", own)
+        require(self.map_weight_pull == 0 or self.prior != "uniform", "map_weight_pull", self.map_weight_pull, "0")
+        self.make_prior()
+
+    @property
+    def hyperparameters(self) -> dict[str, float]:
+        """Values that were given, by the names that cards and reports use."""
+        named = {name: getattr(self, _OWNERS.get(name, name)) for name in HYPERPARAMETERS[self.prior]}
+        return {name: value for name, value in named.items() if value is not None}
+
+    def make_prior(self) -> Prior:
+        """Return the prior with these values, and the defaults of the prior for the others."""
+        return make_prior(self.prior, self.hyperparameters)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HyperConfig:
+    """Hyperparameters that are drawn anew at each step, and that the network takes as its code.
+
+    Attributes:
+        ranges: Lowest and highest value of each, by the names of cards ("alpha", "lambda_max", "sigma", "lambda_mean",
+            "lambda"), in the order of the code; a code is the value over the highest.
+        weighting: "prior" puts the values into the loss as they are; "hypermorph" weighs the similarity by 1 - λ and
+            the regularization by λ, for the baselines with the uniform prior.
+
+    Raises:
+        ConfigError: There is no range, more than two, or one is empty.
+    """
+
+    ranges: dict[str, tuple[float, float]]
+    weighting: Literal["prior", "hypermorph"] = "prior"
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(1 <= len(self.ranges) <= 2, "ranges", sorted(self.ranges), "one or two hyperparameters")
+        for name, (low, high) in self.ranges.items():
+            require(0 <= low < high, f"ranges.{name}", [low, high], "a lower and a higher number, 0 or more")
+        if self.weighting == "hypermorph":
+            good = list(self.ranges) == ["lambda"] and self.ranges["lambda"][1] <= 1
+            require(good, "ranges", self.ranges, "lambda: [low, high] within 0 to 1 with hypermorph weighting")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimiserConfig:
+    """Adam and its schedule; defaults are the paper's (Sect. 4.3).
+
+    Attributes:
+        lr: Learning rate at the start.
+        amsgrad: The variant of Adam that keeps the largest second moment.
+        decay_power: The rate falls as (1 - progress) to this power; 0 keeps it.
+        epochs: Length in epochs; give this or `steps`.
+        steps: Length in optimiser steps.
+        batch: Pairs per process and step.
+        accumulate: Batches whose gradients are averaged before a step.
+        ema: Decay of the running mean of the weights that is validated and written; 0 for none.
+
+    Raises:
+        ConfigError: A value is out of range, or not exactly one of `epochs` and `steps` is given.
+    """
+
+    lr: float = 1e-4
+    amsgrad: bool = True
+    decay_power: float = 0.9
+    epochs: int | None = None
+    steps: int | None = None
+    batch: int = 1
+    accumulate: int = 1
+    ema: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        require(self.lr > 0, "lr", self.lr, "a number above 0")
+        require(self.decay_power >= 0, "decay_power", self.decay_power, "0 or more")
+        both = f"epochs {self.epochs} and steps {self.steps}"
+        require(
+            (self.epochs is None) != (self.steps is None), "epochs", both, "one of the two", "set the other to null"
+        )
+        for name in ("epochs", "steps", "batch", "accumulate"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, name, value, "1 or more")
+        require(0 <= self.ema < 1, "ema", self.ema, "a number in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentationConfig:
+    """Random changes of training pairs; both images of a pair are moved in the same way.
+
+    Attributes:
+        flip: Axes (0, 1, 2) along which a pair is flipped, each with probability one half. Not for anatomies whose
+            labels tell left from right.
+        gamma: Intensities to a power drawn from exp(±gamma), for each image by itself.
+        noise: Standard deviation of Gaussian noise added to each image.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    flip: tuple[int, ...] = ()
+    gamma: float = 0.0
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        good = set(self.flip) <= {0, 1, 2} and len(set(self.flip)) == len(self.flip)
+        require(good, "flip", list(self.flip), "axes out of 0, 1, 2")
+        require(0 <= self.gamma <= 2, "gamma", self.gamma, "0 to 2")
+        require(0 <= self.noise <= 1, "noise", self.noise, "0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationConfig:
+    """How often and on how much a model is measured while it is trained.
+
+    Attributes:
+        every: Epochs from one validation to the next.
+        pairs: Most pairs to measure; None takes all of the validation set.
+        pictures: Pairs of which a picture is written.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    every: int = 1
+    pairs: int | None = None
+    pictures: int = 1
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        require(self.every >= 1, "every", self.every, "1 or more")
+        require(self.pairs is None or self.pairs >= 1, "pairs", self.pairs, "1 or more, or null")
+        require(self.pictures >= 0, "pictures", self.pictures, "0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """When the state of a run is written, from which `--resume` goes on.
+
+    Attributes:
+        every: Optimiser steps from one checkpoint to the next; one is also written at the end of each epoch.
+        keep: Checkpoints kept, the latest ones.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    every: int = 500
+    keep: int = 1
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        require(self.every >= 1, "every", self.every, "1 or more")
+        require(self.keep >= 1, "keep", self.keep, "1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardConfig:
+    """What the card of the trained model says beside what follows from the recipe; see `SPRCore.io.ModelCard`."""
+
+    version: str = "1"
+    anatomy: str = ""
+    modality: str = ""
+    training_data: str = ""
+    training_data_licence: str = ""
+    authors: tuple[str, ...] = field(default=())
+    licence: str = ""

@@ -1,0 +1,77 @@
+"""Pairs that are made up when they are first asked for, the same for the same seed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...geometry import Volume, ras_to_voxel
+from ...io.cards import Preprocessing
+from ...registration.working import prepared
+from ...synthetic import Phantom, beating_heart, shape_cohort
+from ..data_config import GeneratedConfig
+from .cases import Pair, Sample
+
+_CONTRACTION = (0.2, 0.4)  # ejection fractions of about 40 to 70 %
+_STREAM = {"train": 0, "validation": 1, "test": 2}
+
+
+def generated_pairs(config: GeneratedConfig, part: str) -> tuple[Pair, ...]:
+    """Name the pairs of a set.
+
+    Args:
+        config: What is made up.
+        part: "train", "validation" or "test".
+
+    Returns:
+        As many pairs as the configuration says.
+    """
+    names = [f"{part}-{number:05d}" for number in range(getattr(config, part))]
+    return tuple(Pair(f"{name}_moving", f"{name}_fixed") for name in names)
+
+
+def generated_labels(config: GeneratedConfig) -> tuple[int, ...]:
+    """Return the labels other than 0 that pairs have."""
+    return (1, 2, 3) if config.kind == "heart" else tuple(range(1, config.labels))
+
+
+class GeneratedSource:
+    """Samples of made-up pairs; kept once made, since making one takes longer than training on it.
+
+    Args:
+        config: What is made up.
+        preprocessing: How intensities are prepared, as the card of the model will say.
+        seed: Seed of all pairs.
+    """
+
+    def __init__(self, config: GeneratedConfig, preprocessing: Preprocessing, seed: int) -> None:
+        self._config, self._preprocessing, self._seed = config, preprocessing, seed
+        self._made: dict[str, Sample] = {}
+
+    def load(self, name: str) -> Sample:
+        """Return the sample of a case named by `generated_pairs`."""
+        if name not in self._made:
+            pair = name.rsplit("_", 1)[0]
+            part, number = pair.split("-")
+            phantom = self._phantom(_STREAM[part], int(number))
+            for role in ("moving", "fixed"):
+                self._made[f"{pair}_{role}"] = self._sample(phantom, role)
+        return self._made[name]
+
+    def _phantom(self, stream: int, number: int) -> Phantom:
+        config = self._config
+        rng = np.random.default_rng([self._seed, stream, number])
+        seed = int(rng.integers(2**31))
+        shared = {"shape": config.shape, "spacing": config.spacing_mm, "noise": config.noise, "seed": seed}
+        if config.kind == "heart":
+            return beating_heart(contraction=float(rng.uniform(*_CONTRACTION)), **shared)
+        sizes = {"labels": config.labels, "scale_mm": config.scale_mm, "amplitude_mm": config.amplitude_mm}
+        return next(shape_cohort(count=1, **sizes, **shared))
+
+    def _sample(self, phantom: Phantom, role: str) -> Sample:
+        volume: Volume = getattr(phantom, role)
+        return Sample(
+            image=prepared(volume, self._preprocessing, role).array,
+            labels=getattr(phantom, f"{role}_labels").array.astype(np.int16),
+            points=ras_to_voxel(getattr(phantom, f"{role}_points"), volume.affine).astype(np.float32),
+            spacing_mm=volume.spacing,
+        )

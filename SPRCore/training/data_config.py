@@ -1,0 +1,205 @@
+"""What a recipe says about its data: where they are, how they are split, paired and prepared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ..config import require
+from ..errors import InputError
+from ..geometry.orientation import check_orientation
+from ..io.cards import Preprocessing, WorkingGrid
+
+Dataset = Literal["generated", "acdc", "mnms", "ixi", "ixi_pkl", "autopet", "learn2reg", "csv", "bids"]
+Task = Literal["atlas-to-subject", "inter-subject", "intra-subject"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratedConfig:
+    """Pairs that are made up, see `SPRCore.synthetic`; their labels are known exactly.
+
+    Attributes:
+        kind: "shapes": random shapes of random gray; "heart": a beating heart, labels 1 RV, 2 myocardium, 3 LV.
+        shape: Voxels along each axis.
+        spacing_mm: Size of a voxel.
+        train: Number of training pairs.
+        validation: Number of validation pairs.
+        test: Number of test pairs.
+        labels: Shapes: number of labels, background included.
+        scale_mm: Shapes: size of the shapes and of the deformation.
+        amplitude_mm: Shapes: about the largest displacement.
+        noise: Standard deviation of the noise, images being in [0, 1].
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    kind: Literal["shapes", "heart"] = "shapes"
+    shape: tuple[int, int, int] = (32, 32, 32)
+    spacing_mm: tuple[float, float, float] = (2.0, 2.0, 2.0)
+    train: int = 64
+    validation: int = 8
+    test: int = 8
+    labels: int = 4
+    scale_mm: float = 20.0
+    amplitude_mm: float = 8.0
+    noise: float = 0.02
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        require(min(self.shape) >= 16, "shape", list(self.shape), "16 voxels or more along each axis")
+        require(min(self.spacing_mm) > 0, "spacing_mm", list(self.spacing_mm), "numbers above 0")
+        for name in ("train", "validation", "test"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+        require(2 <= self.labels <= 255, "labels", self.labels, "2 to 255")
+        require(self.scale_mm > 0, "scale_mm", self.scale_mm, "a number above 0")
+        require(self.amplitude_mm >= 0, "amplitude_mm", self.amplitude_mm, "0 or more")
+        require(0 <= self.noise <= 1, "noise", self.noise, "0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitConfig:
+    """How subjects are divided; never images of one subject into different sets.
+
+    Attributes:
+        file: JSON that an earlier run wrote (`split.json`); what it says is taken, after checking that subjects and
+            files are the same. None divides by the numbers below.
+        train: Number of subjects, or a fraction below 1; None takes those that are left.
+        validation: Number or fraction.
+        test: Number or fraction; 0 for none.
+        seed: Seed of the draw, which depends on the names of the subjects and on nothing else.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    file: Path | None = None
+    train: float | None = None
+    validation: float = 0.1
+    test: float = 0.2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for name in ("train", "validation", "test"):
+            value = getattr(self, name)
+            good = value is None or (value >= 0 and (value < 1 or value == int(value)))
+            require(good, name, value, "a fraction below 1 or a whole number of subjects")
+        require(self.seed >= 0, "seed", self.seed, "0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the images are and what is registered to what.
+
+    Attributes:
+        dataset: Layout of the folder; each has its page in Training/README.md.
+        folder: Folder of the data set, as it was downloaded; none for "generated".
+        listing: File that lists the images: the CSV of "csv" and "mnms", the JSON of "learn2reg". None looks for the
+            usual name in the folder.
+        task: "atlas-to-subject" deforms one atlas onto everybody; "inter-subject" anybody onto anybody;
+            "intra-subject" images of one subject onto each other.
+        both_ways: Each pair also the other way round; for an atlas there is no other way.
+        atlas: Name of the subject that is the atlas, or a path to an image; for "atlas-to-subject".
+        atlas_labels: Path to the labels of an atlas given by path.
+        pairs_per_epoch: Training pairs drawn per epoch; None takes each once. Inter-subject training has as many
+            pairs as the square of its subjects.
+        labels: Labels that count; None takes all that occur but 0.
+        grouping: JSON file {"name": [labels]} that joins labels into groups 1, 2, …, or "totalsegmentator" for the
+            groups of `autopet.py`; None keeps labels.
+        use_labels: Whether the data must have labels. They steer nothing unless the loss asks for them.
+        split: Who is trained with, validated and tested.
+        generated: What is made up, for "generated".
+        cache: Folder of the prepared images; None takes one in the system's place for caches.
+
+    Raises:
+        ConfigError: Values do not fit each other.
+    """
+
+    dataset: Dataset = "generated"
+    folder: Path | None = None
+    listing: Path | None = None
+    task: Task = "intra-subject"
+    both_ways: bool = True
+    atlas: str | None = None
+    atlas_labels: Path | None = None
+    pairs_per_epoch: int | None = None
+    labels: tuple[int, ...] | None = None
+    grouping: str | None = None
+    use_labels: bool = True
+    split: SplitConfig = field(default_factory=SplitConfig)
+    generated: GeneratedConfig = field(default_factory=GeneratedConfig)
+    cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the values fit each other."""
+        if self.task == "atlas-to-subject":
+            require(self.atlas is not None, "atlas", self.atlas, "the name of a subject or a path")
+        else:
+            require(self.atlas is None, "atlas", f"{self.atlas} with {self.task}", "null")
+        if self.dataset == "generated":
+            require(self.task == "intra-subject", "task", self.task, "intra-subject with generated data")
+        pairs = self.pairs_per_epoch
+        require(pairs is None or pairs >= 1, "pairs_per_epoch", pairs, "1 or more, or null")
+        if self.labels is not None:
+            require(bool(self.labels) and 0 not in self.labels, "labels", list(self.labels), "labels other than 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreprocessingConfig:
+    """How images are brought to the network, in this order; the card of the model says the same to its users.
+
+    Attributes:
+        align: Alignment with the reference as a whole: "none", "center", "rigid" or "affine".
+        reference: Image to align with; None takes the atlas, or the first subject by name.
+        strip: Voxels without a label become 0 (skull stripping by a segmentation).
+        clip: Lowest and highest intensity.
+        normalize: What becomes 0 and 1: "minmax", "percentile" or "clip", see `SPRCore.io.cards.Preprocessing`.
+        percentiles: Lower and upper percentile for "percentile".
+        orientation: Where the axes point; None leaves them.
+        spacing_mm: Distance between voxels; None keeps that of the image (of the reference where images are aligned).
+        shape: Number of voxels; what is missing is filled with 0. None keeps the whole field of view.
+        crop: What the shape is laid around: "center" of the field of view, or the middle of all "labels" of the
+            subject, those of `crop_labels` alone if given.
+        crop_labels: Labels that make up the volume of interest.
+
+    Raises:
+        ConfigError: A value is out of range or does not fit another.
+    """
+
+    align: Literal["none", "center", "rigid", "affine"] = "none"
+    reference: Path | None = None
+    strip: bool = False
+    clip: tuple[float, float] | None = None
+    normalize: Literal["minmax", "percentile", "clip"] = "minmax"
+    percentiles: tuple[float, float] | None = None
+    orientation: str | None = "RAS"
+    spacing_mm: tuple[float, float, float] | None = None
+    shape: tuple[int, int, int] | None = None
+    crop: Literal["center", "labels"] = "center"
+    crop_labels: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values and that they fit each other."""
+        if self.orientation is not None:
+            check_orientation(self.orientation)
+        if self.shape is not None:
+            require(min(self.shape) >= 16, "shape", list(self.shape), "16 voxels or more along each axis")
+        require(self.crop == "center" or self.shape is not None, "crop", "labels without shape", "a shape as well")
+        good = self.crop_labels is None or self.crop == "labels"
+        require(good, "crop_labels", list(self.crop_labels or ()), "crop: labels as well")
+        require(self.reference is None or self.align != "none", "reference", str(self.reference), "align as well")
+        self.card_grid(), self.card_preprocessing()
+
+    def card_grid(self) -> WorkingGrid:
+        """Return the grid for the card of a model: as here, but of any size, since networks take any."""
+        return WorkingGrid(orientation=self.orientation, spacing_mm=self.spacing_mm)
+
+    def card_preprocessing(self) -> Preprocessing:
+        """Return how intensities are prepared, for the card of a model and for `registration.working`."""
+        try:
+            return Preprocessing(clip=self.clip, normalize=self.normalize, percentiles=self.percentiles)
+        except InputError as error:
+            require(False, error.what, error.got, error.expected)
+            raise

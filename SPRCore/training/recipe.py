@@ -1,0 +1,185 @@
+"""Recipes: one YAML file that says all there is to say about a training run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from ..config import ConfigError, Keys, check_name, decode, encode, require
+from ..errors import InputError
+from ..io.cards import check_name as check_model_name
+from ..networks import NetworkConfig, preset
+from ..regularization.naming import HYPERPARAMETERS
+from .config import (
+    AugmentationConfig,
+    CardConfig,
+    CheckpointConfig,
+    HyperConfig,
+    LossConfig,
+    OptimiserConfig,
+    ValidationConfig,
+)
+from .data_config import DataConfig, PreprocessingConfig
+from .recipe_file import Sources, read_tree
+
+SCHEMA = 1
+
+
+def _read_model(value: object, keys: Keys) -> NetworkConfig:
+    """Build the configuration of a network out of the name of a preset, or of a mapping that may change one."""
+    if isinstance(value, NetworkConfig):
+        return value
+    parts = {"preset": value} if isinstance(value, str) else value
+    if not isinstance(parts, Mapping):
+        raise ConfigError(keys, got=repr(value)[:60], expected="the name of a network, or a mapping")
+    parts = {str(name): tuple(item) if isinstance(item, list) else item for name, item in parts.items()}
+    name = parts.pop("preset", None)
+    for key in parts:
+        _check_key(key, [*NetworkConfig().to_dict(), "preset"], (*keys, key))
+    try:
+        return NetworkConfig.from_dict(parts) if name is None else preset(str(name), **parts)
+    except InputError as error:
+        wrong = "preset" if error.what == "network" else error.what.rpartition(", ")[2]
+        own = (*keys, wrong) if isinstance(value, Mapping) else keys
+        raise ConfigError(own, got=error.got, expected=error.expected, remedy=error.remedy) from None
+
+
+def _check_key(key: str, known: Sequence[str], keys: Keys) -> None:
+    try:
+        check_name(key, known, "")
+    except ValueError as error:
+        raise ConfigError(keys, got="an unknown key", expected=error.expected, remedy=error.remedy) from None
+
+
+def _check_model_name(name: str) -> None:
+    try:
+        check_model_name(name)
+    except InputError as error:
+        require(False, "name", error.got, error.expected)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All that fixes a training run.
+
+    Attributes:
+        schema_version: Version of this format.
+        name: Name of the run and of the model that comes out of it.
+        output: Folder of the run; None takes `runs/NAME` in the current folder.
+        seed: Seed of all that is random in training.
+        device: Where to compute; "auto" takes CUDA where there is one.
+        precision: Numbers inside the network; fields and losses are always in fp32.
+        workers: Processes that load data beside the training itself.
+        data: The images.
+        preprocessing: How they are prepared.
+        model: The network; in the file the name of a preset, or a mapping with `preset` and what differs from it.
+        loss: Terms of the loss.
+        hyper: Hyperparameters drawn at each step, for a network with conditioning.
+        optimiser: Optimiser and schedule.
+        augmentation: Random changes of training pairs.
+        validation: How the model is measured in between.
+        checkpoint: When the state is written.
+        card: What the card of the model says.
+
+    Raises:
+        ConfigError: A value is out of range or does not fit another.
+    """
+
+    schema_version: int = SCHEMA
+    name: str
+    output: Path | None = None
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    workers: int = 0
+    data: DataConfig = field(default_factory=DataConfig)
+    preprocessing: PreprocessingConfig = field(default_factory=PreprocessingConfig)
+    model: NetworkConfig = field(metadata={"decode": _read_model})
+    loss: LossConfig = field(default_factory=LossConfig)
+    hyper: HyperConfig | None = None
+    optimiser: OptimiserConfig
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    card: CardConfig = field(default_factory=CardConfig)
+
+    def __post_init__(self) -> None:
+        """Check what concerns more than one part."""
+        remedy = "update SPRCore, or write the recipe anew"
+        require(self.schema_version == SCHEMA, "schema_version", self.schema_version, str(SCHEMA), remedy)
+        _check_model_name(self.name)
+        require(self.workers >= 0, "workers", self.workers, "0 or more")
+        require(self.seed >= 0, "seed", self.seed, "0 or more")
+        self._check_prior()
+        self._check_hyper()
+        steered = self.loss.dice_weight > 0 and not self.data.use_labels
+        require(not steered, "loss.dice_weight", self.loss.dice_weight, "0 without data.use_labels")
+
+    def _check_prior(self) -> None:
+        head = {"beta": "beta", "gaussian": "gaussian", "uniform": None}[self.loss.prior]
+        got = f"{self.loss.prior} with a network whose weight is {self.model.weight or 'not predicted'}"
+        expected = f"{self.model.weight or 'uniform'}, or a model with weight: {head or 'null'}"
+        require(self.model.weight == head, "loss.prior", got, expected)
+
+    def _check_hyper(self) -> None:
+        ranges = {} if self.hyper is None else self.hyper.ranges
+        got = f"{len(ranges)} ranges with a network that takes {self.model.codes}"
+        require(len(ranges) == self.model.codes, "hyper", got, "one range for each hyperparameter of the network")
+        known = HYPERPARAMETERS[self.loss.prior]
+        for name in ranges:
+            require(name in known, f"hyper.ranges.{name}", f"it with the {self.loss.prior} prior", ", ".join(known))
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the run."""
+        return Path.cwd() / "runs" / self.name if self.output is None else self.output
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values that YAML and JSON can hold; `from_dict` reads them again."""
+        return encode(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """Build a recipe from plain values.
+
+        Args:
+            values: What `to_dict` gave, or part of it; the rest takes its defaults.
+
+        Returns:
+            The recipe.
+
+        Raises:
+            ConfigError: A key is unknown (the nearest is named), missing, or its value is refused.
+        """
+        return decode(cls, values)
+
+    def to_yaml(self) -> str:
+        """Return the recipe as YAML, every default written out and every path absolute."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+
+
+def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe.
+
+    A recipe may start from others: `base: other.yaml` (or a list of them) is read first and changed by what follows.
+    Relative paths are taken from the folder of the file in which they stand; those of `overrides` from the current one.
+
+    Args:
+        path: The YAML file.
+        overrides: Changes such as "optimiser.lr=1e-3"; the value is YAML.
+
+    Returns:
+        The recipe, all paths absolute.
+
+    Raises:
+        InputError: The file is no YAML, or a key or value is refused; the message names the file, the line and the key.
+    """
+    sources: Sources = read_tree(Path(path), overrides)
+    try:
+        return decode(Recipe, sources.values, resolve=sources.resolve)
+    except ConfigError as error:
+        raise sources.located(error) from None

@@ -1,0 +1,165 @@
+"""The YAML behind a recipe: files that build on others, changes from the command line, and where each key stands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..config import ConfigError, Keys
+from ..errors import InputError
+
+_MAX_BYTES = 2**20
+_MAX_BASES = 8
+_MAX_DEPTH = 8
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which 1e-4 is a number, as everybody who writes it means."""
+
+
+_FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+|[-+]?(\d+\.\d*|\.\d+)|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(rf"^(?:{_FLOAT.pattern})$"), list("-+0123456789."))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """File and line at which a key stands; no file for a change from the command line."""
+
+    file: Path | None
+    line: int
+
+
+@dataclass
+class Sources:
+    """Merged values of a recipe, and the place of every key.
+
+    Attributes:
+        values: The values as YAML has them.
+        places: Where each key stands, by its path.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    places: dict[Keys, _Place] = field(default_factory=dict)
+
+    def resolve(self, path: Path, keys: Keys) -> Path:
+        """Make a path that stands at some keys absolute.
+
+        Args:
+            path: The path as written.
+            keys: Path of keys at which it stands.
+
+        Returns:
+            The path from the folder of its file, or from the current folder.
+        """
+        place = self._place(keys)
+        base = Path.cwd() if place is None or place.file is None else place.file.resolve().parent
+        return (base / path).absolute()
+
+    def located(self, error: ConfigError) -> InputError:
+        """Put the file and the line before an error about a key."""
+        place = self._place(error.keys)
+        where = "" if place is None else "--set " if place.file is None else f"{place.file}, line {place.line}: "
+        return InputError(f"{where}{error.what}", got=error.got, expected=error.expected, remedy=error.remedy)
+
+    def _place(self, keys: Keys) -> _Place | None:
+        """Place of a key, or of the nearest key above it that stands somewhere."""
+        return next((self.places[keys[:size]] for size in range(len(keys), -1, -1) if keys[:size] in self.places), None)
+
+    def merge(self, values: dict[str, Any], places: dict[Keys, _Place]) -> None:
+        """Lay other values over these: mappings are merged, all else is replaced."""
+        self.values = _merged(self.values, values)
+        self.places.update(places)
+
+
+def read_tree(path: Path, overrides: Sequence[str]) -> Sources:
+    """Read a recipe, those it builds on, and changes to it.
+
+    Args:
+        path: The YAML file.
+        overrides: Changes "key.path=value", the value in YAML.
+
+    Returns:
+        What they say together.
+
+    Raises:
+        InputError: A file is missing or no YAML, or a change is not of this form.
+    """
+    sources = Sources()
+    _read_file(path, sources, ())
+    for change in overrides:
+        keys, value = _parse_change(change)
+        if isinstance(sources.values.get("model"), str) and keys[0] == "model" and len(keys) > 1:
+            sources.values["model"] = {"preset": sources.values["model"]}
+        for key in reversed(keys):
+            value = {key: value}
+        sources.merge(value, {keys: _Place(None, 0)})
+    return sources
+
+
+def _read_file(path: Path, sources: Sources, chain: tuple[Path, ...]) -> None:
+    if path.resolve() in chain or len(chain) >= _MAX_BASES:
+        raise InputError(str(path), got="a recipe that builds on itself", expected="at most a few files in a row")
+    node, values = _parse_file(path)
+    bases = values.pop("base", [])
+    for base in [bases] if isinstance(bases, str) else bases:
+        if not isinstance(base, str):
+            raise InputError(f"{path}: base", got=repr(base), expected="the path of a recipe")
+        _read_file(path.resolve().parent / base, sources, (*chain, path.resolve()))
+    sources.merge(values, _places(node, path))
+
+
+def _parse_file(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
+    if not path.is_file():
+        raise InputError(str(path), got="no such file", expected="a recipe in YAML", remedy="check the path")
+    if path.stat().st_size > _MAX_BYTES:
+        raise InputError(str(path), got=f"{path.stat().st_size} bytes", expected="a recipe in YAML")
+    try:
+        text = path.read_text(encoding="utf-8")
+        node, values = yaml.compose(text, _Loader), yaml.load(text, _Loader)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        reason = getattr(error, "problem", None) or "text that is no UTF-8"
+        raise InputError(f"{path}{where}", got=str(reason), expected="a recipe in YAML") from None
+    if not isinstance(values, dict):
+        raise InputError(str(path), got=type(values).__name__, expected="a recipe: a mapping in YAML")
+    return node, values
+
+
+def _places(node: yaml.Node, file: Path, keys: Keys = ()) -> dict[Keys, _Place]:
+    """Place of every key below a node; refuses keys that stand twice, of which YAML would take the last."""
+    found: dict[Keys, _Place] = {}
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            path, line = (*keys, str(key.value)), key.start_mark.line + 1
+            if len(path) > _MAX_DEPTH:
+                raise InputError(f"{file}, line {line}", got="keys nested without end", expected="a recipe in YAML")
+            if path in found:
+                raise InputError(f"{file}, line {line}: {'.'.join(path)}", got="a key that stands twice")
+            found[path] = _Place(file, line)
+            found.update(_places(value, file, path))
+    return found
+
+
+def _parse_change(change: str) -> tuple[Keys, Any]:
+    name, equals, text = change.partition("=")
+    keys = tuple(name.strip().split("."))
+    if not equals or not all(keys):
+        raise InputError("--set", got=repr(change), expected="key=value, such as optimiser.lr=1e-3")
+    try:
+        return keys, yaml.load(text, _Loader)
+    except yaml.YAMLError:
+        raise InputError(f"--set {name}", got=repr(text), expected="a value in YAML") from None
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    result = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = _merged(result[key], value) if both else value
+    return result
