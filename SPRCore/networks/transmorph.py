@@ -1,7 +1,7 @@
 """TransMorph and its time-varying form: a Swin encoder, a convolutional decoder, and one or several flows.
 
 Chen et al. 2022, doi:10.1016/j.media.2022.102615 (TransMorph); Chen, Frey & Du 2022,
-doi:10.1007/978-3-031-11203-4_11 (TVF); with the weight head TM-SPR, Chen et al. 2025, doi:10.1016/j.media.2025.103887.
+doi:10.1007/978-3-031-11203-4_11 (TVF); with the weight head TM-SPR, Chen et al., MedIA 2025, arXiv:2412.17982.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +14,10 @@ import torch
 from SPRCore.errors import InputError
 from SPRCore.functional import warp
 from SPRCore.networks import NetworkConfig, build
-from SPRCore.networks.reference_checkpoints import _author_name, import_checkpoint
+from SPRCore.networks.reference_checkpoints import import_checkpoint
 from SPRCore.networks.sampling import true_displacement
-from SPRCore.networks.swin import relative_index
 
+as_author = runpy.run_path(str(Path(__file__).parents[1] / "golden" / "make_networks.py"))["as_author"]
 CASES = ("mir_tm_spr", "mir_transmorph_tvf", "paper_repo_tm_spr", "paper_repo_transmorph_tvf")
 TINY = NetworkConfig(
     architecture="transmorph_tvf",
@@ -109,22 +111,6 @@ def test_the_author_s_pipeline_ends_on_the_full_grid(name, saved, random_image):
     warped = mir_warp(full[0], enlarged) if name == "mir_tm_spr" else warp(full[0], enlarged, padding="zeros")
     output = loaded(path, half_resolution=True)(*full)
     torch.testing.assert_close(warp(full[0], output.displacement, padding="zeros"), warped, atol=1e-4, rtol=0)
-
-
-def as_author(network):
-    """The tensors of a network as the author's module would save them."""
-    config, state = network.config, network.state_dict()
-    trunk = state.pop("trunk.weight").split(config.features)
-    tensors = {}
-    for name, tensor in state.items():
-        if name.endswith(".join.weight"):
-            tensor = torch.cat([trunk[int(name.split(".")[1])], tensor], dim=1)
-        tensors[_author_name(name, config)] = tensor
-    index = relative_index(config.window, config.window)
-    for name in list(tensors):
-        if name.endswith("bias_table"):
-            tensors[name.replace("bias_table", "index")] = index
-    return tensors
 
 
 @pytest.fixture
