@@ -27,7 +27,7 @@ class LossConfig:
         similarity: Data term.
         window: Window of the local correlation in voxels, odd; 9 as in the paper.
         dice_weight: Weight of the Dice loss between warped and fixed labels (semi-supervised: 1 in the paper).
-        tre_weight: Weight of the mean landmark error in voxels, where the data have landmarks.
+        tre_weight: Weight of the mean landmark error in mm, where the data have landmarks.
         symmetric: Also register the other way round with the inverse displacement, and average.
         map_weight_pull: Weight of a term that pulls the predicted weight to the closed-form MAP weight; 0 for none.
 

@@ -20,8 +20,8 @@ from ..networks import RegistrationOutput
 from ..regularization import Prior, squared_gradient, weighted_diffusion
 from ..similarity import lncc, mse
 from ..typing import Images, Scalars, Tensor, Vectors
+from .config import LossConfig
 
-SIMILARITIES = ("lncc", "mse")
 MAP_POOL = 2
 """Half width, in voxels, of the neighborhood that shares a most probable weight: a network predicts its weight at a
 quarter of the resolution, so that one value of it covers about five voxels."""
@@ -39,6 +39,7 @@ class Pair:
         spacing: Voxel size along each axis, in mm.
         moving_labels: Label map of the moving image, whole numbers, shape (1, 1, X, Y, Z), or None.
         fixed_labels: Label map of the fixed image, or None.
+        labels: The labels that count in the overlap.
         moving_points: Landmarks of the moving image in voxels, shape (N, 3), or None.
         fixed_points: Their partners in the fixed image, or None.
         names: What the pair is called in reports: moving and fixed.
@@ -49,36 +50,14 @@ class Pair:
     spacing: tuple[float, float, float]
     moving_labels: Tensor | None = None
     fixed_labels: Tensor | None = None
+    labels: tuple[int, ...] = ()
     moving_points: Tensor | None = None
     fixed_points: Tensor | None = None
     names: tuple[str, str] = ("moving", "fixed")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Objective:
-    """Which terms the loss has, and their factors.
-
-    Attributes:
-        similarity: ``"lncc"`` or ``"mse"``.
-        window: Window of the local correlation in voxels of the finest axis; 9 as in the paper.
-        dice_weight: Factor of the overlap of the labels; 1 in the paper's semi-supervised models, 0 for none.
-        tre_weight: Factor of the landmark error in mm; 0 for none.
-        symmetric: Compare the images (and labels) in the moving space as well, by the inverse map, and take the mean.
-        map_weight_pull: Factor of the squared distance of the predicted weight from the most probable one; 0 for none.
-        labels: The labels that count in the overlap.
-    """
-
-    similarity: str = "lncc"
-    window: int = 9
-    dice_weight: float = 0.0
-    tre_weight: float = 0.0
-    symmetric: bool = False
-    map_weight_pull: float = 0.0
-    labels: tuple[int, ...] = ()
-
-
 def pair_loss(
-    output: RegistrationOutput, pair: Pair, prior: Prior, objective: Objective, data_weight: float = 1.0
+    output: RegistrationOutput, pair: Pair, prior: Prior, config: LossConfig, data_weight: float = 1.0
 ) -> dict[str, Tensor]:
     r"""Compute the loss of one pair, paper Eq. 19, and its parts.
 
@@ -87,8 +66,8 @@ def pair_loss(
     Args:
         output: What the network gave for this pair (a batch of one).
         pair: The pair.
-        prior: Prior on the weight, with the hyperparameters of this step.
-        objective: Which terms there are.
+        prior: Prior on the weight, with the hyperparameters of this step, which may be other than those of the recipe.
+        config: Which terms there are, and their factors.
         data_weight: Factor d of the similarity: 1, or 1 − λ under HyperMorph's weighting.
 
     Returns:
@@ -100,19 +79,19 @@ def pair_loss(
         InputError: A term needs labels, landmarks, an inverse map or a weight that are not there.
     """
     weight = _weight(output, prior)
-    parts = {"similarity": data_weight * _both_ways(_dissimilarity, output, pair, objective)}
+    parts = {"similarity": data_weight * _both_ways(_dissimilarity, output, pair, config)}
     displacement_mm = in_mm(output.displacement, pair.spacing)
     parts["smoothness"] = prior.strength * weighted_diffusion(displacement_mm, weight, pair.spacing)
     if output.weight is not None:
         parts["prior"] = prior.penalty(weight).mean()
-    if objective.dice_weight:
-        parts["dice"] = objective.dice_weight * _both_ways(_overlap_loss, output, pair, objective)
-    if objective.tre_weight:
-        parts["tre"] = objective.tre_weight * _landmark_error(output, pair)
+    if config.dice_weight:
+        parts["dice"] = config.dice_weight * _both_ways(_overlap_loss, output, pair, config)
+    if config.tre_weight:
+        parts["tre"] = config.tre_weight * _landmark_error(output, pair)
     gap = {}
-    if objective.map_weight_pull and output.weight is not None:
+    if config.map_weight_pull and output.weight is not None:
         distance = weight - map_weight(output.displacement, pair.spacing, prior)
-        parts["map_pull"] = objective.map_weight_pull * distance.square().mean()
+        parts["map_pull"] = config.map_weight_pull * distance.square().mean()
         gap = {"map_gap": distance.detach().abs().mean()}
     return {"loss": torch.stack(list(parts.values())).sum(), **parts, **gap}
 
@@ -246,10 +225,10 @@ def _weight(output: RegistrationOutput, prior: Prior) -> Scalars:
     return output.displacement.new_ones(()).expand_as(output.displacement[:, :1])  # ones that take no memory
 
 
-def _both_ways(term: Any, output: RegistrationOutput, pair: Pair, objective: Objective) -> Tensor:
+def _both_ways(term: Any, output: RegistrationOutput, pair: Pair, config: LossConfig) -> Tensor:
     """A term in the fixed space, or its mean over the fixed and the moving space."""
-    forward = term(pair, output.displacement, objective)
-    if not objective.symmetric:
+    forward = term(pair, output.displacement, config)
+    if not config.symmetric:
         return forward
     if output.inverse_displacement is None:
         raise InputError("symmetric loss", got="a network without an inverse map", expected="one that integrates")
@@ -259,23 +238,24 @@ def _both_ways(term: Any, output: RegistrationOutput, pair: Pair, objective: Obj
         spacing=pair.spacing,
         moving_labels=pair.fixed_labels,
         fixed_labels=pair.moving_labels,
+        labels=pair.labels,
     )
-    return 0.5 * (forward + term(swapped, output.inverse_displacement, objective))
+    return 0.5 * (forward + term(swapped, output.inverse_displacement, config))
 
 
-def _dissimilarity(pair: Pair, displacement_vox: Vectors, objective: Objective) -> Tensor:
+def _dissimilarity(pair: Pair, displacement_vox: Vectors, config: LossConfig) -> Tensor:
     warped = warp(pair.moving, displacement_vox)
-    if objective.similarity == "mse":
+    if config.similarity == "mse":
         return mse(pair.fixed, warped)
     channels = zip(pair.fixed.split(1, dim=1), warped.split(1, dim=1), strict=True)
-    values = [lncc(fixed, image, objective.window, pair.spacing) for fixed, image in channels]
+    values = [lncc(fixed, image, config.window, pair.spacing) for fixed, image in channels]
     return -torch.stack(values).mean()
 
 
-def _overlap_loss(pair: Pair, displacement_vox: Vectors, objective: Objective) -> Tensor:
+def _overlap_loss(pair: Pair, displacement_vox: Vectors, config: LossConfig) -> Tensor:
     if pair.fixed_labels is None or pair.moving_labels is None:
         raise InputError("dice_weight", got="a pair without labels", expected="labels of both images")
-    return dice_loss(pair.fixed_labels, pair.moving_labels, displacement_vox, objective.labels)
+    return dice_loss(pair.fixed_labels, pair.moving_labels, displacement_vox, pair.labels)
 
 
 def _landmark_error(output: RegistrationOutput, pair: Pair) -> Tensor:

@@ -13,7 +13,8 @@ from SPRCore.errors import InputError
 from SPRCore.functional import integrate
 from SPRCore.networks import RegistrationOutput
 from SPRCore.regularization import BetaPrior, GaussianPrior, UniformPrior
-from SPRCore.training.losses import Objective, Pair, dice_loss, landmark_loss, map_gap, map_weight, pair_loss
+from SPRCore.training.config import LossConfig
+from SPRCore.training.losses import Pair, dice_loss, landmark_loss, map_gap, map_weight, pair_loss
 
 SHAPE, SPACING = (12, 11, 10), (1.0, 1.5, 2.0)
 PRIORS = (
@@ -33,6 +34,7 @@ def pair(random_image):
         spacing=SPACING,
         moving_labels=labels[0],
         fixed_labels=labels[1],
+        labels=(1, 2, 3),
         moving_points=points + 0.5,
         fixed_points=points,
     )
@@ -100,7 +102,7 @@ def twin_prior(prior, weight):
 
 @pytest.mark.parametrize("prior", PRIORS, ids=lambda prior: prior.name)
 def test_the_loss_is_that_of_a_plain_twin(pair, output, prior):
-    parts = pair_loss(of(output, prior), pair, prior, Objective())
+    parts = pair_loss(of(output, prior), pair, prior, LossConfig())
     weight = torch.ones_like(output.weight) if prior.name == "uniform" else output.weight
     warped = twin_warp(pair.moving, output.displacement)
     # 9 voxels of the finest axis are 9 mm: 9 x 7 x 5 voxels (radius 4 / 1.5 and 4 / 2, rounded).
@@ -131,7 +133,7 @@ def test_gradients_of_everything_at_once(pair, output, prior):
         moving_points=pair.moving_points[:1],
         fixed_points=pair.fixed_points[:1],
     )
-    objective = Objective(window=3, dice_weight=1.0, tre_weight=0.3, symmetric=True, labels=(1, 2, 3))
+    config = LossConfig(window=3, dice_weight=1.0, tre_weight=0.3, symmetric=True)
 
     def loss(velocity, weight):
         made = RegistrationOutput(
@@ -139,14 +141,14 @@ def test_gradients_of_everything_at_once(pair, output, prior):
             inverse_displacement=integrate(-velocity),
             weight=None if prior.name == "uniform" else weight,
         )
-        return pair_loss(made, crop, prior, objective, data_weight=0.7)["loss"] + 0.0 * weight.sum()
+        return pair_loss(made, crop, prior, config, data_weight=0.7)["loss"] + 0.0 * weight.sum()
 
     leaves = small(output.velocity).requires_grad_(), small(output.weight).requires_grad_()
     assert gradcheck(loss, leaves, eps=1e-6, atol=1e-5, fast_mode=True)
 
 
 def test_the_weight_is_pulled_to_the_most_probable_one(pair, output):
-    prior, pull = BetaPrior(alpha=0.01, lambda_max=2.0), Objective(map_weight_pull=3.0)
+    prior, pull = BetaPrior(alpha=0.01, lambda_max=2.0), LossConfig(map_weight_pull=3.0)
     weight = output.weight.clone().requires_grad_()
     parts = pair_loss(dataclasses.replace(output, weight=weight), pair, prior, pull)
     target = map_weight(output.displacement, SPACING, prior)
@@ -206,8 +208,8 @@ def test_landmark_loss_is_the_mean_error_in_mm():
 
 
 def test_the_symmetric_loss_is_the_same_from_either_side(pair, output):
-    objective = Objective(symmetric=True, dice_weight=1.0, labels=(1, 2))
-    there = pair_loss(output, pair, PRIORS[0], objective)
+    config = LossConfig(symmetric=True, dice_weight=1.0)
+    there = pair_loss(output, pair, PRIORS[0], config)
     swapped = dataclasses.replace(
         output, displacement=output.inverse_displacement, inverse_displacement=output.displacement
     )
@@ -218,40 +220,40 @@ def test_the_symmetric_loss_is_the_same_from_either_side(pair, output):
         moving_labels=pair.fixed_labels,
         fixed_labels=pair.moving_labels,
     )
-    back = pair_loss(swapped, exchanged, PRIORS[0], objective)
+    back = pair_loss(swapped, exchanged, PRIORS[0], config)
     for name in ("similarity", "dice"):
         assert float(there[name]) == pytest.approx(float(back[name]))
         assert float(there[name]) != pytest.approx(
-            float(pair_loss(output, pair, PRIORS[0], Objective(dice_weight=1.0, labels=(1, 2)))[name])
+            float(pair_loss(output, pair, PRIORS[0], LossConfig(dice_weight=1.0))[name])
         )
 
 
 def test_mean_squares_and_images_of_several_channels(pair, output):
     warped = twin_warp(pair.moving, output.displacement)
-    parts = pair_loss(output, pair, PRIORS[0], Objective(similarity="mse"))
+    parts = pair_loss(output, pair, PRIORS[0], LossConfig(similarity="mse"))
     assert float(parts["similarity"]) == pytest.approx(float((pair.fixed - warped).square().mean()))
     doubled = dataclasses.replace(pair, moving=pair.moving.expand(1, 2, *SHAPE), fixed=pair.fixed.expand(1, 2, *SHAPE))
-    one, two = (pair_loss(output, p, PRIORS[0], Objective())["similarity"] for p in (pair, doubled))
+    one, two = (pair_loss(output, p, PRIORS[0], LossConfig())["similarity"] for p in (pair, doubled))
     assert float(one) == pytest.approx(float(two))
 
 
 @pytest.mark.parametrize(
-    ("change", "objective", "message"),
+    ("change", "config", "message"),
     [
-        ({"moving_labels": None}, Objective(dice_weight=1.0), "without labels"),
-        ({"fixed_points": None}, Objective(tre_weight=1.0), "without landmarks"),
+        ({"moving_labels": None}, LossConfig(dice_weight=1.0), "without labels"),
+        ({"fixed_points": None}, LossConfig(tre_weight=1.0), "without landmarks"),
     ],
 )
-def test_a_term_without_its_data_is_refused(pair, output, change, objective, message):
+def test_a_term_without_its_data_is_refused(pair, output, change, config, message):
     with pytest.raises(InputError, match=message):
-        pair_loss(output, dataclasses.replace(pair, **change), PRIORS[0], objective)
+        pair_loss(output, dataclasses.replace(pair, **change), PRIORS[0], config)
 
 
 def test_what_does_not_fit_the_network_is_refused(pair, output):
     with pytest.raises(InputError, match="without a weight"):
-        pair_loss(of(output, PRIORS[2]), pair, PRIORS[0], Objective())
+        pair_loss(of(output, PRIORS[2]), pair, PRIORS[0], LossConfig())
     with pytest.raises(InputError, match="with a weight"):
-        pair_loss(output, pair, PRIORS[2], Objective())
+        pair_loss(output, pair, PRIORS[2], LossConfig())
     one_way = dataclasses.replace(output, inverse_displacement=None)
     with pytest.raises(InputError, match="inverse"):
-        pair_loss(one_way, pair, PRIORS[0], Objective(symmetric=True))
+        pair_loss(one_way, pair, PRIORS[0], LossConfig(symmetric=True))
