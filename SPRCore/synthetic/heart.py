@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from SPRCore.errors import InputError
-from SPRCore.geometry import Field, Volume
 from SPRCore.synthetic.heart_anatomy import (
     AXIS_XY,
     EPI_RADIUS,
@@ -20,11 +19,9 @@ from SPRCore.synthetic.heart_anatomy import (
 from SPRCore.synthetic.phantom import (
     Coordinates,
     Phantom,
-    add_noise,
     centered_affine,
     grid_coordinates,
     half_extent,
-    voxel_points,
 )
 from SPRCore.synthetic.shapes import smooth_step
 
@@ -127,19 +124,10 @@ def beating_heart(
     here: Coordinates = (x, y, z)
     there = _Beat(contraction)(here) if contraction else here
     anatomy = HeartAnatomy([h / float(scale) for h in half], max(spacing[:2]) / float(scale), seed)
-    (fixed, fixed_labels), (moving, moving_labels) = anatomy.render(there), anatomy.render(here)
+    fixed, moving = anatomy.render(there), anatomy.render(here)
     displacement = np.stack([(t - h) * scale for t, h in zip(there, here, strict=True)], axis=-1).astype(np.float32)
-    indices = _landmarks(fixed_labels, here, seed)
-    fixed_points = voxel_points(indices, affine)
-    return Phantom(
-        fixed=Volume(add_noise(fixed, noise, np.random.default_rng([seed, 1])), affine),
-        moving=Volume(add_noise(moving, noise, np.random.default_rng([seed, 2])), affine),
-        fixed_labels=Volume(fixed_labels, affine),
-        moving_labels=Volume(moving_labels, affine),
-        displacement=Field(displacement, affine),
-        fixed_points=fixed_points,
-        moving_points=fixed_points + displacement[tuple(indices.T)],
-    )
+    indices = _landmarks(fixed[1], here, seed)
+    return Phantom.assemble(fixed, moving, displacement, indices, affine, noise=noise, seed=seed)
 
 
 def _landmarks(labels: np.ndarray, position: Coordinates, seed: int) -> np.ndarray:

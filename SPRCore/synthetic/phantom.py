@@ -12,6 +12,9 @@ from SPRCore.geometry import Field, Volume
 
 Coordinates = tuple[np.ndarray, np.ndarray, np.ndarray]
 
+Drawing = tuple[np.ndarray, np.ndarray]
+"""An image and its labels."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Phantom:
@@ -38,6 +41,46 @@ class Phantom:
     fixed_points: np.ndarray
     moving_points: np.ndarray
     boundary: Volume | None = None
+
+    @classmethod
+    def assemble(
+        cls,
+        fixed: Drawing,
+        moving: Drawing,
+        displacement: np.ndarray,
+        indices: np.ndarray,
+        affine: np.ndarray,
+        *,
+        noise: float,
+        seed: int,
+        boundary: np.ndarray | None = None,
+    ) -> Phantom:
+        """Put what was drawn on one grid together: noise onto the images, landmarks to their partners.
+
+        Args:
+            fixed: Image and labels at the displaced positions.
+            moving: Image and labels at the voxel centers.
+            displacement: True displacement (X, Y, Z, 3), float32, RAS mm.
+            indices: Voxel indices (N, 3) of the landmarks of the fixed image.
+            affine: Voxel -> RAS mm.
+            noise: Standard deviation of the noise of each image.
+            seed: Everything random follows from it.
+            boundary: Signed distance to the sliding wall in mm, or None.
+
+        Returns:
+            The phantom.
+        """
+        points = voxel_points(indices, affine)
+        return cls(
+            fixed=Volume(add_noise(fixed[0], noise, np.random.default_rng([seed, 1])), affine),
+            moving=Volume(add_noise(moving[0], noise, np.random.default_rng([seed, 2])), affine),
+            fixed_labels=Volume(fixed[1], affine),
+            moving_labels=Volume(moving[1], affine),
+            displacement=Field(displacement, affine),
+            fixed_points=points,
+            moving_points=points + displacement[tuple(indices.T)],
+            boundary=None if boundary is None else Volume(boundary, affine),
+        )
 
 
 def centered_affine(shape: Sequence[int], spacing: Sequence[float]) -> np.ndarray:

@@ -7,15 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from SPRCore.errors import InputError
-from SPRCore.geometry import Field, Volume
 from SPRCore.synthetic.phantom import (
     Coordinates,
     Phantom,
-    add_noise,
     centered_affine,
     grid_coordinates,
     half_extent,
-    voxel_points,
 )
 from SPRCore.synthetic.shapes import signed_distance, smooth_step
 from SPRCore.synthetic.thorax_anatomy import HEMITHORACES, Anatomy, taper
@@ -105,20 +102,10 @@ def sliding_thorax(
     there, wall = _Breathing(half, amplitude_mm)(here)
     anatomy = Anatomy(half, max(spacing), np.random.default_rng([seed, 0]))
     displacement = np.stack([t - h for t, h in zip(there, here, strict=True)], axis=-1).astype(np.float32)
-    (fixed, fixed_labels), (moving, moving_labels) = anatomy.render(there), anatomy.render(here)
+    fixed, moving = anatomy.render(there), anatomy.render(here)
     boundary = signed_distance(wall * min(half), spacing)
-    indices = _landmarks(fixed_labels, boundary, displacement, max(spacing), amplitude_mm, seed)
-    fixed_points = voxel_points(indices, affine)
-    return Phantom(
-        fixed=Volume(add_noise(fixed, noise, np.random.default_rng([seed, 1])), affine),
-        moving=Volume(add_noise(moving, noise, np.random.default_rng([seed, 2])), affine),
-        fixed_labels=Volume(fixed_labels, affine),
-        moving_labels=Volume(moving_labels, affine),
-        displacement=Field(displacement, affine),
-        fixed_points=fixed_points,
-        moving_points=fixed_points + displacement[tuple(indices.T)],
-        boundary=Volume(boundary, affine),
-    )
+    indices = _landmarks(fixed[1], boundary, displacement, max(spacing), amplitude_mm, seed)
+    return Phantom.assemble(fixed, moving, displacement, indices, affine, noise=noise, seed=seed, boundary=boundary)
 
 
 def _check_amplitude(amplitude_mm: float, half_z: float) -> None:
