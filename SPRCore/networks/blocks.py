@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..typing import Images, Tensor, Vectors
-from .conditioning import Condition, convolution, film
+from .conditioning import Condition, film
+from .layers import convolution
 
 _NORMS = {"instance": nn.InstanceNorm3d, "batch": nn.BatchNorm3d}
 NEAR_ZERO = 1e-5

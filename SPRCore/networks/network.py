@@ -158,7 +158,7 @@ class RegistrationNetwork(nn.Module, ABC):
             # The author's pipeline ends in its own sampler on the full grid: ours must find the same positions.
             fields[:2] = [None if field is None else true_displacement(field) for field in fields[:2]]
         weight = None
-        if logits is not None and config.weight is not None:
+        if logits is not None:
             logits = upsample(logits, config.weight_stride * self._pooling)
             weight = activate_weight(_cropped(logits, shape), config.weight)
         return RegistrationOutput(
@@ -185,12 +185,9 @@ class RegistrationNetwork(nn.Module, ABC):
     def _check_images(self, moving: Images, fixed: Images) -> None:
         for name, image in (("moving image", moving), ("fixed image", fixed)):
             good = image.ndim == 5 and image.shape[1] == self.config.channels and min(image.shape[2:]) >= MIN_SIZE
-            if not good:
-                raise InputError(
-                    name,
-                    got=f"shape {tuple(image.shape)}",
-                    expected=f"(B, {self.config.channels}, X, Y, Z) with {MIN_SIZE} or more voxels along each axis",
-                )
+            if not (good and image.is_floating_point()):
+                expected = f"(B, {self.config.channels}, X, Y, Z) real numbers, {MIN_SIZE} or more along each axis"
+                raise InputError(name, got=f"shape {tuple(image.shape)} of {image.dtype}", expected=expected)
         if moving.shape != fixed.shape:
             raise InputError(
                 "moving image", got=f"shape {tuple(moving.shape)}", expected=f"that of the fixed: {tuple(fixed.shape)}"

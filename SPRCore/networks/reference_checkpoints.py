@@ -34,7 +34,7 @@ from ..errors import InputError
 from ..typing import Tensor
 from .config import NetworkConfig
 from .registry import build
-from .swin import relative_index
+from .windows import relative_index
 
 # From our names to the author's, one after the other.
 _RULES = (

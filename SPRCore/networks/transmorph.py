@@ -17,8 +17,9 @@ from torch.utils.checkpoint import checkpoint
 
 from ..typing import Images, Scalars, Tensor, Vectors
 from .blocks import ConvBlock, FlowHead, upsample
-from .conditioning import Condition, convolution, film
+from .conditioning import Condition, film
 from .config import NetworkConfig
+from .layers import convolution
 from .network import RegistrationNetwork
 from .registry import register
 from .sampling import sample_at

@@ -9,8 +9,9 @@ from torch.nn import functional as F
 
 from ..typing import Images, Scalars, Tensor
 from .blocks import ConvBlock, at_least_float32, full_precision, near_zero
-from .conditioning import Condition, convolution
+from .conditioning import Condition
 from .config import NetworkConfig
+from .layers import convolution
 
 FLOOR, BOUND = 1e-6, 5.0
 """Least weight, and largest one under the Gaussian prior, as in the reference code."""

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from SPRCore.networks import NetworkConfig, build
 from SPRCore.networks.reference_checkpoints import _author_name
-from SPRCore.networks.swin import relative_index
+from SPRCore.networks.windows import relative_index
 
 FOLDER = Path(__file__).parent
 SHAPE = (20, 16, 17)

@@ -172,6 +172,11 @@ def test_images_that_do_not_fit_are_refused(network, shapes, message):
         network(*[torch.zeros(shape) for shape in shapes], codes_of(network))
 
 
+def test_whole_numbers_are_refused(network, pair):
+    with pytest.raises(InputError, match=r"torch\.int64"):
+        network.encode(pair[0].long(), pair[1].long())
+
+
 def test_a_wrong_code_is_refused(network, pair):
     right = codes_of(network)
     wrong = [torch.zeros(1, 3)] if right is None else [None, right[0], torch.zeros(1, 3), right + 1, right * torch.nan]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from SPRCore.networks.swin import PatchMerging, WindowAttention, Windows, relative_index
+from SPRCore.networks.swin import PatchMerging, WindowAttention
+from SPRCore.networks.windows import Windows, relative_index
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,171 @@
+"""Convolutions and linear layers that may depend on the embedded code, and those that do not, called alike."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..typing import Images, Tensor
+from .conditioning import Condition
+
+
+class Convolution(nn.Conv3d):
+    """Convolution that does not know the code."""
+
+    def forward(self, image: Images, style: Tensor | None = None) -> Images:
+        """Convolve features, shape (B, C, X, Y, Z); ``style`` is not used."""
+        return super().forward(image)
+
+
+class LowRankConvolution(nn.Conv3d):
+    r"""Convolution :math:`W * x + B * (g(h) \odot A x)` with few channels between A and B, gated by the code.
+
+    Args:
+        inputs: Channels of the input.
+        outputs: Channels of the output.
+        condition: Units of the embedded code h, and the rank.
+        size: Edge of the kernels W and B; A has one voxel.
+        stride: Stride of W and B.
+        bias: Whether a bias is added.
+    """
+
+    def __init__(self, inputs: int, outputs: int, condition: Condition, *, size: int, stride: int, bias: bool) -> None:
+        super().__init__(inputs, outputs, size, stride=stride, padding=size // 2, bias=bias)
+        self.down = nn.Conv3d(inputs, condition.rank, 1, bias=False)
+        self.up = nn.Conv3d(condition.rank, outputs, size, stride=stride, padding=size // 2, bias=False)
+        self.gate = nn.Linear(condition.hidden, condition.rank)
+        nn.init.normal_(self.up.weight, std=0.02)
+
+    def forward(self, image: Images, style: Tensor) -> Images:
+        """Convolve features, shape (B, C, X, Y, Z), under the embedded code, shape (B, hidden)."""
+        return super().forward(image) + self.up(self.down(image) * self.gate(style)[:, :, None, None, None])
+
+
+class _Generated(nn.Module):
+    """Weight and bias of a layer, each scalar with a row of as many parameters as the embedded code has units."""
+
+    def __init__(self, shape: tuple[int, ...], hidden: int, bias: bool) -> None:
+        super().__init__()
+        self.shape = shape
+        self.weight_rows = nn.Parameter(torch.empty(math.prod(shape), hidden))
+        self.bias_rows = nn.Parameter(torch.zeros(shape[0], hidden)) if bias else None
+        nn.init.normal_(self.weight_rows, std=1.0 / math.sqrt(math.prod(shape[1:]) * hidden))
+
+    def generate(self, style: Tensor) -> tuple[Tensor, Tensor | None]:
+        weight = F.linear(style, self.weight_rows).view(len(style), *self.shape)
+        return weight, None if self.bias_rows is None else F.linear(style, self.bias_rows)
+
+
+class GeneratedConvolution(_Generated):
+    """Convolution whose weights are generated from the code.
+
+    Args:
+        inputs: Channels of the input.
+        outputs: Channels of the output.
+        condition: Units of the embedded code.
+        size: Edge of the kernel.
+        stride: Stride.
+        padding: Zeros around the image.
+        bias: Whether a bias is added.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, condition: Condition, *, size: int, stride: int, padding: int, bias: bool
+    ) -> None:
+        super().__init__((outputs, inputs, size, size, size), condition.hidden, bias)
+        self.stride, self.padding = stride, padding
+
+    def forward(self, image: Images, style: Tensor) -> Images:
+        """Convolve features, shape (B, C, X, Y, Z), under the embedded code, shape (B, hidden)."""
+        weight, bias = self.generate(style)
+        batch = len(style)
+        grouped = F.conv3d(  # each member of the batch has a kernel of its own
+            image.reshape(1, -1, *image.shape[2:]),
+            weight.flatten(0, 1),
+            None if bias is None else bias.flatten(),
+            stride=self.stride,
+            padding=self.padding,
+            groups=batch,
+        )
+        return grouped.view(batch, -1, *grouped.shape[2:])
+
+
+class Dense(nn.Linear):
+    """Linear layer that does not know the code."""
+
+    def forward(self, tokens: Tensor, style: Tensor | None = None) -> Tensor:
+        """Map tokens, shape (B, ..., C); ``style`` is not used."""
+        return super().forward(tokens)
+
+
+class GeneratedDense(_Generated):
+    """Linear layer whose weights are generated from the code.
+
+    Args:
+        inputs: Channels of the input.
+        outputs: Channels of the output.
+        condition: Units of the embedded code.
+        bias: Whether a bias is added.
+    """
+
+    def __init__(self, inputs: int, outputs: int, condition: Condition, *, bias: bool) -> None:
+        super().__init__((outputs, inputs), condition.hidden, bias)
+
+    def forward(self, tokens: Tensor, style: Tensor) -> Tensor:
+        """Map tokens, shape (B, ..., C), under the embedded code, shape (B, hidden)."""
+        weight, bias = self.generate(style)
+        mapped = tokens.flatten(1, -2) @ weight.transpose(1, 2)
+        mapped = mapped if bias is None else mapped + bias[:, None]
+        return mapped.view(*tokens.shape[:-1], -1)
+
+
+def convolution(
+    inputs: int,
+    outputs: int,
+    condition: Condition | None,
+    *,
+    size: int = 3,
+    stride: int = 1,
+    padding: int | None = None,
+    bias: bool = True,
+) -> nn.Module:
+    """Make the convolution that a dependence asks for; FiLM leaves the convolution as it is.
+
+    Args:
+        inputs: Channels of the input.
+        outputs: Channels of the output.
+        condition: Dependence on the code, or None.
+        size: Edge of the kernel.
+        stride: Stride.
+        padding: Zeros around the image; half the kernel if None.
+        bias: Whether a bias is added.
+
+    Returns:
+        A module called with features and the embedded code.
+    """
+    padding = size // 2 if padding is None else padding
+    if condition is not None and condition.kind == "full":
+        return GeneratedConvolution(inputs, outputs, condition, size=size, stride=stride, padding=padding, bias=bias)
+    if condition is not None and condition.kind == "lora":
+        return LowRankConvolution(inputs, outputs, condition, size=size, stride=stride, bias=bias)
+    return Convolution(inputs, outputs, size, stride=stride, padding=padding, bias=bias)
+
+
+def dense(inputs: int, outputs: int, condition: Condition | None, *, bias: bool = True) -> nn.Module:
+    """Make the linear layer that a dependence asks for: generated under ``"full"``, else plain.
+
+    Args:
+        inputs: Channels of the input.
+        outputs: Channels of the output.
+        condition: Dependence on the code, or None.
+        bias: Whether a bias is added.
+
+    Returns:
+        A module called with tokens and the embedded code.
+    """
+    if condition is not None and condition.kind == "full":
+        return GeneratedDense(inputs, outputs, condition, bias=bias)
+    return Dense(inputs, outputs, bias=bias)

@@ -1,0 +1,130 @@
+"""Windows of tokens for attention: how a feature map is cut into them, shifted, and which tokens may see each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from ..typing import Tensor
+
+_FAR = -100.0
+"""Added to the attention between tokens that are no neighbors; as in the reference, exp(-100) is nothing."""
+
+Shape = tuple[int, int, int]
+
+
+def relative_index(window: Sequence[int], table: Sequence[int]) -> Tensor:
+    """Rows of a table of relative position biases for the pairs of tokens of a window.
+
+    Args:
+        window: Sizes of the window.
+        table: Sizes of the window that the table was made for, at least as large along each axis.
+
+    Returns:
+        Row of each pair, shape (N, N), N the tokens of the window.
+    """
+    ticks = torch.meshgrid([torch.arange(size) for size in window], indexing="ij")
+    offsets = [axis.flatten()[:, None] - axis.flatten()[None, :] for axis in ticks]
+    index = torch.zeros_like(offsets[0])
+    for offset, size in zip(offsets, table, strict=True):
+        index = index * (2 * size - 1) + offset + size - 1
+    return index
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How tokens of one size are cut into windows.
+
+    Attributes:
+        shape: Sizes of the feature map.
+        padded: Sizes after padding to a multiple of the window.
+        window: Sizes of a window.
+        shift: Cyclic shift before the cut.
+        mask: Added to the attention, shape (windows, 1, N, N); None where all tokens of a window may see each other.
+    """
+
+    shape: Shape
+    padded: Shape
+    window: Shape
+    shift: Shape
+    mask: Tensor | None
+
+    @classmethod
+    def of(cls, shape: Shape, window: Shape, shifted: bool, device: torch.device) -> Windows:
+        """Lay windows over a feature map; one larger than the map is cut to it.
+
+        Args:
+            shape: Sizes of the feature map.
+            window: Sizes of the window that was asked for.
+            shifted: Shift by half a window, where a window has more than one token along every axis.
+            device: Where the mask is wanted.
+
+        Returns:
+            The layout.
+        """
+        window = tuple(min(size, wanted) for size, wanted in zip(shape, window, strict=True))
+        padded = tuple(-(-size // step) * step for size, step in zip(shape, window, strict=True))
+        half = tuple(size // 2 for size in window)
+        shift = half if shifted and min(half) > 0 else (0, 0, 0)
+        layout = cls(shape, padded, window, shift, None)
+        if max(shift) == 0 and padded == shape:
+            return layout
+        regions = layout._cut(layout._regions(device)[None, ..., None])[..., 0]
+        far = regions[:, None, :] != regions[:, :, None]
+        return cls(
+            shape, padded, window, shift, torch.zeros_like(far, dtype=torch.float32).masked_fill(far, _FAR)[:, None]
+        )
+
+    def partition(self, tokens: Tensor) -> Tensor:
+        """Pad, shift and cut tokens.
+
+        Args:
+            tokens: Shape (B, X, Y, Z, C).
+
+        Returns:
+            Shape (B·windows, N, C).
+        """
+        extra = [
+            side for size, old in zip(self.padded[::-1], self.shape[::-1], strict=True) for side in (0, size - old)
+        ]
+        tokens = F.pad(tokens, [0, 0, *extra]) if any(extra) else tokens
+        tokens = tokens.roll([-step for step in self.shift], dims=(1, 2, 3)) if any(self.shift) else tokens
+        return self._cut(tokens)
+
+    def merge(self, windows: Tensor) -> Tensor:
+        """Put windows together again, the inverse of ``partition``.
+
+        Args:
+            windows: Shape (B·windows, N, C).
+
+        Returns:
+            Shape (B, X, Y, Z, C).
+        """
+        counts = [size // step for size, step in zip(self.padded, self.window, strict=True)]
+        tokens = windows.view(-1, *counts, *self.window, windows.shape[-1])
+        tokens = tokens.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(-1, *self.padded, windows.shape[-1])
+        tokens = tokens.roll(self.shift, dims=(1, 2, 3)) if any(self.shift) else tokens
+        return tokens[:, : self.shape[0], : self.shape[1], : self.shape[2]]
+
+    def _cut(self, tokens: Tensor) -> Tensor:
+        cut = [part for size, step in zip(self.padded, self.window, strict=True) for part in (size // step, step)]
+        tokens = tokens.view(-1, *cut, tokens.shape[-1]).permute(0, 1, 3, 5, 2, 4, 6, 7)
+        return tokens.reshape(-1, math.prod(self.window), tokens.shape[-1])
+
+    def _regions(self, device: torch.device) -> Tensor:
+        """Number of the region of each token after the shift; tokens of different regions were no neighbors."""
+        label = torch.zeros(self.padded, dtype=torch.long, device=device)
+        padding = torch.zeros(self.padded, dtype=torch.bool, device=device)
+        for axis, (size, old, step, shift) in enumerate(
+            zip(self.padded, self.shape, self.window, self.shift, strict=True)
+        ):
+            ticks = torch.arange(size, device=device)
+            part = (ticks >= size - step).long() + (ticks >= size - shift).long()
+            view = [size if i == axis else 1 for i in range(3)]
+            label = 3 * label + part.view(view)
+            padding = padding | ((ticks + shift) % size >= old).view(view)
+        return label.masked_fill(padding, -1)
