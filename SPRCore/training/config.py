@@ -146,8 +146,7 @@ class AugmentationConfig:
     """Random changes of training pairs; both images of a pair are moved in the same way.
 
     Attributes:
-        flip: Axes (0, 1, 2) along which a pair is flipped, each with probability one half. Not for anatomies whose
-            labels tell left from right.
+        flip: Axes (0, 1, 2) along which a pair is flipped, each with probability one half; its labels go with it.
         gamma: Intensities to a power drawn from exp(±gamma), for each image by itself.
         noise: Standard deviation of Gaussian noise added to each image.
 
@@ -174,7 +173,7 @@ class ValidationConfig:
     Attributes:
         every: Epochs from one validation to the next.
         pairs: Most pairs to measure; None takes all of the validation set.
-        pictures: Pairs of which a picture is written.
+        pictures: Pairs of which a picture is written, beside the curves of the run; 0 for no pictures.
 
     Raises:
         ConfigError: A value is out of range.

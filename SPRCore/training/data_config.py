@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..geometry.orientation import check_orientation
 from ..io.cards import Preprocessing, WorkingGrid
 
+Layout = Literal["acdc", "mnms", "ixi", "ixi_pkl", "autopet", "learn2reg", "csv", "bids"]
 Dataset = Literal["generated", "acdc", "mnms", "ixi", "ixi_pkl", "autopet", "learn2reg", "csv", "bids"]
 Task = Literal["atlas-to-subject", "inter-subject", "intra-subject"]
 
@@ -69,6 +70,7 @@ class SplitConfig:
         validation: Number or fraction.
         test: Number or fraction; 0 for none.
         seed: Seed of the draw, which depends on the names of the subjects and on nothing else.
+        redraw: Draw even where the data set itself says who is in which set.
 
     Raises:
         ConfigError: A value is out of range.
@@ -79,6 +81,7 @@ class SplitConfig:
     validation: float = 0.1
     test: float = 0.2
     seed: int = 0
+    redraw: bool = False
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -90,6 +93,21 @@ class SplitConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OtherData:
+    """A second data set whose subjects join those of the first, such as M&Ms with ACDC.
+
+    Attributes:
+        dataset: Layout of its folder.
+        folder: Its folder.
+        listing: File that lists its images, see `DataConfig`.
+    """
+
+    dataset: Layout
+    folder: Path | None = None
+    listing: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """Where the images are and what is registered to what.
 
@@ -98,16 +116,19 @@ class DataConfig:
         folder: Folder of the data set, as it was downloaded; none for "generated".
         listing: File that lists the images: the CSV of "csv" and "mnms", the JSON of "learn2reg". None looks for the
             usual name in the folder.
+        also: A second data set.
+        image_suffix: Which images of "bids" are meant.
         task: "atlas-to-subject" deforms one atlas onto everybody; "inter-subject" anybody onto anybody;
             "intra-subject" images of one subject onto each other.
         both_ways: Each pair also the other way round; for an atlas there is no other way.
-        atlas: Name of the subject that is the atlas, or a path to an image; for "atlas-to-subject".
-        atlas_labels: Path to the labels of an atlas given by path.
+        atlas: Name of the subject that is the atlas, for "atlas-to-subject".
+        atlas_image: Image of an atlas that is none of the subjects.
+        atlas_labels: Its labels.
         pairs_per_epoch: Training pairs drawn per epoch; None takes each once. Inter-subject training has as many
             pairs as the square of its subjects.
         labels: Labels that count; None takes all that occur but 0.
-        grouping: JSON file {"name": [labels]} that joins labels into groups 1, 2, …, or "totalsegmentator" for the
-            groups of `autopet.py`; None keeps labels.
+        grouping: Joins labels into groups 1, 2, …: "totalsegmentator" takes its 104 classes to 39,
+            see `grouping.py`; None keeps labels.
         use_labels: Whether the data must have labels. They steer nothing unless the loss asks for them.
         split: Who is trained with, validated and tested.
         generated: What is made up, for "generated".
@@ -120,13 +141,16 @@ class DataConfig:
     dataset: Dataset = "generated"
     folder: Path | None = None
     listing: Path | None = None
+    also: OtherData | None = None
+    image_suffix: str = "T1w"
     task: Task = "intra-subject"
     both_ways: bool = True
     atlas: str | None = None
+    atlas_image: Path | None = None
     atlas_labels: Path | None = None
     pairs_per_epoch: int | None = None
     labels: tuple[int, ...] | None = None
-    grouping: str | None = None
+    grouping: Literal["totalsegmentator"] | None = None
     use_labels: bool = True
     split: SplitConfig = field(default_factory=SplitConfig)
     generated: GeneratedConfig = field(default_factory=GeneratedConfig)
@@ -134,12 +158,14 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Check that the values fit each other."""
-        if self.task == "atlas-to-subject":
-            require(self.atlas is not None, "atlas", self.atlas, "the name of a subject or a path")
-        else:
-            require(self.atlas is None, "atlas", f"{self.atlas} with {self.task}", "null")
+        for name in ("atlas", "atlas_image", "atlas_labels"):
+            good = self.task == "atlas-to-subject" or getattr(self, name) is None
+            require(good, name, f"{getattr(self, name)} with {self.task}", "null")
+        both = self.atlas is not None and self.atlas_image is not None
+        require(not both, "atlas_image", str(self.atlas_image), "null with atlas", "give one of the two")
         if self.dataset == "generated":
             require(self.task == "intra-subject", "task", self.task, "intra-subject with generated data")
+            require(self.also is None, "also", "a second data set", "null with generated data")
         pairs = self.pairs_per_epoch
         require(pairs is None or pairs >= 1, "pairs_per_epoch", pairs, "1 or more, or null")
         if self.labels is not None:
@@ -159,7 +185,8 @@ class PreprocessingConfig:
         percentiles: Lower and upper percentile for "percentile".
         orientation: Where the axes point; None leaves them.
         spacing_mm: Distance between voxels; None keeps that of the image (of the reference where images are aligned).
-        shape: Number of voxels; what is missing is filled with 0. None keeps the whole field of view.
+        shape: Number of voxels; where the field of view is smaller its border is repeated, without labels, as a network
+            repeats it for images that are too small for it. None keeps the whole field of view.
         crop: What the shape is laid around: "center" of the field of view, or the middle of all "labels" of the
             subject, those of `crop_labels` alone if given.
         crop_labels: Labels that make up the volume of interest.

@@ -116,8 +116,11 @@ class Recipe:
         require(self.seed >= 0, "seed", self.seed, "0 or more")
         self._check_prior()
         self._check_hyper()
-        steered = self.loss.dice_weight > 0 and not self.data.use_labels
-        require(not steered, "loss.dice_weight", self.loss.dice_weight, "0 without data.use_labels")
+        if not self.data.use_labels:
+            require(self.loss.dice_weight == 0, "loss.dice_weight", self.loss.dice_weight, "0 without data.use_labels")
+            crop = self.preprocessing.crop
+            require(crop == "center", "preprocessing.crop", crop, "center without data.use_labels")
+            require(not self.preprocessing.strip, "preprocessing.strip", True, "false without data.use_labels")
 
     def _check_prior(self) -> None:
         head = {"beta": "beta", "gaussian": "gaussian", "uniform": None}[self.loss.prior]

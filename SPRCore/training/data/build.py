@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ...errors import InputError
 from ..recipe import Recipe
+from .cache import Cache, CacheSource
+from .cases import Pair, Source
+from .cohort import Cohort, find_cohort
 from .dataset import PairDataset
 from .generated import GeneratedSource, generated_labels, generated_pairs
-
-PARTS = ("train", "validation", "test")
+from .pairing import check_pairs, make_pairs
+from .prepare import Report, prepare_cohort
+from .problems import Problem, Problems
+from .splits import PARTS, Split, check_files, check_split, make_split, subject_hash
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,29 +41,106 @@ class Datasets:
     split: dict[str, Any] = field(default_factory=dict)
 
 
-def build_datasets(recipe: Recipe) -> Datasets:
-    """Build the sets of pairs of a recipe.
+def build_datasets(recipe: Recipe, report: Report | None = None) -> Datasets:
+    """Build the sets of pairs of a recipe; images that are not prepared yet are.
 
     Everything is checked before this returns: what is wrong with the files is logged, one line each.
 
     Args:
         recipe: The recipe.
+        report: Called with what is done and how much of it, 0 to 1.
 
     Returns:
         The sets.
 
     Raises:
         InputError: Files, labels or the split cannot be used.
+        OutputError: The prepared images could not be written.
     """
+    return _generated(recipe) if recipe.data.dataset == "generated" else _of_files(recipe, report)
+
+
+def _generated(recipe: Recipe) -> Datasets:
     config = recipe.data.generated
     pairs = {part: generated_pairs(config, part) for part in PARTS}
     source = GeneratedSource(config, recipe.preprocessing.card_preprocessing(), recipe.data.split.seed)
-    sets = {
-        part: PairDataset(
-            pairs[part], source, augmentation=recipe.augmentation if part == "train" else None, seed=recipe.seed
-        )
-        for part in PARTS
-    }
     report = {"dataset": "generated", "pairs": {part: len(pairs[part]) for part in PARTS}}
     split = {"dataset": "generated", "seed": recipe.data.split.seed} | report["pairs"]
-    return Datasets(**sets, labels=generated_labels(config), report=report, split=split)
+    return Datasets(
+        **_sets(recipe, pairs, source), labels=_counted(recipe, generated_labels(config)), report=report, split=split
+    )
+
+
+def _of_files(recipe: Recipe, report: Report | None) -> Datasets:
+    problems = Problems()
+    cohort = find_cohort(recipe.data)
+    problems.add(cohort.problems)
+    split = make_split(cohort.subjects(), recipe.data.split)
+    problems.add(check_split(split, cohort.subjects(), recipe.data.split))
+    cohort = _used(cohort, split)
+    problems.add(check_pairs(cohort, recipe.data))
+    done = prepare_cohort(recipe, cohort, problems, report)
+    problems.add(check_files(split, done.digests))
+    problems.add(_check_shapes(recipe, cohort, done.cache))
+    problems.refuse(f"data of {recipe.name}")
+    pairs = {part: make_pairs(cohort, split.sets[part], recipe.data, part) for part in PARTS}
+    _check_counts(pairs, recipe)
+    split = replace(split, files={name: subject_hash(done.digests[name]) for name in cohort.subjects()})
+    occurring = {label for case in cohort.cases for label in done.cache.entries[case.name].labels}
+    numbers = {
+        "dataset": recipe.data.dataset,
+        "subjects": {part: len(split.sets[part]) for part in PARTS},
+        "pairs": {part: len(pairs[part]) for part in PARTS},
+        "shapes": sorted({done.cache.entries[case.name].shape for case in cohort.cases}),
+        "cache": str(done.cache.folder),
+        "prepared_now": done.made,
+    }
+    return Datasets(
+        **_sets(recipe, pairs, CacheSource(done.cache)),
+        labels=_counted(recipe, sorted(occurring)),
+        report=numbers,
+        split={"dataset": recipe.data.dataset} | split.to_dict(),
+    )
+
+
+def _sets(recipe: Recipe, pairs: dict[str, Sequence[Pair]], source: Source) -> dict[str, PairDataset]:
+    train = PairDataset(pairs["train"], source, augmentation=recipe.augmentation, seed=recipe.seed)
+    return {"train": train} | {part: PairDataset(pairs[part], source) for part in PARTS[1:]}
+
+
+def _used(cohort: Cohort, split: Split) -> Cohort:
+    """Only what is in a set, and the atlas."""
+    used = {name for part in PARTS for name in split.sets[part]}
+    return replace(cohort, cases=tuple(c for c in cohort.cases if c.subject in used or c.name == cohort.atlas))
+
+
+def _check_shapes(recipe: Recipe, cohort: Cohort, cache: Cache) -> list[Problem]:
+    """Images of different subjects that are registered to each other must share a shape."""
+    if recipe.data.task == "intra-subject":
+        return []
+    shapes = {case.name: cache.entries[case.name].shape for case in cohort.cases if case.name in cache.entries}
+    if not shapes:
+        return []
+    usual = Counter(shapes.values()).most_common(1)[0][0]
+    remedy = "set preprocessing.shape or preprocessing.align"
+    return [
+        Problem(name, f"got shape {shape}; expected {usual} as most others have; {remedy}")
+        for name, shape in shapes.items()
+        if shape != usual
+    ]
+
+
+def _check_counts(pairs: dict[str, list[Pair]], recipe: Recipe) -> None:
+    for part in ("train", "validation"):
+        if not pairs[part]:
+            raise InputError(f"data of {recipe.name}, {part}", got="no pairs", expected="two subjects or more")
+
+
+def _counted(recipe: Recipe, occurring: Sequence[int]) -> tuple[int, ...]:
+    """Labels that count."""
+    wanted = recipe.data.labels
+    foreign = sorted(set(wanted or ()) - set(occurring))
+    if foreign:
+        shown = ", ".join(map(str, occurring)) or "none"
+        raise InputError("data.labels", got=f"{foreign[0]}", expected=f"labels that occur: {shown}")
+    return tuple(occurring) if wanted is None else wanted

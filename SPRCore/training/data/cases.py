@@ -22,6 +22,7 @@ class Case:
         labels: File of the labels, or None.
         label_frame: Which of the volumes of a 4-D file of labels.
         points: File of landmarks, or None.
+        exchange: Pairs of labels that change places, where a data set numbers them otherwise than the one it joins.
         group: Any division of the cohort, such as a diagnosis.
         fixed_set: "train", "validation" or "test" where the data set itself says so, else "".
     """
@@ -33,6 +34,7 @@ class Case:
     labels: Path | None = None
     label_frame: int | None = None
     points: Path | None = None
+    exchange: tuple[tuple[int, int], ...] = ()
     group: str = ""
     fixed_set: str = ""
 
@@ -42,7 +44,7 @@ class Case:
         return f"{self.subject}_{self.role}" if self.role else self.subject
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pair:
     """Names of two cases, of which the first is deformed onto the second."""
 

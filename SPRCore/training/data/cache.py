@@ -1,0 +1,181 @@
+"""Folder of prepared images: one file per case, and an index that says what each was made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import InputError
+from ...io import atomic_path
+from .cases import Sample
+
+SCHEMA = 1
+INDEX = "index.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A prepared case.
+
+    Attributes:
+        file: Name of its file in the folder.
+        bytes: Size of that file.
+        key: Hash of what was prepared and how: the settings, the content of the files, and which part of them.
+        sources: Path, size, time of change and SHA-256 of each file it was made from, the image first; by the first
+            three a file is seen to be unchanged without reading it.
+        shape: Number of voxels.
+        spacing_mm: Size of a voxel.
+        affine: Its voxels to RAS mm, row by row.
+        labels: Labels that occur, without 0.
+        points: Number of landmarks.
+    """
+
+    file: str
+    bytes: int
+    key: str
+    sources: tuple[tuple[str, int, int, str], ...]
+    shape: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+    affine: tuple[float, ...]
+    labels: tuple[int, ...]
+    points: int
+
+
+class Cache:
+    """The folder and its index.
+
+    Args:
+        folder: Made if missing. A damaged index counts as empty: what it would say can be made again.
+
+    Attributes:
+        folder: The folder.
+        entries: Prepared cases by name.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.entries: dict[str, Entry] = _read_index(folder / INDEX)
+
+    def save(self, settings: Mapping[str, Any]) -> None:
+        """Write the index.
+
+        Args:
+            settings: How the cases were prepared, for readers.
+
+        Raises:
+            OutputError: It could not be written.
+        """
+        content = {"schema_version": SCHEMA, "settings": settings}
+        content["cases"] = {name: asdict(entry) for name, entry in sorted(self.entries.items())}
+        with atomic_path(self.folder / INDEX) as partial:
+            partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    def has(self, name: str, key: str) -> bool:
+        """Tell whether a case is there, made from the same by the same settings, and whole by its size."""
+        entry = self.entries.get(name)
+        if entry is None or entry.key != key:
+            return False
+        path = self.folder / entry.file
+        return path.is_file() and path.stat().st_size == entry.bytes
+
+    def write(self, name: str, sample: Sample) -> tuple[str, int]:
+        """Write a sample.
+
+        Args:
+            name: Name of the case.
+            sample: The sample.
+
+        Returns:
+            Name and size of its file.
+
+        Raises:
+            OutputError: It could not be written.
+        """
+        from safetensors.numpy import save_file
+
+        parts = {"image": sample.image, "labels": sample.labels, "points": sample.points}
+        arrays = {key: np.ascontiguousarray(value) for key, value in parts.items() if value is not None}
+        # The hash keeps apart what a file system that ignores case, or the cleaning of a name, would throw together.
+        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+        clean = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)[:100]
+        path = self.folder / f"{clean}-{digest}.safetensors"
+        with atomic_path(path) as partial:
+            save_file(arrays, partial)
+        return path.name, path.stat().st_size
+
+
+class CacheSource:
+    """Samples out of a cache.
+
+    Args:
+        cache: The cache, complete.
+    """
+
+    def __init__(self, cache: Cache) -> None:
+        self._folder = cache.folder
+        self._places = {name: (entry.file, entry.spacing_mm) for name, entry in cache.entries.items()}
+
+    def load(self, name: str) -> Sample:
+        """Return the sample of a case.
+
+        Args:
+            name: Name of the case.
+
+        Returns:
+            The sample.
+
+        Raises:
+            InputError: Its file has been damaged or removed since it was prepared.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        file, spacing_mm = self._places[name]
+        path = self._folder / file
+        try:
+            arrays = load_file(path)
+        except (OSError, SafetensorError, ValueError):
+            got, remedy = "a file that cannot be read", "remove it and run spr prepare again"
+            raise InputError(str(path), got=got, expected="a prepared image", remedy=remedy) from None
+        return Sample(
+            image=arrays["image"], labels=arrays.get("labels"), points=arrays.get("points"), spacing_mm=spacing_mm
+        )
+
+
+def cache_folder() -> Path:
+    """Return the user's folder of prepared images: `SPR_CACHE` if set, otherwise the system's place for caches."""
+    if chosen := os.environ.get("SPR_CACHE"):
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "spr" / "prepared"
+
+
+def _read_index(path: Path) -> dict[str, Entry]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["schema_version"] != SCHEMA:
+            return {}
+        return {name: _entry(values) for name, values in content["cases"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _entry(values: dict[str, Any]) -> Entry:
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    values["sources"] = tuple(
+        (str(path), int(size), int(time), str(sha)) for path, size, time, sha in values["sources"]
+    )
+    return Entry(**values)

@@ -1,0 +1,118 @@
+"""All cases of a recipe, whatever the layout of their folders."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from ...errors import InputError
+from ..data_config import DataConfig, OtherData
+from .acdc import find_acdc
+from .autopet import find_autopet
+from .cases import Case, Pair
+from .ixi import find_ixi, find_ixi_pickles
+from .learn2reg import find_learn2reg
+from .listing import find_bids, find_listed
+from .mnms import find_mnms
+from .problems import Problem
+
+ATLAS = "atlas"
+"""Name of an atlas that is given by its path."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cohort:
+    """What was found.
+
+    Attributes:
+        cases: The images, those of a subject together.
+        problems: What is wrong already.
+        pairs: Pairs that the data set itself prescribes, by set.
+        atlas: Name of the case that is the atlas, or None.
+    """
+
+    cases: tuple[Case, ...]
+    problems: tuple[Problem, ...] = ()
+    pairs: Mapping[str, tuple[Pair, ...]] = field(default_factory=dict)
+    atlas: str | None = None
+
+    def subjects(self) -> dict[str, list[Case]]:
+        """Return the cases of each subject, the atlas left out."""
+        found: dict[str, list[Case]] = {}
+        for case in self.cases:
+            if case.name != self.atlas:
+                found.setdefault(case.subject, []).append(case)
+        return found
+
+
+def find_cohort(data: DataConfig) -> Cohort:
+    """Find the cases of a recipe.
+
+    Args:
+        data: Where they are.
+
+    Returns:
+        The cohort; files that are missing are among its problems.
+
+    Raises:
+        InputError: A folder is missing, is of another layout, or there is nothing in it.
+    """
+    cases, problems, pairs = _find(data, data)
+    if data.also is not None:
+        more, others, _ = _find(data.also, data)
+        cases, problems = [*cases, *more], [*problems, *others]
+    if not cases and not problems:
+        remedy = "check data.folder, see Training/README.md"
+        raise InputError(str(data.folder), got="no image", expected=f"the layout of {data.dataset}", remedy=remedy)
+    cases, atlas = _with_atlas(cases, data)
+    return Cohort(cases=tuple(cases), problems=(*problems, *_check(cases)), pairs=pairs, atlas=atlas)
+
+
+def _find(part: DataConfig | OtherData, data: DataConfig) -> tuple[list[Case], list[Problem], dict]:
+    folder, use = part.folder, data.use_labels
+    if part.dataset == "csv":
+        return (*find_listed(folder, part.listing, use_labels=use), {})
+    if folder is None or not folder.is_dir():
+        what = "data.folder" if part is data else "data.also.folder"
+        got = "nothing" if folder is None else f"{folder}, which is no folder"
+        remedy = f"--set {what}=FOLDER, see Training/README.md"
+        raise InputError(what, got=got, expected=f"the folder of {part.dataset}", remedy=remedy)
+    if part.dataset == "learn2reg":
+        return find_learn2reg(folder, part.listing, use_labels=use)
+    if part.dataset == "mnms":
+        return (*find_mnms(folder, part.listing, use_labels=use), {})
+    if part.dataset == "bids":
+        return (*find_bids(folder, data.image_suffix, use_labels=use), {})
+    simple = {"acdc": find_acdc, "ixi": find_ixi, "ixi_pkl": find_ixi_pickles, "autopet": find_autopet}
+    return (*simple[part.dataset](folder, use_labels=use), {})
+
+
+def _with_atlas(cases: list[Case], data: DataConfig) -> tuple[list[Case], str | None]:
+    """Add an atlas that is given by its path, or find the subject that is one; its other images are left out."""
+    if data.task != "atlas-to-subject":
+        return cases, None
+    if data.atlas_image is not None:
+        if data.use_labels and data.atlas_labels is None:
+            raise InputError("data.atlas_labels", got="nothing", expected="the labels of the atlas")
+        return [Case(subject=ATLAS, image=data.atlas_image, labels=data.atlas_labels), *cases], ATLAS
+    found = next((case for case in cases if data.atlas in (case.subject, case.name)), None)
+    if found is None:
+        remedy = "--set data.atlas=NAME, or data.atlas_image=FILE and data.atlas_labels=FILE"
+        raise InputError("data.atlas", got=repr(data.atlas), expected="the name of a subject", remedy=remedy)
+    others = [case for case in cases if case.subject != found.subject]
+    return [replace(found, fixed_set=""), *others], found.name
+
+
+def _check(cases: list[Case]) -> list[Problem]:
+    """Names that stand for two images, and files that are not there."""
+    problems = [
+        Problem(name, f"got {count} images of this name; expected one")
+        for name, count in Counter(case.name for case in cases).items()
+        if count > 1
+    ]
+    for case in cases:
+        for path, what in ((case.image, "image"), (case.labels, "labels"), (case.points, "landmarks")):
+            if path is not None and not path.exists():
+                problems.append(Problem(str(path), f"got no such file; expected the {what} of {case.name}"))
+    return problems

@@ -1,0 +1,84 @@
+"""IXI brains: the release of the paper's author in pickle files, and plain NIfTI with labels of FreeSurfer.
+
+https://brain-development.org/ixi-dataset/, CC BY-SA 3.0.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...errors import InputError
+from .cases import Case
+from .problems import Problem
+
+FOLDERS = {"train": "Train", "validation": "Val", "test": "Test"}
+ATLAS = "atlas"
+VOLUMES_OF_INTEREST = (
+    *(2, 3, 4, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 24, 28, 31),
+    *(41, 42, 43, 46, 47, 49, 50, 51, 52, 53, 54, 60, 63),
+)
+"""The 30 labels of FreeSurfer that the paper's author evaluates."""
+
+
+def find_ixi_pickles(folder: Path, *, use_labels: bool) -> tuple[list[Case], list[Problem]]:
+    """Find the release of the paper's author: `atlas.pkl`, `Train/*.pkl`, `Val/*.pkl`, `Test/*.pkl`.
+
+    Args:
+        folder: Its folder.
+        use_labels: Whether labels are wanted.
+
+    Returns:
+        The atlas, named "atlas", and the subjects, with the set that each is in.
+    """
+    cases, problems = [], []
+    atlas = folder / "atlas.pkl"
+    if atlas.is_file():
+        cases.append(Case(subject=ATLAS, image=atlas, labels=atlas if use_labels else None))
+    else:
+        problems.append(Problem(str(atlas), "got no such file; expected the atlas"))
+    for part, name in FOLDERS.items():
+        for path in sorted((folder / name).glob("*.pkl")):
+            labels = path if use_labels else None
+            cases.append(Case(subject=path.stem, image=path, labels=labels, fixed_set=part))
+    return cases, problems
+
+
+def find_ixi(folder: Path, *, use_labels: bool) -> tuple[list[Case], list[Problem]]:
+    """Find T1 images with labels of FreeSurfer.
+
+    Two layouts: a folder of FreeSurfer's results (`NAME/mri/norm.mgz` with `aseg.mgz` beside it, bias corrected and
+    conformed), or `NAME-T1.nii.gz` with `NAME-T1_aseg.nii.gz` (or `…_seg.nii.gz`) beside it.
+
+    Args:
+        folder: The folder.
+        use_labels: Whether labels are wanted.
+
+    Returns:
+        One case per subject, and what is wrong.
+
+    Raises:
+        InputError: There is neither.
+    """
+    cases = []
+    for image in sorted(folder.glob("*/mri/norm.mgz")):
+        labels = image.with_name("aseg.mgz") if use_labels else None
+        cases.append(
+            Case(subject=image.parents[1].name, image=image, labels=labels, group=_site(image.parents[1].name))
+        )
+    for image in sorted(folder.rglob("*-T1.nii.gz")):
+        name = image.name.removesuffix("-T1.nii.gz")
+        choices = [image.with_name(f"{name}-T1{ending}.nii.gz") for ending in ("_aseg", "_seg")]
+        labels = next((path for path in choices if path.is_file()), choices[0])
+        cases.append(Case(subject=name, image=image, labels=labels if use_labels else None, group=_site(name)))
+    if not cases:
+        expected = "NAME/mri/norm.mgz or NAME-T1.nii.gz"
+        raise InputError(
+            str(folder), got="none of the files of IXI", expected=expected, remedy="see Training/README.md"
+        )
+    return cases, []
+
+
+def _site(name: str) -> str:
+    """Hospital of a subject: the second part of IXI012-HH-1211."""
+    parts = name.split("-")
+    return parts[1] if len(parts) > 1 else ""

@@ -1,0 +1,75 @@
+"""Which case is deformed onto which."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..data_config import DataConfig
+from .cases import Case, Pair
+from .cohort import Cohort
+from .problems import Problem
+
+
+def make_pairs(cohort: Cohort, subjects: Sequence[str], data: DataConfig, part: str) -> list[Pair]:
+    """Pair the cases of a set.
+
+    Args:
+        cohort: The cases.
+        subjects: Subjects of the set.
+        data: The task.
+        part: "train", "validation" or "test".
+
+    Returns:
+        The pairs. Between subjects, training has all of them; validation and test have one for each subject, the next
+        by name, unless the data set prescribes others.
+    """
+    cases = cohort.subjects()
+    if part in cohort.pairs:
+        return list(cohort.pairs[part])
+    if data.task == "atlas-to-subject":
+        return [Pair(str(cohort.atlas), case.name) for name in subjects for case in cases[name]]
+    if data.task == "intra-subject":
+        pairs = [pair for name in subjects for pair in _within(cases[name])]
+        return _both(pairs) if data.both_ways else pairs
+    roles: dict[str, list[Case]] = {}
+    for name in sorted(subjects):
+        for case in cases[name]:
+            roles.setdefault(case.role, []).append(case)
+    return [pair for group in roles.values() for pair in _between(group, data, part)]
+
+
+def check_pairs(cohort: Cohort, data: DataConfig) -> list[Problem]:
+    """Find subjects whose images cannot be paired with each other.
+
+    Args:
+        cohort: The cases.
+        data: The task.
+
+    Returns:
+        What is wrong.
+    """
+    if data.task != "intra-subject":
+        return []
+    return [
+        Problem(name, f"got one image ({cases[0].image.name}); expected two or more to register within a subject")
+        for name, cases in cohort.subjects().items()
+        if len(cases) < 2
+    ]
+
+
+def _within(cases: Sequence[Case]) -> list[Pair]:
+    """Every image of a subject onto every later one: ED onto ES."""
+    return [Pair(a.name, b.name) for place, a in enumerate(cases) for b in cases[place + 1 :]]
+
+
+def _between(cases: Sequence[Case], data: DataConfig, part: str) -> list[Pair]:
+    if part == "train":
+        ways = [(a, b) for a in cases for b in cases if a.subject != b.subject]
+        return [Pair(a.name, b.name) for a, b in ways if data.both_ways or a.name < b.name]
+    if len(cases) < 2:
+        return []
+    return [Pair(a.name, b.name) for a, b in zip(cases, [*cases[1:], cases[0]], strict=True)]
+
+
+def _both(pairs: Sequence[Pair]) -> list[Pair]:
+    return [way for pair in pairs for way in (pair, Pair(pair.fixed, pair.moving))]

@@ -1,0 +1,141 @@
+"""Reading of a case: image, labels and landmarks, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import InputError
+from ...geometry import Volume, voxel_to_ras
+from ...io import read_labels, read_landmarks, read_volume
+from ...io.nifti import is_nifti, read_nifti
+from .cases import Case
+from .pickles import read_arrays
+
+_MGH = (".mgz", ".mgh")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Images:
+    """What the files of a case hold.
+
+    Attributes:
+        image: Intensities.
+        labels: Labels on the same grid, or None.
+        points_mm: Landmarks in RAS mm, shape (N, 3), or None.
+    """
+
+    image: Volume
+    labels: Volume | None = None
+    points_mm: np.ndarray | None = None
+
+
+def read_case(case: Case) -> Images:
+    """Read the files of a case.
+
+    Args:
+        case: The case.
+
+    Returns:
+        What they hold. Labels take the place in the world of the image, whose voxels they count.
+
+    Raises:
+        InputError: A file is missing or damaged, has another shape than its image, values that are not finite, or no
+            label at all; the message begins with the file.
+    """
+    image = _read(case.image, case.frame, labels=False)
+    if not np.isfinite(image.array).all():
+        raise InputError(str(case.image), got="values that are not finite", expected="numbers")
+    labels = None
+    if case.labels is not None:
+        labels = _read(case.labels, case.label_frame, labels=True)
+        if labels.shape != image.shape:
+            got, expected = f"labels of shape {labels.shape}", f"{image.shape} as its image {case.image.name}"
+            raise InputError(str(case.labels), got=got, expected=expected)
+        if not labels.array.any():
+            raise InputError(str(case.labels), got="no label but 0", expected="labels", remedy="segment it")
+        labels = Volume(_exchanged(labels.array, case.exchange), image.affine)
+    points = None if case.points is None else _read_points(case.points, image)
+    return Images(image=image, labels=labels, points_mm=points)
+
+
+def _read(path: Path, frame: int | None, *, labels: bool) -> Volume:
+    if path.suffix == ".pkl":
+        return _from_pickle(path, labels=labels)
+    if path.suffix in _MGH:
+        return _from_mgh(path)
+    if frame is None:
+        return read_labels(path) if labels else read_volume(path)
+    return _from_series(path, frame, labels=labels)
+
+
+def _exchanged(labels: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> np.ndarray:
+    result = labels.copy() if pairs else labels
+    for first, second in pairs:
+        result[labels == first], result[labels == second] = second, first
+    return result
+
+
+def _from_series(path: Path, frame: int, *, labels: bool) -> Volume:
+    """One volume of a 4-D NIfTI file."""
+    if not is_nifti(path) or not path.is_file():
+        raise InputError(str(path), got="no such file", expected="a NIfTI file of several volumes")
+    array, affine, _ = read_nifti(path)
+    if array.ndim != 4 or not 0 <= frame < array.shape[3]:
+        got = f"shape {array.shape}"
+        raise InputError(str(path), got=got, expected=f"four axes, the last of more than {frame}")
+    volume = np.ascontiguousarray(array[..., frame])
+    return Volume(_whole(volume, path) if labels else volume.astype(np.float32), affine)
+
+
+def _from_pickle(path: Path, *, labels: bool) -> Volume:
+    """The first array is the image, the second its labels; a pickle knows no place in the world."""
+    arrays = read_arrays(path)
+    if len(arrays) < 1 + labels or any(array.ndim != 3 for array in arrays[: 1 + labels]):
+        got = ", ".join(str(array.shape) for array in arrays)
+        raise InputError(str(path), got=f"arrays of shape {got}", expected="an image and labels of three axes")
+    array = arrays[1] if labels else arrays[0]
+    return Volume(_whole(array, path) if labels else array.astype(np.float32), np.eye(4))
+
+
+def _from_mgh(path: Path) -> Volume:
+    """A volume of FreeSurfer."""
+    import nibabel
+
+    if not path.is_file():
+        raise InputError(str(path), got="no such file", expected="a volume of FreeSurfer")
+    try:
+        image = nibabel.load(path)
+        array = np.array(image.dataobj, order="C")
+    except Exception as error:  # nibabel lets many kinds of error out of a damaged file
+        reason = " ".join(str(error).split())[:80] or type(error).__name__
+        raise InputError(str(path), got=f"a file that cannot be read ({reason})", expected="a volume") from None
+    return Volume(array.astype(array.dtype.newbyteorder("=")), image.affine)
+
+
+def _whole(array: np.ndarray, path: Path) -> np.ndarray:
+    rounded = np.rint(array)
+    if not np.array_equal(rounded, array):
+        raise InputError(str(path), got="labels that are not whole numbers", expected="a label map")
+    return rounded.astype(np.int32)
+
+
+def _read_points(path: Path, image: Volume) -> np.ndarray:
+    """Landmarks in RAS mm; a CSV without a header is Learn2Reg's, in voxels."""
+    if path.suffix == ".csv" and path.is_file() and path.stat().st_size < 2**26:
+        first = path.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0]
+        if first and not any(letter.isalpha() for letter in first.lower().replace("e", "")):
+            return voxel_to_ras(_read_numbers(path), image.affine)
+    return read_landmarks(path)
+
+
+def _read_numbers(path: Path) -> np.ndarray:
+    try:
+        points = np.loadtxt(path, delimiter=",", ndmin=2)
+    except ValueError:
+        points = np.empty((0, 0))
+    if points.shape[1:] != (3,) or not np.isfinite(points).all():
+        raise InputError(str(path), got="other lines than x,y,z", expected="three numbers a line")
+    return points

@@ -1,0 +1,210 @@
+"""Who is trained with, validated and tested: by subject, written down with hashes, checked for leaks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import InputError
+from ...io import atomic_path
+from ...io.headers import parse_json
+from ..data_config import SplitConfig
+from .cases import Case
+from .problems import Problem
+
+logger = logging.getLogger("SPRCore")
+
+PARTS = ("train", "validation", "test")
+SCHEMA = 1
+_MAX_BYTES = 2**26
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Division of subjects.
+
+    Attributes:
+        sets: Subjects of "train", "validation" and "test", by name.
+        seed: Seed of the draw; None where nothing was drawn.
+        files: SHA-256 over the files of each subject, where they are known.
+    """
+
+    sets: Mapping[str, tuple[str, ...]]
+    seed: int | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is written to `split.json`."""
+        subjects = sorted(subject for part in PARTS for subject in self.sets[part])
+        return {
+            "schema_version": SCHEMA,
+            "seed": self.seed,
+            "sets": {part: sorted(self.sets[part]) for part in PARTS},
+            "subjects_sha256": _hash_names(subjects),
+            "files_sha256": {subject: self.files[subject] for subject in subjects if subject in self.files},
+        }
+
+
+def write_split(split: Mapping[str, Any], path: Path) -> None:
+    """Write what `Split.to_dict` gave, as a whole or not at all.
+
+    Args:
+        split: The division.
+        path: The JSON file.
+
+    Raises:
+        OutputError: It could not be written.
+    """
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(split, indent=1) + "\n", encoding="utf-8")
+
+
+def read_split(path: Path) -> Split:
+    """Read what `write_split` wrote.
+
+    Args:
+        path: The JSON file.
+
+    Returns:
+        The division.
+
+    Raises:
+        InputError: The file is missing or something else, or a subject has been changed by hand without its hash.
+    """
+    if not path.is_file() or path.stat().st_size > _MAX_BYTES:
+        raise InputError(str(path), got="no such file", expected="a split.json", remedy="--set data.split.file=null")
+    content = parse_json(path.read_bytes(), str(path))
+    sets = content.get("sets") if isinstance(content, dict) else None
+    good = isinstance(sets, dict) and set(sets) == set(PARTS) and content.get("schema_version") == SCHEMA
+    if not good or not all(_is_names(sets[part]) for part in PARTS):
+        raise InputError(str(path), got="another JSON", expected=f"sets {', '.join(PARTS)} of a split.json")
+    names = sorted(name for part in PARTS for name in sets[part])
+    if content.get("subjects_sha256") != _hash_names(names):
+        got = "subjects that do not fit their hash"
+        raise InputError(str(path), got=got, expected="a split.json as it was written")
+    files = content.get("files_sha256")
+    if not isinstance(files, dict) or not all(isinstance(value, str) for value in files.values()):
+        raise InputError(str(path), got="no files_sha256", expected="a split.json as it was written")
+    return Split(sets={part: tuple(sets[part]) for part in PARTS}, seed=content.get("seed"), files=files)
+
+
+def make_split(subjects: Mapping[str, Sequence[Case]], config: SplitConfig) -> Split:
+    """Divide subjects: as a file says, as the data set says, or by drawing.
+
+    Args:
+        subjects: Cases of each subject.
+        config: How to divide.
+
+    Returns:
+        The division.
+
+    Raises:
+        InputError: The file is unusable, or the numbers ask for more subjects than there are.
+    """
+    if config.file is not None:
+        return read_split(config.file)
+    given = {name: cases[0].fixed_set for name, cases in subjects.items()}
+    if any(given.values()) and not config.redraw:
+        return Split(sets={part: tuple(sorted(n for n, s in given.items() if s == part)) for part in PARTS})
+    names = np.array(sorted(subjects))
+    order = np.random.default_rng(config.seed).permutation(len(names))
+    counts = _counts(config, len(names))
+    ends = np.cumsum([counts[part] for part in ("test", "validation", "train")])
+    # From the test set on, so that it stays the same whatever is done with the others.
+    pieces = np.split(names[order], ends)[:3]
+    drawn = dict(
+        zip(("test", "validation", "train"), (tuple(sorted(map(str, piece))) for piece in pieces), strict=True)
+    )
+    return Split(sets=drawn, seed=config.seed)
+
+
+def check_split(split: Split, subjects: Mapping[str, Sequence[Case]], config: SplitConfig) -> list[Problem]:
+    """Find sets that are empty, subjects that are missing or in two sets.
+
+    Args:
+        split: The division.
+        subjects: The subjects there are.
+        config: How it was asked for.
+
+    Returns:
+        What is wrong.
+    """
+    source = str(config.file) if config.file is not None else "data.split"
+    problems = []
+    for part in PARTS:
+        if not split.sets[part] and not (part == "test" and config.test == 0):
+            problems.append(Problem(source, f"{part}: got no subjects; expected at least one"))
+    places: dict[str, list[str]] = {}
+    for part in PARTS:
+        for name in split.sets[part]:
+            places.setdefault(name, []).append(part)
+    for name, parts in places.items():
+        if len(parts) > 1:
+            problems.append(Problem(source, f"{name}: got this subject in {' and '.join(parts)}; expected one set"))
+        if name not in subjects:
+            problems.append(Problem(source, f"{name}: got no such subject; expected it in the data"))
+    unused = len(set(subjects) - set(places))
+    if unused:
+        logger.warning("%d subjects are in no set and are not used", unused)
+    return problems
+
+
+def check_files(split: Split, files: Mapping[str, Mapping[str, str]]) -> list[Problem]:
+    """Find images of one person under two names in different sets, and files other than those of a stored split.
+
+    Args:
+        split: The division; its own hashes are those that were stored with it.
+        files: SHA-256 of the image of each case, by subject.
+
+    Returns:
+        What is wrong.
+    """
+    problems = []
+    part_of = {name: part for part in PARTS for name in split.sets[part]}
+    owners: dict[str, tuple[str, str]] = {}
+    for subject, digests in files.items():
+        for case, digest in digests.items():
+            other, name = owners.setdefault(digest, (subject, case))
+            if other != subject and part_of.get(other) != part_of.get(subject):
+                sets = f"{part_of.get(other)} and {part_of.get(subject)}"
+                problems.append(Problem(case, f"got the same image as {name}; expected no image in {sets} at once"))
+    for subject, stored in split.files.items():
+        if subject in files and stored != subject_hash(files[subject]):
+            remedy = "--set data.split.file=null divides anew"
+            problems.append(Problem(subject, f"got other files than the split was made with; {remedy}"))
+    return problems
+
+
+def subject_hash(digests: Mapping[str, str]) -> str:
+    """Return one SHA-256 for the images of a subject, by the names of their cases."""
+    return hashlib.sha256("".join(f"{name}\0{digests[name]}\n" for name in sorted(digests)).encode()).hexdigest()
+
+
+def _counts(config: SplitConfig, total: int) -> dict[str, int]:
+    def number(value: float) -> int:
+        return max(1, round(value * total)) if 0 < value < 1 else int(value)
+
+    counts = {"validation": number(config.validation), "test": number(config.test)}
+    rest = total - sum(counts.values())
+    counts["train"] = (
+        rest if config.train is None else min(number(config.train), rest) if config.train < 1 else int(config.train)
+    )
+    if counts["train"] < 0 or sum(counts.values()) > total:
+        asked = ", ".join(f"{counts[part]} {part}" for part in PARTS)
+        raise InputError("data.split", got=f"{asked} of {total} subjects", expected="no more than there are")
+    return counts
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _hash_names(names: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
