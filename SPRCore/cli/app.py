@@ -46,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _terminable():
             _run(sys.argv[1:] if arguments is None else list(arguments))
-    except KeyboardInterrupt:
-        return _end(INTERRUPTED, "interrupted; nothing was written")
+    except KeyboardInterrupt as stop:
+        return _end(INTERRUPTED, str(stop) or "interrupted; nothing was written")
     except (InputError, OutputError) as error:
         return _end(BAD_INPUT, str(error))
     except SPRError as error:

@@ -72,8 +72,8 @@ def pair_loss(
 
     Returns:
         Scalars by name: ``"loss"``, the sum; its parts, their factors applied: ``"similarity"``, ``"smoothness"``,
-        ``"prior"``, ``"dice"``, ``"tre"``, ``"map_pull"``; and, where the most probable weight was computed, its mean
-        distance from the predicted one, ``"map_gap"``, which is no part of the sum.
+        ``"prior"``, ``"dice_loss"``, ``"landmark_loss"``, ``"map_pull"``; and, where the most probable weight was
+        computed, its mean distance from the predicted one, ``"map_gap"``, which is no part of the sum.
 
     Raises:
         InputError: A term needs labels, landmarks, an inverse map or a weight that are not there.
@@ -85,9 +85,9 @@ def pair_loss(
     if output.weight is not None:
         parts["prior"] = prior.penalty(weight).mean()
     if config.dice_weight:
-        parts["dice"] = config.dice_weight * _both_ways(_overlap_loss, output, pair, config)
+        parts["dice_loss"] = config.dice_weight * _both_ways(_overlap_loss, output, pair, config)
     if config.tre_weight:
-        parts["tre"] = config.tre_weight * _landmark_error(output, pair)
+        parts["landmark_loss"] = config.tre_weight * _landmark_error(output, pair)
     gap = {}
     if config.map_weight_pull and output.weight is not None:
         distance = weight - map_weight(output.displacement, pair.spacing, prior)

@@ -221,7 +221,7 @@ def test_the_symmetric_loss_is_the_same_from_either_side(pair, output):
         fixed_labels=pair.moving_labels,
     )
     back = pair_loss(swapped, exchanged, PRIORS[0], config)
-    for name in ("similarity", "dice"):
+    for name in ("similarity", "dice_loss"):
         assert float(there[name]) == pytest.approx(float(back[name]))
         assert float(there[name]) != pytest.approx(
             float(pair_loss(output, pair, PRIORS[0], LossConfig(dice_weight=1.0))[name])

@@ -1,0 +1,83 @@
+"""From a network in training to a model that others can use: its card and its bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..io.bundles import SUFFIX, write_bundle
+from ..io.cards import Metric, ModelCard
+from ..networks import RegistrationNetwork
+from ..networks.loading import bundle_of
+from ..regularization.naming import hyperparameters
+from .recipe import Recipe
+
+_MEASURES = {
+    "dice": "Dice, mean of the labels",
+    "tre_mm": "landmark error in mm, mean",
+    "lncc": "local correlation (LNCC)",
+    "folding_percent": "folded voxels in %",
+}
+LAST = "last"
+"""Folder, inside that of the run, of the model as it was last; the best one lies in the run's folder itself."""
+
+
+def card_of(recipe: Recipe, step: int = 0, summary: dict[str, float] | None = None) -> ModelCard:
+    """Write the card of the model that a recipe makes.
+
+    Args:
+        recipe: The recipe.
+        step: Optimiser steps that the model has seen.
+        summary: What validation measured, by name; None for nothing.
+
+    Returns:
+        The card.
+
+    Raises:
+        InputError: The recipe's hyperparameters are outside the ranges that its network takes.
+    """
+    data = recipe.data
+    how = f"validation of {recipe.name} after {step} steps, mean of {(summary or {}).get('pairs', 0):.0f} pairs"
+    measured = [(words, (summary or {}).get(name)) for name, words in _MEASURES.items()]
+    return ModelCard(
+        name=recipe.name,
+        architecture=recipe.model.to_dict(),
+        prior=recipe.loss.prior,
+        conditioning=() if recipe.hyper is None else tuple(recipe.hyper.ranges),
+        ranges={} if recipe.hyper is None else recipe.hyper.ranges,
+        defaults=hyperparameters(recipe.loss.make_prior()),
+        grid=recipe.preprocessing.card_grid(),
+        preprocessing=recipe.preprocessing.card_preprocessing(),
+        task=data.task.replace("-", " ") + (", semi-supervised" if recipe.loss.dice_weight else ""),
+        metrics=tuple(Metric(name=words, value=value, how=how) for words, value in measured if value is not None),
+        **_described(recipe),
+    )
+
+
+def _described(recipe: Recipe) -> dict[str, Any]:
+    names = ("version", "anatomy", "modality", "training_data", "training_data_licence", "authors", "licence")
+    return {name: getattr(recipe.card, name) for name in names}
+
+
+def write_model(
+    network: RegistrationNetwork, recipe: Recipe, folder: Path, step: int, summary: dict[str, float] | None
+) -> Path:
+    """Write a network as a bundle that `spr register --method` takes.
+
+    Args:
+        network: The network.
+        recipe: What it was trained by.
+        folder: Where to write it.
+        step: Optimiser steps that it has seen.
+        summary: What validation measured, or None.
+
+    Returns:
+        The file, as a whole or not at all.
+
+    Raises:
+        InputError: A weight is not finite.
+        OutputError: The file could not be written.
+    """
+    path = folder / f"{recipe.name}{SUFFIX}"
+    write_bundle(bundle_of(network, card_of(recipe, step, summary)), path)
+    return path

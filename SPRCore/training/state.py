@@ -1,0 +1,177 @@
+"""The state of a run in one file, from which it goes on as if nothing had happened.
+
+A checkpoint is a safetensors file: the tensors of network, running mean and optimiser, and as metadata JSON with the
+step, the best score and what must be the same for the rest to mean the same. Reading it executes nothing. It appears
+under its name only once it is whole, so that a process may be killed at any moment. The random numbers of a step, and
+the pairs that it sees, follow from the seed and the number of the step alone: that number is all there is to keep of
+them.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import InputError
+from ..io.atomic import atomic_path
+from ..typing import Tensor
+
+SCHEMA = 1
+FOLDER = "checkpoints"
+_SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Checkpoint:
+    """What is kept of a run.
+
+    Attributes:
+        step: Optimiser steps that have been made.
+        tensors: Tensors by part ("network", "mean", "optimiser") and name.
+        facts: What else is kept, as JSON can hold it.
+    """
+
+    step: int
+    tensors: dict[str, dict[str, Tensor]]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
+    """Write a checkpoint, as a whole or not at all, and remove older ones.
+
+    Args:
+        folder: Folder of the run.
+        checkpoint: What to keep.
+        keep: Number of checkpoints to leave.
+
+    Returns:
+        The file.
+
+    Raises:
+        OutputError: It could not be written.
+    """
+    from safetensors.torch import save_file
+
+    flat = {
+        f"{part}/{name}": tensor.detach().cpu().contiguous()
+        for part, tensors in checkpoint.tensors.items()
+        for name, tensor in tensors.items()
+    }
+    facts = {"schema": SCHEMA, "step": checkpoint.step, **checkpoint.facts}
+    path = folder / FOLDER / f"{checkpoint.step:09d}{_SUFFIX}"
+    with atomic_path(path) as temporary:
+        save_file(flat, temporary, metadata={"state": json.dumps(facts)})
+    for old in list_checkpoints(folder)[:-keep]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What was kept, on the CPU.
+
+    Raises:
+        InputError: The file is damaged, or no checkpoint of this version.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    remedy = f"remove {path.name} to go on from an older checkpoint, or train anew"
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {})["state"])
+            tensors: dict[str, dict[str, Tensor]] = {}
+            for key in file.keys():
+                part, _, name = key.partition("/")
+                tensors.setdefault(part, {})[name] = file.get_tensor(key)
+            step, schema = int(facts.pop("step")), facts.pop("schema")
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(str(path), got=f"no usable checkpoint ({error})", remedy=remedy) from None
+    if schema != SCHEMA:
+        raise InputError(str(path), got=f"schema {schema}", expected=str(SCHEMA), remedy=remedy)
+    return Checkpoint(step=step, tensors=tensors, facts=facts)
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints of a run, oldest first."""
+    return sorted((folder / FOLDER).glob(f"[0-9]*{_SUFFIX}"))
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed process was writing when it died.
+
+    Args:
+        folder: Folder of the run.
+    """
+    for place in (folder, *(path for path in folder.glob("*") if path.is_dir())):
+        for partial in place.glob(".partial-*"):
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the tensors of an optimiser by number of the parameter and name."""
+    states = optimiser.state_dict()["state"]
+    return {f"{number}.{name}": value for number, state in states.items() for name, value in state.items()}
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Give an optimiser back what `optimiser_tensors` had taken.
+
+    Args:
+        optimiser: Optimiser of the same parameters.
+        tensors: Its tensors.
+
+    Raises:
+        InputError: They are those of other parameters.
+    """
+    states: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        number, _, name = key.partition(".")
+        states.setdefault(int(number), {})[name] = tensor
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    for number, state in states.items():
+        for name, tensor in state.items():
+            if number >= len(parameters) or (tensor.ndim and tensor.shape != parameters[number].shape):
+                raise InputError("checkpoint", got=f"{name} of another parameter {number}", expected="this network's")
+    optimiser.load_state_dict({"state": states, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+class RunningMean:
+    """Running mean of the weights of a network: what is validated and shipped is smoother than the last step.
+
+    Args:
+        network: The network that is trained.
+        decay: Part of the mean that a step keeps, in [0, 1); early steps keep less, so that the start is forgotten.
+
+    Attributes:
+        network: A network with the mean weights, in evaluation mode.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, step: int) -> None:
+        """Take in the weights after a step.
+
+        Args:
+            network: The network that is trained.
+            step: Steps that have been made, 1 or more.
+        """
+        share = 1.0 - min(self.decay, (1.0 + step) / (10.0 + step))
+        for mean, parameter in zip(self.network.parameters(), network.parameters(), strict=True):
+            mean.lerp_(parameter, share)
+        for mean, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
+            mean.copy_(buffer)
