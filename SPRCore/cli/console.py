@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -46,7 +45,7 @@ def stages() -> Iterator[ReportStage]:
         What to call as the work goes on. Log lines of the package appear between the stages.
     """
     screen = console()
-    with _logging_to(screen):
+    with logging_to(screen):
         if not screen.is_terminal:
             yield _Lines(screen)
             return
@@ -97,9 +96,14 @@ class _Bar:
 
 
 @contextmanager
-def _logging_to(screen: Console) -> Iterator[None]:
+def logging_to(screen: Console) -> Iterator[None]:
+    """Show log lines of the package while a block runs.
+
+    Args:
+        screen: Where to show them.
+    """
     logger = logging.getLogger("SPRCore")
-    handler = RichHandler(console=screen, show_time=False, show_path=False, show_level=False)
+    handler = _LogLines(screen)
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -108,3 +112,15 @@ def _logging_to(screen: Console) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
+
+
+class _LogLines(logging.Handler):
+    """One line for each message, however long: a path that is broken over lines can be neither found nor clicked."""
+
+    def __init__(self, screen: Console) -> None:
+        super().__init__()
+        self._screen = screen
+
+    def emit(self, record: logging.LogRecord) -> None:
+        style = {logging.WARNING: "yellow", logging.ERROR: "red"}.get(record.levelno, "")
+        self._screen.print(Text(record.getMessage(), style=style), soft_wrap=True)

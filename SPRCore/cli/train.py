@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from tyro.conf import Positional, UseAppendAction, arg
 
-from SPRCore.cli.console import console, say
+from SPRCore.cli.console import console, logging_to, say
 from SPRCore.training.loop import Status, train
 from SPRCore.training.recipe import read_recipe
 from SPRCore.training.state import list_checkpoints
@@ -58,14 +56,7 @@ def _shown(first: bool) -> Iterator[_Lines | _Bar | None]:
         yield None
         return
     screen = console()
-    logger, handler = (
-        logging.getLogger("SPRCore"),
-        RichHandler(console=screen, show_time=False, show_path=False, show_level=False),
-    )
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
+    with logging_to(screen):
         if not screen.is_terminal:
             yield _Lines()
             return
@@ -77,9 +68,6 @@ def _shown(first: bool) -> Iterator[_Lines | _Bar | None]:
         )
         with Progress(*columns, console=screen, transient=True) as bar:
             yield _Bar(bar)
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
 
 
 class _Lines:

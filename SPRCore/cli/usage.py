@@ -9,7 +9,7 @@ from typing import Protocol, cast, runtime_checkable
 
 from SPRCore.errors import InputError
 
-VERBS = ("register", "warp", "evaluate", "models", "train", "demo")
+VERBS = ("register", "warp", "evaluate", "models", "prepare", "train", "demo")
 
 _FRAME = re.compile(r"[\u2500-\u257f]")
 _NOT_A_NUMBER = re.compile(r"Error parsing (\S+): no type matching .* from \['(.*?)'\]")
@@ -42,6 +42,7 @@ def parse(arguments: list[str]) -> Verb | None:
     from SPRCore.cli.demo import Demo
     from SPRCore.cli.evaluate import Evaluate
     from SPRCore.cli.models import Models
+    from SPRCore.cli.prepare import Prepare
     from SPRCore.cli.register import Register
     from SPRCore.cli.train import Train
     from SPRCore.cli.warp import Warp
@@ -57,7 +58,7 @@ def parse(arguments: list[str]) -> Verb | None:
             return cast(
                 Verb,
                 tyro.extras.subcommand_cli_from_dict(
-                    dict(zip(VERBS, (Register, Warp, Evaluate, Models, Train, Demo), strict=True)),
+                    dict(zip(VERBS, (Register, Warp, Evaluate, Models, Prepare, Train, Demo), strict=True)),
                     prog="spr",
                     description=SPRCore.__doc__.split("\n\n", 1)[0],
                     args=arguments or ["--help"],

@@ -78,7 +78,8 @@ def _of_files(recipe: Recipe, report: Report | None) -> Datasets:
     split = make_split(cohort.subjects(), recipe.data.split)
     problems.add(check_split(split, cohort.subjects(), recipe.data.split))
     cohort = _used(cohort, split)
-    problems.add(check_pairs(cohort, recipe.data))
+    if not cohort.problems:  # an image that lacks its partner is a consequence of them
+        problems.add(check_pairs(cohort, recipe.data))
     done = prepare_cohort(recipe, cohort, problems, report)
     problems.add(check_files(split, done.digests))
     problems.add(_check_shapes(recipe, cohort, done.cache))

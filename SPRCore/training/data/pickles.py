@@ -1,8 +1,8 @@
 """Arrays out of pickle files, without running what such files can hold.
 
-A pickle is a program. Only the two or three names that a NumPy array needs are admitted, and not even they reach NumPy:
-each stands for a small class that keeps what it is given. The arrays are then built here from bytes whose type and
-number have been checked.
+A pickle is a program. Only the few names that a NumPy array needs are admitted, and not even they reach NumPy: each
+stands for a small class or function that keeps what it is given. The arrays are then built here, from bytes whose type
+and number have been checked.
 """
 
 from __future__ import annotations
@@ -63,6 +63,13 @@ def _reconstruct(*_: object) -> _Array:
     return _Array()
 
 
+def _from_buffer(data: object, kind: object, shape: object, order: object) -> _Array:
+    """Stands for numpy._core.numeric._frombuffer, by which protocol 5 makes arrays."""
+    array = _Array()
+    array.state = (1, shape, kind, order == "F", bytes(data) if isinstance(data, bytearray) else data)
+    return array
+
+
 def _encode(text: object, encoding: object = "latin1") -> bytes:
     """Stands for _codecs.encode, in which protocol 2 wraps bytes."""
     if not isinstance(text, str) or encoding != "latin1":
@@ -73,6 +80,8 @@ def _encode(text: object, encoding: object = "latin1") -> bytes:
 _ADMITTED = {
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy.core.numeric", "_frombuffer"): _from_buffer,
+    ("numpy._core.numeric", "_frombuffer"): _from_buffer,
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Type,
     ("_codecs", "encode"): _encode,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from .cases import Case
 from .pickles import read_arrays
 
 _MGH = (".mgz", ".mgh")
+_DAMAGED = (OSError, EOFError, ValueError, KeyError, OverflowError, MemoryError, zlib.error)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -108,8 +110,8 @@ def _from_mgh(path: Path) -> Volume:
         raise InputError(str(path), got="no such file", expected="a volume of FreeSurfer")
     try:
         image = nibabel.load(path)
-        array = np.array(image.dataobj, order="C")
-    except Exception as error:  # nibabel lets many kinds of error out of a damaged file
+        array = np.array(np.asarray(image.dataobj), order="C")
+    except (*_DAMAGED, nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError) as error:
         reason = " ".join(str(error).split())[:80] or type(error).__name__
         raise InputError(str(path), got=f"a file that cannot be read ({reason})", expected="a volume") from None
     return Volume(array.astype(array.dtype.newbyteorder("=")), image.affine)

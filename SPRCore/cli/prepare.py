@@ -1,0 +1,54 @@
+"""`spr prepare`: check the images of a recipe and prepare them, before a training that needs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, UseAppendAction, arg
+
+from SPRCore.cli.console import say, stages
+from SPRCore.training.data import build_datasets
+from SPRCore.training.data.splits import write_split
+from SPRCore.training.recipe import read_recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepare:
+    """Check every file of a recipe's data, and prepare the images as training will see them."""
+
+    recipe: Annotated[Positional[Path], arg(metavar="RECIPE.yaml")]
+    """Recipe, as for `spr train`."""
+
+    overrides: Annotated[
+        UseAppendAction[tuple[tuple[str, ...], ...]],
+        arg(name="set", metavar="KEY=VALUE", help_behavior_hint="(repeatable)"),
+    ] = ()
+    """Changes to the recipe, such as data.folder=DIR."""
+
+    split: Annotated[Path | None, arg(metavar="S", help_behavior_hint="(optional)")] = None
+    """JSON file to write the division of the subjects to, for data.split.file."""
+
+    def run(self, command: str) -> None:
+        """Check, prepare, and say what there is."""
+        recipe = read_recipe(self.recipe, [change for group in self.overrides for change in group])
+        try:
+            with stages() as tell:
+                data = build_datasets(recipe, tell)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("interrupted; spr prepare goes on where it was") from None
+        for name, value in data.report.items():
+            say(f"{name.replace('_', ' ')}: {_plain(value)}")
+        say(f"labels: {', '.join(map(str, data.labels)) or 'none'}")
+        if self.split is not None:
+            write_split(data.split, self.split)
+            say(f"written: {self.split}")
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{number} {name}" for name, number in value.items())
+    if isinstance(value, list):
+        return ", ".join(" x ".join(map(str, entry)) for entry in value)
+    return str(value)
