@@ -74,13 +74,17 @@ class RegistrationNetwork(nn.Module, ABC):
     def predict(self, tensors: tuple[Tensor, ...], style: Tensor | None) -> tuple[Vectors, Scalars | None]:
         """Compute the flow on the network's grid, and the weight before its activation where there is one."""
 
-    def forward(self, moving: Images, fixed: Images, code: Tensor | None = None) -> RegistrationOutput:
+    def forward(
+        self, moving: Images, fixed: Images, code: Tensor | None = None, *, inverse: bool = True
+    ) -> RegistrationOutput:
         """Register pairs of images.
 
         Args:
             moving: Moving images, shape (B, C, X, Y, Z), intensities in [0, 1], 16 voxels or more along each axis.
             fixed: Fixed images on the same grid.
             code: Hyperparameters over their maxima, shape (B, codes), in [0, 1]; None for a network without.
+            inverse: Also integrate backwards where the network integrates; a loss that does not look at the inverse
+                saves the time.
 
         Returns:
             Fields on the grid that was given, in its voxels.
@@ -89,7 +93,7 @@ class RegistrationNetwork(nn.Module, ABC):
             InputError: Images of wrong or different shapes, or too small; a code that is missing, unasked for, of the
                 wrong shape or outside [0, 1].
         """
-        return self.decode(self.encode(moving, fixed), code)
+        return self.decode(self.encode(moving, fixed), code, inverse=inverse)
 
     def encode(self, moving: Images, fixed: Images) -> Features:
         """Compute what does not depend on the code: once per pair, reused for every code.
@@ -109,12 +113,13 @@ class RegistrationNetwork(nn.Module, ABC):
         pair = self._prepared(moving), self._prepared(fixed)
         return Features(pair if self._generated else self.extract(*pair, None), shape)
 
-    def decode(self, features: Features, code: Tensor | None = None) -> RegistrationOutput:
+    def decode(self, features: Features, code: Tensor | None = None, *, inverse: bool = True) -> RegistrationOutput:
         """Compute the fields of encoded pairs for a code.
 
         Args:
             features: From ``encode``; of one pair, they serve any number of codes.
             code: As for ``forward``.
+            inverse: As for ``forward``.
 
         Returns:
             Fields on the grid that was given, in its voxels.
@@ -129,7 +134,7 @@ class RegistrationNetwork(nn.Module, ABC):
         tensors = self.extract(*features.tensors, style) if self._generated else features.tensors
         flow, logits = self.predict(tensors, style)
         with full_precision(flow):
-            return self._output(flow, logits, features.shape)
+            return self._output(flow, logits, features.shape, inverse)
 
     @property
     def _generated(self) -> bool:
@@ -146,13 +151,12 @@ class RegistrationNetwork(nn.Module, ABC):
         image = F.pad(image, padding, mode="replicate") if any(padding) else image
         return F.avg_pool3d(image, 2) if self.config.half_resolution else image
 
-    def _output(self, flow: Vectors, logits: Scalars | None, shape: Sequence[int]) -> RegistrationOutput:
+    def _output(self, flow: Vectors, logits: Scalars | None, shape: Sequence[int], inverse: bool) -> RegistrationOutput:
         config = self.config
-        forward = inverse = None
+        fields = [flow, None, None]
         if config.integrate:
-            forward = integrate_by(flow, config.squarings, config.sampling)
-            inverse = integrate_by(-flow, config.squarings, config.sampling)
-        fields = [flow if forward is None else forward, inverse, flow if config.integrate else None]
+            backward = integrate_by(-flow, config.squarings, config.sampling) if inverse else None
+            fields = [integrate_by(flow, config.squarings, config.sampling), backward, flow]
         fields = [None if field is None else self._restored(field, shape) for field in fields]
         if config.half_resolution and config.sampling == "half_voxel":
             # The author's pipeline ends in its own sampler on the full grid: ours must find the same positions.

@@ -237,7 +237,7 @@ class _Run:
         code = moving.new_tensor([setting.code for setting in settings]) if settings[0].code else None
         low = self.recipe.precision == "bf16"
         with torch.autocast(self.process.device.type, dtype=torch.bfloat16, enabled=low):
-            return self.trained(moving, fixed, code)
+            return self.trained(moving, fixed, code, inverse=self.recipe.loss.symmetric)
 
     def _rate(self) -> float:
         return self.options.lr * (1.0 - self.step / self.steps) ** self.options.decay_power

@@ -196,3 +196,10 @@ def test_a_gpu_gives_what_the_cpu_gives(network, pair, expected):
     found = fields(moved(*[image.cuda() for image in pair], None if code is None else code.cuda()))
     for name, value in expected.items():
         torch.testing.assert_close(found[name].cpu(), value, atol=5e-3, rtol=5e-3)
+
+
+@torch.no_grad()
+def test_the_inverse_can_be_left_out(network, pair, expected):
+    part = fields(network(*pair, codes_of(network), inverse=False))
+    assert part.keys() == expected.keys() - {"inverse_displacement"}
+    assert all(torch.equal(part[key], expected[key]) for key in part)
