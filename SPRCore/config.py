@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import math
 import reprlib
 import types
@@ -76,7 +77,7 @@ def decode(kind: type[Config], values: object, *, keys: Keys = (), resolve: Reso
     """
     if not isinstance(values, Mapping):
         raise ConfigError(keys, got=_shown(values), expected=f"a mapping with {', '.join(_fields(kind))}")
-    fields, hints = _fields(kind), typing.get_type_hints(kind)
+    fields, hints = _fields(kind), _hints(kind)
     for name in values:
         if name not in fields:
             path = (*keys, str(name)[:64])
@@ -133,6 +134,12 @@ def require(good: bool, name: str, got: object, expected: str, remedy: str = "")
         raise ConfigError(tuple(name.split(".")), got=_shown(got), expected=expected, remedy=remedy)
 
 
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)  # which costs more than all the rest
+
+
+@functools.cache
 def _fields(kind: type) -> dict[str, dataclasses.Field]:
     return {item.name: item for item in dataclasses.fields(kind) if item.init}
 
