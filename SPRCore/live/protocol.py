@@ -1,0 +1,358 @@
+"""The messages between a live worker and its client: one JSON object a line, checked on both sides.
+
+Nothing here loads torch or Qt, so that a program which only talks to a worker can import it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, TypeAlias
+
+from SPRCore.errors import InputError
+from SPRCore.live.schema import Bounds, Checked
+
+PROTOCOL = 1
+"""Version of the messages; client and worker must have the same."""
+
+SLOTS = 8
+"""Most segments that each side may have at a time; their names follow from it."""
+
+Id: TypeAlias = Annotated[int, Bounds(minimum=1, maximum=2**53)]
+Text: TypeAlias = Annotated[str, Bounds(longest=4096)]
+Hyperparameters: TypeAlias = dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayPlace(Checked):
+    """One array inside a segment, in C order.
+
+    Attributes:
+        offset: Where it starts, in bytes.
+        shape: Number of elements along each axis.
+        dtype: Type of the elements, as NumPy writes it, in the order of bytes of the machine.
+        affine: Voxel index to RAS millimeters, four rows of four one after the other; absent for what has no grid.
+    """
+
+    offset: Annotated[int, Bounds(minimum=0, maximum=2**53)]
+    shape: Annotated[tuple[Annotated[int, Bounds(minimum=0, maximum=2**31)], ...], Bounds(longest=5)]
+    dtype: Literal[
+        "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64"
+    ]
+    affine: Annotated[tuple[float, ...], Bounds(shortest=16, longest=16)] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment(Checked):
+    """Memory that both processes see, with the arrays in it.
+
+    Attributes:
+        kind: "memory": shared memory with the name FOLDER-SLOT, FOLDER being the last part of the path of the session's
+            folder; "file": the file SLOT in that folder, mapped into memory.
+        slot: Whose it is, `c` of the client or `w` of the worker, and its number.
+        size: Its size in bytes.
+        arrays: The arrays in it by their names.
+    """
+
+    kind: Literal["memory", "file"]
+    slot: Annotated[str, Bounds(pattern=f"^[cw][0-{SLOTS - 1}]$")]
+    size: Annotated[int, Bounds(minimum=1, maximum=2**53)]
+    arrays: dict[str, ArrayPlace]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measures(Checked):
+    """Quality of a deformation, as `SPRCore.live.Quality` describes it; null where a measure is no finite number."""
+
+    folding_percent: float | None
+    min_jacobian: float | None
+    max_displacement_mm: float | None
+    lncc: float | None
+    weight_gap: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hello(Checked):
+    """First request of every conversation.
+
+    Attributes:
+        id: Number of the request.
+        protocol: Version of the messages that the client speaks.
+        folder: The session's folder: where files are mapped, and what segments are named after.
+        client: Who is asking, for the log.
+    """
+
+    verb: Literal["hello"] = "hello"
+    id: Id
+    protocol: int
+    folder: Text
+    client: Text = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Open(Checked):
+    """Open a pair; the one that was open is closed.
+
+    Attributes:
+        id: Number of the request.
+        segment: `fixed` and `moving`; if wanted `fixed_labels`, `moving_labels`, `fixed_mask`, `fixed_points` and
+            `moving_points` (RAS mm, shape (N, 3)), `stiffness` (factor above 0 of the weight, on any grid).
+        method: "instance", the name of a model, or the path of its bundle.
+        prior: "beta", "gaussian" or "uniform"; null for the recommended one or that of the model.
+        setting: Hyperparameters to start at, of the prior named; those left out take their defaults.
+        refine: Most steps of the instance solver that go on from what a model gave, for exact results.
+        init: Alignment beforehand, as for `SPRCore.register`.
+        device: Where to compute.
+        budget_ms: Time that a preview may take; null for the default.
+    """
+
+    verb: Literal["open"] = "open"
+    id: Id
+    segment: Segment
+    method: Text = "instance"
+    prior: Literal["beta", "gaussian", "uniform"] | None = None
+    setting: Hyperparameters = field(default_factory=dict)
+    refine: Annotated[int, Bounds(minimum=0, maximum=10_000)] = 0
+    init: Literal["auto", "none", "center", "rigid", "affine"] = "none"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    budget_ms: Annotated[float, Bounds(minimum=1, maximum=1e6)] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Update(Checked):
+    """Show the deformation at a setting: answered by a preview, which improvements follow while nothing else is asked.
+
+    Attributes:
+        id: Number of the request.
+        setting: Hyperparameters; those left out keep their last value.
+        improve: Whether improvements are wanted.
+    """
+
+    verb: Literal["update"] = "update"
+    id: Id
+    setting: Hyperparameters
+    improve: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commit(Checked):
+    """Compute the exact deformation at a setting, with its inverse, the warped image and the metrics."""
+
+    verb: Literal["commit"] = "commit"
+    id: Id
+    setting: Hyperparameters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep(Checked):
+    """Turn the map of settings on or off, which is filled while nothing else is asked."""
+
+    verb: Literal["sweep"] = "sweep"
+    id: Id
+    on: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stiffness(Checked):
+    """Replace the painted stiffness: the array `stiffness`, above 0, on any grid; null for none."""
+
+    verb: Literal["stiffness"] = "stiffness"
+    id: Id
+    segment: Segment | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cancel(Checked):
+    """Give up what is computed or waiting, improvements and the map included."""
+
+    verb: Literal["cancel"] = "cancel"
+    id: Id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Close(Checked):
+    """Close the pair and end the worker."""
+
+    verb: Literal["close"] = "close"
+    id: Id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release(Checked):
+    """Give a segment of a result back; the one message of the client that is not answered."""
+
+    verb: Literal["release"] = "release"
+    slot: Annotated[str, Bounds(pattern=f"^w[0-{SLOTS - 1}]$")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready(Checked):
+    """Answer to `hello`: what the worker is.
+
+    Attributes:
+        id: Number of the request.
+        protocol: Version of the messages.
+        version: Version of SPRCore.
+        torch: Version of PyTorch.
+        device: What "auto" stands for.
+        threads: Threads that PyTorch computes with.
+        pid: The worker's process.
+    """
+
+    kind: Literal["ready"] = "ready"
+    id: Id
+    protocol: int
+    version: Text
+    torch: Text
+    device: Text
+    threads: int
+    pid: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened(Checked):
+    """Answer to `open`.
+
+    Attributes:
+        id: Number of the request.
+        prior: The prior.
+        setting: The hyperparameters to start at.
+        ranges: Lowest and highest value of each hyperparameter that may be changed.
+        milliseconds: Time that it took.
+    """
+
+    kind: Literal["opened"] = "opened"
+    id: Id
+    prior: Text
+    setting: Hyperparameters
+    ranges: dict[str, Annotated[tuple[float, ...], Bounds(shortest=2, longest=2)]]
+    milliseconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result(Checked):
+    """Answer to `update` or `commit`, and a better one that follows.
+
+    Attributes:
+        id: Number of the request.
+        improvement: False for the answer, true for the better ones after it.
+        exact: Whether it is what `SPRCore.register` gives at this setting; a preview otherwise.
+        stage: What was done, in words.
+        milliseconds: Time that the computation took.
+        age_ms: Time since the request arrived.
+        setting: The hyperparameters.
+        quality: How good it is.
+        segment: `displacement` (RAS mm, shape (X, Y, Z, 3), total pull map from fixed to moving) and `weight`; for
+            `commit` also `inverse` on the moving grid and `warped`. To be given back with `release`.
+        metrics: For `commit`: as in the report of `SPRCore.register`.
+    """
+
+    kind: Literal["result"] = "result"
+    id: Id
+    improvement: bool
+    exact: bool
+    stage: Text
+    milliseconds: float
+    age_ms: float
+    setting: Hyperparameters
+    quality: Measures
+    segment: Segment
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done(Checked):
+    """Answer to `sweep`, `stiffness`, `cancel` and `close`."""
+
+    kind: Literal["done"] = "done"
+    id: Id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Superseded(Checked):
+    """Answer to a request that was given up.
+
+    Attributes:
+        id: Number of the request.
+        by: Number of the request that came instead: a newer one, or `cancel`.
+    """
+
+    kind: Literal["superseded"] = "superseded"
+    id: Id
+    by: Id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Error(Checked):
+    """Answer to a request that failed; without a number: of work in the background, or of a line nobody could read.
+
+    Attributes:
+        id: Number of the request, or null.
+        code: "input": what was given is wrong; "protocol": the message is; "memory": too little of it; "computation":
+            it left the numbers; "fault": a fault of the program; "worker": the worker ended before it answered.
+        what: What is wrong.
+        got: What was found.
+        expected: What would have been right.
+        remedy: What can be done.
+    """
+
+    kind: Literal["error"] = "error"
+    id: Id | None
+    code: Literal["input", "protocol", "memory", "computation", "fault", "worker"]
+    what: Text
+    got: Text = ""
+    expected: Text = ""
+    remedy: Text = ""
+
+    def words(self) -> str:
+        """Return the error as one sentence."""
+        return str(InputError(self.what, got=self.got, expected=self.expected, remedy=self.remedy))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress(Checked):
+    """A sign of life while a request takes long: its stage in words, and the part done from 0 to 1 where known."""
+
+    kind: Literal["progress"] = "progress"
+    id: Id
+    stage: Text
+    fraction: Annotated[float, Bounds(minimum=0, maximum=1)] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point(Checked):
+    """One point of the map of settings.
+
+    Attributes:
+        setting: The hyperparameters.
+        quality: Quality of the preview there.
+        dice_mean: Mean Dice over the labels; null without labels.
+        tre_mm: Mean error at the landmarks, in mm; null without landmarks.
+        milliseconds: Time that the point took.
+    """
+
+    kind: Literal["point"] = "point"
+    setting: Hyperparameters
+    quality: Measures
+    dice_mean: float | None = None
+    tre_mm: float | None = None
+    milliseconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Idle(Checked):
+    """Nothing is left to do: the last setting cannot be improved, and the map is full or off."""
+
+    kind: Literal["idle"] = "idle"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Log(Checked):
+    """A line of the log."""
+
+    kind: Literal["log"] = "log"
+    level: Literal["debug", "info", "warning", "error"]
+    text: Text
+
+
+REQUESTS = {kind.verb: kind for kind in (Hello, Open, Update, Commit, Sweep, Stiffness, Cancel, Close, Release)}
+ANSWERS = {kind.kind: kind for kind in (Ready, Opened, Result, Done, Superseded, Error, Progress, Point, Idle, Log)}

@@ -1,0 +1,246 @@
+"""Arrays between processes: they arrive as they were, where memory is short too, and nothing stays behind."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from SPRCore.errors import InputError, OutputError
+from SPRCore.live import arrays as module
+from SPRCore.live import segments
+from SPRCore.live.arrays import LOCK, PREFIX, Session, Store
+from SPRCore.live.protocol import SLOTS
+
+AFFINE = np.array([[2.0, 0.1, 0, -20], [0, -2.5, 0, 10], [0, 0, 3, 5], [0, 0, 0, 1]])
+SHM = Path("/dev/shm")
+
+
+def left_over():
+    """Segments and folders of sessions that there are now."""
+    shared = list(SHM.glob(f"{PREFIX}*")) if SHM.is_dir() else []
+    return {str(path) for path in (*shared, *Path(tempfile.gettempdir()).glob(f"{PREFIX}*"))}
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path, monkeypatch):
+    """Temporary files of these tests alone."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
+@pytest.fixture
+def session():
+    before = left_over()
+    session = Session()
+    yield session
+    session.close()
+    assert left_over() == before
+
+
+@pytest.fixture
+def worker(session):
+    store = Store(session.folder, "w")
+    yield store
+    store.sweep("w")
+
+
+@pytest.fixture(params=["memory", "file"])
+def kind(request, monkeypatch):
+    if request.param == "file":
+        monkeypatch.setattr(segments, "_posixshmem", None)
+    elif segments._posixshmem is None:
+        pytest.skip("this system has no named shared memory")
+    return request.param
+
+
+def some_arrays():
+    rng = np.random.default_rng(0)
+    return {
+        "image": (rng.random((5, 4, 3), dtype=np.float32), AFFINE),
+        "labels": (rng.integers(0, 9, (4, 3, 2)).astype(np.uint8), AFFINE),
+        "flags": (rng.random((3, 3, 3)) > 0.5, AFFINE),
+        "points": (rng.random((7, 3)), None),
+        "none": (np.zeros((0, 3)), None),
+        "turned": (np.asfortranarray(rng.random((4, 3, 2)))[::-1, :, ::2], AFFINE),
+        "swapped": (np.arange(6, dtype=">i2").reshape(1, 2, 3), AFFINE),
+    }
+
+
+def test_arrays_arrive_as_they_were(session, worker, kind):
+    given = some_arrays()
+    segment = session.store.put(0, given)
+    assert segment.kind == kind
+    got = worker.get(segment)
+    assert list(got) == list(given)
+    for name, (array, affine) in given.items():
+        np.testing.assert_array_equal(got[name][0], array)
+        assert got[name][0].dtype == array.dtype.newbyteorder("=")
+        assert got[name][0].flags.owndata
+        np.testing.assert_array_equal(got[name][1], affine)
+
+
+def test_both_ways_at_once(session, worker, kind):
+    ours, theirs = (np.full((2, 2, 2), value) for value in (1.0, 2.0))
+    places = session.store.put(3, {"a": (ours, None)}), worker.put(3, {"a": (theirs, None)})
+    assert worker.get(places[0])["a"][0].max() == 1.0
+    assert session.store.get(places[1])["a"][0].min() == 2.0
+
+
+def test_a_segment_is_used_again_and_grows(session, worker, kind):
+    sizes = []
+    for length in (100, 90, 100_000, 3):
+        array = np.arange(float(length))
+        segment = session.store.put(0, {"a": (array, None)})
+        np.testing.assert_array_equal(worker.get(segment)["a"][0], array)
+        sizes.append(segment.size)
+    assert sizes[0] == sizes[1] < sizes[2] > sizes[3]  # not kept forever for one large array
+
+
+ATTACHING = """
+import sys
+import numpy as np
+from multiprocessing.shared_memory import SharedMemory
+memory = SharedMemory(sys.argv[1])
+view = np.ndarray((2, 3, 4), buffer=memory.buf)
+print(view.sum())
+del view
+memory.close()
+"""
+
+
+def test_other_programs_can_attach(session):
+    if segments._posixshmem is None:
+        pytest.skip("this system has no named shared memory")
+    segment = session.store.put(0, {"a": (np.arange(24.0).reshape(2, 3, 4), None)})
+    command = [sys.executable, "-c", ATTACHING, f"{session.folder.name}-{segment.slot}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert float(done.stdout) == 276.0
+
+
+def test_what_is_gone_or_told_wrong_is_refused(session, worker, kind):
+    segment = session.store.put(0, {"a": (np.zeros(8), None)})
+    place = segment.arrays["a"]
+    for wrong in (replace(place, shape=(10**9,)), replace(place, shape=(2**31,) * 5), replace(place, offset=10**9)):
+        with pytest.raises(InputError, match=r"segment c0.*bytes"):
+            worker.get(replace(segment, arrays={"a": wrong}))
+    session.store.drop(0)
+    with pytest.raises(InputError, match="segment c0"):
+        worker.get(segment)
+    with pytest.raises(InputError, match="segment c1"):
+        worker.get(replace(segment, slot="c1"))
+
+
+def test_an_empty_object_of_that_name_is_no_segment(session, worker):
+    (session.folder / "c0").touch()
+    segment = replace(session.store.put(1, {"a": (np.zeros(1), None)}), slot="c0", kind="file")
+    with pytest.raises(InputError, match="empty"):
+        worker.get(segment)
+
+
+@pytest.fixture
+def full(monkeypatch):
+    """Let room run out: in shared memory, or everywhere."""
+
+    def fill(where, error=errno.ENOSPC):
+        real = os.posix_fallocate
+
+        def fallocate(descriptor, offset, size):
+            in_memory = Path(f"/proc/self/fd/{descriptor}").readlink().is_relative_to(SHM)
+            if where == "everywhere" or in_memory:
+                raise OSError(error, os.strerror(error))
+            real(descriptor, offset, size)
+
+        monkeypatch.setattr(os, "posix_fallocate", fallocate)
+
+    if not SHM.is_dir() or not hasattr(os, "posix_fallocate"):
+        pytest.skip("needs /dev/shm")
+    return fill
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EFBIG, errno.ENOMEM])
+def test_full_shared_memory_becomes_a_file(session, worker, full, error):
+    full("in memory", error)
+    segment = session.store.put(0, some_arrays())
+    assert segment.kind == "file"
+    assert not list(SHM.glob(f"{session.folder.name}*"))
+    np.testing.assert_array_equal(worker.get(segment)["image"][0], some_arrays()["image"][0])
+
+
+def test_no_room_at_all_is_said_in_words(session, full):
+    full("everywhere")
+    with pytest.raises(OutputError, match=r"shared memory: got No space left on device; expected room for 8 MiB"):
+        session.store.put(0, {"a": (np.zeros(2**20), None)})
+    assert sorted(path.name for path in session.folder.iterdir()) == [LOCK]
+
+
+def test_names_are_short_enough_for_every_system(session):
+    assert len(f"/{session.folder.name}-w{SLOTS - 1}") <= 31  # macOS
+    assert session.folder.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("name", ["elsewhere", "spr-live-", "spr-live-a b c d", "spr-live-gone1234"])
+def test_a_folder_that_is_none_of_a_session_is_refused(tmp_path, name):
+    if name == "elsewhere":
+        (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match="folder of the session"):
+        Store(tmp_path / name, "w")
+
+
+KILLED = f"""
+import os, signal, sys, tempfile
+import numpy as np
+from SPRCore.live.arrays import Session, Store
+tempfile.tempdir = sys.argv[1]
+session = Session()
+for store in (session.store, Store(session.folder, "w")):
+    store.put(0, {{"a": (np.zeros(100), None)}})
+    store.put({SLOTS - 1}, {{"a": (np.zeros(100), None)}})
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_the_next_session_removes_what_a_killed_one_left_and_no_other(tmp_path):
+    living = Session()
+    living.store.put(0, {"a": (np.zeros(100), None)})
+    before = left_over()
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    assert len(left_over() - before) >= 1 + 4 * SHM.is_dir()
+    Session().close()
+    assert left_over() == before
+    assert living.folder.is_dir()
+    living.close()
+
+
+def test_a_sweep_leaves_alone_what_it_does_not_know(tmp_path):
+    others = [tmp_path / f"{PREFIX}notes.txt", tmp_path / f"{PREFIX}link1234", tmp_path / f"{PREFIX}without_lock"]
+    others[0].write_text("mine", encoding="utf-8")
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / LOCK).touch()
+    others[1].symlink_to(target)
+    others[2].mkdir()
+    Session().close()
+    assert all(path.exists() for path in (*others, target / LOCK))
+
+
+def test_where_nothing_can_be_locked_nothing_is_swept(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_lock", lambda folder: None)
+    first, second = Session(), Session()
+    assert first.folder.is_dir()
+    for session in (first, second):
+        session.close()
+        assert not session.folder.exists()
+
+
+def test_a_temporary_folder_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(OutputError, match="session"):
+        Session()

@@ -1,0 +1,486 @@
+"""The client's half of a conversation, against a worker that the test plays: no process, no clock, no waiting."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from SPRCore.errors import InputError
+from SPRCore.live import protocol
+from SPRCore.live.arrays import Session, Store
+from SPRCore.live.conversation import MOST_GARBAGE, MOST_LOSSES, Conversation
+from SPRCore.live.events import Arrived, Deadlines, Kill, LastWords, Start, State, Status, Watch
+from SPRCore.live.ledger import IN_FLIGHT, MOST_ASKED
+from SPRCore.live.protocol import PROTOCOL, Measures
+from SPRCore.live.wire import read_request, to_line
+
+IMAGE = (np.arange(24, dtype=np.float32).reshape(2, 3, 4), np.eye(4))
+PAIR = {"fixed": IMAGE, "moving": IMAGE}
+QUALITY = Measures(folding_percent=0.0, min_jacobian=0.5, max_displacement_mm=1.0, lncc=0.5, weight_gap=0.0)
+
+
+class Played:
+    """A conversation and the worker's part of it, word by word."""
+
+    def __init__(self, **deadlines):
+        self.session = Session()
+        self.client = Conversation(self.session, Deadlines(**deadlines), client="test")
+        self.store = Store(self.session.folder, "w")
+        self.now = 1000.0
+        self.events, self.written = [], []
+
+    def start(self):
+        self.events += self.client.started()
+        (hello,) = self.requests()
+        self.say(protocol.Ready(id=hello.id, protocol=PROTOCOL, version="0", torch="", device="cpu", threads=1, pid=1))
+
+    def open(self):
+        self.start()
+        self.client.open(PAIR)
+        self.answer_open()
+        self.told()
+
+    def answer_open(self):
+        request = self.last(protocol.Open)
+        ranges = {"alpha": (0.0, 1.0)}
+        opened = {"prior": "beta", "setting": {"alpha": 0.1, "lambda_max": 1.0}, "ranges": ranges, "milliseconds": 1.0}
+        self.say(protocol.Opened(id=request.id, **opened))
+
+    def requests(self):
+        """What the client has written since the last time."""
+        requests = [read_request(line) for line in self.client.take().splitlines()]
+        self.written += requests
+        return requests
+
+    def last(self, kind):
+        self.requests()
+        return next(request for request in reversed(self.written) if isinstance(request, kind))
+
+    def say(self, *messages):
+        self.events += self.client.feed(b"".join(map(to_line, messages)))
+
+    def result(self, id_, value=1.0, improvement=False, place=0, setting=None):
+        array = np.full((2, 3, 4, 3), value, dtype=np.float32)
+        segment = self.store.put(place, {"displacement": (array, np.eye(4)), "weight": IMAGE})
+        rest = {"setting": setting or {"alpha": value}, "quality": QUALITY, "segment": segment, "stage": "preview"}
+        numbers = {"milliseconds": 1.0, "age_ms": 2.0, "exact": False}
+        self.say(protocol.Result(id=id_, improvement=improvement, **rest, **numbers))
+
+    def die(self, code=-9):
+        self.store = Store(self.session.folder, "w")
+        self.events += self.client.ended(code)
+
+    def pass_time(self, seconds, step=1.0):
+        for _ in range(round(seconds / step)):
+            self.now += step
+            self.events += self.client.tick(self.now)
+
+    def told(self):
+        events, self.events = self.events + self.client.feed(b""), []
+        return events
+
+    def messages(self, kind):
+        return [item.message for item in self.told() if isinstance(item, Arrived) and isinstance(item.message, kind)]
+
+
+@pytest.fixture
+def play():
+    played = []
+
+    def make(**deadlines):
+        played.append(Played(**deadlines))
+        return played[-1]
+
+    yield make
+    for one in played:
+        one.store.sweep("w")
+        one.session.close()
+
+
+def states(events):
+    return [event.state for event in events if isinstance(event, Status)]
+
+
+def test_it_greets_opens_updates_and_gives_segments_back(play):
+    worker = play()
+    worker.start()
+    opened = worker.client.open(PAIR, init="rigid", prior="beta", setting={"alpha": 0.3})
+    request = worker.last(protocol.Open)
+    assert (request.id, request.init, request.prior, request.setting) == (opened, "rigid", "beta", {"alpha": 0.3})
+    assert worker.store.get(request.segment)["moving"][0].max() == 23
+    worker.answer_open()
+    assert worker.client.setting == {"alpha": 0.3, "lambda_max": 1.0}
+    number = worker.client.update(alpha=0.5)
+    assert worker.last(protocol.Update).setting == {"alpha": 0.5, "lambda_max": 1.0}
+    worker.result(number, 0.5)
+    told = worker.told()
+    (shown,) = [event for event in told if isinstance(event, Arrived) and event.message.kind == "result"]
+    assert shown.arrays["displacement"][0].mean() == 0.5
+    assert states(told) == [State.STARTING, State.READY, State.OPENING, State.OPEN]
+    assert worker.requests() == [protocol.Release(slot="w0")]
+
+
+def test_one_answer_for_each_request_and_no_other(play):
+    worker = play()
+    worker.open()
+    number = worker.client.sweep()
+    worker.say(protocol.Done(id=number), protocol.Done(id=number), protocol.Done(id=999), protocol.Idle())
+    assert len(worker.messages(protocol.Done)) == 1
+
+
+def test_improvements_of_an_older_setting_are_not_shown_but_given_back(play):
+    worker = play()
+    worker.open()
+    first, second = worker.client.update(alpha=0.1), worker.client.update(alpha=0.2)
+    worker.requests()
+    worker.result(first, 0.1)
+    worker.result(second, 0.2)
+    worker.result(first, 0.15, improvement=True, place=1)
+    worker.result(second, 0.25, improvement=True, place=2)
+    shown = [event.arrays["displacement"][0].max() for event in worker.told() if isinstance(event, Arrived)]
+    np.testing.assert_allclose(shown, [0.1, 0.2, 0.25], rtol=1e-6)
+    assert [request.slot for request in worker.requests()] == ["w0", "w0", "w1", "w2"]
+
+
+def test_only_the_newest_update_is_held_back_while_many_are_on_their_way(play):
+    worker = play()
+    worker.open()
+    numbers = [worker.client.update(alpha=0.01 * place) for place in range(20)]
+    sent = [request.id for request in worker.requests()]
+    assert sent == numbers[:IN_FLIGHT]
+    assert [message.id for message in worker.messages(protocol.Superseded)] == numbers[IN_FLIGHT:-1]
+    worker.say(protocol.Superseded(id=numbers[0], by=numbers[1]))
+    assert worker.last(protocol.Update).setting["alpha"] == pytest.approx(0.19)
+    assert worker.client.setting["alpha"] == pytest.approx(0.19)
+
+
+def test_an_update_that_was_held_back_goes_before_what_is_asked_later(play):
+    worker = play()
+    worker.open()
+    numbers = [worker.client.update(alpha=0.1) for _ in range(IN_FLIGHT + 1)]
+    commit = worker.client.commit()
+    assert [request.id for request in worker.requests()] == [*numbers, commit]
+
+
+def test_too_many_requests_are_refused_before_they_fill_the_pipe(play):
+    worker = play()
+    worker.open()
+    for _ in range(MOST_ASKED):
+        worker.client.cancel()
+    with pytest.raises(InputError, match="without an answer"):
+        worker.client.cancel()
+    assert len(worker.client.take()) < 4096  # what the smallest pipe holds
+
+
+def test_a_refused_value_is_not_kept(play):
+    worker = play()
+    worker.open()
+    number = worker.client.update(alpha=-3.0)
+    worker.say(protocol.Error(id=number, code="input", what="alpha", got="-3", expected="more than 0"))
+    assert worker.client.setting["alpha"] == 0.1
+    with pytest.raises(InputError, match="setting"):
+        worker.client.update(alpha=float("nan"))
+    with pytest.raises(InputError, match="method"):
+        worker.client.open(PAIR, method=3)
+    with pytest.raises(InputError, match="speed"):
+        worker.client.open(PAIR, speed=3)
+
+
+def test_a_pair_that_is_refused_is_said_in_words_and_another_may_follow(play):
+    worker = play()
+    worker.start()
+    number = worker.client.open(PAIR)
+    worker.say(protocol.Error(id=number, code="input", what="moving image", got="one value everywhere"))
+    assert worker.client.status == Status(
+        state=State.READY, words="The pair was not opened: moving image: got one value everywhere."
+    )
+    assert not list(worker.session.folder.glob("c*"))
+    worker.client.open(PAIR)
+    worker.answer_open()
+    assert worker.client.status.state is State.OPEN
+
+
+def test_stiffness_has_a_segment_of_its_own_until_it_is_replaced(play):
+    worker = play()
+    worker.open()
+    first = worker.client.paint(np.full((2, 3, 4), 2.0), np.eye(4))
+    segment = worker.last(protocol.Stiffness).segment
+    second = worker.client.paint(np.full((2, 3, 4), 5.0), np.eye(4))  # painted on while the first is being read
+    assert worker.store.get(segment)["stiffness"][0].max() == 2.0
+    worker.say(protocol.Done(id=first), protocol.Done(id=second))
+    with pytest.raises(InputError, match="segment"):
+        worker.store.get(segment)
+    none = worker.client.paint(None)
+    assert worker.last(protocol.Stiffness).segment is None
+    worker.say(protocol.Done(id=none))
+
+
+# Losses
+
+
+def test_a_worker_that_dies_is_replaced_with_the_same_pair_and_setting(play):
+    worker = play()
+    worker.open()
+    worker.client.paint(np.full((2, 3, 4), 2.0), np.eye(4))
+    update = worker.client.update(alpha=0.4)
+    commit = worker.client.commit()
+    worker.requests()
+    worker.client.feed_log(b"Traceback ...\nMemoryError")
+    worker.client.feed_log(b": no more\n")
+    worker.told()
+    worker.store.put(1, {"a": IMAGE})
+    worker.events += worker.client.ended(-9)
+    told = worker.told()
+    lost = [event.message for event in told if isinstance(event, Arrived)]
+    assert {message.id for message in lost} >= {update, commit}
+    assert all(isinstance(message, protocol.Error) and message.code == "worker" for message in lost)
+    assert "SIGKILL" in worker.client.status.words
+    assert "MemoryError: no more" in worker.client.status.words
+    assert states(told) == [State.RESTARTING]
+    assert told[-1] == Start()
+    assert not [*worker.session.folder.glob("w*")]
+    worker.client.started()
+    hello, opened, stiffness, again = worker.requests()
+    assert [hello.verb, opened.verb, stiffness.verb, again.verb] == ["hello", "open", "stiffness", "update"]
+    assert worker.store.get(opened.segment)["fixed"][0].max() == 23
+    assert again.setting["alpha"] == 0.4
+    assert not again.improve  # it may have been an improvement that took all the memory
+    assert hello.id > commit
+    worker.answer_open()
+    assert worker.client.status.state is State.OPEN
+
+
+def test_a_worker_that_dies_again_and_again_is_given_up_in_words(play):
+    worker = play()
+    worker.open()
+    for loss in range(MOST_LOSSES + 1):
+        number = worker.client.update(alpha=0.4)
+        worker.requests()
+        worker.events += worker.client.ended(-11)
+        assert number in [message.id for message in worker.messages(protocol.Error)]
+        if loss < MOST_LOSSES:
+            worker.client.started()
+            worker.answer_open()
+    assert worker.client.status.state is State.FAILED
+    assert "SIGSEGV" in worker.client.status.words
+    with pytest.raises(InputError, match=r"SIGSEGV.*start it again"):
+        worker.client.update(alpha=0.4)
+    assert worker.client.restart()[-1] == Start()
+    worker.client.started()
+    assert [request.verb for request in worker.requests()][:2] == ["hello", "open"]
+
+
+def test_a_result_in_between_makes_up_for_a_loss(play):
+    worker = play()
+    worker.open()
+    for _ in range(3 * MOST_LOSSES):
+        worker.result(worker.client.update(alpha=0.4))
+        worker.die()
+        worker.client.started()
+        worker.answer_open()
+    assert worker.client.status.state is State.OPEN
+
+
+def test_what_is_asked_while_no_worker_runs_waits_for_the_next_one(play):
+    worker = play()
+    first = worker.client.open(PAIR)
+    early = worker.client.update(alpha=0.2)
+    assert worker.client.take() == b""
+    worker.client.started()
+    assert [request.id for request in worker.requests()][1:] == [first, early]
+    worker.answer_open()
+    worker.client.ended(0)
+    numbers = [worker.client.update(alpha=0.01 * place) for place in range(IN_FLIGHT + 2)]
+    worker.client.started()
+    sent = worker.requests()
+    assert [request.verb for request in sent[:2]] == ["hello", "open"]
+    assert [request.id for request in sent[2:]] == numbers[:IN_FLIGHT]
+
+
+def test_another_version_of_the_protocol_is_said_and_not_tried_again(play):
+    worker = play()
+    worker.client.started()
+    told = worker.client.feed(b'{"kind":"ready","id":1,"protocol":9,"news":true}\n')
+    assert Kill() in told
+    assert worker.client.status.state is State.FAILED
+    assert "version 9 of the worker" in worker.client.status.words
+    assert Start() not in worker.client.ended(0)
+    assert worker.client.status.state is State.FAILED
+
+
+def test_a_worker_that_refuses_our_version_likewise(play):
+    worker = play()
+    worker.client.started()
+    (hello,) = worker.requests()
+    refusal = protocol.Error(id=hello.id, code="protocol", what="protocol", got="version 1 of the client")
+    worker.say(refusal)
+    assert worker.client.status.state is State.FAILED
+    assert Kill() in worker.told()
+    assert Start() not in worker.client.ended(0)
+
+
+# Silence
+
+
+def test_a_worker_without_a_sign_of_life_is_killed_and_replaced(play):
+    worker = play(update=10.0)
+    worker.open()
+    worker.client.update(alpha=0.2)
+    worker.pass_time(9)
+    assert Kill() not in worker.told()
+    worker.pass_time(3)
+    assert Kill() in worker.told()
+    worker.pass_time(20)
+    assert Kill() not in worker.told()  # once is enough
+    assert Start() in worker.client.ended(-9)
+    assert "no sign of life" in worker.client.status.words
+
+
+def test_signs_of_life_and_nothing_else_keep_a_worker_alive(play):
+    worker = play(commit=10.0)
+    worker.open()
+    number = worker.client.commit()
+    for _ in range(10):
+        worker.pass_time(9)
+        worker.say(protocol.Progress(id=number, stage="computing"))
+    assert Kill() not in worker.told()
+    for _ in range(3):
+        worker.pass_time(5)
+        worker.say(protocol.Log(level="info", text="still here"), protocol.Superseded(id=77, by=78))
+    assert Kill() in worker.told()  # those come from a thread that does not compute
+
+
+def test_silence_does_not_count_while_nothing_is_asked(play):
+    worker = play(update=10.0, other=10.0, open=10.0)
+    worker.open()
+    worker.pass_time(1000)
+    worker.client.update(alpha=0.2)
+    worker.pass_time(8)
+    assert Kill() not in worker.told()
+
+
+@pytest.mark.parametrize("jump", [8 * 3600.0, -8 * 3600.0], ids=["asleep for a night", "clock set back"])
+def test_sleep_and_jumps_of_the_clock_are_not_held_against_the_worker(play, jump):
+    worker = play(update=10.0)
+    worker.open()
+    worker.client.update(alpha=0.2)
+    worker.pass_time(5)
+    worker.now += jump
+    worker.pass_time(3)
+    (note,) = worker.messages(protocol.Log)
+    assert "jump of the clock" in note.text
+    assert worker.client.status.state is State.OPEN
+    worker.pass_time(10)
+    assert Kill() in worker.told()  # and real silence still is
+
+
+def test_the_watch_counts_no_more_than_it_saw():
+    watch = Watch()
+    for now in (5.0, 6.0, 1e9, 1e9 + 1, -1e9, -1e9 + 1):
+        watch.tick(now)
+    assert watch.time == 1.0 + 2.0 + 1.0 + 0.0 + 1.0
+
+
+# Garbage
+
+
+def test_lines_that_cannot_be_read_are_noted_and_harm_nothing(play):
+    worker = play()
+    worker.open()
+    number = worker.client.sweep()
+    told = worker.client.feed(b'garbage\n\xff\xfe\n{"kind":"done","id":' + b'"x"}\n{"kind":"do')
+    assert [event.message.level for event in told] == ["warning"] * 3
+    worker.events += worker.client.feed(f'ne","id":{number}}}\n'.encode())
+    assert len(worker.messages(protocol.Done)) == 1
+
+
+def test_nothing_but_garbage_ends_a_worker(play):
+    worker = play()
+    worker.open()
+    told = worker.client.feed(b"yes\n" * (MOST_GARBAGE + 1))
+    assert Kill() in told
+    worker.client.ended(-9)
+    assert "nothing that can be read" in worker.client.status.words
+
+
+def test_half_a_line_of_a_dead_worker_is_not_joined_to_the_next(play):
+    worker = play()
+    worker.open()
+    worker.client.feed(b'{"kind":"idle"')
+    worker.client.ended(-9)
+    worker.client.started()
+    worker.told()
+    worker.answer_open()
+    assert not [note for note in worker.messages(protocol.Log) if note.level == "warning"]
+
+
+def test_a_result_whose_segment_is_not_there_is_an_answer_too(play):
+    worker = play()
+    worker.open()
+    number = worker.client.update(alpha=0.2)
+    worker.requests()
+    line = json.loads(to_line(protocol.Release(slot="w0")))
+    segment = worker.store.put(0, {"displacement": IMAGE})
+    worker.store.sweep("w")
+    worker.say(
+        protocol.Result(
+            **{"id": number, "improvement": False, "exact": False, "stage": "preview", "milliseconds": 1.0},
+            **{"age_ms": 1.0, "setting": {}, "quality": QUALITY, "segment": segment},
+        )
+    )
+    (error,) = worker.messages(protocol.Error)
+    assert (error.id, error.code) == (number, "worker")
+    assert json.loads(worker.client.take()) == line
+
+
+# The end
+
+
+def test_a_closed_worker_is_not_started_again(play):
+    worker = play()
+    worker.open()
+    worker.client.close()
+    request = worker.last(protocol.Close)
+    worker.say(protocol.Done(id=request.id))
+    assert Start() not in worker.client.ended(0)
+    assert worker.client.status.state is State.CLOSED
+    with pytest.raises(InputError, match="closed"):
+        worker.client.update(alpha=1.0)
+
+
+def test_a_worker_that_does_not_close_is_killed(play):
+    worker = play(close=3.0, commit=1000.0)
+    worker.open()
+    number = worker.client.commit()
+    worker.client.close()
+    for _ in range(5):
+        worker.pass_time(1)
+        worker.say(protocol.Progress(id=number, stage="computing"))
+    assert Kill() in worker.told()
+
+
+def test_closing_without_a_worker(play):
+    worker = play()
+    worker.client.open(PAIR)
+    worker.client.close()
+    assert worker.client.status.state is State.CLOSED
+    assert len(worker.messages(protocol.Error)) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(-9, "SIGKILL; the system may have run out of memory"), (-11, "SIGSEGV"), (-999, "signal 999"), (3, "code 3")],
+)
+def test_endings_are_told_in_words(code, words):
+    assert words in LastWords().ending(code)
+    log = LastWords()
+    assert log.feed(b"one\ntwo\r\n\nthr") == ["one", "two"]
+    assert log.ending(code).endswith(": two")
+    assert LastWords().ending(None) == "it ended"
+
+
+def test_deadlines_are_times():
+    with pytest.raises(InputError, match="commit"):
+        Deadlines(commit=0.0)
