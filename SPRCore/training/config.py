@@ -213,7 +213,17 @@ class CheckpointConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CardConfig:
-    """What the card of the trained model says beside what follows from the recipe; see `SPRCore.io.ModelCard`."""
+    """What the card of the trained model says beside what follows from the recipe; see `SPRCore.io.ModelCard`.
+
+    Attributes:
+        version: Version of the model.
+        anatomy: The part of the body.
+        modality: Kind of image.
+        training_data: What it was trained on.
+        training_data_licence: Licence of these data.
+        authors: Who made it.
+        licence: Licence of the model.
+    """
 
     version: str = "1"
     anatomy: str = ""

@@ -64,8 +64,9 @@ class SplitConfig:
     """How subjects are divided; never images of one subject into different sets.
 
     Attributes:
-        file: JSON that an earlier run wrote (`split.json`); what it says is taken, after checking that subjects and
-            files are the same. None divides by the numbers below.
+        file: JSON that an earlier run or `spr prepare --split` wrote; what it says is taken. None divides by the
+            numbers below.
+        hashes: Whether the files must be those that the division in `file` was made with.
         train: Number of subjects, or a fraction below 1; None takes those that are left.
         validation: Number or fraction.
         test: Number or fraction; 0 for none.
@@ -77,6 +78,7 @@ class SplitConfig:
     """
 
     file: Path | None = None
+    hashes: bool = True
     train: float | None = None
     validation: float = 0.1
     test: float = 0.2

@@ -329,6 +329,23 @@ def test_learn2reg_between_subjects(nlst, caplog):
     assert line.endswith("NLST_0002_0001.nii.gz: got no such file; expected the image of NLST_0002_0001")
 
 
+def test_an_image_that_validation_names_is_not_trained_on(nlst):
+    path = nlst / "NLST_dataset.json"
+    content = json.loads(path.read_text())
+    content["registration_val"] = [
+        {"fixed": "./imagesTr/NLST_0003_0000.nii.gz", "moving": "./imagesTr/NLST_0004_0000.nii.gz"}
+    ]
+    path.write_text(json.dumps(content))
+    data = build_datasets(recipe_for(nlst, "learn2reg", split={"test": 0}, task="inter-subject"))
+    assert [item.moving for item in data.validation.pairs] == ["NLST_0004_0000"]
+    assert {pair.fixed[:9] for pair in data.train.pairs} == {"NLST_0001", "NLST_0002"}
+    redrawn = {"test": 0, "redraw": True, "validation": 2}
+    data = build_datasets(recipe_for(nlst, "learn2reg", split=redrawn, task="inter-subject"))
+    validated = {pair.fixed[:9] for pair in data.validation.pairs}
+    assert len(validated) == 2
+    assert not validated & {pair.fixed[:9] for pair in data.train.pairs}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -377,6 +394,44 @@ def test_a_csv_may_say_the_sets_and_be_overruled(listed):
     assert build_datasets(recipe_for(listed, "csv")).split["sets"]["validation"] == ["s0"]
     again = build_datasets(recipe_for(listed, "csv", split={"redraw": True, "validation": 2, "test": 1}))
     assert len(again.split["sets"]["validation"]) == 2
+
+
+def test_images_of_one_subject_in_two_sets_are_told(listed, caplog):
+    rows = read_rows(listed / "cases.csv")
+    for number, row in enumerate(rows):
+        row["set"] = ("train", "train", "validation", "validation", "test", "train", "train", "train")[number]
+    write_rows(listed / "cases.csv", rows)
+    lines = problems_of(recipe_for(listed, "csv"), caplog)
+    assert "data.split: s2: got images in test and train; expected one set for a subject" in lines
+
+
+def test_a_dicom_folder_is_an_image_and_is_prepared_once(tmp_path, caplog):
+    import SimpleITK
+
+    rows = []
+    for number in range(3):
+        folder = tmp_path / f"series{number}"
+        folder.mkdir()
+        writer = SimpleITK.ImageFileWriter()
+        writer.KeepOriginalImageUIDOn()
+        for z, plane in enumerate(np.moveaxis(image(number), 2, 0)):
+            slice_ = SimpleITK.GetImageFromArray(np.ascontiguousarray(plane.T))
+            tags = {"0020|000e": f"1.2.3.{number}", "0008|0018": f"1.2.3.{number}.{z}", "0020|0013": str(z)}
+            tags |= {"0020|0032": f"0\\0\\{z}", "0020|0037": "1\\0\\0\\0\\1\\0", "0008|0060": "CT"}
+            for tag, value in tags.items():
+                slice_.SetMetaData(tag, value)
+            writer.SetFileName(str(folder / f"{z:03d}.dcm"))
+            writer.Execute(slice_)
+        rows.append({"subject": f"s{number}", "image": folder.name})
+    write_rows(tmp_path / "cases.csv", rows)
+    parts = {"task": "atlas-to-subject", "atlas": "s0", "use_labels": False, "split": {"validation": 1, "test": 0}}
+    recipe = recipe_for(tmp_path, "csv", **parts)
+    assert build_datasets(recipe).report["prepared_now"] == 3
+    assert build_datasets(recipe).report["prepared_now"] == 0
+    for path in (tmp_path / "series1").iterdir():
+        path.unlink()
+    (line,) = problems_of(recipe, caplog)
+    assert line.endswith("series1: got an empty folder; expected an image or a DICOM series")
 
 
 def test_rows_that_cannot_be_used_are_told_by_line(listed, caplog):

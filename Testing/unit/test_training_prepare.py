@@ -266,8 +266,11 @@ def test_a_stored_split_is_taken_and_holds_its_files(folder, caplog):
     write_volume(Volume(heart(99)[0], AFFINE), folder / "training" / "patient001" / "patient001_frame01.nii.gz")
     lines, _ = problems_of(recipe, caplog)
     assert lines == [
-        "patient001: got other files than the split was made with; --set data.split.file=null divides anew"
+        "patient001: got other files than the split was made with; "
+        "--set data.split.hashes=false keeps the division all the same"
     ]
+    loose = recipe_for(folder, data=data_of(folder, file=str(path), hashes=False))
+    assert build_datasets(loose).split["sets"] == first["sets"]
     shutil.rmtree(folder / "training" / "patient002")
     lines, _ = problems_of(recipe, caplog)
     assert f"{path}: patient002: got no such subject; expected it in the data" in lines

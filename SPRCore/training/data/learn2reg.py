@@ -5,6 +5,7 @@ Hering et al., IEEE TMI 2023, doi:10.1109/TMI.2022.3213983; https://learn2reg.gr
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,16 @@ def find_learn2reg(
             names = ((_name(entry["moving"]), _name(entry["fixed"])) for entry in listed)
             pairs[part] = tuple(Pair(moving, fixed) for moving, fixed in names)
     cases = [_case(folder, image, part, use_labels=use_labels) for image, part in sorted(sets.items())]
-    return cases, [], pairs
+    return _by_subject(cases), [], pairs
+
+
+def _by_subject(cases: list[Case]) -> list[Case]:
+    """Put all images of a subject into the last set that names one of them."""
+    order = ["", *_PAIRS]
+    last: dict[str, str] = {}
+    for case in cases:
+        last[case.subject] = max(last.get(case.subject, ""), case.fixed_set, key=order.index)
+    return [replace(case, fixed_set=last[case.subject]) for case in cases]
 
 
 def _case(folder: Path, image: str, part: str, *, use_labels: bool) -> Case:

@@ -24,8 +24,10 @@ def make_pairs(cohort: Cohort, subjects: Sequence[str], data: DataConfig, part: 
         by name, unless the data set prescribes others.
     """
     cases = cohort.subjects()
-    if part in cohort.pairs:
-        return list(cohort.pairs[part])
+    members = {case.name for name in subjects for case in cases[name]}
+    given = [pair for pair in cohort.pairs.get(part, ()) if {pair.moving, pair.fixed} <= members]
+    if given:
+        return given
     if data.task == "atlas-to-subject":
         return [Pair(str(cohort.atlas), case.name) for name in subjects for case in cases[name]]
     if data.task == "intra-subject":

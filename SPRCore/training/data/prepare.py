@@ -109,6 +109,9 @@ class _Work:
         """Prepare the cases of a subject that are not prepared, and return what is wrong with its files."""
         if any(not path.exists() for case in cases for path in _sources(case)):
             return []  # among the problems of the cohort already
+        empty = [path for case in cases for path in _sources(case) if not _files(path)]
+        if empty:
+            return [Problem(str(path), "got an empty folder; expected an image or a DICOM series") for path in empty]
         keys, sources = {}, {}
         for case in cases:
             sources[case.name] = [self._source(case.name, path) for path in _sources(case)]
@@ -152,8 +155,8 @@ class _Work:
 
     def _source(self, name: str, path: Path) -> tuple[str, int, int, str]:
         """Path, size, time of change and SHA-256 of a file, which is read only if it is not known as it is."""
-        state = path.stat()
-        stamp = (str(path), state.st_size, state.st_mtime_ns)
+        states = [file.stat() for file in _files(path)]
+        stamp = (str(path), sum(state.st_size for state in states), max(state.st_mtime_ns for state in states))
         entry = self.cache.entries.get(name)
         known = {source[:3]: source[3] for source in (entry.sources if entry else ())}
         return (*stamp, known.get(stamp) or _digest(path))
@@ -202,10 +205,16 @@ def _hash(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
+def _files(path: Path) -> list[Path]:
+    """The file, or those of a folder that holds a DICOM series."""
+    return sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+
+
 def _digest(path: Path) -> str:
-    """SHA-256 of a file."""
+    """SHA-256 of a file, or of those of a folder."""
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(2**20):
-            digest.update(block)
+    for file in _files(path):
+        with file.open("rb") as stream:
+            while block := stream.read(2**20):
+                digest.update(block)
     return digest.hexdigest()

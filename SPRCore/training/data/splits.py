@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,8 @@ def make_split(subjects: Mapping[str, Sequence[Case]], config: SplitConfig) -> S
         InputError: The file is unusable, or the numbers ask for more subjects than there are.
     """
     if config.file is not None:
-        return read_split(config.file)
+        split = read_split(config.file)
+        return split if config.hashes else replace(split, files={})
     given = {name: cases[0].fixed_set for name, cases in subjects.items()}
     if any(given.values()) and not config.redraw:
         return Split(sets={part: tuple(sorted(n for n, s in given.items() if s == part)) for part in PARTS})
@@ -150,9 +151,22 @@ def check_split(split: Split, subjects: Mapping[str, Sequence[Case]], config: Sp
             problems.append(Problem(source, f"{name}: got this subject in {' and '.join(parts)}; expected one set"))
         if name not in subjects:
             problems.append(Problem(source, f"{name}: got no such subject; expected it in the data"))
+    if config.file is None and split.seed is None:
+        problems += _check_given(subjects, source)
     unused = len(set(subjects) - set(places))
     if unused:
         logger.warning("%d subjects are in no set and are not used", unused)
+    return problems
+
+
+def _check_given(subjects: Mapping[str, Sequence[Case]], source: str) -> list[Problem]:
+    """Find subjects whose images the data set itself puts into different sets."""
+    problems = []
+    for name, cases in subjects.items():
+        given = sorted({case.fixed_set for case in cases})
+        if len(given) > 1:
+            sets = " and ".join(part or "no set" for part in given)
+            problems.append(Problem(source, f"{name}: got images in {sets}; expected one set for a subject"))
     return problems
 
 
@@ -177,7 +191,7 @@ def check_files(split: Split, files: Mapping[str, Mapping[str, str]]) -> list[Pr
                 problems.append(Problem(case, f"got the same image as {name}; expected no image in {sets} at once"))
     for subject, stored in split.files.items():
         if subject in files and stored != subject_hash(files[subject]):
-            remedy = "--set data.split.file=null divides anew"
+            remedy = "--set data.split.hashes=false keeps the division all the same"
             problems.append(Problem(subject, f"got other files than the split was made with; {remedy}"))
     return problems
 
