@@ -15,18 +15,19 @@ import torch
 
 from SPRCore.analysis.annotations import Annotations
 from SPRCore.analysis.provenance import peak_memory_mb, versions
-from SPRCore.errors import InputError
-from SPRCore.geometry import Grid, Volume, check_image, resample
+from SPRCore.geometry import Volume, check_image
 from SPRCore.io import ModelCard, find_bundle, read_bundle, read_card
 from SPRCore.metrics import evaluate
 from SPRCore.networks import RegistrationNetwork
 from SPRCore.networks.loading import build_from_bundle
-from SPRCore.registration import InstanceConfig, Job, Model, RegistrationResult, model_prior, prealign, register_pair
+from SPRCore.registration import InstanceConfig, Job, Model, RegistrationResult, prealign, register_pair
+from SPRCore.registration.devices import DEVICES, pick_device
+from SPRCore.registration.job import INSTANCE, check_refine, make_job, model_path
 from SPRCore.regularization import BetaPrior, GaussianPrior, UniformPrior
 from SPRCore.regularization.naming import hyperparameters
 
-INSTANCE = "instance"
-DEVICES = ("auto", "cpu", "cuda", "mps")
+__all__ = ["DEVICES", "INSTANCE", "Progress", "card_of", "load_model", "pick_device", "register"]
+
 SCHEMA_VERSION = 1
 
 _LOG = logging.getLogger("SPRCore")
@@ -56,6 +57,7 @@ def register(
     fixed_points: np.ndarray | None = None,
     moving_points: np.ndarray | None = None,
     fixed_mask: Volume | None = None,
+    stiffness: Volume | None = None,
     device: str = "auto",
     seed: int = 0,
     config: InstanceConfig | None = None,
@@ -79,6 +81,8 @@ def register(
         fixed_points: Landmarks of the fixed image in RAS mm, shape (N, 3).
         moving_points: Their partners in the moving image in RAS mm, shape (N, 3).
         fixed_mask: Voxels of the fixed image that count (not 0); on another grid it is resampled.
+        stiffness: Painted factor > 0 of the weight of each voxel, on any grid, 1 outside; for the instance solver, so
+            with a model only together with `refine`.
         device: "auto" (CUDA if there is one, otherwise the CPU), "cpu", "cuda" or "mps".
         seed: Seed of every random choice; the same seed and machine give the same result.
         config: Settings of the instance solver; None for its defaults, or with `refine` those of
@@ -99,8 +103,9 @@ def register(
     given = Annotations(
         fixed_labels=fixed_labels, moving_labels=moving_labels, fixed_points=fixed_points, moving_points=moving_points
     ).on(fixed.grid)
-    mask = None if fixed_mask is None else _mask_on(fixed_mask, fixed.grid)
-    job = _job(method, prior, refine, config, mask, target, watch)
+    check_refine(method == INSTANCE, refine)
+    asked = {"mask": fixed_mask, "stiffness": stiffness, "refine": refine, "config": config, "prior": prior}
+    job = make_job(_model(method, target, watch), fixed.grid, target, **asked)
     with _seeded(seed, target):
         with watch.stage("prealign", "aligning"):
             affine_ras = prealign(fixed, moving, init).affine_ras
@@ -108,7 +113,7 @@ def register(
             result = register_pair(fixed, moving, affine_ras, job, lambda fraction: watch.tell("registering", fraction))
     watch.tell("measuring")
     moves = {"displacement": result.displacement, "inverse": result.inverse}
-    metrics = evaluate(**moves, fixed=fixed, moving=moving, warped=result.warped, **vars(given), mask=mask)
+    metrics = evaluate(**moves, fixed=fixed, moving=moving, warped=result.warped, **vars(given), mask=job.mask)
     return dataclasses.replace(result, report=_report(fixed, moving, job, seed, watch, metrics))
 
 
@@ -140,30 +145,8 @@ def card_of(method: str | Path) -> ModelCard | None:
     Raises:
         InputError: There is no such model, or its card is wrong.
     """
-    path = _bundle_path(method)
+    path = model_path(method)
     return None if path is None else read_card(path)
-
-
-def pick_device(name: str) -> torch.device:
-    """Turn the name of a device into one that is there.
-
-    Args:
-        name: "auto", "cpu", "cuda" or "mps".
-
-    Returns:
-        The device; "auto" gives CUDA where there is one and the CPU otherwise.
-
-    Raises:
-        InputError: The name is unknown, or this machine or this build of PyTorch has no such device.
-    """
-    _check_choice("device", name, DEVICES)
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device("cuda" if present["cuda"] else "cpu")
-    if not present[name]:
-        found = ", ".join(device for device, there in present.items() if there)
-        raise InputError("device", got=name, expected=f"one that this machine has: {found}", remedy="use --device auto")
-    return torch.device(name)
 
 
 class _Stages:
@@ -188,53 +171,13 @@ class _Stages:
         return time.perf_counter() - self._start
 
 
-def _job(
-    method: str | Path,
-    prior: Prior | None,
-    refine: int,
-    config: InstanceConfig | None,
-    mask: Volume | None,
-    device: torch.device,
-    watch: _Stages,
-) -> Job:
-    """Load the model if there is one, and see that it can do what is asked."""
-    path = _bundle_path(method)
-    if refine < 0 or (refine and path is None):
-        got = f"{refine}" if refine < 0 else f"{refine} with the method {INSTANCE}"
-        raise InputError("refine", got=got, expected="0 or more steps that go on from a model")
+def _model(method: str | Path, device: torch.device, watch: _Stages) -> Model | None:
+    """Load the model that a method names, if it names one."""
+    path = model_path(method)
     if path is None:
-        model, prior = None, prior or BetaPrior()
-    else:
-        with watch.stage("model", "loading the model"):
-            model = Model.read(path, device)
-        prior = model_prior(model.card, prior)
-    config = config or (InstanceConfig.refining(refine) if refine else InstanceConfig())
-    return Job(prior=prior, model=model, refine=refine, config=config, mask=mask, device=device)
-
-
-def _bundle_path(method: str | Path) -> Path | None:
-    """Return the file of the model that a method names, None for the instance solver."""
-    if method == INSTANCE:
         return None
-    try:
-        return find_bundle(method)
-    except InputError as error:
-        expected = f"{INSTANCE!r}, the name of a model or the path of its bundle"
-        raise InputError(f"method {method}", got=error.got, expected=expected, remedy="see spr models list") from error
-
-
-def _check_choice(what: str, got: str, choices: tuple[str, ...]) -> None:
-    if got not in choices:
-        raise InputError(what, got=repr(got), expected=f"one of: {', '.join(choices)}")
-
-
-def _mask_on(mask: Volume, grid: Grid) -> Volume:
-    if not mask.grid.matches(grid):
-        _LOG.info("The mask is on a grid of its own: resampled to that of the fixed image.")
-        mask = resample(mask.with_array((mask.array != 0).astype(np.uint8)), grid, labels=True)
-    if not (mask.array != 0).any():
-        raise InputError("fixed mask", got="no voxel set inside the fixed image", expected="a region to register")
-    return mask.with_array((mask.array != 0).astype(np.uint8))
+    with watch.stage("model", "loading the model"):
+        return Model.read(path, device)
 
 
 def _describe(volume: Volume) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch.nn import functional as F
@@ -16,6 +17,19 @@ from SPRCore.regularization.diffusion import TERMS
 from SPRCore.similarity import FixedStatistics, correlate
 from SPRCore.typing import Images, Scalars, Tensor, Vectors
 
+Result = TypeVar("Result")
+Pausing = Generator[None, None, Result]
+"""A computation that may be left, for good or for a while, wherever it yields."""
+
+
+def completed(computation: Pausing[Result]) -> Result:
+    """Run a computation to its end without a pause and return what it returns."""
+    while True:
+        try:
+            next(computation)
+        except StopIteration as end:
+            return end.value
+
 
 @dataclass(frozen=True, kw_only=True)
 class LevelImages:
@@ -26,12 +40,14 @@ class LevelImages:
         grid: Shape and spacing of the velocity, the same level or a coarser one.
         fixed: Statistics of the fixed image.
         moving: Moving image, shape (1, 1, X, Y, Z).
+        stiffness: Factor q > 0 of the weight of each voxel of the velocity grid, shape (1, 1, x, y, z), or None for 1.
     """
 
     level: Level
     grid: Level
     fixed: FixedStatistics
     moving: Tensor
+    stiffness: Tensor | None = None
 
     @property
     def spacing(self) -> Tensor:
@@ -46,7 +62,7 @@ class Evaluation:
     Attributes:
         energy: Value of the loss (paper Eq. 19 with every term a mean), with the weight minimised out.
         similarity: Mean squared local correlation.
-        weight: Effective weight w of the differences, shape (1, 1, X, Y, Z) on the velocity grid.
+        weight: Effective weight q·w of the differences, shape (1, 1, X, Y, Z) on the velocity grid.
         warped: Warped moving image on the level, with the graph to ``velocity_mm``.
         data_force: Derivative of the *sum* of squared correlations with respect to the warped image.
         data_curvature: Half the Gauss–Newton second derivative of minus that sum.
@@ -67,6 +83,8 @@ def evaluate_level(images: LevelImages, velocity_mm: Vectors, prior: Prior, pool
 
     The MAP weight of the pooled local squared gradient is pooled once more: weights that are box means of a free map
     have exactly this minimiser (the mirrored mean is its own transpose), so refreshing them can only lower the energy.
+    A painted stiffness q turns the regularizer into :math:`\overline{r\,q\,w\,s}`: it multiplies the squared gradient
+    before the pooling and the weight after it.
 
     Args:
         images: Images of the level.
@@ -77,24 +95,61 @@ def evaluate_level(images: LevelImages, velocity_mm: Vectors, prior: Prior, pool
     Returns:
         The evaluation; ``warped`` carries the graph back to ``velocity_mm``.
     """
+    return completed(evaluation(images, velocity_mm, prior, pool))
+
+
+def evaluation(images: LevelImages, velocity_mm: Vectors, prior: Prior, pool: Sequence[int]) -> Pausing[Evaluation]:
+    """Do what ``evaluate_level`` does, with pauses."""
     leaf = velocity_mm.detach().requires_grad_()
     with torch.enable_grad():
         displacement_vox = displacement_on(images.level, leaf, images.spacing)
+    yield
+    with torch.enable_grad():
         warped = (warp if velocity_mm.any() else _warp_at_rest)(images.moving, displacement_vox)
+    yield
     correlation = correlate(images.fixed, warped.detach())
+    yield
     similarity = float(correlation.squared.sum()) / images.fixed.total
-    pooled = mirrored_box_mean(squared_gradient(velocity_mm, images.grid.spacing), pool)
-    free = prior.map_weight(pooled)
+    free, pooled = free_weight(images, velocity_mm, prior, pool)
     regularizer = float((prior.strength * free * pooled + prior.penalty(free)).mean())
     return Evaluation(
         energy=1.0 - similarity + regularizer,
         similarity=similarity,
-        weight=mirrored_box_mean(free, pool),
+        weight=_effective(images, free, pool),
         warped=warped,
         data_force=correlation.gradient,
         data_curvature=correlation.curvature,
         velocity_mm=leaf,
     )
+
+
+def free_weight(
+    images: LevelImages, velocity_mm: Vectors, prior: Prior, pool: Sequence[int]
+) -> tuple[Scalars, Scalars]:
+    """Return the minimizing weight before its pooling, and the pooled squared gradient that it belongs to.
+
+    Args:
+        images: Images of the level; their stiffness multiplies the squared gradient.
+        velocity_mm: Velocity on the level's velocity grid, in mm.
+        prior: Prior on the weight.
+        pool: Half width of the neighborhood that shares a weight.
+
+    Returns:
+        Weight w and pooled q·s, both of shape (1, 1, X, Y, Z).
+    """
+    local = squared_gradient(velocity_mm, images.grid.spacing)
+    pooled = mirrored_box_mean(local if images.stiffness is None else local * images.stiffness, pool)
+    return prior.map_weight(pooled), pooled
+
+
+def closed_form_weight(images: LevelImages, velocity_mm: Vectors, prior: Prior, pool: Sequence[int]) -> Scalars:
+    """Return the effective weight q·w that minimizes the energy for a velocity, arguments as for ``free_weight``."""
+    return _effective(images, free_weight(images, velocity_mm, prior, pool)[0], pool)
+
+
+def _effective(images: LevelImages, free: Tensor, pool: Sequence[int]) -> Tensor:
+    pooled = mirrored_box_mean(free, pool)
+    return pooled if images.stiffness is None else pooled * images.stiffness
 
 
 def newton_step(images: LevelImages, state: Evaluation, strength: float, iterations: int, damping: float) -> Vectors:
@@ -115,16 +170,25 @@ def newton_step(images: LevelImages, state: Evaluation, strength: float, iterati
     Returns:
         Update δ, same shape, in mm.
     """
+    return completed(newton_update(images, state, strength, iterations, damping))
+
+
+def newton_update(
+    images: LevelImages, state: Evaluation, strength: float, iterations: int, damping: float
+) -> Pausing[Vectors]:
+    """Do what ``newton_step`` does, with pauses."""
     velocity = state.velocity_mm.detach()
     # Everything is scaled by the number of velocity voxels; the data term is a mean over the mask.
     share = velocity[:, 0].numel() / images.fixed.total
     (force,) = torch.autograd.grad(state.warped, state.velocity_mm, state.data_force * -share)
+    yield
     cells = state.warped.numel() / images.fixed.total
     curvature = image_curvature(state.warped.detach(), 2.0 * cells * state.data_curvature, images.level.spacing)
     curvature = _restrict(curvature, images.grid)
     edges = edge_weights(state.weight * (2.0 * strength / TERMS), images.grid.spacing)
     mean_curvature = float(curvature[:, [0, 3, 5]].mean())
     system = NewtonSystem.of(curvature, edges, damping * max(mean_curvature, 1e-12))
+    yield
     return system.solve(-force.add_(weighted_laplacian(velocity, edges)), iterations)
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from SPRCore.functional import logarithm
+from SPRCore.functional import kept_memory, logarithm
 from SPRCore.geometry import (
     Field,
     Grid,
@@ -20,52 +18,13 @@ from SPRCore.geometry import (
     resample,
     resample_displacement,
 )
-from SPRCore.io import ModelCard, read_bundle
-from SPRCore.networks import RegistrationNetwork
-from SPRCore.networks.loading import build_from_bundle
-from SPRCore.registration.instance import InstanceConfig, register_instance
+from SPRCore.registration.instance import InstanceProblem, InstanceResult
+from SPRCore.registration.job import Job
 from SPRCore.registration.network import register_network
 from SPRCore.registration.result import Deformation, RegistrationResult
-from SPRCore.regularization import Prior
 from SPRCore.typing import Vectors
 
 logger = logging.getLogger("SPRCore")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Model:
-    """A network that is ready to run, with its card and the SHA-256 of its tensors."""
-
-    network: RegistrationNetwork
-    card: ModelCard
-    sha256: str
-
-    @classmethod
-    def read(cls, path: Path, device: torch.device) -> Model:
-        """Read a bundle and bring its network to a device."""
-        bundle = read_bundle(path)
-        return cls(network=build_from_bundle(bundle).to(device), card=bundle.card, sha256=bundle.sha256)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Job:
-    """How a pair is to be deformed.
-
-    Attributes:
-        prior: Prior on the weight; within the ranges of the model where there is one.
-        model: The model, or None for the instance solver alone.
-        refine: Most steps of the instance solver that go on from what the model gave; 0 for none.
-        config: Settings of the instance solver, steps included.
-        mask: Voxels of the fixed image that count for the instance solver, on its grid; None for all.
-        device: Where to compute.
-    """
-
-    prior: Prior
-    model: Model | None
-    refine: int
-    config: InstanceConfig
-    mask: Volume | None
-    device: torch.device
 
 
 def register_pair(
@@ -95,7 +54,25 @@ def register_pair(
     if model is not None:
         found = register_network(fixed, moving, model.network, model.card, prior=job.prior, affine_ras=affine_ras)
     if found is None or job.refine:
-        found = _solve(fixed, moving, affine_ras, job, found, callback)
+        with kept_memory():
+            problem = problem_of(fixed, moving, affine_ras, job)
+            start = None if found is None else start_mm(found, job.device)
+            found = deformation_of(problem.course(job.prior, start).completed(callback), fixed)
+    return assembled(fixed, moving, found, affine_ras)
+
+
+def assembled(fixed: Volume, moving: Volume, found: Deformation, affine_ras: np.ndarray | None) -> RegistrationResult:
+    """Put the alignment and the deformation together.
+
+    Args:
+        fixed: Fixed image.
+        moving: Moving image.
+        found: The deformation.
+        affine_ras: Alignment as a whole, or None.
+
+    Returns:
+        The result, its report empty.
+    """
     displacement = found.displacement if affine_ras is None else compose_affine(found.displacement, affine_ras)
     return RegistrationResult(
         warped=resample(moving, fixed.grid, displacement=displacement),  # sampled once from the original
@@ -106,26 +83,18 @@ def register_pair(
     )
 
 
-def _solve(
-    fixed: Volume,
-    moving: Volume,
-    affine_ras: np.ndarray | None,
-    job: Job,
-    found: Deformation | None,
-    callback: Callable[[float], None] | None,
-) -> Deformation:
-    """Bring the moving image onto the fixed grid and run the instance solver, from what was found if anything."""
+def problem_of(fixed: Volume, moving: Volume, affine_ras: np.ndarray | None, job: Job) -> InstanceProblem:
+    """Bring the moving image onto the fixed grid and prepare the pair for the instance solver."""
     aligned = resample(moving, fixed.grid, affine_ras=affine_ras)
-    solved = register_instance(
-        fixed.to_tensor().to(job.device),
-        aligned.to_tensor().to(job.device),
-        fixed.spacing,
-        job.prior,
-        job.config,
-        mask=None if job.mask is None else job.mask.to_tensor().to(job.device),
-        start=None if found is None else _start_mm(found, job.device),
-        callback=callback,
+    mask, stiffness = (
+        None if volume is None else volume.to_tensor().to(job.device) for volume in (job.mask, job.stiffness)
     )
+    images = fixed.to_tensor().to(job.device), aligned.to_tensor().to(job.device)
+    return InstanceProblem.of(*images, fixed.spacing, job.config, mask=mask, stiffness=stiffness)
+
+
+def deformation_of(solved: InstanceResult, fixed: Volume) -> Deformation:
+    """Place what the instance solver found in the world."""
     return Deformation(
         displacement=Field.from_tensor_vox(solved.displacement_vox, fixed.affine),
         inverse=Field.from_tensor_vox(solved.inverse_vox, fixed.affine),
@@ -133,7 +102,7 @@ def _solve(
     )
 
 
-def _start_mm(found: Deformation, device: torch.device) -> Vectors:
+def start_mm(found: Deformation, device: torch.device) -> Vectors:
     """Return the velocity to start from in mm along the axes of the fixed grid, shape (1, 3, X, Y, Z)."""
     if found.velocity is not None:
         velocity_vox = found.velocity.to_tensor_vox().to(device)

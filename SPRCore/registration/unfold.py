@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 
 from SPRCore.functional import box_sum, integrate, jacobian_determinant, mirrored_box_mean
+from SPRCore.registration.level import Pausing, completed
 from SPRCore.typing import Vectors
 
 LEAST_DETERMINANT = 0.05
@@ -44,10 +45,18 @@ def unfold(velocity_vox: Vectors, squarings: int, rounds: int = 6) -> Unfolded:
     Returns:
         The velocity, changed around folds alone, with its flows.
     """
+    return completed(unfolding(velocity_vox, squarings, rounds))
+
+
+def unfolding(velocity_vox: Vectors, squarings: int, rounds: int = 6) -> Pausing[Unfolded]:
+    """Do what ``unfold`` does, with pauses."""
     touched = torch.zeros_like(velocity_vox[:, :1])
     for radius in range(1, rounds + 2):
-        flows = tuple(integrate(sign * velocity_vox, squarings) for sign in (1.0, -1.0))
-        least = torch.minimum(*(jacobian_determinant(flow) for flow in flows))
+        forward = integrate(velocity_vox, squarings)
+        yield
+        backward = integrate(-velocity_vox, squarings)
+        yield
+        least = torch.minimum(jacobian_determinant(forward), jacobian_determinant(backward))
         folded = (least < LEAST_DETERMINANT).to(velocity_vox.dtype)
         if radius > rounds or not folded.any():
             break
@@ -56,4 +65,4 @@ def unfold(velocity_vox: Vectors, squarings: int, rounds: int = 6) -> Unfolded:
         region = mirrored_box_mean(region, (1, 1, 1))
         velocity_vox = torch.lerp(velocity_vox, mirrored_box_mean(velocity_vox, (radius,) * 3), region)
         touched = torch.maximum(touched, (region > 0).to(touched.dtype))
-    return Unfolded(velocity_vox, *flows, float(touched.mean()))
+    return Unfolded(velocity_vox, forward, backward, float(touched.mean()))

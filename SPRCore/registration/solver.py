@@ -1,0 +1,274 @@
+"""Gauss–Newton steps on one resolution level, and the course of a registration over all of them."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from SPRCore.errors import ConvergenceError, InputError
+from SPRCore.functional import resize, resize_displacement
+from SPRCore.registration.level import Evaluation, LevelImages, Pausing, evaluation, newton_update
+from SPRCore.registration.unfold import unfolding
+from SPRCore.regularization import Prior
+from SPRCore.similarity import window_radius
+from SPRCore.typing import Scalars, Tensor, Vectors
+
+logger = logging.getLogger("SPRCore")
+
+FIRST_STRIDE = 0.5
+"""Part of an update tried first on a level: squared correlation is not convex and full Gauss-Newton steps overshoot."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceConfig:
+    """Settings of the instance solver.
+
+    Attributes:
+        steps: Most Gauss–Newton steps per resolution level, coarsest first; its length is the number of levels.
+        window: Correlation window in voxels of the finest axis, odd; 9 as in the paper.
+        pool: Half width, in voxels of the velocity grid, of the neighborhood that shares a weight: the smoothness prior
+            on λ, without which single voxels tear.
+        velocity_voxels: The velocity has half the resolution of the finest level where that has more voxels than this.
+        inner: Most conjugate gradient iterations per step.
+        damping: Part of the mean data curvature added to the diagonal.
+        longest_step_vox: Longest update of a voxel in one step, in voxels of the level: the range of the linearisation.
+        tolerance: A level ends when a step lowers the energy by less than this part of it.
+        squarings: Squaring steps of the final integration; 7 as in the paper.
+
+    Raises:
+        InputError: A value is outside its range.
+    """
+
+    steps: tuple[int, ...] = (12, 10, 8, 4)
+    window: int = 9
+    pool: int = 1
+    velocity_voxels: int = 300_000
+    inner: int = 12
+    damping: float = 1e-3
+    longest_step_vox: float = 2.0
+    tolerance: float = 3e-4
+    squarings: int = 7
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        window_radius(self.window)
+        if not self.steps or min(self.steps) < 0:
+            raise InputError("steps", got=str(self.steps), expected="0 or more per level, one level or more")
+        for name in ("inner", "velocity_voxels", "longest_step_vox"):
+            value = getattr(self, name)
+            if not value > 0:
+                raise InputError(name, got=str(value), expected="a positive number")
+        for name in ("pool", "damping", "tolerance", "squarings"):
+            value = getattr(self, name)
+            if not value >= 0:
+                raise InputError(name, got=str(value), expected="0 or more")
+
+    @classmethod
+    def refining(cls, steps: int) -> InstanceConfig:
+        """Return settings that start near the solution: a number of steps in all, more of them on the fine levels.
+
+        Args:
+            steps: Most Gauss–Newton steps, 1 or more; the finest level gets a quarter of them.
+
+        Returns:
+            The settings, with a tolerance that lets small gains go on.
+
+        Raises:
+            InputError: There is no step.
+        """
+        if steps < 1:
+            raise InputError("refinement steps", got=str(steps), expected="1 or more")
+        finest = -(-steps // 4)
+        rest = steps - finest
+        shares = [rest // 3 + (index >= 3 - rest % 3) for index in range(3)]
+        return cls(steps=(*shares, finest), tolerance=1e-4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceResult:
+    """Outcome of the instance solver on the fixed grid.
+
+    Attributes:
+        displacement_vox: Pull map from fixed to moving, shape (1, 3, X, Y, Z), in voxels.
+        inverse_vox: Pull map from moving to fixed, the integral of minus the velocity, same shape.
+        velocity_mm: Stationary velocity on its own grid, in mm.
+        weight: Effective weight w = λ/r, shape (1, 1, X, Y, Z); with a painted stiffness q that is q times the weight
+            of the prior.
+        energies: Energy after every accepted step, a tuple per level, coarsest first.
+        similarity: Mean squared local correlation on the last level.
+    """
+
+    displacement_vox: Vectors
+    inverse_vox: Vectors
+    velocity_mm: Vectors
+    weight: Scalars
+    energies: tuple[tuple[float, ...], ...]
+    similarity: float
+
+
+class LevelSolver:
+    """Gauss–Newton steps on one level, with the last accepted velocity and its evaluation.
+
+    Args:
+        images: Images of the level.
+        velocity: Velocity to start from, on its velocity grid, in mm.
+        prior: Prior on the weight.
+        config: Settings.
+
+    Attributes:
+        velocity: Velocity after the last accepted step.
+        state: Its evaluation; `started` sets the first one.
+        energies: Energies of all accepted velocities, the first one of the start.
+    """
+
+    state: Evaluation
+
+    def __init__(self, images: LevelImages, velocity: Tensor, prior: Prior, config: InstanceConfig) -> None:
+        self.images, self.prior, self.config = images, prior, config
+        finest = min(images.grid.spacing)
+        self.pool = pool_of(images, config)
+        self.longest_mm = config.longest_step_vox * finest
+        self.stride = FIRST_STRIDE
+        self.velocity = velocity
+        self.energies: list[float] = []
+
+    def started(self) -> Pausing[None]:
+        """Evaluate the velocity to start from."""
+        self.state = yield from self._evaluated(self.velocity)
+        self.energies = [self.state.energy]
+
+    def step(self) -> Pausing[bool]:
+        """Take one step; tell whether it lowered the energy enough to go on.
+
+        The part of the Gauss–Newton update that last lowered the energy is tried first the next time: squared
+        correlation is not convex, and its model overshoots by much the same factor throughout a level. A step that is
+        given up in a pause takes the solver with it; `velocity` is still the last one accepted.
+        """
+        config, before = self.config, self.state.energy
+        update = yield from newton_update(self.images, self.state, self.prior.strength, config.inner, config.damping)
+        length = update.square().sum(dim=1, keepdim=True).sqrt_()
+        update *= self.longest_mm / length.clamp(min=self.longest_mm)
+        yield
+        for attempt in range(4):
+            state = yield from self._evaluated(self.velocity + self.stride * update)
+            if state.energy < before:
+                self.velocity, self.state = self.velocity + self.stride * update, state
+                self.energies.append(state.energy)
+                self.stride = self.stride if attempt else min(1.0, 1.4 * self.stride)
+                return before - state.energy > config.tolerance * before
+            self.stride *= 0.5
+        return False
+
+    def _evaluated(self, velocity: Tensor) -> Pausing[Evaluation]:
+        state = yield from evaluation(self.images, velocity, self.prior, self.pool)
+        if not math.isfinite(state.energy):
+            raise ConvergenceError("registration", got="an energy that is not a number", remedy="check the images")
+        return state
+
+
+def pool_of(images: LevelImages, config: InstanceConfig) -> tuple[int, ...]:
+    """Return the half width of the neighborhood that shares a weight on a level; axes of coarse voxels have none."""
+    finest = min(images.grid.spacing)
+    return tuple(config.pool if step < 1.5 * finest else 0 for step in images.grid.spacing)
+
+
+class Course:
+    """The course of one registration over all levels, which can be left and gone on with between its parts.
+
+    Args:
+        levels: Images of all levels, coarsest first.
+        steps: Most steps on each of them.
+        shape: Shape of the fixed grid.
+        prior: Prior on the weight.
+        config: Settings.
+        start: Velocity to start from, in mm, over the same field of view at any resolution; None for rest.
+
+    Attributes:
+        fraction: Fraction done, 0 to 1.
+        result: The result, once `advance` has returned False.
+    """
+
+    def __init__(
+        self,
+        levels: Sequence[LevelImages],
+        steps: Sequence[int],
+        shape: Sequence[int],
+        prior: Prior,
+        config: InstanceConfig,
+        start: Vectors | None = None,
+    ) -> None:
+        self._levels, self._steps, self._shape = tuple(levels), tuple(steps), tuple(shape)
+        self._prior, self._config = prior, config
+        self.fraction, self.result = 0.0, None
+        self._work = [count * images.moving.numel() for count, images in zip(steps, levels, strict=True)]
+        self._running = self._run(start)
+
+    def advance(self) -> bool:
+        """Compute until the next point where a pause is possible; tell whether there is more to do."""
+        try:
+            next(self._running)
+        except StopIteration as end:
+            self.result = end.value
+            return False
+        return True
+
+    def completed(self, callback: Callable[[float], None] | None = None) -> InstanceResult:
+        """Compute all that is left.
+
+        Args:
+            callback: Told the fraction done in every pause; an exception raised in it leaves the computation there.
+
+        Returns:
+            The result.
+        """
+        while self.advance():
+            if callback is not None:
+                callback(self.fraction)
+        return self.result
+
+    def _run(self, start: Tensor | None) -> Pausing[InstanceResult]:
+        levels, energies = self._levels, []
+        if start is None:
+            start = levels[0].moving.new_zeros((1, 3, *levels[0].grid.shape), dtype=torch.float32)
+        correction = torch.zeros_like(start)
+        for index, (images, count) in enumerate(zip(levels, self._steps, strict=True)):
+            base = resize(start.float(), images.grid.shape)
+            correction = F.interpolate(correction, size=images.grid.shape, mode="trilinear", align_corners=True)
+            if count or images is levels[-1]:
+                solver = LevelSolver(images, base + correction, self._prior, self._config)
+                yield from solver.started()
+            for step in range(count):
+                if not (yield from solver.step()):
+                    break
+                self._tell(index, step + 1)
+                yield
+            self._tell(index + 1, 0)
+            if count:
+                correction = solver.velocity - base
+                energies.append(tuple(solver.energies))
+            yield
+        return (yield from self._finished(solver, energies))
+
+    def _tell(self, level: int, steps: int) -> None:
+        """Turn voxels worked on into a fraction; a level that ended early counts as done."""
+        done = sum(self._work[:level]) + (steps * self._levels[level].moving.numel() if steps else 0)
+        self.fraction = min(done / max(sum(self._work), 1.0), 1.0) if level < len(self._work) else 1.0
+
+    def _finished(self, solver: LevelSolver, energies: list[tuple[float, ...]]) -> Pausing[InstanceResult]:
+        images, shape = solver.images, self._shape
+        flow = yield from unfolding(solver.velocity / images.spacing, self._config.squarings)
+        if flow.touched:
+            logger.info("smoothed the velocity around folds, at %.3g %% of its voxels", 100.0 * flow.touched)
+        return InstanceResult(
+            displacement_vox=resize_displacement(flow.forward_vox, shape),
+            inverse_vox=resize_displacement(flow.backward_vox, shape),
+            velocity_mm=flow.velocity_vox * images.spacing,
+            weight=F.interpolate(solver.state.weight, size=shape, mode="trilinear", align_corners=True),
+            energies=tuple(energies),
+            similarity=solver.state.similarity,
+        )

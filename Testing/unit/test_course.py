@@ -1,0 +1,87 @@
+"""A registration that is left and gone on with, and what a job refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from SPRCore import BetaPrior, Volume, register
+from SPRCore.errors import InputError
+from SPRCore.registration import InstanceConfig, register_instance
+from SPRCore.registration.instance import InstanceProblem
+from SPRCore.registration.job import make_job, stiffness_on
+
+SPACING = (1.0, 1.2, 1.5)
+CONFIG = InstanceConfig(steps=(3, 3, 2))
+
+
+@pytest.fixture(scope="module")
+def pair(random_image):
+    return [random_image((28, 24, 20), seed, dtype=torch.float32) for seed in (0, 1)]
+
+
+def test_a_course_left_in_the_middle_and_gone_on_with_gives_the_same(pair):
+    problem = InstanceProblem.of(*pair, SPACING, CONFIG)
+    expected = register_instance(*pair, SPACING, BetaPrior(), CONFIG)
+    course, other = problem.course(BetaPrior()), problem.course(BetaPrior(alpha=0.5))
+    parts = 0
+    while course.advance():
+        parts += 1
+        other.advance()  # a second one on the same pair, in turns
+    assert torch.equal(course.result.displacement_vox, expected.displacement_vox)
+    assert torch.equal(course.result.weight, expected.weight)
+    assert parts > 3 * (3 + 3 + 2)  # several pauses in every step
+
+
+def test_an_exception_of_the_callback_leaves_the_course_where_it_is(pair):
+    course = InstanceProblem.of(*pair, SPACING, CONFIG).course(BetaPrior())
+
+    def stop(fraction):
+        if fraction > 0.1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        course.completed(stop)
+    assert 0.1 < course.fraction < 1
+    result = course.completed()
+    expected = register_instance(*pair, SPACING, BetaPrior(), CONFIG)
+    assert torch.equal(result.displacement_vox, expected.displacement_vox)
+
+
+def volume(seed, shape=(20, 18, 16)):
+    from scipy.ndimage import gaussian_filter
+
+    return Volume(gaussian_filter(np.random.default_rng(seed).random(shape, dtype=np.float32), 1.5), np.eye(4))
+
+
+def test_a_stiffness_reaches_the_solver_from_any_grid():
+    fixed, moving = volume(0), volume(1)
+    small = Volume(np.full((5, 5, 5), 7.0, dtype=np.float32), np.eye(4))
+    on_fixed = stiffness_on(small, fixed.grid).array
+    assert (on_fixed[:5, :5, :5] == 7).all()
+    assert (on_fixed[6:] == 1).all()
+    painted = Volume(np.full(fixed.shape, 30.0, dtype=np.float32), fixed.affine)
+    options = {"prior": BetaPrior(alpha=0.1, lambda_max=0.2), "init": "none", "config": CONFIG}
+    free, stiff = (register(fixed, moving, stiffness=q, **options) for q in (None, painted))
+    assert stiff.weight.array.min() > 10 * free.weight.array.min()
+    assert np.abs(stiff.displacement.array).mean() < 0.5 * np.abs(free.displacement.array).mean()
+
+
+@pytest.mark.parametrize("wrong", [0, -2, np.nan])
+def test_a_stiffness_that_is_none_is_refused(wrong):
+    array = np.ones((20, 18, 16))
+    array[2, 2, 2] = wrong
+    with pytest.raises(InputError, match=r"stiffness.*above 0"):
+        register(volume(0), volume(1), stiffness=Volume(array, np.eye(4)))
+
+
+def test_a_stiffness_for_a_network_alone_is_refused_with_the_reason(tiny_network, card_for):
+    from SPRCore.registration import Model
+
+    network = tiny_network("voxelmorph")
+    model = Model(network=network, card=card_for(network), sha256="0")
+    painted = Volume(np.ones((20, 18, 16)), np.eye(4))
+    with pytest.raises(InputError, match="refine"):
+        make_job(model, painted.grid, torch.device("cpu"), stiffness=painted)
+    assert make_job(model, painted.grid, torch.device("cpu"), stiffness=painted, refine=3).stiffness is not None
