@@ -128,9 +128,10 @@ class DataConfig:
         atlas_labels: Its labels.
         pairs_per_epoch: Training pairs drawn per epoch; None takes each once. Inter-subject training has as many
             pairs as the square of its subjects.
-        labels: Labels that count; None takes all that occur but 0.
+        labels: Labels that count (after grouping); None takes all that occur but 0.
         grouping: Joins labels into groups 1, 2, …: "totalsegmentator" takes its 104 classes to 39,
             see `grouping.py`; None keeps labels.
+        trust_voxels: Labels belong to the voxels of their image even where the two headers differ.
         use_labels: Whether the data must have labels. They steer nothing unless the loss asks for them.
         split: Who is trained with, validated and tested.
         generated: What is made up, for "generated".
@@ -153,6 +154,7 @@ class DataConfig:
     pairs_per_epoch: int | None = None
     labels: tuple[int, ...] | None = None
     grouping: Literal["totalsegmentator"] | None = None
+    trust_voxels: bool = False
     use_labels: bool = True
     split: SplitConfig = field(default_factory=SplitConfig)
     generated: GeneratedConfig = field(default_factory=GeneratedConfig)

@@ -82,7 +82,7 @@ def test_a_wrong_change_is_one_line(spr, cohort, change, words):
 def test_an_interrupted_preparation_says_that_it_can_go_on(spr, cohort, monkeypatch):
     from SPRCore.training.data import prepare
 
-    def interrupted(case):
+    def interrupted(case, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(prepare, "read_case", interrupted)

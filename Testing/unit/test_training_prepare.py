@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import shutil
@@ -153,11 +154,11 @@ def test_an_interrupted_preparation_goes_on_where_it_was(folder, monkeypatch):
     recipe, read = recipe_for(folder), prepare.read_case
     seen = []
 
-    def interrupted(case):
+    def interrupted(case, **options):
         seen.append(case.name)
         if len(seen) == 7:
             raise KeyboardInterrupt
-        return read(case)
+        return read(case, **options)
 
     monkeypatch.setattr(prepare, "read_case", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -230,6 +231,40 @@ def test_an_image_of_one_value_is_told(folder, caplog):
     assert len(lines) == 1
     assert "patient002" in lines[0]
     assert "no contrast" in lines[0]
+
+
+def test_the_image_that_is_wrong_is_the_one_that_is_named(folder, caplog):
+    path = folder / "training" / "patient002" / "patient002_frame11.nii.gz"
+    elsewhere = AFFINE.copy()
+    elsewhere[:3, 3] += 500
+    write_volume(Volume(heart(3)[0], elsewhere), path)
+    write_volume(Volume(heart(3)[1], elsewhere), path.with_name("patient002_frame11_gt.nii.gz"))
+    (line,), _ = problems_of(recipe_for(folder), caplog)
+    assert line.startswith(f"{path}: image: got a place apart from the first one of its subject")
+    write_volume(Volume(np.full((24, 22, 6), 7, np.int16), AFFINE), path)
+    write_volume(Volume(heart(3)[1], AFFINE), path.with_name("patient002_frame11_gt.nii.gz"))
+    (line,), _ = problems_of(recipe_for(folder), caplog)
+    assert line.startswith(f"{path}: image: got no contrast")
+
+
+def test_labels_with_another_header_than_their_image_are_told(folder, caplog):
+    path = folder / "training" / "patient002" / "patient002_frame01_gt.nii.gz"
+    mirrored = AFFINE @ np.diag([-1, 1, 1, 1])
+    write_volume(Volume(heart(20)[1], mirrored), path)
+    (line,), _ = problems_of(recipe_for(folder), caplog)
+    assert line.startswith(f"{path}: got another place or orientation in its header")
+    assert "data.trust_voxels=true" in line
+    build_datasets(recipe_for(folder, data=data_of(folder) | {"trust_voxels": True}))
+
+
+def test_workers_change_nothing_but_the_time(folder):
+    one = build_datasets(recipe_for(folder))
+    shutil.rmtree(folder.parent / "cache")
+    recipe = dataclasses.replace(recipe_for(folder), workers=4)
+    many = build_datasets(recipe)
+    assert many.report["prepared_now"] == one.report["prepared_now"] == 12
+    for index in range(len(one.train)):
+        np.testing.assert_array_equal(one.train[index]["fixed"], many.train[index]["fixed"])
 
 
 def test_the_same_patient_twice_is_told(folder, caplog):

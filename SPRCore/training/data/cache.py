@@ -74,7 +74,7 @@ class Cache:
             OutputError: It could not be written.
         """
         content = {"schema_version": SCHEMA, "settings": settings}
-        content["cases"] = {name: asdict(entry) for name, entry in sorted(self.entries.items())}
+        content["cases"] = {name: asdict(entry) for name, entry in sorted(self.entries.copy().items())}
         with atomic_path(self.folder / INDEX) as partial:
             partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 

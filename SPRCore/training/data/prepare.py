@@ -16,6 +16,7 @@ import numpy as np
 from ...config import encode
 from ...errors import InputError
 from ...geometry import Grid
+from ...typing import Affine
 from ..recipe import Recipe
 from .cache import Cache, Entry, cache_folder
 from .cases import Case, Sample
@@ -23,7 +24,7 @@ from .cohort import Cohort
 from .grouping import GROUPINGS
 from .problems import Problem, Problems
 from .reading import Images, read_case
-from .sampling import sample_subject
+from .sampling import Box, align, check_together, lay_box, sample_image, stripped
 
 logger = logging.getLogger("SPRCore")
 
@@ -68,90 +69,110 @@ def prepare_cohort(recipe: Recipe, cohort: Cohort, problems: Problems, report: R
     """
     work = _Work(recipe, cohort)
     subjects = list(_by_subject(cohort.cases).values())
-    before = dict(work.cache.entries)
+    before, made = dict(work.cache.entries), 0
     try:
         with ThreadPoolExecutor(max(1, recipe.workers)) as pool:
-            for number, found in enumerate(pool.map(work.do_subject, subjects), start=1):
+            for number, (found, count) in enumerate(pool.map(work.do_subject, subjects), start=1):
                 problems.add(found)
-                if number % _SAVE_EVERY == 0 and work.cache.entries != before:
+                made += count
+                if made and number % _SAVE_EVERY == 0:
                     work.cache.save(work.settings)
                 if report is not None:
                     report("preparing images", number / len(subjects))
     finally:
         if work.cache.entries != before:
             work.cache.save(work.settings)
-    return Prepared(cache=work.cache, digests=work.digests, made=work.made)
+    return Prepared(cache=work.cache, digests=work.digests, made=made)
 
 
 class _Work:
     """Settings, cache and reference of one preparation."""
 
     def __init__(self, recipe: Recipe, cohort: Cohort) -> None:
-        self._config = config = recipe.preprocessing
-        self._grouping = recipe.data.grouping
-        self._reference, digest = None, None
-        if config.align != "none":
+        self._config, self._data = recipe.preprocessing, recipe.data
+        self._reference: Images | None = None
+        digest = None
+        if self._config.align != "none":
             case = _reference(recipe, cohort)
-            self._reference_name, self._reference, digest = case.name, read_case(case), _digest(case.image)
+            self._reference, digest = self._read(case), _digest(case.image)
+            self._reference_name, self._box = case.name, lay_box([self._reference], self._config)
         self.settings: dict[str, Any] = {
             "version": _VERSION,
-            "preprocessing": encode(replace(config, reference=None)),
-            "grouping": encode(GROUPINGS.get(self._grouping or "")),
+            "preprocessing": encode(replace(self._config, reference=None)),
+            "grouping": encode(GROUPINGS.get(self._data.grouping or "")),
             "reference_sha256": digest,
         }
         self._key = _hash(self.settings)
-        folder = recipe.data.cache or cache_folder()
-        self.cache = Cache(folder / f"{recipe.data.dataset}-{self._key[:12]}")
+        folder = self._data.cache or cache_folder()
+        self.cache = Cache(folder / f"{self._data.dataset}-{self._key[:12]}")
         self.digests: dict[str, dict[str, str]] = {}
-        self.made = 0
 
-    def do_subject(self, cases: Sequence[Case]) -> list[Problem]:
-        """Prepare the cases of a subject that are not prepared, and return what is wrong with its files."""
-        if any(not path.exists() for case in cases for path in _sources(case)):
-            return []  # among the problems of the cohort already
-        empty = [path for case in cases for path in _sources(case) if not _files(path)]
+    def do_subject(self, cases: Sequence[Case]) -> tuple[list[Problem], int]:
+        """Prepare the cases of a subject if they are not prepared; return what is wrong, and how many were made."""
+        paths = [path for case in cases for path in _sources(case)]
+        if any(not path.exists() for path in paths):
+            return [], 0  # among the problems of the cohort already
+        empty = [path for path in paths if not _files(path)]
         if empty:
-            return [Problem(str(path), "got an empty folder; expected an image or a DICOM series") for path in empty]
+            text = "got an empty folder; expected an image or a DICOM series"
+            return [Problem(str(path), text) for path in empty], 0
         keys, sources = {}, {}
         for case in cases:
-            sources[case.name] = [self._source(case.name, path) for path in _sources(case)]
+            sources[case.name] = tuple(self._source(case.name, path) for path in _sources(case))
             keys[case.name] = self._key_of(case, [digest for *_, digest in sources[case.name]])
             image = sources[case.name][0][3]
             self.digests.setdefault(case.subject, {})[case.name] = _with_frame(image, case.frame)
-        if all(self.cache.has(case.name, keys[case.name]) for case in cases):
-            for case in cases:  # the files may lie elsewhere now
-                entry = self.cache.entries[case.name]
-                if entry.sources != tuple(sources[case.name]):
-                    self.cache.entries[case.name] = replace(entry, sources=tuple(sources[case.name]))
-            return []
-        return self._make(cases, keys, sources)
+        made, problems = 0, []
+        if not all(self.cache.has(case.name, keys[case.name]) for case in cases):
+            problems = self._make(cases, keys)
+            made = 0 if problems else len(cases)
+        if not problems:
+            for case in cases:  # also of those that were there: the files may lie elsewhere now
+                self.cache.entries[case.name] = replace(self.cache.entries[case.name], sources=sources[case.name])
+        return problems, made
 
-    def _make(self, cases: Sequence[Case], keys: dict[str, str], sources: dict[str, list]) -> list[Problem]:
-        images, problems = [], []
+    def _make(self, cases: Sequence[Case], keys: dict[str, str]) -> list[Problem]:
+        """Read all images of a subject, prepare them on one grid and write them; return what is wrong."""
+        images: dict[str, Images] = {}
+        problems = []
         for case in cases:
             try:
-                images.append(read_case(case))
+                images[case.name] = self._read(case)
+                if self._reference is None:
+                    check_together(images[case.name], next(iter(images.values())))
             except InputError as error:
                 wrong = next((path for path in _sources(case) if str(path) in error.what), case.image)
                 problems.append(Problem.of(wrong, error))
         if problems:
             return problems
-        try:
-            samples = sample_subject(images, self._config, self._grouping, self._reference_for(cases, images))
-        except InputError as error:
-            return [Problem.of(cases[0].image, error)]
-        for case, (sample, grid) in zip(cases, samples, strict=True):
+        box = affine_ras = None
+        for case in cases:
+            try:
+                box = box or self._box_for(list(images.values()))
+                affine_ras = self._aligned(case, cases[0], images, affine_ras)
+                sample = sample_image(images[case.name], box, self._config, self._data.grouping, affine_ras)
+            except InputError as error:
+                problems.append(Problem.of(case.image, error))
+                continue
             file, size = self.cache.write(case.name, sample)
-            entry = _entry(sample, grid, file=file, bytes=size, key=keys[case.name])
-            self.cache.entries[case.name] = replace(entry, sources=tuple(sources[case.name]))
-            self.made += 1
-        return []
+            self.cache.entries[case.name] = _entry(sample, box.outer, file=file, bytes=size, key=keys[case.name])
+        return problems
 
-    def _reference_for(self, cases: Sequence[Case], images: Sequence[Images]) -> Images | None:
-        """The reference; for the subject that is the reference its own image, which needs no alignment."""
-        if self._reference is not None and cases[0].name == self._reference_name:
-            return images[0]
-        return self._reference
+    def _read(self, case: Case) -> Images:
+        images = read_case(case, trust_voxels=self._data.trust_voxels)
+        return stripped(images) if self._config.strip else images
+
+    def _box_for(self, images: Sequence[Images]) -> Box:
+        return lay_box(images, self._config) if self._reference is None else self._box
+
+    def _aligned(self, case: Case, first: Case, images: dict[str, Images], affine_ras: Affine | None) -> Affine | None:
+        """Alignment of a case; images of a subject on one grid share that of the first."""
+        if self._reference is None or case.name == self._reference_name:
+            return None
+        same_grid = images[case.name].image.grid.matches(images[first.name].image.grid)
+        if case is not first and same_grid:
+            return affine_ras
+        return align(images[case.name], self._reference, self._config)
 
     def _source(self, name: str, path: Path) -> tuple[str, int, int, str]:
         """Path, size, time of change and SHA-256 of a file, which is read only if it is not known as it is."""

@@ -34,18 +34,19 @@ class Images:
     points_mm: np.ndarray | None = None
 
 
-def read_case(case: Case) -> Images:
+def read_case(case: Case, *, trust_voxels: bool = False) -> Images:
     """Read the files of a case.
 
     Args:
         case: The case.
+        trust_voxels: Labels belong to the voxels of their image, whatever their header says.
 
     Returns:
-        What they hold. Labels take the place in the world of the image, whose voxels they count.
+        What they hold.
 
     Raises:
-        InputError: A file is missing or damaged, has another shape than its image, values that are not finite, or no
-            label at all; the message begins with the file.
+        InputError: A file is missing or damaged, has values that are not finite or no label at all; labels have
+            another shape than their image or lie elsewhere by their header. The message begins with the file.
     """
     image = _read(case.image, case.frame, labels=False)
     if not np.isfinite(image.array).all():
@@ -56,6 +57,8 @@ def read_case(case: Case) -> Images:
         if labels.shape != image.shape:
             got, expected = f"labels of shape {labels.shape}", f"{image.shape} as its image {case.image.name}"
             raise InputError(str(case.labels), got=got, expected=expected)
+        if not trust_voxels:
+            _check_place(labels, image, case)
         if not labels.array.any():
             raise InputError(str(case.labels), got="no label but 0", expected="labels", remedy="segment it")
         labels = Volume(_exchanged(labels.array, case.exchange), image.affine)
@@ -71,6 +74,14 @@ def _read(path: Path, frame: int | None, *, labels: bool) -> Volume:
     if frame is None:
         return read_labels(path) if labels else read_volume(path)
     return _from_series(path, frame, labels=labels)
+
+
+def _check_place(labels: Volume, image: Volume, case: Case) -> None:
+    """Refuse labels that a program which believes headers would show beside the anatomy, or mirrored."""
+    if not labels.grid.matches(image.grid, tolerance_mm=0.5 * min(image.spacing)):
+        got = "another place or orientation in its header than the image has"
+        remedy = "mend the header, or --set data.trust_voxels=true to go by voxels"
+        raise InputError(str(case.labels), got=got, expected=f"that of {case.image.name}", remedy=remedy)
 
 
 def _exchanged(labels: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> np.ndarray:

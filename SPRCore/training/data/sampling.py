@@ -1,9 +1,9 @@
-"""From the images of a subject to what a network sees of them, as the recipe says."""
+"""From an image to what a network sees of it, as the recipe says."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -11,8 +11,9 @@ import numpy as np
 from ...errors import InputError
 from ...geometry import Grid, Volume, ras_to_voxel, resample, voxel_to_ras
 from ...networks.network import MIN_SIZE
-from ...registration.prealign import prealign
+from ...registration.prealign import overlap_fraction, prealign
 from ...registration.working import onto, prepared, working_grid
+from ...typing import Affine
 from ..data_config import PreprocessingConfig
 from .cases import Sample
 from .grouping import grouped
@@ -54,39 +55,7 @@ class Box:
         )
 
 
-def sample_subject(
-    images: Sequence[Images], config: PreprocessingConfig, grouping: str | None, reference: Images | None
-) -> list[tuple[Sample, Grid]]:
-    """Prepare the images of a subject, all on one grid.
-
-    Args:
-        images: The images; alignment and grid follow from the first one.
-        config: How to prepare.
-        grouping: Name of the grouping of labels, or None.
-        reference: Image to align with, or None.
-
-    Returns:
-        Each image as a network sees it, and its grid in the world.
-
-    Raises:
-        InputError: An image has no contrast, labels cannot be kept, or the crop is too small for a network.
-    """
-    images = [_stripped(item) if config.strip else item for item in images]
-    first, affine_ras = images[0], None
-    if reference is None:
-        box = box_of(images, config)
-    else:
-        reference = _stripped(reference) if config.strip else reference
-        box = box_of([reference], config)
-        if first.image is not reference.image:
-            affine_ras = prealign(reference.image, first.image, config.align).affine_ras
-    if min(box.shape) < MIN_SIZE and config.shape is None:
-        remedy = "set preprocessing.shape, which repeats the border"
-        raise InputError("image", got=f"{box.shape} voxels", expected=f"{MIN_SIZE} along each axis", remedy=remedy)
-    return [(_sample(item, box, config, grouping, affine_ras), box.outer) for item in images]
-
-
-def box_of(images: Sequence[Images], config: PreprocessingConfig) -> Box:
+def lay_box(images: Sequence[Images], config: PreprocessingConfig) -> Box:
     """Lay the box that a network sees over the grid of the first image.
 
     Args:
@@ -97,16 +66,106 @@ def box_of(images: Sequence[Images], config: PreprocessingConfig) -> Box:
         The box; the whole field of view where no shape is asked for.
 
     Raises:
-        InputError: The middle of labels is asked for and there are none.
+        InputError: The middle of labels is asked for and there are none, or the box is too small for a network.
     """
     grid = working_grid(images[0].image.grid, config.card_grid())
     if config.shape is None:
+        if min(grid.shape) < MIN_SIZE:
+            remedy = "set preprocessing.shape, which repeats the border"
+            raise InputError("image", got=f"{grid.shape} voxels", expected=f"{MIN_SIZE} along each axis", remedy=remedy)
         return Box(grid, (0, 0, 0), grid.shape)
     middle = (np.array(grid.shape) - 1) / 2
     if config.crop == "labels":
         middle = _middle_of_labels(images, config.crop_labels, grid)
     start = np.floor(middle - (np.array(config.shape) - 1) / 2 + 0.5).astype(int)
+    if (start >= grid.shape).any() or (start + config.shape <= 0).any():
+        raise InputError("labels", got="a middle outside of the image", expected="labels of this image")
     return Box(grid, tuple(int(n) for n in start), config.shape)
+
+
+def align(item: Images, reference: Images, config: PreprocessingConfig) -> Affine | None:
+    """Align an image with the reference as a whole.
+
+    Args:
+        item: The image.
+        reference: What it is brought to.
+        config: How.
+
+    Returns:
+        Pull map from the reference to the image in RAS mm, shape (4, 4); None where nothing is to be done.
+
+    Raises:
+        InputError: They do not meet.
+    """
+    if item.image is reference.image:
+        return None
+    return prealign(reference.image, item.image, config.align).affine_ras
+
+
+def check_together(item: Images, first: Images) -> None:
+    """Refuse an image that lies apart from the first one of its subject, on whose grid it would be sampled.
+
+    Args:
+        item: The image.
+        first: The first image.
+
+    Raises:
+        InputError: They have no part of the world in common.
+    """
+    if overlap_fraction(first.image.grid, item.image.grid) == 0:
+        remedy = "set preprocessing.align, or check where its header places it"
+        raise InputError("image", got="a place apart from the first one of its subject", remedy=remedy)
+
+
+def stripped(item: Images) -> Images:
+    """Return an image without what has no label.
+
+    Args:
+        item: Image with labels.
+
+    Returns:
+        The same, with the least intensity where there is no label.
+
+    Raises:
+        InputError: There are no labels.
+    """
+    if item.labels is None:
+        raise InputError("image", got="no labels", expected="labels to strip it by", remedy="preprocessing.strip=false")
+    array = np.where(item.labels.array > 0, item.image.array, item.image.array.min())
+    return replace(item, image=Volume(array, item.image.affine))
+
+
+def sample_image(
+    item: Images, box: Box, config: PreprocessingConfig, grouping: str | None, affine_ras: Affine | None
+) -> Sample:
+    """Prepare an image with its labels and landmarks.
+
+    Args:
+        item: The image.
+        box: What of the world a network sees.
+        config: How intensities are prepared.
+        grouping: Name of the grouping of labels, or None.
+        affine_ras: Pull map from the grid to the image in RAS mm, or None.
+
+    Returns:
+        The image as a network sees it. Intensities are prepared first, by all of the field of view, since a model is
+        given whole images later.
+
+    Raises:
+        InputError: The image has no contrast, none of it lies in the box, or its labels cannot be kept.
+    """
+    image = onto(prepared(item.image, config.card_preprocessing(), "image"), box.inner, affine_ras).array
+    if image.min() == image.max():
+        raise InputError("image", got="one value alone within the crop", remedy="see preprocessing.shape and crop")
+    labels = points = None
+    if item.labels is not None:
+        source = item.labels.with_array(grouped(item.labels.array, grouping))
+        labels = np.pad(resample(source, box.inner, affine_ras=affine_ras, labels=True).array, box.margins)
+    if item.points_mm is not None:
+        back = np.eye(4) if affine_ras is None else np.linalg.inv(affine_ras)
+        points = ras_to_voxel(voxel_to_ras(item.points_mm, back), box.outer.affine).astype(np.float32)
+    array = np.pad(image, box.margins, mode="edge")
+    return Sample(image=array, labels=labels, points=points, spacing_mm=box.inner.spacing)
 
 
 def _middle_of_labels(images: Sequence[Images], members: tuple[int, ...] | None, grid: Grid) -> np.ndarray:
@@ -127,30 +186,6 @@ def _middle_of_labels(images: Sequence[Images], members: tuple[int, ...] | None,
         )
     points = np.concatenate(corners)
     return (points.min(axis=0) + points.max(axis=0)) / 2
-
-
-def _sample(
-    item: Images, box: Box, config: PreprocessingConfig, grouping: str | None, affine_ras: np.ndarray | None
-) -> Sample:
-    # Intensities first, by all of the field of view: a model is given whole images later.
-    image = onto(prepared(item.image, config.card_preprocessing(), "image"), box.inner, affine_ras)
-    labels = points = None
-    if item.labels is not None:
-        source = item.labels.with_array(grouped(item.labels.array, grouping))
-        inside = resample(source, box.inner, affine_ras=affine_ras, labels=True).array
-        labels = np.pad(inside, box.margins)
-    if item.points_mm is not None:
-        back = np.eye(4) if affine_ras is None else np.linalg.inv(affine_ras)
-        points = ras_to_voxel(voxel_to_ras(item.points_mm, back), box.outer.affine).astype(np.float32)
-    array = np.pad(image.array, box.margins, mode="edge")
-    return Sample(image=array, labels=labels, points=points, spacing_mm=box.inner.spacing)
-
-
-def _stripped(item: Images) -> Images:
-    if item.labels is None:
-        raise InputError("image", got="no labels", expected="labels to strip it by", remedy="preprocessing.strip=false")
-    array = np.where(item.labels.array > 0, item.image.array, item.image.array.min())
-    return Images(image=Volume(array, item.image.affine), labels=item.labels, points_mm=item.points_mm)
 
 
 def _moved(grid: Grid, start: np.ndarray, shape: tuple[int, ...]) -> Grid:
