@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "SPRCore").rglob("*.py"))
 WRITTEN = sorted(
     path
-    for folder in ("SPRCore", "Testing", "docs", ".ci")
+    for folder in ("SPRCore", "Testing", "Training", "docs", ".ci")
     for path in (ROOT / folder).rglob("*")
     if path.is_file() and path.suffix != ".pyc"
 ) + [path for path in ROOT.iterdir() if path.is_file()]
