@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -129,6 +130,29 @@ class Store:
             self.sweep(side)
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    @property
+    def is_dead(self) -> bool:
+        """Whether the client of the session has died; false where nobody can tell."""
+        lock = _lock(self.folder)
+        _unlock(lock)
+        return lock is not None
+
+    def remove_if_dead(self, patience: float = 1.0) -> None:
+        """Remove everything as `remove` does, unless the client of the session still lives.
+
+        Args:
+            patience: Seconds to wait for a client that is just ending.
+        """
+        end = time.monotonic() + patience
+        lock = _lock(self.folder)
+        while lock is None and (self.folder / LOCK).exists() and time.monotonic() < end:
+            time.sleep(0.05)
+            lock = _lock(self.folder)
+        if lock is not None:
+            self.remove()
+            _unlock(lock)
+            shutil.rmtree(self.folder, ignore_errors=True)  # Windows removes no open file
+
     def _name(self, slot: str) -> str:
         return f"{self.folder.name}-{slot}"
 
@@ -152,7 +176,8 @@ class Store:
     def _drop(self, slot: str) -> None:
         _, memory = self._open.pop(slot, ("", None))
         if memory is not None:
-            memory.close()
+            with contextlib.suppress(BufferError):  # another thread still looks at it, and the process is about to end
+                memory.close()
         unlink_memory(self._name(slot))
         unlink_file(self.folder / slot)
 
@@ -169,21 +194,19 @@ class Session:
         self.store = Store(self.folder, "c")
 
     def close(self) -> None:
-        """Remove all segments and the folder."""
-        _unlock(self._lock)  # Windows removes no open file
+        """Remove all segments and the folder; once more does no harm."""
+        lock, self._lock = self._lock, None
+        _unlock(lock)  # Windows removes no open file
         self.store.remove()
 
 
 def sweep_dead_sessions() -> None:
     """Remove what sessions left whose client lives no more: folders, files and shared memory."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        if not _NAME.fullmatch(folder.name) or folder.is_symlink() or not _is_ours(folder):
-            continue
-        lock = _lock(folder)
-        if lock is not None:
-            Store(folder, "c").remove()
-            _unlock(lock)
-            shutil.rmtree(folder, ignore_errors=True)
+        is_one = _NAME.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink()
+        if is_one and _is_ours(folder):
+            with contextlib.suppress(InputError):  # another process was faster
+                Store(folder, "c").remove_if_dead(patience=0.0)
 
 
 def _locked_folder() -> tuple[Path, int | None]:

@@ -96,7 +96,6 @@ class Conversation:
         """
         self._refuse_if_over()
         request = self._ledger.make(Update, setting=self.setting | setting, improve=improve)
-        self._ledger.remember(request)
         self.setting = dict(request.setting)
         replaced = self._ledger.send_update(request, self._watch.time)
         if replaced is not None:
@@ -134,9 +133,7 @@ class Conversation:
         """
         self._refuse_if_over()
         segment = None if stiffness is None else self._ledger.put({"stiffness": (stiffness, affine)})
-        request = self._ledger.make(protocol.Stiffness, segment=segment)
-        self._ledger.remember(request)
-        return self._send(request)
+        return self._send(self._ledger.make(protocol.Stiffness, segment=segment))
 
     def cancel(self) -> int:
         """Ask to give up what is computed or waiting; return the number of the request."""
@@ -153,7 +150,7 @@ class Conversation:
             self._ledger.send(protocol.Close(id=self._ledger.next_id), self._watch.time)
 
     def started(self) -> list[Event]:
-        """Take note that a worker was started: it is greeted, after a loss it also gets the pair and the setting."""
+        """Take note that a worker was started; after a loss it gets the pair and the setting that was answered last."""
         self._alive, self._killed_for, self._reader = True, "", LineReader()
         waiting = self._ledger.take()
         hello = {"protocol": protocol.PROTOCOL, "folder": self._folder, "client": self._client}
@@ -169,6 +166,8 @@ class Conversation:
     def feed(self, data: bytes) -> list[Event]:
         """Take bytes from the worker's standard output."""
         for line in self._reader.feed(data):
+            if self._killed_for:
+                break
             try:
                 message = read_answer(line)
             except Unreadable as error:
@@ -197,6 +196,7 @@ class Conversation:
         self._alive, self._losses = False, self._losses + 1
         self._store.sweep("w")
         self._lose(why)
+        self.setting = dict(self._reached)
         if self._closing:
             self._move(State.CLOSED, "The worker has been closed.")
         elif self.status.state is State.FAILED or self._losses > MOST_LOSSES:
@@ -268,8 +268,7 @@ class Conversation:
 
     def _received(self, result: Result) -> tuple[Any, Arrays]:
         """Copy the arrays of a result and give its segment back; None in its place if nobody waits for it."""
-        update = self._ledger.remembered(Update)
-        stale = result.improvement and (update is None or result.id != update.id)
+        stale = result.improvement and result.id != self._ledger.last_update
         try:
             arrays = {} if stale else self._store.get(result.segment)
         except InputError as error:
@@ -283,16 +282,17 @@ class Conversation:
     def _after(self, message: Any, asked: Checked) -> None:
         if isinstance(message, Error):
             self._after_error(message, asked)
-        elif isinstance(message, Result):
+        elif isinstance(message, Result | protocol.Opened):
             self._reached = dict(message.setting)
-        elif isinstance(message, protocol.Opened):
-            self._reached = dict(message.setting)
+        if isinstance(message, protocol.Opened):
             self.setting = self._reached | self.setting
             self._move(State.OPEN, "The pair is open.")
-        elif isinstance(message, protocol.Ready) and self._ledger.remembered(Open) is None:
-            self._move(State.READY, "The worker is ready.")
-        elif isinstance(message, protocol.Ready):
+        elif isinstance(message, protocol.Ready) and self._ledger.has_pair:
             self._move(State.OPENING, "The pair is being opened.")
+        elif isinstance(message, protocol.Ready):
+            self._move(State.READY, "The worker is ready.")
+        elif isinstance(message, Result | protocol.Done) and isinstance(asked, Update | protocol.Stiffness):
+            self._ledger.remember(asked)
         if isinstance(asked, Update):
             self._ledger.send_held(self._watch.time)
         self._ledger.tidy()

@@ -33,7 +33,7 @@ class Ledger:
         self._held: Update | None = None
         self._lasting: dict[type, Checked] = {}
         self._places: set[int] = set()
-        self._last_id = 0
+        self._last_id = self.last_update = 0
 
     @property
     def next_id(self) -> int:
@@ -73,6 +73,7 @@ class Ledger:
         Returns:
             The number of an update that it replaces, if there is one.
         """
+        self.last_update = request.id
         if sum(isinstance(asked, Update) for asked, _ in self._asked.values()) < IN_FLIGHT:
             self.send(request, now)
             return None
@@ -118,9 +119,10 @@ class Ledger:
             self._lasting.clear()
         self._lasting[type(request)] = request
 
-    def remembered(self, kind: type) -> Any:
-        """Return the request of a kind that is kept, or None."""
-        return self._lasting.get(kind)
+    @property
+    def has_pair(self) -> bool:
+        """Whether a pair is kept."""
+        return Open in self._lasting
 
     def forget(self, request: Checked) -> None:
         """Keep a request no longer that was refused."""
@@ -128,10 +130,13 @@ class Ledger:
             del self._lasting[type(request)]
 
     def repeat(self, now: float) -> None:
-        """Send a new worker the pair, the stiffness and the setting; without improvements, which may be what killed."""
+        """Send a new worker the pair and what was answered last: stiffness and setting.
+
+        What was not answered may be what the lost one died of, and so may improvements.
+        """
         for kind in (Open, Stiffness, Update):
             request = self._lasting.get(kind)
-            if request is not None and request.id not in self._asked and request is not self._held:
+            if request is not None and request.id not in self._asked:
                 fields = {"improve": False} if kind is Update else {}
                 self._lasting[kind] = replace(request, id=self.next_id, **fields)
                 self._dispatch(self._lasting[kind], now)

@@ -1,0 +1,145 @@
+"""A live worker whose sessions compute nothing, so that it starts at once and does on request what none should do.
+
+The hyperparameters say what: see `FakeSession`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import numpy as np
+
+from SPRCore.live.worker import main
+
+
+@dataclass
+class Quality:
+    folding_percent: float = 0.0
+    min_jacobian: float = float("nan")
+    max_displacement_mm: float = 1.0
+    lncc: float = 0.5
+    weight_gap: float = 0.0
+
+
+@dataclass
+class Point:
+    setting: dict
+    quality: Quality = field(default_factory=Quality)
+    dice_mean: float | None = None
+    tre_mm: float | None = 2.0
+    milliseconds: float = 1.0
+
+
+class Stopped(Exception):
+    pass
+
+
+class FakeSession:
+    """Displacements of `alpha` mm everywhere.
+
+    Hyperparameters: `seconds` that an update takes, `improvements` that follow, each of as many seconds; and what goes
+    wrong: `die` by a signal, `stick` without looking around, `print` into standard output, `fail` with a bug, `fill`
+    the memory with so many MiB.
+    """
+
+    def __init__(self, arrays):
+        self.ranges = {"alpha": (0.0, 9.0)}
+        self.fixed = arrays["fixed"]
+        self.setting = dict.fromkeys(("alpha", "seconds", "improvements", "die", "stick", "print", "fail", "fill"), 0.0)
+        self.left = 0
+        self.swept = 0
+        self.factor = 1.0
+
+    def update(self, should_stop, **changes):
+        setting = self.setting | changes
+        self._misbehave(setting)
+        self._wait(setting["seconds"], should_stop)
+        self.setting, self.left = setting, int(setting["improvements"])
+        return self._reply("preview", self.left == 0)
+
+    def improve(self, should_stop):
+        if self.left == 0:
+            return None
+        self._wait(self.setting["seconds"], should_stop)
+        self.left -= 1
+        return self._reply("better", self.left == 0)
+
+    def commit(self, should_stop):
+        self._wait(self.setting["seconds"], should_stop)
+        return self._reply("exact", True)
+
+    def sweep_step(self, should_stop):
+        self._wait(0.02, should_stop)
+        self.swept += 1
+        return Point({"alpha": float(self.swept)}) if self.swept <= 5 else None
+
+    def set_stiffness(self, volume):
+        self.factor = 1.0 if volume is None else float(volume.array.mean())
+
+    def close(self):
+        pass
+
+    def _wait(self, seconds, should_stop):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if should_stop():
+                raise Stopped
+            time.sleep(0.005)
+
+    def _misbehave(self, setting):
+        if setting["die"]:
+            os.kill(os.getpid(), int(setting["die"]))
+        if setting["stick"]:
+            time.sleep(setting["stick"])
+        if setting["print"]:
+            sys.stdout.write("what a library prints\n")
+            sys.stdout.flush()
+            os.write(1, b"and what its C part prints\n")
+        if setting["fail"]:
+            raise ZeroDivisionError("a bug")
+        if setting["fill"]:
+            np.ones(int(setting["fill"] * 2**17))
+
+    def _reply(self, stage, exact):
+        array, affine = self.fixed
+        field_mm = np.full((*array.shape, 3), self.setting["alpha"] * self.factor, dtype=np.float32)
+        volume = SimpleNamespace(array=array, affine=affine)
+        moved = SimpleNamespace(array=field_mm, affine=affine)
+        return SimpleNamespace(
+            displacement=moved,
+            weight=volume,
+            inverse=moved,
+            warped=volume,
+            quality=Quality(),
+            setting=self.setting,
+            exact=exact,
+            milliseconds=1.0,
+            stage=stage,
+            metrics={"after": {"dice": {1: np.float32(0.5)}, "lncc": float("inf")}},
+        )
+
+
+class FakeBackend:
+    superseded = Stopped
+
+    def describe(self):
+        return {"version": "0", "torch": "none", "device": "cpu", "threads": 1}
+
+    def open(self, request, arrays):
+        return FakeSession(arrays)
+
+    def prior(self, session):
+        return "beta"
+
+    def volume(self, arrays, name):
+        return SimpleNamespace(array=arrays[name][0]) if name in arrays else None
+
+
+if __name__ == "__main__":
+    signal.alarm(120)  # whatever a test forgets
+    sys.exit(main(FakeBackend()))

@@ -1,0 +1,319 @@
+"""What a live worker does with its requests: their order, what supersedes what, and how errors are answered."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from SPRCore.errors import ConvergenceError, InputError, OutputError
+from SPRCore.live import protocol
+from SPRCore.live.arrays import Session
+from SPRCore.live.desk import MOST_WAITING, RESULTS, Desk
+from SPRCore.live.protocol import PROTOCOL, Cancel, Close, Commit, Done, Error, Open, Superseded, Sweep, Update
+from SPRCore.live.service import Service
+from SPRCore.live.wire import read_answer, to_line
+
+IMAGE = (np.arange(24, dtype=np.float32).reshape(2, 3, 4), np.eye(4))
+
+
+@pytest.fixture(scope="module")
+def fake():
+    """The worker of the end-to-end tests whose sessions compute nothing."""
+    path = Path(__file__).resolve().parents[1] / "end_to_end" / "fake_worker.py"
+    spec = importlib.util.spec_from_file_location("fake_worker", path)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look there
+    spec.loader.exec_module(module)
+    return module
+
+
+class Running:
+    """A service in a thread; the test reads what it says and gives segments back, unless it is told not to."""
+
+    def __init__(self, backend):
+        self.session, self.said, self.releases = Session(), [], True
+        self.changed = threading.Condition()
+        self.desk = Desk(self.hear)
+        self.service = Service(self.desk, self.hear, backend, 1)
+        self.thread = threading.Thread(target=self.service.run)
+        self.thread.start()
+        self.ids = 0
+
+    def hear(self, message):
+        message = read_answer(to_line(message))
+        if isinstance(message, protocol.Result) and self.releases:
+            self.desk.put(protocol.Release(slot=message.segment.slot))
+        with self.changed:
+            self.said.append((time.monotonic(), message))
+            self.changed.notify_all()
+
+    def ask(self, kind, **fields):
+        self.ids += 1
+        self.desk.put(kind(id=self.ids, **fields))
+        return self.ids
+
+    def open(self):
+        self.ask(protocol.Hello, protocol=PROTOCOL, folder=str(self.session.folder))
+        segment = self.session.store.put(0, {"fixed": IMAGE, "moving": IMAGE})
+        return self.wait(self.ask(Open, segment=segment))
+
+    def update(self, **setting):
+        return self.ask(Update, setting=setting)
+
+    def until(self, is_it, seconds=5.0):
+        """The first message that is said which satisfies `is_it`."""
+        with self.changed:
+            found = self.changed.wait_for(lambda: [m for _, m in self.said if is_it(m)], seconds)
+        assert found, [message for _, message in self.said]
+        return found[0]
+
+    def wait(self, number, seconds=5.0):
+        return self.until(lambda m: getattr(m, "id", None) == number and not isinstance(m, protocol.Progress), seconds)
+
+    def kinds(self):
+        return [message.kind for _, message in self.said]
+
+    def stop(self):
+        self.desk.hang_up()
+        self.thread.join(5.0)
+        assert not self.thread.is_alive()
+        if self.service.store is not None:
+            self.service.store.sweep("w")
+        self.session.close()
+
+
+@pytest.fixture
+def run(fake):
+    running = []
+
+    def make(backend=None):
+        running.append(Running(backend or fake.FakeBackend()))
+        return running[-1]
+
+    yield make
+    for one in running:
+        one.stop()
+
+
+@pytest.fixture
+def worker(run):
+    one = run()
+    one.open()
+    return one
+
+
+def test_improvements_follow_the_preview_and_then_it_is_idle(worker):
+    number = worker.update(alpha=0.5, improvements=2)
+    worker.until(lambda m: m.kind == "idle")
+    results = [message for _, message in worker.said if message.kind == "result"]
+    assert [(r.id, r.improvement, r.exact) for r in results] == [
+        (number, False, False),
+        (number, True, False),
+        (number, True, True),
+    ]
+    assert worker.kinds().count("idle") == 1
+
+
+def test_no_improvements_unless_they_are_wanted(worker):
+    number = worker.ask(Update, setting={"improvements": 2.0}, improve=False)
+    worker.until(lambda m: m.kind == "idle")
+    assert [m.id for _, m in worker.said if m.kind == "result"] == [number]
+
+
+def test_the_latest_update_wins_and_the_running_one_is_shown(worker):
+    first = worker.update(seconds=0.1)
+    time.sleep(0.03)
+    others = [worker.update(alpha=0.1 * place) for place in range(20)]
+    assert worker.wait(others[-1]).setting["alpha"] == pytest.approx(1.9)
+    assert worker.wait(first).kind == "result"
+    for number, following in itertools.pairwise(others):
+        assert worker.wait(number) == Superseded(id=number, by=following)
+
+
+def test_a_commit_waits_for_the_update_before_it_and_gives_way_to_one_after_it(worker):
+    before = worker.update(seconds=0.1)
+    commit = worker.ask(Commit, setting={})
+    assert [worker.wait(number).kind for number in (before, commit)] == ["result", "result"]
+    second = worker.ask(Commit, setting={"seconds": 5.0})
+    time.sleep(0.05)
+    after = worker.update(seconds=0.0)
+    assert worker.wait(second) == Superseded(id=second, by=after)
+    assert worker.wait(after).setting["seconds"] == 0.0
+
+
+def test_a_commit_computes_the_setting_that_it_names(worker):
+    worker.wait(worker.update(alpha=0.2))
+    result = worker.wait(worker.ask(Commit, setting={"alpha": 0.7}))
+    assert result.setting["alpha"] == 0.7
+    assert set(result.segment.arrays) == {"displacement", "weight", "inverse", "warped"}
+    assert result.metrics == {"after": {"dice": {"1": 0.5}, "lncc": None}}
+    assert result.quality.min_jacobian is None
+
+
+@pytest.mark.parametrize("kind", [Cancel, Close, Open])
+def test_what_stops_a_running_update(worker, kind):
+    running, waiting = worker.update(seconds=20.0), worker.ask(Commit, setting={})
+    time.sleep(0.05)
+    fields = {}
+    if kind is Open:
+        fields["segment"] = worker.session.store.put(1, {"fixed": IMAGE, "moving": IMAGE})
+    stop = worker.ask(kind, **fields)
+    assert worker.wait(running) == Superseded(id=running, by=stop)
+    assert worker.wait(waiting) == Superseded(id=waiting, by=stop)
+    assert worker.wait(stop).kind in ("done", "opened")
+
+
+def test_a_request_waits_for_no_improvement(worker):
+    worker.wait(worker.update(improvements=1, seconds=0.05))
+    worker.service._session.setting["seconds"] = 60.0  # from now on an improvement takes very long
+    time.sleep(0.1)
+    assert worker.wait(worker.update(seconds=0.0)).kind == "result"
+
+
+def test_the_map_is_filled_while_nothing_else_is_asked(worker):
+    sweep = worker.ask(Sweep)
+    assert worker.wait(sweep) == Done(id=sweep)
+    update = worker.update(alpha=1.0)
+    worker.until(lambda m: m.kind == "idle")
+    kinds = [(m.kind, getattr(m, "id", None)) for _, m in worker.said]
+    assert kinds.count(("point", None)) == 5
+    assert kinds.index(("result", update)) < kinds.index(("point", None)) + 3
+    point = worker.until(lambda m: m.kind == "point")
+    assert (point.dice_mean, point.tre_mm, point.quality.lncc) == (None, 2.0, 0.5)
+
+
+def test_the_map_can_be_turned_off(worker):
+    worker.wait(worker.ask(Sweep))
+    worker.until(lambda m: m.kind == "point")
+    worker.wait(worker.ask(Sweep, on=False))
+    points = worker.kinds().count("point")
+    time.sleep(0.1)
+    assert worker.kinds().count("point") == points < 5
+
+
+def test_nothing_is_computed_that_nobody_looks_at(worker):
+    """A client that gives no segment back stops the worker, not the memory."""
+    worker.releases = False
+    worker.update(improvements=10)
+    time.sleep(0.2)
+    assert worker.kinds().count("result") == RESULTS
+    numbers = [worker.update(alpha=0.1 * place) for place in range(5)]
+    assert all(worker.wait(number).kind == "superseded" for number in numbers[:-1])
+    worker.releases = True
+    worker.desk.put(protocol.Release(slot="w0"))
+    assert worker.wait(numbers[-1]).kind == "result"
+
+
+def test_a_long_computation_gives_signs_of_life(worker, monkeypatch):
+    monkeypatch.setattr("SPRCore.live.service.BEAT", 0.05)
+    number = worker.update(seconds=0.5)
+    worker.wait(number)
+    assert 2 <= worker.kinds().count("progress") <= 10
+    assert {m.id for _, m in worker.said if m.kind == "progress"} == {number}
+
+
+def test_stiffness_reaches_the_session(worker):
+    worker.wait(worker.update(alpha=1.0))
+    segment = worker.session.store.put(2, {"stiffness": (np.full((2, 3, 4), 3.0), np.eye(4))})
+    worker.wait(worker.ask(protocol.Stiffness, segment=segment))
+    result = worker.wait(worker.update(alpha=1.0))
+    assert worker.session.store.get(result.segment)["displacement"][0].max() == 3.0
+    worker.wait(worker.ask(protocol.Stiffness, segment=None))
+
+
+def test_too_many_requests_are_refused(worker):
+    worker.update(seconds=0.3)
+    numbers = [worker.ask(Sweep, on=False) for _ in range(MOST_WAITING + 1)]
+    assert worker.wait(numbers[-1]).code == "protocol"
+    assert worker.wait(numbers[0]).kind == "done"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (InputError("alpha", got="-1", expected="more than 0"), "input", "alpha: got -1"),
+        (OutputError("shared memory", got="full"), "memory", "shared memory"),
+        (MemoryError(), "memory", "smaller images"),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), "memory", "smaller images"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "memory", "smaller images"),
+        (OSError(12, "Cannot allocate memory"), "memory", "smaller images"),
+        (ConvergenceError("registration", got="an energy that is not a number"), "computation", "not a number"),
+        (ZeroDivisionError("a bug"), "fault", "ZeroDivisionError: a bug"),
+        (RuntimeError("shapes do not fit"), "fault", "shapes do not fit"),
+    ],
+)
+def test_whatever_goes_wrong_is_answered_and_the_session_goes_on(run, fake, monkeypatch, error, code, words):
+    def fail(self, **_):
+        raise error
+
+    worker = run()
+    worker.open()
+    for method, ask in (("update", worker.update), ("commit", lambda: worker.ask(Commit, setting={}))):
+        with monkeypatch.context() as patch:
+            patch.setattr(fake.FakeSession, method, fail)
+            answer = worker.wait(ask())
+        assert isinstance(answer, Error)
+        assert answer.code == code
+        assert words in answer.words()
+    for method, start in (
+        ("improve", lambda: worker.update(improvements=1)),
+        ("sweep_step", lambda: worker.ask(Sweep)),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(fake.FakeSession, method, fail)
+            start()
+            background = worker.until(lambda m: m.kind == "error" and m.id is None)
+        assert background.code == code
+        worker.said.clear()
+    assert worker.wait(worker.update(alpha=1.0)).kind == "result"
+
+
+def test_a_bad_setting_is_refused_before_it_reaches_the_session(worker):
+    answer = worker.wait(worker.update(alhpa=1.0))
+    assert answer.code == "input"
+    assert "did you mean 'alpha'" in answer.words()
+    assert worker.wait(worker.ask(Commit, setting={"should_stop": 1.0})).code == "input"
+
+
+def test_requests_out_of_place(run):
+    worker = run()
+    assert worker.wait(worker.ask(Sweep)).code == "protocol"
+    worker.open()
+    again = worker.ask(protocol.Hello, protocol=PROTOCOL, folder=str(worker.session.folder))
+    assert worker.wait(again).code == "protocol"
+
+
+def test_requests_without_a_pair(run):
+    worker = run()
+    worker.ask(protocol.Hello, protocol=PROTOCOL, folder=str(worker.session.folder))
+    for number in (worker.update(alpha=1.0), worker.ask(Commit, setting={})):
+        assert "no pair" in worker.wait(number).words()
+    assert worker.wait(worker.ask(Cancel)).kind == "done"
+
+
+def test_a_folder_that_is_no_session(run, tmp_path):
+    worker = run()
+    answer = worker.wait(worker.ask(protocol.Hello, protocol=PROTOCOL, folder=str(tmp_path)))
+    assert answer.code == "input"
+    assert "folder" in answer.words()
+
+
+def test_close_ends_it(worker):
+    number = worker.ask(Close)
+    assert worker.wait(number) == Done(id=number)
+    worker.thread.join(2.0)
+    assert not worker.thread.is_alive()
+
+
+def test_a_client_that_goes_away_ends_it_in_the_middle_of_a_computation(worker):
+    worker.update(seconds=30.0)
+    time.sleep(0.05)
+    worker.desk.hang_up()
+    worker.thread.join(2.0)
+    assert not worker.thread.is_alive()
