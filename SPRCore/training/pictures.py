@@ -18,7 +18,19 @@ from .validate import Score
 
 FIXED_COLOR, MOVING_COLOR, GRID_COLOR = "#35d0ff", "#ff9a2e", "#ffe14d"
 _WEIGHT_COLORS = "plasma_r"  # as in the figures of results: bright where the deformation is free
-_TITLES = ("Moving", "Fixed", "Warped", "Deformation grid", "Weight", "Before: moving - fixed", "After: warped - fixed")
+_TITLES = (
+    "Moving",
+    "Fixed",
+    "Warped",
+    "Deformation grid",
+    "Weight: bright is free",
+    "Before: moving - fixed",
+    "After: warped - fixed",
+)
+_LOSSES = {name: name.replace("_", " ") for name in ("loss", "similarity", "smoothness", "prior", "dice_loss")}
+_LOSSES |= {"landmark_loss": "landmark loss", "map_pull": "pull to the MAP weight"}
+_SCORES = {"dice": "Dice", "dice_before": "Dice before", "lncc": "LNCC", "map_gap": "|w - w*|"}
+_ERRORS = {"tre_mm": "landmark error", "tre_before_mm": "before"}
 _INCHES, _DPI = 2.1, 110
 _LINES_ACROSS = 16
 _SMOOTHED = 15  # rows of a curve that are averaged over, at most
@@ -35,7 +47,7 @@ def pairs_figure(shown: Sequence[tuple[Pair, RegistrationOutput, Score]], title:
         The figure; the slices lie as the arrays do, in true proportions.
     """
     has_weight = any(output.weight is not None for _, output, _ in shown)
-    columns = [place for place in range(len(_TITLES)) if has_weight or _TITLES[place] != "Weight"]
+    columns = [place for place in range(len(_TITLES)) if has_weight or "Weight" not in _TITLES[place]]
     cuts = [_Cut(pair) for pair, _, _ in shown]
     heights = [cut.height / cut.width for cut in cuts]
     size = (_INCHES * len(columns), _INCHES * sum(heights) + 0.35 * len(shown) + 0.75)
@@ -44,7 +56,7 @@ def pairs_figure(shown: Sequence[tuple[Pair, RegistrationOutput, Score]], title:
     axes = figure.subplots(len(shown), len(columns), squeeze=False, height_ratios=heights)
     for row, cut, (pair, output, score) in zip(axes, cuts, shown, strict=True):
         _draw_row([row[columns.index(place)] if place in columns else None for place in range(7)], cut, pair, output)
-        row[0].set_ylabel(_words(pair, score), fontsize=6.5)
+        row[0].set_ylabel(_words(pair, score), fontsize=6)
     for panel, place in zip(axes[0], columns, strict=True):
         panel.set_title(_TITLES[place], fontsize=8)
     outlines = [Line2D([], [], color=FIXED_COLOR, label="labels of fixed")]
@@ -63,20 +75,20 @@ def curves_figure(rows: Sequence[dict[str, Any]], title: str) -> Figure:
         title: Line above.
 
     Returns:
-        The figure: parts of the loss on the left, what validation measured on the right.
+        The figure: parts of the loss, what validation measured, and the landmark error where there is one.
     """
-    figure = Figure(figsize=(9.0, 3.4), dpi=_DPI, layout="constrained")
-    left, right = figure.subplots(1, 2)
     train = [row for row in rows if row.get("kind") == "train"]
     measured = [row for row in rows if row.get("kind") == "validation"]
-    for name in ("loss", "similarity", "smoothness", "prior", "dice_loss", "landmark_loss", "map_pull"):
-        _draw_curve(left, train, name, name.replace("_", " "))
-    for name, words in (("dice", "Dice"), ("lncc", "LNCC"), ("map_gap", "|w - w*|"), ("tre_mm", "TRE [mm]")):
-        _draw_curve(right, measured, name, words, marker="o")
-    before = [row["dice_before"] for row in measured if row.get("dice_before") is not None]
-    if before:
-        right.axhline(before[0], color="gray", linestyle="--", linewidth=1, label="Dice before")
-    for panel, words in ((left, "training: parts of the loss"), (right, "validation: mean of the pairs")):
+    panels = [
+        ("training: parts of the loss", train, _LOSSES, 0),
+        ("validation: mean of the pairs", measured, _SCORES, 1),
+    ]
+    if any("tre_mm" in row for row in measured):
+        panels.append(("validation: landmark error in mm", measured, _ERRORS, 1))
+    figure = Figure(figsize=(4.3 * len(panels), 3.4), dpi=_DPI, layout="constrained")
+    for panel, (words, found, names, marked) in zip(figure.subplots(1, len(panels)), panels, strict=True):
+        for name, label in names.items():
+            _draw_curve(panel, found, name, label, bool(marked))
         panel.set_title(words, fontsize=9)
         panel.set_xlabel("steps", fontsize=8)
         panel.tick_params(labelsize=7)
@@ -87,14 +99,17 @@ def curves_figure(rows: Sequence[dict[str, Any]], title: str) -> Figure:
     return figure
 
 
-def _draw_curve(panel: Axes, rows: list[dict[str, Any]], name: str, words: str, marker: str = "") -> None:
+def _draw_curve(panel: Axes, rows: list[dict[str, Any]], name: str, words: str, marked: bool) -> None:
     found = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
     if not found:
         return
     steps, values = np.array(found, dtype=float).T
-    window = 1 if marker else min(_SMOOTHED, max(1, len(values) // 8))
+    if "before" in name:
+        panel.axhline(values[0], color="gray", linestyle="--", linewidth=1, label=words)
+        return
+    window = 1 if marked else min(_SMOOTHED, max(1, len(values) // 8))
     smooth = np.convolve(values, np.ones(window) / window, mode="valid")
-    panel.plot(steps[window - 1 :], smooth, label=words, linewidth=1.2, marker=marker, markersize=2.5)
+    panel.plot(steps[window - 1 :], smooth, label=words, linewidth=1.2, marker="o" if marked else "", markersize=2.5)
 
 
 class _Cut:
@@ -179,7 +194,7 @@ def _draw_grid(panel: Axes, cut: _Cut, displacement: Tensor) -> None:
 
 
 def _words(pair: Pair, score: Score) -> str:
-    parts = [f"{pair.names[0]} → {pair.names[1]}"]
+    parts = [pair.names[0], f"→ {pair.names[1]}"]
     if "dice" in score:
         parts.append(f"Dice {score['dice_before']:.3f} → {score['dice']:.3f}")
     if "tre_mm" in score:

@@ -13,7 +13,8 @@ from .state import list_checkpoints
 RECIPE, SPLIT = "recipe.yaml", "split.json"
 _FREE = {
     *("output", "device", "workers", "checkpoint", "validation", "card"),
-    *("data.folder", "data.listing", "data.cache", "data.split.file"),
+    *("data.folder", "data.listing", "data.also.folder", "data.also.listing", "data.cache"),
+    *("data.split.file", "data.split.hashes"),
 }
 """What may change between two parts of a run: none of it changes the weights that come out."""
 

@@ -18,9 +18,16 @@ import yaml
 from SPRCore.cli import main
 from SPRCore.geometry import Volume
 from SPRCore.io import read_bundle, write_volume
+from SPRCore.networks.loading import build_from_bundle
+from SPRCore.training.batches import pair_of
+from SPRCore.training.data.build import build_datasets
+from SPRCore.training.distributed import Process
+from SPRCore.training.hyper import usual_setting
 from SPRCore.training.journal import read_rows
 from SPRCore.training.loop import train
+from SPRCore.training.recipe import read_recipe
 from SPRCore.training.state import list_checkpoints
+from SPRCore.training.validate import validate
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 BEST = "tiny.sprmodel.safetensors"
@@ -170,6 +177,28 @@ def test_from_the_quick_recipe_to_a_registration(repository, tmp_path, capsys):
         assert report["model"]["name"] == "synthetic-quick"
         assert report["metrics"]["after"]["folding_percent"] == 0.0
     assert main(["models", "verify", str(best)]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_quick_recipe_raises_dice_on_pairs_that_were_never_seen(repository, tmp_path, one_thread):
+    recipe = read_recipe(
+        repository / "Training" / "recipes" / "synthetic" / "quick.yaml", [f"output={tmp_path / 'run'}"]
+    )
+    start = time.process_time()
+    best = train(recipe)
+    seconds = time.process_time() - start
+    data, device = build_datasets(recipe), torch.device("cpu")
+    setting = usual_setting(recipe.loss, recipe.hyper)
+    network = build_from_bundle(read_bundle(best))
+    found = validate(
+        network, len(data.test), lambda n: pair_of(data.test[n], data.labels, device), setting, Process(device=device)
+    )
+    assert found.summary["dice"] > found.summary["dice_before"] + 0.03
+    assert found.summary["tre_mm"] < found.summary["tre_before_mm"]
+    assert found.summary["folding_percent"] < 0.1
+    assert sum(score["dice"] > score["dice_before"] for score in found.pairs) >= len(found.pairs) - 1
+    assert seconds < 300, "one core alone takes longer than two may take"
 
 
 def test_what_is_wrong_is_said_in_one_line(tiny_recipe, tmp_path, capsys):

@@ -113,9 +113,9 @@ def test_pictures_are_drawn_with_and_without_a_weight(pair):
     with_weight = (pair, shift(2.0, weight), measure(shift(2.0, weight), pair, SETTING))
     without = (pair, shift(2.0), measure(shift(2.0), pair, SETTING))
     titles = [panel.get_title() for panel in pairs_figure([with_weight, without], "two").axes]
-    assert "Weight" in titles
+    assert "Weight: bright is free" in titles
     figure = pairs_figure([without], "one")
-    assert "Weight" not in [panel.get_title() for panel in figure.axes]
+    assert "Weight: bright is free" not in [panel.get_title() for panel in figure.axes]
     assert "Dice 0." in figure.axes[0].get_ylabel()
     assert "TRE 3.00 → 0.00 mm" in figure.axes[0].get_ylabel()
     figure.canvas.draw()
@@ -134,6 +134,8 @@ def test_curves_take_what_there_is():
     rows = [{"kind": "train", "step": 20 * n, "loss": 1.0 / n, "similarity": 0.5} for n in range(1, 40)]
     rows += [{"kind": "validation", "step": 100, "dice": 0.7, "dice_before": 0.5, "lncc": None}]
     left, right = curves_figure(rows, "run").axes
+    rows[-1] |= {"tre_mm": 2.0, "tre_before_mm": 3.0}
+    assert {line.get_label() for line in curves_figure(rows, "run").axes[2].lines} == {"landmark error", "before"}
     assert {line.get_label() for line in left.lines} == {"loss", "similarity"}
     assert {line.get_label() for line in right.lines} == {"Dice", "Dice before"}
     assert not curves_figure([], "empty").axes[0].lines
