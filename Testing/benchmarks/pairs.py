@@ -85,11 +85,11 @@ def register_ours(folder):
     return times | {"peak_mib": peak.mib} | quality(folder, field)
 
 
-def register_syn(folder, correlation, iterations=(100, 70, 50)):
+def register_syn(folder, correlation):
     """SyN as ``antspyx`` ships it, without its affine part; by mutual information (its default) or correlation."""
     import ants
 
-    options = {"syn_metric": "CC", "syn_sampling": 4, "reg_iterations": iterations} if correlation else {}
+    options = {"syn_metric": "CC", "syn_sampling": 4} if correlation else {}
     with tempfile.TemporaryDirectory() as scratch:
         with Peak() as peak:
             fixed, moving = (ants.image_read(str(folder / f"{name}.nii.gz")) for name in ("fixed", "moving"))

@@ -24,8 +24,7 @@ PAIRS = """
 ## Registration
 
 Pairs are registered as they lie, without alignment as a whole. *SyN*: `antspyx`, `SyNOnly` with its defaults; *CC*:
-local correlation of radius 4, iterations 100, 70, 50. Every quality is computed by the same code from the field of the
-method.
+the same by local correlation of radius 4. Every quality is computed by the same code from the field of the method.
 
 """
 PAIR_COLUMNS = (
