@@ -144,6 +144,10 @@ class SubprocessClient:
         except queue.Empty:
             return told
 
+    def restart(self) -> list[Event]:
+        """Start the worker again, with the same pair: after a failure, or to get rid of one that is at work."""
+        return self._carry(self.conversation.restart())
+
     def close(self) -> None:
         """End the worker, in a few seconds by force, and remove everything it shared with this process."""
         if self.process is not None:

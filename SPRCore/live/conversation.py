@@ -193,13 +193,14 @@ class Conversation:
             What there is to tell and to do.
         """
         why = self._killed_for or self._last_words.ending(code)
+        if self._closing or not self._killed_for:
+            self._lose(why)
         self._alive, self._losses = False, self._losses + 1
         self._store.sweep("w")
-        self._lose(why)
-        self.setting = dict(self._reached)
         if self._closing:
             self._move(State.CLOSED, "The worker has been closed.")
         elif self.status.state is State.FAILED or self._losses > MOST_LOSSES:
+            self._lose(why)
             self._move(State.FAILED, f"The worker cannot be kept running: {why}.")
         else:
             self._move(State.RESTARTING, f"The worker was lost: {why}. It is started again with the same pair.")
@@ -220,7 +221,7 @@ class Conversation:
         if abs(step) > 5 * LONGEST_TICK:
             self._tell(protocol.Log(level="info", text=f"Went on after a jump of the clock by {step:.0f} s."))
         asked = self._ledger.newest() if self._closing else self._ledger.oldest()
-        if asked is not None and self._alive:
+        if asked is not None and self._alive and not self._killed_for:
             request, since = asked
             silent = self._watch.time - since if self._closing else self._watch.silent_since(since)
             if silent > self._deadlines.of(request.verb):
@@ -239,7 +240,8 @@ class Conversation:
 
     def take(self) -> bytes:
         """Return the bytes to write to the worker's standard input, once."""
-        return b"".join(map(to_line, self._ledger.take())) if self._alive else b""
+        can_hear = self._alive and not self._killed_for
+        return b"".join(map(to_line, self._ledger.take())) if can_hear else b""
 
     def _send(self, request: Any) -> int:
         return self._ledger.send(request, self._watch.time)
@@ -322,11 +324,14 @@ class Conversation:
         for id_ in self._ledger.lose():
             self._tell(Error(id=id_, code="worker", what="the worker was lost", got=why[:4096]))
         self._ledger.tidy()
+        self.setting = dict(self._reached)
 
     def _kill(self, why: str) -> None:
+        """Give a worker up; what is asked from now on is for the next one."""
         if self._alive and not self._killed_for:
             self._killed_for = why
             self._events.append(Kill())
+            self._lose(why)
 
     def _tell(self, message: Checked, arrays: Arrays | None = None) -> None:
         self._events.append(Arrived(message=message, arrays=arrays or {}))

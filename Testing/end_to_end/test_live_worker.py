@@ -5,6 +5,7 @@ Most workers here are the one of `fake_worker.py`, which starts at once and misb
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -647,3 +648,44 @@ def test_a_real_worker_lost_in_the_middle_of_a_solve(live, number):
         client.wait(request, 60.0)
     words_until(client, State.OPEN, 60.0)
     assert client.do("update", alpha=0.2).message.kind == "result"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_every_request_is_answered_once_whatever_happens(live, seed):
+    """Requests and faults in any order; in the end the session works."""
+    rng = np.random.default_rng(seed)
+    client = live(update=1.0, commit=1.0, other=1.0, open=2.0, hello=10.0)
+    asked, answered = set(), []
+
+    def hit(number):
+        if client.process is not None:
+            os.kill(client.process.pid, number)
+
+    def listen(seconds):
+        for event in client.events(seconds):
+            if isinstance(event, Arrived) and event.message.kind not in ("progress", "log", "idle", "point"):
+                if not getattr(event.message, "improvement", False) and event.message.id is not None:
+                    answered.append(event.message.id)
+
+    actions = [
+        *[lambda: client.ask("update", alpha=float(rng.random()), seconds=0.02, improvements=2.0)] * 12,
+        *[lambda: client.ask("commit"), lambda: client.ask("sweep"), lambda: client.ask("cancel")] * 2,
+        lambda: client.ask("paint", np.full((3, 4, 5), 1.0 + rng.random()), AFFINE),
+        lambda: client.ask("open", PAIR),
+        lambda: hit(signal.SIGKILL),
+        lambda: hit(signal.SIGSTOP),
+        lambda: hit(signal.SIGTERM),
+    ]
+    for _ in range(150):
+        if client.conversation.status.state is State.FAILED:
+            client.restart()
+        with contextlib.suppress(InputError):  # too many without an answer
+            request = rng.choice(actions)()
+            asked |= {request} if request else set()
+        listen(float(rng.exponential(0.03)))
+    wait_until(lambda: (listen(0.2), asked <= set(answered))[1])
+    assert len(set(answered)) == len(answered)
+    client.restart()
+    client.do("open", PAIR, timeout=LIMIT)
+    assert shown(client, alpha=3.0) == 3.0

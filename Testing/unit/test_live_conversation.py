@@ -354,6 +354,34 @@ def test_signs_of_life_and_nothing_else_keep_a_worker_alive(play):
     assert Kill() in worker.told()  # those come from a thread that does not compute
 
 
+def test_what_is_asked_of_a_worker_that_is_being_killed_is_for_the_next_one(play):
+    worker = play(update=10.0)
+    worker.open()
+    lost = worker.client.update(alpha=0.2)
+    worker.requests()
+    worker.pass_time(12)
+    assert [message.id for message in worker.messages(protocol.Error)] == [lost]
+    number = worker.client.update(alpha=0.3)
+    assert worker.client.take() == b""
+    assert worker.client.feed(to_line(protocol.Done(id=number))) == []  # its last breath
+    worker.die()
+    worker.client.started()
+    assert [request.id for request in worker.requests() if request.verb == "update"] == [number]
+
+
+def test_what_waits_for_a_worker_that_never_comes_is_answered(play):
+    worker = play()
+    worker.client.started()
+    worker.client.feed(b'{"kind":"ready","id":1,"protocol":9}\n')
+    worker.client.restart()
+    worker.told()
+    number = worker.client.open(PAIR)
+    for _ in range(MOST_LOSSES + 1):
+        worker.die(1)
+    assert worker.client.status.state is State.FAILED
+    assert number in [message.id for message in worker.messages(protocol.Error)]
+
+
 def test_silence_does_not_count_while_nothing_is_asked(play):
     worker = play(update=10.0, other=10.0, open=10.0)
     worker.open()
