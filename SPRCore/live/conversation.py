@@ -203,7 +203,8 @@ class Conversation:
             self._lose(why)
             self._move(State.FAILED, f"The worker cannot be kept running: {why}.")
         else:
-            self._move(State.RESTARTING, f"The worker was lost: {why}. It is started again with the same pair.")
+            if not self._killed_for:
+                self._say_lost(why)
             self._events.append(Start())
         return self._told()
 
@@ -332,6 +333,11 @@ class Conversation:
             self._killed_for = why
             self._events.append(Kill())
             self._lose(why)
+            if not self._closing and self.status.state not in (State.FAILED, State.RESTARTING):
+                self._say_lost(why)
+
+    def _say_lost(self, why: str) -> None:
+        self._move(State.RESTARTING, f"The worker was lost: {why}. It is started again with the same pair.")
 
     def _tell(self, message: Checked, arrays: Arrays | None = None) -> None:
         self._events.append(Arrived(message=message, arrays=arrays or {}))
