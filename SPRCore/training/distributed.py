@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -13,6 +14,9 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..errors import InputError
+
+_PATIENCE = timedelta(hours=2)
+"""How long processes wait for the first one, which prepares images that `spr prepare` has not prepared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +41,15 @@ class Process:
     @contextmanager
     def first_goes_ahead(self) -> Iterator[None]:
         """Let the first process run the block before the others, so that they find the files that it makes."""
-        if self.world > 1 and not self.is_first:
-            distributed.barrier()
+        if not self.is_first:
+            self._meet()
         yield
-        if self.world > 1 and self.is_first:
-            distributed.barrier()
+        if self.is_first:
+            self._meet()
+
+    def _meet(self) -> None:
+        if self.world > 1:
+            distributed.barrier(device_ids=[self.device.index] if self.device.type == "cuda" else None)
 
     def wrapped(self, network: nn.Module) -> nn.Module:
         """Return the network as all processes train it together: gradients are averaged over them in the backward pass.
@@ -106,7 +114,7 @@ def process_group(device: str) -> Iterator[Process]:
         return
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
         yield Process(rank=rank, world=world, device=chosen)
     finally:

@@ -76,7 +76,7 @@ def validate(
         for number in range(process.rank, count, process.world):
             pair = pair_at(number)
             code = pair.moving.new_tensor([setting.code]) if setting.code else None
-            output = network(pair.moving, pair.fixed, code)
+            output = network(pair.moving, pair.fixed, code, inverse=False)
             scores.append(measure(output, pair, setting))
             if process.is_first and len(shown) < pictures:
                 shown.append((_on_cpu(pair), _on_cpu(output), scores[-1]))

@@ -51,8 +51,9 @@ def shift(length, weight=None):
 class Shifter(torch.nn.Module):
     """A network that knows the answer for codes of 1."""
 
-    def forward(self, moving, fixed, code=None):
+    def forward(self, moving, fixed, code=None, *, inverse=True):
         assert not self.training
+        assert not inverse
         return shift(2.0 * float(code[0, 0]) if code is not None else 0.0)
 
 
