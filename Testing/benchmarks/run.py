@@ -83,9 +83,7 @@ def measure_pairs(options):
             if has_ants() and not options.quick:
                 rows[name]["SyN"] = in_a_child(register_syn, folder, False)
             if has_ants() and options.syn_cc:
-                rows[name]["SyN, CC"] = in_a_child(
-                    register_syn, folder, True, (20,) if options.quick else (100, 70, 50)
-                )
+                rows[name]["SyN, CC"] = in_a_child(register_syn, folder, True)
     return rows
 
 
