@@ -106,10 +106,16 @@ class Desk:
                 self._changed.wait()
         return None
 
-    def place(self) -> int:
-        """Return the number of a segment that is free; there is one whenever `take` gave something that needs it."""
+    def place(self) -> int | None:
+        """Return the number of a segment that is free, waiting for one; None if nobody is there any more."""
         with self._changed:
-            return self._free.pop()
+            self._changed.wait_for(lambda: self._free or self._over is not None)
+            return self._free.pop() if self._free else None
+
+    @property
+    def has_place(self) -> bool:
+        """Whether a segment is free."""
+        return bool(self._free)
 
     def give_back(self, place: int) -> None:
         """Take a segment back that was not sent after all."""

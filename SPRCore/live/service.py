@@ -144,10 +144,13 @@ class Service:
         self._shown = job if job.request.improve else None
 
     def _commit(self, job: Job) -> None:
-        self._shown = None
-        stop = self._stopper(job.request)
+        stop, shown, self._shown = self._stopper(job.request), self._shown, None
         if dict(self._session.setting) != dict(self._session.setting) | job.request.setting:
             self._session.update(should_stop=stop, **job.request.setting)
+        elif shown is not None:  # inverse and metrics may take longer than the rest, so what is there is shown
+            while (reply := self._session.improve(should_stop=stop)) is not None:
+                if self._desk.has_place:
+                    self._send(shown, reply, improvement=True)
         self._send(job, self._session.commit(should_stop=stop))
 
     def _stiffness(self, job: Job) -> None:
@@ -188,6 +191,8 @@ class Service:
             name: getattr(reply, name) for name in ("inverse", "warped") if isinstance(job.request, protocol.Commit)
         }
         place = self._desk.place()
+        if place is None:
+            return
         try:
             segment = self.store.put(place, {name: (item.array, item.affine) for name, item in fields.items()})
             self._say(

@@ -156,6 +156,30 @@ def test_a_commit_computes_the_setting_that_it_names(worker):
     assert result.quality.min_jacobian is None
 
 
+def test_improvements_go_on_while_a_commit_is_computed(worker):
+    update = worker.ask(Update, setting={"improvements": 3.0, "seconds": 0.05})
+    commit = worker.ask(Commit, setting={"improvements": 3.0})
+    worker.wait(commit)
+    results = [(m.id, m.improvement, m.exact) for _, m in worker.said if m.kind == "result"]
+    better = [(update, True, False), (update, True, False), (update, True, True)]
+    assert results == [(update, False, False), *better, (commit, False, True)]
+    quiet = worker.ask(Update, setting={}, improve=False)
+    worker.wait(worker.ask(Commit, setting={}))
+    assert len([m for _, m in worker.said if m.kind == "result"]) == len(results) + 2
+    assert worker.wait(quiet).kind == "result"
+
+
+def test_a_commit_waits_until_something_is_given_back(worker):
+    worker.releases = False
+    worker.update(improvements=5)
+    commit = worker.ask(Commit, setting={})
+    time.sleep(0.2)
+    assert worker.kinds().count("result") == RESULTS
+    worker.releases = True
+    worker.desk.put(protocol.Release(slot="w0"))
+    assert set(worker.wait(commit).segment.arrays) == {"displacement", "weight", "inverse", "warped"}
+
+
 @pytest.mark.parametrize("kind", [Cancel, Close, Open])
 def test_what_stops_a_running_update(worker, kind):
     running, waiting = worker.update(seconds=20.0), worker.ask(Commit, setting={})

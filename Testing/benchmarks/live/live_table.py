@@ -13,14 +13,22 @@ Measured by `python Testing/benchmarks/live/measure_live.py`. Each row: one work
 after the other. *Age*: of what is shown, from its own move to the arrays, and as a multiple of the computation; *idle*:
 from the last move to a worker with nothing to do (without improvements), and its share of a core in the second that
 begins one second after the release. *Exact*: of a setting not visited before, by improvements of its preview, and by a
-commit of a setting whose preview is there (with inverse, warped image and all measures). *Memory*: worker, most, and
+commit of a setting whose preview is there (with inverse, warped image and all measures). *Released*: after a drag with
+improvements, until the exact displacement is shown, and until the rest of the commit is there. *Memory*: worker, most, and
 growth from the middle third of the drag to the last. *Cold*: longest distance from `SPRCore.register`, in voxels.
 Networks have random weights.
 
 """
 COLUMNS = (
     *("pair", "method", "preview p50, p95, ms", "wanted", "age p50, p95, ms", "age / computation p95"),
-    *("shown a second", "idle after release, s; share", "exact p50, max, s", "commit p50, max, s", "wanted"),
+    *(
+        "shown a second",
+        "idle after release, s; share",
+        "exact p50, max, s",
+        "commit p50, max, s",
+        "wanted",
+        "released: exact, committed, s",
+    ),
     *("memory, MiB", "cold, voxels"),
 )
 
@@ -50,6 +58,7 @@ def _row(row):
         _two(row["improved_to_exact_s"], "max", 2),
         _two(row["commit_s"], "max", 2),
         _wanted(exact, row["improved_to_exact_s"]["max"], "s"),
+        f"{row['release']['exact_after_s']:.2f}, {row['release']['committed_after_s']:.2f}",
         f"{memory['most_mib']:.0f}, {memory.get('growth_mib', float('nan')):+.0f}",
         f"{row['from_cold_run_vox']:.2g}" if "from_cold_run_vox" in row else "-",
     )
