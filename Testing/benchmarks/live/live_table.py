@@ -14,8 +14,8 @@ after the other. *Age*: of what is shown, from its own move to the arrays, and a
 from the last move to a worker with nothing to do (without improvements), and its share of a core in the second that
 begins one second after the release. *Exact*: of a setting not visited before, by improvements of its preview, and by a
 commit of a setting whose preview is there (with inverse, warped image and all measures). *Released*: after a drag with
-improvements, until the exact displacement is shown, and until the rest of the commit is there. *Memory*: worker, most, and
-growth from the middle third of the drag to the last. *Cold*: longest distance from `SPRCore.register`, in voxels.
+improvements, until the exact displacement is shown, and until the rest of the commit is there. *Memory*: worker, most,
+and growth from the middle third of the drag to the last. *Cold*: longest distance from `SPRCore.register`, in voxels.
 Networks have random weights.
 
 """
