@@ -40,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 a fault of ours, 2 bad input or usage, 130 interrupted.
     """
-    # Read when PyTorch is loaded. Its threads spin while they wait for each other by default, which makes a registration
-    # three to six times slower as soon as another program wants a core.
+    # Read when PyTorch is loaded. Its threads spin while they wait for each other by default, which makes a
+    # registration three to six times slower as soon as another program wants a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         with _terminable():
