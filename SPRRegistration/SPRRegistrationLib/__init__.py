@@ -1,0 +1,1 @@
+"""What the module SPR Registration is made of; only `widget`, `process`, `install` and `panel_*` know Qt."""

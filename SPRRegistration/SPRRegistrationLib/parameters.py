@@ -1,0 +1,278 @@
+"""Everything the user chooses or gets in one registration, kept in a node of the scene and saved with it.
+
+Several registrations live side by side in one scene, each in a parameter node of its own. Results are referred to by
+nodes, so that they are found again under whatever name the user gives them.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Union
+
+from slicer import (
+    vtkMRMLColorTableNode,
+    vtkMRMLGridTransformNode,
+    vtkMRMLLabelMapVolumeNode,
+    vtkMRMLMarkupsFiducialNode,
+    vtkMRMLPlotChartNode,
+    vtkMRMLPlotSeriesNode,
+    vtkMRMLScalarVolumeNode,
+    vtkMRMLSegmentationNode,
+    vtkMRMLTableNode,
+)
+from slicer.i18n import tr as _
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+
+INSTANCE = "instance"
+"""The method that needs no training."""
+
+# Slicer 5.10 does not take `A | B`.
+Labels = Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007
+
+
+class Prior(Enum):
+    """How the stiffness may vary over the image; the value is the name that the worker knows."""
+
+    BETA = "beta"
+    GAUSSIAN = "gaussian"
+    UNIFORM = "uniform"
+
+    def label(self) -> str:
+        """Return the name that is shown."""
+        return {
+            Prior.BETA: _("Varies, mostly stiff (Beta prior)"),
+            Prior.GAUSSIAN: _("Varies about a mean (Gaussian prior)"),
+            Prior.UNIFORM: _("The same everywhere (uniform)"),
+        }[self]
+
+
+class Alignment(Enum):
+    """What is done before the deformation; the value is the name that the worker knows."""
+
+    NONE = "none"
+    AUTO = "auto"
+    CENTER = "center"
+    RIGID = "rigid"
+    AFFINE = "affine"
+
+    def label(self) -> str:
+        """Return the name that is shown."""
+        return {
+            Alignment.NONE: _("None: the images are aligned already"),
+            Alignment.AUTO: _("Automatic: only if it helps"),
+            Alignment.CENTER: _("Centers of the images"),
+            Alignment.RIGID: _("Rigid: shift and rotate"),
+            Alignment.AFFINE: _("Affine: shift, rotate, scale and shear"),
+        }[self]
+
+
+class Device(Enum):
+    """Where is computed; the value is the name that the worker knows."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+    def label(self) -> str:
+        """Return the name that is shown."""
+        return {
+            Device.AUTO: _("Automatic"),
+            Device.CPU: _("Processor (CPU)"),
+            Device.CUDA: _("NVIDIA graphics card (CUDA)"),
+            Device.MPS: _("Apple graphics (MPS)"),
+        }[self]
+
+
+class DisplacementStyle(Enum):
+    """How the displacement is drawn."""
+
+    GRID = "grid"
+    ARROWS = "glyph"
+    CONTOURS = "contour"
+
+    def label(self) -> str:
+        """Return the name that is shown."""
+        return {
+            DisplacementStyle.GRID: _("Grid"),
+            DisplacementStyle.ARROWS: _("Arrows"),
+            DisplacementStyle.CONTOURS: _("Contours"),
+        }[self]
+
+
+class MapMeasure(Enum):
+    """What the settings map shows; the value is the name of the measure in `protocol.Point`."""
+
+    SIMILARITY = "lncc"
+    FOLDING = "folding_percent"
+    DISPLACEMENT = "max_displacement_mm"
+    OVERLAP = "dice_mean"
+    LANDMARKS = "tre_mm"
+
+    def label(self) -> str:
+        """Return the name that is shown."""
+        return {
+            MapMeasure.SIMILARITY: _("Similarity of the images"),
+            MapMeasure.FOLDING: _("Folding (percent of the voxels)"),
+            MapMeasure.DISPLACEMENT: _("Largest displacement (mm)"),
+            MapMeasure.OVERLAP: _("Overlap of the segments (Dice)"),
+            MapMeasure.LANDMARKS: _("Distance of the landmarks (mm)"),
+        }[self]
+
+
+@parameterNodeWrapper
+class SPRRegistrationParameters:
+    """One registration.
+
+    Attributes:
+        fixedVolume: Image that stays as it is.
+        movingVolume: Image that is deformed onto it.
+        fixedLabels: Segments of the fixed image, to measure the overlap; they never change the registration.
+        movingLabels: Segments of the moving image, with the same names or numbers.
+        fixedLandmarks: Points in the fixed image, to measure the distance.
+        movingLandmarks: The same points, in the same order, in the moving image.
+        method: "instance", the name of a task model, or the path of its file.
+        refine: Most steps of the instance solver after a task model, for exact results.
+        device: Where to compute.
+        alignment: What is done before the deformation.
+        prior: How the stiffness may vary.
+        alpha: Setting of the Beta prior: evenness of the stiffness.
+        lambdaMax: Setting of the Beta prior: largest stiffness.
+        sigma: Setting of the Gaussian prior: how far the stiffness spreads.
+        lambdaMean: Setting of the Gaussian prior: mean stiffness.
+        strength: Setting of the uniform prior: the stiffness.
+        live: Whether the deformation follows the sliders.
+        stiffnessSegments: Segmentation whose segments were given a stiffness of their own.
+        stiffnessFactors: Factor of the stiffness by the identifier of the segment, as JSON; 1 for those left out.
+        showDeformed: Whether the deformed image lies over the fixed one.
+        deformedOpacity: Its opacity, 0 to 1.
+        showDisplacement: Whether the displacement is drawn in the slices.
+        showDisplacement3D: Whether it is drawn in the 3-D view.
+        displacementStyle: How it is drawn.
+        gridSpacingMm: Distance of its lines, in mm.
+        showWeight: Whether the map of the stiffness lies over the images.
+        weightOpacity: Its opacity, 0 to 1.
+        weightLimit: Where the relative stiffness is above this, the map is transparent; 0 to 1.
+        showJacobian: Whether the map of the change of volume lies over the images, in place of the stiffness.
+        showLegend: Whether the map has its legend.
+        originalAnatomy: Whether a linked cursor is shown in the moving image as it was taken.
+        reveal: Whether a half of the view shows the fixed image alone.
+        flicker: Whether fixed and deformed image take turns.
+        displacementTransform: Result: the deformation, total pull map from the fixed to the moving image.
+        inverseTransform: Result: its inverse.
+        deformedVolume: Result: the moving image on the grid of the fixed one.
+        weightVolume: Result: the relative stiffness, 0 (free) to 1 (stiff).
+        jacobianVolume: Result: factor of the change of volume.
+        weightColors: Colors of the stiffness.
+        jacobianColors: Colors of the change of volume.
+        linkedCursor: Point of the linked cursor.
+        histogramTable: Numbers of the histogram of the stiffness.
+        histogramSeries: The histogram.
+        histogramChart: Its chart.
+        mapTable: Numbers of the settings map.
+        mapVolume: The settings map as an image.
+        mapSeries: Points of the settings map.
+        mapChart: Its chart.
+        segmentTable: Stiffness, displacement and overlap of each segment.
+        sweep: Whether the settings map is filled while nothing else is to be done.
+        mapMeasure: What the settings map shows.
+        snapshots: Snapshots A, B, C, as JSON.
+        history: Settings to which undo goes back, as JSON.
+        quality: Measures of the last result, as JSON.
+        report: What was done, of the last exact result, as JSON.
+    """
+
+    fixedVolume: vtkMRMLScalarVolumeNode
+    movingVolume: vtkMRMLScalarVolumeNode
+    fixedLabels: Labels
+    movingLabels: Labels
+    fixedLandmarks: vtkMRMLMarkupsFiducialNode
+    movingLandmarks: vtkMRMLMarkupsFiducialNode
+
+    method: str = INSTANCE
+    refine: Annotated[int, WithinRange(0, 10000)] = 0
+    device: Device = Device.AUTO
+    alignment: Alignment = Alignment.NONE
+
+    # Widest of all ranges; the sliders take those of the task model.
+    prior: Prior = Prior.BETA
+    alpha: Annotated[float, WithinRange(0.0, 100.0)] = 0.1
+    lambdaMax: Annotated[float, WithinRange(0.0, 100.0)] = 1.0
+    sigma: Annotated[float, WithinRange(0.0, 100.0)] = 1.0
+    lambdaMean: Annotated[float, WithinRange(0.0, 100.0)] = 1.0
+    strength: Annotated[float, WithinRange(0.0, 100.0)] = 1.0
+    live: bool = True
+    stiffnessSegments: vtkMRMLSegmentationNode
+    stiffnessFactors: str = ""
+
+    showDeformed: bool = True
+    deformedOpacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
+    showDisplacement: bool = False
+    showDisplacement3D: bool = False
+    displacementStyle: DisplacementStyle = DisplacementStyle.GRID
+    gridSpacingMm: Annotated[float, WithinRange(1.0, 100.0)] = 10.0
+    showWeight: bool = True
+    weightOpacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.6
+    weightLimit: Annotated[float, WithinRange(0.0, 1.0)] = 0.9
+    showJacobian: bool = False
+    showLegend: bool = True
+    originalAnatomy: bool = False
+    reveal: bool = False
+    flicker: bool = False
+
+    displacementTransform: vtkMRMLGridTransformNode
+    inverseTransform: vtkMRMLGridTransformNode
+    deformedVolume: vtkMRMLScalarVolumeNode
+    weightVolume: vtkMRMLScalarVolumeNode
+    jacobianVolume: vtkMRMLScalarVolumeNode
+    weightColors: vtkMRMLColorTableNode
+    jacobianColors: vtkMRMLColorTableNode
+    linkedCursor: vtkMRMLMarkupsFiducialNode
+    histogramTable: vtkMRMLTableNode
+    histogramSeries: vtkMRMLPlotSeriesNode
+    histogramChart: vtkMRMLPlotChartNode
+    mapTable: vtkMRMLTableNode
+    mapVolume: vtkMRMLScalarVolumeNode
+    mapSeries: vtkMRMLPlotSeriesNode
+    mapChart: vtkMRMLPlotChartNode
+    segmentTable: vtkMRMLTableNode
+
+    sweep: bool = False
+    mapMeasure: MapMeasure = MapMeasure.SIMILARITY
+    snapshots: str = ""
+    history: str = ""
+    quality: str = ""
+    report: str = ""
+
+
+HYPERPARAMETERS = {
+    Prior.BETA: {"alpha": "alpha", "lambda_max": "lambdaMax"},
+    Prior.GAUSSIAN: {"sigma": "sigma", "lambda_mean": "lambdaMean"},
+    Prior.UNIFORM: {"lambda": "strength"},
+}
+"""For each prior, its hyperparameters by the worker's names, and the fields that hold them."""
+
+
+def setting_of(parameters: SPRRegistrationParameters) -> dict[str, float]:
+    """Return the hyperparameters of the chosen prior, by the names that the worker knows."""
+    fields = HYPERPARAMETERS[parameters.prior]
+    return {name: getattr(parameters, field) for name, field in fields.items()}
+
+
+def apply_setting(parameters: SPRRegistrationParameters, setting: dict[str, float]) -> None:
+    """Store hyperparameters, as one change of the parameter node.
+
+    Args:
+        parameters: Where to store them.
+        setting: Values by the names that the worker knows; the prior to which they belong is chosen.
+    """
+    was_modifying = parameters.StartModify()
+    try:
+        for prior, fields in HYPERPARAMETERS.items():
+            if setting.keys() <= fields.keys():
+                parameters.prior = prior
+                for name, value in setting.items():
+                    setattr(parameters, fields[name], value)
+                break
+    finally:
+        parameters.EndModify(was_modifying)
