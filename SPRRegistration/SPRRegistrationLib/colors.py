@@ -1,0 +1,76 @@
+"""Color tables of the maps: of the stiffness, and of the change of volume.
+
+They are made by the module, since Slicer's own perceptually uniform tables are not in every installation, and they are
+the same for all registrations of a scene.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer
+import vtk
+
+SIZE = 256
+
+_FREE_TO_STIFF = ((0.99, 0.92, 0.20), (0.96, 0.56, 0.25), (0.82, 0.26, 0.43), (0.49, 0.10, 0.53), (0.17, 0.05, 0.36))
+"""From bright to dark, placed by their lightness: equal steps of stiffness look equal, in gray and to the color blind
+too. What is free to move is bright yellow, which no gray image has."""
+
+_SHRINKS, _GROWS, _FOLDS = (0.13, 0.31, 0.75), (0.75, 0.15, 0.13), (1.0, 0.0, 1.0)
+
+
+def stiffness_colors(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorTableNode:
+    """Return the colors of the stiffness, from free (0) to stiff (1); they are added to the scene if need be."""
+    scale = vtk.vtkColorTransferFunction()
+    for place, color in enumerate(_FREE_TO_STIFF):
+        scale.AddRGBPoint(place, *color)
+    fine = [scale.GetColor(place) for place in np.linspace(0, len(_FREE_TO_STIFF) - 1, 8 * SIZE)]
+    lightness = np.array([_lightness(color) for color in fine])
+    steps = np.linspace(lightness[0], lightness[-1], SIZE)
+    return _table(scene, "SPRStiffness", "Stiffness (free to stiff)", [fine[i] for i in _nearest(lightness, steps)])
+
+
+def volume_change_colors(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorTableNode:
+    """Return the colors of the change of volume, for factors from 0 to 2.
+
+    Blue shrinks, white stays, red grows; what is 0 or less is folded and has a color of its own.
+
+    Args:
+        scene: The scene, to which they are added if need be.
+    """
+    scale = vtk.vtkColorTransferFunction()
+    scale.SetColorSpaceToDiverging()
+    scale.AddRGBPoint(0.0, *_SHRINKS)
+    scale.AddRGBPoint(1.0, *_GROWS)
+    colors = [scale.GetColor(value) for value in np.linspace(0, 1, SIZE)]
+    return _table(scene, "SPRVolumeChange", "Change of volume (shrinks to grows)", [_FOLDS, *colors[1:]])
+
+
+def _table(
+    scene: slicer.vtkMRMLScene, tag: str, name: str, colors: list[tuple[float, float, float]]
+) -> slicer.vtkMRMLColorTableNode:
+    """Find or make a table, and fill it: a scene file that was copied alone holds the table without its colors."""
+    table = scene.GetSingletonNode(tag, "vtkMRMLColorTableNode")
+    if table is None:
+        table = slicer.vtkMRMLColorTableNode()
+        table.SetSingletonTag(tag)
+        table.SetName(name)
+        table.SetAttribute("Category", "SPR Registration")
+        table = scene.AddNode(table)
+    was_modifying = table.StartModify()
+    table.SetTypeToUser()
+    table.SetNumberOfColors(SIZE)
+    for index, color in enumerate(colors):
+        table.SetColor(index, f"{index / (SIZE - 1):.2f}", *color, 1.0)
+    table.EndModify(was_modifying)
+    return table
+
+
+def _nearest(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    return np.abs(values[None] - wanted[:, None]).argmin(axis=1)
+
+
+def _lightness(color: tuple[float, float, float]) -> float:
+    lab = [0.0, 0.0, 0.0]
+    vtk.vtkMath.RGBToLab(color, lab)
+    return lab[0]
