@@ -2,48 +2,70 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-import torch
 
 from SPRCore.analysis.annotations import Annotations
 from SPRCore.errors import InputError
-from SPRCore.functional import jacobian_determinant
-from SPRCore.geometry import Field, Volume, check_image, compose_affine, resample
-from SPRCore.live.reply import Quality, Reply, Setting, ShouldStop, Superseded, SweepPoint
-from SPRCore.metrics import evaluate
-from SPRCore.registration import InstanceConfig, Job, prealign, register_instance, register_pair
-from SPRCore.regularization import BetaPrior, Prior
-from SPRCore.regularization.naming import hyperparameters, make_prior
+from SPRCore.functional import kept_memory, trim_memory
+from SPRCore.geometry import Volume, check_image
+from SPRCore.live.cache import ByteCache
+from SPRCore.live.canvas import Picture
+from SPRCore.live.instance import InstanceMethod
+from SPRCore.live.known import Known, Pair
+from SPRCore.live.method import Check, Method, Sketch
+from SPRCore.live.network import NetworkMethod
+from SPRCore.live.reply import Reply, Setting, ShouldStop, Superseded, SweepPoint
+from SPRCore.live.settings import Key, checked, key_of
+from SPRCore.live.sweep import Yardstick
+from SPRCore.live.visited import Visited
+from SPRCore.registration import Job, Model, prealign
+from SPRCore.registration.devices import pick_device
+from SPRCore.registration.job import INSTANCE, check_refine, make_job, model_path, stiffness_on
+from SPRCore.regularization import Prior
+from SPRCore.regularization.naming import hyperparameters
 
-INSTANCE = "instance"
-SWEPT = {
-    "alpha": (0.01, 0.6),
-    "lambda_max": (0.5, 5.0),
-    "sigma": (0.1, 4.0),
-    "lambda_mean": (0.5, 5.0),
-    "lambda": (0.1, 10.0),
-}
-"""Ranges of the hyperparameters for the sliders of the instance method, from the tables of the paper."""
+BUDGET_MS = {2**20: 100.0, math.inf: 250.0}
+"""Time of a preview by the number of voxels: what still feels immediate, and for large images what shows enough."""
+
+SLICE_S = 0.4
+"""An improvement is shown about this often, in seconds."""
+
+SLICE_VOXELS = 1_000_000
+"""An image gets so many slices of better previews as it has millions of voxels, and one more, before its exact result
+is computed: a tenth of what that takes, and where that is short, no more than that the eye sees something coming."""
+
+_REMEMBERED = 0.25  # of the memory, for velocities on the grid of the previews
 
 
 class LiveSession:
     """One pair and one method, answering for one setting after the other.
 
-    A call either completes or leaves the session as it was. Not for several threads at once.
+    A call either completes or, given up with `Superseded` or failed, leaves the session at the setting at which it was.
+    Not for several threads at once. Made by `open`.
     """
 
-    def __init__(self, fixed: Volume, moving: Volume, affine_ras: np.ndarray | None, prior: Prior) -> None:
-        self._fixed, self._moving, self._affine_ras, self._prior = fixed, moving, affine_ras, prior
-        self._setting: dict[str, float] = hyperparameters(prior)
-        self._exact: Reply | None = None
-        self._given = Annotations()
-        self._points: list[SweepPoint] = []
+    def __init__(self, pair: Pair, job: Job, budget_ms: float, cache_bytes: int) -> None:
+        self._pair, self._job, self._budget_s = pair, job, 1e-3 * budget_ms
+        self._resources = ExitStack()
+        self._resources.enter_context(kept_memory())
+        kind = InstanceMethod if job.model is None else NetworkMethod
+        self._method: Method = kind(pair.fixed, pair.moving, pair.affine_ras, job, budget_ms)
+        self._yardstick = Yardstick(pair.given, self._method.canvas.grid)
+        self._visited = Visited(int(_REMEMBERED * cache_bytes))
+        self._exact: ByteCache[Known] = ByteCache(cache_bytes - int(_REMEMBERED * cache_bytes))
+        self._last: Sketch | None = None  # of any setting, to begin from
+        self._points: dict[Key, SweepPoint] = {}
+        self._background: Sketch | None = None
+        self._drawing_s = 0.0
+        self._arrive(job.prior, None, None)
 
     @classmethod
     def open(
@@ -81,27 +103,36 @@ class LiveSession:
             fixed_mask: Voxels of the fixed image that count (not 0).
             stiffness: Factor > 0 of the weight of each voxel, painted on any grid; outside it is 1.
             device: "auto", "cpu", "cuda" or "mps".
-            budget_ms: Time that a preview may take; None for 100 ms, 250 ms for large images.
-            cache_mb: Most memory for what settings were visited, in MiB.
+            budget_ms: Time that a preview may take; None for 100 ms, 250 ms above a million voxels. The grid of the
+                previews is chosen for it by measuring.
+            cache_mb: Most memory for what settings were visited, in MiB; the last exact reply is held beside it.
 
         Returns:
             The session.
 
         Raises:
-            InputError: As `SPRCore.register`.
+            InputError: As `SPRCore.register`; a budget or a memory that is not above 0.
         """
         check_image(fixed, "fixed image")
         check_image(moving, "moving image")
-        if method != INSTANCE:
-            raise InputError("method", got=str(method), expected=INSTANCE)
-        session = cls(fixed, moving, prealign(fixed, moving, init).affine_ras, prior or BetaPrior())
-        session._given = Annotations(
+        budget_ms = _budget_ms(fixed) if budget_ms is None else budget_ms
+        for name, value in (("budget_ms", budget_ms), ("cache_mb", cache_mb)):
+            if not 0 < value < math.inf:
+                raise InputError(name, got=f"{value:g}", expected="a number above 0")
+        check_refine(method == INSTANCE, refine)
+        given = Annotations(
             fixed_labels=fixed_labels,
             moving_labels=moving_labels,
             fixed_points=fixed_points,
             moving_points=moving_points,
-        ).on(fixed.grid)
-        return session
+        )
+        target, path = pick_device(device), model_path(method)
+        model = None if path is None else Model.read(path, target)
+        asked = {"prior": prior, "refine": refine, "mask": fixed_mask, "stiffness": stiffness}
+        job = make_job(model, fixed.grid, target, **asked)
+        affine_ras = prealign(fixed, moving, init).affine_ras
+        pair = Pair(fixed=fixed, moving=moving, affine_ras=affine_ras, given=given.on(fixed.grid))
+        return cls(pair, job, budget_ms, int(cache_mb * 2**20))
 
     def __enter__(self) -> LiveSession:
         """Return the session itself."""
@@ -115,23 +146,37 @@ class LiveSession:
 
     def close(self) -> None:
         """Free what the session holds."""
-        self._exact, self._points = None, []
+        self._exact.clear()
+        self._visited.clear()
+        self._sketch = self._last = self._known = self._background = None
+        self._method.keep_only(None)
+        self._resources.close()
 
     @property
     def setting(self) -> Setting:
-        """The last setting asked for."""
-        return dict(self._setting)
+        """The last setting that was answered for."""
+        return hyperparameters(self._prior)
 
     @property
     def ranges(self) -> Mapping[str, tuple[float, float]]:
         """Lowest and highest value of each hyperparameter that may be changed, for sliders and the sweep."""
-        return {name: SWEPT[name] for name in self._setting}
+        return dict(self._method.axes.ranges)
+
+    @property
+    def preview_shape(self) -> tuple[int, int, int]:
+        """Number of voxels of a preview along each axis."""
+        return self._method.canvas.grid.shape
+
+    @property
+    def cached_bytes(self) -> int:
+        """Bytes held for visited settings."""
+        return self._exact.nbytes + self._visited.nbytes
 
     def update(self, *, should_stop: ShouldStop | None = None, **changes: float) -> Reply:
         """Answer for a setting within the budget.
 
         Args:
-            should_stop: Asked between steps; true gives the computation up.
+            should_stop: Asked between the parts of the computation; true gives it up.
             changes: Hyperparameters to change, by their names.
 
         Returns:
@@ -141,129 +186,207 @@ class LiveSession:
             InputError: A hyperparameter that there is not, or a value out of range.
             Superseded: `should_stop` said so.
         """
-        prior = make_prior(self._prior.name, self._setting | changes)
-        config = InstanceConfig(steps=(6, 4, 0, 0))
         start = time.perf_counter()
-        fixed, moving = self._fixed.to_tensor(), resample(self._moving, self._fixed.grid, affine_ras=self._affine_ras)
-        solved = register_instance(
-            fixed, moving.to_tensor(), self._fixed.spacing, prior, config, callback=_asking(should_stop)
-        )
-        displacement = Field.from_tensor_vox(solved.displacement_vox, self._fixed.affine)
-        reply = self._reply(
-            displacement, self._fixed.with_array(solved.weight[0, 0].numpy()), solved.similarity, prior, start
-        )
-        self._setting, self._exact = hyperparameters(prior), None
+        prior = self._method.prior(checked(changes, tuple(self.setting)), self._prior)
+        known = self._exact.get(key_of(hyperparameters(prior)))
+        if known is None and self._known is not None and prior == self._prior:
+            known = self._known
+        if known is not None:
+            self._arrive(prior, None, known)
+            return dataclasses.replace(known.reply, milliseconds=_milliseconds(start))
+        deadline = start + self._budget_s - self._drawing_s
+        sketch = self._begun(prior, deadline, _asking(should_stop))
+        reply = self._drawn(sketch, start, "preview")
+        self._arrive(prior, sketch, None)
         return reply
 
     def improve(self, *, should_stop: ShouldStop | None = None) -> Reply | None:
         """Give the next better reply for the last setting.
 
         Args:
-            should_stop: Asked between steps; true gives the computation up.
+            should_stop: Asked between the parts of the computation; true gives it up.
 
         Returns:
-            A reply, the exact one at last; None once it has been given.
+            A better preview or, at last, the exact reply without metrics; None once that has been given.
 
         Raises:
-            Superseded: `should_stop` said so.
+            Superseded: `should_stop` said so. What was done so far is not lost.
         """
-        return None if self._exact is not None else self.commit(should_stop=should_stop)
+        if self._known is not None:
+            return None
+        start, check = time.perf_counter(), _asking(should_stop)
+        # With the detail of an exact solution at hand, coarse steps would show little more than the preview did.
+        if self._slices <= 0 or self._visited.has_exact or (self._sketch is not None and self._sketch.is_final):
+            return self._solved(start, check).reply
+        sketch = self._sketch or self._begun(self._prior, start + self._budget_s, check)
+        sketch = self._method.improved(sketch, start + SLICE_S, check)
+        reply = self._drawn(sketch, start, "better preview")
+        self._take(sketch)
+        self._slices -= 1
+        return reply
 
     def commit(self, *, should_stop: ShouldStop | None = None) -> Reply:
         """Give the exact reply for the last setting, with the inverse, the warped image and all metrics.
 
         Args:
-            should_stop: Asked between steps; true gives the computation up.
+            should_stop: Asked between the parts of the computation; true gives it up.
 
         Returns:
             The exact reply.
 
         Raises:
-            Superseded: `should_stop` said so.
+            Superseded: `should_stop` said so. What was done so far is not lost.
         """
-        if self._exact is not None:
-            return self._exact
-        start = time.perf_counter()
-        prior = make_prior(self._prior.name, self._setting)
-        job = Job(prior=prior, model=None, refine=0, config=InstanceConfig(), mask=None, device=torch.device("cpu"))
-        result = register_pair(self._fixed, self._moving, self._affine_ras, job, _asking(should_stop))
-        moves = {"displacement": result.displacement, "inverse": result.inverse}
-        metrics = evaluate(**moves, fixed=self._fixed, moving=self._moving, warped=result.warped, **vars(self._given))
-        after = metrics["after"]
-        quality = Quality(
-            folding_percent=after["folding_percent"],
-            min_jacobian=after["jacobian"]["min"],
-            max_displacement_mm=after["displacement_mm"]["max"],
-            lncc=after["lncc"],
-            weight_gap=0.0,
-        )
-        self._exact = Reply(
-            displacement=result.displacement,
-            weight=result.weight,
-            quality=quality,
-            setting=hyperparameters(prior),
-            exact=True,
-            milliseconds=1e3 * (time.perf_counter() - start),
-            stage="exact",
-            inverse=result.inverse,
-            warped=result.warped,
-            metrics=metrics,
-        )
-        return self._exact
+        start, check = time.perf_counter(), _asking(should_stop)
+        known = self._known or self._solved(start, check)
+        if known.found is not None:
+            check()
+            known = known.completed(self._pair, self._job.mask)
+            trim_memory()
+            self._keep(known)
+        return dataclasses.replace(known.reply, milliseconds=_milliseconds(start))
 
     def sweep_step(self, *, should_stop: ShouldStop | None = None) -> SweepPoint | None:
-        """Compute one more point of the settings map.
+        """Compute one more point of the settings map; the velocities make later previews better, too.
 
         Args:
-            should_stop: Asked between steps; true gives the computation up.
+            should_stop: Asked between the parts of the computation; true gives it up.
 
         Returns:
             The point; None once the map is full.
 
         Raises:
-            Superseded: `should_stop` said so.
+            Superseded: `should_stop` said so. What was done so far is not lost.
         """
-        return None
+        start, check = time.perf_counter(), _asking(should_stop)
+        prior, wanted = self._visited.unfinished(), self._next_point()
+        if wanted is None:
+            return None
+        if prior is not None:  # what the others are compared with
+            self._finished(prior, check)
+        picture = self._picture(self._finished(wanted, check))
+        point = SweepPoint(
+            setting=hyperparameters(wanted),
+            quality=picture.quality,
+            dice_mean=self._yardstick.dice_mean(picture.displacement),
+            tre_mm=self._yardstick.tre_mm(picture.displacement),
+            milliseconds=_milliseconds(start),
+        )
+        self._points[key_of(point.setting)] = point
+        return point
 
     def settings_map(self) -> tuple[SweepPoint, ...]:
         """Return the points of the settings map so far, in the order in which they were computed."""
-        return tuple(self._points)
+        return tuple(self._points.values())
 
     def set_stiffness(self, stiffness: Volume | None) -> None:
-        """Paint the stiffness anew.
+        """Paint the stiffness anew; what is known of visited settings begins anew, too.
 
         Args:
             stiffness: Factor > 0 of the weight of each voxel, on any grid; None for 1 everywhere.
 
         Raises:
-            InputError: A factor that is not above 0, or a method that cannot use it.
+            InputError: A factor that is not above 0, or a network that is not refined.
         """
+        painted = None if stiffness is None else stiffness_on(stiffness, self._pair.fixed.grid)
+        job = dataclasses.replace(self._job, stiffness=painted)
+        self._method.stiffen(painted)
+        self._job, self._background = job, None
+        self._arrive(self._prior, None, None)
+        self._exact.clear()
+        self._visited.forget_coarse()
+        self._points.clear()
 
-    def _reply(self, displacement: Field, weight: Volume, lncc: float, prior: Prior, start: float) -> Reply:
-        determinant = jacobian_determinant(displacement.to_tensor_vox())[..., 1:-1, 1:-1, 1:-1]
-        if self._affine_ras is not None:
-            displacement = compose_affine(displacement, self._affine_ras)
-        quality = Quality(
-            folding_percent=100.0 * float((determinant <= 0).float().mean()),
-            min_jacobian=float(determinant.min()),
-            max_displacement_mm=math.sqrt(float((displacement.array**2).sum(axis=-1).max())),
-            lncc=lncc,
-            weight_gap=0.0,
-        )
-        return Reply(
-            displacement=displacement,
-            weight=weight,
-            quality=quality,
-            setting=hyperparameters(prior),
-            exact=False,
-            milliseconds=1e3 * (time.perf_counter() - start),
-            stage="preview",
-        )
+    def _begun(self, prior: Prior, deadline: float, check: Check) -> Sketch:
+        place = self._method.axes.place(hyperparameters(prior))
+        return self._method.begin(prior, place, self._visited, self._last, deadline, check)
+
+    def _arrive(self, prior: Prior, sketch: Sketch | None, known: Known | None) -> None:
+        """Take a setting as the last one answered for."""
+        self._prior, self._sketch, self._known = prior, None, known
+        self._slices = 1 + self._pair.fixed.array.size // SLICE_VOXELS
+        self._method.keep_only(prior)
+        if sketch is not None:
+            self._take(sketch)
+
+    def _take(self, sketch: Sketch) -> None:
+        """Take a sketch as the best one of the setting."""
+        self._sketch = self._last = sketch
+        self._remember(sketch)
+
+    def _finished(self, prior: Prior, check: Check) -> Sketch:
+        """Return the final sketch for any setting; given up, it is gone on with the next time."""
+        if self._background is None or self._background.prior != prior:
+            self._background = self._begun(prior, time.perf_counter() + self._budget_s, check)
+        while not self._background.is_final:
+            self._background = self._method.improved(self._background, time.perf_counter() + SLICE_S, check)
+        self._remember(self._background)
+        return self._background
+
+    def _remember(self, sketch: Sketch) -> None:
+        if self._method.remembers and sketch.is_final and sketch.velocity_mm is not None:
+            self._visited.add_coarse(sketch.prior, sketch.place, sketch.velocity_mm)
+
+    def _next_point(self) -> Prior | None:
+        for values in self._method.axes.sweep():
+            prior = self._method.prior(values, self._prior)
+            if key_of(hyperparameters(prior)) not in self._points:
+                return prior
+        return None
+
+    def _drawn(self, sketch: Sketch, start: float, stage: str) -> Reply:
+        begin = time.perf_counter()
+        picture = self._picture(sketch)
+        self._drawing_s = max(time.perf_counter() - begin, 0.8 * self._drawing_s)
+        setting = hyperparameters(sketch.prior)
+        fields = {**picture._asdict(), "setting": setting, "exact": False, "stage": stage}
+        return Reply(**fields, milliseconds=_milliseconds(start))
+
+    def _picture(self, sketch: Sketch) -> Picture:
+        """Show a sketch, with the detail that exact solutions of visited settings have."""
+        canvas, displacement_vox = self._method.canvas, sketch.displacement_vox
+        if sketch.velocity_mm is None:
+            field_mm = displacement_vox * canvas.images.spacing
+        else:
+            detail = self._visited.detail(sketch.place)
+            field_mm, displacement_vox = canvas.flow(
+                sketch.velocity_mm if detail is None else sketch.velocity_mm + detail
+            )
+        closed = canvas.closed_form(field_mm, sketch.prior)
+        weight = closed if sketch.weight is None else sketch.weight
+        return canvas.picture(displacement_vox, weight, float((weight - closed).abs().mean()))
+
+    def _solved(self, start: float, check: Check) -> Known:
+        """Compute the exact solution of the setting."""
+        if self._sketch is None:
+            self._take(self._begun(self._prior, start + self._budget_s, check))
+        exact, sketch, canvas = self._method.exact(self._prior, check), self._sketch, self._method.canvas
+        trim_memory()
+        if exact.found.velocity is not None and sketch.velocity_mm is not None:
+            velocity_mm = canvas.velocity_mm(exact.found.velocity)
+            self._visited.add_exact(self._prior, sketch.place, velocity_mm, sketch.velocity_mm, sketch.is_final)
+            self._method.settle(self._prior, sketch.place, velocity_mm)
+        known = Known.of(exact, self._pair, canvas, self.setting)
+        reply = dataclasses.replace(known.reply, milliseconds=_milliseconds(start))
+        self._keep(dataclasses.replace(known, reply=reply))
+        return self._known
+
+    def _keep(self, known: Known) -> None:
+        self._known = known
+        self._exact.put(key_of(known.reply.setting), known, known.nbytes)
 
 
-def _asking(should_stop: ShouldStop | None) -> object:
-    def callback(fraction: float) -> None:
+def _budget_ms(fixed: Volume) -> float:
+    return next(budget for most, budget in BUDGET_MS.items() if fixed.array.size <= most)
+
+
+def _milliseconds(start: float) -> float:
+    return 1e3 * (time.perf_counter() - start)
+
+
+def _asking(should_stop: ShouldStop | None) -> Check:
+    def check() -> None:
         if should_stop is not None and should_stop():
-            raise Superseded("registration", got="a newer request")
+            raise Superseded("computation", got="a newer request")
 
-    return callback
+    return check

@@ -1,0 +1,92 @@
+"""Exact replies: made of what a method gives, completed with what takes longer, measured in bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from SPRCore.analysis.annotations import Annotations
+from SPRCore.geometry import Volume, compose_affine
+from SPRCore.live.canvas import Canvas
+from SPRCore.live.method import Exact
+from SPRCore.live.quality import exact_quality
+from SPRCore.live.reply import Reply, Setting
+from SPRCore.metrics import evaluate
+from SPRCore.registration import Deformation
+from SPRCore.registration.pair import assembled
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pair:
+    """What is registered, and what people marked in it.
+
+    Attributes:
+        fixed: Fixed image.
+        moving: Moving image, on any grid.
+        affine_ras: Alignment as a whole, pull map from fixed to moving world points, or None.
+        given: Labels and landmarks, the fixed labels on the fixed grid.
+    """
+
+    fixed: Volume
+    moving: Volume
+    affine_ras: np.ndarray | None
+    given: Annotations
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Known:
+    """An exact reply.
+
+    Attributes:
+        reply: The reply.
+        found: What it was made of, until inverse and metrics have been added to the reply.
+    """
+
+    reply: Reply
+    found: Deformation | None
+
+    @classmethod
+    def of(cls, exact: Exact, pair: Pair, canvas: Canvas, setting: Setting) -> Known:
+        """Make a reply, without inverse and metrics, of an exact solution."""
+        found = exact.found
+        total = found.displacement if pair.affine_ras is None else compose_affine(found.displacement, pair.affine_ras)
+        coarse_vox = canvas.displacement_vox(found.displacement)
+        reply = Reply(
+            displacement=total,
+            weight=found.weight,
+            quality=exact_quality(canvas.images, coarse_vox, total, exact.weight_gap),
+            setting=setting,
+            exact=True,
+            milliseconds=0.0,
+            stage="exact",
+        )
+        return cls(reply=reply, found=dataclasses.replace(found, velocity=None))
+
+    def completed(self, pair: Pair, mask: Volume | None) -> Known:
+        """Add the inverse, the warped image and all metrics, as `SPRCore.register` has them.
+
+        Args:
+            pair: The pair.
+            mask: Voxels of the fixed image that count in the metrics, or None.
+
+        Returns:
+            The same, complete.
+        """
+        if self.found is None:
+            return self
+        result = assembled(pair.fixed, pair.moving, self.found, pair.affine_ras)
+        moves = {"displacement": result.displacement, "inverse": result.inverse}
+        images = {"fixed": pair.fixed, "moving": pair.moving, "warped": result.warped}
+        metrics = evaluate(**moves, **images, **vars(pair.given), mask=mask)
+        reply = dataclasses.replace(self.reply, **moves, warped=result.warped, metrics=metrics)
+        return Known(reply=reply, found=None)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays, those that are the same one counted once."""
+        reply, found = self.reply, self.found
+        fields = [reply.displacement, reply.weight, reply.inverse, reply.warped]
+        fields += [] if found is None else [found.displacement, found.inverse, found.weight]
+        return sum({id(field.array): field.array.nbytes for field in fields if field is not None}.values())
