@@ -12,7 +12,7 @@ from .filters import box_count, box_mean, box_sum, gaussian_smooth, mirrored_box
 from .integrate import integrate, integrate_quickly, sufficient_steps
 from .invert import invert
 from .logarithm import logarithm
-from .memory import kept_memory
+from .memory import kept_memory, trim_memory
 from .resize import resize, resize_displacement, step_ratio
 from .warp import compose, sample, sampling_grid, warp
 
@@ -40,5 +40,6 @@ __all__ = [
     "sampling_grid",
     "step_ratio",
     "sufficient_steps",
+    "trim_memory",
     "warp",
 ]

@@ -40,6 +40,13 @@ def kept_memory() -> Iterator[None]:
         _enter(libc, -1)
 
 
+def trim_memory() -> None:
+    """Return to the system what is free, within `kept_memory`: after a computation much larger than the next ones."""
+    libc = _glibc()
+    if libc is not None:
+        libc.malloc_trim(0)
+
+
 def _enter(libc: ctypes.CDLL, change: int) -> None:
     global _users
     with _lock:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from SPRCore.errors import InputError
 from SPRCore.io.bundles import SUFFIX, Bundle, read_bundle
@@ -18,6 +19,20 @@ from SPRCore.networks.network import RegistrationNetwork
 from SPRCore.networks.reference_checkpoints import import_checkpoint
 from SPRCore.networks.registry import build
 from SPRCore.typing import Tensor
+
+
+class _Undrawn(TorchFunctionMode):
+    """Puts 0 for random weights: they are replaced, and drawing them without memory loads PyTorch's compiler."""
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function in (Tensor.normal_, Tensor.uniform_) or getattr(function, "__module__", None) == "torch.nn.init":
+            weights = args[0] if args else kwargs["tensor"]
+            weights.detach().zero_()  # not left as they are: a truncated normal is drawn until it fits
+            return weights
+        return function(*args, **kwargs)
 
 
 def build_from_bundle(bundle: Bundle) -> RegistrationNetwork:
@@ -35,9 +50,9 @@ def build_from_bundle(bundle: Bundle) -> RegistrationNetwork:
     card = bundle.card
     config = NetworkConfig.from_dict(card.architecture)
     _check_card(card, config)
-    with torch.device("meta"):  # shapes without memory: a small file may claim a network of any size
-        _check_tensors(bundle.tensors, build(config).state_dict())
-    with torch.random.fork_rng(devices=[]):  # the random weights, which are replaced, cost the caller no number
+    with _Undrawn(), torch.random.fork_rng(devices=[]):  # what is drawn otherwise costs the caller no number
+        with torch.device("meta"):  # shapes without memory: a small file may claim a network of any size
+            _check_tensors(bundle.tensors, build(config).state_dict())
         network = build(config)
     network.load_state_dict(bundle.tensors)
     return network.eval()

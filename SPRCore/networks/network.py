@@ -127,14 +127,36 @@ class RegistrationNetwork(nn.Module, ABC):
         Raises:
             InputError: As for ``forward``.
         """
+        flow, logits = self._predicted(features, code)
+        with full_precision(flow):
+            return self._output(flow, logits, features.shape, inverse)
+
+    def decode_velocity(self, features: Features, code: Tensor | None = None) -> tuple[Vectors, Scalars | None]:
+        """Compute the velocity of encoded pairs for a code, and the weight: ``decode`` without the integrations.
+
+        Args:
+            features: As for ``decode``.
+            code: As for ``decode``.
+
+        Returns:
+            Velocity and weight, None where the network has none, on the grid that was given.
+
+        Raises:
+            InputError: As for ``decode``; the network has no velocity.
+        """
+        if not self.config.integrate:
+            raise InputError("velocity", got="a network that predicts a displacement", expected="one that integrates")
+        flow, logits = self._predicted(features, code)
+        with full_precision(flow):
+            return self._restored(flow, features.shape), self._weight(logits, features.shape)
+
+    def _predicted(self, features: Features, code: Tensor | None) -> tuple[Vectors, Scalars | None]:
         style = self._style(code, len(features.tensors[0]))
         if style is not None:
             features = features.expanded(len(style))
         # The published hypernetwork generates every weight, so that nothing can be computed before the code is known.
         tensors = self.extract(*features.tensors, style) if self._generated else features.tensors
-        flow, logits = self.predict(tensors, style)
-        with full_precision(flow):
-            return self._output(flow, logits, features.shape, inverse)
+        return self.predict(tensors, style)
 
     @property
     def _generated(self) -> bool:
@@ -161,13 +183,16 @@ class RegistrationNetwork(nn.Module, ABC):
         if config.half_resolution and config.sampling == "half_voxel":
             # The author's pipeline ends in its own sampler on the full grid: ours must find the same positions.
             fields[:2] = [None if field is None else true_displacement(field) for field in fields[:2]]
-        weight = None
-        if logits is not None:
-            logits = upsample(logits, config.weight_stride * self._pooling)
-            weight = activate_weight(_cropped(logits, shape), config.weight)
+        weight = self._weight(logits, shape)
         return RegistrationOutput(
             displacement=fields[0], inverse_displacement=fields[1], velocity=fields[2], weight=weight
         )
+
+    def _weight(self, logits: Scalars | None, shape: Sequence[int]) -> Scalars | None:
+        if logits is None:
+            return None
+        logits = upsample(logits, self.config.weight_stride * self._pooling)
+        return activate_weight(_cropped(logits, shape), self.config.weight)
 
     def _restored(self, field: Vectors, shape: Sequence[int]) -> Vectors:
         return _cropped(upsample(field, self._pooling) * self._pooling, shape)

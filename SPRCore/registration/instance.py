@@ -98,7 +98,7 @@ class InstanceProblem:
             _check_shape("mask", mask, fixed)
         _check_shape("moving image", moving, fixed)
         config = config or InstanceConfig()
-        images = _normalised(fixed, "fixed"), _normalised(moving, "moving")
+        images = normalized(fixed, "fixed"), normalized(moving, "moving")
         levels = tuple(_levels(*images, spacing, config, mask))
         return cls(levels=levels, spacing=tuple(spacing), config=config).stiffened(stiffness)
 
@@ -167,8 +167,19 @@ def _levels(
         yield LevelImages(level=level, grid=grid, fixed=statistics, moving=m)
 
 
-def _normalised(image: Tensor, name: str) -> Tensor:
-    """Bring intensities to about [0, 1] by the extremes, the brightest thousandth (metal, vessels, coils) saturated."""
+def normalized(image: Tensor, name: str) -> Tensor:
+    """Bring intensities to about [0, 1] by the extremes, the brightest thousandth (metal, vessels, coils) saturated.
+
+    Args:
+        image: Shape (1, 1, X, Y, Z).
+        name: "fixed" or "moving", for the message.
+
+    Returns:
+        The image in float32.
+
+    Raises:
+        InputError: It has one value only.
+    """
     image = image.float()
     low = image.amin()
     # A strided sample gives the quantile of a large image to well within what the scale needs.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch.nn import functional as F
@@ -103,38 +105,103 @@ def register_network(
         InputError: An image is unusable for the model, or the prior is.
         ConvergenceError: The network left the numbers.
     """
-    if network.config.channels != 1:
-        got = f"a network for images of {network.config.channels} channels"
-        raise InputError("model", got=got, expected="one for images of one channel")
     prior = model_prior(card, prior)
-    grid = working_grid(fixed.grid, card.grid)
-    images = [
-        onto(prepared(image, card.preprocessing, what), grid, affine)
-        for image, what, affine in ((moving, "moving image", affine_ras), (fixed, "fixed image", None))
-    ]
-    output = _forward(network, [image.to_tensor() for image in images], code_of(card, prior))
-    return _onto_fixed(output, grid, fixed.grid, prior)
+    pair = PreparedPair.of(fixed, moving, network, card, affine_ras)
+    code = code_of(card, prior)
+    with torch.no_grad():
+        output = network(pair.moving, pair.fixed, code=None if code is None else code.to(pair.moving.device))
+    return pair.deformation(output, prior)
 
 
-@torch.no_grad()
-def _forward(network: RegistrationNetwork, images: list[Scalars], code: Tensor | None) -> RegistrationOutput:
-    """Run the network on images of any size and complete what it does not give: the inverse."""
-    shape = images[0].shape[2:]
-    device = next(network.parameters()).device
-    short = [max(0, MIN_SIZE - size) for size in shape]
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PreparedPair:
+    """A pair as a network takes it.
+
+    Attributes:
+        network: The network.
+        moving: Moving image on the working grid and the device of the network, shape (1, 1, X, Y, Z), in [0, 1];
+            short axes are continued.
+        fixed: Fixed image, likewise.
+        grid: The working grid, without what was continued.
+        fixed_grid: Grid of the fixed image.
+    """
+
+    network: RegistrationNetwork
+    moving: Scalars
+    fixed: Scalars
+    grid: Grid
+    fixed_grid: Grid
+
+    @classmethod
+    def of(
+        cls,
+        fixed: Volume,
+        moving: Volume,
+        network: RegistrationNetwork,
+        card: ModelCard,
+        affine_ras: Affine | None = None,
+    ) -> PreparedPair:
+        """Prepare a pair; arguments and errors as for `register_network`."""
+        if network.config.channels != 1:
+            got = f"a network for images of {network.config.channels} channels"
+            raise InputError("model", got=got, expected="one for images of one channel")
+        grid = working_grid(fixed.grid, card.grid)
+        device = next(network.parameters()).device
+        images = [
+            lengthened(onto(prepared(image, card.preprocessing, what), grid, affine).to_tensor()).to(device)
+            for image, what, affine in ((moving, "moving image", affine_ras), (fixed, "fixed image", None))
+        ]
+        return cls(network=network, moving=images[0], fixed=images[1], grid=grid, fixed_grid=fixed.grid)
+
+    @torch.no_grad()
+    def deformation(self, output: RegistrationOutput, prior: Prior) -> Deformation:
+        """Complete what the network gave for the pair and place it on the fixed grid.
+
+        Args:
+            output: What the network gave for `moving` and `fixed`.
+            prior: The prior that it was asked for.
+
+        Returns:
+            Fields on the fixed grid.
+
+        Raises:
+            ConvergenceError: The network left the numbers.
+        """
+        check_output(output)
+        inverse = output.inverse_displacement
+        if inverse is None:
+            inverse, residual_vox = invert(output.displacement)
+            logger.info("The model gives no inverse: found by iteration, within %.2g voxels of it.", residual_vox)
+        velocity = output.velocity if has_velocity(self.network) else None
+        fields = dataclasses.replace(output, inverse_displacement=inverse, velocity=velocity)
+        cropped = {name: shortened(field, self.grid.shape) for name, field in vars(fields).items()}
+        return _onto_fixed(RegistrationOutput(**cropped), self.grid, self.fixed_grid, prior)
+
+
+def lengthened(image: Scalars) -> Scalars:
+    """Continue an image by its last voxels to the least size that networks take."""
+    short = [max(0, MIN_SIZE - size) for size in image.shape[2:]]
     padding = [side for extra in reversed(short) for side in (0, extra)]
-    moving, fixed = (F.pad(image, padding, mode="replicate").to(device) for image in images)
-    output = network(moving, fixed, code=None if code is None else code.to(device))
+    return F.pad(image, padding, mode="replicate")
+
+
+def shortened(field: Images | None, shape: Sequence[int]) -> Images | None:
+    """Cut off what `lengthened` has added; None for None."""
+    return None if field is None else field[:, :, : shape[0], : shape[1], : shape[2]]
+
+
+def has_velocity(network: RegistrationNetwork) -> bool:
+    """Whether the integral of the network's velocity is its displacement.
+
+    With the half-voxel sampler it is not, since that displacement has been corrected.
+    """
+    return network.config.integrate and network.config.sampling != "half_voxel"
+
+
+def check_output(output: RegistrationOutput) -> None:
+    """Refuse fields that are not numbers."""
     if not all(field.isfinite().all() for field in vars(output).values() if field is not None):
         raise ConvergenceError("registration", got="NaN or infinity from the model", remedy="check the model")
-    inverse = output.inverse_displacement
-    if inverse is None:
-        inverse, residual_vox = invert(output.displacement)
-        logger.info("The model gives no inverse: found by iteration, within %.2g voxels of it.", residual_vox)
-    # With the half-voxel sampler the velocity is not that of the displacement, which has been corrected.
-    velocity = None if network.config.sampling == "half_voxel" else output.velocity
-    fields = dataclasses.replace(output, inverse_displacement=inverse, velocity=velocity)
-    return RegistrationOutput(**{name: _cropped(field, shape) for name, field in vars(fields).items()})
 
 
 def _onto_fixed(output: RegistrationOutput, grid: Grid, fixed: Grid, prior: Prior) -> Deformation:
@@ -158,7 +225,3 @@ def _likely_weight(output: RegistrationOutput, grid: Grid, prior: Prior) -> Scal
     spacing = field_vox.new_tensor(grid.spacing).view(1, 3, 1, 1, 1)
     pooled = mirrored_box_mean(squared_gradient(field_vox * spacing, grid.spacing), (1, 1, 1))
     return prior.map_weight(pooled)
-
-
-def _cropped(field: Images | None, shape: torch.Size) -> Images | None:
-    return None if field is None else field[:, :, : shape[0], : shape[1], : shape[2]]

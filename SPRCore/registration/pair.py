@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from SPRCore.functional import kept_memory, logarithm
+from SPRCore.functional import kept_memory, logarithm, step_ratio
 from SPRCore.geometry import (
     Field,
     Grid,
@@ -22,7 +22,7 @@ from SPRCore.registration.instance import InstanceProblem, InstanceResult
 from SPRCore.registration.job import Job
 from SPRCore.registration.network import register_network
 from SPRCore.registration.result import Deformation, RegistrationResult
-from SPRCore.typing import Vectors
+from SPRCore.typing import Scalars, Vectors
 
 logger = logging.getLogger("SPRCore")
 
@@ -84,13 +84,28 @@ def assembled(fixed: Volume, moving: Volume, found: Deformation, affine_ras: np.
 
 
 def problem_of(fixed: Volume, moving: Volume, affine_ras: np.ndarray | None, job: Job) -> InstanceProblem:
-    """Bring the moving image onto the fixed grid and prepare the pair for the instance solver."""
-    aligned = resample(moving, fixed.grid, affine_ras=affine_ras)
-    mask, stiffness = (
-        None if volume is None else volume.to_tensor().to(job.device) for volume in (job.mask, job.stiffness)
-    )
-    images = fixed.to_tensor().to(job.device), aligned.to_tensor().to(job.device)
+    """Prepare a pair for the instance solver."""
+    images, mask, stiffness = aligned_tensors(fixed, moving, affine_ras, job)
     return InstanceProblem.of(*images, fixed.spacing, job.config, mask=mask, stiffness=stiffness)
+
+
+def aligned_tensors(
+    fixed: Volume, moving: Volume, affine_ras: np.ndarray | None, job: Job
+) -> tuple[tuple[Scalars, Scalars], Scalars | None, Scalars | None]:
+    """Bring the moving image onto the fixed grid, and all that the instance solver sees to its device.
+
+    Args:
+        fixed: Fixed image.
+        moving: Moving image, on any grid.
+        affine_ras: Alignment as a whole, or None.
+        job: Mask, stiffness and device.
+
+    Returns:
+        Fixed and moving image, mask and stiffness.
+    """
+    aligned = resample(moving, fixed.grid, affine_ras=affine_ras)
+    beside = [None if volume is None else volume.to_tensor().to(job.device) for volume in (job.mask, job.stiffness)]
+    return (fixed.to_tensor().to(job.device), aligned.to_tensor().to(job.device)), *beside
 
 
 def deformation_of(solved: InstanceResult, fixed: Volume) -> Deformation:
@@ -99,7 +114,16 @@ def deformation_of(solved: InstanceResult, fixed: Volume) -> Deformation:
         displacement=Field.from_tensor_vox(solved.displacement_vox, fixed.affine),
         inverse=Field.from_tensor_vox(solved.inverse_vox, fixed.affine),
         weight=fixed.with_array(solved.weight[0, 0].cpu().numpy()),
+        velocity=_velocity_field(solved.velocity_mm, fixed),
     )
+
+
+def _velocity_field(velocity_mm: Vectors, fixed: Volume) -> Field:
+    """Place a velocity along the axes of the fixed grid, over its field of view at its own resolution."""
+    sizes = zip(fixed.shape, velocity_mm.shape[2:], strict=True)
+    factors = [step_ratio(wide, narrow) for wide, narrow in sizes]
+    spacing = velocity_mm.new_tensor([factor * step for factor, step in zip(factors, fixed.spacing, strict=True)])
+    return Field.from_tensor_vox(velocity_mm / spacing.view(1, 3, 1, 1, 1), fixed.affine @ np.diag([*factors, 1.0]))
 
 
 def start_mm(found: Deformation, device: torch.device) -> Vectors:

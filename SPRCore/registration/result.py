@@ -18,7 +18,8 @@ class Deformation:
         displacement: Pull map from fixed to moving, the alignment not included, RAS mm.
         inverse: Pull map back, likewise.
         weight: Weight w = λ/λ_max (or λ/λ_mean) of each voxel.
-        velocity: Stationary velocity whose integral the displacement is, RAS mm; None where there is none.
+        velocity: Stationary velocity whose integral the displacement is, RAS mm, over the fixed grid or at the coarser
+            resolution at which it was found; None where there is none.
     """
 
     displacement: Field

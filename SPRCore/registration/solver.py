@@ -191,6 +191,7 @@ class Course:
     Attributes:
         fraction: Fraction done, 0 to 1.
         result: The result, once `advance` has returned False.
+        is_over: Whether it is done or has failed.
     """
 
     def __init__(
@@ -204,7 +205,7 @@ class Course:
     ) -> None:
         self._levels, self._steps, self._shape = tuple(levels), tuple(steps), tuple(shape)
         self._prior, self._config = prior, config
-        self.fraction, self.result = 0.0, None
+        self.fraction, self.result, self.is_over = 0.0, None, False
         self._work = [count * images.moving.numel() for count, images in zip(steps, levels, strict=True)]
         self._running = self._run(start)
 
@@ -213,8 +214,11 @@ class Course:
         try:
             next(self._running)
         except StopIteration as end:
-            self.result = end.value
+            self.result, self.is_over = end.value, True
             return False
+        except BaseException:
+            self.is_over = True
+            raise
         return True
 
     def completed(self, callback: Callable[[float], None] | None = None) -> InstanceResult:

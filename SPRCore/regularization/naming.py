@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 from SPRCore.errors import InputError
@@ -22,6 +23,26 @@ def hyperparameters(prior: Prior) -> dict[str, float]:
     return {name: getattr(prior, field) for name, field in _FIELDS[type(prior)].items()}
 
 
+def with_hyperparameters(prior: Prior, values: Mapping[str, float]) -> Prior:
+    """Return a prior with some of its hyperparameters changed, all else as it is.
+
+    Args:
+        prior: The prior.
+        values: Hyperparameters by name.
+
+    Returns:
+        A prior of the same kind.
+
+    Raises:
+        InputError: It has no such hyperparameter, or a value is out of range.
+    """
+    fields = _FIELDS[type(prior)]
+    foreign = sorted(set(values) - set(fields))
+    if foreign:
+        raise InputError(", ".join(foreign), got=f"together with the {prior.name} prior", expected=", ".join(fields))
+    return dataclasses.replace(prior, **{fields[key]: value for key, value in values.items()})
+
+
 def make_prior(name: str, values: Mapping[str, float]) -> Prior:
     """Build a prior from its name and its hyperparameters.
 
@@ -38,8 +59,4 @@ def make_prior(name: str, values: Mapping[str, float]) -> Prior:
     kinds = {kind.name: kind for kind in _FIELDS}
     if name not in kinds:
         raise InputError("prior", got=repr(name), expected=f"one of: {', '.join(kinds)}")
-    fields = _FIELDS[kinds[name]]
-    foreign = sorted(set(values) - set(fields))
-    if foreign:
-        raise InputError(", ".join(foreign), got=f"together with the {name} prior", expected=", ".join(fields))
-    return kinds[name](**{fields[key]: value for key, value in values.items()})
+    return with_hyperparameters(kinds[name](), values)

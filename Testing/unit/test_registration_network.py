@@ -34,7 +34,7 @@ class Stub(torch.nn.Module):
     def __init__(self, answer):
         super().__init__()
         self.answer, self.seen = answer, None
-        self.config = SimpleNamespace(channels=1, sampling="border")
+        self.config = SimpleNamespace(channels=1, sampling="border", integrate=True)
         self.one = torch.nn.Parameter(torch.ones(1))
 
     def forward(self, moving, fixed, code=None):
