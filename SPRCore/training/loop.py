@@ -35,6 +35,7 @@ from .losses import Pair, pair_loss
 from .model_card import LAST, card_of, write_model
 from .recipe import Recipe
 from .resume import RECIPE, SPLIT, check_folder, check_same_run, identity
+from .start import start_from
 from .state import (
     Checkpoint,
     RunningMean,
@@ -122,6 +123,8 @@ class _Run:
         self.folder, self.options = recipe.folder, recipe.optimiser
         torch.manual_seed(recipe.seed)
         self.network: RegistrationNetwork = build(recipe.model).to(process.device).train()
+        if recipe.start is not None:
+            start_from(self.network, recipe.start)
         self.mean = RunningMean(self.network, self.options.ema) if self.options.ema else None
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=self.options.lr, amsgrad=self.options.amsgrad)
         self.sampler = EpochSampler(

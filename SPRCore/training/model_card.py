@@ -37,7 +37,8 @@ def card_of(recipe: Recipe, step: int = 0, summary: dict[str, float] | None = No
         InputError: The recipe's hyperparameters are outside the ranges that its network takes.
     """
     data = recipe.data
-    how = f"validation of {recipe.name} after {step} steps, mean of {(summary or {}).get('pairs', 0):.0f} pairs"
+    before = "" if recipe.start is None else f" from {recipe.start.name.removesuffix(SUFFIX)}"
+    how = f"validation of {recipe.name} after {step} steps{before}, mean of {(summary or {}).get('pairs', 0):.0f} pairs"
     measured = [(words, (summary or {}).get(name)) for name, words in _MEASURES.items()]
     return ModelCard(
         name=recipe.name,

@@ -70,6 +70,7 @@ class Recipe:
         schema_version: Version of this format.
         name: Name of the run and of the model that comes out of it.
         output: Folder of the run; None takes `runs/NAME` in the current folder.
+        start: Bundle of a model whose weights the network starts with; the network may have parts that the model lacks.
         seed: Seed of all that is random in training.
         device: Where to compute; "auto" takes CUDA where there is one.
         precision: Numbers inside the network; fields and losses are always in fp32.
@@ -92,6 +93,7 @@ class Recipe:
     schema_version: int = SCHEMA
     name: str
     output: Path | None = None
+    start: Path | None = None
     seed: int = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"

@@ -1,0 +1,36 @@
+"""A run that begins with what another one has learned."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ..errors import InputError
+from ..io.bundles import read_bundle
+from ..networks import RegistrationNetwork
+
+logger = logging.getLogger("SPRCore")
+
+
+def start_from(network: RegistrationNetwork, path: Path) -> None:
+    """Put the weights of a trained model into a network, by their names.
+
+    The network may have parts that the model lacks, such as a weight head or the modulation by a code, which stay as
+    they are drawn; it must have all that the model has. So a network with uniform regularization can start one that
+    predicts a weight, and that one a network for all hyperparameters.
+
+    Args:
+        network: The network, changed in place.
+        path: Bundle of the model.
+
+    Raises:
+        InputError: The file is no bundle or damaged, or the network lacks a tensor of it, or has it in another shape.
+    """
+    tensors, own = read_bundle(path).tensors, network.state_dict()
+    for name, tensor in tensors.items():
+        found = tuple(own[name].shape) if name in own else "none"
+        if found != tuple(tensor.shape):
+            expected, remedy = f"{tuple(tensor.shape)}, as in {path.name}", "start from a model of the same network"
+            raise InputError(f"start: {name} of the network", got=str(found), expected=expected, remedy=remedy)
+    network.load_state_dict(tensors, strict=False)
+    logger.info("Starting from %s: %d of %d tensors.", path.name, len(tensors), len(own))

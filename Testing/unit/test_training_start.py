@@ -1,0 +1,38 @@
+"""A run that begins with what another one has learned."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from SPRCore.errors import InputError
+from SPRCore.io import read_bundle
+from SPRCore.networks import build
+from SPRCore.training.loop import train
+from SPRCore.training.recipe import Recipe
+from SPRCore.training.start import start_from
+
+UNIFORM = {"loss__prior": "uniform", "model__weight": None, "optimiser__epochs": 1}
+
+
+def test_a_weight_head_and_a_code_are_added_to_what_was_learned(tiny_recipe, tmp_path):
+    first = train(tiny_recipe(**UNIFORM))
+    hyper = {"model__conditioning": "film", "model__codes": 2, "hyper__ranges": {"alpha": [0, 1], "lambda_max": [0, 2]}}
+    recipe = tiny_recipe(output=str(tmp_path / "second"), start=str(first), **hyper)
+    fresh, started = build(recipe.model), build(recipe.model)
+    start_from(started, recipe.start)
+    learned, own = read_bundle(first).tensors, fresh.state_dict()
+    assert all(torch.equal(started.state_dict()[name], tensor) for name, tensor in learned.items())
+    assert any(not torch.equal(own[name], tensor) for name, tensor in learned.items())
+    assert len(own) > len(learned)
+    card = read_bundle(train(recipe)).card
+    assert "from tiny" in card.metrics[0].how
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+
+
+def test_a_model_of_another_network_is_refused(tiny_recipe, tmp_path):
+    first = train(tiny_recipe(optimiser__epochs=1))
+    with pytest.raises(InputError, match="start: .* of the network: got .*expected .* as in tiny.sprmodel.safetensors"):
+        train(tiny_recipe(output=str(tmp_path / "second"), start=str(first), **UNIFORM))
+    with pytest.raises(InputError, match=r"nothing\.sprmodel"):
+        train(tiny_recipe(output=str(tmp_path / "third"), start=str(tmp_path / "nothing.sprmodel.safetensors")))
