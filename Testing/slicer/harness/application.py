@@ -1,0 +1,188 @@
+"""`slicer.app`, `slicer.modules` and the loader of scripted modules; import it first of all in a test of the panel."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import types
+from pathlib import Path
+
+import slicer
+import slicer.util
+
+from harness import core, ui_loader, widgets
+
+qt = widgets.qt
+MODULE = core.ROOT / "SPRRegistration" / "SPRRegistration.py"
+
+
+class ModuleManager(qt.QObject):
+    moduleAboutToBeUnloaded = qt.Signal(str)
+
+    def factoryManager(self):
+        return types.SimpleNamespace(loadModules=lambda names: True)
+
+
+class Layouts:
+    """A layout manager without views, unless a test gives some."""
+
+    def __init__(self):
+        self.slices, self.layout = {}, None
+
+    def sliceViewNames(self):
+        return list(self.slices)
+
+    def sliceWidget(self, name):
+        return self.slices[name]
+
+    def setLayout(self, layout):
+        self.layout = layout
+
+    def resetSliceViews(self):
+        pass
+
+    threeDViewCount = 0
+
+
+class Application(qt.QObject):
+    """What modules ask of the application."""
+
+    startupCompleted = qt.Signal()
+    aboutToQuit = qt.Signal()
+    slicerHome = ""
+    temporaryPath = ""
+    majorVersion, minorVersion = 5, 13
+    applicationName, applicationVersion = "Slicer", "5.13"
+
+    def __init__(self):
+        super().__init__()
+        self.manager, self.layouts, self.logic_ = ModuleManager(), Layouts(), None
+        self.testing = True
+
+    def testingEnabled(self):
+        return self.testing
+
+    def moduleManager(self):
+        return self.manager
+
+    def layoutManager(self):
+        return self.layouts
+
+    def applicationLogic(self):
+        return self.logic_
+
+    def mrmlScene(self):
+        return slicer.mrmlScene
+
+    def processEvents(self, *arguments):
+        widgets.application.processEvents()
+
+    def settings(self):
+        return qt.QSettings()
+
+    userSettings = settings
+
+    def translate(self, context, text):
+        return text
+
+    def setOverrideCursor(self, cursor):
+        pass
+
+    def restoreOverrideCursor(self):
+        pass
+
+    def pauseRender(self):
+        pass
+
+    def resumeRender(self):
+        pass
+
+    def topLevelWidgets(self):
+        return widgets.application.topLevelWidgets()
+
+
+class Dialogs:
+    """What the user was shown, and what the user answers."""
+
+    def __init__(self):
+        self.shown, self.answer, self.path = [], True, ""
+
+    def show(self, text, *arguments, **options):
+        self.shown.append(text)
+        return self.answer
+
+
+def start():
+    """Make the application with an empty scene, as at the start of Slicer.
+
+    Returns:
+        The dialogs that the user sees.
+    """
+    _scene, logic = core.make_scene()
+    slicer.app = Application()
+    slicer.app.logic_ = logic
+    for name in ("modules", "moduleNames"):
+        setattr(slicer, name, types.ModuleType(f"slicer.{name}"))
+        sys.modules[f"slicer.{name}"] = getattr(slicer, name)
+    if "slicer.ScriptedLoadableModule" not in sys.modules:
+        if core.SOURCE:
+            importlib.import_module("slicer.ScriptedLoadableModule")
+        else:
+            from harness import scripted
+
+            names = [name for name in vars(scripted) if name.startswith("Scripted")]
+            core._module("ScriptedLoadableModule", **{name: getattr(scripted, name) for name in names}, __all__=names)
+    ui_loader.install()
+    dialogs = Dialogs()
+    for name in ("infoDisplay", "warningDisplay", "errorDisplay", "confirmOkCancelDisplay", "confirmYesNoDisplay"):
+        setattr(slicer.util, name, dialogs.show)
+    slicer.util.showStatusMessage = lambda *arguments: None
+    slicer.util.mainWindow = lambda *arguments: None
+    slicer.util.settingsValue = lambda key, default, **options: default
+    return dialogs
+
+
+def load():
+    """Load the module as Slicer does.
+
+    Returns:
+        The widget of the module, set up.
+    """
+    for name in [name for name in sys.modules if name.split(".")[0] in ("SPRRegistration", "SPRRegistrationLib")]:
+        del sys.modules[name]
+    spec = importlib.util.spec_from_file_location("SPRRegistration", MODULE)
+    module = sys.modules["SPRRegistration"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    entry = types.SimpleNamespace(path=str(MODULE), title="", icon=None)
+    slicer.modules.sprregistration = entry
+    slicer.modules.SPRRegistrationInstance = module.SPRRegistration(entry)
+    slicer.app.startupCompleted.emit()
+    parent = slicer.qMRMLWidget()
+    parent.setLayout(qt.QVBoxLayout())
+    parent.setMRMLScene(slicer.mrmlScene)
+    widget = module.SPRRegistrationWidget(parent)
+    slicer.modules.SPRRegistrationWidget = widget
+    widget.setup()
+    return widget
+
+
+def process_events(seconds=0.0, until=lambda: False):
+    """Let the event loop run until something holds, at most so many seconds.
+
+    Returns:
+        Whether it holds.
+    """
+    import time
+
+    end = time.monotonic() + seconds
+    while not until() and time.monotonic() < end:
+        widgets.application.processEvents()
+        time.sleep(0.005)
+    widgets.application.processEvents()
+    return until()
+
+
+def here(name):
+    """Return the path of a file beside this one."""
+    return Path(__file__).with_name(name)
