@@ -1,0 +1,154 @@
+"""What the worker needs and Slicer has not: asked for at the first use, installed once, never what is Slicer's own.
+
+PyTorch comes through the extension PyTorch, which picks the right build for the graphics card; the rest through
+`pip_ensure`, or `pip_install` before Slicer 5.12; or all of it from a folder of wheels, without a network.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import subprocess
+import tempfile
+from pathlib import Path
+
+import slicer
+from slicer.i18n import tr as _
+
+TORCH = "torch>=2.4,!=2.9.*"
+PROTECTED = ("numpy", "SimpleITK", "vtk", "itk", "scipy", "requests", "packaging")
+"""Packages that come with Slicer and must stay as they are: it stops working with others."""
+
+logger = logging.getLogger("SPRRegistration")
+
+
+class InstallError(Exception):
+    """What the worker needs is not there; the text says what to do, in the user's words."""
+
+
+def missing(requirements: Path) -> list[str]:
+    """Return what is not installed in the version that is needed.
+
+    Args:
+        requirements: File with one requirement a line, beside PyTorch.
+
+    Returns:
+        Requirements as pip writes them; PyTorch first.
+    """
+    lines = [line.split("#")[0].strip() for line in requirements.read_text(encoding="utf-8").splitlines()]
+    return [wanted for wanted in (TORCH, *filter(None, lines)) if not _is_there(wanted)]
+
+
+def question(wanted: list[str]) -> str:
+    """Return what the user is asked before anything is installed."""
+    size = _("about 200 MB to 3 GB, depending on the graphics card") if TORCH in wanted else _("a few MB")
+    return _(
+        "The registration needs software that is not part of 3D Slicer yet:\n\n{packages}\n\n"
+        "It will be downloaded from the Python Package Index and pytorch.org ({size}) and installed into the Python of "
+        "this 3D Slicer. No images and no data about you are sent. This is needed once and takes some minutes.\n\n"
+        "Install it now?"
+    ).format(packages="\n".join(f"  • {item}" for item in wanted), size=size)
+
+
+def install(wanted: list[str]) -> None:
+    """Install from the network; the user has been asked.
+
+    Args:
+        wanted: What `missing` returned.
+
+    Raises:
+        InstallError: It did not work.
+    """
+    rest = [item for item in wanted if item != TORCH]
+    try:
+        if TORCH in wanted:
+            _install_torch()
+        if rest:
+            _pip(rest)
+    except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
+        logger.exception("installation failed")
+        raise InstallError(
+            _(
+                "The installation did not work: {error}. Check the connection to the internet, or ask for a folder of "
+                "wheels and choose “Install from a folder”. Nothing else of 3D Slicer was changed."
+            ).format(error=error)
+        ) from error
+
+
+def install_from(folder: str, wanted: list[str]) -> None:
+    """Install from a folder of wheels, without a network.
+
+    Args:
+        folder: Where the wheels lie.
+        wanted: What `missing` returned.
+
+    Raises:
+        InstallError: It did not work.
+    """
+    if not any(Path(folder).glob("*.whl")):
+        raise InstallError(_("There are no wheels (files ending in .whl) in {folder}.").format(folder=folder))
+    try:
+        with tempfile.TemporaryDirectory() as temporary:
+            offline = ["--no-index", "--find-links", folder, "-c", str(_constraints(Path(temporary)))]
+            slicer.util.pip_install([*wanted, *offline])
+    except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
+        logger.exception("installation from a folder failed")
+        raise InstallError(
+            _(
+                "The folder does not hold all that is needed for this computer. It must hold wheels of {wanted} for "
+                "this version of Python and this operating system, with all that they need themselves."
+            ).format(wanted=", ".join(wanted))
+        ) from error
+
+
+def _install_torch() -> None:
+    try:
+        import PyTorchUtils
+    except ImportError as error:
+        raise InstallError(
+            _(
+                "PyTorch is installed by the extension “PyTorch”, which is missing. Open View > Extensions Manager, "
+                "install “PyTorch”, restart 3D Slicer, and try again."
+            )
+        ) from error
+    requirement = TORCH[len("torch") :]
+    if (
+        PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=False, torchVersionRequirement=requirement)
+        is None
+    ):
+        raise InstallError(_("PyTorch was not installed. Press Apply to try again."))
+
+
+def _pip(wanted: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        constraints = _constraints(Path(temporary))
+        try:
+            from slicer.packaging import pip_ensure
+        except ImportError:  # before Slicer 5.12
+            slicer.util.pip_install([*wanted, "-c", str(constraints)])
+        else:
+            pip_ensure(wanted, constraints=constraints, prompt_install=False, requester="SPR Registration")
+
+
+def _constraints(folder: Path) -> Path:
+    """Write down what Slicer has, so that pip leaves it alone."""
+    lines = []
+    for name in PROTECTED:
+        try:
+            lines.append(f"{name}=={importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue  # what is not there cannot be replaced
+    path = folder / "constraints.txt"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def _is_there(wanted: str) -> bool:
+    from packaging.requirements import Requirement
+
+    requirement = Requirement(wanted)
+    try:
+        version = importlib.metadata.version(requirement.name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return requirement.specifier.contains(version, prereleases=True)
