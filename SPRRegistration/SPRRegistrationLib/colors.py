@@ -33,7 +33,8 @@ def stiffness_colors(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorTableNode
 def volume_change_colors(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorTableNode:
     """Return the colors of the change of volume, for factors from 0 to 2.
 
-    Blue shrinks, white stays, red grows; what is 0 or less is folded and has a color of its own.
+    Blue shrinks, red grows, and what changes by less than a tenth is transparent; what is 0 or less is folded and has a
+    color of its own.
 
     Args:
         scene: The scene, to which they are added if need be.
@@ -42,8 +43,15 @@ def volume_change_colors(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorTable
     scale.SetColorSpaceToDiverging()
     scale.AddRGBPoint(0.0, *_SHRINKS)
     scale.AddRGBPoint(1.0, *_GROWS)
-    colors = [scale.GetColor(value) for value in np.linspace(0, 1, SIZE)]
-    return _table(scene, "SPRVolumeChange", "Change of volume (shrinks to grows)", [_FOLDS, *colors[1:]])
+    changes = np.linspace(-1, 1, SIZE)
+    strong = np.sign(changes) * np.abs(changes) ** 0.6  # most changes are small
+    colors = [scale.GetColor(value) for value in (strong + 1) / 2]
+    table = _table(scene, "SPRVolumeChange", "Change of volume (shrinks to grows)", [_FOLDS, *colors[1:]])
+    was_modifying = table.StartModify()
+    for index, change in enumerate(changes):
+        table.SetOpacity(index, float(abs(change) > 0.1))  # where little changes, nothing hides the anatomy
+    table.EndModify(was_modifying)
+    return table
 
 
 def _table(

@@ -11,8 +11,9 @@ import numpy as np
 import slicer
 import slicer.util
 import vtk
-from SPRCore.errors import InputError
 from vtk.util.numpy_support import vtk_to_numpy
+
+from SPRCore.errors import InputError
 
 
 def affine_of(volume: slicer.vtkMRMLVolumeNode) -> np.ndarray:
@@ -176,12 +177,8 @@ def jacobian_determinant(field: np.ndarray, affine: np.ndarray) -> np.ndarray:
     """
     to_voxel = np.linalg.inv(affine[:3, :3]).astype(field.dtype)
     moves = field @ to_voxel.T  # in voxels: the determinant is the same, and no direction matters any more
-    a, b, c = (
-        [np.gradient(moves[..., k], axis=axis) + (k == axis) for k in range(3)] for axis in range(3)
-    )
-    return (
-        a[0] * (b[1] * c[2] - b[2] * c[1]) + a[1] * (b[2] * c[0] - b[0] * c[2]) + a[2] * (b[0] * c[1] - b[1] * c[0])
-    )
+    a, b, c = ([np.gradient(moves[..., k], axis=axis) + (k == axis) for k in range(3)] for axis in range(3))
+    return a[0] * (b[1] * c[2] - b[2] * c[1]) + a[1] * (b[2] * c[0] - b[0] * c[2]) + a[2] * (b[0] * c[1] - b[1] * c[0])
 
 
 def directions_and_spacing(affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
