@@ -69,21 +69,32 @@ def body(moved_mm: float) -> tuple[np.ndarray, np.ndarray]:
     chest = (x / 140) ** 2 + (y / 100) ** 2
     inner = (x / 118) ** 2 + (y / 80) ** 2 < 1
     rest = z + _slide(z, moved_mm)  # where the tissue was that is here now
-    lungs = inner & (rest > -45 - 0.003 * (np.abs(x) - 55) ** 2) & (np.abs(x) > 22)
-    liver = inner & (rest < -50) & (x > -30)
+    lungs = inner & (rest > -30 - 0.02 * (np.abs(x) - 50) ** 2) & (np.abs(x) > 22)
+    liver = inner & ~lungs & (rest < -28) & (x > -35 - 0.3 * rest) & (y > -50)
     heart = ((x + 18) / 42) ** 2 + ((y - 20) / 40) ** 2 + ((rest + 5) / 48) ** 2 < 1
     spine = (x / 20) ** 2 + ((y + 72) / 18) ** 2 < 1
     ribs = (np.abs(chest - 0.82) < 0.05) & (np.abs((z + 0.35 * y) % 28 - 14) < 5)
-    texture = np.sin(x / 9) * np.sin(y / 8 + 1) * np.sin(rest / 7)  # vessels and such, that move with the organs
+    texture = _texture(x, y, rest)
     image = np.where(chest < 1, 30.0, -1000.0)
     labels = np.zeros(SHAPE, dtype=np.uint8)
-    parts = ((inner & ~lungs, 40 + 15 * texture, 0), (lungs, -780 + 260 * np.maximum(texture, 0) ** 2, 1))
+    parts = ((inner & ~lungs, 40 + 15 * texture, 0), (lungs, -780 + 420 * np.clip(texture, 0, 1) ** 2, 1))
     organs = ((liver, 70 + 30 * texture, 2), (heart & inner, 120 + 20 * texture, 3), (ribs | spine, 500.0, 4))
     for where, value, label in (*parts, *organs):
         image = np.where(where, value, image)
         labels[where] = label
     noise = np.random.default_rng(int(moved_mm)).normal(scale=12.0, size=SHAPE)
     return (image + noise).astype(np.float32), labels
+
+
+def _texture(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Vessels and such, that move with the organs: waves of 20 to 70 mm in all directions, about -2 to 2."""
+    generator = np.random.default_rng(7)
+    total = np.zeros(x.shape)
+    for _wave in range(20):
+        direction = generator.normal(size=3)
+        direction *= 2 * np.pi / generator.uniform(20, 70) / np.linalg.norm(direction)
+        total += np.sin(direction[0] * x + direction[1] * y + direction[2] * z + generator.uniform(0, 6.28))
+    return total / 3.0
 
 
 def _slide(z: np.ndarray, moved_mm: float) -> np.ndarray:
