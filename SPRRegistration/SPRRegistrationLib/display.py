@@ -176,7 +176,7 @@ def _has_image(volume: slicer.vtkMRMLScalarVolumeNode | None) -> bool:
 def _show_map(parameters: Any) -> None:
     if parameters.showJacobian and parameters.jacobianVolume is not None and not _has_image(parameters.jacobianVolume):
         outputs.refresh_jacobian(parameters)  # previews leave it out as long as nobody looks at it
-    weight, jacobian = parameters.weightVolume, parameters.jacobianVolume
+    weight = parameters.weightVolume
     if weight is not None and weight.GetDisplayNode() is not None:
         display = weight.GetDisplayNode()
         display.SetThreshold(-1.0, parameters.weightLimit)

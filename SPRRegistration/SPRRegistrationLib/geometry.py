@@ -1,8 +1,8 @@
 """Volumes of the scene as arrays, and displacements as grid transforms.
 
-Arrays have the axes (X, Y, Z) of the voxels; positions and displacements are in RAS mm of the world. A displacement is a
-pull map: the point x of the fixed image shows what lies at x + u(x) in the moving image. So it is the transform *from*
-the parent of a Slicer transform node.
+Arrays have the axes (X, Y, Z) of the voxels; positions and displacements are in RAS mm of the world. A displacement is
+a pull map: the point x of the fixed image shows what lies at x + u(x) in the moving image. So it is the transform
+*from* the parent of a Slicer transform node.
 """
 
 from __future__ import annotations

@@ -1,0 +1,319 @@
+"""One registration's life on a live worker: what is asked, what the answers do to the scene, and where it stands.
+
+Nothing here waits. Whoever owns the process (`QProcess`, or a test) hands over what arrives and carries what is to be
+sent, as a `Transport`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Any, Protocol
+
+import numpy as np
+
+from SPRCore.errors import SPRError
+from SPRCore.live import protocol
+from SPRCore.live.arrays import Session
+from SPRCore.live.conversation import Conversation
+from SPRCore.live.events import Arrived, Deadlines, Event, Kill, Start, State
+
+from . import display, inputs, outputs, words
+
+logger = logging.getLogger("SPRRegistration")
+
+
+class Stage(Enum):
+    """Where a registration stands."""
+
+    NO_PAIR = "no pair"
+    OPENING = "opening"
+    READY = "ready"
+    PREVIEWING = "previewing"
+    COMMITTING = "committing"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Transport(Protocol):
+    """Who owns the process; it calls `feed`, `feed_log`, `ended` and `tick` of the session."""
+
+    def start(self, command: Sequence[str]) -> None:
+        """Start the worker; `RegistrationSession.ended` is called with None if that fails."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Write to its standard input; of no effect once it has ended."""
+        ...
+
+    def kill(self) -> None:
+        """Kill it."""
+        ...
+
+
+class RegistrationSession:
+    """One registration on one worker. Several live side by side.
+
+    Args:
+        parameters: The parameters of the registration.
+        transport: Who owns the process.
+        command: What starts a worker.
+        on_change: Called with the session after anything has changed: at most once for each call from the transport.
+        deadlines: When a worker counts as hung.
+
+    Attributes:
+        stage: Where it stands.
+        words: Why, in one sentence for the user.
+        progress: The part done of what takes long, 0 to 1; None if unknown or nothing is done.
+        shown: The last result that is shown, without its arrays; None for none.
+        points: The settings map, as far as it has come.
+        ranges: Lowest and highest value of each hyperparameter.
+        setting: The hyperparameters that were asked for last.
+        sweeping: Whether the settings map is being filled.
+    """
+
+    def __init__(
+        self,
+        parameters: Any,
+        transport: Transport,
+        command: Sequence[str],
+        on_change: Callable[[RegistrationSession], None],
+        deadlines: Deadlines | None = None,
+    ) -> None:
+        self.parameters, self._transport, self._command = parameters, transport, list(command)
+        self._on_change, self._deadlines = on_change, deadlines
+        self._store: Session | None = None
+        self._talk: Conversation | None = None
+        self._forget_pair()
+        self._move(Stage.NO_PAIR, words.no_pair())
+
+    def open(self) -> None:
+        """Open the pair that the parameters name, at their setting; another one is closed.
+
+        What is wrong with the images is said in `words`, the stage then is FAILED.
+        """
+        self._forget_pair()
+        try:
+            arrays, options = inputs.arrays_of(self.parameters), inputs.options_of(self.parameters)
+            self._start_if_need_be()
+            self._open_id = self._floor = self._talk.open(arrays, **options)
+        except SPRError as error:
+            self._move(Stage.FAILED, words.refused(error))
+        else:
+            self._move(Stage.OPENING, words.opening())
+        self._go_on([])
+
+    def preview(self, setting: dict[str, float]) -> None:
+        """Ask for the deformation at a setting: one that is there at once, and better ones after it."""
+        self._ask("update", Stage.PREVIEWING, words.previewing(), **setting)
+
+    def commit(self, setting: dict[str, float]) -> None:
+        """Ask for the exact result at a setting."""
+        self._ask("commit", Stage.COMMITTING, words.committing(), **setting)
+
+    def sweep(self, on: bool) -> None:
+        """Fill the settings map while nothing else is to be done, or stop."""
+        self._ask("sweep", self.stage, self.words, on=on)
+
+    def paint(self, stiffness: np.ndarray | None, affine: np.ndarray | None = None) -> None:
+        """Change the painted stiffness.
+
+        Args:
+            stiffness: Factor above 0 of the stiffness at each voxel, shape (X, Y, Z); None for none.
+            affine: Its voxel index to RAS mm, shape (4, 4).
+        """
+        self._ask("paint", self.stage, self.words, stiffness, affine)
+
+    def cancel(self) -> None:
+        """Give up what is computed or waits; what is shown stays."""
+        is_busy = self.stage in (Stage.OPENING, Stage.PREVIEWING, Stage.COMMITTING)
+        stage, why = (Stage.CANCELLED, words.cancelled(self.shown is not None)) if is_busy else (self.stage, self.words)
+        self._ask("cancel", stage, why)
+
+    def restart(self) -> None:
+        """Start the worker again with the same pair, because the user wishes so."""
+        if self._talk is not None:
+            self._move(Stage.OPENING, words.opening())
+            self._go_on(self._talk.restart())
+
+    def close(self) -> None:
+        """End the worker and forget the pair; what is in the scene stays. Once more does no harm."""
+        talk, store, self._talk, self._store = self._talk, self._store, None, None
+        if talk is not None:
+            talk.close()
+            self._transport.write(talk.take())
+            self._transport.kill()  # nothing that it still computes is wanted
+            store.close()
+        self._forget_pair()
+        self._move(Stage.NO_PAIR, words.no_pair())
+        self._tell()
+
+    def feed(self, data: bytes) -> None:
+        """Take what the worker wrote to its standard output."""
+        self._hear("feed", data)
+
+    def feed_log(self, data: bytes) -> None:
+        """Take what the worker wrote to its standard error."""
+        self._hear("feed_log", data)
+
+    def ended(self, code: int | None) -> None:
+        """Take note that the worker has ended: its exit code, minus a signal, or None if it could not be started."""
+        self._hear("ended", code)
+
+    def tick(self, now: float) -> None:
+        """Take note of the time, in seconds of any clock, about every half second."""
+        self._hear("tick", now)
+
+    def _hear(self, method: str, argument: Any) -> None:
+        if self._talk is not None:  # otherwise the process was given up
+            self._go_on(getattr(self._talk, method)(argument))
+
+    def _start_if_need_be(self) -> None:
+        if self._talk is None:
+            self._store = Session()
+            self._talk = Conversation(self._store, self._deadlines, client="3D Slicer")
+            self._carry([Start()])
+        elif self._talk.status.state in (State.FAILED, State.CLOSED):
+            self._carry(self._talk.restart())
+
+    def _ask(self, verb: str, stage: Stage, why: str, *arguments: Any, **options: Any) -> None:
+        if self._talk is None or self._open_id is None:
+            return
+        try:
+            asked = getattr(self._talk, verb)(*arguments, **options)
+        except SPRError as error:
+            self._move(Stage.FAILED, words.refused(error))
+        else:
+            self._move(stage, why)
+            if verb == "commit":
+                self._commit_id = asked
+            elif verb == "cancel":
+                self._floor, self._commit_id, self.sweeping = asked, None, False
+            elif verb == "sweep":
+                self.sweeping = options["on"]
+        self._go_on([])
+
+    def _go_on(self, events: list[Event]) -> None:
+        """Act on events, write what is to be written, and tell about it."""
+        self._carry(events)
+        if self._talk is not None:
+            self._transport.write(self._talk.take())
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._untold:
+            self._untold = False
+            self._on_change(self)
+
+    def _carry(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, Start):
+                said = self._talk.started()
+                self._transport.start(self._command)
+                self._carry(said)
+            elif isinstance(event, Kill):
+                self._transport.kill()
+            elif isinstance(event, Arrived):
+                getattr(self, f"_on_{event.message.kind}", lambda message, arrays: None)(event.message, event.arrays)
+            else:
+                self._on_status(event)
+            if self._talk is None:  # an answer found the scene empty
+                return
+
+    def _on_status(self, status: Any) -> None:
+        if status.state is State.RESTARTING:
+            self.sweeping, self._commit_id = False, None
+            self._move(Stage.OPENING, status.words)
+        elif status.state is State.FAILED:
+            self.sweeping, self._commit_id = False, None
+            self._move(Stage.FAILED, status.words)
+        elif status.state is State.OPEN and self.stage is Stage.OPENING:
+            self._move(Stage.READY, words.ready())
+
+    def _on_opened(self, message: protocol.Opened, arrays: dict) -> None:
+        self.ranges, self.prior = dict(message.ranges), message.prior
+        if self.stage is Stage.OPENING:
+            self._move(Stage.READY, words.ready())
+
+    def _on_result(self, message: protocol.Result, arrays: dict) -> None:
+        if message.id < self._floor or (self.shown is not None and message.id < self.shown.id):
+            return  # of another pair, of what was cancelled, or older than what is shown
+        if not outputs.is_alive(self.parameters):
+            self.close()
+            return
+        is_final = message.id == self._commit_id
+        outputs.ensure(self.parameters)
+        if is_final:
+            outputs.show_result(self.parameters, *(arrays[name] for name in ("displacement", "weight", "inverse")))
+            self.parameters.quality = json.dumps(vars(message.quality))
+            self.parameters.report = json.dumps(inputs.report_of(self.parameters, message))
+            self._commit_id = None
+        else:
+            outputs.show_preview(self.parameters, arrays["displacement"], arrays["weight"])
+        if self.shown is None:
+            display.show(self.parameters)
+        self.shown, self.progress = message, None
+        if is_final:
+            self._move(Stage.DONE, words.done(message.milliseconds))
+        elif self.stage is Stage.COMMITTING:
+            self._untold = True
+        else:
+            self._move(Stage.READY, words.latency(message.milliseconds, message.exact))
+
+    def _on_superseded(self, message: protocol.Superseded, arrays: dict) -> None:
+        if message.id == self._commit_id:
+            self._commit_id = None
+            if self.stage is Stage.COMMITTING:
+                self._move(Stage.READY, words.ready())
+
+    def _on_error(self, message: protocol.Error, arrays: dict) -> None:
+        logger.warning("The worker refused: %s", message.words())
+        if message.id is not None and message.id < self._floor:
+            return
+        if message.code == "worker" and self._talk.status.state is not State.OPEN:
+            return  # the status that follows says what becomes of it
+        if message.id == self._open_id:
+            self._open_id = None
+        if message.id == self._commit_id:
+            self._commit_id = None
+        if message.id is None:
+            self.sweeping = False
+        self._move(Stage.FAILED, words.failed(message))
+
+    def _on_progress(self, message: protocol.Progress, arrays: dict) -> None:
+        self.progress = message.fraction
+        self._untold = True
+
+    def _on_point(self, message: protocol.Point, arrays: dict) -> None:
+        self.points.append(message)
+        self._untold = True
+
+    def _on_idle(self, message: protocol.Idle, arrays: dict) -> None:
+        self.sweeping = False
+        self._untold = True
+
+    def _on_log(self, message: protocol.Log, arrays: dict) -> None:
+        logger.log(logging.getLevelName(message.level.upper()), message.text)
+
+    def _forget_pair(self) -> None:
+        self.shown: protocol.Result | None = None
+        self.points: list[protocol.Point] = []
+        self.ranges: dict[str, tuple[float, ...]] = {}
+        self.prior, self.sweeping, self.progress = "", False, None
+        self._open_id: int | None = None
+        self._commit_id: int | None = None
+        self._floor = 0
+
+    @property
+    def setting(self) -> dict[str, float]:
+        """The hyperparameters that were asked for last."""
+        return {} if self._talk is None else dict(self._talk.setting)
+
+    def _move(self, stage: Stage, why: str) -> None:
+        self.stage, self.words = stage, why
+        if stage not in (Stage.OPENING, Stage.COMMITTING):
+            self.progress = None
+        self._untold = True

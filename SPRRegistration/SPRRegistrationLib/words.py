@@ -1,0 +1,230 @@
+"""All sentences that tell the user where a registration stands and how good it is.
+
+Plain words for a radiologist, no abbreviation without its meaning. Pure functions: numbers in, text out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .i18n import tr as _
+
+FEW_FOLDS = 0.1
+"""Percent of folded voxels up to which folding is called slight."""
+
+
+@dataclass(frozen=True)
+class Badge:
+    """The quality of a deformation: a level ("good", "check" or "bad"), one line, and the measures line by line."""
+
+    level: str
+    line: str
+    details: tuple[str, ...]
+
+
+def no_pair() -> str:
+    """Say that there is nothing to register yet."""
+    return _("Choose a fixed and a moving image.")
+
+
+def opening() -> str:
+    """Say that the pair is being opened."""
+    return _("The images are being prepared. The first time this takes some seconds.")
+
+
+def ready() -> str:
+    """Say that the sliders answer."""
+    return _("Ready. Move a slider to see the deformation.")
+
+
+def previewing() -> str:
+    """Say that a preview is computed."""
+    return _("The deformation is being computed.")
+
+
+def committing() -> str:
+    """Say that the exact result is computed."""
+    return _("The exact result is being computed. You can go on working.")
+
+
+def done(milliseconds: float) -> str:
+    """Say that the exact result is there."""
+    return _("Done in {time}: the exact result is in the scene.").format(time=duration(milliseconds))
+
+
+def cancelled(has_result: bool) -> str:
+    """Say that it was cancelled, and whether an earlier result is still shown."""
+    return _("Cancelled. The last deformation is still shown.") if has_result else _("Cancelled.")
+
+
+def latency(milliseconds: float, exact: bool) -> str:
+    """Say how long an answer took and what it is, such as "64 ms, preview"."""
+    return f"{duration(milliseconds)}, {_('exact') if exact else _('preview')}"
+
+
+def duration(milliseconds: float) -> str:
+    """Return a time in words: "64 ms", "1.2 s", "2 min 5 s"."""
+    seconds = milliseconds / 1e3
+    if seconds < 0.9995:
+        return f"{milliseconds:.0f} ms"
+    if seconds < 99.95:
+        return f"{seconds:.1f} s"
+    return _("{minutes} min {seconds} s").format(minutes=round(seconds) // 60, seconds=round(seconds) % 60)
+
+
+def refused(error: Any) -> str:
+    """Say what was wrong, of an `SPRError` or of an `Error` of the worker."""
+    parts = [f"{error.what}: {error.got}" if error.got else str(error.what)]
+    parts += [_("expected {what}").format(what=error.expected)] if error.expected else []
+    text = "; ".join(parts)
+    if error.remedy:
+        return f"{_sentence(text)} {_sentence(error.remedy)}"
+    return _sentence(text)
+
+
+def failed(error: Any) -> str:
+    """Say why the worker could not answer, and what can be done.
+
+    Args:
+        error: An `Error` of the worker.
+    """
+    leads = {
+        "memory": _("There is not enough memory."),
+        "computation": _("The computation did not come to an end; try a stiffer setting."),
+        "fault": _("The registration program has a fault. The log says more; please report it."),
+        "protocol": _("The two parts of the program do not fit together. Install the extension again."),
+        "worker": _("The answer was lost. Move the slider or press Apply again."),
+    }
+    lead = leads.get(error.code)
+    return refused(error) if lead is None else f"{lead} ({refused(error)})"
+
+
+def why_not_apply(parameters: Any, is_busy: bool = False, missing_packages: Sequence[str] = ()) -> str:
+    """Return why Apply is not possible, in one sentence; nothing if it is.
+
+    Args:
+        parameters: The parameters of the registration.
+        is_busy: Whether an exact result is being computed.
+        missing_packages: What has to be installed first; this does not stand in the way, Apply asks about it.
+    """
+    fixed, moving = parameters.fixedVolume, parameters.movingVolume
+    if fixed is None and moving is None:
+        return _("Choose a fixed and a moving image.")
+    if fixed is None:
+        return _("Choose the fixed image.")
+    if moving is None:
+        return _("Choose the moving image.")
+    if fixed is moving:
+        return _("Fixed and moving image are the same; choose two different images.")
+    if fixed.GetImageData() is None or moving.GetImageData() is None:
+        return _("One of the images is empty.")
+    if is_busy:
+        return _("The exact result is being computed.")
+    return ""
+
+
+def badge(quality: Mapping[str, float | None], metrics: Mapping[str, Any] | None = None) -> Badge:
+    """Return the quality of a deformation in words.
+
+    Args:
+        quality: Measures as `protocol.Measures` names them.
+        metrics: The part `after` of the metrics of an exact result, for overlap and landmarks; None for a preview.
+    """
+    folding = quality.get("folding_percent")
+    level, line = _verdict(folding)
+    rows = [
+        _row(_("Smallest change of volume"), quality.get("min_jacobian"), _("{:.2f} (1 is none, 0 or less is folded)")),
+        _row(_("Largest displacement"), quality.get("max_displacement_mm"), _("{:.1f} mm")),
+        _row(_("Similarity of the images"), quality.get("lncc"), _("{:.2f} (0 to 1, higher is better)")),
+    ]
+    after = metrics or {}
+    rows.append(_row(_("Overlap of the segments (Dice)"), after.get("dice_mean"), _("{:.2f} (1 is complete)")))
+    rows.append(
+        _row(_("Distance of the landmarks"), (after.get("tre_mm") or {}).get("mean"), _("{:.1f} mm on average"))
+    )
+    return Badge(level, line, tuple(row for row in rows if row))
+
+
+def cursor(weight: float | None, displacement_mm: float | None) -> str:
+    """Return what is at the mouse: relative stiffness (1 is stiff) and length of the displacement."""
+    parts = [] if weight is None else [_("stiffness {:.2f}").format(weight)]
+    parts += [] if displacement_mm is None else [_("moved by {:.1f} mm").format(displacement_mm)]
+    return ", ".join(parts)
+
+
+def settings_point(setting: Mapping[str, float], measure: str, value: float | None) -> str:
+    """Return one point of the settings map in words."""
+    at = ", ".join(f"{setting_names().get(name, name)} {number:.3g}" for name, number in setting.items())
+    shown = _("not known") if value is None else f"{value:.3g}"
+    return f"{at}: {measure} {shown}"
+
+
+def setting_names() -> dict[str, str]:
+    """Return what the hyperparameters are called, by the worker's names."""
+    return {
+        "alpha": _("evenness (alpha)"),
+        "lambda_max": _("largest stiffness (lambda)"),
+        "sigma": _("spread (sigma)"),
+        "lambda_mean": _("mean stiffness (lambda)"),
+        "lambda": _("stiffness (lambda)"),
+    }
+
+
+def guard(facts: Mapping[str, Any], modality: str = "", chosen_modalities: Sequence[str] = ()) -> list[str]:
+    """Return what about a pair of images should be looked at before it is registered; nothing if all is well.
+
+    Args:
+        facts: As `inputs.facts_of` gives them.
+        modality: Kind of image that the task model was made for, of its card; empty if it says nothing.
+        chosen_modalities: Kinds of the two images, where the files say so, such as "MR" and "CT".
+    """
+    found = []
+    overlap = facts["overlap"]
+    if overlap < 0.05:
+        found.append(_("The images do not lie at the same place: align them first."))
+    elif overlap < 0.5:
+        found.append(_("Only {:.0f} % of the fixed image is covered by the moving one.").format(100 * overlap))
+    if facts["angle_degrees"] > 20:
+        text = _("The images are turned against each other by {:.0f} degrees: align them first.")
+        found.append(text.format(facts["angle_degrees"]))
+    if facts["spacing_ratio"] > 3:
+        text = _("The voxels of one image are {:.0f} times as large as those of the other: details may be lost.")
+        found.append(text.format(facts["spacing_ratio"]))
+    if facts["thickest_mm"] > 6:
+        found.append(
+            _("Slices lie {:.0f} mm apart: motion across them cannot be seen well.").format(facts["thickest_mm"])
+        )
+    foreign = [kind for kind in chosen_modalities if kind and modality and not _same_kind(kind, modality)]
+    if foreign:
+        text = _("The task model was made for {model}, an image is {kind}.")
+        found.append(text.format(model=modality, kind=foreign[0]))
+    return found
+
+
+def _verdict(folding: float | None) -> tuple[str, str]:
+    if folding is None or not math.isfinite(folding):
+        return "check", _("The folding is not known.")
+    if folding == 0:
+        return "good", _("No folding: the deformation can be undone everywhere.")
+    if folding < FEW_FOLDS:
+        return "check", _("Slight folding: {:.3f} % of the voxels. Look at the change of volume.").format(folding)
+    return "bad", _("Folding: {:.2f} % of the voxels. Choose a stiffer setting.").format(folding)
+
+
+def _row(name: str, value: float | None, pattern: str) -> str:
+    return "" if value is None or not math.isfinite(value) else f"{name}: {pattern.format(value)}"
+
+
+def _same_kind(kind: str, modality: str) -> bool:
+    """Whether a kind of image as files name it (MR, CT) belongs to what a card says in words (T1-weighted MRI)."""
+    names = {"MR": ("MR",), "CT": ("CT", "TOMOGRAPHY"), "PT": ("PET", "PT"), "US": ("US", "ULTRASOUND")}
+    said = modality.upper().replace("MAGNETIC RESONANCE", "MR")
+    return any(name in said for name in names.get(kind.upper(), (kind.upper(),)))
+
+
+def _sentence(text: str) -> str:
+    text = " ".join(text.split())
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
