@@ -114,7 +114,7 @@ class InstanceMethod:
         axes: The sliders.
     """
 
-    remembers = True
+    has_stages = True
 
     def __init__(
         self, fixed: Volume, moving: Volume, affine_ras: np.ndarray | None, job: Job, budget_ms: float
@@ -160,7 +160,7 @@ class InstanceMethod:
         """Prepare for moves from a solution."""
         self._tangent = Tangent.of(self.canvas, prior, place, velocity_mm, False)
 
-    def exact(self, prior: Prior, check: Check) -> Exact:
+    def exact(self, prior: Prior, place: np.ndarray, check: Check) -> Exact:
         """Run the solver from rest, as `SPRCore.register` does, or go on where it was left."""
         if self._course is None or self._course[0] != prior:
             self._course = prior, self._problem.course(prior)
@@ -232,7 +232,10 @@ def _apart(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def _sketch(prior: Prior, place: np.ndarray, descent: Descent) -> Sketch:
-    return Sketch(prior=prior, place=place, velocity_mm=descent.velocity_mm, is_final=descent.is_done, work=descent)
+    velocity_mm = descent.velocity_mm
+    return Sketch(
+        prior=prior, place=place, velocity_mm=velocity_mm, is_final=descent.is_done, kept=velocity_mm, work=descent
+    )
 
 
 def _resampled(velocity_mm: Tensor, shape: Sequence[int]) -> Tensor:

@@ -14,7 +14,7 @@ from SPRCore.live.settings import Axes
 from SPRCore.live.visited import Visited
 from SPRCore.registration.result import Deformation
 from SPRCore.regularization import Prior
-from SPRCore.typing import Scalars, Vectors
+from SPRCore.typing import Scalars, Tensor, Vectors
 
 Check = Callable[[], None]
 """Called between the parts of a computation; raises to give it up."""
@@ -31,6 +31,7 @@ class Sketch:
         displacement_vox: Displacement on the canvas where there is no velocity.
         weight: Weight on the canvas; None for the closed form.
         is_final: Whether there is nothing to improve on this grid.
+        kept: What to interpolate other sketches from: the field, then the weight unless it is the closed form.
         work: What the method needs to go on.
     """
 
@@ -40,6 +41,7 @@ class Sketch:
     displacement_vox: Vectors | None = None
     weight: Scalars | None = None
     is_final: bool = True
+    kept: Tensor | None = None
     work: object = None
 
 
@@ -50,10 +52,12 @@ class Exact:
     Attributes:
         found: The deformation on the fixed grid.
         weight_gap: Mean distance of the weight from its closed form.
+        sketch: The same on the canvas, where it is the only one to show.
     """
 
     found: Deformation
     weight_gap: float
+    sketch: Sketch | None = None
 
 
 class Method(Protocol):
@@ -61,8 +65,8 @@ class Method(Protocol):
 
     canvas: Canvas
     axes: Axes
-    remembers: bool
-    """Whether final sketches are worth keeping, to begin others from them."""
+    has_stages: bool
+    """Whether final sketches differ from exact solutions, so that they are worth showing on the way."""
 
     def prior(self, changes: Mapping[str, float], current: Prior) -> Prior:
         """Return a prior with changed hyperparameters; raises `InputError` for those it cannot have."""
@@ -82,7 +86,7 @@ class Method(Protocol):
         """Prepare for moves from a solution, given on the canvas."""
         ...
 
-    def exact(self, prior: Prior, check: Check) -> Exact:
+    def exact(self, prior: Prior, place: np.ndarray, check: Check) -> Exact:
         """Compute the exact solution; given up by `check` and asked again, it goes on where that is possible."""
         ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,12 +12,13 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from SPRCore.geometry import Volume, resample
+from SPRCore.geometry import Volume
 from SPRCore.live.canvas import Canvas, Easel
 from SPRCore.live.method import Check, Exact, Sketch
 from SPRCore.live.settings import Axes
-from SPRCore.live.visited import Visited
+from SPRCore.live.visited import NEIGHBORS, Visited, blended
 from SPRCore.networks import RegistrationOutput
 from SPRCore.networks.network import Features
 from SPRCore.registration.job import Job, Model
@@ -25,7 +27,6 @@ from SPRCore.registration.network import (
     check_output,
     code_of,
     has_velocity,
-    lengthened,
     model_prior,
     shortened,
 )
@@ -39,6 +40,10 @@ from SPRCore.typing import Tensor
 class NetworkMethod:
     """A pair for a network, perhaps refined.
 
+    A network knows voxels of the size that it was trained with and no coarser ones, so previews are what it gave on its
+    own grid, sampled on the canvas: decoded for the move where that is quick enough, otherwise interpolated between the
+    settings that were decoded before.
+
     Args:
         fixed: Fixed image.
         moving: Moving image, on any grid.
@@ -49,9 +54,8 @@ class NetworkMethod:
     Attributes:
         canvas: The grid of the previews, over that of the network.
         axes: The hyperparameters that the network takes.
+        has_stages: Whether the network's own answer is worth showing before the exact one.
     """
-
-    remembers = False
 
     def __init__(
         self, fixed: Volume, moving: Volume, affine_ras: np.ndarray | None, job: Job, budget_ms: float
@@ -59,47 +63,50 @@ class NetworkMethod:
         model: Model = job.model
         self._fixed, self._moving, self._affine_ras, self._job = fixed, moving, affine_ras, job
         self._model, self._network = model, model.network
+        self.has_stages = job.refine > 0
         self._pair = PreparedPair.of(fixed, moving, model.network, model.card, affine_ras)
         self._features: Features | None = None
-        self._coarse: tuple[Canvas, Features] | None = None
+        self._decoding_s = math.inf
         images = (shortened(image, self._pair.grid.shape) for image in (self._pair.fixed, self._pair.moving))
         easel = Easel(*images, self._pair.grid, affine_ras, job.config)
-        self.canvas = easel.fitting(functools.partial(self._attempt, job.prior), budget_ms)
-        self.axes = Axes({name: model.card.ranges[name] for name in model.card.conditioning})
+        canvas = easel.fitting(functools.partial(self._attempt, job.prior), budget_ms)
+        self.canvas = canvas.stiffened(_factors(job.stiffness, job.device))
+        self.axes = Axes({name: _above_zero(*model.card.ranges[name]) for name in model.card.conditioning})
 
     def prior(self, changes: Mapping[str, float], current: Prior) -> Prior:
         """Return a prior with changed hyperparameters, within what the model takes."""
         return model_prior(self._model.card, with_hyperparameters(current, changes))
 
-    @torch.no_grad()
     def begin(
         self, prior: Prior, place: np.ndarray, visited: Visited, last: Sketch | None, deadline: float, check: Check
     ) -> Sketch:
-        """Decode the pair as it was encoded on the canvas; the canvas was chosen so that this fits the budget."""
-        with interruptible(self._network, check):
-            velocity_mm, displacement_vox, weight = self._decoded(self.canvas, prior)
-        return Sketch(
-            prior=prior, place=place, velocity_mm=velocity_mm, displacement_vox=displacement_vox, weight=weight
-        )
+        """Decode if that is done in time or nothing is known; interpolate between what was decoded otherwise."""
+        found = visited.coarse(place)
+        if found is None or (not visited.knows(prior) and time.perf_counter() + self._decoding_s < deadline):
+            return self._decoded(prior, place, check)
+        return self._sketch(prior, place, found[0], visited.knows(prior))
 
     def improved(self, sketch: Sketch, deadline: float, check: Check) -> Sketch:
-        """Return the sketch: there is nothing between it and the exact solution."""
-        return sketch
+        """Decode what was interpolated."""
+        return self._decoded(sketch.prior, sketch.place, check)
 
     def settle(self, prior: Prior, place: np.ndarray, velocity_mm: Tensor) -> None:
         """Do nothing: the network itself knows what other settings give."""
 
-    def exact(self, prior: Prior, check: Check) -> Exact:
+    def exact(self, prior: Prior, place: np.ndarray, check: Check) -> Exact:
         """Decode the pair on the grid of the model, as `SPRCore.register` computes it, and refine it if asked."""
-        code = self._code(prior)
         with torch.no_grad(), interruptible(self._network, check):
-            if self._features is None:
-                self._features = self._network.encode(self._pair.moving, self._pair.fixed)
-            output = self._network.decode(self._features, code)
+            output = self._network.decode(self._encoded(), self._code(prior))
         check()
         found = self._pair.deformation(output, prior)
         check()
-        return self._refined(found, prior, check) if self._job.refine else self._as_it_is(found, prior)
+        if self._job.refine:
+            return self._refined(found, prior, check)
+        field = output.velocity if has_velocity(self._network) else output.displacement
+        sketch = self._sketch(prior, place, self._on_canvas(field, output.weight), True)
+        known = sketch.velocity_mm is not None and sketch.weight is not None
+        gap = self.canvas.weight_gap(sketch.velocity_mm, sketch.weight, prior) if known else 0.0
+        return Exact(found=found, weight_gap=gap, sketch=sketch)
 
     def keep_only(self, prior: Prior | None) -> None:
         """Do nothing: what is kept serves all settings."""
@@ -107,6 +114,7 @@ class NetworkMethod:
     def stiffen(self, stiffness: Volume | None) -> None:
         """Change the painted stiffness of the refinement."""
         self._job = dataclasses.replace(self._job, stiffness=stiffness)
+        self.canvas = self.canvas.stiffened(_factors(stiffness, self._job.device))
 
     def _refined(self, found: Deformation, prior: Prior, check: Check) -> Exact:
         problem = problem_of(self._fixed, self._moving, self._affine_ras, self._job)
@@ -114,46 +122,62 @@ class NetworkMethod:
         solved = course.completed(lambda _: check())
         return Exact(found=deformation_of(solved, self._fixed), weight_gap=0.0)
 
-    def _as_it_is(self, found: Deformation, prior: Prior) -> Exact:
-        gap = 0.0
-        if found.velocity is not None:
-            weight = resample(found.weight, self.canvas.grid, outside=1.0).to_tensor().to(self._job.device)
-            gap = self.canvas.weight_gap(self.canvas.velocity_mm(found.velocity), weight, prior)
-        return Exact(found=found, weight_gap=gap)
-
     def _code(self, prior: Prior) -> Tensor | None:
         code = code_of(self._model.card, prior)
         return None if code is None else code.to(self._job.device)
 
-    def _decoded(self, canvas: Canvas, prior: Prior) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Velocity in mm, or else displacement in voxels, and weight on a canvas."""
-        features, shape = self._encoded(canvas), canvas.grid.shape
-        if has_velocity(self._network):
-            velocity_vox, weight = self._network.decode_velocity(features, self._code(prior))
-            check_output(RegistrationOutput(displacement=velocity_vox, weight=weight))
-            return shortened(velocity_vox, shape) * canvas.images.spacing, None, shortened(weight, shape)
-        output = self._network.decode(features, self._code(prior), inverse=False)
-        check_output(output)
-        return None, shortened(output.displacement, shape), shortened(output.weight, shape)
-
-    def _encoded(self, canvas: Canvas) -> Features:
-        if self._coarse is None or self._coarse[0] is not canvas:
-            moving, fixed = (lengthened(image) for image in (canvas.images.moving, canvas.fixed))
-            self._coarse = canvas, self._network.encode(moving, fixed)
-        return self._coarse[1]
+    def _encoded(self) -> Features:
+        if self._features is None:
+            self._features = self._network.encode(self._pair.moving, self._pair.fixed)
+        return self._features
 
     @torch.no_grad()
+    def _decoded(self, prior: Prior, place: np.ndarray, check: Check) -> Sketch:
+        with interruptible(self._network, check):
+            features, start = self._encoded(), time.perf_counter()
+            if has_velocity(self._network):
+                field, weight = self._network.decode_velocity(features, self._code(prior))
+            else:
+                output = self._network.decode(features, self._code(prior), inverse=False)
+                field, weight = output.displacement, output.weight
+        check_output(RegistrationOutput(displacement=field, weight=weight))
+        sketch = self._sketch(prior, place, self._on_canvas(field, weight), True)
+        self._decoding_s = time.perf_counter() - start
+        return sketch
+
+    def _on_canvas(self, field_vox: Tensor, weight: Tensor | None) -> Tensor:
+        """Bring what the network gave to the canvas, whose corners are those of its grid: a field in mm, the weight."""
+        parts = [field_vox * field_vox.new_tensor(self._pair.grid.spacing).view(1, 3, 1, 1, 1)]
+        parts += [] if weight is None or self._job.refine else [weight]  # the weight of the refinement is another one
+        whole = shortened(torch.cat(parts, dim=1), self._pair.grid.shape)
+        return F.interpolate(whole, size=self.canvas.grid.shape, mode="trilinear", align_corners=True)
+
+    def _sketch(self, prior: Prior, place: np.ndarray, whole: Tensor, is_final: bool) -> Sketch:
+        field_mm, weight = whole[:, :3], whole[:, 3:] if whole.shape[1] > 3 else None
+        fields = {"velocity_mm": field_mm}
+        if not has_velocity(self._network):
+            fields = {"velocity_mm": None, "displacement_vox": field_mm / self.canvas.images.spacing}
+        return Sketch(prior=prior, place=place, **fields, weight=weight, is_final=is_final, kept=whole)
+
     def _attempt(self, prior: Prior, canvas: Canvas) -> float:
-        """Do what a preview does, the pair encoded; return the time it took, in ms."""
-        self._encoded(canvas)
+        """Do what a preview does, interpolate and draw; return the time it took, in ms."""
+        field_mm = torch.full_like(canvas.images.moving, 3.0 * min(canvas.grid.spacing)).expand(-1, 4, -1, -1, -1)
+        known = [(prior, np.array([float(at)]), field_mm) for at in range(NEIGHBORS)]
         start = time.perf_counter()
-        velocity_mm, displacement_vox, weight = self._decoded(canvas, prior)
-        if velocity_mm is not None:
-            velocity_mm, displacement_vox = canvas.flow(velocity_mm)
-            closed = canvas.closed_form(velocity_mm, prior)
-            weight = closed if weight is None else weight
-        canvas.picture(displacement_vox, canvas.fixed if weight is None else weight, 0.0)
+        field_mm, _ = blended(np.array([0.5]), known)
+        velocity_mm, displacement_vox = canvas.flow(field_mm[:, :3])
+        closed = canvas.closed_form(velocity_mm, prior)
+        canvas.picture(displacement_vox, closed, float((closed - field_mm[:, 3:]).abs().mean()))
         return 1e3 * (time.perf_counter() - start)
+
+
+def _above_zero(low: float, high: float) -> tuple[float, float]:
+    """Ends of a slider: not 0, where a prior is none."""
+    return max(low, 0.01 * high), high
+
+
+def _factors(stiffness: Volume | None, device: torch.device) -> Tensor | None:
+    return None if stiffness is None else stiffness.to_tensor().to(device)
 
 
 @contextmanager

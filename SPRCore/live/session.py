@@ -216,7 +216,8 @@ class LiveSession:
             return None
         start, check = time.perf_counter(), _asking(should_stop)
         # With the detail of an exact solution at hand, coarse steps would show little more than the preview did.
-        if self._slices <= 0 or self._visited.has_exact or (self._sketch is not None and self._sketch.is_final):
+        is_done = self._sketch is not None and self._sketch.is_final
+        if not self._method.has_stages or self._slices <= 0 or self._visited.has_exact or is_done:
             return self._solved(start, check).reply
         sketch = self._sketch or self._begun(self._prior, start + self._budget_s, check)
         sketch = self._method.improved(sketch, start + SLICE_S, check)
@@ -324,8 +325,8 @@ class LiveSession:
         return self._background
 
     def _remember(self, sketch: Sketch) -> None:
-        if self._method.remembers and sketch.is_final and sketch.velocity_mm is not None:
-            self._visited.add_coarse(sketch.prior, sketch.place, sketch.velocity_mm)
+        if sketch.is_final and sketch.kept is not None:
+            self._visited.add_coarse(sketch.prior, sketch.place, sketch.kept)
 
     def _next_point(self) -> Prior | None:
         for values in self._method.axes.sweep():
@@ -358,14 +359,17 @@ class LiveSession:
 
     def _solved(self, start: float, check: Check) -> Known:
         """Compute the exact solution of the setting."""
-        if self._sketch is None:
+        place, canvas = self._method.axes.place(self.setting), self._method.canvas
+        if self._method.has_stages and self._sketch is None:
             self._take(self._begun(self._prior, start + self._budget_s, check))
-        exact, sketch, canvas = self._method.exact(self._prior, check), self._sketch, self._method.canvas
+        exact = self._method.exact(self._prior, place, check)
         trim_memory()
-        if exact.found.velocity is not None and sketch.velocity_mm is not None:
-            velocity_mm = canvas.velocity_mm(exact.found.velocity)
-            self._visited.add_exact(self._prior, sketch.place, velocity_mm, sketch.velocity_mm, sketch.is_final)
-            self._method.settle(self._prior, sketch.place, velocity_mm)
+        if exact.sketch is not None:
+            self._take(exact.sketch)
+        elif exact.found.velocity is not None and self._sketch.velocity_mm is not None:
+            velocity_mm, sketch = canvas.velocity_mm(exact.found.velocity), self._sketch
+            self._visited.add_exact(self._prior, place, velocity_mm, sketch.velocity_mm, sketch.is_final)
+            self._method.settle(self._prior, place, velocity_mm)
         known = Known.of(exact, self._pair, canvas, self.setting)
         reply = dataclasses.replace(known.reply, milliseconds=_milliseconds(start))
         self._keep(dataclasses.replace(known, reply=reply))

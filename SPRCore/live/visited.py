@@ -22,7 +22,7 @@ from SPRCore.regularization import Prior
 from SPRCore.regularization.naming import hyperparameters
 from SPRCore.typing import Tensor, Vectors
 
-_NEIGHBORS = 12
+NEIGHBORS = 12
 _EXACTNESS = 30.0
 
 
@@ -104,12 +104,12 @@ class Visited:
             The velocity and the place that it is for, which is another one where the wanted one lies outside of those
             visited; None where nothing is known.
         """
-        return _blended(place, list(self._coarse))
+        return blended(place, list(self._coarse))
 
     def detail(self, place: np.ndarray) -> Vectors | None:
         """Interpolate what exact velocities add to coarse ones; None where no exact one is known."""
         entries = [(prior, at, self._difference(prior, parts)) for prior, at, parts in self._exact]
-        found = _blended(place, entries)
+        found = blended(place, entries)
         return None if found is None else found[0]
 
     def _difference(self, prior: Prior, parts: Tensor) -> Tensor:
@@ -135,7 +135,16 @@ def _size(field: Tensor) -> int:
     return field.numel() * field.element_size()
 
 
-def _blended(place: np.ndarray, known: list[_Entry]) -> tuple[Tensor, np.ndarray] | None:
+def blended(place: np.ndarray, known: list[_Entry]) -> tuple[Tensor, np.ndarray] | None:
+    """Interpolate fields.
+
+    Args:
+        place: Where, shape (axes,).
+        known: Priors, places and fields.
+
+    Returns:
+        The field and the place that it is for, the nearest one between those known; None where nothing is known.
+    """
     if not known:
         return None
     places = np.array([at for _, at, _ in known])
@@ -162,7 +171,7 @@ def blending(place: np.ndarray, places: np.ndarray) -> np.ndarray:
         Weights of shape (n,), each at least 0, their sum 1.
     """
     distances = np.linalg.norm(places - place, axis=1)
-    near = np.argsort(distances, kind="stable")[:_NEIGHBORS]
+    near = np.argsort(distances, kind="stable")[:NEIGHBORS]
     rows = [_EXACTNESS * (places[near] - place).T, np.diag(distances[near]), np.full((1, len(near)), 1e3)]
     right = np.zeros(sum(len(row) for row in rows))
     right[-1] = 1e3
