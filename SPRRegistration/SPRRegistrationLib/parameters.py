@@ -198,8 +198,8 @@ class SPRRegistrationParameters:
     prior: Prior = Prior.BETA
     alpha: Annotated[float, WithinRange(0.0, 100.0)] = 0.1
     lambdaMax: Annotated[float, WithinRange(0.0, 100.0)] = 1.0
-    sigma: Annotated[float, WithinRange(0.0, 100.0)] = 1.0
-    lambdaMean: Annotated[float, WithinRange(0.0, 100.0)] = 1.0
+    sigma: Annotated[float, WithinRange(0.0, 100.0)] = 0.5
+    lambdaMean: Annotated[float, WithinRange(0.0, 100.0)] = 2.0
     strength: Annotated[float, WithinRange(0.0, 100.0)] = 1.0
     live: bool = True
     stiffnessSegments: vtkMRMLSegmentationNode

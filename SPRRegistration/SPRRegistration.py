@@ -1,0 +1,139 @@
+"""The module SPR Registration of 3D Slicer: deformable registration whose stiffness varies over the image, and is shown.
+
+This file only tells Slicer about the module. The panel is in `SPRRegistrationLib.widget`.
+"""
+
+from __future__ import annotations
+
+import sys
+import unittest
+from pathlib import Path
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+# Installed, SPRCore lies beside this file; from an unpacked folder, one folder higher.
+_FOLDER = Path(__file__).resolve().parent
+for _place in (_FOLDER, _FOLDER.parent):
+    if (_place / "SPRCore").is_dir() and str(_place) not in sys.path:
+        sys.path.append(str(_place))
+
+
+class SPRRegistration(ScriptedLoadableModule):
+    """What Slicer shows in its list of modules."""
+
+    def __init__(self, parent: object) -> None:
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = _("SPR Registration")
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Registration")]
+        parent.dependencies = []
+        parent.contributors = ["The SPRRegistration contributors"]
+        parent.helpText = _(
+            "Deforms one 3-D image onto another. How stiff the deformation is varies over the image, follows two "
+            "sliders while you move them, and is shown as a map. Research software: not for diagnosis or treatment."
+        )
+        parent.acknowledgementText = _(
+            "The method is spatially varying regularization with hyperparameters that are learned: "
+            "J. Chen et al., “Unsupervised learning of spatially varying regularization for diffeomorphic image "
+            "registration”, arXiv:2412.17982."
+        )
+        slicer.app.connect("startupCompleted()", register_sample_data)
+
+
+def register_sample_data() -> None:
+    """Offer the sample data in the module Sample Data."""
+    from SPRRegistrationLib import samples
+
+    samples.register(str(_FOLDER / "Resources" / "Icons"))
+
+
+class SPRRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """Passes on what Slicer tells to the panel."""
+
+    def __init__(self, parent: object = None) -> None:
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic, self.panel = None, None
+
+    def setup(self) -> None:
+        """Make the panel, when the module is opened for the first time."""
+        ScriptedLoadableModuleWidget.setup(self)
+        from SPRRegistrationLib.widget import Panel
+
+        widget = slicer.util.loadUI(self.resourcePath("UI/SPRRegistration.ui"))
+        self.layout.addWidget(widget)
+        widget.setMRMLScene(slicer.mrmlScene)
+        self.logic = SPRRegistrationLogic()
+        self.panel = Panel(slicer.util.childWidgetVariables(widget), self.logic, self.resourcePath)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.scene_closes)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.scene_changed)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.scene_changed)
+        slicer.app.connect("aboutToQuit()", self.cleanup)
+        self.panel.enter()
+
+    def cleanup(self) -> None:
+        """End all workers: Slicer closes, or the module is loaded anew."""
+        self.removeObservers()
+        if self.panel is not None:
+            self.panel.close()
+            self.panel = None
+
+    def enter(self) -> None:
+        """Go on, when the module is opened again."""
+        if self.panel is not None:
+            self.panel.enter()
+
+    def exit(self) -> None:
+        """Rest, when another module is opened; a computation goes on."""
+        if self.panel is not None:
+            self.panel.exit()
+
+    def scene_closes(self, caller: vtk.vtkObject, event: str) -> None:
+        """Let go of everything in the scene."""
+        if self.panel is not None:
+            self.panel.forget_scene()
+
+    def scene_changed(self, caller: vtk.vtkObject, event: str) -> None:
+        """Take up what is in the scene now."""
+        if self.panel is not None and self.parent.isEntered:
+            self.panel.enter()
+
+
+class SPRRegistrationLogic(ScriptedLoadableModuleLogic):
+    """Knows the registrations of the scene; the rest is in `SPRRegistrationLib`, for use without a panel."""
+
+    def __init__(self) -> None:
+        ScriptedLoadableModuleLogic.__init__(self)
+        self.isSingletonParameterNode = False  # several registrations live in one scene
+
+    def getParameterNode(self) -> object:
+        """Return the parameters of the first registration of the scene, which is made if there is none."""
+        return self.parameters_of(super().getParameterNode())
+
+    def parameters_of(self, node: slicer.vtkMRMLScriptedModuleNode) -> object:
+        """Return the parameters that a node holds."""
+        from SPRRegistrationLib.parameters import SPRRegistrationParameters
+
+        return SPRRegistrationParameters(node)
+
+
+class SPRRegistrationTest(ScriptedLoadableModuleTest):
+    """Runs the tests of `Testing/Python`, for “Reload and Test”."""
+
+    def runTest(self) -> None:
+        """Run them all."""
+        slicer.mrmlScene.Clear()
+        folder = _FOLDER / "Testing" / "Python"
+        suite = unittest.TestLoader().discover(str(folder), pattern="SPRRegistration*Test.py")
+        result = unittest.TextTestRunner(verbosity=2).run(suite)
+        if not result.wasSuccessful() or result.testsRun == 0:
+            raise AssertionError(f"{len(result.failures) + len(result.errors)} of {result.testsRun} tests failed")

@@ -1,0 +1,79 @@
+"""Section “Inputs”: the two images, what there is to measure with, and the check of the pair."""
+
+from __future__ import annotations
+
+import slicer
+from slicer.i18n import tr as _
+from SPRCore.errors import SPRError
+
+from . import inputs, words
+from .panel_section import Section, words_of
+from .parameters import Alignment
+
+SIDES = ("Volume", "Labels", "Landmarks")
+
+
+class Inputs(Section):
+    """Chooses the images and says whether they go together."""
+
+    def build(self) -> None:
+        """Connect the widgets."""
+        self._checked = None
+        self.ui.swapButton.connect("clicked()", self.swap)
+        self.ui.alignRigidButton.connect("clicked()", lambda: self.align(Alignment.RIGID))
+        self.ui.alignAffineButton.connect("clicked()", lambda: self.align(Alignment.AFFINE))
+
+    def attach(self) -> None:
+        """Choose the only two images there are."""
+        self._checked = None
+        volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        images = [volume for volume in volumes if not volume.IsA("vtkMRMLLabelMapVolumeNode")]
+        nothing = self.parameters.fixedVolume is None and self.parameters.movingVolume is None
+        if nothing and len(images) == 2:
+            self.parameters.fixedVolume, self.parameters.movingVolume = images
+
+    def swap(self) -> None:
+        """Exchange fixed and moving."""
+        with slicer.util.NodeModify(self.parameters):
+            for name in SIDES:
+                fixed, moving = getattr(self.parameters, f"fixed{name}"), getattr(self.parameters, f"moving{name}")
+                setattr(self.parameters, f"fixed{name}", moving)
+                setattr(self.parameters, f"moving{name}", fixed)
+
+    def align(self, alignment: Alignment) -> None:
+        """Align before the deformation."""
+        self.parameters.alignment = alignment
+
+    def refresh(self) -> None:
+        """Check the pair, if it is another one, or turned."""
+        volumes = (self.parameters.fixedVolume, self.parameters.movingVolume)
+        state = (
+            *((volume and volume.GetID(), volume and volume.GetMTime()) for volume in volumes),
+            *(self.parameters.alignment, self.parameters.method),
+        )
+        if state != self._checked:
+            self._checked = state
+            self._check()
+
+    def _check(self) -> None:
+        aligned = self.parameters.alignment is not Alignment.NONE
+        why_not = words.why_not_apply(self.parameters)
+        found = [why_not] if why_not else self._guard()
+        self.ui.alignRigidButton.visible = self.ui.alignAffineButton.visible = bool(
+            found and not why_not and not aligned
+        )
+        if aligned and found and not why_not:
+            found.append(_("They are aligned before the deformation."))
+        text = "\n".join(f"⚠ {line}" for line in found) if found else _("✓ The images fit each other.")
+        self.ui.guardLabel.text = why_not or text
+
+    def _guard(self) -> list[str]:
+        try:
+            return words.guard(inputs.facts_of(self.parameters), self.panel.modality(), self._kinds())
+        except SPRError as error:
+            return [words_of(error)]
+
+    def _kinds(self) -> list[str]:
+        """Return the kinds of the images, where the files say so."""
+        volumes = (self.parameters.fixedVolume, self.parameters.movingVolume)
+        return [volume.GetAttribute("DICOM.Modality") or "" for volume in volumes]

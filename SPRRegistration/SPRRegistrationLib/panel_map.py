@@ -1,0 +1,123 @@
+"""Section “Settings map”: how other settings would do, found while the computer is idle; a click goes there."""
+
+from __future__ import annotations
+
+import qt
+from slicer.i18n import tr as _
+
+from . import words
+from .panel_section import Section
+from .parameters import MapMeasure, apply_setting
+
+LOW_IS_GOOD = (MapMeasure.FOLDING, MapMeasure.DISPLACEMENT, MapMeasure.LANDMARKS)
+# Dark blue, green, yellow: even steps of brightness, told apart by color-blind people, too.
+COLORS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
+
+
+class SettingsMap(Section):
+    """A table of settings colored by a measure."""
+
+    def build(self) -> None:
+        """Connect the table."""
+        self._drawn = None
+        self._cells: dict[tuple[int, int], dict[str, float]] = {}
+        self.ui.mapTable.connect("cellClicked(int,int)", self._jump)
+        self.ui.mapTable.connect("cellActivated(int,int)", self._jump)
+
+    def attach(self) -> None:
+        """Draw the map of another registration."""
+        self._drawn = None
+
+    def refresh(self) -> None:
+        """Ask for the map, and draw what has come."""
+        session = self.session
+        wanted = self.parameters.sweep
+        if session is not None and session.ranges and wanted != self.panel.sweeps.get(id(session), False):
+            self.panel.sweeps[id(session)] = wanted
+            session.sweep(wanted)
+        points = [] if session is None else session.points
+        state = (id(session), len(points), self.parameters.mapMeasure)
+        if state != self._drawn:
+            self._drawn = state
+            self.draw(points)
+        self._say(points)
+
+    def draw(self, points: list) -> None:
+        """Fill the table: a row for each value of the first hyperparameter, a column for each of the second."""
+        table, measure = self.ui.mapTable, self.parameters.mapMeasure
+        table.visible = bool(points)
+        table.clear()
+        self._cells = {}
+        if not points:
+            return
+        names = list(points[0].setting)[:2]
+        rows = sorted({point.setting[names[0]] for point in points}, reverse=True)
+        columns = sorted({point.setting[names[-1]] for point in points}) if len(names) > 1 else [0.0]
+        table.setRowCount(len(rows))
+        table.setColumnCount(len(columns))
+        table.setVerticalHeaderLabels([f"{value:.3g}" for value in rows])
+        table.setHorizontalHeaderLabels([f"{value:.3g}" for value in columns] if len(names) > 1 else [""])
+        values = [value_of(point, measure) for point in points]
+        best = best_of(values, measure)
+        for point, value in zip(points, values):
+            place = (rows.index(point.setting[names[0]]), columns.index(point.setting[names[-1]]) if names[1:] else 0)
+            self._cells[place] = dict(point.setting)
+            self._set_cell(place, point, value, values, value is not None and value == best)
+
+    def _set_cell(self, place: tuple[int, int], point: object, value: float | None, values: list, best: bool) -> None:
+        text = "–" if value is None else f"{value:.3g}" + (" ★" if best else "")
+        item = qt.QTableWidgetItem(text)
+        item.setToolTip(words.settings_point(point.setting, self.parameters.mapMeasure.label(), value))
+        item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
+        item.setTextAlignment(qt.Qt.AlignCenter)
+        if value is not None:
+            red, green, blue = color_of(value, values, self.parameters.mapMeasure in LOW_IS_GOOD)
+            item.setBackground(qt.QBrush(qt.QColor(red, green, blue)))
+            dark = 0.3 * red + 0.6 * green + 0.1 * blue < 128
+            item.setForeground(qt.QBrush(qt.QColor("white" if dark else "black")))
+        self.ui.mapTable.setItem(place[0], place[1], item)
+
+    def _jump(self, row: int, column: int) -> None:
+        setting = self._cells.get((row, column))
+        if setting is not None and self.parameters is not None:
+            self.panel.remember()
+            apply_setting(self.parameters, setting)
+
+    def _say(self, points: list) -> None:
+        names = words.setting_names()
+        if points:
+            first, *second = list(points[0].setting)[:2]
+            text = _("Rows: {first}. Columns: {second}. Click a cell to go there; ★ is the best.").format(
+                first=names.get(first, first), second=names.get(*second, second) if second else "–"
+            ) if second else _("Rows: {first}. Click a cell to go there; ★ is the best.").format(first=names[first])
+        elif self.parameters.sweep:
+            text = _("The map is filled once a deformation was computed and nothing else is to be done.")
+        else:
+            text = ""
+        self.ui.mapLabel.text = text
+
+
+def value_of(point: object, measure: MapMeasure) -> float | None:
+    """Return a measure of a point of the map."""
+    name = measure.value
+    return getattr(point, name) if hasattr(point, name) else getattr(point.quality, name)
+
+
+def best_of(values: list[float | None], measure: MapMeasure) -> float | None:
+    """Return the best of some values; None if there is none."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    return min(known) if measure in LOW_IS_GOOD else max(known)
+
+
+def color_of(value: float, values: list[float | None], low_is_good: bool) -> tuple[int, int, int]:
+    """Return the color of a value among others; the brightest is the best."""
+    known = [each for each in values if each is not None]
+    low, high = min(known), max(known)
+    part = 1.0 if high == low else (value - low) / (high - low)
+    part = (1 - part if low_is_good and high != low else part) * (len(COLORS) - 1)
+    index = min(int(part), len(COLORS) - 2)
+    pairs = zip(COLORS[index], COLORS[index + 1])
+    red, green, blue = (round(a + (b - a) * (part - index)) for a, b in pairs)
+    return red, green, blue

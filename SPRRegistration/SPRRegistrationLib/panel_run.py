@@ -1,0 +1,103 @@
+"""Apply and Cancel, in one place: what is missing, what is being done, and the way back from what failed."""
+
+from __future__ import annotations
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from . import install, words
+from .panel_section import Section
+from .parameters import setting_of
+from .session import Stage
+
+BUSY = (Stage.OPENING, Stage.COMMITTING)
+
+
+class Run(Section):
+    """The button that computes the exact result."""
+
+    def build(self) -> None:
+        """Connect the buttons."""
+        self._problem = ""
+        self.ui.applyButton.connect("clicked()", self.apply_or_cancel)
+        self.ui.offlineButton.connect("clicked()", self.install_from_folder)
+        self.ui.restartButton.connect("clicked()", self.restart)
+        self.ui.offlineButton.visible = False
+
+    def attach(self) -> None:
+        """Forget what was said about another registration."""
+        self._problem = ""
+
+    def is_busy(self) -> bool:
+        """Whether something runs that Cancel would end."""
+        return self.session is not None and self.session.stage in BUSY
+
+    def apply_or_cancel(self) -> None:
+        """Compute the exact result, or give up."""
+        if self.is_busy():
+            self.session.cancel()
+        elif self.ensure_installed():
+            session = self.panel.ensure_session()
+            if session.stage is not Stage.FAILED:
+                session.commit(setting_of(self.parameters))
+        self.panel.refresh()
+
+    def ensure_installed(self) -> bool:
+        """Install what is missing, if the user agrees."""
+        wanted = self.panel.missing()
+        self._problem = ""
+        if not wanted:
+            return True
+        if not slicer.util.confirmOkCancelDisplay(install.question(wanted), _("SPR Registration")):
+            self._problem = _("Nothing was installed. Press Apply to be asked again, or install from a folder.")
+        else:
+            self._do_install(lambda: install.install(wanted))
+        self.ui.offlineButton.visible = bool(self._problem)
+        return not self._problem
+
+    def install_from_folder(self) -> None:
+        """Install from a folder of wheels."""
+        folder = qt.QFileDialog.getExistingDirectory(
+            slicer.util.mainWindow(), _("Folder with the wheels for this computer")
+        )
+        if folder:
+            wanted = self.panel.missing()
+            self._problem = ""
+            self._do_install(lambda: install.install_from(folder, wanted))
+            self.ui.offlineButton.visible = bool(self._problem)
+            self.panel.refresh()
+
+    def restart(self) -> None:
+        """Start anew after a failure."""
+        self.panel.end_session()
+        self.apply_or_cancel()
+
+    def refresh(self) -> None:
+        """Say on the button what it does or what is missing, and below what is going on."""
+        busy, session, button = self.is_busy(), self.session, self.ui.applyButton
+        why_not = words.why_not_apply(self.parameters)
+        failed = session is not None and session.stage is Stage.FAILED
+        button.text = _("&Cancel") if busy else (why_not.rstrip(".") or _("&Apply"))
+        button.enabled = busy or not why_not
+        self.ui.restartButton.visible = failed and not why_not
+        said = "" if session is None else session.words
+        self.ui.statusLabel.text = self._problem or ("" if why_not and not busy else said)
+        self._show_progress(busy)
+
+    def _show_progress(self, busy: bool) -> None:
+        bar = self.ui.progressBar
+        bar.visible = busy
+        if busy:
+            part = self.session.progress
+            bar.maximum = 0 if part is None else 100  # 0: at work, for nobody knows how long
+            bar.value = 0 if part is None else round(100 * part)
+
+    def _do_install(self, work: object) -> None:
+        self.ui.statusLabel.text = _("The software is being installed. This takes some minutes.")
+        slicer.app.processEvents()
+        try:
+            work()
+        except install.InstallError as error:
+            self._problem = str(error)
+            slicer.util.errorDisplay(self._problem, _("SPR Registration"))

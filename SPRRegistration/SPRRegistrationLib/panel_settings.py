@@ -1,0 +1,139 @@
+"""Section “Regularization”: the sliders, which show the deformation while they move."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from . import words
+from .panel_section import Section
+from .parameters import HYPERPARAMETERS, INSTANCE, setting_of
+from .session import Stage
+
+RECOMMENDED = {"alpha": 0.1, "lambda_max": 1.0, "sigma": 0.5, "lambda_mean": 2.0, "lambda": 1.0}
+"""What does well with the instance optimization; task models say their own."""
+
+FIELDS = {name: field for fields in HYPERPARAMETERS.values() for name, field in fields.items()}
+
+
+class DoubleClick(qt.QObject):
+    """Tells when a widget is clicked twice, and when its size has changed."""
+
+    def __init__(self, widget: qt.QWidget, clicked: Callable[[], object], resized: Callable[[], object]) -> None:
+        qt.QObject.__init__(self, widget)
+        self._clicked, self._resized = clicked, resized
+        widget.installEventFilter(self)
+
+    def eventFilter(self, widget: qt.QObject, event: qt.QEvent) -> bool:
+        """Look at an event before the widget does."""
+        if event.type() == qt.QEvent.Resize:
+            self._resized()
+        if event.type() == qt.QEvent.MouseButtonDblClick:
+            self._clicked()
+            return True
+        return False
+
+
+class Settings(Section):
+    """The sliders of the hyperparameters."""
+
+    def build(self) -> None:
+        """Connect the sliders; remember their ranges, which hold as long as no worker has said its own."""
+        self.sliders = {name: getattr(self.ui, f"{field}Slider") for name, field in FIELDS.items()}
+        self.usual_ranges = {name: (slider.minimum, slider.maximum) for name, slider in self.sliders.items()}
+        self._ticks, self._filters = {}, []
+        self._asked: dict[str, float] = {}
+        for name in self.sliders:
+            self._connect(name)
+
+    def attach(self) -> None:
+        """Show the sliders of the prior, with their ranges."""
+        self._asked = setting_of(self.parameters)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the sliders of the prior with the ranges and the recommended values of the method."""
+        shown = HYPERPARAMETERS[self.parameters.prior]
+        ranges, tuned = self.ranges(), self.recommended()
+        for name, field in FIELDS.items():
+            visible = name in shown and (not self.session or not self.session.ranges or name in ranges)
+            for part in ("Label", "Slider", "TunedButton"):
+                getattr(self.ui, f"{field}{part}").visible = visible
+            if visible:
+                self._set_range(self.sliders[name], *ranges.get(name, self.usual_ranges[name]))
+                getattr(self.ui, f"{field}TunedButton").toolTip = _(
+                    "Back to the recommended value, {value:g}. Double-clicking the slider does the same."
+                ).format(value=tuned[name])
+                self.place_tick(name)
+        self._show_latency()
+        setting = setting_of(self.parameters)
+        if setting != self._asked:  # changed by undo, a snapshot, the map or a program
+            self.preview(setting)
+
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Return lowest and highest values, from the worker, the task model or the panel's file."""
+        session = self.session
+        if session is not None and session.ranges:
+            return session.ranges
+        card = self.panel.card()
+        return dict(self.usual_ranges) | (dict(card.ranges) if card is not None else {})
+
+    def recommended(self) -> dict[str, float]:
+        """Return the recommended values: tuned ones of the task model first."""
+        card = self.panel.card()
+        return RECOMMENDED | (dict(card.defaults) | dict(card.optimum) if card is not None else {})
+
+    def recommend(self, name: str) -> None:
+        """Set one slider to the recommended value."""
+        setattr(self.parameters, FIELDS[name], self.recommended()[name])
+
+    def preview(self, setting: dict[str, float]) -> None:
+        """Show the deformation at a setting, if that is wanted and possible without asking anything."""
+        self._asked = dict(setting)
+        if not self.parameters.live or words.why_not_apply(self.parameters) or self.panel.missing():
+            return
+        session = self.panel.ensure_session()
+        if session.stage is not Stage.COMMITTING or session.setting != setting:
+            session.preview(setting)
+
+    def place_tick(self, name: str) -> None:
+        """Mark the recommended value under a slider."""
+        slider, tick = self.sliders[name], self._ticks.get(name)
+        inner = slicer.util.findChild(slider, "Slider")
+        low, high = slider.minimum, slider.maximum
+        part = (self.recommended()[name] - low) / (high - low) if high > low else -1.0
+        tick.visible = 0.0 <= part <= 1.0
+        handle = 14  # half of it is left free at both ends
+        tick.setGeometry(int(handle / 2 + part * (inner.width - handle)) - 1, inner.height - 5, 3, 5)
+
+    def _connect(self, name: str) -> None:
+        slider, field = self.sliders[name], FIELDS[name]
+        slider.connect("valueIsChanging(double)", lambda value: self._dragged(name, value))
+        getattr(self.ui, f"{field}TunedButton").connect("clicked()", lambda: self.recommend(name))
+        inner = slicer.util.findChild(slider, "Slider")
+        tick = self._ticks[name] = qt.QFrame(inner)
+        tick.setStyleSheet("background-color: #c46a00;")
+        tick.toolTip = _("Recommended value")
+        again = DoubleClick(inner, lambda: self.recommend(name), lambda: self.panel.parameters and self.place_tick(name))
+        self._filters.append(again)
+
+    def _dragged(self, name: str, value: float) -> None:
+        """Take a value from the signal: the slider itself still says the old one while it is dragged."""
+        if self.parameters is None or self.panel.is_busy_refreshing or name not in HYPERPARAMETERS[self.parameters.prior]:
+            return
+        setting = setting_of(self.parameters) | {name: value}
+        if setting != self._asked:
+            self.preview(setting)
+
+    def _set_range(self, slider: object, low: float, high: float) -> None:
+        if (slider.minimum, slider.maximum) != (low, high):
+            slider.minimum, slider.maximum = low, high
+
+    def _show_latency(self) -> None:
+        session = self.session
+        shown = session.shown if session is not None else None
+        self.ui.latencyLabel.text = "" if shown is None else words.latency(shown.milliseconds, shown.exact)
+        self.ui.refineSpinBox.enabled = self.parameters.method != INSTANCE

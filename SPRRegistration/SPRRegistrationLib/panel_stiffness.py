@@ -1,0 +1,90 @@
+"""Part of “Regularization”: the stiffness of single segments, such as bones."""
+
+from __future__ import annotations
+
+import json
+
+import qt
+from slicer.i18n import tr as _
+from SPRCore.errors import SPRError
+
+from . import inputs
+from .panel_section import Section, words_of
+
+
+class PaintedStiffness(Section):
+    """A table with a factor for each segment."""
+
+    def build(self) -> None:
+        """Connect the table."""
+        self._shown = self._told = None
+        self._filling = False
+        self.ui.stiffnessTable.setHorizontalHeaderLabels([_("Segment"), _("Times as stiff")])
+        self.ui.stiffnessTable.connect("cellChanged(int,int)", self._typed)
+
+    def attach(self) -> None:
+        """Show the segments of another registration."""
+        self._shown, self._told = None, self._state()
+
+    def refresh(self) -> None:
+        """List the segments, and tell the worker what has changed."""
+        segments, text = self.parameters.stiffnessSegments, self.parameters.stiffnessFactors
+        state = (segments and segments.GetID(), segments and segments.GetMTime(), text)
+        if state != self._shown:
+            self._shown = state
+            self._fill()
+        if self._state() != self._told:
+            self._told = self._state()
+            self._tell()
+
+    def _state(self) -> tuple:
+        segments = self.parameters.stiffnessSegments
+        return (segments and segments.GetID(), self.parameters.stiffnessFactors)
+
+    def _factors(self) -> dict[str, float]:
+        return json.loads(self.parameters.stiffnessFactors) if self.parameters.stiffnessFactors else {}
+
+    def _segments(self) -> list[tuple[str, str]]:
+        node = self.parameters.stiffnessSegments
+        if node is None:
+            return []
+        segmentation = node.GetSegmentation()
+        return [(key, segmentation.GetSegment(key).GetName()) for key in segmentation.GetSegmentIDs()]
+
+    def _fill(self) -> None:
+        table, factors = self.ui.stiffnessTable, self._factors()
+        self._filling = True
+        table.setRowCount(0)
+        for row, (key, name) in enumerate(self._segments()):
+            table.insertRow(row)
+            title = qt.QTableWidgetItem(name)
+            title.setFlags(qt.Qt.ItemIsEnabled)
+            table.setItem(row, 0, title)
+            table.setItem(row, 1, qt.QTableWidgetItem(f"{factors.get(key, 1.0):g}"))
+        self._filling = False
+
+    def _typed(self, row: int, column: int) -> None:
+        if self._filling or column != 1 or self.parameters is None:
+            return
+        key, text = self._segments()[row][0], self.ui.stiffnessTable.item(row, 1).text()
+        try:
+            value = float(text.replace(",", "."))
+        except ValueError:
+            value = 0.0
+        if 0.001 <= value <= 1000:
+            self.parameters.stiffnessFactors = json.dumps(self._factors() | {key: value})
+        else:
+            self._fill()  # back to what it was
+            self.ui.statusLabel.text = _("The stiffness of a segment is a number from 0.001 to 1000; “{text}” is not.").format(
+                text=text
+            )
+
+    def _tell(self) -> None:
+        if self.session is None:
+            return
+        try:
+            painted = inputs.painted_stiffness(self.parameters)
+        except SPRError as error:
+            self.ui.statusLabel.text = words_of(error)
+        else:
+            self.session.paint(*(painted or (None,)))

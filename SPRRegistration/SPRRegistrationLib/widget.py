@@ -1,0 +1,203 @@
+"""The panel: which registration is looked at, its worker, and the sections that show both.
+
+Each section is a class with the methods `attach` (another registration is looked at), `refresh` (something may have
+changed; called often, must be cheap) and `detach`. They hold no state that the parameter node or the session has.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import slicer
+import vtk
+from SPRCore.live.events import Deadlines
+
+from . import install, process
+from .panel_export import Export
+from .panel_inputs import Inputs
+from .panel_map import SettingsMap
+from .panel_model import Model
+from .panel_quality import Quality
+from .panel_run import Run
+from .panel_settings import Settings
+from .panel_show import Show
+from .panel_snapshots import SnapshotButtons
+from .panel_stiffness import PaintedStiffness
+from .parameters import SPRRegistrationParameters
+from .session import RegistrationSession, Stage
+
+SECTIONS = (Inputs, Model, Settings, PaintedStiffness, Run, Show, Quality, SettingsMap, SnapshotButtons, Export)
+PAIR = (
+    *("fixedVolume", "movingVolume", "fixedLabels", "movingLabels", "fixedLandmarks", "movingLandmarks"),
+    *("method", "refine", "device", "alignment", "prior"),
+)
+"""Fields with which a pair is opened: a change of one of them needs another opening."""
+
+logger = logging.getLogger("SPRRegistration")
+
+
+class Panel:
+    """Brings the widgets, the parameter node and the workers together.
+
+    Args:
+        ui: The widgets by their names.
+        logic: Knows the registrations of the scene.
+        resource: Path of a file of the module's resources.
+
+    Attributes:
+        ui: The widgets by their names.
+        parameters: The registration that is looked at, or None.
+        session: Its worker, or None as long as none was needed.
+    """
+
+    def __init__(self, ui: SimpleNamespace, logic: object, resource: Callable[[str], str]) -> None:
+        self.ui, self.logic, self.resource = ui, logic, resource
+        self.parameters: SPRRegistrationParameters | None = None
+        self.sessions: dict[str, tuple[RegistrationSession, process.QProcessTransport, tuple]] = {}
+        self.command: list[str] = process.worker_command()
+        self.deadlines: Deadlines | None = None
+        self._gui_tag = self._observation = None
+        self._refreshing = False
+        ui.registrationSelector.addAttribute("vtkMRMLScriptedModuleNode", "ModuleName", logic.moduleName)
+        self.sections = [section(self) for section in SECTIONS]
+        self.model = next(section for section in self.sections if isinstance(section, Model))
+        ui.registrationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._choose)
+
+    @property
+    def session(self) -> RegistrationSession | None:
+        """The worker of the registration that is looked at."""
+        found = self.sessions.get(self._identifier())
+        return None if found is None else found[0]
+
+    def enter(self) -> None:
+        """Look at the registration that was looked at before, or at the first of the scene."""
+        if self.parameters is None:
+            parameters = self.logic.getParameterNode()
+            self.ui.registrationSelector.setCurrentNode(parameters.parameterNode)
+            if self.parameters is None:  # it was current already
+                self._attach(parameters)
+        elif self._gui_tag is None:
+            self._attach(self.parameters)
+
+    def exit(self) -> None:
+        """Leave the widgets alone until the module is entered again."""
+        self._detach()
+
+    def forget_scene(self) -> None:
+        """Let go of all nodes and end all workers: the scene is being closed."""
+        self._detach()
+        self.parameters = None
+        for identifier in list(self.sessions):
+            self.end_session(identifier)
+
+    def close(self) -> None:
+        """End everything."""
+        self.forget_scene()
+        for section in self.sections:
+            getattr(section, "close", lambda: None)()
+
+    @property
+    def is_busy_refreshing(self) -> bool:
+        """Whether the widgets change because of a program, not of the user."""
+        return self._refreshing or self._gui_tag is None
+
+    def card(self) -> object | None:
+        """Return the card of the task model, or None for the instance optimization."""
+        return self.model.card()
+
+    def modality(self) -> str:
+        """Return the kind of image that the task model was made for."""
+        card = self.card()
+        return "" if card is None else card.modality
+
+    def missing(self) -> list[str]:
+        """Return what has to be installed before a worker can run."""
+        return install.missing(Path(self.resource("requirements.txt")))
+
+    def ensure_session(self) -> RegistrationSession:
+        """Return a worker that has opened, or is opening, the pair as the parameters name it now."""
+        identifier, pair = self._identifier(), self._pair()
+        found = self.sessions.get(identifier)
+        if found is None:
+            transport = process.QProcessTransport()
+            session = RegistrationSession(
+                self.parameters, transport, self.command, self._session_changed, deadlines=self.deadlines
+            )
+            transport.on_output, transport.on_log = session.feed, session.feed_log
+            transport.on_ended, transport.on_tick = session.ended, session.tick
+        else:
+            session, transport, opened = found
+            if opened == pair and session.stage not in (Stage.NO_PAIR, Stage.FAILED):
+                return session
+        self.sessions[identifier] = (session, transport, pair)
+        session.open()
+        return session
+
+    def end_session(self, identifier: str = "") -> None:
+        """End the worker of a registration; by default of the one that is looked at."""
+        session, transport, _pair = self.sessions.pop(identifier or self._identifier(), (None, None, None))
+        if session is not None:
+            session.close()
+            transport.stop()
+
+    def is_stale(self) -> bool:
+        """Whether the worker has opened something else than the parameters name now."""
+        found = self.sessions.get(self._identifier())
+        return found is not None and found[2] != self._pair()
+
+    def refresh(self) -> None:
+        """Show how things stand."""
+        if self.parameters is None or self._gui_tag is None or self._refreshing:
+            return
+        self._refreshing = True
+        try:
+            for section in self.sections:
+                section.refresh()
+        finally:
+            self._refreshing = False
+
+    def _identifier(self) -> str:
+        return "" if self.parameters is None else self.parameters.parameterNode.GetID() or ""
+
+    def _pair(self) -> tuple:
+        values = [getattr(self.parameters, field) for field in PAIR]
+        return tuple(value.GetID() if hasattr(value, "GetID") else value for value in values)
+
+    def _choose(self, node: slicer.vtkMRMLNode | None) -> None:
+        for identifier in [key for key in self.sessions if slicer.mrmlScene.GetNodeByID(key) is None]:
+            self.end_session(identifier)  # the registration was deleted
+        if node is None:
+            self._detach()
+            self.parameters = None
+        elif self.parameters is None or node is not self.parameters.parameterNode:
+            self._attach(self.logic.parameters_of(node))
+
+    def _attach(self, parameters: SPRRegistrationParameters) -> None:
+        self._detach()
+        self.parameters = parameters
+        self._gui_tag = parameters.connectGui(self.ui)
+        for section in self.sections:
+            section.attach()
+        self._observation = parameters.AddObserver(vtk.vtkCommand.ModifiedEvent, self._parameters_changed)
+        self.refresh()
+
+    def _detach(self) -> None:
+        if self.parameters is not None and self._gui_tag is not None:
+            for section in self.sections:
+                section.detach()
+            self.parameters.disconnectGui(self._gui_tag)
+            self.parameters.RemoveObserver(self._observation)
+        self._gui_tag = self._observation = None
+
+    def _parameters_changed(self, caller: vtk.vtkObject, event: str) -> None:
+        if self.is_stale() and self.session.stage not in (Stage.NO_PAIR, Stage.FAILED):
+            self.end_session()
+        self.refresh()
+
+    def _session_changed(self, session: RegistrationSession) -> None:
+        if self.session is session:
+            self.refresh()
+
