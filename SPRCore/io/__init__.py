@@ -1,18 +1,44 @@
 """Files: images, labels, displacement fields, landmarks, affine transforms and models.
 
 Readers return RAS millimeters whatever the file holds, and raise `InputError` for all that a user can give them wrong.
-Writers write a whole file or none. nibabel and SimpleITK are loaded by the first function that needs them.
+Writers write a whole file or none. The names below are loaded on first use, and nibabel and SimpleITK by the first
+function that needs them: the headers and places of models can be looked at without torch.
 """
 
 from __future__ import annotations
 
-from SPRCore.io.atomic import atomic_directory, atomic_path
-from SPRCore.io.bundles import Bundle, find_bundle, list_bundles, read_bundle, read_card, write_bundle
-from SPRCore.io.cards import ModelCard
-from SPRCore.io.displacement import read_displacement, write_displacement
-from SPRCore.io.landmarks import read_landmarks, write_landmarks
-from SPRCore.io.transforms import read_affine_tfm, write_affine_tfm
-from SPRCore.io.volumes import read_labels, read_volume, write_volume
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from SPRCore.io.atomic import atomic_directory, atomic_path
+    from SPRCore.io.bundles import Bundle, find_bundle, list_bundles, read_bundle, read_card, write_bundle
+    from SPRCore.io.cards import ModelCard
+    from SPRCore.io.displacement import read_displacement, write_displacement
+    from SPRCore.io.landmarks import read_landmarks, write_landmarks
+    from SPRCore.io.transforms import read_affine_tfm, write_affine_tfm
+    from SPRCore.io.volumes import read_labels, read_volume, write_volume
+
+_HOME = {
+    "Bundle": "bundles",
+    "ModelCard": "cards",
+    "atomic_directory": "atomic",
+    "atomic_path": "atomic",
+    "find_bundle": "bundles",
+    "list_bundles": "bundles",
+    "read_affine_tfm": "transforms",
+    "read_bundle": "bundles",
+    "read_card": "bundles",
+    "read_displacement": "displacement",
+    "read_labels": "volumes",
+    "read_landmarks": "landmarks",
+    "read_volume": "volumes",
+    "write_affine_tfm": "transforms",
+    "write_bundle": "bundles",
+    "write_displacement": "displacement",
+    "write_landmarks": "landmarks",
+    "write_volume": "volumes",
+}
 
 __all__ = [
     "Bundle",
@@ -34,3 +60,15 @@ __all__ = [
     "write_landmarks",
     "write_volume",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

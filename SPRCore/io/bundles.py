@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,10 +22,10 @@ from SPRCore.errors import InputError
 from SPRCore.io.atomic import atomic_path
 from SPRCore.io.cards import ModelCard, check_name
 from SPRCore.io.headers import Header, parse_json, read_header
+from SPRCore.io.places import SUFFIX, models_folder, packaged_folder
 from SPRCore.io.volumes import named
 from SPRCore.typing import Tensor
 
-SUFFIX = ".sprmodel.safetensors"
 _DTYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64"}
 
 
@@ -150,24 +148,6 @@ def list_bundles() -> dict[str, Path]:
         for path in sorted(folder.glob(f"*{SUFFIX}"))
         if path.is_file()
     }
-
-
-def models_folder() -> Path:
-    """Return the user's folder of models: `SPR_MODELS` if set, otherwise one in the system's place for caches."""
-    if chosen := os.environ.get("SPR_MODELS"):
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "spr" / "models"
-
-
-def packaged_folder() -> Path:
-    """Return the folder of the models that come with the package; it need not exist."""
-    return Path(__file__).resolve().parents[1] / "models"
 
 
 def home_of(name: str) -> Path:

@@ -57,8 +57,9 @@ def hide(parameters: Any) -> None:
 
 
 def set_blend(parameters: Any, opacity: float) -> None:
-    """Show the deformed image with another opacity, without a change of the parameters: while a slider moves, and for
-    fixed and deformed image that take turns.
+    """Show the deformed image with another opacity, without a change of the parameters.
+
+    For a slider that moves, and for fixed and deformed image that take turns.
 
     Args:
         parameters: The parameters of a registration.

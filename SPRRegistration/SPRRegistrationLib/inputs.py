@@ -126,7 +126,7 @@ def painted_stiffness(parameters: Any) -> tuple[np.ndarray, np.ndarray] | None:
     factors = {key: value for key, value in factors.items() if value != 1.0}
     if segments is None or not factors:
         return None
-    for key, value in factors.items():
+    for value in factors.values():
         if not 0.001 <= value <= 1000:
             raise InputError("stiffness of a segment", got=f"a factor of {value:g}", expected="0.001 to 1000")
     ids = [key for key in segments.GetSegmentation().GetSegmentIDs() if key in factors]

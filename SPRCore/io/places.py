@@ -1,0 +1,28 @@
+"""Where model bundles lie and what their files are called. Loads no torch, so a panel can look before there is any."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+SUFFIX = ".sprmodel.safetensors"
+"""What the file of every bundle is named after its name."""
+
+
+def models_folder() -> Path:
+    """Return the user's folder of models: `SPR_MODELS` if set, otherwise one in the system's place for caches."""
+    if chosen := os.environ.get("SPR_MODELS"):
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "spr" / "models"
+
+
+def packaged_folder() -> Path:
+    """Return the folder of the models that come with the package; it need not exist."""
+    return Path(__file__).resolve().parents[1] / "models"

@@ -1,0 +1,193 @@
+"""The task models there are, with what their cards say; read without torch, before anything is installed.
+
+Cards are shown here as they are. Whether a model can be used is checked by the worker when it opens a pair.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from SPRCore.errors import InputError, SPRError
+from SPRCore.io.headers import parse_json, read_header
+from SPRCore.io.places import SUFFIX, models_folder, packaged_folder
+
+from .i18n import tr as _
+
+INSTANCE = "instance"
+"""The method that needs no model."""
+
+
+@dataclass(frozen=True)
+class TaskModel:
+    """One entry of the list of methods.
+
+    Attributes:
+        name: What the worker calls it: "instance" or the name of a model.
+        path: File of the model; None for the method that needs none.
+        card: What the model says of itself; empty if it cannot be read.
+        problem: Why it cannot be used, in words; empty if nothing is known against it.
+        is_bundled: Whether it comes with the extension, and so cannot be removed.
+    """
+
+    name: str
+    path: Path | None
+    card: Mapping[str, Any]
+    problem: str = ""
+    is_bundled: bool = False
+
+    @property
+    def title(self) -> str:
+        """What the list shows: the name, what it is for, and whether it can be used."""
+        if self.name == INSTANCE:
+            return _("Instance optimization (no training)")
+        about = ", ".join(str(self.card[key]) for key in ("anatomy", "modality") if self.card.get(key))
+        return self.name + (f" ({about})" if about else "") + (_(" - cannot be used") if self.problem else "")
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Lowest and highest value of each hyperparameter that may be changed."""
+        return {name: (float(low), float(high)) for name, (low, high) in self.card.get("ranges", {}).items()}
+
+    @property
+    def optimum(self) -> dict[str, float]:
+        """Where the sliders start: the tuned values, otherwise those of the training."""
+        values = {**self.card.get("defaults", {}), **self.card.get("optimum", {})}
+        return {name: float(value) for name, value in values.items()}
+
+
+def find_models() -> list[TaskModel]:
+    """Return all methods: first the one that needs no model, then the models by name.
+
+    A model in the user's folder hides one of the same name that comes with the extension.
+    """
+    found = {}
+    for folder, is_bundled in ((packaged_folder(), True), (models_folder(), False)):
+        for path in sorted(folder.glob(f"*{SUFFIX}")):
+            found[path.name[: -len(SUFFIX)]] = read_model(path, is_bundled)
+    return [TaskModel(INSTANCE, None, {}), *(found[name] for name in sorted(found))]
+
+
+def read_model(path: Path, is_bundled: bool = False) -> TaskModel:
+    """Read what a file says of its model.
+
+    Args:
+        path: The file; nothing in it is executed.
+        is_bundled: Whether it comes with the extension.
+
+    Returns:
+        The model; what is wrong with it is said in `problem`.
+    """
+    name = path.name[: -len(SUFFIX)] if path.name.endswith(SUFFIX) else path.name
+    try:
+        return TaskModel(name, path, _card(path), is_bundled=is_bundled)
+    except (SPRError, OSError) as error:
+        return TaskModel(name, path, {}, problem=str(error), is_bundled=is_bundled)
+
+
+def best_match(models: list[TaskModel], modality: str = "", anatomy: str = "") -> TaskModel:
+    """Return the model to propose: one whose card names modality and anatomy, otherwise the one that needs no training.
+
+    Args:
+        models: As `find_models` gives them.
+        modality: Kind of the images, such as "MR" or "CT"; empty if nobody knows.
+        anatomy: Part of the body; empty if nobody knows.
+    """
+    wanted = [word.lower() for word in (modality, anatomy) if word]
+    for model in models:
+        said = f"{model.card.get('modality', '')} {model.card.get('anatomy', '')}".lower()
+        if wanted and not model.problem and model.card and all(word in said for word in wanted):
+            return model
+    return next(model for model in models if model.name == INSTANCE)
+
+
+def search(models: list[TaskModel], text: str) -> list[TaskModel]:
+    """Return the models in whose name or card all words of a text occur; all of them for no text."""
+    words = text.lower().split()
+    return [model for model in models if all(word in _said(model) for word in words)]
+
+
+def import_model(path: str | Path) -> TaskModel:
+    """Copy a model into the user's folder.
+
+    Args:
+        path: A file named `*.sprmodel.safetensors`.
+
+    Returns:
+        The model as it lies there now.
+
+    Raises:
+        InputError: It is no model; nothing was copied.
+    """
+    path = Path(path)
+    if not path.name.endswith(SUFFIX):
+        raise InputError(path.name, got="another kind of file", expected=f"a task model (*{SUFFIX})")
+    card = _card(path)
+    name = str(card.get("name", ""))
+    home = models_folder() / f"{name}{SUFFIX}"
+    if not name or home.parent != models_folder() or Path(name).name != name:
+        raise InputError(path.name, got="a model without a usable name", remedy="get the file again")
+    if home != path:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        partial = home.with_name(f".{home.name}.part")
+        try:
+            shutil.copyfile(path, partial)
+            partial.replace(home)
+        finally:
+            partial.unlink(missing_ok=True)
+    return read_model(home)
+
+
+def remove_model(model: TaskModel) -> None:
+    """Remove a model from the user's folder.
+
+    Raises:
+        InputError: It comes with the extension, or lies elsewhere.
+    """
+    if model.path is None or model.is_bundled or model.path.parent != models_folder():
+        raise InputError(model.name, got="a model that was not imported", expected="one of the user's folder")
+    model.path.unlink(missing_ok=True)
+
+
+def card_lines(model: TaskModel) -> list[tuple[str, str]]:
+    """Return the card as rows of name and text, for the fold under the list; empty entries are left out."""
+    if model.name == INSTANCE:
+        text = _("Registers any pair of images by optimization. Needs no training; takes longer than a task model.")
+        return [(_("Method"), text)]
+    names = {
+        "task": _("Task"),
+        "anatomy": _("Part of the body"),
+        "modality": _("Kind of image"),
+        "version": _("Version"),
+        "training_data": _("Trained on"),
+        "training_data_licence": _("License of these data"),
+        "licence": _("License of the model"),
+    }
+    rows = [(title, str(model.card[key])) for key, title in names.items() if model.card.get(key)]
+    rows += [(str(item.get("name")), f"{item.get('value'):g} ({item.get('how')})") for item in _metrics(model)]
+    rows += [(_("Authors"), ", ".join(map(str, model.card["authors"])))] if model.card.get("authors") else []
+    return rows + ([(_("Cannot be used"), model.problem)] if model.problem else [])
+
+
+def _metrics(model: TaskModel) -> list[dict]:
+    entries = model.card.get("metrics", ())
+    return [item for item in entries if isinstance(item, dict) and isinstance(item.get("value"), (int, float))]
+
+
+def _card(path: Path) -> Mapping[str, Any]:
+    text = read_header(path).metadata.get("card")
+    card = parse_json((text or "null").encode(), "model card")
+    if not isinstance(card, dict):
+        raise InputError(path.name, got="a file without a model card", expected="a task model")
+    for key in ("ranges", "defaults", "optimum"):
+        if not isinstance(card.get(key, {}), dict):
+            raise InputError(path.name, got=f"{key} that are no table", expected="a task model")
+    return card
+
+
+def _said(model: TaskModel) -> str:
+    return f"{model.title} {json.dumps(dict(model.card))}".lower()
