@@ -77,12 +77,23 @@ def show_preview(parameters: Any, displacement: tuple, weight: tuple) -> None:
         displacement: Pull map in RAS mm, shape (X, Y, Z, 3), with its affine.
         weight: Relative stiffness, shape (X, Y, Z), with its affine.
     """
-    transform = parameters.displacementTransform
-    geometry.set_displacement(transform, *displacement)
     geometry.set_image(parameters.weightVolume, *weight)
+    show_deformation(parameters, *displacement)
+
+
+def show_deformation(parameters: Any, field: np.ndarray, affine: np.ndarray) -> None:
+    """Show a deformation of which the stiffness is not known.
+
+    Args:
+        parameters: The parameters of the registration, whose nodes are there.
+        field: Pull map in RAS mm, shape (X, Y, Z, 3).
+        affine: Its affine.
+    """
+    transform, inverse = parameters.displacementTransform, parameters.inverseTransform
+    geometry.set_displacement(transform, field, affine)
     _see_through(parameters.deformedVolume, parameters.movingVolume, transform)
-    inverse = parameters.inverseTransform  # that of the last exact result would no longer belong to the deformation
-    if inverse.GetTransformToParent() is not transform.GetTransformFromParent():
+    # The inverse of the last exact result would not belong to it; this one is computed where it is used.
+    if inverse.GetTransformToParentAs("vtkOrientedGridTransform", False) is not transform.GetTransformFromParent():
         inverse.SetAndObserveTransformToParent(transform.GetTransformFromParent())
     if parameters.showJacobian:
         refresh_jacobian(parameters)
