@@ -242,3 +242,29 @@ def _values(transform: slicer.vtkOrientedGridTransform) -> np.ndarray:
     """The vectors of a grid transform as an array (Z, Y, X, 3) that is not copied."""
     grid = transform.GetDisplacementGrid()
     return vtk_to_numpy(grid.GetPointData().GetScalars()).reshape(*reversed(grid.GetDimensions()), 3)
+
+
+def value_at(volume: slicer.vtkMRMLScalarVolumeNode | None, place: tuple[float, float, float]) -> float | None:
+    """Return the voxel of a volume that a point (RAS mm) lies in; None outside of it, or if there is none."""
+    if volume is None or volume.GetImageData() is None:
+        return None
+    values = values_at(slicer.util.arrayFromVolume(volume).transpose(2, 1, 0), affine_of(volume), np.array([place]))
+    return None if np.isnan(values[0]) else float(values[0])
+
+
+def values_at(array: np.ndarray, affine: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Return the voxels that points lie in.
+
+    Args:
+        array: Voxels, shape (X, Y, Z, ...).
+        affine: Matrix from their indices to RAS mm.
+        points: The points in RAS mm, shape (N, 3).
+
+    Returns:
+        Values as float, shape (N, ...); NaN for points outside.
+    """
+    voxels = np.rint((points - affine[:3, 3]) @ np.linalg.inv(affine[:3, :3]).T).astype(int)
+    inside = ((voxels >= 0) & (voxels < array.shape[:3])).all(axis=1)
+    values = np.full((len(points), *array.shape[3:]), np.nan, dtype=np.float64)
+    values[inside] = array[tuple(voxels[inside].T)]
+    return values

@@ -131,6 +131,7 @@ def recall(parameters: Any, name: str) -> Mapping[str, float] | None:
     if field is not None and outputs.is_alive(parameters):
         outputs.ensure(parameters)
         outputs.show_deformation(parameters, *field)
+        parameters.weightVolume.SetAndObserveImageData(None)  # that of another setting would mislead
     return kept.setting
 
 
