@@ -20,7 +20,7 @@ from SPRCore.live.arrays import Session
 from SPRCore.live.conversation import Conversation
 from SPRCore.live.events import Arrived, Deadlines, Event, Kill, Start, State
 
-from . import display, inputs, outputs, words
+from . import charts, display, inputs, outputs, words
 
 logger = logging.getLogger("SPRRegistration")
 
@@ -293,6 +293,8 @@ class RegistrationSession:
 
     def _on_idle(self, message: protocol.Idle, arrays: dict) -> None:
         self.sweeping = False
+        if self.points and outputs.is_alive(self.parameters):
+            charts.update_map(self.parameters, self.points)
         self._untold = True
 
     def _on_log(self, message: protocol.Log, arrays: dict) -> None:

@@ -1,0 +1,103 @@
+"""A registration in a scene, and a worker that the test plays word by word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import slicer
+
+from SPRCore.live import protocol
+from SPRCore.live.arrays import Store
+from SPRCore.live.wire import read_request, to_line
+
+SHAPE = (8, 9, 10)
+AFFINE = np.diag([2.0, 2.5, 3.0, 1.0])
+
+
+def add_volume(scene, name, array, affine=AFFINE):
+    """Add an image to a scene."""
+    from SPRRegistrationLib import geometry
+
+    volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    geometry.set_image(volume, array, affine)
+    volume.CreateDefaultDisplayNodes()
+    return volume
+
+
+def add_registration(scene, name="A"):
+    """Add a pair of images and the parameters of its registration."""
+    from SPRRegistrationLib.parameters import SPRRegistrationParameters
+
+    node = scene.AddNode(slicer.vtkMRMLScriptedModuleNode())
+    node.SetName(name)
+    parameters = SPRRegistrationParameters(node)
+    generator = np.random.default_rng(len(name))
+    for side in ("fixed", "moving"):
+        array = generator.uniform(0, 100, SHAPE).astype(np.float32)
+        setattr(parameters, f"{side}Volume", add_volume(scene, f"{side} {name}", array))
+    return parameters
+
+
+class PlayedWorker:
+    """The transport of a session and the worker behind it."""
+
+    def __init__(self):
+        self.session = None
+        self.starts = self.kills = 0
+        self.requests = []
+        self._unread = b""
+        self._store = None
+
+    def start(self, command):
+        self.starts += 1
+
+    def write(self, data):
+        self._unread += data
+
+    def kill(self):
+        self.kills += 1
+
+    def read(self):
+        """Take in what the session has asked."""
+        lines, self._unread = self._unread.splitlines(), b""
+        self.requests += [read_request(line) for line in lines]
+
+    def last(self, kind):
+        self.read()
+        return next(request for request in reversed(self.requests) if isinstance(request, kind))
+
+    def say(self, *messages):
+        self.session.feed(b"".join(map(to_line, messages)))
+
+    def greet(self):
+        hello = self.last(protocol.Hello)
+        self._store = Store(Path(hello.folder), "w")
+        ready = {"protocol": protocol.PROTOCOL, "version": "0", "torch": "", "device": "cpu", "threads": 1, "pid": 1}
+        self.say(protocol.Ready(id=hello.id, **ready))
+
+    def answer_open(self):
+        ranges = {"alpha": (0.01, 0.6), "lambda_max": (0.5, 5.0)}
+        request = self.last(protocol.Open)
+        setting = {"alpha": 0.1, "lambda_max": 1.0} | request.setting
+        self.say(protocol.Opened(id=request.id, prior="beta", setting=setting, ranges=ranges, milliseconds=5.0))
+
+    def arrays(self, value, shape=SHAPE, affine=AFFINE, final=False):
+        field = np.full((*shape, 3), value, dtype=np.float32)
+        weight = np.full(shape, 0.25, dtype=np.float32)
+        arrays = {"displacement": (field, affine), "weight": (weight, affine)}
+        return arrays | ({"inverse": (-field, affine), "warped": (weight, affine)} if final else {})
+
+    def result(self, id_, value=1.0, final=False, improvement=False, place=0, **grid):
+        segment = self._store.put(place, self.arrays(value, final=final, **grid))
+        quality = protocol.Measures(
+            folding_percent=0.0, min_jacobian=0.5, max_displacement_mm=value, lncc=0.5, weight_gap=0.0
+        )
+        metrics = {"after": {"dice_mean": 0.8, "dice": {"1": 0.8}}} if final else {}
+        facts = {"milliseconds": 64.0, "age_ms": 2.0, "setting": {"alpha": 0.2, "lambda_max": 1.0}}
+        kind = {"exact": final, "improvement": improvement, "stage": "exact" if final else "preview"}
+        self.say(protocol.Result(id=id_, quality=quality, segment=segment, metrics=metrics, **facts, **kind))
+
+    def close(self):
+        if self._store is not None:
+            self._store.sweep("w")
