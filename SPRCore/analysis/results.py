@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from pathlib import Path
 from typing import Any
 
 from SPRCore.analysis.annotations import Annotations
+from SPRCore.analysis.rows import finite
 from SPRCore.geometry import Volume, resample
 from SPRCore.io import write_affine_tfm, write_displacement, write_volume
 from SPRCore.registration import RegistrationResult
@@ -73,7 +73,7 @@ def write_report(report: dict[str, Any], path: Path) -> None:
         report: Nested dictionaries of strings and numbers.
         path: The file.
     """
-    path.write_text(json.dumps(_finite(report), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(finite(report), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def remove_stale(folder: Path, written: set[str]) -> None:
@@ -85,16 +85,6 @@ def remove_stale(folder: Path, written: set[str]) -> None:
     """
     for name in set(FILES) - written:
         (folder / name).unlink(missing_ok=True)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    if hasattr(value, "item"):  # a NumPy number
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _write_figure(

@@ -9,7 +9,7 @@ from typing import Protocol, cast, runtime_checkable
 
 from SPRCore.errors import InputError
 
-VERBS = ("register", "warp", "evaluate", "models", "prepare", "train", "demo")
+VERBS = ("register", "warp", "evaluate", "models", "prepare", "train", "benchmark", "report", "demo")
 
 _FRAME = re.compile(r"[\u2500-\u257f]")
 _NOT_A_NUMBER = re.compile(r"Error parsing (\S+): no type matching .* from \['(.*?)'\]")
@@ -39,11 +39,13 @@ def parse(arguments: list[str]) -> Verb | None:
     import tyro
 
     import SPRCore
+    from SPRCore.cli.benchmark import Benchmark
     from SPRCore.cli.demo import Demo
     from SPRCore.cli.evaluate import Evaluate
     from SPRCore.cli.models import Models
     from SPRCore.cli.prepare import Prepare
     from SPRCore.cli.register import Register
+    from SPRCore.cli.report import Report
     from SPRCore.cli.train import Train
     from SPRCore.cli.warp import Warp
 
@@ -53,12 +55,13 @@ def parse(arguments: list[str]) -> Verb | None:
         say(f"spr {SPRCore.__version__}")
         return None
     complaint = io.StringIO()
+    kinds = (Register, Warp, Evaluate, Models, Prepare, Train, Benchmark, Report, Demo)
     try:
         with contextlib.redirect_stderr(complaint):
             return cast(
                 Verb,
                 tyro.extras.subcommand_cli_from_dict(
-                    dict(zip(VERBS, (Register, Warp, Evaluate, Models, Prepare, Train, Demo), strict=True)),
+                    dict(zip(VERBS, kinds, strict=True)),
                     prog="spr",
                     description=SPRCore.__doc__.split("\n\n", 1)[0],
                     args=arguments or ["--help"],

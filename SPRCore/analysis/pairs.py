@@ -1,0 +1,145 @@
+"""Lists of pairs to measure methods on: a CSV with a row per pair."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from SPRCore.analysis.annotations import Annotations
+from SPRCore.config import check_name
+from SPRCore.errors import InputError
+from SPRCore.geometry import Volume
+from SPRCore.io import read_labels, read_landmarks, read_volume
+
+PARTS = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_points", "moving_points", "fixed_mask")
+COLUMNS = ("pair", "subject", "group", *PARTS)
+_NAME = re.compile(r"[^\x00-\x1f]{1,100}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairFiles:
+    """The files of one pair.
+
+    Attributes:
+        pair: Name, unique in its list.
+        subject: Whose images these are.
+        group: Any name by which pairs are to be told apart, such as a direction; "" for none.
+        fixed: Fixed image.
+        moving: Moving image.
+        fixed_labels: Label map of the fixed image, or None.
+        moving_labels: Label map of the moving image, or None.
+        fixed_points: Landmarks of the fixed image, or None.
+        moving_points: Landmarks of the moving image, or None.
+        fixed_mask: Mask of the fixed image, or None.
+        digest: Digest of the row as it was written.
+    """
+
+    pair: str
+    subject: str
+    group: str = ""
+    fixed: Path
+    moving: Path
+    fixed_labels: Path | None = None
+    moving_labels: Path | None = None
+    fixed_points: Path | None = None
+    moving_points: Path | None = None
+    fixed_mask: Path | None = None
+    digest: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LoadedPair:
+    """A pair in memory: images, what is marked in them with the fixed labels on the fixed grid, and the mask."""
+
+    fixed: Volume
+    moving: Volume
+    annotations: Annotations
+    mask: Volume | None
+
+
+def read_pairs(path: Path) -> list[PairFiles]:
+    """Read a list of pairs.
+
+    Args:
+        path: CSV with the columns `fixed` and `moving` and any others of `COLUMNS`; paths are absolute or start from
+            its folder. Without `pair` the pairs are called by their number, without `subject` each is one of its own.
+
+    Returns:
+        The pairs in their order.
+
+    Raises:
+        InputError: The list or a file of it is missing, or a row cannot be used; the row is named.
+    """
+    if not path.is_file():
+        raise InputError(str(path), got="no such file", expected="a CSV of pairs")
+    with path.open(encoding="utf-8-sig", newline="", errors="replace") as stream:
+        reader = csv.DictReader(stream)
+        names = [name.strip() for name in reader.fieldnames or []]
+        reader.fieldnames = names
+        for name in names:
+            check_name(name, COLUMNS, f"{path}, column")
+        missing = sorted({"fixed", "moving"} - set(names))
+        if missing:
+            raise InputError(str(path), got=f"no column {missing[0]!r}", expected="at least fixed and moving")
+        rows = [(reader.line_num, {key: (row[key] or "").strip() for key in names}) for row in reader]
+    pairs = [_pair(row, number, f"{path}, line {line}", path.parent) for number, (line, row) in enumerate(rows, 1)]
+    seen: set[str] = set()
+    for pair in pairs:
+        if pair.pair in seen:
+            raise InputError(str(path), got=f"two pairs called {pair.pair!r}", expected="a name for each")
+        seen.add(pair.pair)
+    if not pairs:
+        raise InputError(str(path), got="no pair", expected="at least one")
+    return pairs
+
+
+def load_pair(files: PairFiles) -> LoadedPair:
+    """Read all files of a pair.
+
+    Args:
+        files: Where they are.
+
+    Returns:
+        Images, labels, landmarks and mask.
+
+    Raises:
+        InputError: A file is unusable, or what it holds does not fit the others.
+    """
+    fixed, moving = read_volume(files.fixed), read_volume(files.moving)
+    marked = Annotations(
+        fixed_labels=None if files.fixed_labels is None else read_labels(files.fixed_labels),
+        moving_labels=None if files.moving_labels is None else read_labels(files.moving_labels),
+        fixed_points=_points(files.fixed_points, fixed),
+        moving_points=_points(files.moving_points, moving),
+    )
+    mask = None if files.fixed_mask is None else read_labels(files.fixed_mask)
+    return LoadedPair(fixed=fixed, moving=moving, annotations=marked.on(fixed.grid), mask=mask)
+
+
+def _points(path: Path | None, image: Volume) -> np.ndarray | None:
+    return None if path is None else read_landmarks(path, grid=image.grid)
+
+
+def _pair(row: dict[str, str], number: int, place: str, base: Path) -> PairFiles:
+    name = row.get("pair") or str(number)
+    texts = {"pair": name, "subject": row.get("subject") or name, "group": row.get("group", "")}
+    for key, text in texts.items():
+        if text and not _NAME.fullmatch(text):
+            raise InputError(f"{place}, {key}", got=repr(text[:64]), expected="at most 100 characters")
+    files = {part: base / Path(row[part]).expanduser() for part in PARTS if row.get(part)}
+    for part in ("fixed", "moving"):
+        if part not in files:
+            raise InputError(f"{place}, {part}", got="nothing", expected="a path")
+    for kind in ("labels", "points"):
+        if (f"fixed_{kind}" in files) != (f"moving_{kind}" in files):
+            raise InputError(f"{place}, {kind}", got="those of one image only", expected="those of both, or none")
+    for part, file in files.items():
+        if not file.exists():
+            raise InputError(f"{place}, {part}", got=f"no file {row[part]}", expected="a file")
+    digest = hashlib.sha256("\0".join(row.get(part, "") for part in PARTS).encode()).hexdigest()
+    return PairFiles(**texts, **files, digest=digest)

@@ -1,0 +1,134 @@
+"""Tests of methods against each other, over subjects."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+_RESAMPLES = 4000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Mean, standard deviation (of the sample; None for fewer than two) and number of values."""
+
+    mean: float
+    sd: float | None
+    n: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread | None:
+        """Return the spread of values, or None where there are none."""
+        if not len(values):
+            return None
+        sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        return cls(mean=float(np.mean(values)), sd=sd, n=len(values))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A method against its twin on the subjects and pairs that both have.
+
+    Attributes:
+        method: The method.
+        twin: What it is compared with.
+        measure: Key of what was compared.
+        subjects: Number of subjects.
+        difference: Mean over subjects of method minus twin.
+        low: Lower end of its 95 % confidence interval (bootstrap over subjects).
+        high: Upper end.
+        better: Number of subjects for which the method is better.
+        p: Two-sided p of the Wilcoxon signed-rank test over subjects.
+        p_holm: The same, adjusted by Holm for all comparisons of a table.
+        is_better: Whether the mean difference is an improvement.
+    """
+
+    method: str
+    twin: str
+    measure: str
+    subjects: int
+    difference: float
+    low: float
+    high: float
+    better: int
+    p: float
+    p_holm: float
+    is_better: bool
+
+
+def subject_means(values: Mapping[str, float], subjects: Mapping[str, str]) -> dict[str, float]:
+    """Return the mean of each subject's pairs.
+
+    Args:
+        values: Value of each pair.
+        subjects: Subject of each pair.
+
+    Returns:
+        Means by subject.
+    """
+    grouped: dict[str, list[float]] = {}
+    for pair, value in values.items():
+        grouped.setdefault(subjects[pair], []).append(value)
+    return {subject: float(np.mean(found)) for subject, found in grouped.items()}
+
+
+def differences(
+    first: Mapping[str, float], second: Mapping[str, float], subjects: Mapping[str, str]
+) -> dict[str, float]:
+    """Return first minus second by subject, each the mean over the pairs that both have."""
+    common = {pair: first[pair] - second[pair] for pair in first if pair in second}
+    return subject_means(common, subjects)
+
+
+def signed_rank_p(values: Sequence[float]) -> float:
+    """Two-sided p of the Wilcoxon signed-rank test that values are symmetric about 0.
+
+    Exact for up to 50 values without ties or zeros, otherwise by the normal approximation; zeros are left out.
+
+    Args:
+        values: One difference for each subject.
+
+    Returns:
+        p in (0, 1]; 1 where all differences are 0 or there are none.
+
+    References:
+        Wilcoxon, Biometrics Bulletin 1945, doi:10.2307/3001968.
+    """
+    from scipy.stats import wilcoxon
+
+    array = np.asarray(values, dtype=np.float64)
+    array = array[array != 0]
+    if not len(array):
+        return 1.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the sample is small: the p says it better
+        return float(wilcoxon(array).pvalue)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Adjust p values of one family by the step-down method of Holm (Scand J Stat 1979)."""
+    order = np.argsort(p, kind="stable")
+    adjusted, highest = [1.0] * len(p), 0.0
+    for place, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p) - place) * p[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
+    """Return a 95 % percentile bootstrap interval of the mean.
+
+    Args:
+        values: One value for each subject.
+        seed: Seed of the resampling.
+
+    Returns:
+        Lower and upper end.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    draws = np.random.default_rng(seed).integers(0, len(array), size=(_RESAMPLES, len(array)))
+    low, high = np.percentile(array[draws].mean(axis=1), (2.5, 97.5))
+    return float(low), float(high)

@@ -1,0 +1,226 @@
+"""Numbers of a table from saved rows: means and spreads of each method, and comparisons of methods with their twins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from SPRCore.analysis.rows import BenchmarkRow
+from SPRCore.analysis.statistics import Comparison, Spread, differences, holm, interval, signed_rank_p
+from SPRCore.config import check_name
+from SPRCore.errors import InputError
+
+INITIAL = "initial"
+"""Name of the line that shows how pairs agree before registration."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """Something that is measured of a pair.
+
+    Attributes:
+        key: Name in files.
+        title: Name in tables.
+        read: Gives the value of a row after registration, or None.
+        before: Gives the value before it, or None.
+        better: 1 where higher is better, -1 where lower is, 0 where neither.
+    """
+
+    key: str
+    title: str
+    read: Callable[[BenchmarkRow], float | None]
+    before: Callable[[BenchmarkRow], float | None] = lambda row: None
+    better: int = 0
+
+
+def _metric(key: str, title: str, better: int, *path: str) -> Measure:
+    def look(metrics: object) -> float | None:
+        for part in path:
+            metrics = metrics.get(part) if isinstance(metrics, dict) else None
+        if isinstance(metrics, dict):  # by label
+            known = [value for value in metrics.values() if value is not None]
+            return float(np.mean(known)) if known else None
+        return metrics if isinstance(metrics, (int, float)) else None
+
+    read, before = (lambda row: look(row.after)), (lambda row: look(row.before))
+    return Measure(key=key, title=title, read=read, before=before, better=better)
+
+
+MEASURES = (
+    _metric("dice_mean", "Dice", 1, "dice_mean"),
+    _metric("tre_mm", "TRE, mm", -1, "tre_mm", "mean"),
+    _metric("hd95_mm", "HD95, mm", -1, "hd95_mm"),
+    _metric("lncc", "LNCC", 1, "lncc"),
+    _metric("folding_percent", "folding, %", -1, "folding_percent"),
+    _metric("ndv_percent", "NDV, %", -1, "ndv_percent"),
+    _metric("displacement_mm", "displacement, mm", 0, "displacement_mm", "mean"),
+    _metric("inverse_consistency_mm", "inverse consistency, mm", -1, "inverse_consistency_mm", "mean"),
+    Measure(key="seconds", title="seconds", read=lambda row: row.seconds.get("register"), better=-1),
+    Measure(key="processor_seconds", title="of processor", read=lambda row: row.processor_seconds, better=-1),
+    Measure(key="peak_memory_mb", title="peak, MiB", read=lambda row: row.peak_memory_mb, better=-1),
+)
+"""What tables show, in their order."""
+
+_BY_KEY = {measure.key: measure for measure in MEASURES}
+_PRIMARY = ("dice_mean", "tre_mm", "lncc")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """One method over all its pairs.
+
+    Attributes:
+        method: Its name.
+        pairs: Pairs that it registered.
+        failed: Why others failed, by pair.
+        labels: Dice by label.
+        pooled: Dice over all labels of all pairs, as the paper gives it, or None without labels.
+        values: Spread over pairs by the key of a measure.
+        comparison: Against its twin, or None.
+    """
+
+    method: str
+    pairs: int
+    failed: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, Spread]
+    pooled: Spread | None
+    values: Mapping[str, Spread]
+    comparison: Comparison | None = None
+
+
+def summarize(rows: Sequence[BenchmarkRow], twins: Mapping[str, str] | None = None) -> list[Summary]:
+    """Summarize rows by method.
+
+    Args:
+        rows: One row for each method and pair.
+        twins: Method and the one to test it against, in place of what the rows say.
+
+    Returns:
+        The state before registration first, then the methods in the order of the rows; comparisons by the first of
+        Dice, landmark error and similarity that was measured.
+
+    Raises:
+        InputError: A pair is not the same in all rows, or a twin is not among the methods.
+    """
+    check_same_pairs(rows)
+    by_method: dict[str, list[BenchmarkRow]] = {}
+    for row in rows:
+        by_method.setdefault(row.method, []).append(row)
+    against = {row.method: row.twin for row in rows if row.twin} if twins is None else dict(twins)
+    for name in (*against, *against.values()):
+        check_name(name, by_method, "twin")
+    found = [_summary(method, part) for method, part in by_method.items()]
+    compared = compare(rows, against)
+    found = [replace(part, comparison=compared.get(part.method)) for part in found]
+    first = {row.pair: row for row in rows if row.before}
+    return [_initial(list(first.values())), *found] if first else found
+
+
+def compare(
+    rows: Sequence[BenchmarkRow], twins: Mapping[str, str], measure: Measure | None = None
+) -> dict[str, Comparison]:
+    """Test methods against their twins.
+
+    Args:
+        rows: One row for each method and pair.
+        twins: Method and the one to test it against.
+        measure: What to compare; None for the first of Dice, landmark error and similarity that was measured.
+
+    Returns:
+        Comparisons by method; none for a method that shares no pair with its twin.
+    """
+    measure = measure or primary(rows)
+    subjects = {row.pair: row.subject for row in rows}
+    values: dict[str, dict[str, float]] = {}
+    for row in rows:
+        value = measure.read(row)
+        if value is not None:
+            values.setdefault(row.method, {})[row.pair] = value
+    found = {}
+    for method, twin in twins.items():
+        by_subject = differences(values.get(method, {}), values.get(twin, {}), subjects)
+        if by_subject:
+            found[method] = _comparison(method, twin, measure, np.array(list(by_subject.values())))
+    adjusted = holm([item.p for item in found.values()])
+    return {name: replace(item, p_holm=p) for (name, item), p in zip(found.items(), adjusted, strict=True)}
+
+
+def primary(rows: Sequence[BenchmarkRow]) -> Measure:
+    """Return what methods are compared by: Dice, or the landmark error, or else the similarity."""
+    return next(
+        (_BY_KEY[key] for key in _PRIMARY if any(_BY_KEY[key].read(row) is not None for row in rows)),
+        _BY_KEY["lncc"],
+    )
+
+
+def check_same_pairs(rows: Sequence[BenchmarkRow]) -> None:
+    """Refuse rows of different pairs under one name.
+
+    Args:
+        rows: Rows of any number of runs.
+
+    Raises:
+        InputError: Two rows of a pair differ in subject or in what was measured before registration.
+    """
+    known: dict[str, BenchmarkRow] = {}
+    for row in rows:
+        other = known.setdefault(row.pair, row) if row.before else row
+        same = row.subject == other.subject and all(
+            np.isclose(a, b, rtol=1e-4, atol=1e-6)
+            for measure in MEASURES
+            if (a := measure.before(row)) is not None and (b := measure.before(other)) is not None
+        )
+        if not same:
+            got = f"two different ones of that name, for {other.method} and {row.method}"
+            raise InputError(f"pair {row.pair}", got=got, expected="runs on the same list of pairs")
+
+
+def _comparison(method: str, twin: str, measure: Measure, values: np.ndarray) -> Comparison:
+    low, high = interval(values)
+    p = signed_rank_p(values)
+    mean = float(values.mean())
+    return Comparison(
+        method=method,
+        twin=twin,
+        measure=measure.key,
+        subjects=len(values),
+        difference=mean,
+        low=low,
+        high=high,
+        better=int((values * measure.better > 0).sum()),
+        p=p,
+        p_holm=p,
+        is_better=mean * measure.better > 0,
+    )
+
+
+def _summary(method: str, rows: list[BenchmarkRow]) -> Summary:
+    done = [row for row in rows if row.failed is None]
+    failed = {row.pair: row.failed for row in rows if row.failed is not None}
+    labels, pooled = _overlap([row.after.get("dice") or {} for row in done])
+    values = {measure.key: _spread([measure.read(row) for row in done]) for measure in MEASURES}
+    kept = {key: spread for key, spread in values.items() if spread is not None}
+    return Summary(method=method, pairs=len(done), failed=failed, labels=labels, pooled=pooled, values=kept)
+
+
+def _initial(rows: list[BenchmarkRow]) -> Summary:
+    labels, pooled = _overlap([row.before.get("dice") or {} for row in rows])
+    values = {measure.key: _spread([measure.before(row) for row in rows]) for measure in MEASURES}
+    kept = {key: spread for key, spread in values.items() if spread is not None}
+    return Summary(method=INITIAL, pairs=len(rows), labels=labels, pooled=pooled, values=kept)
+
+
+def _overlap(scores: list[dict[str, float]]) -> tuple[dict[str, Spread], Spread | None]:
+    by_label: dict[str, list[float]] = {}
+    for score in scores:
+        for label, value in score.items():
+            if value is not None:
+                by_label.setdefault(label, []).append(value)
+    spreads = {label: spread for label, values in by_label.items() if (spread := Spread.of(values))}
+    return spreads, Spread.of([value for values in by_label.values() for value in values])
+
+
+def _spread(values: list[float | None]) -> Spread | None:
+    return Spread.of([value for value in values if value is not None])

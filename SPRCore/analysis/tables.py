@@ -1,0 +1,264 @@
+"""Tables of results as Markdown, LaTeX and CSV, in the manner of the paper's Tables 2 to 6."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from SPRCore.analysis.statistics import Comparison, Spread
+from SPRCore.analysis.summary import INITIAL, MEASURES, Summary
+
+MAX_LABELS = 8
+"""More labels than this are left to the CSV and the box plots."""
+
+_DIGITS = {
+    "dice_mean": 3,
+    "tre_mm": 2,
+    "hd95_mm": 2,
+    "lncc": 3,
+    "displacement_mm": 2,
+    "inverse_consistency_mm": 3,
+    "peak_memory_mb": 0,
+}
+_SHOWN = ("tre_mm", "hd95_mm", "folding_percent", "ndv_percent", "lncc", "seconds", "processor_seconds")
+_WITH_SD = ("tre_mm", "hd95_mm", "lncc")
+_LATEX = str.maketrans({"%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", "±": r"$\pm$", "†": r"$\dagger$", "<": "$<$"})
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: its words, and whether it is the best or second best of its column."""
+
+    text: str
+    rank: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table that can be written in any form.
+
+    Attributes:
+        caption: What it shows.
+        header: Titles of the columns.
+        body: Lines.
+        notes: What a reader has to know.
+    """
+
+    caption: str
+    header: tuple[str, ...]
+    body: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+def results_table(
+    summaries: Sequence[Summary], names: Mapping[str, str] | None = None, caption: str = "Results"
+) -> Table:
+    """Make the table of methods.
+
+    Args:
+        summaries: What `summarize` gave.
+        names: Names of labels; those without are shown as they are.
+        caption: What the table shows.
+
+    Returns:
+        A line for each method: Dice by label and overall with its standard deviation, what else was measured, time.
+    """
+    names = names or {}
+    labels = sorted({label for part in summaries for label in part.labels}, key=_order)
+    labels = labels if len(labels) <= MAX_LABELS else []
+    shown = [m for m in MEASURES if m.key in _SHOWN and any(m.key in part.values for part in summaries)]
+    shown.sort(key=lambda measure: _SHOWN.index(measure.key))
+    columns = [[_cell(part.labels.get(label), 3, True) for part in summaries] for label in labels]
+    ranks = [[part.labels.get(label) for part in summaries] for label in labels]
+    header = [names.get(label, f"label {label}") for label in labels]
+    if any(part.pooled for part in summaries):
+        header.append("Dice")
+        columns.append([_cell(part.pooled, 3, True) + mark(part.comparison) for part in summaries])
+        ranks.append([part.pooled for part in summaries])
+    ranked = [_ranked(texts, spreads, summaries) for texts, spreads in zip(columns, ranks, strict=True)]
+    for measure in shown:
+        header.append(measure.title)
+        digits = _DIGITS.get(measure.key)
+        values = [part.values.get(measure.key) for part in summaries]
+        ranked.append([Cell(_cell(value, digits, measure.key in _WITH_SD)) for value in values])
+    counts = [Cell(_count(part)) for part in summaries]
+    uneven = len({cell.text for cell in counts}) > 1
+    first = [[Cell(part.method) for part in summaries]] + ([counts] if uneven else [])
+    body = tuple(zip(*first, *ranked, strict=True))
+    titles = ("method", *(["pairs"] if uneven else []), *header)
+    return Table(caption=caption, header=titles, body=body, notes=_notes(summaries))
+
+
+def comparison_table(summaries: Sequence[Summary]) -> Table | None:
+    """Make the table of methods against their twins, or None where there is none."""
+    found = [part.comparison for part in summaries if part.comparison is not None]
+    if not found:
+        return None
+    title = next(measure.title for measure in MEASURES if measure.key == found[0].measure)
+    header = (
+        "method",
+        "against",
+        "subjects",
+        f"{title}: mean difference",
+        "95 % interval",
+        "better for",
+        "p",
+        "p, Holm",
+    )
+    body = tuple(
+        tuple(
+            Cell(text)
+            for text in (
+                item.method,
+                item.twin,
+                str(item.subjects),
+                f"{item.difference:+.4f}",
+                f"{item.low:+.4f} to {item.high:+.4f}",
+                f"{item.better} of {item.subjects}",
+                _p(item.p),
+                _p(item.p_holm),
+            )
+        )
+        for item in found
+    )
+    notes = (
+        "Each subject counts once, as the mean of its pairs. Wilcoxon signed-rank test, two-sided; interval of the mean"
+        " by bootstrap over subjects.",
+    )
+    return Table(caption="Methods against their twins", header=header, body=body, notes=notes)
+
+
+def mark(comparison: Comparison | None) -> str:
+    """Return the mark of a comparison: ** and * for better at p < 0.001 and 0.01, †† and † for worse."""
+    if comparison is None or comparison.p_holm >= 0.01:
+        return ""
+    return ("*" if comparison.is_better else "†") * (2 if comparison.p_holm < 0.001 else 1)
+
+
+def markdown(table: Table) -> str:
+    """Write a table as Markdown."""
+    emphasis = {0: "{}", 1: "**{}**", 2: "*{}*"}
+    # A mark of significance is no emphasis.
+    lines = [
+        [emphasis[cell.rank].format(_plain(cell.text)) if cell.text else "" for cell in line] for line in table.body
+    ]
+    rows = [list(table.header), ["---"] * len(table.header), *lines]
+    grid = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    notes = "".join(f"\n{note}\n" for note in table.notes)
+    return f"{table.caption}\n\n{grid}\n{notes}"
+
+
+def latex(table: Table) -> str:
+    """Write a table as LaTeX, for the package booktabs."""
+    emphasis = {0: "{}", 1: r"\textbf{{{}}}", 2: r"\textit{{{}}}"}
+    lines = [
+        " & ".join(emphasis[cell.rank].format(cell.text.translate(_LATEX)) for cell in line) + r" \\"
+        for line in table.body
+    ]
+    header = " & ".join(title.translate(_LATEX) for title in table.header) + r" \\"
+    columns = "l" + "c" * (len(table.header) - 1)
+    notes = [note.translate(_LATEX) for note in table.notes]
+    return "\n".join(
+        [
+            r"\begin{table}",
+            rf"\caption{{{' '.join([table.caption.translate(_LATEX) + '.', *notes])}}}",
+            r"\centering",
+            rf"\begin{{tabular}}{{{columns}}}",
+            *[r"\toprule", header, r"\midrule", *lines, r"\bottomrule"],
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def long_csv(summaries: Sequence[Summary], names: Mapping[str, str] | None = None) -> str:
+    """Write every number of the summaries as CSV: a line per method and measure."""
+    names = names or {}
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(
+        ["method", "measure", "label", "mean", "sd", "n", "twin", "difference", "low", "high", "p", "p_holm"]
+    )
+    for part in summaries:
+        against = part.comparison
+        entries = [(key, "", spread) for key, spread in part.values.items()]
+        entries += [("dice", names.get(label, label), part.labels[label]) for label in sorted(part.labels, key=_order)]
+        entries += [("dice_pooled", "", part.pooled)] if part.pooled else []
+        for key, label, spread in entries:
+            tested: list[object] = [""] * 6
+            if against is not None and key == against.measure:
+                tested = [against.twin, against.difference, against.low, against.high, against.p, against.p_holm]
+            sd = "" if spread.sd is None else spread.sd
+            writer.writerow([part.method, key, label, spread.mean, sd, spread.n, *tested])
+    return stream.getvalue()
+
+
+def _cell(spread: Spread | None, digits: int | None, with_sd: bool) -> str:
+    if spread is None:
+        return "-"
+    if digits is None:
+        return _small(spread.mean)
+    sd = f" ± {spread.sd:.{digits}f}" if with_sd and spread.sd is not None else ""
+    return f"{spread.mean:.{digits}f}{sd}"
+
+
+def _small(value: float) -> str:
+    """Three digits that count, and never a 0 for what is not 0."""
+    if value == 0:
+        return "0"
+    return "<0.001" if value < 0.001 else f"{value:.3f}" if value < 10 else f"{value:.1f}"
+
+
+def _ranked(texts: list[str], spreads: list[Spread | None], summaries: Sequence[Summary]) -> list[Cell]:
+    """Mark the two highest means among the methods."""
+    means = {
+        place: round(spread.mean, 3)
+        for place, (spread, part) in enumerate(zip(spreads, summaries, strict=True))
+        if spread is not None and part.method != INITIAL
+    }
+    best = sorted(set(means.values()), reverse=True)[:2] if len(means) > 2 else []
+    return [Cell(text, best.index(means[i]) + 1 if means.get(i) in best else 0) for i, text in enumerate(texts)]
+
+
+def _count(part: Summary) -> str:
+    return f"{part.pairs} of {part.pairs + len(part.failed)}" if part.failed else str(part.pairs)
+
+
+def _notes(summaries: Sequence[Summary]) -> tuple[str, ...]:
+    notes = []
+    if any(part.pooled for part in summaries):
+        notes.append(
+            "Dice: mean ± standard deviation, by label over pairs, overall over all labels of all pairs."
+            " Bold and italic: best and second best."
+        )
+    if any(part.comparison for part in summaries):
+        notes.append(
+            "** and *: better than its twin at p < 0.001 and p < 0.01, †† and †: worse (Wilcoxon signed-rank test over"
+            " subjects, two-sided, adjusted by Holm)."
+        )
+    timed = any("seconds" in part.values for part in summaries)
+    notes += (
+        ["Seconds: the deformation alone, in a process of its own; of processor: on all its cores."] if timed else []
+    )
+    for part in summaries:
+        if part.failed:
+            pair, why = next(iter(part.failed.items()))
+            notes.append(f"{part.method} failed on {len(part.failed)}, such as {pair}: {why}.")
+    return tuple(notes)
+
+
+def _p(value: float) -> str:
+    return "<0.0001" if value < 0.0001 else f"{value:.4f}"
+
+
+def _plain(text: str) -> str:
+    for sign in ("*", "|", "_"):
+        text = text.replace(sign, f"\\{sign}")
+    return text
+
+
+def _order(label: str) -> tuple[bool, int, str]:
+    return not label.isdigit(), int(label) if label.isdigit() else 0, label

@@ -1,0 +1,14 @@
+"""Methods of others to compare with, behind one interface: two images on one grid in, a displacement out."""
+
+from __future__ import annotations
+
+from SPRCore.baselines.baseline import Baseline
+from SPRCore.baselines.syn import Syn
+
+__all__ = ["BASELINES", "Baseline"]
+
+BASELINES: dict[str, Baseline] = {
+    "syn": Syn(),
+    "syn-cc": Syn(metric="CC", sampling=4, iterations=(100, 70, 50, 20), gradient_step=0.1),
+}
+"""Baselines by name. `syn` is what antspyx does unless told otherwise, `syn-cc` what the paper compares with."""

@@ -1,0 +1,161 @@
+"""`spr benchmark` and `spr report` as a user runs them, on a small pair."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from SPRCore.analysis.benchmark import ROWS
+from SPRCore.analysis.child import ChildError, in_a_child
+from SPRCore.analysis.rows import BenchmarkRow, read_rows
+
+pytestmark = pytest.mark.slow
+
+
+def write_list(pair, path):
+    columns = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_points", "moving_points")
+    cells = [str(getattr(pair, column)) for column in columns]
+    swapped = [cells[1], cells[0], cells[3], cells[2], cells[5], cells[4]]
+    lines = [["pair", "subject", *columns], ["there", "one", *cells], ["back", "one", *swapped]]
+    path.write_text("\n".join(map(",".join, lines)) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def listed(pair, tmp_path_factory):
+    """A list of the pair, there and back."""
+    return write_list(pair, tmp_path_factory.mktemp("list") / "pairs.csv")
+
+
+@pytest.fixture
+def run(spr, listed, tmp_path):
+    """Run a benchmark into a folder."""
+
+    def start(*methods, **options):
+        flags = [part for name, value in options.items() for part in (f"--{name}", value)]
+        arguments = ("--methods", *methods, "--init", "none", "--device", "cpu", *flags)
+        return spr("benchmark", "--pairs", listed, "--out", tmp_path / "run", *arguments)
+
+    return start
+
+
+def test_rows_tables_and_resumption(run, spr, tmp_path):
+    first = run("instance,u=uniform:0.5", twins="instance=u")
+    assert first.code == 0, first.err
+    saved = read_rows(tmp_path / "run" / ROWS, BenchmarkRow)
+    assert [(row.pair, row.method) for row in saved.rows] == [
+        (pair, method) for pair in ("there", "back") for method in ("instance", "u")
+    ]
+    row = saved.rows[0]
+    assert row.failed is None
+    assert row.after["dice_mean"] > row.before["dice_mean"]
+    assert row.after["tre_mm"]["mean"] < row.before["tre_mm"]["mean"]
+    assert 0 < row.seconds["register"] < row.seconds["total"]
+    assert 0 < row.processor_seconds < 60
+    assert 50 < row.peak_memory_mb < 5000
+    assert row.twin == "u"
+    assert row.setting == {"prior": "beta", "alpha": 0.1, "lambda_max": 1.0}
+    assert "instance" in (tmp_path / "run" / "table.md").read_text()
+    again = run("instance,u=uniform:0.5,v=uniform:0.5", twins="instance=v")
+    assert again.code == 0, again.err
+    more = read_rows(tmp_path / "run" / ROWS, BenchmarkRow).rows
+    fresh = [row for row in more[len(saved.rows) :] if row.seconds not in [old.seconds for old in saved.rows]]
+    assert not fresh  # uniform:0.5 was measured under another name, and a new twin measures nothing
+    report = spr("report", tmp_path / "run", "--out", tmp_path / "report", "--twins", "instance=u")
+    assert report.code == 0, report.err
+    assert "against" in (tmp_path / "report" / "table.md").read_text()
+    text = (tmp_path / "run" / ROWS).read_text()
+    assert str(tmp_path) not in text
+    assert all(json.loads(line) for line in text.splitlines())
+
+
+def test_a_pair_that_fails_stops_nothing(spr, pair, tmp_path):
+    path = write_list(pair, tmp_path / "pairs.csv")
+    lines = path.read_text().splitlines()
+    (tmp_path / "broken.nii.gz").write_bytes(b"no image")
+    broken = lines[2].split(",")
+    broken[2] = "broken.nii.gz"
+    path.write_text("\n".join([lines[0], lines[1], ",".join(broken)]) + "\n")
+    done = spr("benchmark", "--pairs", path, "--methods", "uniform", "--out", tmp_path / "run", "--init", "none")
+    assert done.code == 0, done.err
+    rows = read_rows(tmp_path / "run" / ROWS, BenchmarkRow).rows
+    assert rows[0].failed is None
+    assert "broken.nii.gz" in rows[1].failed
+    assert str(tmp_path) not in rows[1].failed
+    assert "1 of them failed" in done.out
+
+
+@pytest.mark.parametrize(
+    ("methods", "options", "words"),
+    [
+        (["nonsense"], {}, "nonsense"),
+        (["instance"], {"twins": "instance=u"}, "--twins"),
+        (["instance"], {"twins": "instance"}, "NAME=OTHER"),
+        (["instance"], {"timeout": 0}, "--timeout"),
+    ],
+)
+def test_bad_usage_is_one_line(run, methods, options, words):
+    done = run(*methods, **options)
+    assert done.code == 2
+    assert len(done.err) == 1
+    assert words in done.err[0]
+
+
+def test_results_of_others_are_left_alone(run, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ROWS).write_text("my notes\n")
+    assert run("instance").code == 2
+    assert (tmp_path / "run" / ROWS).read_text() == "my notes\n"
+
+
+def test_report_of_nothing(spr, tmp_path):
+    done = spr("report", tmp_path, "--out", tmp_path / "report")
+    assert done.code == 2
+    assert "no such file" in done.err[0]
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="only where processes can be killed")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_run_goes_on(spr_process, spr, listed, tmp_path, how):
+    arguments = ("--pairs", listed, "--methods", "uniform,instance", "--out", tmp_path / "run", "--init", "none")
+    process = spr_process("benchmark", *arguments)
+    path = tmp_path / "run" / ROWS
+    end = time.monotonic() + 120
+    while not path.exists() or path.read_text().count("\n") < 2:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    process.send_signal(how)
+    _, err = process.communicate(timeout=60)
+    if how == signal.SIGINT:
+        assert process.returncode == 130
+        assert "the same command goes on" in err
+        assert "Traceback" not in err
+    before = read_rows(path, BenchmarkRow).rows
+    assert spr("benchmark", *arguments).code == 0
+    rows = read_rows(path, BenchmarkRow).rows
+    assert rows[: len(before)] == before
+    assert len(rows) == 4
+    assert len({row.identity for row in rows}) == 4
+
+
+def _die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _divide(number):
+    return 1 / number
+
+
+def test_a_child_gives_back_its_result_or_what_went_wrong():
+    assert in_a_child(_divide, 4) == 0.25
+    with pytest.raises(ChildError, match="ZeroDivisionError"):
+        in_a_child(_divide, 0)
+    with pytest.raises(ChildError, match=r"not done after 0\.5 s"):
+        in_a_child(time.sleep, 60, timeout_seconds=0.5)
+    with pytest.raises(ChildError, match="killed"):
+        in_a_child(_die)
