@@ -1,4 +1,4 @@
-"""The module SPR Registration of 3D Slicer: deformable registration whose stiffness varies over the image, and is shown.
+"""The module SPR Registration of 3D Slicer: deformable registration whose stiffness varies and is shown.
 
 This file only tells Slicer about the module. The panel is in `SPRRegistrationLib.widget`.
 """

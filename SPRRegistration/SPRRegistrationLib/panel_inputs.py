@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import slicer
 from slicer.i18n import tr as _
+
 from SPRCore.errors import SPRError
 
 from . import inputs, words
@@ -69,7 +70,9 @@ class Inputs(Section):
 
     def _guard(self) -> list[str]:
         try:
-            return words.guard(inputs.facts_of(self.parameters), self.panel.modality(), self._kinds())
+            return words.guard(
+                inputs.facts_of(self.parameters), str(self.panel.task_model.card.get("modality", "")), self._kinds()
+            )
         except SPRError as error:
             return [words_of(error)]
 

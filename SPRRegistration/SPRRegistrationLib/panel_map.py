@@ -5,7 +5,7 @@ from __future__ import annotations
 import qt
 from slicer.i18n import tr as _
 
-from . import words
+from . import charts, words
 from .panel_section import Section
 from .parameters import MapMeasure, apply_setting
 
@@ -19,7 +19,7 @@ class SettingsMap(Section):
 
     def build(self) -> None:
         """Connect the table."""
-        self._drawn = None
+        self._drawn, self._asked = None, (None, False)
         self._cells: dict[tuple[int, int], dict[str, float]] = {}
         self.ui.mapTable.connect("cellClicked(int,int)", self._jump)
         self.ui.mapTable.connect("cellActivated(int,int)", self._jump)
@@ -32,14 +32,16 @@ class SettingsMap(Section):
         """Ask for the map, and draw what has come."""
         session = self.session
         wanted = self.parameters.sweep
-        if session is not None and session.ranges and wanted != self.panel.sweeps.get(id(session), False):
-            self.panel.sweeps[id(session)] = wanted
-            session.sweep(wanted)
+        if session is not None and session.ranges and (session, wanted) != self._asked:
+            was, self._asked = self._asked, (session, wanted)
+            if wanted or was[0] is session:
+                session.sweep(wanted)
         points = [] if session is None else session.points
         state = (id(session), len(points), self.parameters.mapMeasure)
         if state != self._drawn:
             self._drawn = state
             self.draw(points)
+            charts.update_map(self.parameters, points)  # so that it is saved with the scene
         self._say(points)
 
     def draw(self, points: list) -> None:
@@ -59,13 +61,13 @@ class SettingsMap(Section):
         table.setHorizontalHeaderLabels([f"{value:.3g}" for value in columns] if len(names) > 1 else [""])
         values = [value_of(point, measure) for point in points]
         best = best_of(values, measure)
-        for point, value in zip(points, values):
+        for point, value in zip(points, values, strict=True):
             place = (rows.index(point.setting[names[0]]), columns.index(point.setting[names[-1]]) if names[1:] else 0)
             self._cells[place] = dict(point.setting)
             self._set_cell(place, point, value, values, value is not None and value == best)
 
     def _set_cell(self, place: tuple[int, int], point: object, value: float | None, values: list, best: bool) -> None:
-        text = "–" if value is None else f"{value:.3g}" + (" ★" if best else "")
+        text = "?" if value is None else f"{value:.3g}" + (" ★" if best else "")
         item = qt.QTableWidgetItem(text)
         item.setToolTip(words.settings_point(point.setting, self.parameters.mapMeasure.label(), value))
         item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
@@ -80,16 +82,15 @@ class SettingsMap(Section):
     def _jump(self, row: int, column: int) -> None:
         setting = self._cells.get((row, column))
         if setting is not None and self.parameters is not None:
-            self.panel.remember()
             apply_setting(self.parameters, setting)
 
     def _say(self, points: list) -> None:
         names = words.setting_names()
         if points:
-            first, *second = list(points[0].setting)[:2]
-            text = _("Rows: {first}. Columns: {second}. Click a cell to go there; ★ is the best.").format(
-                first=names.get(first, first), second=names.get(*second, second) if second else "–"
-            ) if second else _("Rows: {first}. Click a cell to go there; ★ is the best.").format(first=names[first])
+            texts = [names.get(name, name) for name in list(points[0].setting)[:2]]
+            lines = [_("Rows: {name}.").format(name=texts[0])]
+            lines += [_("Columns: {name}.").format(name=text) for text in texts[1:]]
+            text = " ".join([*lines, _("Click a cell to go there; ★ is the best.")])
         elif self.parameters.sweep:
             text = _("The map is filled once a deformation was computed and nothing else is to be done.")
         else:
@@ -118,6 +119,6 @@ def color_of(value: float, values: list[float | None], low_is_good: bool) -> tup
     part = 1.0 if high == low else (value - low) / (high - low)
     part = (1 - part if low_is_good and high != low else part) * (len(COLORS) - 1)
     index = min(int(part), len(COLORS) - 2)
-    pairs = zip(COLORS[index], COLORS[index + 1])
+    pairs = zip(COLORS[index], COLORS[index + 1], strict=True)
     red, green, blue = (round(a + (b - a) * (part - index)) for a, b in pairs)
     return red, green, blue

@@ -87,7 +87,7 @@ class Quality(Section):
         (there,) = geometry.moved_points(self.parameters.displacementTransform, [place])
         length = float(np.linalg.norm(there - np.array(place)))
         self.ui.cursorLabel.text = _("Under the mouse: {values}").format(
-            values=words.cursor(geometry.value_at(self.parameters.weightVolume, place), length)
+            values=words.cursor(value_at(self.parameters.weightVolume, place), length)
         )
 
 
@@ -95,3 +95,13 @@ def show_chart(chart: slicer.vtkMRMLPlotChartNode | None) -> None:
     """Show a chart beside the views."""
     if chart is not None and hasattr(slicer.modules, "plots"):
         slicer.modules.plots.logic().ShowChartInLayout(chart)
+
+
+def value_at(volume: slicer.vtkMRMLScalarVolumeNode | None, place: tuple[float, float, float]) -> float | None:
+    """Return the voxel of a volume at a place in RAS mm; None outside of it."""
+    if volume is None or volume.GetImageData() is None:
+        return None
+    array, affine = geometry.image_of(volume)
+    index = np.rint(np.linalg.solve(affine, [*place, 1.0])[:3]).astype(int)
+    inside = (index >= 0).all() and (index < array.shape).all()
+    return float(array[tuple(index)]) if inside else None

@@ -24,8 +24,12 @@ class DoubleClick(qt.QObject):
 
     def __init__(self, widget: qt.QWidget, clicked: Callable[[], object], resized: Callable[[], object]) -> None:
         qt.QObject.__init__(self, widget)
-        self._clicked, self._resized = clicked, resized
+        self._widget, self._clicked, self._resized = widget, clicked, resized
         widget.installEventFilter(self)
+
+    def stop(self) -> None:
+        """Tell nothing any more."""
+        self._widget.removeEventFilter(self)
 
     def eventFilter(self, widget: qt.QObject, event: qt.QEvent) -> bool:
         """Look at an event before the widget does."""
@@ -54,16 +58,21 @@ class Settings(Section):
         self._asked = setting_of(self.parameters)
         self.refresh()
 
+    def close(self) -> None:
+        """Let go of the sliders."""
+        for watcher in self._filters:
+            watcher.stop()
+
     def refresh(self) -> None:
         """Show the sliders of the prior with the ranges and the recommended values of the method."""
         shown = HYPERPARAMETERS[self.parameters.prior]
         ranges, tuned = self.ranges(), self.recommended()
         for name, field in FIELDS.items():
-            visible = name in shown and (not self.session or not self.session.ranges or name in ranges)
+            visible = name in shown and name in ranges
             for part in ("Label", "Slider", "TunedButton"):
                 getattr(self.ui, f"{field}{part}").visible = visible
             if visible:
-                self._set_range(self.sliders[name], *ranges.get(name, self.usual_ranges[name]))
+                self._set_range(self.sliders[name], *ranges[name])
                 getattr(self.ui, f"{field}TunedButton").toolTip = _(
                     "Back to the recommended value, {value:g}. Double-clicking the slider does the same."
                 ).format(value=tuned[name])
@@ -78,13 +87,12 @@ class Settings(Section):
         session = self.session
         if session is not None and session.ranges:
             return session.ranges
-        card = self.panel.card()
-        return dict(self.usual_ranges) | (dict(card.ranges) if card is not None else {})
+        model = self.panel.task_model
+        return self.usual_ranges if model.name == INSTANCE else model.ranges
 
     def recommended(self) -> dict[str, float]:
         """Return the recommended values: tuned ones of the task model first."""
-        card = self.panel.card()
-        return RECOMMENDED | (dict(card.defaults) | dict(card.optimum) if card is not None else {})
+        return RECOMMENDED | self.panel.task_model.optimum
 
     def recommend(self, name: str) -> None:
         """Set one slider to the recommended value."""
@@ -117,12 +125,11 @@ class Settings(Section):
         tick = self._ticks[name] = qt.QFrame(inner)
         tick.setStyleSheet("background-color: #c46a00;")
         tick.toolTip = _("Recommended value")
-        again = DoubleClick(inner, lambda: self.recommend(name), lambda: self.panel.parameters and self.place_tick(name))
-        self._filters.append(again)
+        self._filters.append(DoubleClick(inner, lambda: self.recommend(name), lambda: self.place_tick(name)))
 
     def _dragged(self, name: str, value: float) -> None:
         """Take a value from the signal: the slider itself still says the old one while it is dragged."""
-        if self.parameters is None or self.panel.is_busy_refreshing or name not in HYPERPARAMETERS[self.parameters.prior]:
+        if self.panel.is_refreshing or name not in HYPERPARAMETERS[self.parameters.prior]:
             return
         setting = setting_of(self.parameters) | {name: value}
         if setting != self._asked:
@@ -136,4 +143,3 @@ class Settings(Section):
         session = self.session
         shown = session.shown if session is not None else None
         self.ui.latencyLabel.text = "" if shown is None else words.latency(shown.milliseconds, shown.exact)
-        self.ui.refineSpinBox.enabled = self.parameters.method != INSTANCE

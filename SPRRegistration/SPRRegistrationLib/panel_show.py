@@ -11,7 +11,7 @@ from .panel_section import Section
 SHOWN = (
     *("fixedVolume", "movingVolume", "showDeformed", "deformedOpacity", "showDisplacement", "showDisplacement3D"),
     *("displacementStyle", "gridSpacingMm", "showWeight", "weightOpacity", "weightLimit", "showJacobian"),
-    *("showLegend", "originalAnatomy", "reveal", "flicker"),
+    *("showLegend", "originalAnatomy", "flicker"),
 )
 FLICKER_MS = 500
 
@@ -47,7 +47,7 @@ class Show(Section):
         """Bring the views to the parameters, if they have changed."""
         ui, parameters = self.ui, self.parameters
         for box, parts in (
-            ("showDeformed", ("deformedOpacitySlider", "revealCheckBox", "flickerCheckBox")),
+            ("showDeformed", ("deformedOpacitySlider", "flickerCheckBox")),
             ("showWeight", ("weightOpacitySlider", "weightLimitSlider")),
             ("showDisplacement", ("displacementStyleSelector", "gridSpacingSlider")),
         ):

@@ -6,6 +6,7 @@ import json
 
 import qt
 from slicer.i18n import tr as _
+
 from SPRCore.errors import SPRError
 
 from . import inputs
@@ -75,9 +76,8 @@ class PaintedStiffness(Section):
             self.parameters.stiffnessFactors = json.dumps(self._factors() | {key: value})
         else:
             self._fill()  # back to what it was
-            self.ui.statusLabel.text = _("The stiffness of a segment is a number from 0.001 to 1000; “{text}” is not.").format(
-                text=text
-            )
+            words = _("The stiffness of a segment is a number from 0.001 to 1000; “{text}” is not.")
+            self.ui.statusLabel.text = words.format(text=text)
 
     def _tell(self) -> None:
         if self.session is None:

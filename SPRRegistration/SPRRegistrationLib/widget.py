@@ -13,9 +13,11 @@ from types import SimpleNamespace
 
 import slicer
 import vtk
+
 from SPRCore.live.events import Deadlines
 
 from . import install, process
+from .models import TaskModel
 from .panel_export import Export
 from .panel_inputs import Inputs
 from .panel_map import SettingsMap
@@ -26,7 +28,7 @@ from .panel_settings import Settings
 from .panel_show import Show
 from .panel_snapshots import SnapshotButtons
 from .panel_stiffness import PaintedStiffness
-from .parameters import SPRRegistrationParameters
+from .parameters import HYPERPARAMETERS, SPRRegistrationParameters
 from .session import RegistrationSession, Stage
 
 SECTIONS = (Inputs, Model, Settings, PaintedStiffness, Run, Show, Quality, SettingsMap, SnapshotButtons, Export)
@@ -63,7 +65,7 @@ class Panel:
         self._refreshing = False
         ui.registrationSelector.addAttribute("vtkMRMLScriptedModuleNode", "ModuleName", logic.moduleName)
         self.sections = [section(self) for section in SECTIONS]
-        self.model = next(section for section in self.sections if isinstance(section, Model))
+        self._model = next(section for section in self.sections if isinstance(section, Model))
         ui.registrationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._choose)
 
     @property
@@ -100,18 +102,20 @@ class Panel:
             getattr(section, "close", lambda: None)()
 
     @property
-    def is_busy_refreshing(self) -> bool:
+    def is_refreshing(self) -> bool:
         """Whether the widgets change because of a program, not of the user."""
         return self._refreshing or self._gui_tag is None
 
-    def card(self) -> object | None:
-        """Return the card of the task model, or None for the instance optimization."""
-        return self.model.card()
+    @property
+    def task_model(self) -> TaskModel:
+        """The method that is chosen."""
+        return self._model.chosen()
 
-    def modality(self) -> str:
-        """Return the kind of image that the task model was made for."""
-        card = self.card()
-        return "" if card is None else card.modality
+    def recommend_all(self, setting: dict[str, float]) -> None:
+        """Set the sliders to what a task model recommends."""
+        for fields in HYPERPARAMETERS.values():
+            for name in setting.keys() & fields.keys():
+                setattr(self.parameters, fields[name], setting[name])
 
     def missing(self) -> list[str]:
         """Return what has to be installed before a worker can run."""
@@ -200,4 +204,3 @@ class Panel:
     def _session_changed(self, session: RegistrationSession) -> None:
         if self.session is session:
             self.refresh()
-

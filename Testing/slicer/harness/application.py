@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import sys
 import types
+import typing
 from pathlib import Path
 
 import slicer
@@ -41,6 +42,9 @@ class Layouts:
 
     def resetSliceViews(self):
         pass
+
+    def mrmlSliceLogics(self):
+        return slicer.app.applicationLogic().GetSliceLogics()
 
     threeDViewCount = 0
 
@@ -134,6 +138,7 @@ def start():
             names = [name for name in vars(scripted) if name.startswith("Scripted")]
             core._module("ScriptedLoadableModule", **{name: getattr(scripted, name) for name in names}, __all__=names)
     ui_loader.install()
+    sys.modules["SampleData"] = types.SimpleNamespace(SampleDataLogic=SampleDataLogic)
     dialogs = Dialogs()
     for name in ("infoDisplay", "warningDisplay", "errorDisplay", "confirmOkCancelDisplay", "confirmYesNoDisplay"):
         setattr(slicer.util, name, dialogs.show)
@@ -141,6 +146,17 @@ def start():
     slicer.util.mainWindow = lambda *arguments: None
     slicer.util.settingsValue = lambda key, default, **options: default
     return dialogs
+
+
+class SampleDataLogic:
+    """Remembers what was registered."""
+
+    sources: typing.ClassVar[dict] = {}
+
+    @classmethod
+    def registerCustomSampleDataSource(cls, category, sampleName, thumbnailFileName, customDownloader):
+        assert Path(thumbnailFileName).is_file()
+        cls.sources[sampleName] = customDownloader
 
 
 def load():
