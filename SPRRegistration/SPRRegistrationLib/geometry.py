@@ -100,11 +100,19 @@ def set_displacement(node: slicer.vtkMRMLGridTransformNode, field: np.ndarray, a
         node.SetAndObserveTransformFromParent(transform)
         return
     _values(transform)[...] = field.transpose(2, 1, 0, 3)
+    transform.SetInterpolationModeToLinear()
     grid = transform.GetDisplacementGrid()
     grid.GetPointData().GetScalars().Modified()
     grid.Modified()
     transform.Modified()  # the grid alone would not wake whatever watches the node
     node.StorableModified()
+
+
+def make_linear(node: slicer.vtkMRMLGridTransformNode) -> None:
+    """Interpolate a displacement as the engine does; Slicer chooses another way for transforms that it has loaded."""
+    transform = node.GetTransformFromParentAs("vtkOrientedGridTransform", False, True)
+    if transform is not None:
+        transform.SetInterpolationModeToLinear()
 
 
 def displacement_of(node: slicer.vtkMRMLGridTransformNode) -> tuple[np.ndarray, np.ndarray] | None:

@@ -66,6 +66,8 @@ def ensure(parameters: Any) -> None:
         elif node.GetName() == node.GetAttribute(_AUTOMATIC_NAME) != wanted[field]:
             node.SetName(wanted[field])
             node.SetAttribute(_AUTOMATIC_NAME, wanted[field])
+    for node in (parameters.displacementTransform, parameters.inverseTransform):
+        geometry.make_linear(node)
     _ensure_looks(parameters)
 
 

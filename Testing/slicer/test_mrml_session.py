@@ -184,7 +184,7 @@ def test_what_was_cancelled_is_not_shown(begin):
 
 
 def test_a_refusal_is_said_in_words_and_the_session_goes_on(begin):
-    session, worker, parameters = begin()
+    session, worker, _ = begin()
     session.commit({"alpha": 0.2})
     worker.say(protocol.Error(id=worker.last(protocol.Commit).id, code="memory", what="not enough memory"))
     assert session.stage is stage("FAILED")
