@@ -29,8 +29,9 @@ def make_module():
                 make_properties(value)
     module.QUiLoader = QtUiTools.QUiLoader
     QtCore.QObject.name = property(lambda self: self.objectName, lambda self, value: self.setObjectName(value))
-    QtCore.QObject.__getattribute__ = _getattribute
-    QtCore.QObject.__setattr__ = _setattr
+    for value in [value for value in vars(module).values() if inspect.isclass(value)]:
+        if issubclass(value, QtCore.QObject):  # each of them, for some have a look-up of their own
+            value.__getattribute__, value.__setattr__ = _getattribute, _setattr
     return module
 
 
