@@ -54,6 +54,7 @@ def hide(parameters: Any) -> None:
     for node in (parameters.displacementTransform, parameters.linkedCursor):
         if node is not None and node.GetDisplayNode() is not None:
             node.GetDisplayNode().SetVisibility(False)
+    legends.show(parameters, None)
 
 
 def set_blend(parameters: Any, opacity: float) -> None:

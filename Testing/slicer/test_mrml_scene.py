@@ -1,4 +1,4 @@
-"""A scene that was saved and loaded again has every setting and every result; snapshots, tables and inputs in a scene."""
+"""A scene that was saved and loaded again has every setting and every result; snapshots, tables, inputs of a scene."""
 
 from __future__ import annotations
 

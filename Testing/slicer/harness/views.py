@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 
@@ -23,6 +24,7 @@ _MANAGERS = (
 _PROBE = "import vtk; w = vtk.vtkRenderWindow(); w.SetOffScreenRendering(1); w.SetSize(8, 8); w.Render()"
 
 
+@functools.cache
 def can_draw():
     """Whether there is an OpenGL to draw with; asked of another process, since one without would be killed."""
     done = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, timeout=120, check=False)
