@@ -1,0 +1,45 @@
+"""A live worker that computes nothing, for tests of the panel; its argument: seconds that exact results take."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "end_to_end"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from fake_worker import FakeBackend, FakeSession, Point
+
+from SPRCore.live.worker import main
+
+SECONDS = float(sys.argv[1])
+
+
+class Session(FakeSession):
+    def __init__(self, arrays):
+        super().__init__(arrays)
+        self.ranges = {"alpha": (0.01, 0.6), "lambda_max": (0.5, 5.0)}
+        self.setting |= {"alpha": 0.1, "lambda_max": 1.0, "sigma": 0.5, "lambda_mean": 2.0, "lambda": 1.0}
+
+    def commit(self, should_stop):
+        self._wait(SECONDS, should_stop)
+        return self._reply("exact", True)
+
+    def sweep_step(self, should_stop):
+        self._wait(0.01, should_stop)
+        self.swept += 1
+        if self.swept > 4:
+            return None
+        return Point({"alpha": 0.1 * (1 + self.swept % 2), "lambda_max": float(1 + self.swept // 3)})
+
+
+class Backend(FakeBackend):
+    def open(self, request, arrays):
+        return Session(arrays)
+
+
+if __name__ == "__main__":
+    if hasattr(signal, "alarm"):
+        signal.alarm(120)  # whatever a test forgets
+    sys.exit(main(Backend()))

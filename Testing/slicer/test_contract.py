@@ -1,0 +1,129 @@
+"""The panel uses nothing of Qt, CTK and Slicer that is not there: what the .ui file names, and what Python names."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+from harness import contract
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULE = ROOT / "SPRRegistration"
+TREE = ElementTree.parse(MODULE / "Resources" / "UI" / "SPRRegistration.ui")
+WIDGETS = {item.get("name"): item.get("class") for item in TREE.iter("widget")}
+SOURCES = sorted((MODULE / "SPRRegistrationLib").glob("*.py"))
+EXPLAINED = ("Button", "Selector", "CheckBox", "Slider", "SpinBox", "Table", "SearchBox", "View")
+NO_QT = {path.stem for path in SOURCES} - {"widget", "process"}
+
+
+def uses(source):
+    """Pairs of the name of a widget and what is used of it, wherever the code writes `ui.NAME.USE`."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute):
+            owner = node.value.value
+            called = owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")
+            if called == "ui":
+                yield node.value.attr, node.attr
+
+
+def signatures(source):
+    """Names of the signals that the code connects by a text."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "connect" and node.args:
+            yield node.func.value, node.args[0].value
+
+
+@pytest.mark.parametrize("item", list(TREE.iter("widget")), ids=lambda item: item.get("name"))
+def test_properties_of_the_file_can_be_written(item):
+    assert item.get("class") in contract.CLASSES
+    for entry in item.findall("property"):
+        if entry.get("stdset") != "0" and entry.get("name") != "buddy":  # buddies are a matter of the loader
+            assert contract.can_write(item.get("class"), entry.get("name")), entry.get("name")
+
+
+def test_connections_of_the_file_join_what_is_there():
+    for connection in TREE.iter("connection"):
+        ends = [connection.findtext(part) for part in ("sender", "signal", "receiver", "slot")]
+        assert contract.has(WIDGETS[ends[0]], ends[1].split("(")[0])
+        assert contract.has(WIDGETS[ends[2]], ends[3].split("(")[0])
+
+
+def test_every_widget_of_slicer_is_given_the_scene():
+    given = {connection.findtext("receiver") for connection in TREE.iter("connection")}
+    assert given == {name for name, kind in WIDGETS.items() if kind.startswith("qMRML")} - {"SPRRegistration"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_python_uses_what_widgets_have(path):
+    for name, use in uses(path.read_text(encoding="utf-8")):
+        assert name in WIDGETS, f"there is no widget {name}"
+        assert contract.has(WIDGETS[name], use), f"{WIDGETS[name]} {name} has no {use}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_signals_are_those_of_the_widgets(path):
+    for owner, text in signatures(path.read_text(encoding="utf-8")):
+        if isinstance(owner, ast.Attribute) and getattr(owner.value, "attr", "") == "ui":
+            assert contract.has(WIDGETS[owner.attr], text.split("(")[0]), f"{owner.attr} has no {text}"
+
+
+def test_names_that_are_not_there_are_found():
+    bad = "self.ui.alphaSlider.setRange(0, 1)\nself.ui.alphaSlider.value\nself.ui.nothing.text"
+    assert set(uses(bad)) == {("alphaSlider", "setRange"), ("alphaSlider", "value"), ("nothing", "text")}
+    assert not contract.has("ctkSliderWidget", "setRange")  # C++ has it, Python does not reach it
+    assert not contract.has("QPushButton", "clickd")
+    assert not contract.can_write("qMRMLNodeComboBox", "currentNode")
+
+
+def test_everything_to_be_operated_explains_itself():
+    tips = {
+        item.get("name")
+        for item in TREE.iter("widget")
+        if any(entry.get("name") == "toolTip" for entry in item.findall("property"))
+    }
+    assert not [name for name in WIDGETS if name.endswith(EXPLAINED) and name not in tips]
+
+
+def test_every_label_leads_to_its_control_by_the_keyboard():
+    for item in TREE.iter("widget"):
+        entries = {entry.get("name"): "".join(entry.itertext()) for entry in item.findall("property")}
+        if item.get("class") == "QLabel" and "&" in entries.get("text", ""):
+            assert entries.get("buddy") in WIDGETS
+
+
+def test_fields_in_the_file_are_fields_of_the_parameters():
+    source = ast.parse((MODULE / "SPRRegistrationLib" / "parameters.py").read_text(encoding="utf-8"))
+    kind = next(node for node in source.body if getattr(node, "name", "") == "SPRRegistrationParameters")
+    fields = {node.target.id for node in kind.body if isinstance(node, ast.AnnAssign)}
+    named = [entry.findtext("string") for entry in TREE.iter("property") if entry.get("name") == "SlicerParameterName"]
+    assert len(named) == len(set(named)) > 20
+    assert set(named) <= fields
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_only_the_panel_knows_qt(path):
+    names = {
+        alias.name
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    if path.stem in NO_QT and not path.stem.startswith("panel_"):
+        assert not names & {"qt", "ctk"}
+    assert not names & {"torch", "nibabel", "SimpleITK", "scipy"}, "Slicer must open the module before they are there"
+
+
+@pytest.mark.slicer
+@pytest.mark.skipif(
+    None in (importlib.util.find_spec("slicer"), importlib.util.find_spec("PySide6")), reason="slicer-core or PySide6"
+)
+def test_stand_ins_have_what_the_contract_says_and_the_module_uses():
+    from harness import ctk_widgets, mrml_widgets, widgets  # noqa: F401
+
+    used = {(WIDGETS[name], use) for path in SOURCES for name, use in uses(path.read_text(encoding="utf-8"))}
+    for kind, use in sorted(used):
+        stand_in = getattr(ctk_widgets, kind, None) or getattr(mrml_widgets, kind, None)
+        assert stand_in is None or hasattr(stand_in, use), f"{kind}.{use}"

@@ -1,0 +1,413 @@
+"""The unmodified module with its .ui file, driven as a user would, on a worker that computes nothing."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+if None in (importlib.util.find_spec("slicer"), importlib.util.find_spec("PySide6")):
+    pytest.skip("slicer-core or PySide6 is not installed", allow_module_level=True)
+
+import slicer
+from harness import application
+from harness.widgets import qt
+
+pytestmark = pytest.mark.slicer
+WORKER = Path(__file__).with_name("panel_worker.py")
+IMAGES = os.environ.get("SPR_WRITE_IMAGES", "")
+"""Folder where pictures of the panel are written; nothing for none."""
+
+
+def add_image(name, seed=0, shape=(12, 11, 10)):
+    array = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    node = slicer.util.addVolumeFromArray(array, name=name)
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+@pytest.fixture
+def module():
+    """The module with two images in the scene, and the dialogs that it shows."""
+    dialogs = application.start()
+    images = [add_image("before", 1), add_image("after", 2), add_image("third", 3)]
+    widget = application.load()
+    panel = widget.panel
+    panel.command = [sys.executable, str(WORKER), "0.1"]
+    panel.missing = lambda: []
+    widget.parent.resize(460, 1500)
+    widget.parent.show()
+    yield SimpleNamespace(widget=widget, panel=panel, ui=panel.ui, dialogs=dialogs, images=images)
+    widget.cleanup()
+
+
+def pick(selector, name):
+    """Choose a node by its name, as a user does."""
+    box = selector._box
+    box.setCurrentIndex(next(index for index in range(box.count) if box.itemText(index) == name))
+
+
+def drag(slider, values):
+    """Drag a slider over values; return what its value was said to be on the way."""
+    inner, said = slicer.util.findChild(slider, "Slider"), []
+    inner.setSliderDown(True)
+    for value in values:
+        inner.setValue(round((value - slider.minimum) / (slider.maximum - slider.minimum) * slider.STEPS))
+        said.append(slider.value)
+        application.process_events(0.05)
+    inner.setSliderDown(False)
+    return said
+
+
+def stage(panel):
+    return "" if panel.session is None else panel.session.stage.name
+
+
+def wait_for(panel, *names, seconds=30):
+    assert application.process_events(seconds, lambda: stage(panel) in (*names, "FAILED"))
+    assert stage(panel) in names, (stage(panel), panel.session.words)
+
+
+@pytest.fixture
+def chosen(module):
+    """The module with a pair chosen."""
+    pick(module.ui.fixedSelector, "before")
+    pick(module.ui.movingSelector, "after")
+    return module
+
+
+@pytest.fixture
+def done(chosen):
+    """The module with an exact result."""
+    chosen.ui.applyButton.click()
+    wait_for(chosen.panel, "DONE")
+    return chosen
+
+
+def test_the_button_says_what_is_missing(module):
+    assert not module.ui.applyButton.enabled
+    assert module.ui.applyButton.text == "Choose a fixed and a moving image"
+    pick(module.ui.fixedSelector, "before")
+    assert module.ui.applyButton.text == "Choose the moving image"
+    pick(module.ui.movingSelector, "before")
+    assert "same" in module.ui.applyButton.text
+    assert not module.ui.applyButton.enabled
+    pick(module.ui.movingSelector, "after")
+    assert module.ui.applyButton.text == "&Apply"
+    assert module.ui.applyButton.enabled
+    assert "fit" in module.ui.guardLabel.text
+
+
+def test_apply_puts_the_results_into_the_scene(done):
+    parameters = done.panel.parameters
+    for field in ("displacementTransform", "inverseTransform", "deformedVolume", "weightVolume"):
+        assert getattr(parameters, field) is not None, field
+    assert "exact" in done.ui.latencyLabel.text
+    assert "olding" in done.ui.badgeLabel.text
+    assert done.ui.exportTransformButton.enabled
+    assert not done.ui.progressBar.visible
+    assert done.dialogs.shown == []
+
+
+@pytest.mark.parametrize(("name", "field"), [("alphaSlider", "alpha"), ("lambdaMaxSlider", "lambdaMax")])
+def test_dragging_previews_and_a_gesture_is_one_change(done, name, field):
+    slider, parameters = getattr(done.ui, name), done.panel.parameters
+    before, changes = getattr(parameters, field), []
+    parameters.AddObserver("ModifiedEvent", lambda caller, event: changes.append(getattr(parameters, field)))
+    middle, end = slider.minimum + 0.5, slider.minimum + 0.3
+    inner = slicer.util.findChild(slider, "Slider")
+    inner.setSliderDown(True)
+    for value in (middle, end):
+        inner.setValue(round((value - slider.minimum) / (slider.maximum - slider.minimum) * slider.STEPS))
+        assert slider.value == pytest.approx(before)  # as it is in Slicer: stale while it is dragged
+        assert getattr(parameters, field) == before
+    hyperparameter = {"alpha": "alpha", "lambdaMax": "lambda_max"}[field]
+
+    def shows_the_end():
+        shown = done.panel.session.shown
+        return shown.setting[hyperparameter] == pytest.approx(end, abs=0.02) and not shown.improvement
+
+    assert application.process_events(10, shows_the_end)
+    assert changes == []
+    inner.setSliderDown(False)
+    assert getattr(parameters, field) == pytest.approx(end, abs=0.02)
+    assert len(set(changes)) == 1
+
+
+def test_live_off_asks_for_nothing(done):
+    done.ui.liveCheckBox.click()
+    asked = done.panel.session.setting
+    drag(done.ui.alphaSlider, (0.3, 0.4))
+    assert done.panel.session.setting == asked
+
+
+def test_double_click_and_button_go_back_to_the_recommended_value(done):
+    done.panel.parameters.alpha = 0.4
+    inner = slicer.util.findChild(done.ui.alphaSlider, "Slider")
+    place = qt.QPointF(5, 5)
+    left, none = qt.Qt.LeftButton, qt.Qt.NoModifier
+    double = qt.QMouseEvent(qt.QEvent.MouseButtonDblClick, place, inner.mapToGlobal(place), left, left, none)
+    qt.QCoreApplication.sendEvent(inner, double)
+    assert done.panel.parameters.alpha == pytest.approx(0.1)
+    done.panel.parameters.lambdaMax = 3.0
+    done.ui.lambdaMaxTunedButton.click()
+    assert done.panel.parameters.lambdaMax == pytest.approx(1.0)
+
+
+def test_another_prior_has_other_sliders(chosen):
+    assert chosen.ui.alphaSlider.visible
+    assert not chosen.ui.sigmaSlider.visible
+    chosen.ui.priorSelector.setCurrentIndex(1)
+    assert not chosen.ui.alphaSlider.visible
+    assert chosen.ui.sigmaSlider.visible
+    assert chosen.ui.lambdaMeanSlider.visible
+
+
+def test_cancel_ends_the_computation(chosen):
+    chosen.panel.command[-1] = "60"
+    chosen.ui.applyButton.click()
+    wait_for(chosen.panel, "COMMITTING")
+    assert chosen.ui.applyButton.text == "&Cancel"
+    assert chosen.ui.progressBar.visible
+    chosen.ui.applyButton.click()
+    wait_for(chosen.panel, "CANCELLED", seconds=5)
+    assert chosen.ui.applyButton.text == "&Apply"
+    assert "ancelled" in chosen.ui.statusLabel.text
+
+
+def test_landmarks_that_do_not_pair_are_refused_in_words(chosen):
+    for side, number in (("fixed", 2), ("moving", 3)):
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", f"{side} points")
+        for index in range(number):
+            node.AddControlPoint(index, 0, 0)
+        setattr(chosen.panel.parameters, f"{side}Landmarks", node)
+    chosen.ui.applyButton.click()
+    wait_for(chosen.panel, "FAILED", seconds=5)
+    assert "andmarks" in chosen.ui.statusLabel.text
+    assert chosen.ui.restartButton.visible
+    chosen.panel.parameters.movingLandmarks = None
+    chosen.ui.applyButton.click()
+    wait_for(chosen.panel, "DONE")
+
+
+def test_images_that_do_not_overlap_are_told_and_aligned_by_one_click(module):
+    far = slicer.util.getNode("after")
+    far.SetOrigin(5000, 0, 0)
+    pick(module.ui.fixedSelector, "before")
+    pick(module.ui.movingSelector, "after")
+    assert "⚠" in module.ui.guardLabel.text
+    assert module.ui.alignRigidButton.visible
+    module.ui.alignRigidButton.click()
+    assert module.panel.parameters.alignment.value == "rigid"
+    assert not module.ui.alignRigidButton.visible
+
+
+def test_nothing_is_installed_without_consent(chosen):
+    chosen.panel.missing = lambda: ["torch>=2.4"]
+    chosen.dialogs.answer = False
+    chosen.ui.applyButton.click()
+    (question,) = chosen.dialogs.shown
+    assert "torch" in question
+    assert chosen.panel.session is None
+    assert "Nothing was installed" in chosen.ui.statusLabel.text
+    assert chosen.ui.offlineButton.visible
+
+
+def test_a_missing_extension_is_named(chosen):
+    install = sys.modules["SPRRegistrationLib.install"]
+    chosen.panel.missing = lambda: [install.TORCH]
+    chosen.ui.applyButton.click()
+    assert "Extensions Manager" in chosen.ui.statusLabel.text
+    assert chosen.panel.session is None
+
+
+def test_a_folder_without_wheels_is_refused(chosen, tmp_path, monkeypatch):
+    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *arguments: str(tmp_path))
+    chosen.panel.missing = lambda: ["torch>=2.4"]
+    chosen.panel.sections[4].install_from_folder()
+    assert "wheels" in chosen.ui.statusLabel.text
+
+
+def test_slicers_own_packages_are_protected(chosen, tmp_path, monkeypatch):
+    install, asked = sys.modules["SPRRegistrationLib.install"], []
+
+    def pip_install(arguments):
+        asked.extend(arguments)
+        asked.append(Path(arguments[arguments.index("-c") + 1]).read_text(encoding="utf-8"))
+
+    monkeypatch.setattr(slicer.util, "pip_install", pip_install)
+    monkeypatch.setitem(sys.modules, "slicer.packaging", None)  # before Slicer 5.12
+    install.install(["safetensors>=0.4.3"])
+    assert asked[0] == "safetensors>=0.4.3"
+    assert f"numpy=={np.__version__}" in asked[-1]
+
+
+def test_a_worker_that_is_killed_comes_back(done):
+    session, transport, _pair = done.panel.sessions[done.panel.parameters.parameterNode.GetID()]
+    first = transport._process
+    transport.kill()
+    assert application.process_events(10, lambda: session.stage.name == "OPENING")
+    assert "lost" in done.ui.statusLabel.text
+    wait_for(done.panel, "READY")
+    assert transport._process is not first
+    drag(done.ui.alphaSlider, (0.5,))
+    assert application.process_events(10, lambda: session.shown.setting["alpha"] == pytest.approx(0.5, abs=0.01))
+
+
+def test_a_worker_that_cannot_start_is_told_and_can_be_tried_again(chosen):
+    right, chosen.panel.command = chosen.panel.command, ["/nowhere/python"]
+    chosen.ui.applyButton.click()
+    wait_for(chosen.panel, "FAILED", seconds=20)
+    assert "cannot be kept running" in chosen.ui.statusLabel.text
+    chosen.panel.command = right
+    chosen.ui.restartButton.click()
+    wait_for(chosen.panel, "DONE")
+
+
+def test_closing_the_scene_ends_the_worker(done):
+    _session, transport, _pair = done.panel.sessions[done.panel.parameters.parameterNode.GetID()]
+    process = transport._process
+    slicer.mrmlScene.Clear(0)
+    application.process_events(0.2)
+    assert done.panel.sessions == {}
+    assert process.state() == qt.QProcess.NotRunning
+    assert not done.ui.applyButton.enabled
+    assert done.panel.parameters.fixedVolume is None
+
+
+def test_the_scene_closed_while_it_computes(chosen):
+    chosen.panel.command[-1] = "60"
+    chosen.ui.applyButton.click()
+    slicer.mrmlScene.Clear(0)
+    application.process_events(0.5)
+    assert chosen.panel.sessions == {}
+
+
+def test_settings_come_back_with_the_scene(done, tmp_path):
+    done.panel.parameters.alpha = 0.25
+    done.ui.showDisplacementCheckBox.click()
+    done.ui.storeAButton.click()
+    text = done.ui.badgeLabel.text
+    path = str(tmp_path / "scene.mrml")
+    slicer.mrmlScene.SetURL(path)
+    assert slicer.mrmlScene.Commit(path)
+    slicer.mrmlScene.Clear(0)
+    slicer.mrmlScene.SetURL(path)
+    slicer.mrmlScene.Import()
+    application.process_events(0.2)
+    node = next(
+        node
+        for node in slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode")
+        if node.GetParameter("fixedVolume") is not None and node.GetNodeReference("fixedVolume")
+    )
+    done.ui.registrationSelector.setCurrentNode(node)
+    assert done.ui.alphaSlider.value == pytest.approx(0.25)
+    assert done.ui.showDisplacementCheckBox.checked
+    assert done.ui.showAButton.enabled
+    assert done.ui.badgeLabel.text == text
+
+
+def test_registrations_side_by_side(done):
+    first = done.panel.session
+    done.ui.registrationSelector.addNode()
+    assert done.panel.session is None
+    assert done.panel.parameters.fixedVolume is None
+    pick(done.ui.fixedSelector, "before")
+    pick(done.ui.movingSelector, "third")
+    done.panel.parameters.alpha = 0.5
+    done.ui.applyButton.click()
+    wait_for(done.panel, "DONE")
+    assert done.panel.session is not first
+    pick(done.ui.registrationSelector, "SPRRegistration")
+    assert done.panel.session is first
+    assert done.ui.alphaSlider.value == pytest.approx(0.1)
+
+
+def test_another_image_needs_another_opening(done):
+    before = done.panel.parameters.displacementTransform
+    pick(done.ui.movingSelector, "third")
+    assert done.panel.session is None
+    done.ui.applyButton.click()
+    wait_for(done.panel, "DONE")
+    assert done.panel.parameters.displacementTransform is before
+
+
+def test_undo_redo_and_snapshots(done):
+    parameters = done.panel.parameters
+    assert not done.ui.undoButton.enabled
+    drag(done.ui.alphaSlider, (0.4,))
+    drag(done.ui.lambdaMaxSlider, (3.0,))
+    done.ui.undoButton.click()
+    assert parameters.lambdaMax == pytest.approx(1.0)
+    assert parameters.alpha == pytest.approx(0.4, abs=0.01)
+    done.ui.storeBButton.click()
+    done.ui.redoButton.click()
+    assert parameters.lambdaMax == pytest.approx(3.0, abs=0.01)
+    done.ui.showBButton.click()
+    assert parameters.lambdaMax == pytest.approx(1.0)
+    assert "evenness" in done.ui.showBButton.toolTip
+
+
+def test_the_settings_map_is_filled_and_a_click_goes_there(done):
+    done.ui.mapSection.collapsed = False
+    done.ui.sweepCheckBox.click()
+    assert application.process_events(20, lambda: len(done.panel.session.points) == 4)
+    assert done.ui.mapTable.rowCount == 2
+    assert done.ui.mapTable.columnCount == 2
+    assert any("★" in done.ui.mapTable.item(row, 0).text() for row in range(2))
+    done.ui.mapTable.cellClicked.emit(0, 1)
+    assert done.panel.parameters.alpha == pytest.approx(0.2)
+    assert done.panel.parameters.lambdaMax == pytest.approx(2.0)
+
+
+def test_swap_and_other_module(done):
+    done.ui.swapButton.click()
+    assert done.panel.parameters.fixedVolume.GetName() == "after"
+    done.widget.exit()
+    done.panel.parameters.alpha = 0.33
+    assert done.ui.alphaSlider.value != pytest.approx(0.33)
+    done.widget.enter()
+    assert done.ui.alphaSlider.value == pytest.approx(0.33)
+
+
+def test_export(done, tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(slicer.util, "saveNode", lambda node, path: saved.append((node, path)) or True)
+    monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", lambda *arguments: str(tmp_path / "out"))
+    done.ui.exportTransformButton.click()
+    done.ui.exportReportButton.click()
+    assert saved == [(done.panel.parameters.displacementTransform, str(tmp_path / "out.h5"))]
+    report = json.loads((tmp_path / "out").read_text(encoding="utf-8"))
+    assert report["setting"]["alpha"] == pytest.approx(0.1)
+    assert "before" not in str(report)
+
+
+def test_names_that_slicer_has_not_are_refused_to_the_module(module):
+    path = str(application.MODULE)
+    with pytest.raises(AttributeError, match="ctkSliderWidget has no setRange"):
+        eval(compile("ui.alphaSlider.setRange(0, 1)", path, "eval"), {"ui": module.ui})
+    with pytest.raises(AttributeError, match="no property colour"):
+        exec(compile("ui.applyButton.colour = 1", path, "exec"), {"ui": module.ui})
+    with pytest.raises(ValueError, match="no signal"):
+        eval(compile("ui.applyButton.connect('clickedd()', print)", path, "eval"), {"ui": module.ui})
+
+
+@pytest.mark.slow
+def test_the_sample_data_on_the_real_worker(module):
+    module.panel.command = sys.modules["SPRRegistrationLib.process"].worker_command()
+    module.ui.sampleButton.click()
+    assert "fit" in module.ui.guardLabel.text
+    module.ui.applyButton.click()
+    wait_for(module.panel, "DONE", "FAILED", seconds=250)
+    assert module.panel.session.shown.metrics["after"]["dice_mean"] > 0.85
+    if IMAGES:
+        module.ui.storeAButton.click()
+        module.widget.parent.adjustSize()
+        application.process_events(0.5)
+        assert module.widget.parent.grab().save(str(Path(IMAGES) / "panel.png"))
