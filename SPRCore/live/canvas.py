@@ -167,7 +167,8 @@ class Easel:
         """Return the finest canvas on which an attempt fits into its share of the budget.
 
         Args:
-            attempt: Does what a preview does and returns the time it took, in ms; on canvas after canvas.
+            attempt: Does what a preview does on a canvas and returns the time of its thread that it took, in ms: what
+                else the machine does while a pair is opened says nothing about later.
             budget_ms: The budget.
 
         Returns:

@@ -66,7 +66,7 @@ class Descent:
         first = levels[0]
         self._velocity = first.moving.new_zeros((1, 3, *first.grid.shape)) if start is None else start
         self._running = self._run()
-        self.is_done = False
+        self.is_done = self.has_moved = False
 
     @property
     def velocity_mm(self) -> Tensor:
@@ -93,7 +93,7 @@ class Descent:
             yield from solver.started()
             for _ in range(FIRST_STEPS if coarser else MOST_STEPS):
                 going = yield from solver.step()
-                self._velocity = solver.velocity
+                self._velocity, self.has_moved = solver.velocity, True
                 yield
                 if not going:
                     break
@@ -145,6 +145,8 @@ class InstanceMethod:
         if tangent is None:
             descent = self._descent([*self._coarser(), self.canvas.images], None, prior)
             descent.advance_until(deadline, check)
+            while not (descent.has_moved or descent.is_done):  # nothing else could be told from a broken slider
+                descent.advance_until(deadline, check)
         else:
             descent = self._descent([self.canvas.images], self._responded(prior, place, visited, tangent), prior)
             descent.is_done = visited.knows(prior)
@@ -217,14 +219,14 @@ class InstanceMethod:
         descent.advance_until(time.perf_counter() + 0.05, lambda: None)
 
     def _attempt(self, canvas: Canvas, prior: Prior) -> float:
-        """Do what a preview does, a response and its picture; return the time it took, in ms."""
+        """Do what a preview does, a response and its picture; return the time of this thread that it took, in ms."""
         start = torch.full_like(canvas.images.moving, 3.0 * min(canvas.grid.spacing)).expand(-1, 3, -1, -1, -1)
         tangent = Tangent.of(canvas, prior, np.zeros(1), start.contiguous(), True)
-        begin = time.perf_counter()
+        begin = time.thread_time()
         before = self.prior(self.axes.values([0.5] * len(self.axes.ranges)), prior)
         velocity_mm, displacement_vox = canvas.flow(start + tangent.response(canvas, before, prior))
         canvas.picture(displacement_vox, canvas.closed_form(velocity_mm, prior), 0.0)
-        return 1e3 * (time.perf_counter() - begin)
+        return 1e3 * (time.thread_time() - begin)
 
 
 def _apart(one: np.ndarray, other: np.ndarray) -> float:

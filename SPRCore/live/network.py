@@ -81,6 +81,7 @@ class NetworkMethod:
         self, prior: Prior, place: np.ndarray, visited: Visited, last: Sketch | None, deadline: float, check: Check
     ) -> Sketch:
         """Decode if that is done in time or nothing is known; interpolate between what was decoded otherwise."""
+        check()
         found = visited.coarse(place)
         if found is None or (not visited.knows(prior) and time.perf_counter() + self._decoding_s < deadline):
             return self._decoded(prior, place, check)
@@ -160,15 +161,15 @@ class NetworkMethod:
         return Sketch(prior=prior, place=place, **fields, weight=weight, is_final=is_final, kept=whole)
 
     def _attempt(self, prior: Prior, canvas: Canvas) -> float:
-        """Do what a preview does, interpolate and draw; return the time it took, in ms."""
+        """Do what a preview does, interpolate and draw; return the time of this thread that it took, in ms."""
         field_mm = torch.full_like(canvas.images.moving, 3.0 * min(canvas.grid.spacing)).expand(-1, 4, -1, -1, -1)
         known = [(prior, np.array([float(at)]), field_mm) for at in range(NEIGHBORS)]
-        start = time.perf_counter()
+        start = time.thread_time()
         field_mm, _ = blended(np.array([0.5]), known)
         velocity_mm, displacement_vox = canvas.flow(field_mm[:, :3])
         closed = canvas.closed_form(velocity_mm, prior)
         canvas.picture(displacement_vox, closed, float((closed - field_mm[:, 3:]).abs().mean()))
-        return 1e3 * (time.perf_counter() - start)
+        return 1e3 * (time.thread_time() - start)
 
 
 def _above_zero(low: float, high: float) -> tuple[float, float]:

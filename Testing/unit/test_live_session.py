@@ -1,0 +1,377 @@
+"""A live session in process: what previews, better replies and exact ones are, for the instance method and networks."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from SPRCore import BetaPrior, Field, Volume, register
+from SPRCore.errors import InputError
+from SPRCore.io import Bundle, write_bundle
+from SPRCore.io.cards import WorkingGrid
+from SPRCore.live import LiveSession, Superseded
+from SPRCore.metrics import folding_percent
+from SPRCore.networks.network import RegistrationNetwork
+
+AFFINE = np.array([[-2.0, 0.0, 0.2, 5.0], [0.0, 2.5, 0.0, -7.0], [0.2, 0.0, 3.0, 1.0], [0.0, 0.0, 0.0, 1.0]])
+SHAPE = (22, 20, 16)
+WANTED = {"alpha": 0.3, "lambda_max": 2.0}
+
+
+@pytest.fixture(scope="module")
+def pair(random_image, random_displacement):
+    """A textured image and the same deformed by up to three voxels, with labels of its bright parts."""
+    from SPRCore.functional import integrate, warp
+
+    moving = random_image(SHAPE, 3, sigma=1.8, dtype=torch.float32)
+    motion = integrate(random_displacement(SHAPE, 5, length=3.0, sigma=4.0, dtype=torch.float32))
+    fixed = warp(moving, motion)
+    images = {"fixed": fixed, "moving": moving}
+    volumes = {name: Volume(image[0, 0].numpy(), AFFINE) for name, image in images.items()}
+    labels = {f"{name}_labels": Volume((v.array > 0.6).astype(np.uint8), AFFINE) for name, v in volumes.items()}
+    return volumes | labels
+
+
+@pytest.fixture(scope="module")
+def bundle_of(tiny_network, card_for, tmp_path_factory):
+    """Write a tiny network with a card that fits and return its path."""
+
+    def make(preset, card=None, **overrides):
+        network = tiny_network(preset, **overrides)
+        path = tmp_path_factory.mktemp("models") / f"{preset}.sprmodel.safetensors"
+        card = card_for(network, **(card or {}))
+        write_bundle(Bundle(card=card, tensors=network.state_dict()), path)
+        return path
+
+    return make
+
+
+def opened(pair, **options):
+    """A session on images alone."""
+    return LiveSession.open(pair["fixed"], pair["moving"], device="cpu", **options)
+
+
+def replies(live):
+    """All improvements of the last setting."""
+    return list(iter(live.improve, None))
+
+
+def apart_vox(one: Field, other: Field):
+    """Longest difference of two displacements on one grid, in voxels."""
+    difference = (one.array - other.array) @ np.linalg.inv(one.affine[:3, :3]).T
+    return float(np.linalg.norm(difference, axis=-1).max())
+
+
+def after(calls):
+    """A `should_stop` that says so when it is asked for the so-manieth time."""
+    count = itertools.count(1)
+    return lambda: next(count) >= calls
+
+
+# Both
+
+
+@pytest.mark.parametrize("method", ["instance", "hyper-vxm-spr-small"])
+def test_replies_say_what_they_are(pair, bundle_of, method):
+    method = method if method == "instance" else bundle_of(method)
+    with opened(pair, method=method) as live:
+        preview = live.update(**WANTED)
+        better = replies(live)
+        assert live.improve() is None
+        final = live.commit()
+    assert [reply.exact for reply in (preview, *better)] == [False] * len(better) + [True]
+    for reply in (preview, *better, final):
+        assert reply.setting == WANTED
+        assert reply.milliseconds > 0
+        assert reply.weight.grid.matches(reply.displacement.grid)
+        assert reply.quality.folding_percent == pytest.approx(folding_percent(reply.displacement), abs=0.05)
+        longest = np.linalg.norm(reply.displacement.array, axis=-1).max()
+        assert reply.quality.max_displacement_mm == pytest.approx(longest, rel=1e-4)
+    assert better[-1].inverse is None
+    assert np.array_equal(better[-1].displacement.array, final.displacement.array)
+    assert final.metrics["after"]["folding_percent"] == final.quality.folding_percent
+    assert final.warped.grid.matches(pair["fixed"].grid)
+
+
+@pytest.mark.parametrize("wrong", [{"alpha": -1.0}, {"sigma": 1.0}, {"alpha": float("nan")}, {"lambda_max": 0.0}])
+@pytest.mark.parametrize("method", ["instance", "hyper-vxm-spr-small"])
+def test_a_setting_that_cannot_be_is_refused_and_changes_nothing(pair, bundle_of, method, wrong):
+    with opened(pair, method=method if method == "instance" else bundle_of(method)) as live:
+        live.update(**WANTED)
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            live.update(**wrong)
+        assert live.setting == WANTED
+        assert live.improve() is not None
+
+
+def ask_twice(live, verb, calls):
+    """Give something up at a later look, or if it was quicker than that, the next time at once."""
+    changes = {"alpha": 0.5} if verb == "update" else {}
+    getattr(live, verb)(should_stop=after(calls), **changes)
+    live.update(**WANTED)
+    getattr(live, verb)(should_stop=lambda: True)
+
+
+@pytest.mark.parametrize("method", ["instance", "hyper-tm-spr"])
+@pytest.mark.parametrize("verb", ["update", "improve", "commit", "sweep_step"])
+def test_what_is_given_up_leaves_the_session_as_it_was(pair, bundle_of, method, verb):
+    with opened(pair, method=method if method == "instance" else bundle_of(method)) as live:
+        live.update(**WANTED)
+        for calls in (1, 2, 5):
+            with pytest.raises(Superseded):
+                ask_twice(live, verb, calls)
+        assert live.setting == WANTED
+        whole = live.commit()
+    with opened(pair, method=method if method == "instance" else bundle_of(method)) as live:
+        live.update(**WANTED)
+        assert apart_vox(live.commit().displacement, whole.displacement) < 1e-4
+
+
+def test_visited_settings_answer_exactly_and_stay_within_their_memory(pair):
+    with opened(pair, cache_mb=0.75) as live:
+        exact = {}
+        for alpha in (0.05, 0.1, 0.2, 0.4):
+            live.update(alpha=alpha)
+            exact[alpha] = live.commit()
+            assert 0 < live.cached_bytes <= 0.75 * 2**20
+        again = live.update(alpha=0.4)
+        assert again.exact
+        assert again.displacement is exact[0.4].displacement
+        assert again.metrics
+        assert not live.update(alpha=0.05).exact  # forgotten, and computed anew
+        assert apart_vox(live.commit().displacement, exact[0.05].displacement) == 0.0
+    assert live.cached_bytes == 0
+
+
+def test_a_sweep_fills_the_map_and_can_be_left_at_any_point(pair, bundle_of):
+    with LiveSession.open(**pair, method=bundle_of("hyper-vxm-spr-small"), device="cpu") as live:
+        live.update(alpha=0.7, lambda_max=0.9)
+        points = list(iter(live.sweep_step, None))
+        assert live.setting == {"alpha": 0.7, "lambda_max": 0.9}
+        assert live.settings_map() == tuple(points)
+    assert len(points) == 25
+    assert len({tuple(point.setting.values()) for point in points}) == 25
+    for name in ("alpha", "lambda_max"):
+        assert {min(p.setting[name] for p in points), max(p.setting[name] for p in points)} == {0.1, 4.0}
+    assert all(0 < point.dice_mean <= 1 and 0 < point.quality.lncc < 1 for point in points)
+    assert len({point.quality.lncc for point in points}) > 20
+
+
+# The instance method
+
+
+@pytest.mark.parametrize("options", [{}, {"init": "center"}, {"stiffness": 5.0}, {"fixed_mask": True}])
+def test_what_is_committed_is_what_a_cold_run_gives(pair, options):
+    fixed, moving = pair["fixed"], pair["moving"]
+    if "stiffness" in options:
+        painted = np.ones(SHAPE, dtype=np.float32)
+        painted[:11] = options["stiffness"]
+        options = {"stiffness": fixed.with_array(painted)}
+    if "fixed_mask" in options:
+        mask = np.zeros(SHAPE, dtype=np.uint8)
+        mask[4:-4] = 1
+        options = {"fixed_mask": fixed.with_array(mask)}
+    with LiveSession.open(fixed, moving, device="cpu", **options) as live:
+        for alpha in (0.02, 0.5, 0.1):
+            live.update(alpha=alpha)
+            live.improve()
+        live.update(**WANTED)
+        better, final = replies(live), live.commit()
+    cold = register(fixed, moving, prior=BetaPrior(**WANTED), device="cpu", **({"init": "none"} | options))
+    assert apart_vox(final.displacement, cold.displacement) <= 0.05
+    assert apart_vox(final.inverse, cold.inverse) <= 0.05
+    assert np.abs(final.weight.array - cold.weight.array).max() < 0.01
+    assert final.metrics["after"]["lncc"] == pytest.approx(cold.report["metrics"]["after"]["lncc"], abs=1e-3)
+    assert better[-1].exact
+
+
+def test_previews_come_near_the_exact_result_step_by_step(pair):
+    with opened(pair, budget_ms=2000) as live:
+        shown = [live.update(alpha=0.02, lambda_max=0.5), *replies(live)]
+        assert live.preview_shape == SHAPE  # so that fields can be compared voxel by voxel
+    exact = shown[-1].displacement.array
+    off = [float(np.linalg.norm(one.displacement.array - exact, axis=-1).mean()) for one in shown]
+    assert off[-2] <= off[0]
+    assert off[0] < 0.5 * np.linalg.norm(exact, axis=-1).mean()
+
+
+def test_between_two_visited_settings_the_preview_is_a_flow_near_the_exact_one(pair):
+    ends = {"alpha": 0.02, "lambda_max": 0.5}, {"alpha": 0.02, "lambda_max": 5.0}
+    with opened(pair) as live:
+        known = []
+        for setting in ends:
+            live.update(**setting)
+            known.append(live.commit().displacement)
+        at_one = live.update(lambda_max=0.50001)  # as good as visited: what is exact there
+        middle = live.update(lambda_max=1.6)
+        exact = live.commit().displacement
+        assert live.preview_shape == SHAPE
+    assert apart_vox(at_one.displacement, known[0]) < 0.15  # integrated in fewer steps
+    assert not middle.exact
+    assert middle.quality.folding_percent == 0.0
+    assert middle.quality.min_jacobian > 0.0
+    off = [float(np.linalg.norm(one.array - exact.array, axis=-1).mean()) for one in (middle.displacement, *known)]
+    assert off[0] < 0.8 * min(off[1:])
+
+
+def test_a_stiffness_is_painted_live_and_taken_away_again(pair):
+    fixed, painted = pair["fixed"], np.ones(SHAPE, dtype=np.float32)
+    painted[11:] = 20.0
+    with opened(pair) as live:
+        live.update(**WANTED)
+        plain = live.commit()
+        live.set_stiffness(fixed.with_array(painted))
+        preview = live.update()
+        assert not preview.exact
+        stiff = live.commit()
+        live.set_stiffness(None)
+        live.update()
+        again = live.commit()
+    cold = register(
+        fixed, pair["moving"], prior=BetaPrior(**WANTED), stiffness=fixed.with_array(painted), init="none", device="cpu"
+    )
+    assert apart_vox(stiff.displacement, cold.displacement) <= 0.05
+    assert apart_vox(again.displacement, plain.displacement) <= 0.05
+    assert preview.weight.array[12:].mean() > 3 * preview.weight.array[:10].mean()
+    assert stiff.weight.array[12:].mean() > 3 * plain.weight.array[12:].mean()
+
+
+def test_a_stiffness_that_is_none_changes_nothing(pair):
+    with opened(pair) as live:
+        live.update(**WANTED)
+        live.commit()
+        with pytest.raises(InputError, match="above 0"):
+            live.set_stiffness(pair["fixed"].with_array(np.zeros(SHAPE, dtype=np.float32)))
+        assert live.update().exact
+
+
+# Networks
+
+
+@pytest.mark.parametrize(
+    ("preset", "more"),
+    [
+        ("hyper-vxm-spr-small", {}),
+        ("hyper-tm-spr", {}),
+        ("hyper-voxelmorph", {}),
+        ("tm-spr", {}),
+        ("hyper-vxm-spr-small", {"integrate": False}),
+        ("hyper-vxm-spr-small", {"conditioning": "full"}),
+        ("hyper-vxm-spr-small", {"card": {"grid": WorkingGrid(spacing_mm=(2.3, 2.3, 2.3))}}),
+    ],
+)
+@pytest.mark.parametrize("init", ["none", "center"])
+def test_a_network_commits_bit_for_bit_what_register_gives(pair, bundle_of, preset, more, init):
+    path = bundle_of(preset, **more)
+    with opened(pair, method=path, init=init) as live:
+        names = list(live.ranges)
+        for value in (0.4, 3.0, 2.0):
+            live.update(**dict.fromkeys(names, value))
+        final, setting = live.commit(), dict(live.setting)
+    from SPRCore.registration import Model
+    from SPRCore.regularization.naming import make_prior
+
+    card = Model.read(path, torch.device("cpu")).card
+    cold = register(
+        pair["fixed"], pair["moving"], method=path, prior=make_prior(card.prior, setting), init=init, device="cpu"
+    )
+    for name in ("displacement", "inverse", "weight", "warped"):
+        assert np.array_equal(getattr(final, name).array, getattr(cold, name).array), name
+    assert final.metrics["after"]["jacobian"] == cold.report["metrics"]["after"]["jacobian"]
+
+
+def test_a_network_encodes_once_and_decodes_what_it_shows(pair, bundle_of, monkeypatch):
+    path = bundle_of("hyper-vxm-spr-small")
+    counts = dict.fromkeys(("encode", "decode", "decode_velocity"), 0)
+    for name in counts:
+        inner = getattr(RegistrationNetwork, name)
+
+        def counted(self, *arguments, name=name, inner=inner, **options):
+            counts[name] += 1
+            return inner(self, *arguments, **options)
+
+        monkeypatch.setattr(RegistrationNetwork, name, counted)
+    with opened(pair, method=path, budget_ms=10_000) as live:
+        shown = [live.update(alpha=0.1 * step, lambda_max=1.0) for step in range(1, 6)]
+        live.commit()
+    assert counts == {"encode": 1, "decode": 1, "decode_velocity": 5}
+    assert len({reply.quality.lncc for reply in shown}) == 5
+
+
+def test_a_slow_network_is_interpolated_between_what_it_gave(pair, bundle_of):
+    path = bundle_of("hyper-vxm-spr-small")
+    corners = [{"alpha": a, "lambda_max": r} for a, r in itertools.product((0.8, 1.8), repeat=2)]
+    with (
+        opened(pair, method=path, budget_ms=10_000) as live,
+        opened(pair, method=path, budget_ms=10_000) as decoding,
+    ):
+        known = []
+        for setting in corners:
+            live.update(**setting)
+            known.append(live.commit().displacement)
+        live._method._decoding_s = float("inf")  # as of a large image
+        middle = live.update(alpha=1.2, lambda_max=1.2)
+        truth = decoding.update(alpha=1.2, lambda_max=1.2).displacement
+        assert live.preview_shape == decoding.preview_shape == SHAPE
+        assert not middle.exact
+        assert middle.quality.folding_percent == 0.0
+        assert 0 < apart_vox(middle.displacement, truth) < 0.5 * min(apart_vox(one, truth) for one in known)
+        assert live.improve().exact
+        live.update(alpha=1.3)
+        live._exact.clear()
+        again = live.update(alpha=1.2)
+        assert not again.exact
+        assert apart_vox(again.displacement, truth) < 1e-3
+
+
+def test_a_network_that_is_not_refined_refuses_a_stiffness_and_says_why(pair, bundle_of):
+    path = bundle_of("hyper-vxm-spr-small")
+    painted = pair["fixed"].with_array(np.full(SHAPE, 3.0, dtype=np.float32))
+    with opened(pair, method=path) as live:
+        before = live.update(**WANTED)
+        with pytest.raises(InputError, match="refine"):
+            live.set_stiffness(painted)
+        assert live.update().quality == before.quality
+    with pytest.raises(InputError, match="refine"):
+        opened(pair, method=path, stiffness=painted)
+
+
+def test_a_refined_network_commits_what_register_gives_and_takes_a_stiffness(pair, bundle_of):
+    path, prior = bundle_of("hyper-vxm-spr-small"), BetaPrior(**WANTED)
+    factors = np.ones(SHAPE, dtype=np.float32)
+    factors[11:] = 20.0
+    painted = pair["fixed"].with_array(factors)
+    with opened(pair, method=path, refine=6) as live:
+        live.update(**WANTED)
+        shown, plain = replies(live), live.commit()
+        live.set_stiffness(painted)
+        live.update()
+        stiff = live.commit()
+    for final, stiffness in ((plain, None), (stiff, painted)):
+        cold = register(
+            **{name: pair[name] for name in ("fixed", "moving")},
+            **dict(method=path, prior=prior, refine=6, stiffness=stiffness, init="none", device="cpu"),
+        )
+        assert apart_vox(final.displacement, cold.displacement) <= 0.05
+    assert [reply.exact for reply in shown] == [False] * (len(shown) - 1) + [True]
+
+
+def test_a_range_that_begins_at_nothing_still_has_a_slider(pair, bundle_of):
+    ranges = {"alpha": (0.0, 0.5), "lambda_max": (0.0, 3.0)}
+    usual = {"alpha": 0.1, "lambda_max": 1.0}
+    with opened(pair, method=bundle_of("hyper-vxm-spr-small", card={"ranges": ranges, "defaults": usual})) as live:
+        assert all(0 < low < 0.02 * high for low, high in live.ranges.values())
+        live.update(**{name: low for name, (low, high) in live.ranges.items()})
+        assert sum(1 for _ in iter(live.sweep_step, None)) == 25
+
+
+def test_a_closed_session_can_be_closed_again(pair):
+    live = opened(pair)
+    live.update(**WANTED)
+    live.close()
+    live.close()
+    assert dataclasses.is_dataclass(live.commit) is False
