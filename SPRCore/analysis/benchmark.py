@@ -129,7 +129,7 @@ def measure(pair: PairFiles, method: Method, options: Options) -> dict[str, Any]
     torch.manual_seed(options.seed)
     found = run_method(method, loaded.fixed, loaded.moving, affine_ras, mask, str(device))
     total = time.perf_counter() - start
-    peak = peak_memory_mb(device if method.prior is not None else torch.device("cpu"))
+    peak = peak_memory_mb(device if method.prior is not None else torch.device("cpu"), programs=True)
     metrics = evaluate(
         displacement=found.displacement,
         inverse=found.inverse,

@@ -56,11 +56,12 @@ def sha256(path: str | Path) -> str | None:
     return digest.hexdigest()
 
 
-def peak_memory_mb(device: torch.device) -> float | None:
+def peak_memory_mb(device: torch.device, *, programs: bool = False) -> float | None:
     """Return the largest memory in MiB held so far: of the device, or of the process where the device is the CPU.
 
     Args:
         device: Where the tensors are.
+        programs: Whether to look at programs that the process has run, too, and return the largest of all.
 
     Returns:
         The peak, or None where the system does not tell.
@@ -71,5 +72,6 @@ def peak_memory_mb(device: torch.device) -> float | None:
         import resource
     except ImportError:  # Windows
         return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN) if programs else (resource.RUSAGE_SELF,)
+    peak = max(resource.getrusage(who).ru_maxrss for who in whose)
     return peak / (_MEBIBYTE if sys.platform == "darwin" else 1024)
