@@ -1,0 +1,108 @@
+"""`spr sweep`: a model at every setting of a dense grid, on pairs with labels or landmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from tyro.conf import Positional, UseAppendAction, arg
+
+from SPRCore.analysis.methods import Method, parse_methods
+from SPRCore.analysis.pairs import read_pairs
+from SPRCore.analysis.rows import SurfacePoint
+from SPRCore.cli.benchmark import assignments
+from SPRCore.cli.console import say, stages
+from SPRCore.errors import InputError
+from SPRCore.tuning.axes import grid, grid_axes
+from SPRCore.tuning.sweep import SURFACE, SweepOptions, run_sweep
+
+Words = UseAppendAction[tuple[tuple[str, ...], ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """Register pairs by a hyper model at every setting of a grid, each pair encoded once, and measure all results."""
+
+    method: Annotated[Positional[str], arg(metavar="NAME|BUNDLE")]
+    """Hyper model: its name or the path of its bundle. Also instance or uniform, for the solver without a model."""
+
+    pairs: Annotated[Path, arg(metavar="LIST.csv")]
+    """Pairs, one a row, as for spr benchmark."""
+
+    out: Annotated[Path, arg(metavar="DIR")]
+    """Folder for surface.jsonl. A run goes on where it stopped: what is measured stays."""
+
+    grid: Annotated[Words, arg(metavar="NAME=LOW:HIGH:STEP,...", help_behavior_hint="(optional)")] = ()
+    """What to vary, such as alpha=0:0.1:0.005; LOW:HIGH takes --points values, and a number holds one fixed. By default
+    all that the model takes, over its ranges."""
+
+    preset: Annotated[Literal["brain", "heart"] | None, arg(help_behavior_hint="(optional)")] = None
+    """Steps of the paper for this task."""
+
+    points: Annotated[int, arg(metavar="N")] = 20
+    """Values of each hyperparameter whose step is not given."""
+
+    processes: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: one per core)")] = None
+    """Processes at work."""
+
+    init: Literal["auto", "none", "center", "rigid", "affine"] = "auto"
+    """Alignment beforehand, as for spr register."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute."""
+
+    def run(self, command: str) -> None:
+        """Measure, and say which setting was best."""
+        method, pairs = method_of(self.method), read_pairs(self.pairs)
+        settings = grid(grid_axes(method, assignments(self.grid, "--grid"), self.preset, self.points))
+        options = SweepOptions(init=self.init, device=self.device, processes=checked_processes(self.processes))
+        try:
+            with stages() as tell:
+                words = f"{len(settings)} settings on {len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'}"
+                tell(words, 0.0)
+                points = run_sweep(
+                    pairs, method, settings, self.out, options, command=command, tell=lambda n, of: tell(words, n / of)
+                )
+        except KeyboardInterrupt:
+            where = self.out / SURFACE
+            raise KeyboardInterrupt(f"interrupted; what was measured is in {where}, the same command goes on") from None
+        failed = sum(point.failed is not None for point in points)
+        say(f"{len(points)} points{f', {failed} of them failed' if failed else ''} in {self.out / SURFACE}")
+        say(best_words(points))
+
+
+def method_of(text: str) -> Method:
+    """Return the one method that a text names (`InputError` if it is none or several)."""
+    methods = parse_methods([text])
+    if len(methods) != 1:
+        raise InputError("method", got=repr(text), expected="one method")
+    return methods[0]
+
+
+def checked_processes(processes: int | None) -> int | None:
+    """Refuse a number of processes below 1."""
+    if processes is not None and processes < 1:
+        raise InputError("--processes", got=str(processes), expected="1 or more")
+    return processes
+
+
+def best_words(points: Sequence[SurfacePoint]) -> str:
+    """Say which setting was best in the mean over the pairs: by overlap, landmark error or similarity."""
+    for name, form, sign in (
+        ("dice_mean", "mean Dice", 1),
+        ("tre_mm", "landmark error in mm", -1),
+        ("lncc", "LNCC", 1),
+    ):
+        means: dict[tuple, list[float]] = {}
+        for point in points:
+            if getattr(point, name) is not None:
+                means.setdefault(tuple(point.setting.items()), []).append(getattr(point, name))
+        pairs = max(map(len, means.values()), default=0)
+        whole = {setting: float(np.mean(values)) for setting, values in means.items() if len(values) == pairs}
+        if whole:
+            best = max(whole, key=lambda setting: sign * whole[setting])
+            return f"best {form}: {whole[best]:.4f} at {', '.join(f'{key} {value:g}' for key, value in best)}"
+    return "nothing could be measured"

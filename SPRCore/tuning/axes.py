@@ -1,0 +1,146 @@
+"""Hyperparameters to search: the ranges and steps of the paper, and how a command line writes others."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from SPRCore.analysis.methods import Method
+from SPRCore.config import check_name
+from SPRCore.errors import InputError
+from SPRCore.io import read_card
+from SPRCore.regularization.naming import HYPERPARAMETERS
+
+RANGES: dict[str, dict[str, tuple[float, float]]] = {
+    "body": {"alpha": (0, 0.1), "lambda_max": (0.8, 3), "sigma": (0, 2), "lambda_mean": (0.8, 3), "lambda": (0, 1)},
+    "brain": {"alpha": (0, 0.2), "lambda_max": (0.5, 5), "sigma": (0, 4), "lambda_mean": (0.5, 5), "lambda": (0, 1)},
+    "heart": {"alpha": (0, 0.6), "lambda_max": (0.8, 3), "sigma": (0, 2), "lambda_mean": (0.8, 3), "lambda": (0, 1)},
+}
+"""Ranges in which the paper tuned, by task (Table 1); those of λ are its baselines' (Sect. 4.2)."""
+
+STEPS: dict[str, dict[str, float]] = {
+    "brain": {"alpha": 0.004, "lambda_max": 0.1, "lambda": 0.01},
+    "heart": {"alpha": 0.012, "lambda_max": 0.06, "lambda": 0.01},
+}
+"""Steps of the paper's dense grids, by task (Figs. 9, 10 and D.20)."""
+
+_MOST = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """Values of one hyperparameter, evenly spaced.
+
+    Attributes:
+        name: The hyperparameter.
+        values: Its values, rising.
+    """
+
+    name: str
+    values: tuple[float, ...]
+
+    @classmethod
+    def stepped(cls, name: str, low: float, high: float, step: float) -> Axis:
+        """Values from `low` by `step`, up to `high` at most."""
+        if not (step > 0 and low <= high):
+            raise InputError(f"grid of {name}", got=f"{low:g} to {high:g} by {step:g}", expected="a rising range")
+        count = int(np.floor((high - low) / step + 1e-6)) + 1
+        if count > _MOST:
+            raise InputError(f"grid of {name}", got=f"{count} values", expected="a larger step")
+        return cls(name=name, values=_rounded(low + step * np.arange(count)))
+
+    @classmethod
+    def spread(cls, name: str, low: float, high: float, count: int) -> Axis:
+        """`count` values from `low` to `high`, both included."""
+        if not (count >= 2 and low < high):
+            raise InputError(f"grid of {name}", got=f"{count} values from {low:g} to {high:g}", expected="2 or more")
+        return cls(name=name, values=_rounded(np.linspace(low, high, count)))
+
+
+def grid_axes(method: Method, written: Mapping[str, str], preset: str | None, points: int) -> list[Axis]:
+    """Return the axes of a sweep.
+
+    Args:
+        method: The method; a model knows its ranges.
+        written: What the user wrote: LOW:HIGH:STEP, LOW:HIGH or one value, by hyperparameter.
+        preset: One of `STEPS` for the steps of the paper, over the ranges of the model, or for the instance solver
+            over those of the paper; None for `points` values.
+        points: Values along an axis for which no step is known.
+
+    Returns:
+        An axis for each hyperparameter of the method.
+
+    Raises:
+        InputError: A name, range or value that the method does not take, or a range that nobody has given.
+    """
+    known = open_ranges(method)
+    for name in written:
+        check_name(name, known, f"grid of {method.label}")
+    if preset is not None:
+        check_name(preset, STEPS, "preset")
+    axes = []
+    for name, own in known.items():
+        step = None if preset is None else STEPS[preset].get(name)
+        span = own if own is not None else None if preset is None else RANGES[preset][name]
+        if name in written:
+            axes.append(_read_axis(name, written[name], step, points))
+        elif span is not None:
+            axes.append(Axis.spread(name, *span, points) if step is None else Axis.stepped(name, *span, step))
+    if not axes:
+        remedy = "say what to vary: --grid NAME=LOW:HIGH:STEP, or --preset"
+        raise InputError(f"grid of {method.label}", got="nothing to vary", expected=", ".join(known), remedy=remedy)
+    return axes
+
+
+def open_ranges(method: Method) -> dict[str, tuple[float, float] | None]:
+    """Return the hyperparameters that a method takes, with the range of each where it has one.
+
+    Args:
+        method: A model, or the instance solver.
+
+    Returns:
+        Lowest and highest value by name; None where any will do.
+
+    Raises:
+        InputError: The method takes none.
+    """
+    if method.prior is None:
+        raise InputError(f"method {method.label}", got="a baseline", expected="a model, or the instance solver")
+    if method.path is None:
+        return dict.fromkeys(HYPERPARAMETERS[method.prior.name])
+    card = read_card(method.path)
+    if not card.conditioning:
+        expected = "a hyper model, which takes its hyperparameters when it is used"
+        raise InputError(f"model {card.name}", got="a model of one setting", expected=expected)
+    return {name: (card.ranges[name][0], card.ranges[name][1]) for name in card.conditioning}
+
+
+def grid(axes: Sequence[Axis]) -> list[dict[str, float]]:
+    """Return every combination of the values of axes, the last one fastest."""
+    names = [axis.name for axis in axes]
+    size = int(np.prod([len(axis.values) for axis in axes]))
+    if size > _MOST:
+        raise InputError("grid", got=f"{size} settings", expected="fewer", remedy="take larger steps")
+    return [dict(zip(names, values, strict=True)) for values in itertools.product(*(axis.values for axis in axes))]
+
+
+def _read_axis(name: str, text: str, step: float | None, points: int) -> Axis:
+    try:
+        parts = [float(part) for part in text.split(":")]
+    except ValueError:
+        parts = []
+    if len(parts) == 1:
+        return Axis(name=name, values=_rounded(np.array(parts)))
+    if len(parts) == 2 and step is None:
+        return Axis.spread(name, *parts, points)
+    if len(parts) in (2, 3):
+        return Axis.stepped(name, *parts, *([step] if len(parts) == 2 else []))
+    raise InputError(f"grid of {name}", got=repr(text[:64]), expected="LOW:HIGH:STEP, LOW:HIGH or a number")
+
+
+def _rounded(values: np.ndarray) -> tuple[float, ...]:
+    """Values as one would write them: 0.3 and not 0.30000000000000004, so that a run that goes on knows them again."""
+    return tuple(float(f"{value:.10g}") for value in values)

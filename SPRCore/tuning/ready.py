@@ -1,0 +1,139 @@
+"""Pairs that are ready to be registered at any setting: all that does not depend on the setting is computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from SPRCore.analysis.methods import Method
+from SPRCore.analysis.pairs import LoadedPair
+from SPRCore.errors import InputError
+from SPRCore.functional import kept_memory
+from SPRCore.geometry import Grid, Volume
+from SPRCore.networks import RegistrationOutput
+from SPRCore.registration import Model, model_prior, prealign
+from SPRCore.registration.job import make_job, mask_on
+from SPRCore.registration.network import PreparedPair, check_output, code_of, shortened
+from SPRCore.registration.pair import aligned_tensors, problem_of
+from SPRCore.regularization import Prior
+from SPRCore.regularization.naming import with_hyperparameters
+from SPRCore.training.losses import map_gap
+from SPRCore.typing import Affine, Scalars, Vectors
+
+_LEAST = 1e-6  # a strength is above 0, but a grid may start there
+_MAY_BE_ZERO = ("alpha", "sigma")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Solved:
+    """What a method gave at one setting.
+
+    Attributes:
+        displacement_vox: Pull map on the grid of the pair, shape (1, 3, X, Y, Z), in voxels, without the alignment.
+        weight: Weight on the same grid, shape (1, 1, X, Y, Z), or None.
+        map_gap: Mean distance of a predicted weight from the most probable one, or None.
+    """
+
+    displacement_vox: Vectors
+    weight: Scalars | None
+    map_gap: float | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReadyPair:
+    """A pair of which only the setting is still open.
+
+    Attributes:
+        grid: The grid of a method's own: that of the network, or of the fixed image.
+        affine_ras: Alignment beforehand, pull map in the world, shape (4, 4); None for none.
+        fixed: Fixed image on it, shape (1, 1, X, Y, Z).
+        moving: Moving image on it, aligned.
+        mask: Voxels of it that count, or None for all.
+        solve: Registers the pair at a prior.
+    """
+
+    grid: Grid
+    affine_ras: Affine | None
+    fixed: Scalars
+    moving: Scalars
+    mask: Volume | None
+    solve: Callable[[Prior], Solved]
+
+
+def setting_prior(method: Method, setting: Mapping[str, float]) -> Prior:
+    """Return the prior of a method with the hyperparameters of a setting; a strength of 0 becomes one of 1e-6.
+
+    Args:
+        method: The method, its own prior for what the setting leaves open.
+        setting: Hyperparameters by name.
+
+    Returns:
+        The prior.
+
+    Raises:
+        InputError: The prior has no such hyperparameter, or cannot take the value.
+    """
+    given = {name: value if name in _MAY_BE_ZERO else max(value, _LEAST) for name, value in setting.items()}
+    return with_hyperparameters(method.prior, given)
+
+
+def ready(loaded: LoadedPair, method: Method, model: Model | None, init: str, device: torch.device) -> ReadyPair:
+    """Prepare a pair: align it, and encode it or build its pyramid.
+
+    Args:
+        loaded: The pair.
+        method: A method of this package without refinement.
+        model: Its network on the device, or None for the instance solver.
+        init: Alignment beforehand, as for `SPRCore.register`.
+        device: Where to compute.
+
+    Returns:
+        The pair, ready.
+
+    Raises:
+        InputError: The pair cannot be used, or the method refines.
+    """
+    if method.refine:
+        raise InputError(f"method {method.label}", got="refine", expected="a model alone, or the instance solver")
+    affine_ras = prealign(loaded.fixed, loaded.moving, init).affine_ras
+    if model is None:
+        return _ready_instance(loaded, method, affine_ras, device)
+    return _ready_network(loaded, model, affine_ras)
+
+
+def _ready_network(loaded: LoadedPair, model: Model, affine_ras: Affine | None) -> ReadyPair:
+    network, card = model.network, model.card
+    pair = PreparedPair.of(loaded.fixed, loaded.moving, network, card, affine_ras)
+    shape, spacing = pair.grid.shape, pair.grid.spacing
+    with torch.no_grad():
+        features = network.encode(pair.moving, pair.fixed)
+
+    @torch.no_grad()
+    def solve(prior: Prior) -> Solved:
+        code = code_of(card, model_prior(card, prior))
+        output = network.decode(features, None if code is None else code.to(pair.moving.device), inverse=False)
+        check_output(output)
+        displacement, weight = (shortened(field, shape) for field in (output.displacement, output.weight))
+        gap = map_gap(RegistrationOutput(displacement=displacement, weight=weight), spacing, prior)
+        return Solved(displacement_vox=displacement, weight=weight, map_gap=gap)
+
+    images = {name: shortened(getattr(pair, name), shape) for name in ("fixed", "moving")}
+    mask = None if loaded.mask is None else mask_on(loaded.mask, pair.grid)
+    return ReadyPair(grid=pair.grid, affine_ras=affine_ras, **images, mask=mask, solve=solve)
+
+
+def _ready_instance(loaded: LoadedPair, method: Method, affine_ras: Affine | None, device: torch.device) -> ReadyPair:
+    fixed, moving = loaded.fixed, loaded.moving
+    job = make_job(None, fixed.grid, device, prior=method.prior, mask=loaded.mask)
+    problem = problem_of(fixed, moving, affine_ras, job)
+    images, _, _ = aligned_tensors(fixed, moving, affine_ras, job)
+
+    def solve(prior: Prior) -> Solved:
+        with kept_memory():
+            found = problem.course(prior).completed()
+        return Solved(displacement_vox=found.displacement_vox, weight=found.weight, map_gap=None)
+
+    parts = {"fixed": images[0], "moving": images[1], "mask": job.mask}
+    return ReadyPair(grid=fixed.grid, affine_ras=affine_ras, **parts, solve=solve)

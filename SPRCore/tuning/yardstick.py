@@ -1,0 +1,122 @@
+"""What is measured at each setting of a pair: on the grid of the method, in a fraction of the time that it takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from SPRCore.analysis.annotations import Annotations
+from SPRCore.functional import warp
+from SPRCore.geometry import Field, Grid, Volume, resample
+from SPRCore.geometry.units import transform_points
+from SPRCore.metrics import dice, dice_mean
+from SPRCore.metrics.landmarks import sample_displacement_mm
+from SPRCore.similarity import FixedStatistics, lncc, window_radius
+from SPRCore.tuning.ready import ReadyPair, Solved
+from SPRCore.tuning.regularity import folding_and_ndv
+from SPRCore.typing import Affine, Scalars, Vectors
+
+_WINDOW = 9  # of the correlation, as SPRCore.metrics.local_correlation has it
+
+
+class Yardstick:
+    """Measures what a method gave for a pair.
+
+    All is prepared once: the fixed labels on the grid of the method, the nearest each; the moving labels in their own
+    resolution, read at the displaced places; the statistics of the fixed image.
+
+    Args:
+        pair: The pair.
+        given: Its labels and landmarks, each may be absent.
+    """
+
+    def __init__(self, pair: ReadyPair, given: Annotations) -> None:
+        self._pair, self._given = pair, given
+        self._labels = _Labels.of(pair, given)
+        mask = None if pair.mask is None else pair.mask.to_tensor().to(pair.fixed.device)
+        self._fixed = FixedStatistics.of(_unit_range(pair.fixed), window_radius(_WINDOW), mask)
+        self._moving = _unit_range(pair.moving)
+
+    @torch.no_grad()
+    def measure(self, solved: Solved) -> dict[str, Any]:
+        """Measure what was found.
+
+        Args:
+            solved: What the method gave.
+
+        Returns:
+            Fields of a `SurfacePoint`: those that can be measured.
+        """
+        displacement_vox = solved.displacement_vox.float()
+        field = Field.from_tensor_vox(displacement_vox, self._pair.grid.affine)
+        folding, ndv = folding_and_ndv(displacement_vox, self._pair.mask)
+        overlap = {} if self._labels is None else self._labels.overlap(displacement_vox)
+        return {
+            "dice": {str(label): value for label, value in overlap.items()},
+            "dice_mean": dice_mean(overlap) if overlap else None,
+            "tre_mm": self._tre_mm(field),
+            "lncc": float(lncc(self._fixed, warp(self._moving, displacement_vox))),
+            "folding_percent": folding,
+            "ndv_percent": ndv,
+            "weight_mean": None if solved.weight is None else float(solved.weight.mean()),
+            "map_gap": solved.map_gap,
+        }
+
+    def _tre_mm(self, field: Field) -> float | None:
+        points, partners = self._given.fixed_points, self._given.moving_points
+        if points is None or partners is None or not len(points):
+            return None
+        moved = np.asarray(points, dtype=np.float64) + sample_displacement_mm(field, points)
+        if self._pair.affine_ras is not None:
+            moved = transform_points(moved, self._pair.affine_ras)
+        return float(np.linalg.norm(moved - partners, axis=1).mean())
+
+
+class _Labels:
+    """Fixed labels on a grid, and moving labels to be read at displaced places in their own resolution."""
+
+    def __init__(self, fixed: np.ndarray, moving: Volume, names: np.ndarray, grid: Grid, affine: Affine | None) -> None:
+        # Places in the list of names, the background at 0: grid_sample works in float32, which holds no large labels.
+        self._names, self._background = names, int(np.searchsorted(names, 0))
+        self._fixed = np.searchsorted(names, fixed).astype(np.int32) - self._background
+        places = np.searchsorted(names, moving.array).astype(np.float32) - self._background
+        self._moving = torch.from_numpy(places)[None, None]
+        world = np.eye(4) if affine is None else affine
+        to_index = np.linalg.inv(moving.affine) @ world @ grid.affine
+        # Indices in -1 to 1 between the outermost centers, last axis first, as grid_sample takes them.
+        scale = np.diag([*(2.0 / np.maximum(np.array(moving.shape) - 1, 1)), 1.0])
+        normal = (scale @ to_index)[:3]
+        normal[:, 3] -= 1.0
+        self._turn = torch.from_numpy(normal[::-1, :3].copy()).float()
+        self._start = torch.from_numpy(_affine_places(normal[::-1], grid.shape))
+
+    @classmethod
+    def of(cls, pair: ReadyPair, given: Annotations) -> _Labels | None:
+        if given.fixed_labels is None or given.moving_labels is None:
+            return None
+        fixed, moving = resample(given.fixed_labels, pair.grid, labels=True), given.moving_labels
+        names = np.union1d(np.union1d(fixed.array, moving.array), 0)
+        return cls(fixed.array, moving, names, pair.grid, pair.affine_ras)
+
+    def overlap(self, displacement_vox: Vectors) -> dict[int, float]:
+        """Dice of every label by its name."""
+        shift = displacement_vox[0].cpu().reshape(3, -1)
+        places = torch.addmm(self._start, shift.T, self._turn.T).view(1, *displacement_vox.shape[2:], 3)
+        warped = torch.grid_sampler_3d(self._moving, places, 1, 0, True)[0, 0]  # the nearest voxel, 0 outside all
+        scores = dice(self._fixed, warped.numpy().astype(np.int32))
+        return {int(self._names[place + self._background]): value for place, value in scores.items()}
+
+
+def _affine_places(matrix: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """A matrix (3, 4) applied to the indices of all voxels of a grid, (voxels, 3)."""
+    x, y, z = (np.arange(size, dtype=np.float64) for size in shape)
+    columns = [x[:, None, None] * row[0] + y[:, None] * row[1] + z * row[2] + row[3] for row in matrix]
+    return np.stack(columns, axis=-1).reshape(-1, 3).astype(np.float32)
+
+
+def _unit_range(image: Scalars) -> Scalars:
+    """The image with its 0.5th and 99.5th percentile at 0 and 1, as `SPRCore.metrics.local_correlation` takes it."""
+    low, high = np.percentile(image.cpu().numpy(), (0.5, 99.5))
+    return (image - float(low)) / max(float(high - low), float(np.finfo(np.float32).tiny))
