@@ -22,8 +22,8 @@ def show(parameters: Any, shown: slicer.vtkMRMLScalarVolumeNode | None) -> None:
     """
     scene = parameters.fixedVolume.GetScene()
     kinds = (
-        ("SPRStiffnessLegend", parameters.weightVolume, _("Stiffness\n1 stiff, 0 free"), 1.0),
-        ("SPRVolumeChangeLegend", parameters.jacobianVolume, _("Volume\nabove 1 grows\nbelow 1 shrinks"), 2.0),
+        ("SPRStiffnessLegend", parameters.weightVolume, _("Stiffness\n1 stiff\n0 free"), 1.0),
+        ("SPRVolumeChangeLegend", parameters.jacobianVolume, _("Volume\n> 1 grows\n< 1 shrinks"), 2.0),
     )
     for tag, volume, title, highest in kinds:
         visible = parameters.showLegend and volume is not None and volume is shown
@@ -80,9 +80,9 @@ def _set_looks(legend: slicer.vtkMRMLColorLegendDisplayNode) -> None:
     legend.SetHideFromEditors(True)
     legend.SetSaveWithScene(False)
     legend.SetLabelFormat("%.1f")
-    legend.SetNumberOfLabels(3)
-    legend.SetSize(0.12, 0.36)
-    legend.SetPosition(0.98, 0.06)
+    legend.SetNumberOfLabels(6)
+    legend.SetSize(0.06, 0.3)  # the letters follow from it, whatever the size of the font
+    legend.SetPosition(0.98, 0.05)
     for text in (legend.GetTitleTextProperty(), legend.GetLabelTextProperty()):
         text.SetFontFamilyToArial()
         text.SetFontSize(10)

@@ -84,6 +84,16 @@ def picture(shown, **settings):
     return shown.view.picture().astype(int)
 
 
+def documented(shown, title, settings):
+    """A picture with its title, and where right and left of the patient are, as Slicer shows it."""
+    picture(shown, **settings)
+    shown.view.fit(zoom=0.85)
+    shown.view.write("", (0, 0))
+    for text, place, size in ((title, (0.02, 0.94), 20), ("R", (0.015, 0.5), 18), ("L", (0.985, 0.5), 18)):
+        shown.view.write(text, place, size)
+    return shown.view.picture().astype(int)
+
+
 def difference(first, second):
     return float(np.abs(first - second).mean())
 
@@ -99,8 +109,7 @@ def publish(name, *rows):
         return
     from harness import core
 
-    gap = 6
-    lines = [np.hstack([np.pad(one, ((0, 0), (0, gap), (0, 0)))[:, : -gap or None] for one in row]) for row in rows]
+    lines = [np.hstack([np.pad(one, ((3, 3), (3, 3), (0, 0)), constant_values=255) for one in row]) for row in rows]
     image = np.ascontiguousarray(np.vstack(lines).astype(np.uint8))
     height, width, _ = image.shape
     raw = b"".join(b"\0" + line.tobytes() for line in image)
@@ -304,12 +313,15 @@ def test_pictures_of_the_documentation(shown):
     from SPRRegistrationLib.parameters import DisplacementStyle
 
     off = {"showWeight": False, "showDisplacement": False, "showJacobian": False, "showLegend": True}
-    fixed = picture(shown, **off, deformedOpacity=0.0)
-    blend = picture(shown, deformedOpacity=1.0)
-    weight = picture(shown, showWeight=True, weightLimit=0.9, deformedOpacity=0.5)
-    grid = picture(shown, showWeight=False, showDisplacement=True)
-    change = picture(shown, showDisplacement=False, showJacobian=True)
-    arrows = picture(shown, showJacobian=False, showDisplacement=True, displacementStyle=DisplacementStyle.ARROWS)
-    publish("slicer-views.png", (fixed, blend, weight), (grid, arrows, change))
-    images = (fixed, blend, weight, grid, change, arrows)
+    arrows = {"showDisplacement": True, "displacementStyle": DisplacementStyle.ARROWS}
+    wanted = {
+        "Fixed image": {"deformedOpacity": 0.0},
+        "Moving image, deformed": {"deformedOpacity": 1.0},
+        "Stiffness": {"showWeight": True, "weightLimit": 0.9, "deformedOpacity": 0.5},
+        "Grid": {"showDisplacement": True},
+        "Displacement": arrows,
+        "Change of volume": {"showJacobian": True},
+    }
+    images = [documented(shown, title, off | settings) for title, settings in wanted.items()]
+    publish("slicer-views.png", images[:3], images[3:])
     assert all(difference(one, other) > 0.2 for k, one in enumerate(images) for other in images[:k])

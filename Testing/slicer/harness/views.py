@@ -62,15 +62,19 @@ class SliceView:
         self.node.SetOrientation(orientation)
         self.node.SetViewGroup(group)
         self.composite = self.logic.GetSliceCompositeNode()
+        self._texts = []
         self._draw_layers()
         self._manage(application)
         self.logic.ResizeSliceNode(*size)
 
-    def fit(self):
-        """Show the whole background image, at its middle."""
+    def fit(self, zoom=1.0):
+        """Show the whole background image, at its middle; less than 1 leaves a margin."""
         self.logic.ResizeSliceNode(*self.window.GetSize())
         self.logic.FitSliceToBackground()
         self.logic.SnapSliceOffsetToIJK()
+        if zoom != 1.0:
+            width, height, depth = self.node.GetFieldOfView()
+            self.node.SetFieldOfView(width / zoom, height / zoom, depth)
 
     def picture(self):
         """Draw, and return the picture, shape (height, width, 3), from the top."""
@@ -85,6 +89,29 @@ class SliceView:
         image = grab.GetOutput()
         width, height, _ = image.GetDimensions()
         return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(height, width, -1)[::-1, :, :3].copy()
+
+    def write(self, text, place, size=15):
+        """Write a text over the picture, as Slicer does with its annotations; an empty one takes all away.
+
+        Args:
+            text: The text.
+            place: Part of the width and of the height, from the lower left.
+            size: Size of the letters.
+        """
+        if not text:
+            for actor in self._texts:
+                self._renderer.RemoveViewProp(actor)
+            self._texts = []
+            return
+        actor = vtk.vtkTextActor()
+        actor.SetInput(text)
+        actor.GetTextProperty().SetFontSize(size)
+        actor.GetTextProperty().ShadowOn()
+        actor.GetTextProperty().SetJustification(round(2 * place[0]))
+        actor.GetPositionCoordinate().SetCoordinateSystemToNormalizedViewport()
+        actor.SetPosition(*place)
+        self._renderer.AddViewProp(actor)
+        self._texts.append(actor)
 
     def pixel_of(self, place):
         """Row and column of a point (RAS mm) in the picture."""
