@@ -16,6 +16,8 @@ begins one second after the release. *Exact*: of a setting not visited before, b
 commit of a setting whose preview is there (with inverse, warped image and all measures). *Released*: after a drag with
 improvements, until the exact displacement is shown, and until the rest of the commit is there. *Memory*: worker, most,
 and growth from the middle third of the drag to the last. *Cold*: longest distance from `SPRCore.register`, in voxels.
+*Processor*: time of all cores that the worker used for one preview and for one exact result by improvements, hardly
+changed by other programs; *load*: what else ran. Times of a row with a load above 0.5 are not those of the machine.
 Networks have random weights.
 
 """
@@ -29,7 +31,7 @@ COLUMNS = (
         "wanted",
         "released: exact, committed, s",
     ),
-    *("memory, MiB", "cold, voxels"),
+    *("memory, MiB", "cold, voxels", "processor: preview, ms; exact p50, s", "load before"),
 )
 
 
@@ -61,6 +63,8 @@ def _row(row):
         f"{row['release']['exact_after_s']:.2f}, {row['release']['committed_after_s']:.2f}",
         f"{memory['most_mib']:.0f}, {memory.get('growth_mib', float('nan')):+.0f}",
         f"{row['from_cold_run_vox']:.2g}" if "from_cold_run_vox" in row else "-",
+        f"{row['preview_processor_ms']:.0f}; {row['exact_processor_s']['p50']:.2f}",
+        "-" if row["load_before"] is None else f"{row['load_before']:.1f}",
     )
 
 

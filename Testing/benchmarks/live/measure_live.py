@@ -68,7 +68,7 @@ class Bench:
 
     def one_after_the_other(self):
         """Milliseconds from asking for a move to having its preview, arrays copied; and of the computation alone."""
-        seen, computed, exact, age = [], [], 0, []
+        seen, computed, exact, age, before = [], [], 0, [], self._processor_s()
         for move in self.moves:
             start = time.perf_counter()
             message = self.client.do("update", **self.setting(move)).message
@@ -79,6 +79,7 @@ class Bench:
         self.row["preview_ms"], self.row["preview_computed_ms"] = percentiles(seen), percentiles(computed)
         self.row["between_processes_ms"] = percentiles(age)
         self.row["exact_at_once"] = exact
+        self.row["preview_processor_ms"] = 1e3 * (self._processor_s() - before) / len(self.moves)
 
     def dragging(self, seconds):
         """Moves at a fixed rate; what is shown, how old it is, memory; then a release, and a commit after that."""
@@ -123,11 +124,11 @@ class Bench:
 
     def exact(self, count):
         """Seconds from asking to the exact result: by improvement of a preview, and by a commit."""
-        rng, improved, committed = np.random.default_rng(1), [], []
+        rng, improved, committed, spent = np.random.default_rng(1), [], [], []
         ranges = self.opened.ranges
         for place in range(2 * count):
             setting = {name: float(rng.uniform(low, high)) for name, (low, high) in ranges.items()}
-            start = time.perf_counter()
+            start, before = time.perf_counter(), self._processor_s()
             if place % 2:
                 self.client.do("update", improve=False, **setting)
                 middle = time.perf_counter()
@@ -136,7 +137,9 @@ class Bench:
             else:
                 self._until_exact(self.client.ask("update", **setting))
                 improved.append(time.perf_counter() - start)
+                spent.append(self._processor_s() - before)
         self.row["improved_to_exact_s"], self.row["commit_s"] = percentiles(improved), percentiles(committed)
+        self.row["exact_processor_s"] = percentiles(spent)
 
     def _messages(self):
         for event in self.client.events(600.0):
@@ -178,9 +181,13 @@ class Bench:
     def _share(self, after, seconds):
         """Share of one core that the worker uses in a while, after a while."""
         time.sleep(max(after, 0.0))
-        before = sum(self.worker.cpu_times()[:2])
+        before = self._processor_s()
         time.sleep(seconds)
-        return (sum(self.worker.cpu_times()[:2]) - before) / seconds
+        return (self._processor_s() - before) / seconds
+
+    def _processor_s(self):
+        """Seconds of all cores that the worker has used."""
+        return sum(self.worker.cpu_times()[:2])
 
 
 def _growth(memory):
@@ -199,13 +206,14 @@ def measure(size, method, options, scratch):
     """All of one size and method."""
     pair = write_pair(size, scratch)
     bundle = "instance" if method == "instance" else write_bundle_of(method, scratch)
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None  # of what else runs
     bench = Bench(pair, bundle, options)
     with bench.client:
         bench.one_after_the_other()
         bench.dragging(options.seconds)
         bench.releasing()
         bench.exact(options.exact)
-    row = bench.row | {"shape": list(pair["fixed"].shape), "device": options.device}
+    row = bench.row | {"shape": list(pair["fixed"].shape), "device": options.device, "load_before": load}
     if not options.no_check:
         setting, field = bench.final.message.setting, bench.final.arrays["displacement"][0]
         row["from_cold_run_vox"] = cold_difference_vox(pair, bundle, bench.opened.prior, setting, field, options.device)
