@@ -64,6 +64,44 @@ def test_a_module_imports_only_from_layers_below(path):
             assert part == "cli", f"{path} imports {name}: public names of SPRCore are for its users"
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "SPRRegistration").rglob("*.py")), ids=lambda path: path.stem)
+def test_the_slicer_module_imports_only_what_needs_no_torch(path):
+    """It opens before anything is installed, so what it takes of SPRCore is the client's half and the cards."""
+    allowed = (
+        "SPRCore.live",
+        "SPRCore.api",
+        "SPRCore.config",
+        "SPRCore.errors",
+        "SPRCore.io.headers",
+        "SPRCore.io.places",
+    )
+    tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    names = [alias.name for node in tree if isinstance(node, ast.Import) for alias in node.names]
+    tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    names += [f"{n.module}.{a.name}" for n in tree if isinstance(n, ast.ImportFrom) and not n.level for a in n.names]
+    for name in names:
+        root = name.split(".")[0]
+        assert root not in ("Training", "Testing", "torch", "nibabel", "SimpleITK"), f"{path} imports {name}"
+        if root == "SPRCore":
+            assert name.startswith(allowed), f"{path} imports {name}"
+
+
+def test_the_slicer_module_loads_no_torch():
+    names = (
+        "live.conversation",
+        "live.client",
+        "live.events",
+        "live.protocol",
+        "live.arrays",
+        "io.headers",
+        "io.places",
+    )
+    imports = ", ".join(f"SPRCore.{name}" for name in names)
+    code = f"import sys, {imports}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == ["False"]
+
+
 def test_the_layer_test_sees_relative_and_nested_imports(tmp_path, monkeypatch):
     source = tmp_path / "SPRCore" / "functional" / "bad.py"
     source.parent.mkdir(parents=True)
