@@ -50,13 +50,19 @@ class Settings(Section):
         self.usual_ranges = {name: (slider.minimum, slider.maximum) for name, slider in self.sliders.items()}
         self._ticks, self._filters = {}, []
         self._asked: dict[str, float] = {}
+        self._seen: dict[str, float] = {}
+        self._held = None
         for name in self.sliders:
             self._connect(name)
 
     def attach(self) -> None:
         """Show the sliders of the prior, with their ranges."""
-        self._asked = setting_of(self.parameters)
+        self._asked = self._seen = setting_of(self.parameters)
         self.refresh()
+
+    def detach(self) -> None:
+        """Let go of the registration, in the middle of a gesture, too."""
+        self._let_go()
 
     def close(self) -> None:
         """Let go of the sliders."""
@@ -79,8 +85,10 @@ class Settings(Section):
                 self.place_tick(name)
         self._show_latency()
         setting = setting_of(self.parameters)
-        if setting != self._asked:  # changed by undo, a snapshot, the map or a program
-            self.preview(setting)
+        if setting != self._seen:  # by a gesture that has ended, undo, a snapshot, the map or a program
+            self._seen = setting
+            if setting != self._asked:
+                self.preview(setting)
 
     def ranges(self) -> dict[str, tuple[float, float]]:
         """Return lowest and highest values, from the worker, the task model or the panel's file."""
@@ -122,10 +130,26 @@ class Settings(Section):
         slider.connect("valueIsChanging(double)", lambda value: self._dragged(name, value))
         getattr(self.ui, f"{field}TunedButton").connect("clicked()", lambda: self.recommend(name))
         inner = slicer.util.findChild(slider, "Slider")
+        inner.connect("sliderPressed()", self._hold)
+        inner.connect("sliderReleased()", self._let_go)  # after the slider itself has told its value
         tick = self._ticks[name] = qt.QFrame(inner)
         tick.setStyleSheet("background-color: #c46a00;")
         tick.toolTip = _("Recommended value")
         self._filters.append(DoubleClick(inner, lambda: self.recommend(name), lambda: self.place_tick(name)))
+
+    def _hold(self) -> None:
+        """Hold the news of the parameter node back while a slider is dragged.
+
+        A preview makes nodes and refers to them; the slider would be set back to the value in the parameter node under
+        the user's finger. So a gesture also is one change.
+        """
+        if self._held is None and self.parameters is not None:
+            self._held = (self.parameters, self.parameters.StartModify())
+
+    def _let_go(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            held[0].EndModify(held[1])
 
     def _dragged(self, name: str, value: float) -> None:
         """Take a value from the signal: the slider itself still says the old one while it is dragged."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import slicer
 import slicer.util
 
-from harness import core, ui_loader, widgets
+from harness import core, mrml_widgets, ui_loader, widgets
 
 qt = widgets.qt
 MODULE = core.ROOT / "SPRRegistration" / "SPRRegistration.py"
@@ -159,6 +159,12 @@ class SampleDataLogic:
         cls.sources[sampleName] = customDownloader
 
 
+class qSlicerScriptedLoadableModuleWidget(mrml_widgets.qMRMLWidget):
+    """What Slicer puts the panel into."""
+
+    isEntered = True
+
+
 def load():
     """Load the module as Slicer does.
 
@@ -174,7 +180,7 @@ def load():
     slicer.modules.sprregistration = entry
     slicer.modules.SPRRegistrationInstance = module.SPRRegistration(entry)
     slicer.app.startupCompleted.emit()
-    parent = slicer.qMRMLWidget()
+    parent = qSlicerScriptedLoadableModuleWidget()
     parent.setLayout(qt.QVBoxLayout())
     parent.setMRMLScene(slicer.mrmlScene)
     widget = module.SPRRegistrationWidget(parent)
