@@ -60,7 +60,10 @@ def _getattribute(self, name):
 
 def _setattr(self, name, value):
     contract.check_write(type(self).__name__, name)
-    _write(self, name, value)
+    if isinstance(inspect.getattr_static(type(self), name, None), QtCore.Property):
+        QtCore.QObject.setProperty(self, name, value)  # otherwise it would only be remembered in Python
+    else:
+        _write(self, name, value)
 
 
 def _signal(self, text):
