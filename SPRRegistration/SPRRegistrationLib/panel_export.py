@@ -10,26 +10,10 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from .exports import directions, formats
 from .panel_section import Section
 
 logger = logging.getLogger("SPRRegistration")
-
-
-def formats() -> list[tuple[str, str]]:
-    """Return what the user chooses from, each with the ending of the file."""
-    return [
-        (_("Transform of Slicer and ITK (.h5)"), ".h5"),
-        (_("Displacement image (.nrrd)"), ".nrrd"),
-        (_("Displacement image, NIfTI (.nii.gz)"), ".nii.gz"),
-    ]
-
-
-def directions() -> list[tuple[str, str]]:
-    """Return what the user chooses from, each with the field that holds it."""
-    return [
-        (_("Moving image onto the fixed image"), "displacementTransform"),
-        (_("Fixed image onto the moving image (inverse)"), "inverseTransform"),
-    ]
 
 
 class Export(Section):

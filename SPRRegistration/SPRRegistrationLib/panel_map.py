@@ -7,11 +7,8 @@ from slicer.i18n import tr as _
 
 from . import charts, words
 from .panel_section import Section
-from .parameters import MapMeasure, apply_setting
-
-LOW_IS_GOOD = (MapMeasure.FOLDING, MapMeasure.DISPLACEMENT, MapMeasure.LANDMARKS)
-# Dark blue, green, yellow: even steps of brightness, told apart by color-blind people, too.
-COLORS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
+from .parameters import apply_setting
+from .settings_map import LOW_IS_GOOD, best_of, color_of, value_of
 
 
 class SettingsMap(Section):
@@ -96,29 +93,3 @@ class SettingsMap(Section):
         else:
             text = ""
         self.ui.mapLabel.text = text
-
-
-def value_of(point: object, measure: MapMeasure) -> float | None:
-    """Return a measure of a point of the map."""
-    name = measure.value
-    return getattr(point, name) if hasattr(point, name) else getattr(point.quality, name)
-
-
-def best_of(values: list[float | None], measure: MapMeasure) -> float | None:
-    """Return the best of some values; None if there is none."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return None
-    return min(known) if measure in LOW_IS_GOOD else max(known)
-
-
-def color_of(value: float, values: list[float | None], low_is_good: bool) -> tuple[int, int, int]:
-    """Return the color of a value among others; the brightest is the best."""
-    known = [each for each in values if each is not None]
-    low, high = min(known), max(known)
-    part = 1.0 if high == low else (value - low) / (high - low)
-    part = (1 - part if low_is_good and high != low else part) * (len(COLORS) - 1)
-    index = min(int(part), len(COLORS) - 2)
-    pairs = zip(COLORS[index], COLORS[index + 1], strict=True)
-    red, green, blue = (round(a + (b - a) * (part - index)) for a, b in pairs)
-    return red, green, blue

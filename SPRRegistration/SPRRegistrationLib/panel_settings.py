@@ -12,11 +12,7 @@ from . import words
 from .panel_section import Section
 from .parameters import HYPERPARAMETERS, INSTANCE, setting_of
 from .session import Stage
-
-RECOMMENDED = {"alpha": 0.1, "lambda_max": 1.0, "sigma": 0.5, "lambda_mean": 2.0, "lambda": 1.0}
-"""What does well with the instance optimization; task models say their own."""
-
-FIELDS = {name: field for fields in HYPERPARAMETERS.values() for name, field in fields.items()}
+from .sliders import FIELDS, RECOMMENDED
 
 
 class DoubleClick(qt.QObject):

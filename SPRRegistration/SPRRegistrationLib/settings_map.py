@@ -1,0 +1,88 @@
+"""The settings map as a table of colored cells: a row for each value of the first hyperparameter, and so on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .parameters import MapMeasure
+
+LOW_IS_GOOD = (MapMeasure.FOLDING, MapMeasure.DISPLACEMENT, MapMeasure.LANDMARKS)
+# Dark blue, green, yellow: even steps of brightness, told apart by color-blind people, too.
+COLORS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One setting: its place in the table, its measure (None if unknown), its color, and whether it is the best."""
+
+    row: int
+    column: int
+    point: Any
+    value: float | None
+    color: tuple[int, int, int] | None
+    best: bool
+
+    @property
+    def is_dark(self) -> bool:
+        """Whether letters on it have to be white."""
+        return self.color is not None and 0.3 * self.color[0] + 0.6 * self.color[1] + 0.1 * self.color[2] < 128
+
+
+@dataclass(frozen=True)
+class Table:
+    """The map: the names of rows and columns, their values, and the cells that are known."""
+
+    names: tuple[str, ...]
+    rows: tuple[float, ...]
+    columns: tuple[float, ...]
+    cells: tuple[Cell, ...]
+
+
+def table_of(points: Sequence[Any], measure: MapMeasure) -> Table:
+    """Lay out a settings map: large values of the first hyperparameter on top, of the second to the right.
+
+    Args:
+        points: The `Point`s of the worker.
+        measure: What is shown.
+    """
+    if not points:
+        return Table((), (), (), ())
+    names = tuple(points[0].setting)[:2]
+    rows = sorted({point.setting[names[0]] for point in points}, reverse=True)
+    columns = sorted({point.setting[names[1]] for point in points}) if names[1:] else [0.0]
+    values = [value_of(point, measure) for point in points]
+    best = best_of(values, measure)
+    cells = []
+    for point, value in zip(points, values, strict=True):
+        row, column = rows.index(point.setting[names[0]]), columns.index(point.setting[names[1]]) if names[1:] else 0
+        color = None if value is None else color_of(value, values, measure in LOW_IS_GOOD)
+        cells.append(Cell(row, column, point, value, color, value is not None and value == best))
+    return Table(names, tuple(rows), tuple(columns), tuple(cells))
+
+
+def value_of(point: Any, measure: MapMeasure) -> float | None:
+    """Return a measure of a point of the map."""
+    name = measure.value
+    return getattr(point, name) if hasattr(point, name) else getattr(point.quality, name)
+
+
+def best_of(values: Sequence[float | None], measure: MapMeasure) -> float | None:
+    """Return the best of some values; None if there is none."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    return min(known) if measure in LOW_IS_GOOD else max(known)
+
+
+def color_of(value: float, values: Sequence[float | None], low_is_good: bool) -> tuple[int, int, int]:
+    """Return the color of a value among others; the brightest is the best."""
+    known = [each for each in values if each is not None]
+    low, high = min(known), max(known)
+    part = 1.0 if high == low else (value - low) / (high - low)
+    part = (1 - part if low_is_good and high != low else part) * (len(COLORS) - 1)
+    index = min(int(part), len(COLORS) - 2)
+    pairs = zip(COLORS[index], COLORS[index + 1], strict=True)
+    red, green, blue = (round(a + (b - a) * (part - index)) for a, b in pairs)
+    return red, green, blue
