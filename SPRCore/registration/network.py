@@ -211,10 +211,11 @@ def _onto_fixed(output: RegistrationOutput, grid: Grid, fixed: Grid, prior: Prio
         field = Field.from_tensor_vox(field_vox, grid.affine)
         return field if grid.matches(fixed) else resample_displacement(field, fixed, continued=True)
 
+    weights = Volume(weight[0, 0].cpu().numpy(), grid.affine)
     return Deformation(
         displacement=placed(output.displacement),
         inverse=placed(output.inverse_displacement),
-        weight=resample(Volume(weight[0, 0].cpu().numpy(), grid.affine), fixed, outside=1.0),
+        weight=weights if grid.matches(fixed) else resample(weights, fixed, outside=1.0),
         velocity=None if output.velocity is None else placed(output.velocity),
     )
 

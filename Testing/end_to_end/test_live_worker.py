@@ -59,7 +59,10 @@ def nothing_stays(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     before = left_over()
     yield
-    wait_until(lambda: left_over() == before)
+    end = time.monotonic() + LIMIT
+    while (left := left_over() - before) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not left
 
 
 @pytest.fixture
