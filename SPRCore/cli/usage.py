@@ -9,7 +9,7 @@ from typing import Protocol, cast, runtime_checkable
 
 from SPRCore.errors import InputError
 
-VERBS = ("register", "warp", "evaluate", "models", "prepare", "train", "benchmark", "sweep", "report", "demo")
+VERBS = ("register", "warp", "evaluate", "models", "prepare", "train", "tune", "benchmark", "sweep", "report", "demo")
 
 _FRAME = re.compile(r"[\u2500-\u257f]")
 _NOT_A_NUMBER = re.compile(r"Error parsing (\S+): no type matching .* from \['(.*?)'\]")
@@ -48,6 +48,7 @@ def parse(arguments: list[str]) -> Verb | None:
     from SPRCore.cli.report import Report
     from SPRCore.cli.sweep import Sweep
     from SPRCore.cli.train import Train
+    from SPRCore.cli.tune import Tune
     from SPRCore.cli.warp import Warp
 
     if arguments == ["--version"]:
@@ -56,7 +57,7 @@ def parse(arguments: list[str]) -> Verb | None:
         say(f"spr {SPRCore.__version__}")
         return None
     complaint = io.StringIO()
-    kinds = (Register, Warp, Evaluate, Models, Prepare, Train, Benchmark, Sweep, Report, Demo)
+    kinds = (Register, Warp, Evaluate, Models, Prepare, Train, Tune, Benchmark, Sweep, Report, Demo)
     try:
         with contextlib.redirect_stderr(complaint):
             return cast(

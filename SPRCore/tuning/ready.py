@@ -75,8 +75,12 @@ def setting_prior(method: Method, setting: Mapping[str, float]) -> Prior:
     Raises:
         InputError: The prior has no such hyperparameter, or cannot take the value.
     """
-    given = {name: value if name in _MAY_BE_ZERO else max(value, _LEAST) for name, value in setting.items()}
-    return with_hyperparameters(method.prior, given)
+    return with_hyperparameters(method.prior, {name: above_zero(name, value) for name, value in setting.items()})
+
+
+def above_zero(name: str, value: float) -> float:
+    """Return the value of a hyperparameter, or the least that counts as one where a strength is 0."""
+    return value if name in _MAY_BE_ZERO else max(value, _LEAST)
 
 
 def ready(loaded: LoadedPair, method: Method, model: Model | None, init: str, device: torch.device) -> ReadyPair:

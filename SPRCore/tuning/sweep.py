@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from SPRCore.errors import ConvergenceError, InputError
 from SPRCore.registration import Model, model_prior
 from SPRCore.registration.devices import pick_device
 from SPRCore.tuning.pool import Pool
-from SPRCore.tuning.ready import ready, setting_prior
+from SPRCore.tuning.ready import ReadyPair, ready, setting_prior
 from SPRCore.tuning.yardstick import Yardstick
 
 SURFACE = "surface.jsonl"
@@ -109,17 +109,19 @@ class Plan:
 
 
 class Surveyor:
-    """Measures settings of a method on pairs, one pair at a time in memory.
+    """Measures settings of a method on pairs.
 
     Args:
         plan: How.
+        keep: The first pairs, so many of them, stay in memory; of the others the latest one alone.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan, self._device = plan, pick_device(plan.device)
+    def __init__(self, plan: Plan, keep: int = 0) -> None:
+        self._plan, self._device, self._keep = plan, pick_device(plan.device), keep
         path = plan.method.path
         self._model = None if path is None else Model.read(path, self._device)
-        self._at: tuple[str, object, Yardstick] | None = None
+        self._kept: dict[str, tuple[ReadyPair, Yardstick]] = {}
+        self._latest: dict[str, tuple[ReadyPair, Yardstick]] = {}
 
     def __call__(self, chunk: tuple[PairFiles, Sequence[Setting]]) -> int:
         """Measure a pair at some settings and write the points down; return their number."""
@@ -128,7 +130,7 @@ class Surveyor:
             append_row(self._plan.path, self.point(pair, setting))
         return len(settings)
 
-    def point(self, pair: PairFiles, setting: Setting) -> SurfacePoint:
+    def point(self, pair: PairFiles, setting: Mapping[str, float]) -> SurfacePoint:
         """Measure a pair at a setting.
 
         Args:
@@ -151,13 +153,15 @@ class Surveyor:
             return SurfacePoint(**what, failed=str(error))
         return SurfacePoint(**what, **finite(measured))
 
-    def _prepared(self, pair: PairFiles) -> tuple:
-        if self._at is None or self._at[0] != pair.pair:
-            self._at = None  # one pair at a time: its features can be large
+    def _prepared(self, pair: PairFiles) -> tuple[ReadyPair, Yardstick]:
+        known = self._kept if pair.pair in self._kept else self._latest
+        if pair.pair not in known:
+            self._latest.clear()  # before the next one is made: what a network keeps of a pair can be large
+            known = self._kept if len(self._kept) < self._keep else self._latest
             loaded = load_pair(pair)
             prepared = ready(loaded, self._plan.method, self._model, self._plan.init, self._device)
-            self._at = pair.pair, prepared, Yardstick(prepared, loaded.annotations)
-        return self._at[1:]
+            known[pair.pair] = prepared, Yardstick(prepared, loaded.annotations)
+        return known[pair.pair]
 
 
 def cores() -> int:

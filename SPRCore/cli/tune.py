@@ -1,0 +1,193 @@
+"""`spr tune`: the hyperparameters that do best, for a recipe, a hyper model or the instance solver."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, UseAppendAction, arg
+
+from SPRCore.analysis.pairs import read_pairs
+from SPRCore.cli.benchmark import assignments
+from SPRCore.cli.console import say, stages
+from SPRCore.cli.sweep import checked_processes, method_of
+from SPRCore.errors import InputError
+from SPRCore.io import read_card
+from SPRCore.regularization.naming import HYPERPARAMETERS
+from SPRCore.training.recipe import Recipe, read_recipe
+from SPRCore.tuning.axes import open_ranges
+from SPRCore.tuning.space import Objective, Parameter, parameters
+from SPRCore.tuning.storage import storage_place
+from SPRCore.tuning.study import Finished, run_study
+from SPRCore.tuning.targets import CohortTarget, RecipeTarget, changed
+from SPRCore.tuning.worker import Task
+
+Words = UseAppendAction[tuple[tuple[str, ...], ...]]
+_RECIPE = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tune:
+    """Find the hyperparameters that do best by Bayesian search, on any number of processes and machines."""
+
+    target: Annotated[Positional[str], arg(metavar="RECIPE.yaml|NAME|BUNDLE|instance")]
+    """What to tune: a recipe, each trial a training; or without training a hyper model, instance or uniform."""
+
+    trials: Annotated[int, arg(metavar="N")] = 50
+    """Trials in all, those of earlier runs and other machines included."""
+
+    storage: Annotated[str | None, arg(metavar="URL|FILE", help_behavior_hint="(default: study.db in --out)")] = None
+    """Where trials are kept: a file *.db (SQLite), a file *.log (journal, also on network drives), or the URL of a
+    database. The same command on other machines with the same storage helps."""
+
+    study: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: what is tuned)")] = None
+    """Name of the study in the storage."""
+
+    out: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: runs/NAME-tune)")] = None
+    """Folder for study.json, the best model and the trials."""
+
+    pairs: Annotated[Path | None, arg(metavar="LIST.csv", help_behavior_hint="(for a model or instance)")] = None
+    """Pairs to measure on, as for spr benchmark."""
+
+    overrides: Annotated[Words, arg(name="set", metavar="KEY=VALUE", help_behavior_hint="(repeatable)")] = ()
+    """Changes to the recipe, as for spr train."""
+
+    ranges: Annotated[Words, arg(metavar="NAME=LOW:HIGH[:log],...", help_behavior_hint="(optional)")] = ()
+    """What to try, such as alpha=0:0.1; for a recipe also keys, such as optimiser.lr=1e-4:1e-2:log. By default all
+    hyperparameters, over the ranges of the model or of --preset."""
+
+    preset: Annotated[Literal["body", "brain", "heart"] | None, arg(help_behavior_hint="(optional)")] = None
+    """Ranges of the paper for this task."""
+
+    objective: Literal["dice", "tre", "label-free"] = "dice"
+    """Mean Dice, landmark error, or without labels the similarity of what folds no more than --max-folding."""
+
+    max_folding: Annotated[float, arg(metavar="PERCENT")] = 0.1
+    """With label-free: most folding; a trial beyond it is worse than all within."""
+
+    pruner: Annotated[tuple[int, int, int], arg(metavar="TRIALS STEPS EVERY")] = (5, 30, 10)
+    """Trials worse than the median are cut short: trials before any is, steps before any is (epochs, or pairs), and
+    steps from one decision to the next."""
+
+    band: Annotated[float | None, arg(metavar="B", help_behavior_hint="(default: 0.005; 0.1 mm with tre)")] = None
+    """By how much a trial may fall short of the best one and still belong to the tolerance in the card."""
+
+    processes: Annotated[int, arg(metavar="N")] = 1
+    """Processes to start here."""
+
+    patience: Annotated[float, arg(metavar="SECONDS")] = 60.0
+    """After how long without a sign of life a trial of another machine is done again."""
+
+    seed: Annotated[int, arg(metavar="N")] = 0
+    """Seed of the search."""
+
+    init: Literal["auto", "none", "center", "rigid", "affine"] = "auto"
+    """Alignment beforehand, for a model or instance."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] | None = None
+    """Where to compute. (default: auto, or what the recipe says)"""
+
+    def run(self, command: str) -> None:
+        """Search, and say what was found."""
+        self._check()
+        name, task, folder = self._recipe_task() if Path(self.target).suffix in _RECIPE else self._cohort_task()
+        band = self.band if self.band is not None else 0.1 if self.objective == "tre" else 0.005
+        try:
+            with stages() as tell:
+
+                def show(done: int, count: int, best: float | None) -> None:
+                    words = "" if best is None else f", best {self.objective} {best:.4f}"
+                    tell(f"{done} of {count} trials{words}", done / count)
+
+                found = run_study(
+                    task, folder, target=name, band=band, processes=self.processes, command=command, tell=show
+                )
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"interrupted; what is done is in {folder}, the same command goes on") from None
+        for line in told(found):
+            say(line)
+
+    def _check(self) -> None:
+        checked_processes(self.processes)
+        if self.trials < 1:
+            raise InputError("--trials", got=str(self.trials), expected="1 or more")
+        for name in ("patience", "max_folding", "band"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise InputError(f"--{name.replace('_', '-')}", got=f"{value:g}", expected="0 or more")
+        if min(self.pruner) < 0 or self.pruner[2] < 1:
+            expected = "numbers of 0 or more, the last one 1 or more"
+            raise InputError("--pruner", got=" ".join(map(str, self.pruner)), expected=expected)
+
+    def _recipe_task(self) -> tuple[str, Task, Path]:
+        if self.pairs is not None:
+            raise InputError("--pairs", got="it with a recipe", expected="a recipe alone, which says what its data are")
+        device = [] if self.device is None else [f"device={self.device}"]
+        recipe = read_recipe(Path(self.target), [*(change for group in self.overrides for change in group), *device])
+        folder = self.out or Path(f"{recipe.folder}-tune")
+        written = assignments(self.ranges, "--ranges")
+        taken = {} if recipe.hyper is None else recipe.hyper.ranges
+        known = {name: None for name in HYPERPARAMETERS[recipe.loss.prior] if name not in taken}
+        keys = [name for name in written if "." in name]
+        tried = parameters(known, written, self.preset, keys)
+        _try_out(recipe, tried)
+        return recipe.name, self._task(recipe.name, RecipeTarget(recipe=recipe, folder=folder), tried, folder), folder
+
+    def _cohort_task(self) -> tuple[str, Task, Path]:
+        method = method_of(self.target)
+        if self.pairs is None:
+            raise InputError("--pairs", got="none", expected="a list of pairs to measure on, or a recipe to tune")
+        if self.overrides:
+            raise InputError("--set", got="changes to a recipe", expected="a recipe to tune")
+        known = open_ranges(method)
+        tried = parameters(known, assignments(self.ranges, "--ranges"), self.preset)
+        name = method.label if method.path is None else read_card(method.path).name
+        folder = self.out or Path("runs") / f"{name}-tune"
+        pairs = tuple(read_pairs(self.pairs))
+        target = CohortTarget(method=method, pairs=pairs, init=self.init, device=self.device or "auto")
+        return name, self._task(name, target, tried, folder), folder
+
+    def _task(self, name: str, target: CohortTarget | RecipeTarget, tried: tuple[Parameter, ...], folder: Path) -> Task:
+        free = self.objective == "label-free"
+        return Task(
+            study=self.study or name,
+            storage=storage_place(self.storage, folder),
+            target=target,
+            parameters=tried,
+            objective=Objective(name=self.objective, max_folding=self.max_folding if free else None),
+            trials=self.trials,
+            pruner=self.pruner,
+            seed=self.seed,
+            patience_seconds=max(self.patience, 1.0),
+        )
+
+
+def told(found: Finished) -> Sequence[str]:
+    """Say in lines what a study found."""
+    study, best = found.study, found.study.best_trial
+    count = {state: sum(trial.state == state for trial in study.trials) for state in ("complete", "pruned", "failed")}
+    counts = ", ".join(f"{number} {state}" for state, number in count.items() if number)
+    lines = [f"{counts or 'no'} trials in {found.path}"]
+    if best is not None and best.value is not None:
+        at = ", ".join(f"{name} {value:.4g}{_span(study.tolerance.get(name))}" for name, value in best.params.items())
+        lines.append(f"best {study.objective}: {best.value:.4f} at {at}")
+    if study.importances:
+        lines.append("importance: " + ", ".join(f"{name} {share:.0%}" for name, share in study.importances.items()))
+    if found.bundle is not None:
+        lines.append(f"best model: {found.bundle}")
+    elif best is not None and not study.target.startswith(("instance", "uniform")):
+        lines.append(f"the best model is on the machine of trial {best.number}: run the same command there")
+    return lines
+
+
+def _span(span: tuple[float, float] | None) -> str:
+    return "" if span is None else f" ({span[0]:.4g} to {span[1]:.4g})"
+
+
+def _try_out(recipe: Recipe, tried: Sequence[Parameter]) -> None:
+    """Refuse keys and values that the recipe cannot take, before the first trial."""
+    for end in ("low", "high"):
+        changed(recipe, {each.name: getattr(each, end) for each in tried}, recipe.folder)

@@ -1,0 +1,98 @@
+"""Where the trials of a study are kept, for any number of processes on any number of machines."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from SPRCore.errors import InputError
+
+if TYPE_CHECKING:
+    import optuna
+
+_WAIT_SECONDS = 120  # for a database that another process is writing to
+_FILES = {".db": "sqlite", ".sqlite": "sqlite", ".log": "journal", ".journal": "journal"}
+
+
+def import_optuna() -> Any:
+    """Return the module, quieted: progress is told by us.
+
+    Raises:
+        InputError: It is not installed.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise InputError("Optuna", got="not installed", remedy="pip install 'SPRCore[train]'") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def storage_place(text: str | None, folder: Path) -> str:
+    """Return the place of a storage in full, so that every process finds the same.
+
+    Args:
+        text: What the user wrote: a database URL, a file *.db (SQLite) or *.log (journal, also for network drives),
+            or None for study.db in the folder.
+        folder: Folder of the study.
+
+    Returns:
+        A URL, or "journal:" and a path.
+
+    Raises:
+        InputError: It is none of these.
+    """
+    if text is not None and "://" in text:
+        return text
+    path = folder / "study.db" if text is None else Path(text).expanduser()
+    if path.suffix not in _FILES:
+        expected = "a database URL, a file *.db (SQLite) or *.log (journal)"
+        raise InputError("--storage", got=repr(text), expected=expected)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path = path.absolute()
+    return f"sqlite:///{path}" if _FILES[path.suffix] == "sqlite" else f"journal:{path}"
+
+
+def open_storage(place: str) -> optuna.storages.BaseStorage:
+    """Open a storage.
+
+    Args:
+        place: From `storage_place`.
+
+    Returns:
+        The storage.
+
+    Raises:
+        InputError: It cannot be opened.
+    """
+    optuna = import_optuna()
+    with quiet():
+        if place.startswith("journal:"):
+            from optuna.storages.journal import JournalFileBackend
+
+            return optuna.storages.JournalStorage(JournalFileBackend(place.removeprefix("journal:")))
+        options = {"connect_args": {"timeout": _WAIT_SECONDS}} if place.startswith("sqlite:") else {}
+        try:
+            own = optuna.storages.RDBStorage(place, engine_kwargs=options)
+        except Exception as error:  # SQLAlchemy, and the driver of whatever database it is
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(f"storage {without_password(place)}", got=without_password(reason)) from error
+        return optuna.storages.get_storage(own)
+
+
+def without_password(text: str) -> str:
+    """Return a text with the user and password of URLs taken out."""
+    return re.sub(r"(\w://)[^/@\s]*@", r"\1", text)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Optuna from warning about parts of it that it calls experimental."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="optuna")
+        warnings.filterwarnings("ignore", category=FutureWarning, message=".*experimental.*")
+        yield

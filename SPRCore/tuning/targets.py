@@ -1,0 +1,224 @@
+"""What can be tuned: a recipe, by training; a hyper model or the instance solver, on a cohort of pairs."""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from SPRCore.analysis.methods import Method
+from SPRCore.analysis.pairs import PairFiles
+from SPRCore.analysis.rows import SurfacePoint
+from SPRCore.errors import ConvergenceError, InputError, OutputError
+from SPRCore.io.places import SUFFIX
+from SPRCore.regularization.naming import HYPERPARAMETERS
+from SPRCore.training.journal import read_rows
+from SPRCore.training.loop import Status, train
+from SPRCore.training.recipe import Recipe
+from SPRCore.training.state import list_checkpoints
+from SPRCore.training.validate import Validation
+from SPRCore.tuning.ready import above_zero
+from SPRCore.tuning.sweep import Plan, Surveyor
+
+logger = logging.getLogger("SPRCore")
+
+Measures = dict[str, Any]
+Params = Mapping[str, float]
+Tell = Callable[[int, Measures], None]
+
+_LOSS_KEYS = {"lambda": "strength"}  # where a recipe calls a hyperparameter otherwise
+_OF_POINTS = {
+    "dice": "dice_mean",
+    "tre_mm": "tre_mm",
+    "lncc": "lncc",
+    "folding_percent": "folding_percent",
+    "ndv_percent": "ndv_percent",
+    "weight": "weight_mean",
+    "map_gap": "map_gap",
+}
+_KEPT_PAIRS = 8  # in memory from one trial to the next
+
+
+@runtime_checkable
+class Target(Protocol):
+    """Something with parameters; can be sent to other processes."""
+
+    def opened(self) -> Callable[[int, Params, Tell], Measures]:
+        """Return what does a trial: its slot, its parameters, whom to tell on the way; it gives what was measured."""
+        ...
+
+    def bundle(self, slot: int) -> Path | None:
+        """Return the model of a trial, where there is one on this machine."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class CohortTarget:
+    """A hyper model or the instance solver on pairs; nothing is trained.
+
+    Attributes:
+        method: The method.
+        pairs: The pairs.
+        init: Alignment beforehand.
+        device: Where to compute.
+    """
+
+    method: Method
+    pairs: tuple[PairFiles, ...]
+    init: str = "auto"
+    device: str = "auto"
+
+    def opened(self) -> Callable[[int, Params, Tell], Measures]:
+        """Return what does a trial."""
+        plan = Plan(method=self.method, init=self.init, device=self.device, path=None)
+        surveyor = Surveyor(plan, keep=_KEPT_PAIRS)
+
+        def trial(slot: int, params: Params, tell: Tell) -> Measures:
+            points: list[SurfacePoint] = []
+            for pair in self.pairs:
+                point = surveyor.point(pair, params)
+                if point.failed is not None:
+                    raise ConvergenceError(f"pair {pair.pair}", got=point.failed)
+                points.append(point)
+                tell(len(points), means(points))
+            return means(points)
+
+        return trial
+
+    def bundle(self, slot: int) -> Path | None:
+        """Return the model, the same for all trials; None for the instance solver."""
+        return self.method.path
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeTarget:
+    """A recipe: a trial is a training.
+
+    Attributes:
+        recipe: The recipe.
+        folder: Folder of the study; each trial has one in it.
+    """
+
+    recipe: Recipe
+    folder: Path
+
+    def opened(self) -> Callable[[int, Params, Tell], Measures]:
+        """Return what does a trial."""
+        return self._trial
+
+    def bundle(self, slot: int) -> Path | None:
+        """Return the best model of a trial; None where it is on another machine."""
+        path = self._place(slot) / f"{self.recipe.name}{SUFFIX}"
+        return path if path.is_file() else None
+
+    def _place(self, slot: int) -> Path:
+        return self.folder / "trials" / f"{slot:04d}"
+
+    def _trial(self, slot: int, params: Params, tell: Tell) -> Measures:
+        recipe = changed(self.recipe, params, self._place(slot))
+        best: list[Validation] = []
+
+        def listen(status: Status) -> None:
+            if status.doing != "validated":
+                return
+            found = Validation(pairs=(), summary=dict(status.validation), shown=())
+            if not best or found.score > best[-1].score:
+                best.append(found)  # so is the model that is kept
+            tell(_epochs(status, recipe), _measures(found))
+
+        try:
+            self._train(recipe, listen, best)
+        except (InputError, OutputError, KeyboardInterrupt):  # it will go on from its checkpoint
+            raise
+        except Exception:
+            _tidy(recipe.folder)
+            raise
+        _tidy(recipe.folder)
+        return _measures(best[-1])
+
+    def _train(self, recipe: Recipe, listen: Callable[[Status], None], best: list[Validation]) -> None:
+        """Train, from where a process that was lost had come to."""
+        checkpoints = list_checkpoints(recipe.folder)
+        if checkpoints:
+            best += _validated(recipe.folder, int(checkpoints[-1].stem))
+            try:
+                train(recipe, resume=True, progress=listen)
+                return
+            except InputError as error:  # left by another study in this folder
+                logger.warning("A trial begins anew: %s", error)
+                best.clear()
+        shutil.rmtree(recipe.folder, ignore_errors=True)
+        train(recipe, progress=listen)
+
+
+def changed(recipe: Recipe, params: Params, folder: Path) -> Recipe:
+    """Return a recipe with other values.
+
+    Args:
+        recipe: The recipe.
+        params: Hyperparameters of its prior, or keys such as "optimiser.lr", with their values.
+        folder: Folder of its run.
+
+    Returns:
+        The recipe; without pictures.
+
+    Raises:
+        InputError: A key or a value is refused.
+    """
+    values = recipe.to_dict()
+    own = {
+        name: above_zero(name, value) for name, value in params.items() if name in HYPERPARAMETERS[recipe.loss.prior]
+    }
+    for name, value in {**params, **own, "output": str(folder), "validation.pictures": 0}.items():
+        *parents, last = key_of(name, recipe).split(".")
+        place = values
+        for parent in parents:
+            place = place[parent] if isinstance(place, dict) and isinstance(place.get(parent), dict) else {}
+        if last not in place:
+            raise InputError(f"parameter {name}", got="no such key", expected="a key of the recipe with a number")
+        place[last] = round(value) if isinstance(place[last], int) and not isinstance(place[last], bool) else value
+    return Recipe.from_dict(values)
+
+
+def key_of(name: str, recipe: Recipe) -> str:
+    """Return the key of a recipe that a parameter stands for."""
+    return f"loss.{_LOSS_KEYS.get(name, name)}" if name in HYPERPARAMETERS[recipe.loss.prior] else name
+
+
+def means(points: list[SurfacePoint]) -> Measures:
+    """Return the means over pairs of what was measured at all of them."""
+    found = {}
+    for name, own in _OF_POINTS.items():
+        values = [getattr(point, own) for point in points]
+        if None not in values:
+            found[name] = float(np.mean(values))
+    return found
+
+
+def _epochs(status: Status, recipe: Recipe) -> int:
+    """Epochs that are done when a validation is told."""
+    return status.epoch if status.step == status.steps else status.epoch - 1
+
+
+def _measures(found: Validation) -> Measures:
+    return {name: value for name, value in found.summary.items() if math.isfinite(value)}
+
+
+def _validated(folder: Path, step: int) -> list[Validation]:
+    """The best validation of a run until a step; empty if there was none."""
+    rows = [row for row in read_rows(folder) if row.get("kind") == "validation" and row["step"] <= step]
+    found = [{name: float(value) for name, value in row.items() if type(value) is float} for row in rows]
+    ranked = sorted((Validation(pairs=(), summary=each, shown=()) for each in found), key=lambda each: each.score)
+    return ranked[-1:]
+
+
+def _tidy(folder: Path) -> None:
+    """Keep what a trial that is over has to show: its model, its recipe and its journal."""
+    for part in ("checkpoints", "last", "tensorboard"):
+        shutil.rmtree(folder / part, ignore_errors=True)
