@@ -17,8 +17,8 @@ class SnapshotButtons(Section):
         """Connect the buttons."""
         for name in snapshots.NAMES:
             self._connect(name)
-        self.ui.undoButton.connect("clicked()", lambda: snapshots.step(self.parameters, -1))
-        self.ui.redoButton.connect("clicked()", lambda: snapshots.step(self.parameters, 1))
+        self.ui.undoButton.connect("clicked()", lambda: self._step(-1))
+        self.ui.redoButton.connect("clicked()", lambda: self._step(1))
         self.ui.differenceButton.connect("clicked()", self.show_difference)
 
     def attach(self) -> None:
@@ -48,6 +48,11 @@ class SnapshotButtons(Section):
     def _connect(self, name: str) -> None:
         getattr(self.ui, f"store{name}Button").connect("clicked()", lambda: self._keep(name))
         getattr(self.ui, f"show{name}Button").connect("clicked()", lambda: snapshots.recall(self.parameters, name))
+
+    def _step(self, by: int) -> None:
+        """Move in the history; as one change, for what is seen in between would be taken for a new setting."""
+        with slicer.util.NodeModify(self.parameters):
+            snapshots.step(self.parameters, by)
 
     def _keep(self, name: str) -> None:
         shown = None if self.session is None else self.session.shown
