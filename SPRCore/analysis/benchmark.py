@@ -13,6 +13,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from SPRCore.analysis.child import ChildError, in_a_child
+from SPRCore.analysis.interpret import interpret
+from SPRCore.analysis.kept import ABOUT, keep, place_of
 from SPRCore.analysis.methods import Method, run_method
 from SPRCore.analysis.pairs import PairFiles, load_pair
 from SPRCore.analysis.provenance import peak_memory_mb
@@ -58,6 +60,7 @@ def run_benchmark(
     folder: Path,
     options: Options | None = None,
     *,
+    kept_pairs: Sequence[str] = (),
     command: str = "",
     tell: Told | None = None,
 ) -> list[BenchmarkRow]:
@@ -70,6 +73,7 @@ def run_benchmark(
         methods: The methods.
         folder: Folder of the results; made if missing.
         options: What holds for all.
+        kept_pairs: Names of pairs whose images and fields are kept, for figures.
         command: The command, for the record.
         tell: Told of every registration.
 
@@ -83,15 +87,22 @@ def run_benchmark(
     options = options or Options()
     path = folder / ROWS
     start_rows(path, Header(kind="benchmark", command=command, settings=asdict(options)))
-    kept = {row.identity: row for row in read_rows(path, BenchmarkRow).rows if row.failed is None}
+    known = {row.identity: row for row in read_rows(path, BenchmarkRow).rows if row.failed is None}
     rows: list[BenchmarkRow] = []
     tasks = [(pair, method) for pair in pairs for method in methods]
     for pair, method in tasks:
-        row = kept.get(identity_of(pair, method, options))
+        row = known.get(identity_of(pair, method, options))
+        place = place_of(folder, pair.pair, method) if pair.pair in kept_pairs else None
+        if place is not None and not (place / ABOUT).is_file():
+            row = None
         if row is None or row.twin != method.twin or row.method != method.label:
             if tell is not None:
                 tell(len(rows), len(tasks), pair.pair, method.label, None)
-            row = _row(pair, method, options) if row is None else replace(row, method=method.label, twin=method.twin)
+            row = (
+                _row(pair, method, options, place)
+                if row is None
+                else replace(row, method=method.label, twin=method.twin)
+            )
             append_row(path, row)
         rows.append(row)
         if tell is not None:
@@ -107,13 +118,14 @@ def identity_of(pair: PairFiles, method: Method, options: Options) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def measure(pair: PairFiles, method: Method, options: Options) -> dict[str, Any]:
+def measure(pair: PairFiles, method: Method, options: Options, place: Path | None = None) -> dict[str, Any]:
     """Register one pair in this process and measure the result.
 
     Args:
         pair: Files of the pair.
         method: How.
         options: What holds for all.
+        place: Where to keep images and fields, or None.
 
     Returns:
         The measured fields of a `BenchmarkRow`.
@@ -139,8 +151,13 @@ def measure(pair: PairFiles, method: Method, options: Options) -> dict[str, Any]
         **vars(loaded.annotations),
         mask=mask,
     )
+    if place is not None:
+        keep(place, pair.pair, loaded, method, found, metrics)
+    prior = method.prior if affine_ras is None else None  # the prior is on the deformation alone
+    marked = loaded.annotations.fixed_labels
     return {
         **metrics,
+        "maps": interpret(found.displacement, found.weight, loaded.fixed, marked, prior),
         "seconds": found.seconds | {"total": total},
         "processor_seconds": found.processor_seconds,
         "peak_memory_mb": peak,
@@ -161,7 +178,7 @@ def latest(rows: Iterable[BenchmarkRow]) -> list[BenchmarkRow]:
     return [row for row in found.values() if (row.model, row.setting) == newest[row.method]]
 
 
-def _row(pair: PairFiles, method: Method, options: Options) -> BenchmarkRow:
+def _row(pair: PairFiles, method: Method, options: Options, place: Path | None) -> BenchmarkRow:
     what = {
         "pair": pair.pair,
         "subject": pair.subject,
@@ -173,7 +190,7 @@ def _row(pair: PairFiles, method: Method, options: Options) -> BenchmarkRow:
         "identity": identity_of(pair, method, options),
     }
     try:
-        measured = in_a_child(measure, pair, method, options, timeout_seconds=options.timeout_seconds)
+        measured = in_a_child(measure, pair, method, options, place, timeout_seconds=options.timeout_seconds)
     except ChildError as error:
         return BenchmarkRow(**what, failed=_without_places(str(error), pair))
     return BenchmarkRow(**what, **measured)

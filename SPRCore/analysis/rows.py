@@ -43,6 +43,7 @@ class BenchmarkRow:
         setting: Prior, hyperparameters and whatever else was chosen for the method.
         before: Metrics without registration, as `SPRCore.metrics.evaluate` names them.
         after: Metrics after registration, likewise; empty where it failed.
+        maps: What displacement and weight tell by structure and beside each other, as `interpret` names it.
         seconds: ``register`` for the deformation alone, ``total`` with reading, loading a model and aligning.
         processor_seconds: Time of all threads and child processes on the processor for the deformation alone.
         peak_memory_mb: Largest memory in MiB of the process until the deformation was found, PyTorch included; that
@@ -60,6 +61,7 @@ class BenchmarkRow:
     setting: dict[str, Any] = field(default_factory=dict)
     before: dict[str, Any] = field(default_factory=dict)
     after: dict[str, Any] = field(default_factory=dict)
+    maps: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, Any] = field(default_factory=dict)
     processor_seconds: float | None = None
     peak_memory_mb: float | None = None

@@ -45,6 +45,9 @@ class Benchmark:
     label_names: Annotated[Words, arg(metavar="LABEL=NAME,...", help_behavior_hint="(optional)")] = ()
     """Names of labels, such as 1=RV,2=MYO,3=LV."""
 
+    keep: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="PAIR", help_behavior_hint="(repeatable)")] = ()
+    """Pair whose images, displacements and weights are kept, for the figures of spr report."""
+
     init: Literal["auto", "none", "center", "rigid", "affine"] = "auto"
     """Alignment beforehand, the same for all methods; "auto" looks at the pair."""
 
@@ -64,10 +67,13 @@ class Benchmark:
         pairs = read_pairs(self.pairs)
         names = assignments(self.label_names, "--label-names")
         methods = with_twins(parse_methods([word for group in self.methods for word in group]), self.twins)
+        for name in self.keep:
+            check_name(name, [pair.pair for pair in pairs], "--keep")
         options = Options(init=self.init, device=self.device, seed=self.seed, timeout_seconds=self.timeout)
         try:
             with stages() as tell:
-                rows = run_benchmark(pairs, methods, self.out, options, command=command, tell=_Teller(tell))
+                told = {"command": command, "tell": _Teller(tell)}
+                rows = run_benchmark(pairs, methods, self.out, options, kept_pairs=self.keep, **told)
         except KeyboardInterrupt:
             where = self.out / ROWS
             raise KeyboardInterrupt(f"interrupted; what was measured is in {where}, the same command goes on") from None

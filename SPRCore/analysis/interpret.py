@@ -1,0 +1,182 @@
+"""What a weight map tells: by structure, beside the deformation, and across the boundaries of structures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from SPRCore.analysis.planes import foreground
+from SPRCore.functional import box_mean
+from SPRCore.geometry import Field, Volume
+from SPRCore.metrics import determinant_map
+from SPRCore.regularization import Prior, squared_gradient
+
+VARIANCE_RADIUS = 2
+"""Half width in voxels of the window of the local variance, along axes that are as long."""
+
+_MOST_VOXELS = 40_000  # of a rank correlation; its standard error is then 0.005
+_POOL = (1, 1, 1)
+
+
+def interpret(
+    displacement: Field,
+    weight: Volume | None,
+    fixed: Volume,
+    labels: Volume | None = None,
+    prior: Prior | None = None,
+) -> dict[str, Any]:
+    """Describe a registration and its weight map in numbers.
+
+    Args:
+        displacement: Pull displacement on the fixed grid, RAS mm.
+        weight: Weight of each voxel, or None for a method without.
+        fixed: Fixed image; correlations are taken over its foreground.
+        labels: Labels on its grid, or None.
+        prior: Prior of the weight, to compare it with the most probable one for this displacement; None to leave out.
+
+    Returns:
+        ``structures``: by label, "0" for the rest of the foreground, mean, standard deviation and median of ``weight``,
+        ``displacement_mm`` (its length), ``gradient`` (see `gradient_map`) and ``jacobian``, and the number of
+        ``voxels``; ``correlation``: rank correlation of the weight with ``displacement``, ``variance`` and
+        ``gradient``; ``boundary``: see `boundary_jumps`; ``weight``: mean, percentiles 5, 50 and 95, and ``map_gap``,
+        its mean distance from the most probable one. What needs a weight or labels is absent without.
+    """
+    inside = foreground(fixed)
+    length = np.linalg.norm(displacement.array, axis=-1)
+    gradient = gradient_map(displacement)
+    maps = {"displacement_mm": length, "gradient": gradient}
+    if min(fixed.shape) >= 3:
+        maps["jacobian"] = _full(determinant_map(displacement), fixed.shape)
+    if weight is not None:
+        maps["weight"] = weight.array
+    found: dict[str, Any] = {}
+    if labels is not None:
+        found["structures"] = dict(_structures(maps, labels.array, inside))
+        found["boundary"] = boundary_jumps(displacement, labels, weight)
+    if weight is not None:
+        others = {"displacement": length, "variance": variance_map(displacement), "gradient": gradient}
+        found["correlation"] = {k: rank_correlation(weight.array[inside], v[inside]) for k, v in others.items()}
+        low, middle, high = np.percentile(weight.array[inside], (5, 50, 95))
+        values = {"mean": weight.array[inside].mean(), "p05": low, "median": middle, "p95": high}
+        if prior is not None:
+            gap = np.abs(weight.array - likely_weight(displacement, prior))[inside].mean()
+            values["map_gap"] = gap
+        found["weight"] = {key: float(value) for key, value in values.items()}
+    return found
+
+
+def gradient_map(displacement: Field) -> np.ndarray:
+    """Root mean square over directions and components of how much a displacement changes per mm, (X, Y, Z)."""
+    return np.sqrt(_squared_gradient(displacement)[0, 0].numpy())
+
+
+def variance_map(displacement: Field, radius: int = VARIANCE_RADIUS) -> np.ndarray:
+    """Variance of the displacement about each voxel, in mm squared, summed over its components.
+
+    Args:
+        displacement: In RAS mm.
+        radius: Half width of the window in voxels.
+
+    Returns:
+        Shape (X, Y, Z).
+    """
+    field = torch.from_numpy(displacement.array).movedim(-1, 0)[None].double()
+    radii = [min(radius, (size - 1) // 2) for size in field.shape[2:]]
+    variance = box_mean(field.square(), radii) - box_mean(field, radii).square()
+    return variance.clamp(min=0).sum(dim=1)[0].numpy().astype(np.float32)
+
+
+def likely_weight(displacement: Field, prior: Prior) -> np.ndarray:
+    """Most probable weight for a displacement under a prior, (X, Y, Z).
+
+    A network whose field is a velocity has its weight for the velocity; of the displacement this is close where the
+    deformation is small.
+    """
+    from SPRCore.functional import mirrored_box_mean
+
+    return prior.map_weight(mirrored_box_mean(_squared_gradient(displacement), _POOL))[0, 0].numpy()
+
+
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> float | None:
+    """Rank correlation of Spearman, over at most 40 000 values taken at random; None where one does not vary."""
+    from scipy.stats import rankdata
+
+    if len(first) > _MOST_VOXELS:
+        chosen = np.random.default_rng(0).choice(len(first), _MOST_VOXELS, replace=False)
+        first, second = first[chosen], second[chosen]
+    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return None
+    return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
+
+
+def boundary_jumps(displacement: Field, labels: Volume, weight: Volume | None = None) -> dict[str, float]:
+    """Compare neighbors of different labels with neighbors within one structure.
+
+    Args:
+        displacement: On the grid of the labels, RAS mm.
+        labels: Structures; 0 is the rest.
+        weight: Weight of each voxel, or None.
+
+    Returns:
+        ``across`` and ``within``: mean difference of the displacements of two neighboring voxels per mm between them,
+        where their labels differ and where both lie in one structure; ``ratio``; ``weight_across`` and
+        ``weight_within`` likewise, the mean of both ends. Empty without any boundary.
+    """
+    sums = {name: np.zeros(2) for name in ("jump", "weight", "count")}
+    array = labels.array
+    for axis, step in enumerate(labels.spacing):
+        if array.shape[axis] < 2:
+            continue
+        low, high = _ends(array, axis)
+        jump = np.linalg.norm(np.diff(displacement.array, axis=axis), axis=-1) / step
+        ends = None if weight is None else np.add(*_ends(weight.array, axis)) / 2
+        for place, where in enumerate((low != high, (low == high) & (low != 0))):
+            sums["jump"][place] += jump[where].sum(dtype=np.float64)
+            sums["count"][place] += np.count_nonzero(where)
+            sums["weight"][place] += 0.0 if ends is None else ends[where].sum(dtype=np.float64)
+    if not sums["count"].all():
+        return {}
+    across, within = sums["jump"] / sums["count"]
+    found = {"across": float(across), "within": float(within), "ratio": float(across / max(within, 1e-12))}
+    if weight is not None:
+        stiff = sums["weight"] / sums["count"]
+        found |= {"weight_across": float(stiff[0]), "weight_within": float(stiff[1])}
+    return found
+
+
+def _squared_gradient(displacement: Field) -> torch.Tensor:
+    """As the energy has it: differences in mm along the axes of the grid, which need not be those of the world."""
+    spacing = displacement.grid.spacing
+    field = displacement.to_tensor_vox()
+    return squared_gradient(field * field.new_tensor(spacing).view(1, 3, 1, 1, 1), spacing)
+
+
+def _structures(
+    maps: dict[str, np.ndarray], labels: np.ndarray, inside: np.ndarray
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    for label in np.unique(labels):
+        where = labels == label if label else (labels == 0) & inside
+        if not where.any():
+            continue
+        values = {name: array[where] for name, array in maps.items()}
+        found = {
+            name: {"mean": float(part.mean()), "sd": float(part.std()), "median": float(np.median(part))}
+            for name, part in ((name, part[np.isfinite(part)]) for name, part in values.items())
+            if part.size
+        }
+        yield str(int(label)), {**found, "voxels": int(np.count_nonzero(where))}
+
+
+def _full(inner: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Put values of inner voxels on the whole grid, NaN at its border."""
+    full = np.full(shape, np.nan, dtype=np.float32)
+    full[1:-1, 1:-1, 1:-1] = inner
+    return full
+
+
+def _ends(array: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    size = array.shape[axis]
+    return np.take(array, range(size - 1), axis), np.take(array, range(1, size), axis)
