@@ -28,6 +28,9 @@ def show(parameters: Any, shown: slicer.vtkMRMLScalarVolumeNode | None) -> None:
     for tag, volume, title, highest in kinds:
         visible = parameters.showLegend and volume is not None and volume is shown
         carrier = scene.GetSingletonNode(tag, "vtkMRMLModelNode")
+        if carrier is not None and carrier.GetDisplayNode() is None:  # a scene that is closed keeps singletons alone
+            scene.RemoveNode(carrier)
+            carrier = None
         if carrier is None and visible:
             carrier = _make_carrier(scene, tag)
         if carrier is not None:
