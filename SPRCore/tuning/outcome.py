@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from SPRCore.analysis.studies import Study, TrialRecord
 from SPRCore.io import read_bundle, write_bundle
 from SPRCore.io.bundles import Bundle
 from SPRCore.io.cards import Metric
@@ -18,6 +17,7 @@ from SPRCore.regularization.naming import HYPERPARAMETERS
 from SPRCore.tuning.queue import FAILED, MEASURES, SECONDS, SLOT, slots_of
 from SPRCore.tuning.space import Objective
 from SPRCore.tuning.storage import import_optuna, quiet
+from SPRCore.tuning.studies import Study, TrialRecord
 from SPRCore.tuning.worker import Task
 
 if TYPE_CHECKING:

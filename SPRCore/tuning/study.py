@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from SPRCore.analysis.studies import STUDY, Study, write_study
 from SPRCore.errors import InputError, SPRError
 from SPRCore.tuning.outcome import outcome, write_best
 from SPRCore.tuning.pool import context, end_with_parent
 from SPRCore.tuning.queue import slots_of
 from SPRCore.tuning.storage import without_password
+from SPRCore.tuning.studies import STUDY, Study, write_study
 from SPRCore.tuning.targets import RecipeTarget
 from SPRCore.tuning.worker import Task, open_study, work
 

@@ -10,7 +10,7 @@ import pytest
 from SPRCore.cli import main
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reference" / "command-line.md"
-VERBS = ("register", "warp", "evaluate", "models", "prepare", "train", "benchmark", "report", "demo")
+VERBS = ("register", "warp", "evaluate", "models", "prepare", "train", "tune", "benchmark", "sweep", "report", "demo")
 ACTIONS = tuple(f"models {action}" for action in ("list", "show", "import", "export", "verify", "remove"))
 
 

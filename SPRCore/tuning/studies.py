@@ -1,0 +1,134 @@
+"""Saved studies: all trials of a search for hyperparameters in one JSON file, from which figures are made."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from SPRCore.analysis.provenance import machine, versions
+from SPRCore.analysis.rows import command_without_folders, finite
+from SPRCore.config import decode, encode
+from SPRCore.errors import InputError
+from SPRCore.io import atomic_path
+
+SCHEMA_VERSION = 1
+
+STUDY = "study.json"
+"""Name of the file in the folder of a study."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    """One trial of a study.
+
+    Attributes:
+        number: Its number in the storage.
+        slot: Its place among the trials that were asked for, from 0; a trial that was lost with its process and done
+            again has a new number and the same place.
+        params: What was tried, by name.
+        value: What came out of the objective, or None.
+        state: How it ended.
+        seconds: How long it took, or None.
+        intermediate: Value of the objective on the way, by the step (epoch, or pairs measured).
+        measures: All that was measured, by name.
+        failed: Why it failed, in words, or None.
+    """
+
+    number: int
+    slot: int
+    params: dict[str, float] = field(default_factory=dict)
+    value: float | None = None
+    state: Literal["complete", "pruned", "failed", "running"]
+    seconds: float | None = None
+    intermediate: dict[str, Any] = field(default_factory=dict)
+    measures: dict[str, Any] = field(default_factory=dict)
+    failed: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A search for the hyperparameters that do best.
+
+    Attributes:
+        name: Name of the study.
+        target: What was tuned: the name of a recipe, a model or a method.
+        objective: "dice", "tre" or "label-free".
+        direction: Whether more or less of it is better.
+        ranges: Lowest and highest value that could be tried, by parameter.
+        wanted: Trials that were asked for.
+        trials: The trials by number, without those that were lost or superfluous.
+        best: Number of the best trial, or None.
+        band: By how much a trial may fall short of the best one and still count as good.
+        tolerance: Lowest and highest value of each parameter among good trials.
+        importances: Share of each parameter in the variance of the objective (fANOVA), adding up to 1.
+        command: The command, without folders.
+        settings: What else holds for all trials.
+        machine: Where this file was written.
+        versions: Versions of Python and the libraries there.
+        schema_version: Version of this format.
+    """
+
+    name: str
+    target: str
+    objective: str
+    direction: Literal["maximize", "minimize"]
+    ranges: dict[str, tuple[float, float]]
+    wanted: int
+    trials: tuple[TrialRecord, ...] = ()
+    best: int | None = None
+    band: float = 0.0
+    tolerance: dict[str, tuple[float, float]] = field(default_factory=dict)
+    importances: dict[str, float] = field(default_factory=dict)
+    command: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=machine)
+    versions: dict[str, Any] = field(default_factory=versions)
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def best_trial(self) -> TrialRecord | None:
+        """The best trial, or None."""
+        return next((trial for trial in self.trials if trial.number == self.best), None)
+
+
+def write_study(study: Study, path: Path) -> None:
+    """Write a study, as a whole or not at all.
+
+    Args:
+        study: The study; its command loses its folders, and numbers that are not finite become null.
+        path: The file.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    values = encode(study) | {"command": command_without_folders(study.command)}
+    with atomic_path(path) as temporary:
+        text = json.dumps(finite(values), allow_nan=False, ensure_ascii=False, indent=1)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_study(path: Path) -> Study:
+    """Read a study.
+
+    Args:
+        path: The file, or the folder that holds it.
+
+    Returns:
+        The study.
+
+    Raises:
+        InputError: There is no such file, or it is no study of this version.
+    """
+    path = path / STUDY if path.is_dir() else path
+    if not path.is_file():
+        raise InputError(str(path), got="no such file", expected="a study, as spr tune writes it")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(str(path), got="no JSON", expected="a study, as spr tune writes it") from error
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    if version != SCHEMA_VERSION:
+        raise InputError(str(path), got=f"schema_version {version}", expected=str(SCHEMA_VERSION))
+    return decode(Study, values, keys=(path.name,))
