@@ -11,7 +11,7 @@ from SPRCore.analysis.annotations import Annotations
 from SPRCore.geometry import Volume, compose_affine
 from SPRCore.live.canvas import Canvas
 from SPRCore.live.method import Exact
-from SPRCore.live.quality import exact_quality
+from SPRCore.live.quality import coarse_quality, full_quality, inner_determinant
 from SPRCore.live.reply import Reply, Setting
 from SPRCore.metrics import evaluate
 from SPRCore.registration import Deformation
@@ -53,10 +53,14 @@ class Known:
         found = exact.found
         total = found.displacement if pair.affine_ras is None else compose_affine(found.displacement, pair.affine_ras)
         coarse_vox = canvas.displacement_vox(found.displacement)
+        determinant = inner_determinant(coarse_vox)
+        if pair.affine_ras is not None:
+            determinant = determinant * float(np.linalg.det(pair.affine_ras[:3, :3]))
         reply = Reply(
             displacement=total,
             weight=found.weight,
-            quality=exact_quality(canvas.images, coarse_vox, total, exact.weight_gap),
+            # On the grid of the previews: that of a full-size brain would take as long as a network takes to decode it.
+            quality=coarse_quality(canvas.images, coarse_vox, total, determinant, exact.weight_gap),
             setting=setting,
             exact=True,
             milliseconds=0.0,
@@ -65,7 +69,7 @@ class Known:
         return cls(reply=reply, found=dataclasses.replace(found, velocity=None))
 
     def completed(self, pair: Pair, mask: Volume | None) -> Known:
-        """Add the inverse, the warped image and all metrics, as `SPRCore.register` has them.
+        """Add inverse, warped image, the quality on the fixed grid and all metrics, as `SPRCore.register` has them.
 
         Args:
             pair: The pair.
@@ -80,7 +84,8 @@ class Known:
         moves = {"displacement": result.displacement, "inverse": result.inverse}
         images = {"fixed": pair.fixed, "moving": pair.moving, "warped": result.warped}
         metrics = evaluate(**moves, **images, **vars(pair.given), mask=mask)
-        reply = dataclasses.replace(self.reply, **moves, warped=result.warped, metrics=metrics)
+        quality = full_quality(self.reply.quality, result.displacement)
+        reply = dataclasses.replace(self.reply, **moves, quality=quality, warped=result.warped, metrics=metrics)
         return Known(reply=reply, found=None)
 
     @property

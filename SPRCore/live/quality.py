@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from SPRCore.functional import jacobian_determinant, warp
@@ -37,26 +39,18 @@ def coarse_quality(
     )
 
 
-def exact_quality(images: LevelImages, coarse_vox: Vectors, total: Field, weight_gap: float) -> Quality:
-    """Measure an exact result: its similarity on the grid of the previews, the rest on its own.
+def full_quality(coarse: Quality, total: Field) -> Quality:
+    """Measure the regularity of a result anew on its own grid; its similarity stays that on the grid of the previews.
 
     Args:
-        images: Images on the grid of the previews.
-        coarse_vox: The displacement there, without the alignment as a whole.
+        coarse: What was measured on the grid of the previews.
         total: The displacement on the fixed grid, alignment included.
-        weight_gap: Mean distance of the weight from its closed form.
 
     Returns:
         The quality.
     """
     determinants = determinant_map(total)
-    return Quality(
-        folding_percent=folding_of(determinants),
-        min_jacobian=float(determinants.min()),
-        max_displacement_mm=longest_mm(total),
-        lncc=similarity_of(images, coarse_vox),
-        weight_gap=weight_gap,
-    )
+    return dataclasses.replace(coarse, folding_percent=folding_of(determinants), min_jacobian=float(determinants.min()))
 
 
 def similarity_of(images: LevelImages, displacement_vox: Vectors) -> float:

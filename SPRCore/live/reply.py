@@ -49,7 +49,7 @@ class Reply:
         displacement: Total pull map from fixed to moving, alignment as a whole included, RAS mm: on the fixed grid if
             exact, otherwise on a coarser one of the same field of view.
         weight: Weight λ/λ_max (or λ/λ_mean) of each voxel, on the grid of the displacement.
-        quality: How good it is.
+        quality: How good it is, measured on the grid of the previews; the folding of a committed reply on its own grid.
         setting: The hyperparameters it belongs to.
         exact: Whether it is what `SPRCore.register` gives at this setting; a preview otherwise.
         milliseconds: Time that the reply took, from the call to the reply.
