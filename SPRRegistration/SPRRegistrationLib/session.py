@@ -237,6 +237,9 @@ class RegistrationSession:
         self.ranges, self.prior = dict(message.ranges), message.prior
         if self.stage is Stage.OPENING:
             self._move(Stage.READY, words.ready())
+        if self.ranges and self.parameters.method != INSTANCE:
+            # Previews of a network lie between settings that it has answered for: the map makes them follow the slider.
+            self._ask("sweep", self.stage, self.words, on=True)
 
     def _on_result(self, message: protocol.Result, arrays: dict) -> None:
         if message.id < self._floor or (self.shown is not None and message.id < self.shown.id):
