@@ -21,6 +21,7 @@ from SPRCore.live.conversation import Conversation
 from SPRCore.live.events import Arrived, Deadlines, Event, Kill, Start, State
 
 from . import charts, display, inputs, outputs, words
+from .models import INSTANCE
 
 logger = logging.getLogger("SPRRegistration")
 

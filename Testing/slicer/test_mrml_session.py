@@ -90,7 +90,7 @@ def test_a_network_fills_the_map_by_itself_so_that_previews_follow(begin):
     assert worker.last(protocol.Sweep).on
     assert session.sweeping
     assert session.stage is stage("READY")
-    other, quiet, _ = begin("B")
+    other = begin("B")[0]
     assert not other.sweeping
 
 
