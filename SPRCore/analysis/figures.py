@@ -203,14 +203,14 @@ def _draw_row(
     differences: tuple[np.ndarray, np.ndarray, float],
 ) -> None:
     size = cutter.size_mm(plane)
-    fixed_window, moving_window = _window(picture.fixed), _window(picture.moving)
+    fixed_window, moving_window = gray_window(picture.fixed), gray_window(picture.moving)
     fixed_cut = cutter.cut(picture.fixed.array, plane)
     show_plane(panels[0], cutter.cut(picture.moving.array, plane), size, cmap="gray", **moving_window)
     show_plane(panels[1], fixed_cut, size, cmap="gray", **fixed_window)
     show_plane(panels[2], cutter.cut(picture.warped.array, plane), size, cmap="gray", **moving_window)
     for panel in panels[3:5]:
         show_plane(panel, fixed_cut, size, cmap="gray", **fixed_window)
-    _draw_grid(panels[3], cutter, plane, picture.displacement)
+    draw_grid(panels[3], cutter, plane, picture.displacement)
     weight = picture.weight.array
     show_plane(panels[4], weight_overlay(cutter.cut(weight, plane), weight_limit(weight)), size)
     limit = differences[2]
@@ -229,7 +229,8 @@ def _draw_row(
         draw_marks(panel, plane)
 
 
-def _window(image: Volume) -> dict[str, float]:
+def gray_window(image: Volume) -> dict[str, float]:
+    """Return the intensities that are black and white, as `imshow` takes them: all but the brightest anatomy."""
     low, high = np.percentile(image.array[foreground(image)], (0.5, 99.5))
     return {"vmin": min(float(low), float(image.array.min())), "vmax": float(high)}
 
@@ -249,7 +250,7 @@ def draw_outlines(panel: Axes, labels: np.ndarray, size_mm: tuple[float, float],
         panel.contour(across, up, labels == label, levels=[0.5], colors=color, linewidths=0.8)
 
 
-def _draw_grid(panel: Axes, cutter: Cutter, plane: Plane, displacement: Field) -> None:
+def draw_grid(panel: Axes, cutter: Cutter, plane: Plane, displacement: Field) -> None:
     """Draw the lines of a regular grid of the moving image where the registration puts them in the fixed one."""
     displacement_vox = displacement_mm_to_vox(displacement.array, displacement.affine)
     size = cutter.size_mm(plane)
