@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,14 @@ import slicer
 import slicer.util
 import vtk
 
-from . import colors, geometry, inputs
+from . import geometry, inputs
 from .i18n import tr as _
 
 BINS = 50
-SHADES = 6
-"""Series that the settings map is drawn with, one for each shade of its color."""
 
 _MEASURES = ("lncc", "folding_percent", "max_displacement_mm", "dice_mean", "tre_mm")
+_PAIR = ("fixedVolume", "movingVolume")
+_METHOD = "SPRRegistration.method"
 
 
 def update_histogram(parameters: Any) -> None:
@@ -52,12 +53,10 @@ def update_histogram(parameters: Any) -> None:
 
 
 def update_map(parameters: Any, points: Sequence[Any]) -> None:
-    """Keep the settings map in a table, so that it is saved with the scene, and draw the chosen measure as a chart.
-
-    Each point is a square whose color says how good the setting is: bright is good.
+    """Keep the settings map in a table, so that it is saved with the scene.
 
     Args:
-        parameters: The parameters of a registration; they come to refer to table and chart.
+        parameters: The parameters of a registration; they come to refer to the table.
         points: The `Point`s of the worker.
     """
     if not points:
@@ -70,26 +69,34 @@ def update_map(parameters: Any, points: Sequence[Any]) -> None:
     pair = parameters.fixedVolume.GetName()
     table = _ensure(parameters, "mapTable", "vtkMRMLTableNode", _("{name}: settings map").format(name=pair))
     _fill(table, columns)
-    _draw_map(parameters, table, columns, names)
+    table.SetAttribute(_METHOD, parameters.method)
+    for field in _PAIR:
+        table.SetNodeReferenceID(field, getattr(parameters, field).GetID())
 
 
-def setting_at(parameters: Any, series_id: str, row: int) -> dict[str, float] | None:
-    """Return the setting of a square that was clicked.
+def saved_points(parameters: Any) -> list[Any]:
+    """Return the settings map that was kept in the scene, as far as it is of the images and the method that are chosen.
 
     Args:
-        parameters: The parameters of a registration with a settings map.
-        series_id: Identifier of the series node, as the plot view's `dataSelected` gives it.
-        row: Number of the point in it.
+        parameters: The parameters of a registration.
 
     Returns:
-        Hyperparameters by the worker's names; None if there is no such square.
+        For each setting what a `Point` of the worker says of setting and measures; nothing if there is no such map.
     """
-    node = parameters.fixedVolume.GetScene().GetNodeByID(series_id)
-    table = None if node is None else node.GetTableNode()
-    if table is None or not 0 <= row < table.GetNumberOfRows():
-        return None
-    known = set(_columns(parameters.mapTable)) if parameters.mapTable is not None else set()
-    return {name: values[row] for name, values in _columns(table).items() if name in known and name not in _MEASURES}
+    table = parameters.mapTable
+    if table is None or table.GetAttribute(_METHOD) != parameters.method:
+        return []
+    if any(table.GetNodeReference(field) is not getattr(parameters, field) for field in _PAIR):
+        return []
+    columns = {
+        name: [None if np.isnan(value) else value for value in values] for name, values in _columns(table).items()
+    }
+    points = []
+    for row in range(table.GetNumberOfRows()):
+        measures = {name: values[row] for name, values in columns.items() if name in _MEASURES}
+        setting = {name: values[row] for name, values in columns.items() if name not in _MEASURES}
+        points.append(SimpleNamespace(setting=setting, **measures))
+    return points
 
 
 def update_segment_table(parameters: Any) -> None:
@@ -136,47 +143,6 @@ def _dice(parameters: Any, number: int) -> float:
     """Overlap of a segment after the last exact result; NaN if it was not measured."""
     report = json.loads(parameters.report) if parameters.report else {}
     return float(report.get("metrics", {}).get("after", {}).get("dice", {}).get(str(number), np.nan))
-
-
-def _draw_map(parameters: Any, table: slicer.vtkMRMLTableNode, columns: dict, names: list[str]) -> None:
-    measure = parameters.mapMeasure.value
-    values = columns[measure] if measure in ("lncc", "dice_mean") else -columns[measure]
-    chart = _ensure(parameters, "mapChart", "vtkMRMLPlotChartNode", table.GetName())
-    chart.SetTitle(parameters.mapMeasure.label())
-    chart.SetXAxisTitle(names[-1])
-    chart.SetYAxisTitle(names[0] if names[1:] else parameters.mapMeasure.label())
-    known = np.isfinite(values)
-    low, high = (values[known].min(), values[known].max()) if known.any() else (0.0, 0.0)
-    shades = np.where(known, np.floor((values - low) / max(high - low, 1e-12) * (SHADES - 1e-6)), -1)
-    for shade in range(SHADES):
-        chosen = shades == shade
-        series = _series(parameters, chart, shade)
-        shown = {name: columns[name][chosen] for name in (*names, measure)}
-        _fill(series.GetTableNode(), shown)
-        series.SetXColumnName(names[-1])
-        series.SetYColumnName(names[0] if names[1:] else measure)
-        original = columns[measure][chosen]
-        series.SetName(f"{original.min():.3g} - {original.max():.3g}" if chosen.any() else _("none"))
-
-
-def _series(parameters: Any, chart: slicer.vtkMRMLPlotChartNode, shade: int) -> slicer.vtkMRMLPlotSeriesNode:
-    """Find or make the series of one shade, and its table."""
-    if shade < chart.GetNumberOfPlotSeriesNodes():
-        return chart.GetNthPlotSeriesNode(shade)
-    scene = chart.GetScene()
-    series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode")
-    table = scene.AddNewNodeByClass("vtkMRMLTableNode", f"{chart.GetName()} {shade + 1}")
-    series.SetAndObserveTableNodeID(table.GetID())
-    series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
-    series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleSquare)
-    series.SetMarkerSize(25)
-    series.SetLineStyle(slicer.vtkMRMLPlotSeriesNode.LineStyleNone)
-    color = [0.0, 0.0, 0.0, 0.0]
-    best_is_bright = round((SHADES - 1 - shade) / (SHADES - 1) * (colors.SIZE - 1))
-    colors.stiffness_colors(scene).GetColor(best_is_bright, color)
-    series.SetColor(*color[:3])
-    chart.AddAndObservePlotSeriesNodeID(series.GetID())
-    return series
 
 
 def _ensure(parameters: Any, field: str, class_name: str, name: str) -> Any:

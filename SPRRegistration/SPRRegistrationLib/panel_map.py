@@ -8,7 +8,7 @@ from slicer.i18n import tr as _
 from . import charts, words
 from .panel_section import Section
 from .parameters import apply_setting
-from .settings_map import LOW_IS_GOOD, best_of, color_of, value_of
+from .settings_map import Cell, table_of
 
 
 class SettingsMap(Section):
@@ -17,7 +17,7 @@ class SettingsMap(Section):
     def build(self) -> None:
         """Connect the table."""
         self._drawn, self._asked = None, (None, False)
-        self._cells: dict[tuple[int, int], dict[str, float]] = {}
+        self._settings: dict[tuple[int, int], dict[str, float]] = {}
         self.ui.mapTable.connect("cellClicked(int,int)", self._jump)
         self.ui.mapTable.connect("cellActivated(int,int)", self._jump)
 
@@ -33,51 +33,40 @@ class SettingsMap(Section):
             was, self._asked = self._asked, (session, wanted)
             if wanted or was[0] is session:
                 session.sweep(wanted)
-        points = [] if session is None else session.points
+        points = charts.saved_points(self.parameters) if session is None else session.points
         state = (id(session), len(points), self.parameters.mapMeasure)
         if state != self._drawn:
             self._drawn = state
             self.draw(points)
-            charts.update_map(self.parameters, points)  # so that it is saved with the scene
         self._say(points)
 
     def draw(self, points: list) -> None:
         """Fill the table: a row for each value of the first hyperparameter, a column for each of the second."""
-        table, measure = self.ui.mapTable, self.parameters.mapMeasure
-        table.visible = bool(points)
-        table.clear()
-        self._cells = {}
-        if not points:
-            return
-        names = list(points[0].setting)[:2]
-        rows = sorted({point.setting[names[0]] for point in points}, reverse=True)
-        columns = sorted({point.setting[names[-1]] for point in points}) if len(names) > 1 else [0.0]
-        table.setRowCount(len(rows))
-        table.setColumnCount(len(columns))
-        table.setVerticalHeaderLabels([f"{value:.3g}" for value in rows])
-        table.setHorizontalHeaderLabels([f"{value:.3g}" for value in columns] if len(names) > 1 else [""])
-        values = [value_of(point, measure) for point in points]
-        best = best_of(values, measure)
-        for point, value in zip(points, values, strict=True):
-            place = (rows.index(point.setting[names[0]]), columns.index(point.setting[names[-1]]) if names[1:] else 0)
-            self._cells[place] = dict(point.setting)
-            self._set_cell(place, point, value, values, value is not None and value == best)
+        widget, found = self.ui.mapTable, table_of(points, self.parameters.mapMeasure)
+        widget.visible = bool(points)
+        widget.clear()
+        widget.setRowCount(len(found.rows))
+        widget.setColumnCount(len(found.columns))
+        widget.setVerticalHeaderLabels([f"{value:.3g}" for value in found.rows])
+        has_columns = len(found.names) > 1
+        widget.setHorizontalHeaderLabels([f"{value:.3g}" if has_columns else "" for value in found.columns])
+        self._settings = {(cell.row, cell.column): dict(cell.point.setting) for cell in found.cells}
+        for cell in found.cells:
+            widget.setItem(cell.row, cell.column, self._item(cell))
 
-    def _set_cell(self, place: tuple[int, int], point: object, value: float | None, values: list, best: bool) -> None:
-        text = "?" if value is None else f"{value:.3g}" + (" ★" if best else "")
+    def _item(self, cell: Cell) -> object:
+        text = "?" if cell.value is None else f"{cell.value:.3g}" + (" ★" if cell.best else "")
         item = qt.QTableWidgetItem(text)
-        item.setToolTip(words.settings_point(point.setting, self.parameters.mapMeasure.label(), value))
+        item.setToolTip(words.settings_point(cell.point.setting, self.parameters.mapMeasure.label(), cell.value))
         item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
         item.setTextAlignment(qt.Qt.AlignCenter)
-        if value is not None:
-            red, green, blue = color_of(value, values, self.parameters.mapMeasure in LOW_IS_GOOD)
-            item.setBackground(qt.QBrush(qt.QColor(red, green, blue)))
-            dark = 0.3 * red + 0.6 * green + 0.1 * blue < 128
-            item.setForeground(qt.QBrush(qt.QColor("white" if dark else "black")))
-        self.ui.mapTable.setItem(place[0], place[1], item)
+        if cell.color is not None:
+            item.setBackground(qt.QBrush(qt.QColor(*cell.color)))
+            item.setForeground(qt.QBrush(qt.QColor("white" if cell.is_dark else "black")))
+        return item
 
     def _jump(self, row: int, column: int) -> None:
-        setting = self._cells.get((row, column))
+        setting = self._settings.get((row, column))
         if setting is not None and self.parameters is not None:
             apply_setting(self.parameters, setting)
 

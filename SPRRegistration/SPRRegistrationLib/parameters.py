@@ -156,7 +156,6 @@ class SPRRegistrationParameters:
         showJacobian: Whether the map of the change of volume lies over the images, in place of the stiffness.
         showLegend: Whether the map has its legend.
         originalAnatomy: Whether a linked cursor is shown in the moving image as it was taken.
-        reveal: Whether a half of the view shows the fixed image alone.
         flicker: Whether fixed and deformed image take turns.
         displacementTransform: Result: the deformation, total pull map from the fixed to the moving image.
         inverseTransform: Result: its inverse.
@@ -170,9 +169,6 @@ class SPRRegistrationParameters:
         histogramSeries: The histogram.
         histogramChart: Its chart.
         mapTable: Numbers of the settings map.
-        mapVolume: The settings map as an image.
-        mapSeries: Points of the settings map.
-        mapChart: Its chart.
         segmentTable: Stiffness, displacement and overlap of each segment.
         sweep: Whether the settings map is filled while nothing else is to be done.
         mapMeasure: What the settings map shows.
@@ -217,7 +213,6 @@ class SPRRegistrationParameters:
     showJacobian: bool = False
     showLegend: bool = True
     originalAnatomy: bool = False
-    reveal: bool = False
     flicker: bool = False
 
     displacementTransform: vtkMRMLGridTransformNode
@@ -232,9 +227,6 @@ class SPRRegistrationParameters:
     histogramSeries: vtkMRMLPlotSeriesNode
     histogramChart: vtkMRMLPlotChartNode
     mapTable: vtkMRMLTableNode
-    mapVolume: vtkMRMLScalarVolumeNode
-    mapSeries: vtkMRMLPlotSeriesNode
-    mapChart: vtkMRMLPlotChartNode
     segmentTable: vtkMRMLTableNode
 
     sweep: bool = False

@@ -314,10 +314,11 @@ def test_the_settings_map_is_kept_as_a_table(begin):
     worker.say(protocol.Idle())
     assert (len(session.points), session.sweeping) == (6, False)
     assert parameters.mapTable.GetNumberOfRows() == 6
-    best = parameters.mapChart.GetNthPlotSeriesNode(charts.SHADES - 1)
-    assert charts.setting_at(parameters, best.GetID(), 0) == {"alpha": 0.2, "lambda_max": 4.0}
-    assert charts.setting_at(parameters, best.GetID(), 99) is None
-    assert charts.setting_at(parameters, "nonsense", 0) is None
+    kept = charts.saved_points(parameters)
+    assert [point.setting for point in kept] == [point.setting for point in session.points]
+    assert [(point.lncc, point.folding_percent) for point in kept] == [(p.quality.lncc, None) for p in session.points]
+    parameters.fixedVolume, parameters.movingVolume = parameters.movingVolume, parameters.fixedVolume
+    assert charts.saved_points(parameters) == []  # of other images
 
 
 def test_painted_stiffness_reaches_the_worker(begin):

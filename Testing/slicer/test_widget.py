@@ -361,6 +361,10 @@ def test_the_settings_map_is_filled_and_a_click_goes_there(done):
     assert done.ui.mapTable.rowCount == 2
     assert done.ui.mapTable.columnCount == 2
     assert any("★" in done.ui.mapTable.item(row, 0).text() for row in range(2))
+    assert application.process_events(5, lambda: not done.panel.session.sweeping)
+    done.panel.end_session()
+    done.panel.refresh()
+    assert done.ui.mapTable.rowCount == 2  # as it is kept in the scene
     done.ui.mapTable.cellClicked.emit(0, 1)
     assert done.panel.parameters.alpha == pytest.approx(0.2)
     assert done.panel.parameters.lambdaMax == pytest.approx(2.0)
