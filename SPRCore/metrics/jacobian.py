@@ -7,7 +7,8 @@ outermost voxel layer is left out everywhere: half of its neighbors do not exist
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,6 +21,8 @@ from SPRCore.typing import Tensor
 
 # Slabs of about this many voxels keep the temporaries in cache and the memory flat.
 _SLAB_VOXELS = 1 << 16
+
+Step = tuple[int, int, int]
 
 
 def determinant_map(field: Field) -> np.ndarray:
@@ -100,7 +103,7 @@ def ndv_percent(field: Field, mask: Volume | np.ndarray | None = None) -> float:
     inner = inner_mask(mask, field.array.shape[:3])
     total = 0.0
     for start, slab in _slabs(field):
-        negative = _negative_volume(_add_identity(slab[0]))
+        negative = negative_volume(partial(_shifted, _add_identity(slab[0])))
         if inner is not None:
             negative = negative[torch.from_numpy(inner[start : start + negative.shape[0]])]
         total += float(negative.sum(dtype=torch.float64))
@@ -131,16 +134,24 @@ def _add_identity(displacement_vox: Tensor) -> Tensor:
     return displacement_vox
 
 
-def _shifted(position: Tensor, step: tuple[int, int, int]) -> Tensor:
+def _shifted(position: Tensor, step: Step) -> Tensor:
     """Positions of the neighbors at `step` of all inner voxels, (3, x-2, Y-2, Z-2)."""
     return position[(slice(None), *(slice(1 + s, n - 1 + s) for s, n in zip(step, position.shape[1:], strict=True)))]
 
 
-def _negative_volume(position: Tensor) -> Tensor:
-    """Sum of the weighted negative parts of the ten Jacobians at every inner voxel."""
-    here = _shifted(position, (0, 0, 0))
-    axes = torch.eye(3, dtype=torch.int64).tolist()
-    steps = [(_shifted(position, e) - here, here - _shifted(position, [-s for s in e])) for e in axes]
+def negative_volume(at: Callable[[Step], Tensor]) -> Tensor:
+    """Sum the weighted negative parts of the ten Jacobians of `ndv_percent`.
+
+    Args:
+        at: Gives the mapped positions, shape (3, ...), in voxels, of the neighbors at a step along X, Y and Z of every
+            voxel that is asked for.
+
+    Returns:
+        The volume that is turned over at each of these voxels, in voxels.
+    """
+    here = at((0, 0, 0))
+    axes = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
+    steps = [(at((x, y, z)) - here, here - at((-x, -y, -z))) for x, y, z in axes]
     negative = torch.zeros_like(here[0])
     for along_y in steps[1]:
         for along_z in steps[2]:
@@ -148,7 +159,7 @@ def _negative_volume(position: Tensor) -> Tensor:
             for along_x in steps[0]:
                 negative += _dot(along_x, normal).clamp_(max=0)
     for star in (((-1, -1, 0), (-1, 0, -1), (0, -1, -1)), ((1, 1, 0), (0, 1, 1), (1, 0, 1))):
-        a, b, c = (_shifted(position, e) - here for e in star)
+        a, b, c = (at(step) - here for step in star)
         negative += _dot(a, _cross(b, c)).clamp_(max=0)
     return negative.mul_(-1.0 / 12.0)
 

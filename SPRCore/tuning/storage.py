@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from SPRCore.errors import InputError
 if TYPE_CHECKING:
     import optuna
 
+_PAUSES_SECONDS = (0.1, 0.3, 0.6, 1.0)
 _WAIT_SECONDS = 120  # for a database that another process is writing to
 _FILES = {".db": "sqlite", ".sqlite": "sqlite", ".log": "journal", ".journal": "journal"}
 
@@ -75,13 +77,21 @@ def open_storage(place: str) -> optuna.storages.BaseStorage:
             from optuna.storages.journal import JournalFileBackend
 
             return optuna.storages.JournalStorage(JournalFileBackend(place.removeprefix("journal:")))
-        options = {"connect_args": {"timeout": _WAIT_SECONDS}} if place.startswith("sqlite:") else {}
+        return optuna.storages.get_storage(_database(place))
+
+
+def _database(place: str) -> optuna.storages.RDBStorage:
+    """Open a database, or make its tables; processes that do so at once get in each other's way."""
+    optuna = import_optuna()
+    options = {"connect_args": {"timeout": _WAIT_SECONDS}} if place.startswith("sqlite:") else {}
+    for pause in _PAUSES_SECONDS:
         try:
-            own = optuna.storages.RDBStorage(place, engine_kwargs=options)
+            return optuna.storages.RDBStorage(place, engine_kwargs=options)
         except Exception as error:  # SQLAlchemy, and the driver of whatever database it is
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(f"storage {without_password(place)}", got=without_password(reason)) from error
-        return optuna.storages.get_storage(own)
+            last = error
+            time.sleep(pause)
+    reason = str(last).splitlines()[0] if str(last) else type(last).__name__
+    raise InputError(f"storage {without_password(place)}", got=without_password(reason)) from last
 
 
 def without_password(text: str) -> str:

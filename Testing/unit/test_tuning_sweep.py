@@ -104,12 +104,13 @@ def test_the_instance_solver_is_ready_too(phantom):
     assert 0 < soft["weight_mean"] <= 1
 
 
-@pytest.mark.parametrize("length", [0.5, 2.0, 6.0])
-def test_regularity_is_that_of_the_metrics(random_displacement, length):
+@pytest.mark.parametrize("start", [1, 14, 20])
+@pytest.mark.parametrize("length", [0.5, 3.0, 9.0])
+def test_regularity_is_that_of_the_metrics(random_displacement, length, start):
     displacement = random_displacement((24, 20, 16), seed=3, length=length, sigma=2.0, dtype=torch.float32)
-    displacement[:, :, 14:] *= 0.05  # a calm part
+    displacement[:, :, :start] *= 0.02  # a calm part
     field = Field.from_tensor_vox(displacement, np.eye(4))
-    assert folding_and_ndv(displacement) == pytest.approx((folding_percent(field), ndv_percent(field)), rel=1e-5)
+    assert folding_and_ndv(displacement) == pytest.approx((folding_percent(field), ndv_percent(field)), rel=1e-3)
 
 
 def test_what_is_calm_cannot_fold(random_displacement):
