@@ -1,0 +1,308 @@
+"""Brings panel, views and page together in a server of trame, and the page's wishes to the panel."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import slicer
+from trame_server import Server
+from trame_slicer.core import SlicerApp
+
+from SPRCore.errors import SPRError
+
+from .. import display, outputs, words
+from ..i18n import tr as _
+from ..parameters import HYPERPARAMETERS
+from ..sliders import FIELDS
+from . import links, page, state
+from .files import listed, stem_of
+from .panel import CHANGEABLE, Panel
+from .reading import read_image
+from .transport import worker_command
+from .views import Views, layout_choices
+
+logger = logging.getLogger("SPRRegistration")
+
+STATIC = Path(__file__).with_name("static")
+PUSH_SECONDS = 0.03
+"""Least time between two pushes of words and numbers; pictures have their own pace."""
+GESTURE_SECONDS = 0.7
+"""A setting that stays for so long is one to which undo goes back."""
+FLICKER_SECONDS = 0.5
+SWITCHES = {"d": "showDeformed", "w": "showWeight", "v": "showJacobian", "g": "showDisplacement", "f": "flicker"}
+KEYS = {"[": (1, -1), "]": (1, 1), "-": (0, -1), "=": (0, 1)}
+"""Keys that move a slider: which hyperparameter, and in which direction."""
+
+
+class Explorer:
+    """The application behind the page; to be made within an event loop.
+
+    Args:
+        server: The server of trame.
+        folder: The folder whose images may be opened from the page; None for none.
+        command: What starts a worker.
+    """
+
+    def __init__(self, server: Server, folder: Path | None = None, command: list[str] | None = None) -> None:
+        self.server, self.state = server, server.state
+        self.scratch = Path(tempfile.mkdtemp(prefix="spr-explorer-"))
+        self._folder, self._tasks, self._due = folder, set(), {}
+        self._pushed_points: Any = None
+        self._checked: Any = None
+        self._turn = False
+        app = SlicerApp()
+        slicer.mrmlScene = app.scene
+        self._app = app
+        self.panel = Panel(app.scene, command or worker_command(), self._changed, self._pictures_changed)
+        self._defaults = state.fields_of(self.panel)
+        self._start_state()
+        server.enable_module(
+            {
+                "serve": {"__explorer": str(STATIC)},
+                "scripts": ["__explorer/explorer.js"],
+                "styles": ["__explorer/explorer.css"],
+            }
+        )
+        self.views = Views(server, app)
+        self.views.arrange("four")
+        page.build(server, self.views, _Wishes(self))
+        self.state.change(*CHANGEABLE)(self._fields_changed)
+        self.state.change("layout")(self._layout_changed)
+        server.trigger("key")(self.key)
+        server.trigger("link")(self.open_link)
+        self._push()
+
+    async def close(self) -> None:
+        """End the worker and remove what was uploaded."""
+        for task in list(self._tasks):
+            task.cancel()
+        await self.panel.close()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    async def open_image(self, side: str, path: Path, title: str, scratch: Path | None = None) -> None:
+        """Read an image and choose it.
+
+        Args:
+            side: "fixed" or "moving".
+            path: A file, or a folder with a DICOM series.
+            title: Its name.
+            scratch: A folder of its own that is removed afterwards; None for none.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        own = scratch or Path(tempfile.mkdtemp(dir=self.scratch))
+        self._read(side, True)
+        try:
+            array, affine = await read_image(path, own)
+            self.panel.choose({f"{side}Volume": self.panel.add_image(title, array, affine)})
+            self.views.fit()
+        finally:
+            self._read(side, False)
+            shutil.rmtree(own, ignore_errors=True)
+
+    async def open_pair(self, fixed: Path, moving: Path) -> None:
+        """Open two images; what is wrong with them is told on the page."""
+        for side, path in (("fixed", fixed), ("moving", moving)):
+            try:
+                await self.open_image(side, path, stem_of(path.name))
+            except SPRError as error:
+                self.tell(words.refused(error))
+
+    def load_sample(self) -> None:
+        """Make the sample pair and choose it."""
+        self.panel.load_sample()
+        self.views.fit()
+
+    def tell(self, notice: str) -> None:
+        """Show a notice on the page."""
+        with self.state:
+            self.state.notice, self.state.notice_open = notice, True
+
+    def key(self, key: str) -> None:
+        """Take a key that was pressed."""
+        key = key if isinstance(key, str) else ""
+        if key in SWITCHES:
+            self.panel.change(SWITCHES[key], not getattr(self.panel.parameters, SWITCHES[key]))
+        elif key in KEYS:
+            self._nudge(*KEYS[key])
+        elif key in (",", "."):
+            self.views.step(1 if key == "." else -1)
+        else:
+            wishes = {"a": self.panel.apply, "z": lambda: self.panel.step(-1), "Z": lambda: self.panel.step(1)}
+            wishes.get(key, self.views.fit if key == "r" else lambda: None)()
+
+    def open_link(self, text: str) -> None:
+        """Take the settings of an address; what is wrong in it is left out."""
+        for field, value in links.fields_in(str(text)).items():
+            try:
+                self.panel.change(field, value)
+            except SPRError as error:
+                logger.warning("part of an address was left out: %s", error)
+
+    def soon(self, work: Any) -> None:
+        """Let something happen in the event loop."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _nudge(self, place: int, direction: int) -> None:
+        names = [name for name in HYPERPARAMETERS[self.panel.parameters.prior] if FIELDS[name] in self.state.limits]
+        if names:
+            field = FIELDS[names[min(place, len(names) - 1)]]
+            low, high = self.state.limits[field]
+            value = getattr(self.panel.parameters, field) + direction * (high - low) / 40
+            self.panel.change(field, min(max(value, low), high))
+            self._later("record", GESTURE_SECONDS, self.panel.record)
+
+    def _start_state(self) -> None:
+        self.state.trame__title = _("SPR Registration Explorer")
+        self.state.trame__favicon = None
+        self.state.update(
+            {
+                **state.choices(),
+                "method_items": state.methods_of(self.panel),
+                "card": state.card_of(self.panel),
+                "theme": "dark",
+                "layout": "four",
+                "open_sections": ["inputs", "settings", "show", "quality"],
+                "help": False,
+                "notice": "",
+                "notice_open": False,
+                "reading": [],
+                "folder_files": list(listed(self._folder)),
+                "export_format": ".h5",
+                "export_direction": "displacementTransform",
+                "segments": state.segments_of(self.panel),
+                "map": state.map_of(self.panel),
+                "cursor_help": _("Move the mouse over a slice view to read the stiffness and the displacement there."),
+                "link": "",
+            }
+        )
+
+    def _fields_changed(self, **values: Any) -> None:
+        """Take what the page has changed; what it must not is put back."""
+        for field in CHANGEABLE:
+            if values[field] != state.fields_of(self.panel)[field]:
+                try:
+                    self.panel.change(field, values[field])
+                except SPRError as error:
+                    logger.warning("the page asked for %s", error)
+                if field in FIELDS.values():
+                    self._later("record", GESTURE_SECONDS, self.panel.record)
+        self._push()
+
+    def _layout_changed(self, layout: str, **_others: Any) -> None:
+        if layout in [item["value"] for item in layout_choices()]:
+            self.views.arrange("original" if self.panel.parameters.originalAnatomy else layout)
+
+    def _changed(self) -> None:
+        self._later("push", PUSH_SECONDS, self._push)
+
+    def _pictures_changed(self) -> None:
+        self.views.render()
+
+    def _push(self) -> None:
+        """Bring the page to the panel."""
+        with self.state:
+            fields = state.fields_of(self.panel)
+            if fields["originalAnatomy"] != (self.views.layouts.layout_id == "original"):
+                self.views.arrange("original" if fields["originalAnatomy"] else self.state.layout)
+                display.show(self.panel.parameters)
+            if fields["method"] != self.state.method:
+                self.state.card = state.card_of(self.panel)
+            self.state.update(fields)
+            self.state.update(state.state_of(self.panel))
+            self.state.link = links.link_of(fields, self._defaults)
+            self._push_rare()
+        if fields["flicker"]:
+            self._later("flicker", FLICKER_SECONDS, self._flicker)
+
+    def _push_rare(self) -> None:
+        """What is not cheap to compute."""
+        parameters, session = self.panel.parameters, self.panel.session
+        pair = (parameters.fixedVolume, parameters.movingVolume, parameters.alignment, parameters.method)
+        if pair != self._checked:
+            self._checked = pair
+            self.state.update(state.check_of(self.panel))
+        points = (None if session is None else len(session.points), parameters.mapMeasure, parameters.segmentTable)
+        if points != self._pushed_points:
+            self._pushed_points = points
+            self.state.map, self.state.segments = state.map_of(self.panel), state.segments_of(self.panel)
+
+    def _flicker(self) -> None:
+        parameters = self.panel.parameters
+        if not outputs.is_alive(parameters):
+            return
+        self._turn = not self._turn
+        display.set_blend(parameters, float(self._turn) if parameters.flicker else parameters.deformedOpacity)
+        self.views.render()
+        if parameters.flicker:
+            self._later("flicker", FLICKER_SECONDS, self._flicker)
+
+    def _later(self, name: str, seconds: float, work: Callable[[], object]) -> None:
+        """Do something soon, and once: what is asked for again is put off (`record`) or left as it is (the rest)."""
+        loop = asyncio.get_running_loop()
+        due = self._due.get(name)
+        if due is not None and name == "record":
+            due.cancel()
+        elif due is not None:
+            return
+
+        def do() -> None:
+            self._due.pop(name, None)
+            work()
+
+        self._due[name] = loop.call_later(seconds, do)
+
+    def _read(self, side: str, on: bool) -> None:
+        with self.state:
+            self.state.reading = [*(each for each in self.state.reading if each != side), *([side] if on else [])]
+
+
+class _Wishes:
+    """What a click may ask for. What comes along is not trusted."""
+
+    def __init__(self, explorer: Explorer) -> None:
+        self._explorer, self._panel = explorer, explorer.panel
+        self.fit, self.load_sample = explorer.views.fit, explorer.load_sample
+        self.apply, self.restart, self.swap = self._panel.apply, self._panel.restart, self._panel.swap
+        self.measure_segments, self.difference = self._panel.measure_segments, self._panel.show_difference
+
+    def undo(self) -> None:
+        self._panel.step(-1)
+
+    def redo(self) -> None:
+        self._panel.step(1)
+
+    def recommend(self, name: str) -> None:
+        self._panel.recommend(str(name))
+
+    def keep(self, name: str) -> None:
+        self._panel.keep(str(name))
+
+    def recall(self, name: str) -> None:
+        self._panel.recall(str(name))
+
+    def jump(self, setting: Mapping[str, float]) -> None:
+        points = [] if self._panel.session is None else self._panel.session.points
+        if any(dict(point.setting) == setting for point in points):
+            self._panel.go_to(setting)
+
+    def open_listed(self, side: str, name: str) -> None:
+        """Open an image of the chosen folder: one of the list, not a path."""
+        path = listed(self._explorer._folder).get(str(name))
+        if side in ("fixed", "moving") and path is not None:
+            self._explorer.soon(self._open(side, path))
+
+    async def _open(self, side: str, path: Path) -> None:
+        try:
+            await self._explorer.open_image(side, path, stem_of(path.name))
+        except SPRError as error:
+            self._explorer.tell(words.refused(error))

@@ -1,0 +1,108 @@
+"""Parts of the page that occur many times: rows, sliders, switches, lists, with a label and an explanation each.
+
+The explanations are those of the panel in 3D Slicer, found by the name of the field or widget.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from trame.widgets import html
+from trame.widgets import vuetify3 as v
+
+from ..i18n import tr as _
+from .tips import tip
+
+SLIM = {"hide_details": True, "density": "compact"}
+
+
+def plain(**attributes: str) -> dict[str, list[str]]:
+    """Return attributes of HTML that trame does not know, such as `aria_label`, as it wants to be given them."""
+    return {"raw_attrs": [f'{name.replace("_", "-")}="{escape(value)}"' for name, value in attributes.items()]}
+
+
+def hint(name: str) -> None:
+    """Explain what is being built to whoever rests on it with the mouse."""
+    if tip(name):
+        v.VTooltip(tip(name), activator="parent", location="right", open_delay=600, max_width=320)
+
+
+def slider(field: str, label: str, step: float, low: float = 0, high: float = 1) -> None:
+    """Add a slider with its number.
+
+    Args:
+        field: The state it changes.
+        label: Its name.
+        step: Step of its value.
+        low: Lowest value.
+        high: Highest value.
+    """
+    with html.Div(classes="spr-row", **plain(data_spr_field=field)):
+        _label(field, label)
+        limits = {"min": low, "max": high, "step": step}
+        looks = {"color": "primary", "track_size": 3, "thumb_size": 15}
+        v.VSlider(v_model=(field,), **limits, **SLIM, **looks, **plain(aria_label=label))
+        _number(field, step)
+
+
+def tuned_slider(field: str, label: str, step: float, recommend: Any) -> None:
+    """Add a slider of a hyperparameter, with its recommended value marked and a way back to it."""
+    limits, tuned = f"limits.{field}", f"tuned.{field}"
+    place = f"{{left: 100 * ({tuned} - {limits}[0]) / ({limits}[1] - {limits}[0]) + '%'}}"
+    with html.Div(classes="spr-row", v_if=(f"sliders.includes('{field}')",), **plain(data_spr_field=field)):
+        _label(field, label)
+        with html.Div(classes="spr-tuned", dblclick=recommend):
+            ends = {"min": (f"{limits}[0]",), "max": (f"{limits}[1]",), "step": step}
+            looks = {"color": "primary", "track_size": 4, "thumb_size": 18}
+            v.VSlider(v_model=(field,), **ends, **SLIM, **looks, **plain(aria_label=label))
+            with html.Div(classes="spr-tick-row", v_if=(f"{tuned} !== undefined",)):
+                html.Div(classes="spr-tick", style=(place,))
+        _number(field, step)
+        back = _("{name}: back to the recommended value").format(name=label)
+        with v.VBtn(icon="mdi-restore", size="x-small", variant="text", click=recommend, **plain(aria_label=back)):
+            hint(f"{field}TunedButton")
+
+
+def check(field: str, label: str) -> None:
+    """Add a check box."""
+    with v.VCheckbox(v_model=(field,), label=label, **SLIM, color="primary", classes="spr-check"):
+        hint(field)
+
+
+def choice(field: str, label: str, items: tuple = (), widget: Any = v.VSelect, name: str = "") -> None:
+    """Add a list to choose from.
+
+    Args:
+        field: The state it changes.
+        label: Its name.
+        items: The state that holds the items, and their first value; by default that of the field.
+        widget: The kind of list.
+        name: Name of the list in the panel of 3D Slicer, where it is not that of the field.
+    """
+    items = items or (f"{field}_items",)
+    with widget(v_model=(field,), items=items, label=label, **SLIM, variant="outlined", classes="spr-choice"):
+        hint(name or field)
+
+
+def button(label: str, click: Any, name: str, **more: Any) -> None:
+    """Add a button.
+
+    Args:
+        label: Its text.
+        click: What it does.
+        name: Name of the button in the panel of 3D Slicer.
+        more: Further attributes.
+    """
+    with v.VBtn(label, click=click, size="small", variant="tonal", **more):
+        hint(name)
+
+
+def _label(field: str, label: str) -> None:
+    with html.Span(label, classes="spr-label"):
+        hint(field)
+
+
+def _number(field: str, step: float) -> None:
+    digits = len(f"{step:g}".partition(".")[2])
+    html.Span(f"{{{{ Number({field}).toFixed({digits}) }}}}", classes="spr-number")

@@ -1,0 +1,64 @@
+"""Sections “Task model” and “Regularization” of the page, and Apply."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trame.widgets import html
+from trame.widgets import vuetify3 as v
+
+from ..i18n import tr as _
+from ..sliders import FIELDS
+from .controls import check, choice, hint, plain, tuned_slider
+
+SLIDERS = (
+    ("alpha", _("Evenness (α′)"), 0.001),  # noqa: RUF001  # the letters of the paper
+    ("lambda_max", _("Strength (λ max)"), 0.01),
+    ("sigma", _("Spread (σ)"), 0.01),  # noqa: RUF001
+    ("lambda_mean", _("Mean strength (λ mean)"), 0.01),
+    ("lambda", _("Strength (λ)"), 0.01),
+)
+
+
+def task_model() -> None:
+    """Build the section “Task model”."""
+    choice("method", _("Task model"), widget=v.VAutocomplete, name="modelSelector")
+    with html.Details(classes="spr-more"):
+        html.Summary(_("About this task model"))
+        with html.Table(classes="spr-table"):
+            with html.Tr(v_for="row in card", key="row[0]"):
+                html.Th("{{ row[0] }}")
+                html.Td("{{ row[1] }}")
+        choice("device", _("Compute on"))
+
+
+def regularization(do: Any) -> None:
+    """Build the section “Regularization”."""
+    choice("prior", _("Stiffness"))
+    for name, label, step in SLIDERS:
+        tuned_slider(FIELDS[name], label, step, (do.recommend, f"['{name}']"))
+    with html.Div(classes="spr-pair"):
+        check("live", _("Live"))
+        kind = ("`spr-latency ${is_exact ? 'exact' : ''}`",)
+        with html.Span("{{ latency }}", classes=kind, **plain(aria_label=_("Time and kind of the result"))):
+            hint("latencyLabel")
+
+
+def run(do: Any) -> None:
+    """Build Apply and Cancel, and what is said about the work."""
+    with html.Div(classes="spr-run"):
+        color = ("busy ? 'warning' : 'primary'",)
+        looks = {"block": True, "color": color, "variant": "flat", "id": "spr-apply"}
+        with v.VBtn("{{ apply_text }}", click=do.apply, disabled=("!can_apply",), **looks):
+            hint("applyButton")
+        v.VProgressLinear(
+            v_if=("busy",),
+            indeterminate=("progress < 0",),
+            model_value=("progress",),
+            color="primary",
+            height=4,
+            rounded=True,
+            **plain(aria_label=_("How far the computation is")),
+        )
+        html.Div("{{ status }}", classes="spr-status", **plain(role="status"))
+        v.VBtn(_("Try again"), v_if=("failed",), click=do.restart, size="small", variant="tonal", color="warning")

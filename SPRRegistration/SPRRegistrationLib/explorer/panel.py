@@ -1,0 +1,353 @@
+"""One registration behind a page: its parameters, its worker, and what the page may ask for. No web in here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import slicer
+
+from SPRCore.errors import InputError, SPRError
+from SPRCore.live.events import Deadlines
+
+from .. import charts, display, geometry, inputs, models, outputs, samples, snapshots, words
+from ..parameters import INSTANCE, Prior, SPRRegistrationParameters, apply_setting, setting_of
+from ..session import RegistrationSession, Stage
+from ..sliders import FIELDS, recommended_of
+from .transport import AsyncTransport
+
+logger = logging.getLogger("SPRRegistration")
+
+PAIR = ("fixedVolume", "movingVolume", "fixedLabels", "movingLabels", "fixedLandmarks", "movingLandmarks")
+"""What a pair is made of."""
+
+OPENING = (*PAIR, "method", "refine", "device", "alignment", "prior")
+"""Fields with which a pair is opened: a change of one of them needs another opening."""
+
+SHOWN = (
+    *("showDeformed", "deformedOpacity", "flicker", "showWeight", "weightOpacity", "weightLimit", "showJacobian"),
+    *("showLegend", "showDisplacement", "showDisplacement3D", "displacementStyle", "gridSpacingMm", "originalAnatomy"),
+)
+"""Fields that change the views and nothing else."""
+
+CHANGEABLE = (
+    *FIELDS.values(),
+    *SHOWN,
+    "method",
+    "refine",
+    "device",
+    "alignment",
+    "prior",
+    "live",
+    "sweep",
+    "mapMeasure",
+)
+"""Fields that a page may change, besides choosing images."""
+
+BUSY = (Stage.OPENING, Stage.COMMITTING)
+
+
+class Panel:
+    """Brings the parameter node, the worker and whoever shows them together.
+
+    Args:
+        scene: The scene, which is `slicer.mrmlScene`.
+        command: What starts a worker.
+        on_change: Called after anything has changed that the page shows.
+        on_pictures: Called after the images of a result have changed.
+        deadlines: When a worker counts as hung.
+
+    Attributes:
+        parameters: The registration.
+        session: Its worker, or None as long as none was needed.
+        models: The task models there are.
+        cursor: What is under the mouse, in words.
+    """
+
+    def __init__(
+        self,
+        scene: slicer.vtkMRMLScene,
+        command: Sequence[str],
+        on_change: Callable[[], object],
+        on_pictures: Callable[[], object],
+        deadlines: Deadlines | None = None,
+    ) -> None:
+        self._command, self._on_change, self._on_pictures = list(command), on_change, on_pictures
+        self._deadlines = deadlines
+        node = scene.AddNode(slicer.vtkMRMLScriptedModuleNode())
+        node.SetName("SPRRegistration")
+        self.scene, self.parameters = scene, SPRRegistrationParameters(node)
+        self.parameters.showDisplacement = True
+        self.models = models.find_models()
+        self.session: RegistrationSession | None = None
+        self.transport = AsyncTransport()
+        self.cursor = ""
+        self._opened: tuple = ()
+        self._seen: Any = None
+        self._cursor_node: display.LinkedCursor | None = None
+
+    @property
+    def model(self) -> models.TaskModel:
+        """The method that is chosen."""
+        name = self.parameters.method
+        missing = models.TaskModel(name, None, {}, "This task model is not installed here.")
+        return next((model for model in self.models if model.name == name), missing)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something runs that Cancel would end."""
+        return self.session is not None and self.session.stage in BUSY
+
+    def load_sample(self) -> None:
+        """Make the sample pair and choose it."""
+        self.choose(samples.load())
+
+    def add_image(self, title: str, array: np.ndarray, affine: np.ndarray) -> slicer.vtkMRMLScalarVolumeNode:
+        """Put an image into the scene.
+
+        Args:
+            title: Its name.
+            array: Voxels, shape (X, Y, Z).
+            affine: Matrix from their indices to RAS mm.
+        """
+        name = self.scene.GenerateUniqueName(title)
+        volume = self.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+        array = array.astype(np.uint8) if array.dtype == bool else array
+        geometry.set_image(volume, array, affine)
+        volume.CreateDefaultDisplayNodes()
+        low, high = np.percentile(array[::2, ::2, ::2], (0.5, 99.5))
+        volume.GetDisplayNode().AutoWindowLevelOff()
+        volume.GetDisplayNode().SetWindowLevelMinMax(float(low), float(max(high, low + 1e-6)))
+        return volume
+
+    def choose(self, nodes: Mapping[str, slicer.vtkMRMLNode | None]) -> None:
+        """Choose images; segments and landmarks of an image that is replaced are let go.
+
+        Args:
+            nodes: Nodes by the names of the fields of the parameters.
+        """
+        was_modifying = self.parameters.StartModify()
+        try:
+            for side in ("fixed", "moving"):
+                if f"{side}Volume" in nodes:
+                    setattr(self.parameters, f"{side}Labels", None)
+                    setattr(self.parameters, f"{side}Landmarks", None)
+            for field, node in nodes.items():
+                setattr(self.parameters, field, node)
+            self.parameters.quality = self.parameters.report = ""
+        finally:
+            self.parameters.EndModify(was_modifying)
+        self._show_inputs()
+        self._after_change()
+
+    def swap(self) -> None:
+        """Exchange fixed and moving."""
+        sides = {"fixed": "moving", "moving": "fixed"}
+        pairs = {
+            field: field.replace(*side, 1) for field in PAIR for side in sides.items() if field.startswith(side[0])
+        }
+        self.choose({field: getattr(self.parameters, other) for field, other in pairs.items()})
+
+    def change(self, field: str, value: Any) -> None:
+        """Take a value from the page.
+
+        Args:
+            field: One of `CHANGEABLE`.
+            value: A number, a text or a boolean; of an enumeration the name that the worker knows.
+
+        Raises:
+            InputError: The field or the value is none that a page may set.
+        """
+        if field not in CHANGEABLE:
+            raise InputError("setting", got=str(field)[:40], expected="one that the page shows")
+        parameter = self.parameters.allParameters[field]
+        kind = parameter.kinds[0]
+        try:
+            value = _converted(kind, value)
+            value = self._checked_method(value) if field == "method" else value
+            if getattr(self.parameters, field) == value:
+                return
+            setattr(self.parameters, field, value)
+        except (TypeError, ValueError) as error:
+            raise InputError(field, got=repr(value)[:40], expected="a value in its range") from error
+        if field == "method":
+            self._take_model()
+        self._after_change()
+
+    def recommend(self, name: str) -> None:
+        """Set a hyperparameter (by the worker's name) to the recommended value."""
+        if name in FIELDS:
+            self.change(FIELDS[name], recommended_of(self.model)[name])
+
+    def go_to(self, setting: Mapping[str, float]) -> None:
+        """Set the sliders to a setting."""
+        apply_setting(self.parameters, dict(setting))
+        self._after_change()
+        self.record()
+
+    def record(self) -> None:
+        """Note the setting in force, for undo: when a gesture has ended."""
+        snapshots.record(self.parameters)
+        self._on_change()
+
+    def step(self, by: int) -> None:
+        """Undo (-1) or redo (1)."""
+        if snapshots.step(self.parameters, by) is not None:
+            self._after_change()
+
+    def keep(self, name: str) -> None:
+        """Keep what is shown as a snapshot."""
+        if name in snapshots.NAMES and outputs.is_alive(self.parameters):
+            shown = None if self.session is None else self.session.shown
+            snapshots.keep(self.parameters, name, {} if shown is None else vars(shown.quality))
+            self._on_change()
+
+    def recall(self, name: str) -> None:
+        """Return to a snapshot."""
+        if snapshots.recall(self.parameters, name) is not None:
+            self._after_change()
+            self._on_pictures()
+
+    def show_difference(self) -> None:
+        """Show how far apart snapshots A and B move the tissue, until the views change again."""
+        volume = snapshots.difference_mm(self.parameters, "A", "B")
+        if volume is not None:
+            slicer.util.setSliceViewerLayers(foreground=volume, foregroundOpacity=0.6)
+            self._on_pictures()
+
+    def apply(self) -> None:
+        """Compute the exact result, or give up what is being computed."""
+        if self.is_busy:
+            self.session.cancel()
+        elif not words.why_not_apply(self.parameters):
+            if self._ensure_session().stage is not Stage.FAILED:
+                self.session.commit(setting_of(self.parameters))
+        self._on_change()
+
+    def restart(self) -> None:
+        """Start anew after a failure."""
+        if self.session is not None and not words.why_not_apply(self.parameters):
+            self.session.close()
+            self._opened = ()
+            self.apply()
+
+    def measure_segments(self) -> None:
+        """List measures of each segment of the fixed image."""
+        charts.update_segment_table(self.parameters)
+        self._on_change()
+
+    async def close(self) -> None:
+        """End the worker."""
+        if self._cursor_node is not None:
+            self._cursor_node.remove()
+        if self.session is not None:
+            self.session.close()
+        await self.transport.stop()
+
+    def _checked_method(self, value: Any) -> str:
+        if value not in [model.name for model in self.models]:
+            raise ValueError(value)  # not a path: a page must not name files
+        return value
+
+    def _take_model(self) -> None:
+        model = self.model
+        if model.name != INSTANCE and model.card.get("prior") in [prior.value for prior in Prior]:
+            self.parameters.prior = Prior(model.card["prior"])
+            for name in model.optimum.keys() & FIELDS.keys():
+                setattr(self.parameters, FIELDS[name], model.optimum[name])
+
+    def _after_change(self) -> None:
+        """Bring worker and views to the parameters, as far as they have changed."""
+        pair = self._pair()
+        why_not = words.why_not_apply(self.parameters)
+        if why_not and self.session is not None:
+            self.session.close()
+        elif not why_not and self.parameters.live:
+            session = self._ensure_session()
+            setting = setting_of(self.parameters)
+            if session.stage is not Stage.FAILED and session.setting != setting:
+                session.preview(setting)
+        elif pair != self._opened and self.session is not None:
+            self.session.close()
+        if self.session is not None and self.session.ranges and self.session.sweeping != self.parameters.sweep:
+            self.session.sweep(self.parameters.sweep)
+        self._show()
+        self._on_change()
+
+    def _ensure_session(self) -> RegistrationSession:
+        """Return the worker that has opened, or is opening, the pair as the parameters name it now."""
+        if self.session is None:
+            self.session = RegistrationSession(
+                self.parameters, self.transport, self._command, self._session_changed, self._deadlines
+            )
+            self.transport.on_output, self.transport.on_log = self.session.feed, self.session.feed_log
+            self.transport.on_ended, self.transport.on_tick = self.session.ended, self.session.tick
+        pair = self._pair()
+        if pair != self._opened or self.session.stage in (Stage.NO_PAIR, Stage.FAILED):
+            self._opened = pair
+            self.session.open()
+        return self.session
+
+    def _session_changed(self, session: RegistrationSession) -> None:
+        shown = session.shown
+        if shown is not self._seen:
+            first = self._seen is None
+            self._seen = shown
+            if first:
+                self._show()
+            self._on_pictures()
+        if session.ranges and self.parameters.sweep and not session.sweeping and not session.points and shown:
+            session.sweep(True)
+        self._on_change()
+
+    def _pair(self) -> tuple:
+        values = [getattr(self.parameters, field) for field in OPENING]
+        return tuple(value.GetID() if hasattr(value, "GetID") else value for value in values)
+
+    def _show_inputs(self) -> None:
+        """Show the images as they are, until there is a deformation."""
+        fixed, moving = self.parameters.fixedVolume, self.parameters.movingVolume
+        self._seen = None
+        if fixed is not None or moving is not None:
+            both = fixed is not None and moving is not None
+            slicer.util.setSliceViewerLayers(
+                background=fixed or moving, foreground=moving if both else None, foregroundOpacity=0.5 if both else 0.0
+            )
+        if fixed is not None:
+            self.parameters.gridSpacingMm = float(display.fitting_grid_mm(fixed))
+            if self._cursor_node is not None:
+                self._cursor_node.remove()
+            self._cursor_node = display.LinkedCursor(self.parameters, self._moved)
+
+    def _show(self) -> None:
+        has_result = self.parameters.displacementTransform is not None and self._seen is not None
+        if has_result and outputs.is_alive(self.parameters):
+            display.show(self.parameters)
+            self._on_pictures()
+
+    def _moved(self, place: tuple[float, float, float] | None) -> None:
+        self.cursor = ""
+        if place is not None and self.parameters.displacementTransform is not None:
+            (there,) = geometry.moved_points(self.parameters.displacementTransform, [place])
+            length = float(np.linalg.norm(there - np.array(place)))
+            self.cursor = words.cursor(geometry.value_at(self.parameters.weightVolume, place), length)
+
+
+def _converted(kind: type, value: Any) -> Any:
+    """Return a value from a page as the type of a field."""
+    if issubclass(kind, Enum):
+        return kind(value)
+    if kind is bool and not isinstance(value, bool):
+        return {0: False, 1: True}.get(value, value)  # what is neither is refused by its type
+    return float(value) if kind is float else int(value) if kind is int else value
+
+
+def guard_lines(panel: Panel) -> list[str]:
+    """Return what about the pair should be looked at before it is registered; nothing if all is well."""
+    try:
+        return words.guard(inputs.facts_of(panel.parameters), str(panel.model.card.get("modality", "")))
+    except SPRError as error:
+        return [words.refused(error)]

@@ -1,0 +1,143 @@
+"""Serves the Explorer: one process, one event loop, one registration that all its pages show."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import webbrowser
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from SPRCore.errors import InputError
+
+from .security import Policy, is_local
+
+logger = logging.getLogger("SPRRegistration")
+
+PROBE = (
+    "import vtkmodules.vtkRenderingOpenGL2, vtkmodules.vtkRenderingCore as r; w = r.vtkRenderWindow(); "
+    "w.SetOffScreenRendering(1); w.SetSize(8, 8); w.Render()"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to serve.
+
+    Attributes:
+        pair: Fixed and moving image; None for the sample pair.
+        host: Address to listen on; other computers reach it only if this is not this computer's own.
+        port: Port; 0 for any that is free.
+        folder: Folder whose images can be opened from the page; None for none.
+        upload_mb: Most megabytes of an upload.
+        token: Whether a token is asked for on this computer, too; elsewhere it always is.
+        open_browser: Whether to open the browser.
+    """
+
+    pair: tuple[Path, Path] | None = None
+    host: str = "127.0.0.1"
+    port: int = 8765
+    folder: Path | None = None
+    upload_mb: int = 2048
+    token: bool = False
+    open_browser: bool = True
+
+
+def serve(options: Options, say: Callable[[str], object]) -> None:
+    """Serve until interrupted.
+
+    Args:
+        options: How to serve.
+        say: Called with lines for the user.
+
+    Raises:
+        InputError: The port is taken, or pictures cannot be drawn on this computer.
+    """
+    _check(options)
+    # trame reads the arguments of the process otherwise, which are ours; compressed pictures do not get smaller.
+    os.environ.update(TRAME_ARGS="", WSLINK_WS_COMPRESS="0", WSLINK_READY_MSG="")
+    asyncio.run(_serve(options, say))
+
+
+async def _serve(options: Options, say: Callable[[str], object]) -> None:
+    # Only now: these take seconds, and what is wrong with the options has been told already.
+    from .slicer_python import install
+
+    install()
+    from trame.app import get_server
+
+    from .app import Explorer
+    from .routes import Routes, decorate, guard
+
+    local = is_local(options.host)
+    policy = Policy(local=local, token=secrets.token_urlsafe(24) if options.token or not local else "")
+    server = get_server("spr-explorer", client_type="vue3")
+    explorer = Explorer(server, options.folder)
+
+    def bind(web_server: Any) -> None:
+        web_server.app.middlewares.insert(0, guard(policy))
+        web_server.app.on_response_prepare.append(decorate)
+
+        async def take(side: str, path: Path, title: str, folder: Path) -> None:
+            await explorer.open_image(side, path, title, folder)
+
+        Routes(explorer.panel, take, options.upload_mb, explorer.scratch).add_to(web_server.app)
+
+    def ready(**state: Any) -> None:
+        address = address_of(options.host, server.port, policy.token)
+        say(f"The Explorer is at {address}")
+        say("Stop it with Ctrl-C.")
+        if options.open_browser:
+            webbrowser.open(address)
+        if options.pair is None:
+            explorer.load_sample()
+        else:
+            explorer.soon(explorer.open_pair(*options.pair))
+
+    server.controller.on_server_bind.add(bind)
+    server.controller.on_server_ready.add(ready)
+    running = {"open_browser": False, "show_connection_info": False, "timeout": 0, "thread": True}
+    try:
+        await server.start(host=options.host, port=options.port, exec_mode="coroutine", **running)
+    finally:
+        with contextlib.suppress(asyncio.CancelledError):
+            await explorer.close()
+
+
+def address_of(host: str, port: int, token: str) -> str:
+    """Return the address to open."""
+    name = socket.gethostname() if host in ("0.0.0.0", "::", "") else f"[{host}]" if ":" in host else host
+    return f"http://{name}:{port}/" + (f"?token={token}" if token else "")
+
+
+def _check(options: Options) -> None:
+    if not 0 <= options.port < 65536:
+        raise InputError("--port", got=str(options.port), expected="0 to 65535")
+    if options.upload_mb < 1:
+        raise InputError("--upload-mb", got=str(options.upload_mb), expected="1 or more")
+    for path in options.pair or ():
+        if not path.exists():
+            raise InputError(str(path), got="nothing there", expected="an image", remedy="check the path")
+    if options.folder is not None and not options.folder.is_dir():
+        raise InputError("--folder", got=str(options.folder), expected="a folder")
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((options.host, options.port))
+        except OSError as error:
+            got = f"{options.host}:{options.port}, {error.strerror}"
+            raise InputError("address to listen on", got=got, remedy="choose another --port or --host") from error
+    # Without OpenGL the first picture would end the process without a word.
+    done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, timeout=120, check=False)
+    if done.returncode != 0:
+        remedy = "on Debian and Ubuntu: apt-get install libegl1 libgl1-mesa-dri"
+        raise InputError("OpenGL", got="none that can draw", expected="OpenGL 3.2 or Mesa", remedy=remedy)

@@ -1,0 +1,167 @@
+"""What the page shows, as plain values: computed from the registration, never kept."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from typing import Any
+
+from .. import models, settings_map, snapshots, words
+from ..i18n import tr as _
+from ..parameters import Alignment, Device, DisplacementStyle, MapMeasure, Prior, setting_of
+from ..session import Stage
+from ..sliders import FIELDS, ranges_of, recommended_of, shown_names
+from .panel import CHANGEABLE, Panel, guard_lines
+
+SIGNS = {"good": "mdi-check-circle", "check": "mdi-alert", "bad": "mdi-close-octagon"}
+
+
+def fields_of(panel: Panel) -> dict[str, Any]:
+    """Return the fields of the parameters that the page may change, as plain values."""
+    values = {field: getattr(panel.parameters, field) for field in CHANGEABLE}
+    return {field: value.value if isinstance(value, Enum) else value for field, value in values.items()}
+
+
+def state_of(panel: Panel) -> dict[str, Any]:
+    """Return everything else that the page shows and that changes all the time."""
+    return {**_run(panel), **_sliders(panel), **_quality(panel), **_kept(panel), **_inputs(panel)}
+
+
+def choices() -> dict[str, list[dict[str, str]]]:
+    """Return what can be chosen from lists, by the fields."""
+    kinds = {
+        "alignment": Alignment,
+        "device": Device,
+        "displacementStyle": DisplacementStyle,
+        "mapMeasure": MapMeasure,
+        "prior": Prior,
+    }
+    return {f"{name}_items": [_choice(each.label(), each.value) for each in kind] for name, kind in kinds.items()}
+
+
+def methods_of(panel: Panel) -> list[dict[str, str]]:
+    """Return the methods there are, for a list."""
+    return [_choice(model.title, model.name) for model in panel.models]
+
+
+def map_of(panel: Panel) -> dict[str, Any]:
+    """Return the settings map as rows of colored cells."""
+    points = [] if panel.session is None else panel.session.points
+    measure = panel.parameters.mapMeasure
+    table = settings_map.table_of(points, measure)
+    rows: list[list[Any]] = [[None] * len(table.columns) for _row in table.rows]
+    for cell in table.cells:
+        rows[cell.row][cell.column] = {
+            "text": "?" if cell.value is None else f"{cell.value:.3g}",
+            "hint": words.settings_point(cell.point.setting, measure.label(), cell.value),
+            "color": "transparent" if cell.color is None else "rgb({}, {}, {})".format(*cell.color),
+            "ink": "#fff" if cell.is_dark else "#111",
+            "best": cell.best,
+            "setting": dict(cell.point.setting),
+        }
+    names = [words.setting_names().get(name, name) for name in table.names]
+    return {
+        "rows": rows,
+        "row_titles": [f"{value:.3g}" for value in table.rows],
+        "column_titles": [f"{value:.3g}" for value in table.columns] if names[1:] else [""],
+        "row_name": names[0] if names else "",
+        "column_name": names[1] if names[1:] else "",
+    }
+
+
+def segments_of(panel: Panel) -> dict[str, Any]:
+    """Return the measures of the segments as a table of texts."""
+    node = panel.parameters.segmentTable
+    if node is None:
+        return {"titles": [], "rows": []}
+    columns = [node.GetTable().GetColumn(index) for index in range(node.GetNumberOfColumns())]
+    texts = [[_text(column.GetValue(row)) for row in range(column.GetNumberOfValues())] for column in columns]
+    return {"titles": [column.GetName() for column in columns], "rows": [list(row) for row in zip(*texts, strict=True)]}
+
+
+def card_of(panel: Panel) -> list[list[str]]:
+    """Return what the task model says of itself."""
+    return [list(row) for row in models.card_lines(panel.model)]
+
+
+def _choice(title: str, value: str) -> dict[str, str]:
+    return {"title": title, "value": value}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "-" if value != value else f"{value:.3g}"
+
+
+def _run(panel: Panel) -> dict[str, Any]:
+    session, busy = panel.session, panel.is_busy
+    why_not = words.why_not_apply(panel.parameters)
+    shown = None if session is None else session.shown
+    return {
+        "busy": busy,
+        "apply_text": _("Cancel") if busy else (why_not.rstrip(".") or _("Apply")),
+        "can_apply": busy or not why_not,
+        "failed": session is not None and session.stage is Stage.FAILED and not why_not,
+        "status": "" if session is None or (why_not and not busy) else session.words,
+        "progress": -1 if session is None or session.progress is None else round(100 * session.progress),
+        "latency": "" if shown is None else words.latency(shown.milliseconds, shown.exact),
+        "is_exact": shown is not None and shown.exact,
+        "cursor_text": panel.cursor,
+    }
+
+
+def _sliders(panel: Panel) -> dict[str, Any]:
+    ranges, tuned = ranges_of(panel.session, panel.model), recommended_of(panel.model)
+    names = shown_names(panel.parameters, ranges)
+    return {
+        "sliders": [FIELDS[name] for name in names],
+        "limits": {FIELDS[name]: list(ranges[name]) for name in names},
+        "tuned": {FIELDS[name]: tuned[name] for name in names if name in tuned},
+    }
+
+
+def _quality(panel: Panel) -> dict[str, Any]:
+    shown = None if panel.session is None else panel.session.shown
+    if shown is None:
+        return {"badge": None, "measures": [], "has_result": False, "has_report": bool(panel.parameters.report)}
+    badge = words.badge(vars(shown.quality), shown.metrics.get("after"))
+    return {
+        "badge": {"level": badge.level, "line": badge.line, "icon": SIGNS[badge.level]},
+        "measures": [detail.split(": ", 1) for detail in badge.details],
+        "has_result": True,
+        "has_report": bool(panel.parameters.report),
+    }
+
+
+def _kept(panel: Panel) -> dict[str, Any]:
+    kept, history = snapshots.snapshots_of(panel.parameters), snapshots.history_of(panel.parameters)
+    names = words.setting_names()
+    texts = {}
+    for name, snapshot in kept.items():
+        texts[name] = ", ".join(f"{names.get(key, key)} {value:.3g}" for key, value in snapshot.setting.items())
+    return {
+        "kept": texts,
+        "can_undo": history.can_undo,
+        "can_redo": history.can_redo,
+        "can_compare": {"A", "B"} <= kept.keys(),
+    }
+
+
+def _inputs(panel: Panel) -> dict[str, Any]:
+    parameters = panel.parameters
+    titles = {side: getattr(parameters, f"{side}Volume") for side in ("fixed", "moving")}
+    return {
+        **{f"{side}_name": "" if node is None else node.GetName() for side, node in titles.items()},
+        "has_labels": parameters.fixedLabels is not None,
+        "setting_words": json.dumps(setting_of(parameters)),
+    }
+
+
+def check_of(panel: Panel) -> dict[str, Any]:
+    """Return what the check of the pair says; not cheap, so only for a new pair."""
+    why_not = words.why_not_apply(panel.parameters)
+    found = [] if why_not else guard_lines(panel)
+    aligned = panel.parameters.alignment is not Alignment.NONE
+    if found and aligned:
+        found.append(_("They are aligned before the deformation."))
+    line = why_not or ("" if found else _("The images fit each other."))
+    return {"guard": found or [line], "guard_ok": not found and not why_not, "can_align": bool(found) and not aligned}

@@ -1,0 +1,180 @@
+"""Slicer's views on a server: three slices and 3-D, drawn off screen, sent to the page as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import slicer
+from trame.widgets import html
+from trame.widgets import vuetify3 as v
+from trame_slicer.core import LayoutManager, SlicerApp
+from trame_slicer.rca_view import RemoteSliceViewFactory, RemoteThreeDViewFactory
+from trame_slicer.views import Layout, LayoutDirection, SliceView, ThreeDView, ViewLayoutDefinition, ViewProps, ViewType
+
+from ..i18n import tr as _
+from .controls import plain
+
+SLICE_FPS = 60.0
+THREE_D_FPS = 4.0
+"""3-D is drawn by the processor and would hold up the slices while a slider moves."""
+
+MOST_PIXELS = 1_600_000
+"""Of one view; larger ones are drawn coarser."""
+
+SLICES = {
+    "Red": ("Axial", "#F34A33", "RLAP"),
+    "Yellow": ("Sagittal", "#EFD64D", "APSI"),
+    "Green": ("Coronal", "#6DAD4A", "RLSI"),
+}
+"""Name of each view: orientation, Slicer's color, and what lies at its left, right, upper and lower edge."""
+
+ORIGINAL = "Original"
+THREE_D = "ThreeD"
+
+
+class Views:
+    """The views of the scene.
+
+    Args:
+        server: The server of trame.
+        app: The scene with its logics.
+    """
+
+    def __init__(self, server: Any, app: SlicerApp) -> None:
+        self._server, self._app = server, app
+        make_slice = partial(RemoteSliceViewFactory, target_fps=SLICE_FPS, blur_fps=SLICE_FPS)
+        app.view_manager.register_factory(make_slice(server, populate_view_ui_f=self._frame_slice))
+        make_3d = partial(RemoteThreeDViewFactory, target_fps=3 * THREE_D_FPS, blur_fps=THREE_D_FPS)
+        app.view_manager.register_factory(make_3d(server, populate_view_ui_f=self._frame_3d))
+        self.layouts = LayoutManager(app.scene, app.view_manager, server)
+        for name, layout in layouts().items():
+            self.layouts.register_layout(name, layout, lazy_initialization=True)
+
+    @property
+    def slices(self) -> list[SliceView]:
+        """All slice views that have been made."""
+        return self._app.view_manager.get_slice_views()
+
+    def place(self, page: Any) -> None:
+        """Put the views into the page, at the place that is being filled."""
+        self.layouts.initialize_layout_grid(page)
+
+    def arrange(self, name: str) -> None:
+        """Show a layout."""
+        before = len(self.slices)
+        self.layouts.set_layout(name)
+        for view in (*self.slices, *self._app.view_manager.get_threed_views()):
+            view.render_window().SetMultiSamples(0)  # an eighth of the work, without a graphics card
+        if len(self.slices) != before:
+            self.fit()
+
+    def fit(self) -> None:
+        """Show all of the images."""
+        for view in self._app.view_manager.get_views():
+            view.fit_view_to_content()
+            if isinstance(view, SliceView):
+                view.set_visible_in_3d(view.get_view_group() == 0)
+        self.render()
+
+    def render(self) -> None:
+        """Draw anew what is on the page."""
+        for view in self._app.view_manager.filter_visible_views(self._app.view_manager.get_views()):
+            view.schedule_render()
+
+    def step(self, by: int) -> None:
+        """Go on by some slices in the views of the fixed image."""
+        for view in self._app.view_manager.filter_visible_views(self.slices):
+            low, high = view.get_slice_range()
+            value = view.get_slice_value() + by * view.get_slice_step()
+            view.set_slice_value(min(max(value, low), high))
+
+    def _frame_slice(self, server: Any, view_id: str, view: SliceView) -> None:
+        group = view.get_view_group()
+        orientation, color, edges = SLICES[view.get_singleton_tag().removesuffix(ORIGINAL)]
+        title = _("{view}, moving image as it was taken").format(view=orientation) if group else orientation
+        html.Span(title, classes="spr-view-title", style=f"border-color: {color}")
+        for edge, letter in zip(("left", "right", "top", "bottom"), edges, strict=True):
+            html.Span(letter, classes=f"spr-edge spr-edge-{edge}", **plain(aria_hidden="true"))
+        self._slider(server, view_id, view, orientation)
+
+    def _slider(self, server: Any, view_id: str, view: SliceView, orientation: str) -> None:
+        place, limits = f"{view_id}_offset", f"{view_id}_limits"
+        state = server.state
+
+        def follow(_view: SliceView) -> None:
+            state[limits] = [*view.get_slice_range(), view.get_slice_step()]
+            state[place] = view.get_slice_value()
+
+        def move(**values: Any) -> None:
+            value = values[place]
+            low, high, _step = state[limits]
+            if isinstance(value, (int, float)) and low <= value <= high:
+                view.set_slice_value(float(value))
+
+        follow(view)
+        view.modified.connect(follow)
+        state.change(place)(move)
+        v.VSlider(
+            v_model=(place,),
+            min=(f"{limits}[0]",),
+            max=(f"{limits}[1]",),
+            step=(f"{limits}[2]",),
+            classes="spr-view-slider",
+            color="white",
+            track_size=2,
+            thumb_size=12,
+            hide_details=True,
+            density="compact",
+            **plain(aria_label=_("Position of the {view} slice in mm").format(view=orientation)),
+        )
+
+    def _frame_3d(self, server: Any, view_id: str, view: ThreeDView) -> None:
+        html.Span(_("3-D"), classes="spr-view-title", style="border-color: #8f96d2")
+        view.renderer().SetUseDepthPeeling(False)
+        view.renderer().SetUseDepthPeelingForVolumes(False)
+
+
+def layouts() -> dict[str, Layout]:
+    """Return the arrangements of views there are, by their names."""
+    slices = {name: _slice(name) for name in SLICES}
+    red, yellow, green = slices.values()
+    three_d = ViewLayoutDefinition(
+        THREE_D, ViewType.THREE_D_VIEW, ViewProps(label="3-D", background_color=("#20242c", "#3a4150"))
+    )
+    row, column = partial(Layout, LayoutDirection.Horizontal), partial(Layout, LayoutDirection.Vertical)
+    originals = [_slice(name, original=True) for name in SLICES]
+    return {
+        "four": column([row([red, three_d]), row([green, yellow])]),
+        "slices": row([red, column([green, yellow])], ["2", "1"]),
+        "axial": column([red]),
+        "sagittal": column([yellow]),
+        "coronal": column([green]),
+        "3d": column([three_d]),
+        "original": column([row([red, green, yellow]), row([originals[0], originals[2], originals[1]])]),
+    }
+
+
+def layout_choices() -> list[dict[str, str]]:
+    """Return the arrangements that can be chosen, with their titles and icons."""
+    return [
+        {"value": "four", "title": _("Four views"), "icon": "mdi-view-grid-outline"},
+        {"value": "slices", "title": _("Axial and two"), "icon": "mdi-view-split-vertical"},
+        {"value": "axial", "title": _("Axial"), "icon": "mdi-alpha-a-box-outline"},
+        {"value": "coronal", "title": _("Coronal"), "icon": "mdi-alpha-c-box-outline"},
+        {"value": "sagittal", "title": _("Sagittal"), "icon": "mdi-alpha-s-box-outline"},
+        {"value": "3d", "title": _("3-D"), "icon": "mdi-cube-outline"},
+    ]
+
+
+def watch(node: slicer.vtkMRMLNode, callback: Callable[[], object]) -> int:
+    """Call back whenever a node has changed; returns the number of the observation."""
+    return node.AddObserver("ModifiedEvent", lambda caller, event: callback())
+
+
+def _slice(name: str, original: bool = False) -> ViewLayoutDefinition:
+    orientation, color, _edges = SLICES[name]
+    tag = f"{name}{ORIGINAL}" if original else name
+    properties = ViewProps(orientation=orientation, color=color, label=tag, group=int(original))
+    return ViewLayoutDefinition(tag, ViewType.SLICE_VIEW, properties)
