@@ -494,6 +494,7 @@ ROWS = {"voxelmorph", "hypermorph", "transmorph", "hyper-transmorph", "tm-spr-ga
 def test_every_recipe_of_the_repository_can_be_read_and_its_network_built(repository, folder):
     found = {path.stem: path for path in (repository / "Training" / "recipes" / folder).glob("*.yaml")}
     base = found.pop("base", None)
+    found.pop("continued", None)
     names = set()
     for path in found.values():
         recipe = read_recipe(path)
@@ -524,12 +525,14 @@ def test_ranges_and_optima_are_those_of_the_paper(repository):
 
 def test_the_uniform_twin_differs_in_nothing_but_the_weight(repository):
     folder = repository / "Training" / "recipes" / "acdc"
-    twin, spr = (read_recipe(folder / f"{name}.yaml").to_dict() for name in ("vxm", "vxm-spr-beta"))
+    twin, spr = (read_recipe(folder / f"{name}.yaml").to_dict() for name in ("vxm-uniform", "vxm-spr-beta"))
     differing = {key for key in twin if twin[key] != spr[key]}
     assert differing == {"name", "model", "loss"}
     assert {key for key in twin["model"] if twin["model"][key] != spr["model"][key]} == {"weight"}
     plain, semi = (read_recipe(folder / f"{name}.yaml").to_dict() for name in ("vxm-spr-beta", "vxm-spr-beta-semi"))
     assert {key for key in plain if plain[key] != semi[key]} == {"name", "loss"}
+    begun = read_recipe(folder / "vxm.yaml")
+    assert twin["start"].endswith(f"runs/{begun.name}/{begun.name}.sprmodel.safetensors")
 
 
 def test_landmarks_with_a_header_are_read_as_everywhere(tmp_path):
