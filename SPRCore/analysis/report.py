@@ -1,17 +1,25 @@
-"""From saved runs to the files of a report."""
+"""From saved runs to the files of a report: tables, figures, and a page that shows them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from SPRCore.analysis.benchmark import ROWS, latest
-from SPRCore.analysis.rows import BenchmarkRow, read_rows
+from SPRCore.analysis.kept import KeptPair
+from SPRCore.analysis.rows import BenchmarkRow, SurfacePoint, read_rows
+from SPRCore.analysis.structures import correlation_table, structure_table
 from SPRCore.analysis.summary import Summary, summarize
 from SPRCore.analysis.tables import comparison_table, latex, long_csv, markdown, results_table
 from SPRCore.errors import InputError
+from SPRCore.regularization import UniformPrior
 
-TABLE = "table"
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TABLE, PAGE, FIGURES = "table", "report.md", "figures"
 
 
 def collect(runs: Sequence[Path]) -> list[BenchmarkRow]:
@@ -57,7 +65,12 @@ def write_tables(
         OutputError: A file cannot be written.
     """
     summaries = summarize(rows, twins)
-    tables = [results_table(summaries, names, caption), comparison_table(summaries)]
+    tables = [
+        results_table(summaries, names, caption),
+        comparison_table(summaries),
+        correlation_table(rows),
+        structure_table(rows, names),
+    ]
     shown = [table for table in tables if table is not None]
     for suffix, text in (
         ("md", "\n".join(markdown(table) for table in shown)),
@@ -66,3 +79,109 @@ def write_tables(
     ):
         (folder / f"{TABLE}.{suffix}").write_text(text, encoding="utf-8")
     return summaries
+
+
+def write_figures(
+    folder: Path,
+    *,
+    rows: Sequence[BenchmarkRow] = (),
+    kept: Sequence[KeptPair] = (),
+    points: Sequence[SurfacePoint] = (),
+    studies: Sequence[Mapping[str, Any]] = (),
+    names: Mapping[str, str] | None = None,
+) -> list[tuple[str, str]]:
+    """Write all figures that the results allow.
+
+    Args:
+        folder: Where to write; they go into its folder `figures`.
+        rows: One row for each method and pair.
+        kept: Pairs whose images were kept.
+        points: Points of sweeps of any number of models.
+        studies: Saved studies, as plain values.
+        names: Names of labels.
+
+    Returns:
+        Path from the folder, and what it shows, of each.
+
+    Raises:
+        InputError: Results do not go together.
+        OutputError: A file cannot be written.
+    """
+    from SPRCore.analysis.figures import save_figure
+
+    (folder / FIGURES).mkdir(exist_ok=True)
+    written = []
+    drawn = [*_row_figures(rows, names), *_pair_figures(kept), *_sweep_figures(points, names), *_study_figures(studies)]
+    for name, words, figure in drawn:
+        path = f"{FIGURES}/{re.sub(r'[^A-Za-z0-9.]+', '-', name).strip('-')}.png"
+        save_figure(figure, folder / path)
+        written.append((path, words))
+    return written
+
+
+def write_page(folder: Path, figures: Sequence[tuple[str, str]], command: str) -> None:
+    """Write a page in Markdown with the tables and the figures.
+
+    Args:
+        folder: Folder of the report, with what `write_tables` and `write_figures` left.
+        figures: What `write_figures` returned.
+        command: The command that made the report, without folders.
+    """
+    table = folder / f"{TABLE}.md"
+    parts = [f"# Report\n\nMade by `{command}`.\n"]
+    parts += [table.read_text(encoding="utf-8")] if table.is_file() else []
+    parts += [f"## {words}\n\n![{words}]({path})\n" for path, words in figures]
+    (folder / PAGE).write_text("\n".join(parts), encoding="utf-8")
+
+
+_Drawn = Iterator[tuple[str, str, "Figure"]]
+
+
+def _row_figures(rows: Sequence[BenchmarkRow], names: Mapping[str, str] | None) -> _Drawn:
+    from SPRCore.analysis.plots import dice_figure, weights_figure
+
+    for name, words, draw in (
+        ("dice", "Dice by structure", dice_figure),
+        ("structures", "Weight, displacement and volume change by structure", weights_figure),
+    ):
+        figure = draw(rows, names)
+        if figure is not None:
+            yield name, words, figure
+
+
+def _pair_figures(kept: Sequence[KeptPair]) -> _Drawn:
+    from SPRCore.analysis import pair_figures as draw
+
+    for pair in kept:
+        yield f"{pair.pair} methods", f"Methods on {pair.pair}", draw.methods_figure(pair)
+        yield f"{pair.pair} boundaries", f"Displacement across boundaries, {pair.pair}", draw.boundary_figure(pair)
+        for method in pair.methods:
+            if method.weight is None or method.setting.get("prior") == UniformPrior.name:
+                continue
+            about = f"{method.method} on {pair.pair}"
+            yield (
+                f"{pair.pair} {method.method} weight",
+                f"Weight and deformation, {about}",
+                draw.weight_figure(pair, method),
+            )
+            figure = draw.likely_weight_figure(pair, method)
+            yield f"{pair.pair} {method.method} likely", f"Weight and most probable weight, {about}", figure
+
+
+def _sweep_figures(points: Sequence[SurfacePoint], names: Mapping[str, str] | None) -> _Drawn:
+    from SPRCore.analysis.surfaces import sweep_figure
+
+    models = dict.fromkeys((point.method, point.model) for point in points)
+    for method, model in models:
+        figure = sweep_figure([point for point in points if (point.method, point.model) == (method, model)], names)
+        if figure is not None:
+            own = "" if sum(name == method for name, _ in models) == 1 else f" {str(model)[:8]}"
+            yield f"sweep {method}{own}", f"Hyperparameters of {method}{own}", figure
+
+
+def _study_figures(studies: Sequence[Mapping[str, Any]]) -> _Drawn:
+    from SPRCore.analysis.studies import study_figure
+
+    for number, study in enumerate(studies, start=1):
+        name = str(study.get("name") or number)
+        yield f"study {name}", f"Trials of the study {name}", study_figure(study)

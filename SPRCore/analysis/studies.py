@@ -2,54 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from SPRCore.analysis.figures import DPI
 from SPRCore.analysis.plots import PALETTE, quiet
 from SPRCore.analysis.surfaces import SYMBOLS
 from SPRCore.errors import InputError
 
-STUDY = "study.json"
-COMPLETE, PRUNED = "complete", "pruned"
-
-
-def read_study(path: Path) -> dict[str, Any]:
-    """Read what `spr tune` saved.
-
-    Args:
-        path: The file, or its folder.
-
-    Returns:
-        ``trials`` with ``number``, ``params``, ``value`` and ``state`` each, and what else is in it.
-
-    Raises:
-        InputError: There is no such file, or it holds something else.
-    """
-    path = path / STUDY if path.is_dir() else path
-    if not path.is_file():
-        raise InputError(str(path), got="no such file", expected="a study of spr tune")
-    try:
-        study = json.loads(path.read_text(encoding="utf-8"))
-        for trial in study["trials"]:
-            _ = trial["number"] + 0, dict(trial["params"]), trial["value"], trial["state"].lower()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(str(path), got=f"no study ({error})", expected="trials as spr tune writes them") from error
-    return study
+_COMPLETE, _PRUNED, _FAILED = "complete", "pruned", "failed"
+_TITLES = {"dice": "Dice", "tre": "landmark error, mm", "label-free": "objective without labels"}
 
 
 def study_figure(study: Mapping[str, Any]) -> Figure:
     """Draw a study as Figures 7 and 8 of the paper do.
 
     Args:
-        study: ``trials``; ``direction`` ("maximize", usual, or "minimize"); ``importances`` by name, or absent;
-            ``objective``, a name for the value, or absent.
+        study: Plain values of a saved study: ``trials`` with ``number``, ``params``, ``value`` and ``state``
+            ("complete", "pruned" or "failed"); ``direction``, ``objective``, ``importances`` and ``tolerance``, or some
+            of these absent.
 
     Returns:
         The trials over their hyperparameters with the pruned ones, the best value so far, and the importance of each
@@ -59,7 +35,7 @@ def study_figure(study: Mapping[str, Any]) -> Figure:
         InputError: No trial was completed.
     """
     trials = [trial for trial in study["trials"] if trial["params"]]
-    done = [trial for trial in trials if trial["state"].lower() == COMPLETE and trial["value"] is not None]
+    done = [trial for trial in trials if trial["state"] == _COMPLETE and trial["value"] is not None]
     if not done:
         raise InputError("study", got="no trial that was completed", expected="at least one")
     sign = -1 if study.get("direction") == "minimize" else 1
@@ -67,8 +43,9 @@ def study_figure(study: Mapping[str, Any]) -> Figure:
     importances = study.get("importances") or {}
     figure = Figure(figsize=(4.6 + 4.0 + (3.2 if importances else 0.0), 3.8), dpi=DPI, layout="constrained")
     panels = figure.subplots(1, 3 if importances else 2, width_ratios=[4.6, 4.0, 3.2][: 3 if importances else 2])
-    title = str(study.get("objective") or "value")
-    _scatter(figure, panels[0], trials, done, best, title)
+    title = _TITLES.get(study.get("objective", ""), "value")
+    _scatter(figure, panels[0], trials, done, best, title, sign)
+    _tolerance(panels[0], list(best["params"])[:2], study.get("tolerance") or {})
     _progress(panels[1], trials, done, sign, title)
     if importances:
         _importances(panels[2], importances)
@@ -78,7 +55,13 @@ def study_figure(study: Mapping[str, Any]) -> Figure:
 
 
 def _scatter(
-    figure: Figure, panel: Axes, trials: Sequence[Any], done: Sequence[Any], best: Mapping[str, Any], title: str
+    figure: Figure,
+    panel: Axes,
+    trials: Sequence[Any],
+    done: Sequence[Any],
+    best: Mapping[str, Any],
+    title: str,
+    sign: int,
 ) -> None:
     names = list(best["params"])[:2]
     across = names[0]
@@ -86,30 +69,39 @@ def _scatter(
     def place(trial: Mapping[str, Any]) -> tuple[float, float]:
         return trial["params"][across], trial["params"][names[1]] if len(names) > 1 else (trial["value"] or np.nan)
 
-    for state, sign, size in ((PRUNED, "x", 28), ("fail", "+", 40)):
-        part = [place(trial) for trial in trials if trial["state"].lower() == state]
+    for state, shape, size in ((_PRUNED, "x", 28), (_FAILED, "+", 40)):
+        part = [place(trial) for trial in trials if trial["state"] == state]
         if part:
-            word = "pruned" if state == PRUNED else "failed"
-            panel.scatter(*zip(*part, strict=True), marker=sign, s=size, color="#888888", linewidths=1.0, label=word)
+            panel.scatter(*zip(*part, strict=True), marker=shape, s=size, color="#888888", linewidths=1.0, label=state)
     values = np.array([trial["value"] for trial in done])
     shown = panel.scatter(
         *zip(*map(place, done), strict=True),
         c=values,
         s=46,
-        cmap="viridis",
+        cmap="viridis" if sign > 0 else "viridis_r",
         edgecolors="black",
         linewidths=0.5,
         label="completed",
-        vmin=float(np.percentile(values, 10)),
+        # The worst tenth would otherwise take all the colors.
+        vmin=float(np.percentile(values, 10 if sign > 0 else 0)),
+        vmax=float(np.percentile(values, 100 if sign > 0 else 90)),
     )
     panel.plot(*place(best), "*", markersize=16, color="#ff3030", markeredgecolor="white", label="best")
-    bar = figure.colorbar(shown, ax=panel, extend="min" if len(values) > 9 else "neither")
+    bar = figure.colorbar(shown, ax=panel, extend=("min" if sign > 0 else "max") if len(values) > 9 else "neither")
     bar.set_label(title, fontsize=9)
     bar.ax.tick_params(labelsize=8)
     panel.set_xlabel(SYMBOLS.get(across, across))
     panel.set_ylabel(SYMBOLS.get(names[1], names[1]) if len(names) > 1 else title)
     panel.tick_params(labelsize=8)
-    panel.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=4, frameon=False, handletextpad=0.2)
+    panel.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=5, frameon=False, handletextpad=0.2)
+
+
+def _tolerance(panel: Axes, names: Sequence[str], tolerance: Mapping[str, Sequence[float]]) -> None:
+    """Frame the settings that are as good for practical purposes."""
+    if len(names) == 2 and all(name in tolerance for name in names):
+        (left, right), (low, high) = (tolerance[name] for name in names)
+        style = {"fill": False, "edgecolor": "#ff3030", "linestyle": "--", "linewidth": 0.9, "label": "as good"}
+        panel.add_patch(Rectangle((left, low), right - left, high - low, **style))
 
 
 def _progress(panel: Axes, trials: Sequence[Any], done: Sequence[Any], sign: int, title: str) -> None:

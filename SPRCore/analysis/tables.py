@@ -77,18 +77,22 @@ def results_table(
         header.append("Dice")
         columns.append([_cell(part.pooled, 3, True) + mark(part.comparison) for part in summaries])
         ranks.append([part.pooled for part in summaries])
-    ranked = [_ranked(texts, spreads, summaries) for texts, spreads in zip(columns, ranks, strict=True)]
+    uneven = len({(part.pairs, len(part.failed)) for part in summaries}) > 1
+    # Means over different pairs have no order.
+    ranked = [
+        [Cell(text) for text in texts] if uneven else _ranked(texts, spreads, summaries)
+        for texts, spreads in zip(columns, ranks, strict=True)
+    ]
     for measure in shown:
         header.append(measure.title)
         digits = _DIGITS.get(measure.key)
         values = [part.values.get(measure.key) for part in summaries]
         ranked.append([Cell(_cell(value, digits, measure.key in _WITH_SD)) for value in values])
     counts = [Cell(_count(part)) for part in summaries]
-    uneven = len({cell.text for cell in counts}) > 1
     first = [[Cell(part.method) for part in summaries]] + ([counts] if uneven else [])
     body = tuple(zip(*first, *ranked, strict=True))
     titles = ("method", *(["pairs"] if uneven else []), *header)
-    return Table(caption=caption, header=titles, body=body, notes=_notes(summaries))
+    return Table(caption=caption, header=titles, body=body, notes=_notes(summaries, uneven))
 
 
 def comparison_table(summaries: Sequence[Summary]) -> Table | None:
@@ -227,13 +231,15 @@ def _count(part: Summary) -> str:
     return f"{part.pairs} of {part.pairs + len(part.failed)}" if part.failed else str(part.pairs)
 
 
-def _notes(summaries: Sequence[Summary]) -> tuple[str, ...]:
+def _notes(summaries: Sequence[Summary], uneven: bool) -> tuple[str, ...]:
     notes = []
     if any(part.pooled for part in summaries):
         notes.append(
             "Dice: mean ± standard deviation, by label over pairs, overall over all labels of all pairs."
-            " Bold and italic: best and second best."
+            + ("" if uneven else " Bold and italic: best and second best.")
         )
+    if uneven:
+        notes.append("The methods have different pairs, so their means cannot be compared; comparisons are by pair.")
     if any(part.comparison for part in summaries):
         notes.append(
             "** and *: better than its twin at p < 0.001 and p < 0.01, †† and †: worse (Wilcoxon signed-rank test over"

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from SPRCore.analysis.report import collect, write_tables
+from SPRCore.analysis.benchmark import ROWS
+from SPRCore.analysis.kept import KeptPair, read_kept
+from SPRCore.analysis.report import PAGE, collect, write_figures, write_page, write_tables
+from SPRCore.analysis.rows import SurfacePoint, command_without_folders, read_rows
 from SPRCore.analysis.tables import results_table
 from SPRCore.cli.benchmark import Words, assignments, show
 from SPRCore.cli.console import say
+from SPRCore.config import encode
+from SPRCore.errors import InputError
 from SPRCore.io import atomic_directory
+from SPRCore.tuning.studies import STUDY, read_study
+from SPRCore.tuning.sweep import SURFACE
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Make the tables and figures of runs of `spr benchmark`."""
+    """Make the tables and figures of runs of `spr benchmark`, `spr sweep` and `spr tune`."""
 
     runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN")]
-    """Folders of runs on the same pairs, or their files."""
+    """Folders of runs, benchmarks on the same pairs, or their files (rows.jsonl, surface.jsonl, study.json)."""
 
     out: Annotated[Path, arg(metavar="DIR")]
-    """Folder for the report; made if missing."""
+    """Folder for the report; made if missing. Begin with report.md."""
 
     twins: Annotated[Words, arg(metavar="METHOD=TWIN,...", help_behavior_hint="(default: those of the runs)")] = ()
     """Methods to test against another one, over subjects."""
@@ -38,8 +46,43 @@ class Report:
         """Read, write, and print the table."""
         names = assignments(self.label_names, "--label-names")
         twins = assignments(self.twins, "--twins") or None
-        rows = collect(self.runs)
+        found = sort_runs(self.runs)
+        rows = collect(found[ROWS]) if found[ROWS] else []
         with atomic_directory(self.out) as folder:
-            summaries = write_tables(rows, folder, names=names, twins=twins, caption=self.caption)
-        show(results_table(summaries, names, self.caption))
-        say(f"report in {self.out}")
+            summaries = write_tables(rows, folder, names=names, twins=twins, caption=self.caption) if rows else []
+            results: dict[str, Any] = {
+                "kept": [pair for path in found[ROWS] for pair in _kept(path)],
+                "points": [point for path in found[SURFACE] for point in read_rows(path, SurfacePoint).rows],
+                "studies": [encode(read_study(path)) for path in found[STUDY]],
+            }
+            figures = write_figures(folder, rows=rows, names=names, **results)
+            write_page(folder, figures, command_without_folders(command))
+        if summaries:
+            show(results_table(summaries, names, self.caption))
+        say(f"{len(figures)} figures; report in {self.out / PAGE}")
+
+
+def sort_runs(runs: Sequence[Path]) -> dict[str, list[Path]]:
+    """Sort the files of runs by what they are.
+
+    Args:
+        runs: Files, or folders with any of them.
+
+    Returns:
+        Paths by the name that such a file has in a run.
+
+    Raises:
+        InputError: A run has none of them.
+    """
+    found: dict[str, list[Path]] = {name: [] for name in (ROWS, SURFACE, STUDY)}
+    for run in runs:
+        here = [run / name for name in found if (run / name).is_file()] if run.is_dir() else [run]
+        if not here or here[0].name not in found or not here[0].is_file():
+            raise InputError(str(run), got="no saved results", expected=f"a folder with {', '.join(found)}, or a file")
+        for path in here:
+            found[path.name].append(path)
+    return found
+
+
+def _kept(rows: Path) -> list[KeptPair]:
+    return read_kept(rows.parent)

@@ -130,6 +130,8 @@ def test_a_failed_pair_is_counted_and_told():
     found = summarize(part, {"b": "a"})
     text = markdown(results_table(found))
     assert ["b", "3 of 4"] == lines(text)[4][:2]
+    assert "different pairs" in text
+    assert "**" not in text.split("\n\n")[1]
     assert "b failed on 1, such as pair 3: not enough memory." in text
     assert found[2].comparison.subjects == 2
 

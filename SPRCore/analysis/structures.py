@@ -1,0 +1,92 @@
+"""Tables of what weights tell: by structure, and beside the deformation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from SPRCore.analysis.rows import BenchmarkRow
+from SPRCore.analysis.statistics import Spread, subject_means
+from SPRCore.analysis.tables import MAX_LABELS, Cell, Table
+
+_QUANTITIES = {
+    "weight": ("mean weight", "mean"),
+    "displacement_mm": ("mean displacement, mm", "mean"),
+    "gradient": ("mean change of displacement, mm per mm", "mean"),
+    "jacobian": ("median Jacobian determinant", "median"),
+}
+_RELATED = {
+    ("correlation", "displacement"): "with displacement",
+    ("correlation", "variance"): "with its local variance",
+    ("correlation", "gradient"): "with its change per mm",
+    ("weight", "mean"): "mean weight",
+    ("weight", "map_gap"): "distance from the most probable",
+    ("boundary", "ratio"): "jumps across boundaries over within",
+    ("boundary", "weight_across"): "weight across",
+    ("boundary", "weight_within"): "weight within",
+}
+
+
+def structure_table(rows: Sequence[BenchmarkRow], names: Mapping[str, str] | None = None) -> Table | None:
+    """Make the table of structures.
+
+    Args:
+        rows: One row for each method and pair.
+        names: Names of labels; "0" is the rest of the foreground.
+
+    Returns:
+        For each method and quantity the mean over subjects with its standard deviation, by structure; None where
+        nothing is known of structures, or there are more than a page holds.
+    """
+    rows = [row for row in rows if row.failed is None and row.maps.get("structures")]
+    found = {label for row in rows for label in row.maps["structures"]}
+    labels = sorted(found, key=lambda label: (not label.isdigit(), int(label) if label.isdigit() else 0, label))
+    if not labels or len(labels) > MAX_LABELS + 1:
+        return None
+    body = []
+    for method in dict.fromkeys(row.method for row in rows):
+        own = [row for row in rows if row.method == method]
+        for key, (title, statistic) in _QUANTITIES.items():
+            cells = [_over_subjects(own, ("structures", label, key, statistic)) for label in labels]
+            if any(cell != "-" for cell in cells):
+                body.append(tuple(Cell(text) for text in (method, title, *cells)))
+    shown = [{"0": "rest", **(names or {})}.get(label, f"label {label}") for label in labels]
+    note = "Mean ± standard deviation over subjects. Rest: the foreground without the structures."
+    return Table(caption="By structure", header=("method", "quantity", *shown), body=tuple(body), notes=(note,))
+
+
+def correlation_table(rows: Sequence[BenchmarkRow]) -> Table | None:
+    """Make the table of what the weight has to do with the deformation, or None where no weight varies."""
+    rows = [row for row in rows if row.failed is None and row.maps.get("correlation")]
+    methods = [
+        method
+        for method in dict.fromkeys(row.method for row in rows)
+        if any(value is not None for row in rows if row.method == method for value in row.maps["correlation"].values())
+    ]
+    if not methods:
+        return None
+    by_method = {method: [row for row in rows if row.method == method] for method in methods}
+    columns = {
+        title: [_over_subjects(by_method[method], path) for method in methods] for path, title in _RELATED.items()
+    }
+    columns = {title: cells for title, cells in columns.items() if any(cell != "-" for cell in cells)}
+    body = tuple(tuple(Cell(text) for text in line) for line in zip(methods, *columns.values(), strict=True))
+    notes = (
+        "Mean ± standard deviation over subjects. With: rank correlation of the weight over the foreground; below 0,"
+        " less stiff where there is more. Jumps: difference of the displacements of two neighbors per mm, of different"
+        " structures over of one structure.",
+    )
+    return Table(caption="Weight and deformation", header=("method", *columns), body=body, notes=notes)
+
+
+def _over_subjects(rows: Sequence[BenchmarkRow], path: Sequence[str]) -> str:
+    values = {row.pair: value for row in rows if (value := _look_up(row.maps, path)) is not None}
+    spread = Spread.of(list(subject_means(values, {row.pair: row.subject for row in rows}).values()))
+    if spread is None:
+        return "-"
+    return f"{spread.mean:.3f}" + ("" if spread.sd is None else f" ± {spread.sd:.3f}")
+
+
+def _look_up(maps: object, path: Sequence[str]) -> float | None:
+    for part in path:
+        maps = maps.get(part) if isinstance(maps, dict) else None
+    return maps if isinstance(maps, (int, float)) else None
