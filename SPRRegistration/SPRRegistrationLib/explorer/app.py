@@ -13,6 +13,7 @@ from typing import Any
 import slicer
 from trame_server import Server
 from trame_slicer.core import SlicerApp
+from vtkmodules.vtkCommonCore import vtkLogger, vtkOutputWindow
 
 from SPRCore.errors import SPRError
 
@@ -56,9 +57,10 @@ class Explorer:
         self._pushed_points: Any = None
         self._checked: Any = None
         self._turn = False
-        app = SlicerApp()
+        self._app = app = SlicerApp()
         slicer.mrmlScene = app.scene
-        self._app = app
+        app.scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())  # in Slicer a logic of widgets does so
+        _log_vtk()
         self.panel = Panel(app.scene, command or worker_command(), self._changed, self._pictures_changed)
         self._defaults = state.fields_of(self.panel)
         self._start_state()
@@ -264,6 +266,24 @@ class Explorer:
     def _read(self, side: str, on: bool) -> None:
         with self.state:
             self.state.reading = [*(each for each in self.state.reading if each != side), *([side] if on else [])]
+
+
+def _log_vtk() -> None:
+    """Send what VTK complains of to the log, where warnings of libraries do not bury what matters."""
+    window = vtkOutputWindow()
+    window.SetDisplayModeToNever()
+    for event, level in (("ErrorEvent", logging.ERROR), ("WarningEvent", logging.DEBUG)):
+        window.AddObserver(event, _logger_of(level))
+    vtkOutputWindow.SetInstance(window)
+    vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_OFF)
+
+
+def _logger_of(level: int) -> Callable:
+    def log(caller: Any, event: str, text: str) -> None:
+        logger.log(level, "%s", text.strip())
+
+    log.CallDataType = "string0"
+    return log
 
 
 class _Wishes:

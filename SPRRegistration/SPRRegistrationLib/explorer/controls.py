@@ -60,7 +60,8 @@ def tuned_slider(field: str, label: str, step: float, recommend: Any) -> None:
                 html.Div(classes="spr-tick", style=(place,))
         _number(field, step)
         back = _("{name}: back to the recommended value").format(name=label)
-        with v.VBtn(icon="mdi-restore", size="x-small", variant="text", click=recommend, **plain(aria_label=back)):
+        with v.VBtn(icon=True, size="x-small", variant="text", click=recommend, **plain(aria_label=back)):
+            v.VIcon("mdi-restore")
             hint(f"{field}TunedButton")
 
 

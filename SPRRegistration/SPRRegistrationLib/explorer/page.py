@@ -100,14 +100,15 @@ def _bar(do: Any) -> None:
                 looks = {"variant": (f"{is_it} ? 'tonal' : 'text'",), "color": (f"{is_it} ? 'primary' : undefined",)}
                 _tool(item["icon"], f"layout = '{item['value']}'", item["title"], **looks)
         _tool("mdi-fit-to-screen-outline", do.fit, _("Fit the views to the images"))
-        moon = ("theme === 'dark' ? 'mdi-white-balance-sunny' : 'mdi-weather-night'",)
+        moon = "{{ theme === 'dark' ? 'mdi-white-balance-sunny' : 'mdi-weather-night' }}"
         _tool(moon, "theme = theme === 'dark' ? 'light' : 'dark'", _("Light or dark"))
         _tool("mdi-keyboard-outline", "help = true", _("Keyboard"))
 
 
-def _tool(icon: Any, click: Any, title: str, **looks: Any) -> None:
+def _tool(icon: str, click: Any, title: str, **looks: Any) -> None:
     looks = {"variant": "text"} | looks
-    with v.VBtn(icon=icon, click=click, size="small", **looks, **plain(aria_label=title)):
+    with v.VBtn(icon=True, click=click, size="small", **looks, **plain(aria_label=title)):
+        v.VIcon(icon)
         v.VTooltip(title, activator="parent", location="bottom")
 
 

@@ -299,6 +299,8 @@ class Panel:
             if first:
                 self._show()
             self._on_pictures()
+        if session.stage is Stage.READY and shown is None and session.ranges and self.parameters.live:
+            session.preview(setting_of(self.parameters))  # what the sliders say is to be seen without moving them
         if session.ranges and self.parameters.sweep and not session.sweeping and not session.points and shown:
             session.sweep(True)
         self._on_change()

@@ -137,7 +137,16 @@ def _check(options: Options) -> None:
             got = f"{options.host}:{options.port}, {error.strerror}"
             raise InputError("address to listen on", got=got, remedy="choose another --port or --host") from error
     # Without OpenGL the first picture would end the process without a word.
-    done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, timeout=120, check=False)
-    if done.returncode != 0:
+    if sys.platform == "linux" and "DISPLAY" not in os.environ and "VTK_DEFAULT_OPENGL_WINDOW" not in os.environ:
+        os.environ["VTK_DEFAULT_OPENGL_WINDOW"] = "vtkEGLRenderWindow"
+        if _can_draw():
+            return
+        del os.environ["VTK_DEFAULT_OPENGL_WINDOW"]  # VTK looks for another one itself
+    if not _can_draw():
         remedy = "on Debian and Ubuntu: apt-get install libegl1 libgl1-mesa-dri"
         raise InputError("OpenGL", got="none that can draw", expected="OpenGL 3.2 or Mesa", remedy=remedy)
+
+
+def _can_draw() -> bool:
+    done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, timeout=120, check=False)
+    return done.returncode == 0

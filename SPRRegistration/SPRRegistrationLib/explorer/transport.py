@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+logger = logging.getLogger("SPRRegistration")
 
 TICK_SECONDS = 0.25
 PIECE = 1 << 16
@@ -115,7 +118,10 @@ class AsyncTransport:
 
     def _tell(self, number: int, callback: str, argument: bytes | int | float | None) -> None:
         if number == self._count:
-            getattr(self, callback)(argument)
+            try:
+                getattr(self, callback)(argument)
+            except Exception:  # a fault of one answer must not cut the worker off
+                logger.exception("an answer of the worker could not be taken in")
 
     async def _read(self, number: int, stream: asyncio.StreamReader, callback: str) -> None:
         while data := await stream.read(PIECE):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -11,7 +12,16 @@ from trame.widgets import html
 from trame.widgets import vuetify3 as v
 from trame_slicer.core import LayoutManager, SlicerApp
 from trame_slicer.rca_view import RemoteSliceViewFactory, RemoteThreeDViewFactory
-from trame_slicer.views import Layout, LayoutDirection, SliceView, ThreeDView, ViewLayoutDefinition, ViewProps, ViewType
+from trame_slicer.views import (
+    AbstractView,
+    Layout,
+    LayoutDirection,
+    SliceView,
+    ThreeDView,
+    ViewLayoutDefinition,
+    ViewProps,
+    ViewType,
+)
 
 from ..i18n import tr as _
 from .controls import plain
@@ -49,8 +59,11 @@ class Views:
         make_3d = partial(RemoteThreeDViewFactory, target_fps=3 * THREE_D_FPS, blur_fps=THREE_D_FPS)
         app.view_manager.register_factory(make_3d(server, populate_view_ui_f=self._frame_3d))
         self.layouts = LayoutManager(app.scene, app.view_manager, server)
+        self._unfit: set[str] = set()
         for name, layout in layouts().items():
-            self.layouts.register_layout(name, layout, lazy_initialization=True)
+            # Made at once, outside of the page: the page only names them.
+            self.layouts.register_layout(name, layout, lazy_initialization=name == "original")
+        self._prepare(app.view_manager.get_views())
 
     @property
     def slices(self) -> list[SliceView]:
@@ -63,20 +76,15 @@ class Views:
 
     def arrange(self, name: str) -> None:
         """Show a layout."""
-        before = len(self.slices)
+        known = self._app.view_manager.get_views()
+        self.layouts.create_layout_views_if_needed(name)
+        self._prepare([view for view in self._app.view_manager.get_views() if view not in known])
         self.layouts.set_layout(name)
-        for view in (*self.slices, *self._app.view_manager.get_threed_views()):
-            view.render_window().SetMultiSamples(0)  # an eighth of the work, without a graphics card
-        if len(self.slices) != before:
-            self.fit()
 
     def fit(self) -> None:
         """Show all of the images."""
         for view in self._app.view_manager.get_views():
-            view.fit_view_to_content()
-            if isinstance(view, SliceView):
-                view.set_visible_in_3d(view.get_view_group() == 0)
-        self.render()
+            self._fit(view)
 
     def render(self) -> None:
         """Draw anew what is on the page."""
@@ -89,6 +97,24 @@ class Views:
             low, high = view.get_slice_range()
             value = view.get_slice_value() + by * view.get_slice_step()
             view.set_slice_value(min(max(value, low), high))
+
+    def _prepare(self, views: list[AbstractView]) -> None:
+        for view in views:
+            view.render_window().SetMultiSamples(0)  # an eighth of the work, without a graphics card
+            view.render_window().AddObserver("WindowResizeEvent", partial(self._resized, view))
+            if isinstance(view, SliceView):
+                view.set_visible_in_3d(view.get_view_group() == 0)
+
+    def _resized(self, view: AbstractView, window: Any, event: str) -> None:
+        """Fit a view once it has its new size, which it has not yet."""
+        if view.get_singleton_tag() not in self._unfit:
+            self._unfit.add(view.get_singleton_tag())
+            asyncio.get_running_loop().call_soon(self._fit, view)
+
+    def _fit(self, view: AbstractView) -> None:
+        self._unfit.discard(view.get_singleton_tag())
+        view.fit_view_to_content()
+        view.schedule_render()
 
     def _frame_slice(self, server: Any, view_id: str, view: SliceView) -> None:
         group = view.get_view_group()
@@ -141,7 +167,9 @@ def layouts() -> dict[str, Layout]:
     slices = {name: _slice(name) for name in SLICES}
     red, yellow, green = slices.values()
     three_d = ViewLayoutDefinition(
-        THREE_D, ViewType.THREE_D_VIEW, ViewProps(label="3-D", background_color=("#20242c", "#3a4150"))
+        THREE_D,
+        ViewType.THREE_D_VIEW,
+        ViewProps(label="3-D", background_color=("#20242c", "#3a4150"), box_visible=False),
     )
     row, column = partial(Layout, LayoutDirection.Horizontal), partial(Layout, LayoutDirection.Vertical)
     originals = [_slice(name, original=True) for name in SLICES]
