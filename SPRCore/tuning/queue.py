@@ -190,13 +190,22 @@ class Queue:
         )
         study_id = self.storage.get_study_id_from_name(self.study.study_name)
         trial_id = self.storage.create_new_trial(study_id, template_trial=template)
-        number = self.storage.get_trial(trial_id).number
-        holder = next(found for found in self.slots()[slot.number].attempts if found.user_attrs[ATTEMPT] == attempt)
-        if holder.number == number:
-            self.study.sampler = self.sampler(slot.number)
-            return optuna.Trial(self.study, trial_id)
+        try:
+            if self._holds(trial_id, slot.number, attempt):
+                self.study.sampler = self.sampler(slot.number)
+                return optuna.Trial(self.study, trial_id)
+        except BaseException:  # Ctrl-C, too
+            self.storage.set_trial_user_attr(trial_id, AGAIN, RETURNED)
+            self.storage.set_trial_state_values(trial_id, optuna.trial.TrialState.FAIL)
+            raise
         self.storage.set_trial_state_values(trial_id, optuna.trial.TrialState.FAIL)
         return None
+
+    def _holds(self, trial_id: int, slot: int, attempt: int) -> bool:
+        """Whether a trial was the first one to take a slot."""
+        takers = self.slots()[slot].attempts
+        holder = next(found for found in takers if found.user_attrs[ATTEMPT] == attempt)
+        return holder.number == self.storage.get_trial(trial_id).number
 
     def _close_lost(self, slots: list[Slot]) -> bool:
         """Close the trials of processes that are gone; whether there were any."""

@@ -57,12 +57,21 @@ class Yardstick:
             "dice": {str(label): value for label, value in overlap.items()},
             "dice_mean": dice_mean(overlap) if overlap else None,
             "tre_mm": self._tre_mm(field),
-            "lncc": float(lncc(self._fixed, warp(self._moving, displacement_vox))),
+            "lncc": float(lncc(self._fixed, self._warped(displacement_vox))),
             "folding_percent": folding,
             "ndv_percent": ndv,
             "weight_mean": None if solved.weight is None else float(solved.weight.mean()),
             "map_gap": solved.map_gap,
         }
+
+    def _warped(self, displacement_vox: Vectors) -> Scalars:
+        """The moving image, its lowest value outside, as `SPRCore.geometry.resample` has it."""
+        warped, lowest = warp(self._moving, displacement_vox), float(self._moving.amin())
+        for axis, size in enumerate(displacement_vox.shape[2:]):
+            ticks = torch.arange(size, device=warped.device).view([-1 if at == axis else 1 for at in range(3)])
+            place = displacement_vox[:, axis : axis + 1] + ticks
+            warped.masked_fill_((place < -0.5) | (place >= size - 0.5), lowest)
+        return warped
 
     def _tre_mm(self, field: Field) -> float | None:
         points, partners = self._given.fixed_points, self._given.moving_points
