@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import signal
 import sys
@@ -47,8 +48,8 @@ def in_a_child(function: Callable[..., Any], *arguments: Any, timeout_seconds: f
         process.join()
         raise ChildError(_death(process.exitcode)) from None
     finally:
-        receiver.close()
         _end(process)
+        receiver.close()
     if outcome == "failed":
         raise ChildError(value)
     return value
@@ -66,12 +67,14 @@ def _context() -> Any:
 
 def _serve(sender: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGTERM, _stop)  # so that programs that the work has started end with it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first of them ends the others
     try:
         result = "done", function(*arguments)
     except Exception as error:  # whatever it is belongs into the results
         words = str(error) if isinstance(error, SPRError) else f"{type(error).__name__}: {error}"
         result = "failed", words
-    sender.send(result)
+    with contextlib.suppress(BrokenPipeError):  # nobody waits for it any more
+        sender.send(result)
     sender.close()
 
 

@@ -65,9 +65,25 @@ def test_rows_tables_and_resumption(run, spr, tmp_path):
     more = read_rows(tmp_path / "run" / ROWS, BenchmarkRow).rows
     fresh = [row for row in more[len(saved.rows) :] if row.seconds not in [old.seconds for old in saved.rows]]
     assert not fresh  # uniform:0.5 was measured under another name, and a new twin measures nothing
+    kept = run("instance,u=uniform:0.5", keep="back")
+    assert kept.code == 0, kept.err
+    assert len(list((tmp_path / "run" / "kept").glob("back*/*/weight.nii.gz"))) == 2
+    assert len(read_rows(tmp_path / "run" / ROWS, BenchmarkRow).rows) == len(more) + 4  # two again, two lose their twin
     report = spr("report", tmp_path / "run", "--out", tmp_path / "report", "--twins", "instance=u")
     assert report.code == 0, report.err
-    assert "against" in (tmp_path / "report" / "table.md").read_text()
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert "against" in page
+    assert "Weight and deformation" in page
+    found = {path.stem for path in (tmp_path / "report" / "figures").glob("*.png")}
+    assert found == {
+        "dice",
+        "structures",
+        "back-methods",
+        "back-boundaries",
+        "back-instance-weight",
+        "back-instance-likely",
+    }
+    assert str(tmp_path) not in page
     text = (tmp_path / "run" / ROWS).read_text()
     assert str(tmp_path) not in text
     assert all(json.loads(line) for line in text.splitlines())
@@ -96,6 +112,7 @@ def test_a_pair_that_fails_stops_nothing(spr, pair, tmp_path):
         (["instance"], {"twins": "instance=u"}, "--twins"),
         (["instance"], {"twins": "instance"}, "NAME=OTHER"),
         (["instance"], {"timeout": 0}, "--timeout"),
+        (["instance"], {"keep": "nowhere"}, "--keep"),
     ],
 )
 def test_bad_usage_is_one_line(run, methods, options, words):
@@ -115,7 +132,7 @@ def test_results_of_others_are_left_alone(run, tmp_path):
 def test_report_of_nothing(spr, tmp_path):
     done = spr("report", tmp_path, "--out", tmp_path / "report")
     assert done.code == 2
-    assert "no such file" in done.err[0]
+    assert "no saved results" in done.err[0]
     assert not (tmp_path / "report").exists()
 
 
@@ -123,13 +140,16 @@ def test_report_of_nothing(spr, tmp_path):
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_run_goes_on(spr_process, spr, listed, tmp_path, how):
     arguments = ("--pairs", listed, "--methods", "uniform,instance", "--out", tmp_path / "run", "--init", "none")
-    process = spr_process("benchmark", *arguments)
+    process = spr_process("benchmark", *arguments, start_new_session=True)
     path = tmp_path / "run" / ROWS
     end = time.monotonic() + 120
     while not path.exists() or path.read_text().count("\n") < 2:
         assert time.monotonic() < end
         time.sleep(0.05)
-    process.send_signal(how)
+    if how == signal.SIGINT:
+        os.killpg(process.pid, how)  # as a terminal does for Ctrl-C
+    else:
+        process.send_signal(how)
     _, err = process.communicate(timeout=60)
     if how == signal.SIGINT:
         assert process.returncode == 130
