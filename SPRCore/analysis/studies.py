@@ -44,8 +44,8 @@ def study_figure(study: Mapping[str, Any]) -> Figure:
     figure = Figure(figsize=(4.6 + 4.0 + (3.2 if importances else 0.0), 3.8), dpi=DPI, layout="constrained")
     panels = figure.subplots(1, 3 if importances else 2, width_ratios=[4.6, 4.0, 3.2][: 3 if importances else 2])
     title = _TITLES.get(study.get("objective", ""), "value")
-    _scatter(figure, panels[0], trials, done, best, title, sign)
     _tolerance(panels[0], list(best["params"])[:2], study.get("tolerance") or {})
+    _scatter(figure, panels[0], trials, done, best, title, sign)
     _progress(panels[1], trials, done, sign, title)
     if importances:
         _importances(panels[2], importances)
