@@ -9,7 +9,20 @@ from typing import Protocol, cast, runtime_checkable
 
 from SPRCore.errors import InputError
 
-VERBS = ("register", "warp", "evaluate", "models", "prepare", "train", "tune", "benchmark", "sweep", "report", "demo")
+VERBS = (
+    "register",
+    "warp",
+    "evaluate",
+    "models",
+    "prepare",
+    "train",
+    "tune",
+    "benchmark",
+    "sweep",
+    "report",
+    "explore",
+    "demo",
+)
 
 _FRAME = re.compile(r"[\u2500-\u257f]")
 _NOT_A_NUMBER = re.compile(r"Error parsing (\S+): no type matching .* from \['(.*?)'\]")
@@ -42,6 +55,7 @@ def parse(arguments: list[str]) -> Verb | None:
     from SPRCore.cli.benchmark import Benchmark
     from SPRCore.cli.demo import Demo
     from SPRCore.cli.evaluate import Evaluate
+    from SPRCore.cli.explore import Explore
     from SPRCore.cli.models import Models
     from SPRCore.cli.prepare import Prepare
     from SPRCore.cli.register import Register
@@ -57,7 +71,7 @@ def parse(arguments: list[str]) -> Verb | None:
         say(f"spr {SPRCore.__version__}")
         return None
     complaint = io.StringIO()
-    kinds = (Register, Warp, Evaluate, Models, Prepare, Train, Tune, Benchmark, Sweep, Report, Demo)
+    kinds = (Register, Warp, Evaluate, Models, Prepare, Train, Tune, Benchmark, Sweep, Report, Explore, Demo)
     try:
         with contextlib.redirect_stderr(complaint):
             return cast(

@@ -10,7 +10,20 @@ import pytest
 from SPRCore.cli import main
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reference" / "command-line.md"
-VERBS = ("register", "warp", "evaluate", "models", "prepare", "train", "tune", "benchmark", "sweep", "report", "demo")
+VERBS = (
+    "register",
+    "warp",
+    "evaluate",
+    "models",
+    "prepare",
+    "train",
+    "tune",
+    "benchmark",
+    "sweep",
+    "report",
+    "explore",
+    "demo",
+)
 ACTIONS = tuple(f"models {action}" for action in ("list", "show", "import", "export", "verify", "remove"))
 
 

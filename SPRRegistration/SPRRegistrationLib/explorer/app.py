@@ -216,7 +216,7 @@ class Explorer:
             fields = state.fields_of(self.panel)
             if fields["originalAnatomy"] != (self.views.layouts.layout_id == "original"):
                 self.views.arrange("original" if fields["originalAnatomy"] else self.state.layout)
-                display.show(self.panel.parameters)
+                self.panel.show()
             if fields["method"] != self.state.method:
                 self.state.card = state.card_of(self.panel)
             self.state.update(fields)

@@ -13,7 +13,7 @@ import slicer
 from SPRCore.errors import InputError, SPRError
 from SPRCore.live.events import Deadlines
 
-from .. import charts, display, geometry, inputs, models, outputs, samples, snapshots, words
+from .. import charts, display, geometry, inputs, legends, models, outputs, samples, snapshots, words
 from ..parameters import INSTANCE, Prior, SPRRegistrationParameters, apply_setting, setting_of
 from ..session import RegistrationSession, Stage
 from ..sliders import FIELDS, recommended_of
@@ -46,6 +46,9 @@ CHANGEABLE = (
     "mapMeasure",
 )
 """Fields that a page may change, besides choosing images."""
+
+SAMPLE_SETTING = {"alpha": 0.01, "lambda_max": 4.0}
+"""Lets the lungs of the sample pair slide along the ribs, as they do, and shows where."""
 
 BUSY = (Stage.OPENING, Stage.COMMITTING)
 
@@ -103,7 +106,11 @@ class Panel:
 
     def load_sample(self) -> None:
         """Make the sample pair and choose it."""
+        was_modifying = self.parameters.StartModify()
+        apply_setting(self.parameters, SAMPLE_SETTING)
         self.choose(samples.load())
+        self.parameters.EndModify(was_modifying)
+        self.record()
 
     def add_image(self, title: str, array: np.ndarray, affine: np.ndarray) -> slicer.vtkMRMLScalarVolumeNode:
         """Put an image into the scene.
@@ -274,7 +281,7 @@ class Panel:
             self.session.close()
         if self.session is not None and self.session.ranges and self.session.sweeping != self.parameters.sweep:
             self.session.sweep(self.parameters.sweep)
-        self._show()
+        self.show()
         self._on_change()
 
     def _ensure_session(self) -> RegistrationSession:
@@ -297,7 +304,7 @@ class Panel:
             first = self._seen is None
             self._seen = shown
             if first:
-                self._show()
+                self.show()
             self._on_pictures()
         if session.stage is Stage.READY and shown is None and session.ranges and self.parameters.live:
             session.preview(setting_of(self.parameters))  # what the sliders say is to be seen without moving them
@@ -324,10 +331,12 @@ class Panel:
                 self._cursor_node.remove()
             self._cursor_node = display.LinkedCursor(self.parameters, self._moved)
 
-    def _show(self) -> None:
+    def show(self) -> None:
+        """Bring the views to what the parameters say, once there is a deformation."""
         has_result = self.parameters.displacementTransform is not None and self._seen is not None
         if has_result and outputs.is_alive(self.parameters):
             display.show(self.parameters)
+            legends.show(self.parameters, None)  # the page has its own, with sharper letters
             self._on_pictures()
 
     def _moved(self, place: tuple[float, float, float] | None) -> None:

@@ -40,6 +40,7 @@ class Options:
         upload_mb: Most megabytes of an upload.
         token: Whether a token is asked for on this computer, too; elsewhere it always is.
         open_browser: Whether to open the browser.
+        worker: Command of the worker; empty for ours.
     """
 
     pair: tuple[Path, Path] | None = None
@@ -49,6 +50,7 @@ class Options:
     upload_mb: int = 2048
     token: bool = False
     open_browser: bool = True
+    worker: tuple[str, ...] = ()
 
 
 def serve(options: Options, say: Callable[[str], object]) -> None:
@@ -80,7 +82,7 @@ async def _serve(options: Options, say: Callable[[str], object]) -> None:
     local = is_local(options.host)
     policy = Policy(local=local, token=secrets.token_urlsafe(24) if options.token or not local else "")
     server = get_server("spr-explorer", client_type="vue3")
-    explorer = Explorer(server, options.folder)
+    explorer = Explorer(server, options.folder, list(options.worker))
 
     def bind(web_server: Any) -> None:
         web_server.app.middlewares.insert(0, guard(policy))

@@ -24,6 +24,7 @@ from trame_slicer.views import (
 )
 
 from ..i18n import tr as _
+from . import legend
 from .controls import plain
 
 SLICE_FPS = 60.0
@@ -114,6 +115,13 @@ class Views:
     def _fit(self, view: AbstractView) -> None:
         self._unfit.discard(view.get_singleton_tag())
         view.fit_view_to_content()
+        if isinstance(view, ThreeDView) and view.get_camera_node() is not None:
+            camera = view.get_camera_node().GetCamera()  # from a corner, all three slices are seen
+            camera.Azimuth(35)
+            camera.Elevation(22)
+            camera.OrthogonalizeViewUp()
+            view.zoom(0.3)
+            view.renderer().ResetCameraClippingRange()
         view.schedule_render()
 
     def _frame_slice(self, server: Any, view_id: str, view: SliceView) -> None:
@@ -123,6 +131,8 @@ class Views:
         html.Span(title, classes="spr-view-title", style=f"border-color: {color}")
         for edge, letter in zip(("left", "right", "top", "bottom"), edges, strict=True):
             html.Span(letter, classes=f"spr-edge spr-edge-{edge}", **plain(aria_hidden="true"))
+        if not group:
+            legend.build(self._app.scene)
         self._slider(server, view_id, view, orientation)
 
     def _slider(self, server: Any, view_id: str, view: SliceView, orientation: str) -> None:

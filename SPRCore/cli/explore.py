@@ -1,0 +1,75 @@
+"""`spr explore`: the panel of the Slicer module in a browser."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from SPRCore.cli.console import say
+from SPRCore.errors import InputError
+
+_NEEDED = {"trame_slicer": "trame-slicer", "slicer": "trame-slicer[standalone]", "trame": "trame"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explore:
+    """Register in the browser: sliders that answer at once, with the views of 3D Slicer. Without images, a sample."""
+
+    images: Annotated[Positional[tuple[Path, ...]], arg(metavar="[FIXED MOVING]")] = ()
+    """Fixed and moving image: NIfTI, NRRD, MetaImage, or folders of DICOM series."""
+
+    host: Annotated[str, arg(metavar="ADDRESS")] = "127.0.0.1"
+    """Address to listen on. Any other than this computer's own lets other computers in, if they have the token."""
+
+    port: Annotated[int, arg(metavar="N")] = 8765
+    """Port to listen on; 0 for any that is free."""
+
+    folder: Annotated[Path | None, arg(metavar="DIR")] = None
+    """Folder whose images can be opened from the page; no other place on this computer can."""
+
+    upload_mb: Annotated[int, arg(metavar="N")] = 2048
+    """Most megabytes of an upload."""
+
+    token: bool = False
+    """Ask for a token on this computer, too: for computers that others are logged in to."""
+
+    no_browser: bool = False
+    """Do not open the browser."""
+
+    def run(self, command: str) -> None:
+        """Serve until interrupted."""
+        if len(self.images) not in (0, 2):
+            got = f"{len(self.images)} image" + "s" * (len(self.images) > 1)
+            raise InputError("spr explore", got=got, expected="FIXED and MOVING, or nothing for a sample pair")
+        server = _server()
+        options = server.Options(
+            pair=self.images or None,
+            host=self.host,
+            port=self.port,
+            folder=self.folder,
+            upload_mb=self.upload_mb,
+            token=self.token,
+            open_browser=not self.no_browser,
+        )
+        server.serve(options, say)
+
+
+def _server() -> ModuleType:
+    """Find the Explorer: it belongs to the module of 3D Slicer, beside this package or installed."""
+    beside = Path(__file__).resolve().parents[2] / "SPRRegistration"
+    if importlib.util.find_spec("SPRRegistrationLib") is None and (beside / "SPRRegistrationLib").is_dir():
+        sys.path.append(str(beside))
+    if importlib.util.find_spec("SPRRegistrationLib") is None:
+        remedy = "run it from a checkout of SPRRegistration, installed by pip install -e '.[explorer]'"
+        raise InputError("spr explore", got="no SPRRegistrationLib", expected="the Slicer module", remedy=remedy)
+    missing = sorted({package for name, package in _NEEDED.items() if importlib.util.find_spec(name) is None})
+    if missing:
+        remedy = "install them by pip install 'SPRCore[explorer]'"
+        raise InputError("spr explore", got=f"no {' and no '.join(missing)}", remedy=remedy)
+    return importlib.import_module("SPRRegistrationLib.explorer.server")
