@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import types
 
-from PySide6 import QtCore, QtGui, QtWidgets
+from PySide6 import QtCore, QtWidgets
+
+from harness import other_widgets
 
 Property, Signal = QtCore.Property, QtCore.Signal
+_UNLIMITED = 16777215  # as high as Qt lets a widget be
 
 
 def stored(kind, name, default, after=None):
     """Make a property that is only kept, and calls the method `after` when it was changed."""
 
     def write(self, value):
-        setattr(self, f"_{name}", value)
+        setattr(self, f"_{name}", tuple(value) if kind == "QStringList" else value)
         if after:
             getattr(self, after)()
 
@@ -73,6 +76,7 @@ class ctkCollapsibleGroupBox(QtWidgets.QGroupBox):
         for item in self.children():
             if isinstance(item, QtWidgets.QWidget):
                 item.setVisible(expanded)
+        self.setMaximumHeight(_UNLIMITED if expanded else self.fontMetrics().height() + 6)
 
     def showEvent(self, event):
         self._expand(self.checked)
@@ -176,36 +180,13 @@ class ctkCheckablePushButton(QtWidgets.QPushButton):
     checkBoxControlsButtonToggleState = stored(bool, "controls", False)
 
 
-class ctkDoubleSlider(ctkSliderWidget):
-    pass
-
-
 class ctkDoubleSpinBox(QtWidgets.QDoubleSpinBox):
     pass
-
-
-class ctkRangeWidget(QtWidgets.QWidget):
-    valuesChanged = Signal(float, float)
-
-
-class ctkDoubleRangeSlider(ctkRangeWidget):
-    pass
-
-
-class ctkPathLineEdit(QtWidgets.QWidget):
-    currentPathChanged = Signal(str)
-
-
-class ctkDirectoryButton(QtWidgets.QPushButton):
-    directoryChanged = Signal(str)
-
-
-class ctkColorPickerButton(QtWidgets.QPushButton):
-    colorChanged = Signal(QtGui.QColor)
 
 
 def make_module():
     """Return the module `ctk`."""
     module = types.ModuleType("ctk")
-    vars(module).update({name: kind for name, kind in globals().items() if name.startswith("ctk")})
+    for source in (globals(), vars(other_widgets)):
+        vars(module).update({name: kind for name, kind in source.items() if name.startswith("ctk")})
     return module

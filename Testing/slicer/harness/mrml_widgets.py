@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import slicer
 from PySide6 import QtCore, QtWidgets
+from shiboken6 import Shiboken
 
-from harness.ctk_widgets import ctkDoubleSpinBox, ctkRangeWidget, ctkSliderWidget, stored
+from harness.ctk_widgets import ctkDoubleSpinBox, ctkSliderWidget, stored
+from harness.other_widgets import ctkRangeWidget
 
 Property, Signal = QtCore.Property, QtCore.Signal
 _NEW = "+"
@@ -122,7 +124,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         )
 
     def _refresh(self):
-        if self._scene is None or self._busy or self._scene.IsBatchProcessing():
+        if not Shiboken.isValid(self) or self._scene is None or self._busy or self._scene.IsBatchProcessing():
             return
         nodes, self._busy = self._nodes(), True
         entries = [(node.GetName(), node.GetID()) for node in nodes]
@@ -157,8 +159,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self.currentNodeChanged.emit(self.currentNode())
         self.currentNodeIDChanged.emit(identifier or "")
 
-    nodeTypes = stored("QStringList", "nodeTypes", [], "_refresh")
-    hideChildNodeTypes = stored("QStringList", "hidden", [], "_refresh")
+    nodeTypes = stored("QStringList", "nodeTypes", (), "_refresh")
+    hideChildNodeTypes = stored("QStringList", "hidden", (), "_refresh")
     noneEnabled = stored(bool, "noneEnabled", False, "_refresh")
     addEnabled = stored(bool, "addEnabled", True, "_refresh")
     showHidden = stored(bool, "showHidden", False, "_refresh")

@@ -61,7 +61,8 @@ def _getattribute(self, name):
 def _setattr(self, name, value):
     contract.check_write(type(self).__name__, name)
     if isinstance(inspect.getattr_static(type(self), name, None), QtCore.Property):
-        QtCore.QObject.setProperty(self, name, value)  # otherwise it would only be remembered in Python
+        # Otherwise it would only be remembered in Python. Qt takes lists of texts, Slicer gives tuples.
+        QtCore.QObject.setProperty(self, name, list(value) if isinstance(value, tuple) else value)
     else:
         _write(self, name, value)
 
