@@ -168,7 +168,7 @@ def card_lines(model: TaskModel) -> list[tuple[str, str]]:
         "licence": _("License of the model"),
     }
     rows = [(title, str(model.card[key])) for key, title in names.items() if model.card.get(key)]
-    rows += [(str(item.get("name")), f"{item.get('value'):g} ({item.get('how')})") for item in _metrics(model)]
+    rows += [(str(item.get("name")), f"{item.get('value'):.3g} ({item.get('how')})") for item in _metrics(model)]
     rows += [(_("Authors"), ", ".join(map(str, model.card["authors"])))] if model.card.get("authors") else []
     return rows + ([(_("Cannot be used"), model.problem)] if model.problem else [])
 

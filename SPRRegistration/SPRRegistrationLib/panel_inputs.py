@@ -59,22 +59,21 @@ class Inputs(Section):
     def _check(self) -> None:
         aligned = self.parameters.alignment is not Alignment.NONE
         why_not = words.why_not_apply(self.parameters)
-        found = [why_not] if why_not else self._guard()
-        self.ui.alignRigidButton.visible = self.ui.alignAffineButton.visible = bool(
-            found and not why_not and not aligned
-        )
-        if aligned and found and not why_not:
+        found, can_help = ([], False) if why_not else self._guard()
+        self.ui.alignRigidButton.visible = self.ui.alignAffineButton.visible = can_help and not aligned
+        if aligned and can_help:
             found.append(_("They are aligned before the deformation."))
         text = "\n".join(f"⚠ {line}" for line in found) if found else _("✓ The images fit each other.")
         self.ui.guardLabel.text = why_not or text
 
-    def _guard(self) -> list[str]:
+    def _guard(self) -> tuple[list[str], bool]:
+        """Return what is to be said about the images, and whether an alignment would help."""
+        modality = str(self.panel.task_model.card.get("modality", ""))
         try:
-            return words.guard(
-                inputs.facts_of(self.parameters), str(self.panel.task_model.card.get("modality", "")), self._kinds()
-            )
+            facts = inputs.facts_of(self.parameters)
         except SPRError as error:
-            return [words_of(error)]
+            return [words_of(error)], False
+        return words.guard(facts, modality, self._kinds()), words.needs_alignment(facts)
 
     def _kinds(self) -> list[str]:
         """Return the kinds of the images, where the files say so."""

@@ -53,9 +53,12 @@ class SettingsMap(Section):
         self._settings = {(cell.row, cell.column): dict(cell.point.setting) for cell in found.cells}
         for cell in found.cells:
             widget.setItem(cell.row, cell.column, self._item(cell))
+        widget.horizontalHeader().setSectionResizeMode(qt.QHeaderView.Stretch)
+        edges = 4
+        widget.minimumHeight = widget.horizontalHeader().height + widget.verticalHeader().length() + edges
 
     def _item(self, cell: Cell) -> object:
-        text = "?" if cell.value is None else f"{cell.value:.3g}" + (" ★" if cell.best else "")
+        text = "?" if cell.value is None else f"{cell.value:.4g}" + (" ★" if cell.best else "")
         item = qt.QTableWidgetItem(text)
         item.setToolTip(words.settings_point(cell.point.setting, self.parameters.mapMeasure.label(), cell.value))
         item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)

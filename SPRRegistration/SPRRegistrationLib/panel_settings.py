@@ -74,7 +74,7 @@ class Settings(Section):
             for part in ("Label", "Slider", "TunedButton"):
                 getattr(self.ui, f"{field}{part}").visible = visible
             if visible:
-                self._set_range(self.sliders[name], *ranges[name])
+                self._set_range(name, *ranges[name])
                 getattr(self.ui, f"{field}TunedButton").toolTip = _(
                     "Back to the recommended value, {value:g}. Double-clicking the slider does the same."
                 ).format(value=tuned[name])
@@ -155,9 +155,14 @@ class Settings(Section):
         if setting != self._asked:
             self.preview(setting)
 
-    def _set_range(self, slider: object, low: float, high: float) -> None:
+    def _set_range(self, name: str, low: float, high: float) -> None:
+        """Set the ends of a slider; it had to cut a value that its former ends left out."""
+        slider, wanted = self.sliders[name], getattr(self.parameters, FIELDS[name])
+        low, high = round(low, slider.decimals), round(high, slider.decimals)  # as the slider would, too
         if (slider.minimum, slider.maximum) != (low, high):
             slider.minimum, slider.maximum = low, high
+            if self._held is None:
+                slider.value = wanted
 
     def _show_latency(self) -> None:
         session = self.session

@@ -265,7 +265,7 @@ class RegistrationSession:
         elif self.stage is Stage.COMMITTING:
             self._untold = True
         else:
-            self._move(Stage.READY, words.latency(message.milliseconds, message.exact))
+            self._move(Stage.READY, words.shown(message.exact))
 
     def _on_superseded(self, message: protocol.Superseded, arrays: dict) -> None:
         if message.id == self._commit_id:

@@ -60,6 +60,13 @@ def cancelled(has_result: bool) -> str:
     return _("Cancelled. The last deformation is still shown.") if has_result else _("Cancelled.")
 
 
+def shown(exact: bool) -> str:
+    """Say what is shown after a slider has moved."""
+    if exact:
+        return _("The deformation of these settings is shown. Apply puts all results into the scene.")
+    return _("A preview is shown. Apply computes the exact result.")
+
+
 def latency(milliseconds: float, exact: bool) -> str:
     """Say how long an answer took and what it is, such as "64 ms, preview"."""
     return f"{duration(milliseconds)}, {_('exact') if exact else _('preview')}"
@@ -100,6 +107,11 @@ def failed(error: Any) -> str:
     }
     lead = leads.get(error.code)
     return refused(error) if lead is None else f"{lead} ({refused(error)})"
+
+
+def needs_alignment(facts: dict[str, float]) -> bool:
+    """Whether an alignment of the images would do away with something that `guard` says of these facts."""
+    return facts["overlap"] < 0.5 or facts["angle_degrees"] > 20
 
 
 def why_not_apply(parameters: Any, is_busy: bool = False, missing_packages: Sequence[str] = ()) -> str:

@@ -100,7 +100,7 @@ def test_a_preview_moves_the_transform_and_leaves_the_moving_image_alone(begin):
     session.preview({"alpha": 0.2})
     assert session.stage is stage("PREVIEWING")
     worker.result(worker.last(protocol.Update).id, 3.0, shape=(4, 5, 5))
-    assert (session.stage, session.words) == (stage("READY"), "64 ms, preview")
+    assert (session.stage, session.words) == (stage("READY"), "A preview is shown. Apply computes the exact result.")
     assert field_of(parameters).max() == 3.0
     deformed = parameters.deformedVolume
     assert deformed.GetImageData() is parameters.movingVolume.GetImageData()

@@ -370,6 +370,35 @@ def test_the_settings_map_is_filled_and_a_click_goes_there(done):
     assert done.panel.parameters.lambdaMax == pytest.approx(2.0)
 
 
+def test_a_task_model_is_imported_and_sets_the_sliders(chosen, tiny_network, card_for, tmp_path, monkeypatch):
+    from SPRCore.io import Bundle, write_bundle
+
+    network = tiny_network("hyper-vxm-spr-small")
+    ranges = {"alpha": (0.0, 0.1), "lambda_max": (0.0, 3.0)}
+    about = {"ranges": ranges, "defaults": {"alpha": 0.02, "lambda_max": 0.3}}
+    path = tmp_path / "heart.sprmodel.safetensors"
+    write_bundle(Bundle(card_for(network, name="heart", **about), dict(network.state_dict())), path)
+    monkeypatch.setenv("SPR_MODELS", str(tmp_path / "mine"))
+    monkeypatch.setattr(qt.QFileDialog, "getOpenFileName", lambda *arguments: str(path))
+    ui, parameters = chosen.ui, chosen.panel.parameters
+    ui.liveCheckBox.click()
+    parameters.lambdaMax = 5.0
+    ui.importButton.click()
+    assert chosen.dialogs.shown == []
+    assert parameters.method == "heart"
+    for slider, field, value, ends in (
+        (ui.alphaSlider, "alpha", 0.02, (0.0, 0.1)),
+        (ui.lambdaMaxSlider, "lambdaMax", 0.3, (0.0, 3.0)),
+    ):
+        assert (slider.minimum, slider.maximum) == ends
+        assert slider.value == pytest.approx(value)
+        assert getattr(parameters, field) == pytest.approx(value)
+    assert not ui.priorSelector.enabled
+    ui.modelSelector.setCurrentIndex(0)
+    assert ui.lambdaMaxSlider.minimum == 0.5
+    assert ui.lambdaMaxSlider.value == parameters.lambdaMax == pytest.approx(0.5)
+
+
 def test_swap_and_other_module(done):
     done.ui.swapButton.click()
     assert done.panel.parameters.fixedVolume.GetName() == "after"
@@ -412,6 +441,7 @@ def test_the_sample_data_on_the_real_worker(module):
     assert module.panel.session.shown.metrics["after"]["dice_mean"] > 0.85
     if IMAGES:
         module.ui.storeAButton.click()
-        module.widget.parent.adjustSize()
         application.process_events(0.5)
-        assert module.widget.parent.grab().save(str(Path(IMAGES) / "panel.png"))
+        last, parent = module.ui.exportSection, module.widget.parent
+        foot = last.mapTo(parent, qt.QPoint(0, 40)).y()
+        assert parent.grab(qt.QRect(0, 0, parent.width, foot)).save(str(Path(IMAGES) / "panel.png"))

@@ -108,6 +108,7 @@ def test_a_pair_that_fits_is_not_commented_on():
 )
 def test_what_is_wrong_with_a_pair_is_said(facts, part):
     (said,) = words.guard(NEAR | facts)
+    assert words.needs_alignment(NEAR | facts) == bool({"overlap", "angle_degrees"} & facts.keys())
     assert part in said
 
 
