@@ -97,12 +97,7 @@ async def _serve(options: Options, say: Callable[[str], object]) -> None:
         address = address_of(options.host, server.port, policy.token)
         say(f"The Explorer is at {address}")
         say("Stop it with Ctrl-C.")
-        if options.open_browser:
-            webbrowser.open(address)
-        if options.pair is None:
-            explorer.load_sample()
-        else:
-            explorer.soon(explorer.open_pair(*options.pair))
+        _begin(explorer, options, address)
 
     server.controller.on_server_bind.add(bind)
     server.controller.on_server_ready.add(ready)
@@ -112,6 +107,15 @@ async def _serve(options: Options, say: Callable[[str], object]) -> None:
     finally:
         with contextlib.suppress(asyncio.CancelledError):
             await explorer.close()
+
+
+def _begin(explorer: Any, options: Options, address: str) -> None:
+    if options.open_browser:
+        webbrowser.open(address)
+    if options.pair is None:
+        explorer.load_sample()
+    else:
+        explorer.soon(explorer.open_pair(*options.pair))
 
 
 def address_of(host: str, port: int, token: str) -> str:
