@@ -1,0 +1,24 @@
+"""Serves the Explorer for a test; the argument: options as JSON, `quick` for a worker that computes nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parents[1]), str(HERE.parents[1] / "SPRRegistration")]
+
+if __name__ == "__main__":
+    from SPRRegistrationLib.explorer.server import Options, serve
+
+    logging.basicConfig(level=logging.WARNING)
+    asked = json.loads(sys.argv[1])
+    if asked.pop("quick", False):
+        asked["worker"] = (sys.executable, str(HERE / "quick_worker.py"))
+    for name in ("folder", "pair"):
+        if name in asked:
+            asked[name] = Path(asked[name]) if name == "folder" else tuple(map(Path, asked[name]))
+    serve(Options(**{"port": 0, "open_browser": False} | asked), lambda line: os.write(1, f"{line}\n".encode()))

@@ -1,0 +1,29 @@
+"""Settings in the address."""
+
+from __future__ import annotations
+
+import pytest
+from SPRRegistrationLib.explorer.links import LINKED, fields_in, link_of
+
+FIELDS = {name: 0.25 for name in LINKED} | {"method": "instance", "prior": "beta", "showWeight": True}
+
+
+def test_only_what_differs_is_in_the_address():
+    assert link_of(FIELDS, FIELDS) == ""
+    assert link_of(FIELDS | {"alpha": 0.02, "prior": "uniform"}, FIELDS) == "prior=uniform&alpha=0.02"
+
+
+def test_what_is_written_is_read():
+    changed = FIELDS | {"alpha": 0.0213, "showWeight": False, "prior": "gaussian", "method": "a model & more"}
+    read = fields_in("#" + link_of(changed, FIELDS))
+    assert read == {"alpha": 0.0213, "showWeight": 0.0, "prior": "gaussian", "method": "a model & more"}
+
+
+@pytest.mark.parametrize("text", ["", "#", "%%%", "fixedVolume=/etc/passwd&report=x", "=&=&", "\0", "a" * 10_000])
+def test_what_is_unknown_is_left_out(text):
+    assert fields_in(text) == {}
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-1e400", "<script>"])
+def test_values_are_left_to_the_panel(value):
+    assert set(fields_in(f"alpha={value}")) == {"alpha"}

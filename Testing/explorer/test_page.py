@@ -1,0 +1,253 @@
+"""The page in a browser without a window: what a user does, and what goes wrong; the worker computes nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+from conftest import Page, wait
+
+pytestmark = [pytest.mark.slicer, pytest.mark.slow, pytest.mark.timeout(1500)]
+
+SECTIONS = ["Inputs", "Task model", "Regularization", "Show", "Quality", "Settings map", "Export"]
+
+
+@pytest.fixture(scope="module")
+def server(serve):
+    return serve(quick=True)
+
+
+@pytest.fixture
+def page(server, browser):
+    """The page with the sample pair and a deformation, everything as at the start."""
+    page = Page(browser, server.address)
+    page.set("live", True)
+    page.wait_state("has_result")
+    page.errors()
+    yield page
+    assert server.is_running
+    assert not page.errors()
+
+
+def test_the_sections_are_those_of_slicer_in_their_order(page):
+    titles = page.js("return [...document.querySelectorAll('.v-expansion-panel-title')].map(e => e.innerText.trim())")
+    assert titles == SECTIONS
+    assert page.get("fixed_name").startswith("Breathed out")
+    assert page.get("guard_ok")
+
+
+@pytest.mark.parametrize("field", ["alpha", "lambdaMax"])
+def test_a_dragged_slider_changes_the_picture(page, field):
+    before, was = page.picture(0), page.get(field)
+    page.drag(field, 60)
+    assert page.get(field) > was
+    wait(lambda: page.picture(0) != before, 60)
+    wait(lambda: abs(page.get(field) - page.js("return Number(arguments[0])", page.get(field))) < 1e-9)
+
+
+def test_apply_gives_an_exact_result_and_files(page, tmp_path):
+    page.click(page.find("#spr-apply"))
+    page.wait_state("has_report")
+    page.wait_state("is_exact")
+    assert "Done" in page.get("status")
+    assert page.get("badge")["level"] == "good"
+    for name in ("displacementTransform.h5", "inverseTransform.nii.gz", "displacementTransform.nrrd",
+                 "deformedVolume.nii.gz", "weightVolume.nii.gz", "report.json"):  # fmt: skip
+        size = page.driver.execute_async_script(
+            "const done = arguments[1]; fetch('explorer/export/' + arguments[0])"
+            ".then(async a => done(a.ok ? (await a.arrayBuffer()).byteLength : -a.status))",
+            name,
+        )
+        assert size > 100, (name, size)
+
+
+def test_cancel(page):
+    page.click(page.find("#spr-apply"))
+    page.wait_state("busy")
+    assert page.get("apply_text") == "Cancel"
+    page.click(page.find("#spr-apply"))
+    page.wait_state("busy", False)
+    assert "Cancelled" in page.get("status")
+
+
+def test_layers_show_and_hide(page):
+    for field in ("showDisplacement", "showWeight", "showJacobian", "showDeformed"):
+        was = page.get(field)
+        page.set(field, not was)
+        time.sleep(1.5)
+        assert page.get(field) is not was
+        page.set(field, was)
+    page.wait_state("showWeight", True)
+
+
+def test_keys(page):
+    was = page.get("showDisplacement")
+    page.press("g")
+    page.wait_state("showDisplacement", not was)
+    page.press("g")
+    page.wait_state("showDisplacement", was)
+    strength = page.get("lambdaMax")
+    page.press("]")
+    wait(lambda: page.get("lambdaMax") != strength, 30)
+    page.press("?")
+    page.wait_state("help")
+    page.set("help", False)
+
+
+def test_another_prior_has_other_sliders(page):
+    page.set("prior", "uniform")
+    page.wait_state("sliders", ["strength"])
+    page.set("prior", "beta")
+    page.wait_state("sliders", ["alpha", "lambdaMax"])
+    page.wait_state("has_result")
+
+
+def test_undo_redo_and_snapshots(page):
+    page.section("map")
+    page.set("alpha", 0.2)
+    page.wait_state("alpha", 0.2)
+    time.sleep(1.5)
+    page.set("alpha", 0.3)
+    time.sleep(1.5)
+    page.wait_state("can_undo")
+    page.click(page.button("Undo"))
+    page.wait_state("alpha", 0.2)
+    page.click(page.button("Keep as A"))
+    wait(lambda: "A" in page.get("kept"), 30)
+    page.click(page.button("Redo"))
+    page.wait_state("alpha", 0.3)
+    page.click(page.button("Show A"))
+    page.wait_state("alpha", 0.2)
+
+
+def test_the_settings_map_is_filled_and_a_click_goes_there(page):
+    page.section("map")
+    page.set("sweep", True)
+    cells = "document.querySelectorAll('.spr-map button').length"
+    page.wait_for(f"{cells} >= 3")
+    button = page.find(".spr-map button")
+    setting = page.get("map")["rows"][0][0]["setting"]
+    page.click(button)
+    page.wait_state("lambdaMax", setting["lambda_max"])
+    assert page.get("alpha") == pytest.approx(setting["alpha"])
+    page.set("sweep", False)
+
+
+def test_a_killed_worker_comes_back(page, server):
+    (worker,) = server.workers()
+    os.kill(worker, signal.SIGKILL)
+    wait(lambda: server.workers() and server.workers() != [worker])
+    page.wait_state("failed", False)
+    before = page.picture(0)
+    page.set("alpha", 0.55 if page.get("alpha") < 0.5 else 0.05)
+    wait(lambda: page.picture(0) != before)
+
+
+def test_a_reload_in_mid_run_finds_everything_again(page):
+    page.set("alpha", 0.25)
+    page.wait_state("alpha", 0.25)
+    page.click(page.find("#spr-apply"))
+    page.wait_state("busy")
+    page.reload()
+    assert page.get("alpha") == 0.25
+    page.wait_state("has_report")
+    page.wait_for("document.querySelector('.layout-grid-item img, .layout-grid-item canvas')")
+
+
+def test_the_address_holds_the_settings(page, server):
+    page.set("alpha", 0.123)
+    page.wait_for("location.hash.includes('alpha=0.123')")
+    address = page.driver.current_url
+    page.set("alpha", 0.4)
+    page.wait_for("location.hash.includes('alpha=0.4')")
+    page.open(address)
+    page.wait_state("alpha", 0.123)
+
+
+@pytest.mark.parametrize(
+    "link", ["alpha=99", "alpha=nan", "method=../../etc/passwd", "prior=x", "fixedVolume=1", "%00"]
+)
+def test_a_hostile_address_changes_nothing(page, server, link):
+    before = {name: page.get(name) for name in ("alpha", "method", "prior", "fixed_name")}
+    page.js("return window.trame.trigger('link', [arguments[0]])", link)
+    time.sleep(1)
+    assert {name: page.get(name) for name in before} == before
+
+
+HOSTILE = (
+    ("alpha", 1e9),
+    ("alpha", "x"),
+    ("alpha", None),
+    ("method", "/etc/passwd"),
+    ("prior", 3),
+    ("showWeight", "yes"),
+    ("layout", "nonsense"),
+)
+
+
+@pytest.mark.parametrize(("field", "value"), HOSTILE)
+def test_values_that_a_page_must_not_send_are_put_back(page, field, value):
+    before = page.get(field)
+    page.set(field, value)
+    if field != "layout":
+        page.wait_state(field, before, 30)
+    page.set("layout", "four")
+    assert page.get("fixed_name")
+
+
+def test_two_pages_show_the_same(page, server):
+    first = page.driver.current_window_handle
+    page.driver.switch_to.new_window("tab")
+    second = Page(page.driver, server.address)
+    second.set("alpha", 0.35)
+    second.wait_state("alpha", 0.35)
+    page.driver.close()
+    page.driver.switch_to.window(first)
+    page.wait_state("alpha", 0.35)
+
+
+def test_a_dropped_connection_is_made_again(page):
+    page.js("window.sprMarked = true")
+    page.driver.execute_cdp_cmd("Network.enable", {})
+    offline = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    page.driver.execute_cdp_cmd("Network.emulateNetworkConditions", offline)
+    page.wait_for("document.getElementById('spr-lost').classList.contains('on')", 60)
+    page.driver.execute_cdp_cmd("Network.emulateNetworkConditions", offline | {"offline": False})
+    wait(lambda: page.js("return !window.sprMarked && document.documentElement.dataset.sprReady"))
+    page.wait_state("fixed_name")
+    page.errors()
+
+
+def test_images_are_uploaded_by_the_page(page, tmp_path):
+    import nibabel as nib
+
+    for side in ("fixed", "moving"):
+        path = tmp_path / f"{side} head.nii.gz"
+        values = np.random.default_rng(2).uniform(0, 100, (20, 20, 20)).astype(np.float32)
+        nib.save(nib.Nifti1Image(values, np.diag([2.0, 2.0, 2.0, 1.0])), path)
+        page.find(f"#spr-{side}-file").send_keys(str(path))
+        page.wait_state(f"{side}_name", f"{side} head")
+    page.wait_state("has_result")
+    bad = tmp_path / "bad.nii.gz"
+    bad.write_bytes(b"no image")
+    page.find("#spr-fixed-file").send_keys(str(bad))
+    page.wait_state("notice_open")
+    assert page.get("fixed_name") == "fixed head"
+    page.errors()
+    page.click(page.button("Load sample data"))
+    wait(lambda: page.get("fixed_name").startswith("Breathed out"))
+    page.wait_state("has_result")
+
+
+def test_narrow_pages_have_the_views_on_top(page):
+    page.driver.set_window_size(520, 1000)
+    try:
+        time.sleep(1)
+        views, panel = (page.find(name).rect for name in (".spr-views", ".spr-panel"))
+        assert views["y"] < panel["y"]
+        assert page.js("return document.documentElement.scrollWidth <= innerWidth")
+    finally:
+        page.driver.set_window_size(1500, 1040)

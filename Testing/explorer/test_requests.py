@@ -1,0 +1,213 @@
+"""What the server answers to requests that no page of ours would send, and to uploads."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import io
+import os
+import socket
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = [pytest.mark.slicer, pytest.mark.slow]
+
+BOUNDARY = "spr-boundary"
+KEY = base64.b64encode(b"0123456789abcdef").decode()
+SOCKET = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": KEY}
+
+
+@pytest.fixture(scope="module")
+def server(serve, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("chosen")
+    (folder.parent / "outside.nii").write_bytes(b"secret")
+    return serve(quick=True, upload_mb=8, folder=str(folder))
+
+
+@pytest.fixture(scope="module")
+def guarded(serve):
+    return serve(quick=True, token=True)
+
+
+def ask(server, path, method="GET", body=None, **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
+    connection.putrequest(method, path, skip_host="Host" in headers, skip_accept_encoding=True)
+    for name, value in headers.items():
+        connection.putheader(name.replace("_", "-"), value)
+    if body is not None and "Content_Length" not in headers:
+        connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders()
+    if body:
+        connection.send(body)
+    answer = connection.getresponse()
+    answer.body = answer.read()
+    connection.close()
+    return answer
+
+
+def form(*files):
+    parts = [
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'.encode()
+        + data
+        + b"\r\n"
+        for name, data in files
+    ]
+    return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
+
+
+def upload(server, *files, side="fixed", **headers):
+    usual = {"Content_Type": f"multipart/form-data; boundary={BOUNDARY}", "X_SPR_Explorer": "1"}
+    return ask(server, f"/explorer/upload/{side}", "POST", form(*files), **usual | headers)
+
+
+def nifti(tmp_path, shape=(12, 10, 8)):
+    import nibabel as nib
+
+    path = tmp_path / "image.nii.gz"
+    values = np.random.default_rng(1).uniform(0, 100, shape).astype(np.float32)
+    nib.save(nib.Nifti1Image(values, np.diag([-2.0, -2.0, 3.0, 1.0])), path)
+    return path.read_bytes()
+
+
+def test_the_page_is_there_with_its_headers(server):
+    answer = ask(server, "/index.html")
+    assert answer.status == 200
+    assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert server.seconds_to_start < 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../../../../etc/passwd",
+        "/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
+        "/__explorer/../server.py",
+        "/__explorer/%2e%2e/server.py",
+        "/__explorer/..%2fserver.py",
+        "/__explorer//etc/passwd",
+        "/explorer/export/..%2f..%2fetc%2fpasswd",
+        "/explorer/export/../../etc/passwd",
+        "/explorer/export/fixedVolume.nii.gz",
+        "/explorer/export/report.json",
+        "/explorer/upload/etc",
+        "/outside.nii",
+    ],
+)
+def test_no_path_leads_out(server, path):
+    answer = ask(server, path)
+    assert answer.status in (403, 404, 405)
+    assert b"root:" not in answer.body
+    assert b"def serve" not in answer.body
+    assert b"secret" not in answer.body
+
+
+def test_a_foreign_name_is_refused(server):
+    assert ask(server, "/", Host="evil.example").status == 403
+    assert ask(server, "/explorer/alive", Host=f"evil.example:{server.port}").status == 403
+
+
+def test_pages_of_other_sites_get_no_socket_and_no_upload(server, tmp_path):
+    evil = {"Origin": "http://evil.example"}
+    assert ask(server, "/ws", **{name.replace("-", "_"): value for name, value in SOCKET.items()}, **evil).status == 403
+    assert upload(server, ("a.nii.gz", nifti(tmp_path)), **evil).status == 403
+    assert upload(server, ("a.nii.gz", nifti(tmp_path)), Sec_Fetch_Site="cross-site").status == 403
+
+
+def test_the_own_page_gets_a_socket(server):
+    own = {"Origin": f"http://127.0.0.1:{server.port}"}
+    headers = {name.replace("-", "_"): value for name, value in SOCKET.items()} | own
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as raw:
+        lines = [f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"]
+        lines += [f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items()]
+        raw.sendall("".join([*lines, "\r\n"]).encode())
+        assert raw.recv(100).startswith(b"HTTP/1.1 101")
+
+
+def test_without_the_token_there_is_nothing(guarded, tmp_path):
+    for path in ("/", "/index.html", "/explorer/alive", "/__explorer/explorer.js", "/?token=wrong"):
+        answer = ask(guarded, path)
+        assert answer.status == 403
+        assert b"token" in answer.body
+    assert ask(guarded, "/ws", **{name.replace("-", "_"): value for name, value in SOCKET.items()}).status == 403
+    assert upload(guarded, ("a.nii.gz", nifti(tmp_path))).status == 403
+
+
+def test_the_token_opens_once_and_a_cookie_keeps_it_open(guarded):
+    token = guarded.address.partition("token=")[2]
+    assert len(token) >= 32
+    answer = ask(guarded, f"/?token={token}")
+    assert answer.status == 302
+    assert "token" not in answer.headers["Location"]
+    cookie = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    assert ask(guarded, "/index.html", Cookie=cookie.partition(";")[0]).status == 200
+
+
+def test_too_large_an_upload_is_refused_before_it_has_come(server):
+    answer = upload(server, ("a.nii", b""), Content_Length=str(10**12))
+    assert answer.status == 413
+
+
+def test_an_upload_that_does_not_say_its_length_is_counted(server):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
+    headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}", "X-SPR-Explorer": "1"}
+    body = form(("a.nii", os.urandom(10 << 20)))
+    pieces = (body[start : start + 65536] for start in range(0, len(body), 65536))
+    try:
+        connection.request("POST", "/explorer/upload/fixed", pieces, headers, encode_chunked=True)
+        with connection.getresponse() as answer:
+            status = answer.status
+    except (BrokenPipeError, ConnectionResetError):
+        status = 413  # it hung up
+    finally:
+        connection.close()
+    assert status == 413
+    assert ask(server, "/explorer/alive").status == 200
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused(server):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.dcm", b"\0" * (20 << 20))
+    assert upload(server, ("series.zip", buffer.getvalue())).status == 413
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        (("image.nii.gz", b"no image"),),
+        (("image.nrrd", b"NRRD0004\ntype: float\ndimension: 3\nsizes: 99999 99999 99999\nencoding: raw\n\n"),),
+        (("1.dcm", b"no dicom"), ("2.dcm", b"no dicom either")),
+        (("a.nii", b"x"), ("b.nii", b"y")),
+        (("../../../../tmp/spr-explorer-escape.nii", b"x"),),
+        (),
+    ],
+    ids=["damaged", "huge", "dicom", "two", "traversal", "none"],
+)
+def test_a_bad_upload_is_refused_in_words(server, files):
+    answer = upload(server, *files)
+    assert answer.status == 422
+    assert b"why" in answer.body
+    assert b"Traceback" not in answer.body
+    assert not Path("/tmp/spr-explorer-escape.nii").exists()
+    assert ask(server, "/explorer/alive").status == 200
+
+
+def test_what_is_no_upload_is_refused(server):
+    assert ask(server, "/explorer/upload/fixed", "POST", b"x", X_SPR_Explorer="1").status == 400
+    assert upload(server, ("a.nii", b"x"), X_SPR_Explorer="0").status == 400
+    headers = {"Content_Type": f"multipart/form-data; boundary={BOUNDARY}", "X_SPR_Explorer": "1"}
+    assert ask(server, "/explorer/upload/fixed", "POST", b"no form at all", **headers).status in (400, 422)
+    assert ask(server, "/explorer/upload/other", "POST", b"").status in (404, 405)
+
+
+def test_good_images_are_taken(server, tmp_path):
+    for side in ("fixed", "moving"):
+        answer = upload(server, ("some/where/image.nii.gz", nifti(tmp_path)), side=side)
+        assert answer.status == 200, answer.body
+    assert server.is_running
