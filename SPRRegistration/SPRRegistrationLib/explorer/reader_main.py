@@ -17,12 +17,12 @@ if __name__ == "__main__":
     sys.path[:0] = [str(folder) for folder in places if (folder / "SPRCore").is_dir()]
     import numpy as np
 
-    from SPRCore import api
     from SPRCore.errors import InputError
+    from SPRCore.io import read_volume
 
     source, target = sys.argv[1:]
     try:
-        volume = api.read_volume(source)
+        volume = read_volume(source)
     except InputError as error:
         said = {name: getattr(error, name) or "" for name in ("what", "got", "expected", "remedy")}
         np.savez(target, **said)
