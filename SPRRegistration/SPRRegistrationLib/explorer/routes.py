@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -70,6 +71,7 @@ class Routes:
         self, panel: Panel, take: Callable[[str, Path, str, Path], Awaitable], limit_mb: int, scratch: Path
     ) -> None:
         self._panel, self._take, self._limit, self._scratch = panel, take, limit_mb * MEGABYTE, scratch
+        self._name = secrets.token_hex(4)
 
     def add_to(self, app: Any) -> None:
         """Add the routes to the application of aiohttp."""
@@ -78,8 +80,8 @@ class Routes:
         app.router.add_get("/explorer/export/{name}", self.export)
 
     async def alive(self, request: web.Request) -> web.Response:
-        """Say that the server runs."""
-        return web.json_response({"alive": True}, headers={"Cache-Control": "no-store"})
+        """Say that the server runs, and which one."""
+        return web.json_response({"server": self._name}, headers={"Cache-Control": "no-store"})
 
     async def upload(self, request: web.Request) -> web.Response:
         """Take an image, as one or more files of a form."""

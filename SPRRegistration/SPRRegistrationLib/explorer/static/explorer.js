@@ -3,7 +3,7 @@
   "use strict";
 
   const PATIENCE_MS = 2500;
-  let lost = false;
+  let server = null;
 
   function trame() {
     return window.trame && window.trame.state ? window.trame : null;
@@ -98,7 +98,7 @@
     if (asked) page.trigger("link", [asked]);
     let theme = remembered || system;
     setInterval(() => {
-      keepLink(state("link") || (asked && !state("link") ? "" : ""));
+      keepLink(state("link"));
       if (state("theme") !== theme) {
         theme = state("theme");
         localStorage.setItem("spr-theme", theme);
@@ -111,21 +111,22 @@
 
   // A lost connection --------------------------------------------------------------------------------------------------
 
+  // A server that is slow is not lost: only a refused request or a closed socket says so. The page is made anew when the
+  // socket has closed, or another server answers.
   async function watch() {
-    const stop = new AbortController();
-    const clock = setTimeout(() => stop.abort(), 4 * PATIENCE_MS);
-    let alive = false;
+    let answers = null;
     try {
-      alive = (await fetch("explorer/alive", { cache: "no-store", signal: stop.signal })).ok;
+      answers = await (await fetch("explorer/alive", { cache: "no-store" })).json();
     } catch (error) {
-      alive = false;
+      answers = null;
     }
-    clearTimeout(clock);
-    if (alive && lost) location.reload();
-    lost = !alive || socketLost;
-    document.getElementById("spr-lost")?.classList.toggle("on", !alive);
-    if (alive && socketLost) location.reload();
-    else setTimeout(watch, PATIENCE_MS);
+    if (answers && (socketLost || (server && answers.server !== server))) {
+      location.reload();
+      return;
+    }
+    server = answers ? answers.server : server;
+    document.getElementById("spr-lost")?.classList.toggle("on", !answers || socketLost);
+    setTimeout(watch, PATIENCE_MS);
   }
 
   // The socket of the page cannot be asked, so it is noted when it closes.
