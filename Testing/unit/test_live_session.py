@@ -189,14 +189,15 @@ def test_what_is_committed_is_what_a_cold_run_gives(pair, options):
     assert better[-1].exact
 
 
-def test_previews_come_near_the_exact_result_step_by_step(pair):
+def test_previews_are_near_the_exact_result_and_better_ones_within_a_tenth(pair):
     with opened(pair, budget_ms=2000) as live:
         shown = [live.update(alpha=0.02, lambda_max=0.5), *replies(live)]
         assert live.preview_shape == SHAPE  # so that fields can be compared voxel by voxel
     exact = shown[-1].displacement.array
     off = [float(np.linalg.norm(one.displacement.array - exact, axis=-1).mean()) for one in shown]
-    assert off[-2] <= off[0]
-    assert off[0] < 0.5 * np.linalg.norm(exact, axis=-1).mean()
+    motion = np.linalg.norm(exact, axis=-1).mean()
+    assert off[0] < 0.5 * motion
+    assert off[-2] < 0.1 * motion  # they converge to the coarse solution: a first one may be nearer by chance
 
 
 def test_between_two_visited_settings_the_preview_is_a_flow_near_the_exact_one(pair):
