@@ -149,7 +149,7 @@ def test_a_killed_worker_comes_back(page, server):
 
 def test_a_reload_in_mid_run_finds_everything_again(page):
     page.set("alpha", 0.25)
-    page.wait_state("alpha", 0.25)
+    wait(lambda: "alpha=0.25" in page.get("link"))  # the server has it, not only the page
     page.click(page.find("#spr-apply"))
     page.wait_state("busy")
     page.reload()
@@ -240,6 +240,8 @@ def test_images_are_uploaded_by_the_page(page, tmp_path):
     page.wait_state("notice_open")
     assert page.get("fixed_name") == "fixed head"
     page.errors()
+    page.set("notice_open", False)
+    time.sleep(1)
     page.click(page.button("Load sample data"))
     wait(lambda: page.get("fixed_name").startswith("Breathed out"))
     page.wait_state("has_result")

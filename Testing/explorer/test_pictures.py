@@ -1,0 +1,93 @@
+"""The Explorer on the real worker, as a visitor meets it; with SPR_PICTURES=1 its pictures go to docs/images.
+
+They are to be looked at, after every change of the page.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+
+import numpy as np
+import pytest
+from driving import Page, wait
+
+pytestmark = [pytest.mark.slicer, pytest.mark.slow, pytest.mark.timeout(1500)]
+
+WANTED = bool(os.environ.get("SPR_PICTURES"))
+
+
+@pytest.fixture(scope="module")
+def page(serve, browser):
+    """The page as `spr explore` shows it."""
+    server = serve()
+    page = Page(browser, server.address)
+    yield page
+    assert server.is_running
+
+
+@pytest.fixture
+def keep(page, repository):
+    """Write a picture of the page, if pictures are wanted."""
+
+    def write(name):
+        time.sleep(2.5)  # the views are drawn sharper once nothing moves
+        if WANTED:
+            page.driver.save_screenshot(str(repository / "docs" / "images" / f"{name}.png"))
+
+    return write
+
+
+def colors(picture):
+    """How colorful each pixel of a PNG is."""
+    from PIL import Image
+
+    values = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")).astype(int)
+    return values.max(axis=-1) - values.min(axis=-1)
+
+
+def test_the_sample_is_registered_and_looks_good(page, keep):
+    page.set("theme", "light")
+    page.wait_state("has_result")
+    page.click(page.find("#spr-apply"))
+    page.wait_state("has_report", seconds=600)
+    assert page.get("badge")["level"] == "good"
+    quality = dict(page.get("measures"))
+    assert float(quality["Overlap of the segments (Dice)"].split()[0]) > 0.88
+    assert float(quality["Distance of the landmarks"].split()[0]) < 2.0
+    page.js("document.querySelector('.spr-panel').scrollTo(0, 0)")
+    keep("explorer-light")
+
+
+def test_the_maps_are_seen(page, keep):
+    page.set("theme", "dark")
+    page.set("showDisplacement", False)
+    page.set("showWeight", False)
+    time.sleep(3)
+    plain = (colors(page.picture(2)) > 60).mean()
+    page.set("showWeight", True)
+    wait(lambda: (colors(page.picture(2)) > 60).mean() > plain + 0.01, 60)
+    page.set("showDisplacement", True)
+    page.js("document.querySelector('[data-spr-section=show]').scrollIntoView()")
+    keep("explorer-dark")
+
+
+def test_the_settings_map_on_real_settings(page, keep):
+    page.section("map")
+    page.set("sweep", True)
+    page.wait_for("document.querySelectorAll('.spr-map button').length >= 6", 600)
+    page.js("document.querySelector('[data-spr-section=map]').scrollIntoView({block: 'end'})")
+    keep("explorer-map")
+    page.set("sweep", False)
+
+
+def test_it_fits_a_telephone(page, keep):
+    page.driver.set_window_size(520, 1100)
+    try:
+        time.sleep(2)
+        page.js("scrollTo(0, 0)")
+        assert page.js("return document.documentElement.scrollWidth <= innerWidth")
+        keep("explorer-narrow")
+    finally:
+        page.driver.set_window_size(1500, 1040)
