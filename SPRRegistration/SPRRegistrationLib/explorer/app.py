@@ -61,7 +61,7 @@ class Explorer:
         slicer.mrmlScene = app.scene
         app.scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())  # in Slicer a logic of widgets does so
         _log_vtk()
-        self.panel = Panel(app.scene, command or worker_command(), self._changed, self._pictures_changed)
+        self.panel = Panel(app.scene, command or worker_command(), self._changed, lambda: self.views.render())
         self._defaults = state.fields_of(self.panel)
         self._start_state()
         server.enable_module(
@@ -71,7 +71,14 @@ class Explorer:
                 "styles": ["__explorer/explorer.css"],
             }
         )
-        self.views = Views(server, app)
+        self.views = Views(
+            server,
+            app,
+            on_drawn=self.panel.catch_up,
+            on_motion=lambda: display.set_detail(self.panel.parameters, fine=False),
+            on_rest=self.panel.settle,
+        )
+        self.panel.pace = self.views.painter
         self.views.arrange("four")
         page.build(server, self.views, _Wishes(self))
         self.state.change(*CHANGEABLE)(self._fields_changed)
@@ -84,6 +91,7 @@ class Explorer:
         """End the worker and remove what was uploaded."""
         for task in list(self._tasks):
             task.cancel()
+        await self.views.painter.close()
         await self.panel.close()
         shutil.rmtree(self.scratch, ignore_errors=True)
 
@@ -161,7 +169,7 @@ class Explorer:
             low, high = self.state.limits[field]
             value = getattr(self.panel.parameters, field) + direction * (high - low) / 40
             self.panel.change(field, min(max(value, low), high))
-            self._later("record", GESTURE_SECONDS, self.panel.record)
+            self._slid()
 
     def _start_state(self) -> None:
         self.state.trame__title = _("SPR Registration Explorer")
@@ -190,15 +198,22 @@ class Explorer:
 
     def _fields_changed(self, **values: Any) -> None:
         """Take what the page has changed; what it must not is put back."""
+        known = state.fields_of(self.panel)
         for field in CHANGEABLE:
-            if values[field] != state.fields_of(self.panel)[field]:
+            if values[field] != known[field]:
                 try:
                     self.panel.change(field, values[field])
                 except SPRError as error:
                     logger.warning("the page asked for %s", error)
                 if field in FIELDS.values():
-                    self._later("record", GESTURE_SECONDS, self.panel.record)
-        self._push()
+                    self._slid()
+        self._changed()
+
+    def _slid(self) -> None:
+        """Take note that a slider has moved."""
+        if self.panel.parameters.live:
+            self.views.painter.moves(on=False)
+        self._later("record", GESTURE_SECONDS, self.panel.record)
 
     def _layout_changed(self, layout: str, **_others: Any) -> None:
         if layout in [item["value"] for item in layout_choices()]:
@@ -206,9 +221,6 @@ class Explorer:
 
     def _changed(self) -> None:
         self._later("push", PUSH_SECONDS, self._push)
-
-    def _pictures_changed(self) -> None:
-        self.views.render()
 
     def _push(self) -> None:
         """Bring the page to the panel."""
@@ -294,6 +306,11 @@ class _Wishes:
         self.fit, self.load_sample = explorer.views.fit, explorer.load_sample
         self.apply, self.restart, self.swap = self._panel.apply, self._panel.restart, self._panel.swap
         self.measure_segments, self.difference = self._panel.measure_segments, self._panel.show_difference
+
+    def press(self) -> None:
+        """A slider is taken hold of: from now on it may move."""
+        if self._panel.parameters.live:
+            self._explorer.views.painter.moves()
 
     def undo(self) -> None:
         self._panel.step(-1)

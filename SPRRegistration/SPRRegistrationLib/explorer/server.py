@@ -19,6 +19,7 @@ from typing import Any
 from SPRCore.errors import InputError
 
 from .security import Policy, is_local
+from .transport import half_of_the_cores
 
 logger = logging.getLogger("SPRRegistration")
 
@@ -74,6 +75,7 @@ async def _serve(options: Options, say: Callable[[str], object]) -> None:
     from .slicer_python import install
 
     install()
+    _leave_cores_to_the_worker()
     from trame.app import get_server
 
     from .app import Explorer
@@ -107,6 +109,14 @@ async def _serve(options: Options, say: Callable[[str], object]) -> None:
     finally:
         with contextlib.suppress(asyncio.CancelledError):
             await explorer.close()
+
+
+def _leave_cores_to_the_worker() -> None:
+    """Draw with half of the cores: threads that wait for each other on busy cores are slower than one."""
+    from vtkmodules.vtkCommonCore import vtkMultiThreader, vtkSMPTools
+
+    vtkMultiThreader.SetGlobalMaximumNumberOfThreads(half_of_the_cores())
+    vtkSMPTools.Initialize(half_of_the_cores())
 
 
 def _begin(explorer: Any, options: Options, address: str) -> None:

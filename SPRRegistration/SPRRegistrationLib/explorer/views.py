@@ -26,13 +26,7 @@ from trame_slicer.views import (
 from ..i18n import tr as _
 from . import legend
 from .controls import plain
-
-SLICE_FPS = 60.0
-THREE_D_FPS = 4.0
-"""3-D is drawn by the processor and would hold up the slices while a slider moves."""
-
-MOST_PIXELS = 1_600_000
-"""Of one view; larger ones are drawn coarser."""
+from .painter import Painter
 
 SLICES = {
     "Red": ("Axial", "#F34A33", "RLAP"),
@@ -46,19 +40,19 @@ THREE_D = "ThreeD"
 
 
 class Views:
-    """The views of the scene.
+    """The views of the scene; to be made within an event loop.
 
     Args:
         server: The server of trame.
         app: The scene with its logics.
+        callbacks: As `Painter` has them.
     """
 
-    def __init__(self, server: Any, app: SlicerApp) -> None:
+    def __init__(self, server: Any, app: SlicerApp, **callbacks: Callable[[], object]) -> None:
         self._server, self._app = server, app
-        make_slice = partial(RemoteSliceViewFactory, target_fps=SLICE_FPS, blur_fps=SLICE_FPS)
-        app.view_manager.register_factory(make_slice(server, populate_view_ui_f=self._frame_slice))
-        make_3d = partial(RemoteThreeDViewFactory, target_fps=3 * THREE_D_FPS, blur_fps=THREE_D_FPS)
-        app.view_manager.register_factory(make_3d(server, populate_view_ui_f=self._frame_3d))
+        self.painter = Painter(lambda view: bool(app.view_manager.filter_visible_views([view])), **callbacks)
+        app.view_manager.register_factory(_Slices(self.painter, server, populate_view_ui_f=self._frame_slice))
+        app.view_manager.register_factory(_ThreeD(self.painter, server, populate_view_ui_f=self._frame_3d))
         self.layouts = LayoutManager(app.scene, app.view_manager, server)
         self._unfit: set[str] = set()
         for name, layout in layouts().items():
@@ -81,6 +75,7 @@ class Views:
         self.layouts.create_layout_views_if_needed(name)
         self._prepare([view for view in self._app.view_manager.get_views() if view not in known])
         self.layouts.set_layout(name)
+        self.render()
 
     def fit(self) -> None:
         """Show all of the images."""
@@ -172,6 +167,29 @@ class Views:
         view.renderer().SetUseDepthPeelingForVolumes(False)
 
 
+class _Slices(RemoteSliceViewFactory):
+    def __init__(self, painter: Painter, server: Any, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._painter = painter
+
+    def _create_view(self, *arguments: Any) -> Any:
+        made = super()._create_view(*arguments)
+        self._painter.adopt(made.slicer_view, made.view_adapter, is_slow=False)
+        return made
+
+
+class _ThreeD(RemoteThreeDViewFactory):
+    def __init__(self, painter: Painter, server: Any, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._painter = painter
+
+    def _create_view(self, *arguments: Any) -> Any:
+        made = super()._create_view(*arguments)
+        # Drawn by the processor, it would hold up the slices while a slider moves.
+        self._painter.adopt(made.slicer_view, made.view_adapter, is_slow=True)
+        return made
+
+
 def layouts() -> dict[str, Layout]:
     """Return the arrangements of views there are, by their names."""
     slices = {name: _slice(name) for name in SLICES}
@@ -204,11 +222,6 @@ def layout_choices() -> list[dict[str, str]]:
         {"value": "sagittal", "title": _("Sagittal"), "icon": "mdi-alpha-s-box-outline"},
         {"value": "3d", "title": _("3-D"), "icon": "mdi-cube-outline"},
     ]
-
-
-def watch(node: slicer.vtkMRMLNode, callback: Callable[[], object]) -> int:
-    """Call back whenever a node has changed; returns the number of the observation."""
-    return node.AddObserver("ModifiedEvent", lambda caller, event: callback())
 
 
 def _slice(name: str, original: bool = False) -> ViewLayoutDefinition:
