@@ -101,15 +101,15 @@ def why_no_browser():
     return "" if importlib.util.find_spec("selenium") else "selenium is not installed"
 
 
-def make_browser():
-    """Start a browser without a window; to be ended by `quit`."""
+def make_browser(size=(1500, 1040)):
+    """Start a browser without a window, of a size in pixels; to be ended by `quit`."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     flags = ("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-gpu", "no-first-run", "hide-scrollbars")
-    for flag in (*flags, "disable-extensions", "disable-background-networking", "window-size=1500,1040"):
+    for flag in (*flags, "disable-extensions", "disable-background-networking", "window-size={},{}".format(*size)):
         options.add_argument(f"--{flag}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(CHROMEDRIVER))

@@ -110,9 +110,10 @@ class Painter:
 
     @property
     def is_behind(self) -> bool:
-        """Whether the first view of the page waits to be drawn."""
-        quick = [easel.wanted is not None for easel in self._shown() if not easel.is_slow]
-        return any(quick[:1])
+        """Whether a view on the page has waited long to be drawn."""
+        now = time.monotonic()
+        waits = [now - easel.wanted for easel in self._shown() if easel.wanted is not None and not easel.is_slow]
+        return max(waits, default=0.0) > LONGEST_TURN_SECONDS / 2
 
     @property
     def is_moving(self) -> bool:

@@ -35,6 +35,9 @@ SLICES = {
 }
 """Name of each view: orientation, Slicer's color, and what lies at its left, right, upper and lower edge."""
 
+CORNER = (-220.0, 320.0, 190.0)
+"""From where 3-D is seen: in front, to the right of the patient, above."""
+
 ORIGINAL = "Original"
 THREE_D = "ThreeD"
 
@@ -54,7 +57,7 @@ class Views:
         app.view_manager.register_factory(_Slices(self.painter, server, populate_view_ui_f=self._frame_slice))
         app.view_manager.register_factory(_ThreeD(self.painter, server, populate_view_ui_f=self._frame_3d))
         self.layouts = LayoutManager(app.scene, app.view_manager, server)
-        self._unfit: set[str] = set()
+        self._shapes: dict[str, float] = {}
         for name, layout in layouts().items():
             # Made at once, outside of the page: the page only names them.
             self.layouts.register_layout(name, layout, lazy_initialization=name == "original")
@@ -102,19 +105,24 @@ class Views:
                 view.set_visible_in_3d(view.get_view_group() == 0)
 
     def _resized(self, view: AbstractView, window: Any, event: str) -> None:
-        """Fit a view once it has its new size, which it has not yet."""
-        if view.get_singleton_tag() not in self._unfit:
-            self._unfit.add(view.get_singleton_tag())
-            asyncio.get_running_loop().call_soon(self._fit, view)
+        """Fit a view once it has its new size, which it has not yet; drawn coarser it keeps its shape, and its place."""
+        width, height = window.GetSize()
+        tag, shape = view.get_singleton_tag(), width / max(height, 1)
+        before = self._shapes.get(tag)
+        self._shapes[tag] = shape
+        if before is None or (abs(shape / before - 1) > 0.02 and isinstance(view, SliceView)):
+            asyncio.get_running_loop().call_soon(self._fit, view, before is not None)
 
-    def _fit(self, view: AbstractView) -> None:
-        self._unfit.discard(view.get_singleton_tag())
+    def _fit(self, view: AbstractView, stay: bool = False) -> None:
+        place = view.get_slice_value() if stay and isinstance(view, SliceView) else None
         view.fit_view_to_content()
+        if place is not None:
+            view.set_slice_value(place)
         if isinstance(view, ThreeDView) and view.get_camera_node() is not None:
             camera = view.get_camera_node().GetCamera()  # from a corner, all three slices are seen
-            camera.Azimuth(35)
-            camera.Elevation(22)
-            camera.OrthogonalizeViewUp()
+            camera.SetPosition(*(focus + way for focus, way in zip(camera.GetFocalPoint(), CORNER, strict=True)))
+            camera.SetViewUp(0, 0, 1)
+            view.renderer().ResetCamera()
             view.zoom(0.3)
             view.renderer().ResetCameraClippingRange()
         view.schedule_render()

@@ -17,7 +17,7 @@ def percentiles(values):
 
 
 def ages(moves, pictures, pushed):
-    """Milliseconds from the move that a picture shows to the picture, one for each picture that changed in a drag.
+    """Milliseconds from the move that a picture shows to the picture: the first of any view that shows that move.
 
     Args:
         moves: Moves of the mouse: when, and what the slider then said.
@@ -31,9 +31,8 @@ def ages(moves, pictures, pushed):
             continue
         source = sent[-1]
         asked = [move for move in moves if move["at"] < source["at"] and abs(move["value"] - source["value"]) < 1e-9]
-        key = (picture["view"], asked[-1]["at"]) if asked else None
-        if key is not None and key not in shown:  # the same setting, drawn again, is no older for that
-            shown.add(key)
+        if asked and asked[-1]["at"] not in shown:  # the same setting, drawn again, is no older for that
+            shown.add(asked[-1]["at"])
             found.append(picture["at"] - asked[-1]["at"])
     return found
 

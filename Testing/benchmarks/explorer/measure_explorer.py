@@ -35,8 +35,14 @@ from driving import Page, Server, make_browser, wait  # noqa: E402
 from explorer_table import markdown  # noqa: E402
 from run import machine  # noqa: E402
 
+ROWS = {"images and stiffness": False, "and the displacement as a grid": True}
+"""What is shown: whether with the lines of the displacement."""
+
 FIELDS = {0: "alpha", 1: "lambdaMax"}
 NAMES = {"alpha": "alpha", "lambdaMax": "lambda_max"}
+WINDOW = (1280, 800)
+"""Of a small laptop."""
+
 PRESS_S = 0.1
 """From pressing the button to the first movement."""
 
@@ -168,7 +174,8 @@ def start_of_server(pair, browser, row):
     """Start `spr explore` as a user does, and measure until the page can be used; the server is ended."""
     command = [sys.executable, "-m", "SPRCore.cli", "explore", *map(str, pair), "--no-browser", "--port", "0"]
     began = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
     try:
         line = next(line for line in process.stdout if "http://" in line)
         threading.Thread(target=process.stdout.read, daemon=True).start()
@@ -186,19 +193,19 @@ def start_of_server(pair, browser, row):
         process.wait(timeout=60)
 
 
-def measure(pair, options, scratch, row):
-    """Steps and drag on one server."""
+def measure(pair, options, scratch, lines):
+    """Steps and drag on one server, with or without the lines of the displacement."""
+    row = {}
     kept = scratch / "notes.jsonl"
     server = Server(script=HERE / "serve_noted.py", arguments=[str(kept)], pair=[str(path) for path in pair])
     try:
-        browser = make_browser()
+        browser = make_browser(WINDOW)
         try:
             page = Page(browser, server.address)
             page.js((HERE / "watch.js").read_text(encoding="utf-8"))
             page.wait_state("has_result")
             page.wait_state("is_exact")
-            for name, value in json.loads(os.environ.get("SETSTATE", "{}")).items():
-                page.set(name, value)
+            page.set("showDisplacement", lines)
             wait_until_quiet(page)
             row["views_px"] = page.js("return [...document.querySelectorAll('.layout-grid-item img')]"
                                       ".map(i => [i.naturalWidth, i.naturalHeight])")  # fmt: skip
@@ -216,6 +223,7 @@ def measure(pair, options, scratch, row):
         server.close()
     if options.notes:
         options.notes.write_text(json.dumps({"steps": noted, "drag": dragged, "server": lines_of(kept)}))
+    return row
 
 
 def processor_s(server):
@@ -246,7 +254,8 @@ def ages_of(noted, server):
     """How old what is shown is, of all sliders."""
     found = []
     for field, notes in noted.items():
-        pushed = [note | {"value": note["setting"].get(NAMES[field], -1.0)} for note in server if note["what"] == "pushed"]
+        sent = [note for note in server if note["what"] == "pushed"]
+        pushed = [note | {"value": note["setting"].get(NAMES[field], -1.0)} for note in sent]
         found += ages(notes["moves"], notes["pictures"], pushed)
     return found
 
@@ -274,6 +283,7 @@ def main():
     parser.add_argument("--shape", type=int, nargs=3, default=(128, 128, 32))
     parser.add_argument("--steps", type=int, default=20, help="single steps on each slider")
     parser.add_argument("--seconds", type=float, default=25.0, help="of the recorded drag")
+    parser.add_argument("--rows", nargs="*", choices=ROWS, default=list(ROWS))
     parser.add_argument("--starts", type=int, default=3)
     parser.add_argument("--notes", type=Path, help="file for everything that was noted")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "explorer")
@@ -284,15 +294,15 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         pair = write_pair(Path(scratch), tuple(options.shape))
         if options.starts:
-            browser = make_browser()
+            browser = make_browser(WINDOW)
             try:
                 for _start in range(options.starts):
                     row["starts"].append({})
                     start_of_server(pair, browser, row["starts"][-1])
             finally:
                 browser.quit()
-        if options.steps:
-            measure(pair, options, Path(scratch), row)
+        for name in options.rows:
+            row[name] = measure(pair, options, Path(scratch), ROWS[name])
     report = {"machine": machine(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count()))), "row": row}
     (options.out / "rows.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     (options.out / "table.md").write_text(markdown(report), encoding="utf-8")
