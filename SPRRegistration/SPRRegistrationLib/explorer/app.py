@@ -119,11 +119,14 @@ class Explorer:
 
     async def open_pair(self, fixed: Path, moving: Path) -> None:
         """Open two images; what is wrong with them is told on the page."""
-        for side, path in (("fixed", fixed), ("moving", moving)):
-            try:
-                await self.open_image(side, path, stem_of(path.name))
-            except SPRError as error:
-                self.tell(words.refused(error))
+        await asyncio.gather(self.try_to_open("fixed", fixed), self.try_to_open("moving", moving))
+
+    async def try_to_open(self, side: str, path: Path) -> None:
+        """Open an image; what is wrong with it is told on the page."""
+        try:
+            await self.open_image(side, path, stem_of(path.name))
+        except SPRError as error:
+            self.tell(words.refused(error))
 
     def load_sample(self) -> None:
         """Make the sample pair and choose it."""
@@ -336,10 +339,4 @@ class _Wishes:
         """Open an image of the chosen folder: one of the list, not a path."""
         path = listed(self._explorer._folder).get(str(name))
         if side in ("fixed", "moving") and path is not None:
-            self._explorer.soon(self._open(side, path))
-
-    async def _open(self, side: str, path: Path) -> None:
-        try:
-            await self._explorer.open_image(side, path, stem_of(path.name))
-        except SPRError as error:
-            self._explorer.tell(words.refused(error))
+            self._explorer.soon(self._explorer.try_to_open(side, path))

@@ -12,7 +12,6 @@ from typing import Any
 
 from trame.widgets import client, html
 from trame.widgets import vuetify3 as v
-
 from trame_client.ui.core import AbstractLayout
 
 from ..i18n import tr as _

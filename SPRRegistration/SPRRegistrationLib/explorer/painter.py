@@ -112,7 +112,7 @@ class Painter:
     def is_behind(self) -> bool:
         """Whether a view on the page has waited long to be drawn."""
         now = time.monotonic()
-        waits = [now - easel.wanted for easel in self._shown() if easel.wanted is not None and not easel.is_slow]
+        waits = [now - easel.wanted for easel in self.shown() if easel.wanted is not None and not easel.is_slow]
         return max(waits, default=0.0) > LONGEST_TURN_SECONDS / 2
 
     @property
@@ -180,7 +180,7 @@ class Painter:
 
     def _next(self, now: float) -> Easel | None:
         """The view that has waited longest of those that may be drawn now."""
-        waiting = [easel for easel in self._shown() if easel.wanted is not None]
+        waiting = [easel for easel in self.shown() if easel.wanted is not None]
         quick = [easel for easel in waiting if not easel.is_slow]
         if not quick and self._moved is not None:
             waiting = [easel for easel in waiting if now - easel.wanted > LONGEST_WAIT_SECONDS]
@@ -198,13 +198,14 @@ class Painter:
         content, meta, _when = RcaImageEncoder.TURBO_JPEG.encode(image, columns, rows, QUALITY)
         easel.adapter.push(content, meta)
 
-    def _shown(self) -> list[Easel]:
+    def shown(self) -> list[Easel]:
+        """Return the views that are on the page, in their order."""
         return [easel for easel in self._easels if self._is_shown(easel.view)]
 
     def _scale(self, moving: bool) -> None:
         """Draw all views with fewer pixels, or with all; at once, since each change has the others drawn, too."""
         self._is_coarse = moving
-        for easel in self._shown():
+        for easel in self.shown():
             slow = moving and not easel.is_slow and easel.seconds > FAST_SECONDS
             wanted = max(math.sqrt(FAST_SECONDS / easel.seconds), COARSEST) if slow else 1.0
             if abs(wanted - easel.adapter.scale) > 0.01:

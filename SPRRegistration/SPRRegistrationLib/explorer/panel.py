@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import slicer
 
-from SPRCore.errors import InputError, SPRError
+from SPRCore.errors import InputError
 from SPRCore.live.events import Deadlines
 
-from .. import charts, display, geometry, inputs, legends, models, outputs, samples, snapshots, words
+from .. import charts, display, geometry, legends, models, outputs, samples, snapshots, words
 from ..parameters import INSTANCE, Prior, SPRRegistrationParameters, apply_setting, setting_of
 from ..session import RegistrationSession, Stage
 from ..sliders import FIELDS, recommended_of
+from .pace import AtRest, Pace
 from .transport import AsyncTransport
 
 logger = logging.getLogger("SPRRegistration")
@@ -55,26 +55,6 @@ BUSY = (Stage.OPENING, Stage.COMMITTING)
 
 BUDGET_MS = 30.0
 """Of a preview. Less than the worker takes by itself: server and browser draw on the same processor."""
-
-
-class Pace(Protocol):
-    """How the views keep up.
-
-    Attributes:
-        is_behind: Whether results wait to be drawn, so that none is computed that nobody sees.
-        is_moving: Whether a slider moves.
-    """
-
-    is_behind: bool
-    is_moving: bool
-
-
-@dataclass
-class AtRest:
-    """The pace of views that are drawn at once."""
-
-    is_behind: bool = False
-    is_moving: bool = False
 
 
 class Panel:
@@ -406,11 +386,3 @@ def _converted(kind: type, value: Any) -> Any:
     if kind is bool and not isinstance(value, bool):
         return {0: False, 1: True}.get(value, value)  # what is neither is refused by its type
     return float(value) if kind is float else int(value) if kind is int else value
-
-
-def guard_lines(panel: Panel) -> list[str]:
-    """Return what about the pair should be looked at before it is registered; nothing if all is well."""
-    try:
-        return words.guard(inputs.facts_of(panel.parameters), str(panel.model.card.get("modality", "")))
-    except SPRError as error:
-        return [words.refused(error)]

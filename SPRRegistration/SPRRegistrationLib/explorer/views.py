@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import slicer
 from trame.widgets import html
 from trame.widgets import vuetify3 as v
 from trame_slicer.core import LayoutManager, SlicerApp
@@ -105,7 +104,7 @@ class Views:
                 view.set_visible_in_3d(view.get_view_group() == 0)
 
     def _resized(self, view: AbstractView, window: Any, event: str) -> None:
-        """Fit a view once it has its new size, which it has not yet; drawn coarser it keeps its shape, and its place."""
+        """Fit a view once it has its new size, which it has not yet; drawn coarser it keeps shape and place."""
         width, height = window.GetSize()
         tag, shape = view.get_singleton_tag(), width / max(height, 1)
         before = self._shapes.get(tag)

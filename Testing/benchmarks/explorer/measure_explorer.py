@@ -102,7 +102,8 @@ def notes_of_page(page):
 
 def wait_until_quiet(page):
     """Wait until no picture has changed for a while."""
-    script = "const p = sprWatch.pictures.filter(x => x.changed); return [p.length, performance.timeOrigin + performance.now()]"
+    changed = "sprWatch.pictures.filter((picture) => picture.changed).length"
+    script = f"return [{changed}, performance.timeOrigin + performance.now()]"
     count, since = page.js(script)
     while True:
         time.sleep(0.1)
