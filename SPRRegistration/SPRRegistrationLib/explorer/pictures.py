@@ -19,7 +19,7 @@ import aiohttp
 import numpy as np
 from PIL import Image
 
-from SPRCore.errors import SPRError
+from SPRCore.errors import InputError, SPRError
 
 from ..session import Stage
 from .painter import Painter
@@ -56,7 +56,7 @@ async def take(explorer: Any, address: str, folder: Path, say: Callable[[str], o
     Raises:
         NotRegistered: The registration has failed.
     """
-    await _registered(explorer.panel)
+    await _registered(explorer)
     folder.mkdir(parents=True, exist_ok=True)
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
@@ -72,23 +72,26 @@ async def take(explorer: Any, address: str, folder: Path, say: Callable[[str], o
     say(f"The views of the Explorer: {folder / VIEWS}")
 
 
-async def _registered(panel: Any) -> None:
+async def _registered(explorer: Any) -> None:
     """Wait for an exact result."""
+    panel = explorer.panel
     wanted = (Stage.READY, Stage.DONE, Stage.FAILED)
-    await _until(lambda: panel.session is not None and panel.session.shown and panel.session.stage in wanted, panel)
+    await _until(lambda: panel.session is not None and panel.session.shown and panel.session.stage in wanted, explorer)
     panel.apply()
-    await _until(lambda: bool(panel.parameters.report), panel)
+    await _until(lambda: bool(panel.parameters.report), explorer)
 
 
-async def _until(condition: Callable[[], Any], panel: Any) -> None:
+async def _until(condition: Callable[[], Any], explorer: Any) -> None:
+    panel = explorer.panel
     for _moment in range(round(PATIENCE_SECONDS / 0.1)):
         if condition():
             return
-        if panel.session is not None and panel.session.stage is Stage.FAILED:
+        if explorer.state.notice or (panel.session is not None and panel.session.stage is Stage.FAILED):
             break
         await asyncio.sleep(0.1)
-    why = "no images" if panel.session is None else panel.session.words
-    raise NotRegistered("the registration in the Explorer", got=why, expected="a result")
+    why = explorer.state.notice or ("no images" if panel.session is None else panel.session.words)
+    kind = InputError if explorer.state.notice else NotRegistered
+    raise kind("the pair of the Explorer", got=why, expected="a result")
 
 
 def draw(painter: Painter, path: Path, size: tuple[int, int] = (560, 420)) -> None:

@@ -87,43 +87,22 @@ async def _serve(options: Options, say: Callable[[str], object], drawing: Drawin
     from trame.app import get_server
 
     from .app import Explorer
-    from .pictures import take
-    from .routes import Routes, decorate, guard
 
     drawing.check()
     local = is_local(options.host)
     policy = Policy(local=local, token=secrets.token_urlsafe(24) if options.token or not local else "")
     server = get_server("spr-explorer", client_type="vue3")
     explorer = Explorer(server, options.folder, list(options.worker))
-
-    def bind(web_server: Any) -> None:
-        web_server.app.middlewares.insert(0, guard(policy))
-        web_server.app.on_response_prepare.append(decorate)
-
-        async def take(side: str, path: Path, title: str, folder: Path) -> None:
-            await explorer.open_image(side, path, title, folder)
-
-        Routes(explorer.panel, take, options.upload_mb, explorer.scratch).add_to(web_server.app)
-
     done = asyncio.get_running_loop().create_future()
-
-    def ready(**state: Any) -> None:
-        address = address_of(options.host, server.port, policy.token)
-        if options.pictures is not None:
-            explorer.soon(_until_done(take(explorer, address, options.pictures, say), done))
-            return
-        say(f"The Explorer is at {address}")
-        say("Stop it with Ctrl-C.")
-        if options.open_browser:
-            webbrowser.open(address)
-
     if options.pair is None:
         explorer.load_sample()
     else:
         explorer.soon(explorer.open_pair(*options.pair))  # other processes read, while this one goes on
     explorer.open_link(options.settings)
-    server.controller.on_server_bind.add(bind)
-    server.controller.on_server_ready.add(ready)
+    server.controller.on_server_bind.add(lambda web_server: _bind(web_server.app, explorer, options, policy))
+    server.controller.on_server_ready.add(
+        lambda **state: _begin(explorer, options, address_of(options.host, server.port, policy.token), say, done)
+    )
     running = {"open_browser": False, "show_connection_info": False, "timeout": 0, "thread": True}
     try:
         serving = server.start(host=options.host, port=options.port, exec_mode="coroutine", **running)
@@ -133,6 +112,28 @@ async def _serve(options: Options, say: Callable[[str], object], drawing: Drawin
     finally:
         with contextlib.suppress(asyncio.CancelledError):
             await explorer.close()
+
+
+def _bind(app: Any, explorer: Any, options: Options, policy: Policy) -> None:
+    """Add what the server answers besides the page, and who is let in."""
+    from .routes import Routes, decorate, guard
+
+    app.middlewares.insert(0, guard(policy))
+    app.on_response_prepare.append(decorate)
+    Routes(explorer.panel, explorer.open_image, options.upload_mb, explorer.scratch).add_to(app)
+
+
+def _begin(explorer: Any, options: Options, address: str, say: Callable[[str], object], done: asyncio.Future) -> None:
+    """Tell where the page is, and open it; or take pictures."""
+    if options.pictures is not None:
+        from .pictures import take
+
+        explorer.soon(_until_done(take(explorer, address, options.pictures, say), done))
+        return
+    say(f"The Explorer is at {address}")
+    say("Stop it with Ctrl-C.")
+    if options.open_browser:
+        webbrowser.open(address)
 
 
 async def _until_done(work: Awaitable[None], done: asyncio.Future) -> None:
