@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import slicer
 from trame_server import Server
 from trame_slicer.core import SlicerApp
@@ -24,7 +25,7 @@ from ..sliders import FIELDS
 from . import links, page, state
 from .files import listed, stem_of
 from .panel import CHANGEABLE, Panel
-from .reading import read_image
+from .reading import read_image, read_images
 from .transport import worker_command
 from .views import Views, layout_choices
 
@@ -36,6 +37,9 @@ PUSH_SECONDS = 0.03
 GESTURE_SECONDS = 0.7
 """A setting that stays for so long is one to which undo goes back."""
 FLICKER_SECONDS = 0.5
+PAGE_SECONDS = 1.0
+"""For the first page to show the images, before the worker takes the processor for itself."""
+
 SWITCHES = {"d": "showDeformed", "w": "showWeight", "v": "showJacobian", "g": "showDisplacement", "f": "flicker"}
 KEYS = {"[": (1, -1), "]": (1, 1), "-": (0, -1), "=": (0, 1)}
 """Keys that move a slider: which hyperparameter, and in which direction."""
@@ -62,6 +66,7 @@ class Explorer:
         app.scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())  # in Slicer a logic of widgets does so
         _log_vtk()
         self.panel = Panel(app.scene, command or worker_command(), self._changed, lambda: self.views.render())
+        self.panel.is_held = True
         self._defaults = state.fields_of(self.panel)
         self._start_state()
         server.enable_module(
@@ -85,6 +90,7 @@ class Explorer:
         self.state.change("layout")(self._layout_changed)
         server.trigger("key")(self.key)
         server.trigger("link")(self.open_link)
+        server.trigger("ready")(lambda: self._later("release", PAGE_SECONDS, self.panel.release))
         self._push()
 
     async def close(self) -> None:
@@ -110,16 +116,23 @@ class Explorer:
         own = scratch or Path(tempfile.mkdtemp(dir=self.scratch))
         self._read(side, True)
         try:
-            array, affine = await read_image(path, own)
-            self.panel.choose({f"{side}Volume": self.panel.add_image(title, array, affine)})
-            self.views.fit()
+            self._take(side, title, *await read_image(path, own))
         finally:
             self._read(side, False)
             shutil.rmtree(own, ignore_errors=True)
 
     async def open_pair(self, fixed: Path, moving: Path) -> None:
         """Open two images; what is wrong with them is told on the page."""
-        await asyncio.gather(self.try_to_open("fixed", fixed), self.try_to_open("moving", moving))
+        sides = {"fixed": fixed, "moving": moving}
+        for side in sides:
+            self._read(side, True)
+        with tempfile.TemporaryDirectory(dir=self.scratch) as scratch:
+            for side, found in zip(sides, await read_images(list(sides.values()), Path(scratch)), strict=True):
+                if isinstance(found, SPRError):
+                    self.tell(words.refused(found))
+                else:
+                    self._take(side, stem_of(sides[side].name), *found)
+                self._read(side, False)
 
     async def try_to_open(self, side: str, path: Path) -> None:
         """Open an image; what is wrong with it is told on the page."""
@@ -127,6 +140,10 @@ class Explorer:
             await self.open_image(side, path, stem_of(path.name))
         except SPRError as error:
             self.tell(words.refused(error))
+
+    def _take(self, side: str, title: str, array: np.ndarray, affine: np.ndarray) -> None:
+        self.panel.choose({f"{side}Volume": self.panel.add_image(title, array, affine)})
+        self.views.fit()
 
     def load_sample(self) -> None:
         """Make the sample pair and choose it."""

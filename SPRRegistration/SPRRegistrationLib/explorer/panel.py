@@ -73,6 +73,7 @@ class Panel:
         models: The task models there are.
         cursor: What is under the mouse, in words.
         pace: How the views keep up with the results.
+        is_held: Whether no worker is started by itself yet, since there is something better to do.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Panel:
         self._command, self._on_change, self._on_pictures = list(command), on_change, on_pictures
         self._deadlines = deadlines
         self.pace: Pace = AtRest()
+        self.is_held = False
         node = scene.AddNode(slicer.vtkMRMLScriptedModuleNode())
         node.SetName("SPRRegistration")
         self.scene, self.parameters = scene, SPRRegistrationParameters(node)
@@ -239,6 +241,12 @@ class Panel:
                 self.session.commit(setting_of(self.parameters))
         self._on_change()
 
+    def release(self) -> None:
+        """Let the worker start by itself from now on."""
+        if self.is_held:
+            self.is_held = False
+            self._after_change()
+
     def catch_up(self) -> None:
         """Ask for a preview of the setting in force, unless there is one or the last one has not been seen yet.
 
@@ -299,7 +307,7 @@ class Panel:
         why_not = words.why_not_apply(self.parameters)
         if why_not and self.session is not None:
             self.session.close()
-        elif not why_not and self.parameters.live:
+        elif not why_not and self.parameters.live and not self.is_held:
             self._ensure_session()
             self.catch_up()
         elif pair != self._opened and self.session is not None:

@@ -128,6 +128,7 @@ def _begin(explorer: Any, options: Options, address: str, say: Callable[[str], o
     if options.pictures is not None:
         from .pictures import take
 
+        explorer.panel.release()
         explorer.soon(_until_done(take(explorer, address, options.pictures, say), done))
         return
     say(f"The Explorer is at {address}")
