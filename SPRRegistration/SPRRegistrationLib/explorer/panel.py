@@ -261,7 +261,7 @@ class Panel:
         shown = None if self.session is None else self.session.shown
         if shown is not None and shown.exact:
             display.set_detail(self.parameters, fine=True)
-        elif shown is not None and self._can_preview:
+        elif shown is not None and self._can_preview and self.session.stage is Stage.READY:
             self.session.preview(setting_of(self.parameters))
 
     @property
