@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP)
-	@$(BIN)/spr demo --out demo-output $(if $(HEADLESS),,--show)
+	@$(BIN)/spr demo --out demo-output --then $(if $(HEADLESS),pictures,explore)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow" $(TEST_ARGS)

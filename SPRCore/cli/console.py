@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from rich.console import Console
@@ -64,15 +61,9 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> N
     Console(highlight=False, width=None if console().is_terminal else 110).print(result)
 
 
-def show_file(path: Path) -> None:
-    """Open a file with the program that the system has for it; without a screen do nothing."""
-    if sys.platform == "win32":
-        os.startfile(path)
-        return
-    has_screen = sys.platform == "darwin" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
-    opener = shutil.which("open" if sys.platform == "darwin" else "xdg-open")
-    if has_screen and opener is not None:
-        subprocess.Popen([opener, str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def has_screen() -> bool:
+    """Whether a window can be opened here."""
+    return sys.platform in ("win32", "darwin") or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
 
 
 class _Lines:

@@ -14,8 +14,9 @@ from SPRCore.analysis.figures import save_figure
 from SPRCore.analysis.results import write_report, write_results
 from SPRCore.analysis.sliding import NEAR_VOXELS, Contender, landmark_errors
 from SPRCore.analysis.sliding_figure import sliding_figure
-from SPRCore.cli.console import ReportStage, say, show_file, stages, table
-from SPRCore.errors import InputError
+from SPRCore.cli.console import ReportStage, has_screen, say, stages, table
+from SPRCore.cli.explore import explorer_server
+from SPRCore.errors import InputError, SPRError
 from SPRCore.geometry import Volume
 from SPRCore.io import atomic_directory, write_displacement, write_landmarks, write_volume
 from SPRCore.metrics import evaluate
@@ -45,8 +46,9 @@ class Demo:
     seed: Annotated[int, arg(metavar="N")] = 0
     """Seed of the phantom's anatomy and noise."""
 
-    show: bool = False
-    """Open the figure where there is a screen."""
+    then: Literal["nothing", "explore", "pictures"] = "nothing"
+    """What follows: the Explorer with this pair in the browser, until interrupted, where there is a screen; or pictures
+    of it in the folder."""
 
     def run(self, command: str) -> None:
         """Make the phantom, register it twice, print what each gets wrong and write everything."""
@@ -64,8 +66,8 @@ class Demo:
             save_figure(sliding_figure(phantom, [uniform, spr]), folder / "figure.png")
             write_report({"command": command, **_numbers(phantom, [uniform, spr])}, folder / "report.json")
         _print(phantom, [uniform, spr], self.out)
-        if self.show:
-            show_file(self.out / "figure.png")
+        if self.then != "nothing":
+            _explore(self.out, pictures=self.then == "pictures" or not has_screen())
 
     def _register(
         self, phantom: Phantom, prior: BetaPrior | UniformPrior, key: str, device: str, folder: Path, tell: ReportStage
@@ -165,3 +167,15 @@ def _print(phantom: Phantom, contenders: list[Contender], folder: Path) -> None:
         ],
     )
     say(f"The figure that explains it: {folder / 'figure.png'}; all volumes are in {folder} as well.")
+
+
+def _explore(folder: Path, pictures: bool) -> None:
+    """Go on in the Explorer with the pair of the demonstration, or leave pictures of it."""
+    pair = (folder / "fixed.nii.gz", folder / "moving.nii.gz")
+    settings = f"alpha={_PRIOR.alpha:g}&lambdaMax={_PRIOR.lambda_max:g}"
+    try:
+        server = explorer_server()
+        options = {"pictures": folder if pictures else None, "open_browser": not pictures}
+        server.serve(server.Options(pair=pair, settings=settings, port=0, **options), say)
+    except SPRError as error:  # the demonstration itself is done
+        say(f"The Explorer cannot be shown here. {error}")

@@ -42,12 +42,15 @@ class Explore:
     no_browser: bool = False
     """Do not open the browser."""
 
+    pictures: Annotated[Path | None, arg(metavar="DIR")] = None
+    """Register, leave pictures of the Explorer in this folder, and stop."""
+
     def run(self, command: str) -> None:
         """Serve until interrupted."""
         if len(self.images) not in (0, 2):
             got = f"{len(self.images)} image" + "s" * (len(self.images) > 1)
             raise InputError("spr explore", got=got, expected="FIXED and MOVING, or nothing for a sample pair")
-        server = _server()
+        server = explorer_server()
         options = server.Options(
             pair=self.images or None,
             host=self.host,
@@ -56,12 +59,17 @@ class Explore:
             upload_mb=self.upload_mb,
             token=self.token,
             open_browser=not self.no_browser,
+            pictures=self.pictures,
         )
         server.serve(options, say)
 
 
-def _server() -> ModuleType:
-    """Find the Explorer: it belongs to the module of 3D Slicer, beside this package or installed."""
+def explorer_server() -> ModuleType:
+    """Return the module that serves the Explorer: part of the module of 3D Slicer, beside this package or installed.
+
+    Raises:
+        InputError: It is not there, or what it needs is not installed.
+    """
     beside = Path(__file__).resolve().parents[2] / "SPRRegistration"
     if importlib.util.find_spec("SPRRegistrationLib") is None and (beside / "SPRRegistrationLib").is_dir():
         sys.path.append(str(beside))

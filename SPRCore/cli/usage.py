@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import importlib
 import io
 import re
 from typing import Protocol, cast, runtime_checkable
@@ -52,18 +54,6 @@ def parse(arguments: list[str]) -> Verb | None:
     import tyro
 
     import SPRCore
-    from SPRCore.cli.benchmark import Benchmark
-    from SPRCore.cli.demo import Demo
-    from SPRCore.cli.evaluate import Evaluate
-    from SPRCore.cli.explore import Explore
-    from SPRCore.cli.models import Models
-    from SPRCore.cli.prepare import Prepare
-    from SPRCore.cli.register import Register
-    from SPRCore.cli.report import Report
-    from SPRCore.cli.sweep import Sweep
-    from SPRCore.cli.train import Train
-    from SPRCore.cli.tune import Tune
-    from SPRCore.cli.warp import Warp
 
     if arguments == ["--version"]:
         from SPRCore.cli.console import say
@@ -71,13 +61,12 @@ def parse(arguments: list[str]) -> Verb | None:
         say(f"spr {SPRCore.__version__}")
         return None
     complaint = io.StringIO()
-    kinds = (Register, Warp, Evaluate, Models, Prepare, Train, Tune, Benchmark, Sweep, Report, Explore, Demo)
     try:
         with contextlib.redirect_stderr(complaint):
             return cast(
                 Verb,
                 tyro.extras.subcommand_cli_from_dict(
-                    dict(zip(VERBS, kinds, strict=True)),
+                    {name: _kind(name, arguments) for name in VERBS},
                     prog="spr",
                     description=SPRCore.__doc__.split("\n\n", 1)[0],
                     args=arguments or ["--help"],
@@ -88,6 +77,13 @@ def parse(arguments: list[str]) -> Verb | None:
         if not end.code:
             return None
         raise _usage_error(complaint.getvalue(), arguments) from None
+
+
+def _kind(name: str, arguments: list[str]) -> type:
+    """Return the class of a verb; of a verb that is not asked for an empty one, since some take seconds to import."""
+    if arguments and arguments[0] in VERBS and arguments[0] != name:
+        return dataclasses.make_dataclass(name.capitalize(), [])
+    return getattr(importlib.import_module(f"SPRCore.cli.{name}"), name.capitalize())
 
 
 def _usage_error(complaint: str, arguments: list[str]) -> InputError:

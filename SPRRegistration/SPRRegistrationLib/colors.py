@@ -6,6 +6,8 @@ the same for all registrations of a scene.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import slicer
 import vtk
@@ -21,13 +23,7 @@ _SHRINKS, _GROWS, _FOLDS = (0.13, 0.31, 0.75), (0.75, 0.15, 0.13), (1.0, 0.0, 1.
 
 def stiffness_colors(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorTableNode:
     """Return the colors of the stiffness, from free (0) to stiff (1); they are added to the scene if need be."""
-    scale = vtk.vtkColorTransferFunction()
-    for place, color in enumerate(_FREE_TO_STIFF):
-        scale.AddRGBPoint(place, *color)
-    fine = [scale.GetColor(place) for place in np.linspace(0, len(_FREE_TO_STIFF) - 1, 8 * SIZE)]
-    lightness = np.array([_lightness(color) for color in fine])
-    steps = np.linspace(lightness[0], lightness[-1], SIZE)
-    return _table(scene, "SPRStiffness", "Stiffness (free to stiff)", [fine[i] for i in _nearest(lightness, steps)])
+    return _table(scene, "SPRStiffness", "Stiffness (free to stiff)", _free_to_stiff())
 
 
 def volume_change_colors(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorTableNode:
@@ -39,23 +35,35 @@ def volume_change_colors(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorTable
     Args:
         scene: The scene, to which they are added if need be.
     """
+    return _table(scene, "SPRVolumeChange", "Change of volume (shrinks to grows)", _shrinks_to_grows())
+
+
+@cache
+def _free_to_stiff() -> tuple[tuple[float, ...], ...]:
+    scale = vtk.vtkColorTransferFunction()
+    for place, color in enumerate(_FREE_TO_STIFF):
+        scale.AddRGBPoint(place, *color)
+    fine = [scale.GetColor(place) for place in np.linspace(0, len(_FREE_TO_STIFF) - 1, 8 * SIZE)]
+    lightness = np.array([_lightness(color) for color in fine])
+    steps = np.linspace(lightness[0], lightness[-1], SIZE)
+    return tuple((*fine[i], 1.0) for i in _nearest(lightness, steps))
+
+
+@cache
+def _shrinks_to_grows() -> tuple[tuple[float, ...], ...]:
     scale = vtk.vtkColorTransferFunction()
     scale.SetColorSpaceToDiverging()
     scale.AddRGBPoint(0.0, *_SHRINKS)
     scale.AddRGBPoint(1.0, *_GROWS)
     changes = np.linspace(-1, 1, SIZE)
     strong = np.sign(changes) * np.abs(changes) ** 0.6  # most changes are small
-    colors = [scale.GetColor(value) for value in (strong + 1) / 2]
-    table = _table(scene, "SPRVolumeChange", "Change of volume (shrinks to grows)", [_FOLDS, *colors[1:]])
-    was_modifying = table.StartModify()
-    for index, change in enumerate(changes):
-        table.SetOpacity(index, float(abs(change) > 0.1))  # where little changes, nothing hides the anatomy
-    table.EndModify(was_modifying)
-    return table
+    colors = [_FOLDS, *(scale.GetColor(value) for value in (strong[1:] + 1) / 2)]
+    opacities = (np.abs(changes) > 0.1).astype(float)  # where little changes, nothing hides the anatomy
+    return tuple((*color, float(opacity)) for color, opacity in zip(colors, opacities, strict=True))
 
 
 def _table(
-    scene: slicer.vtkMRMLScene, tag: str, name: str, colors: list[tuple[float, float, float]]
+    scene: slicer.vtkMRMLScene, tag: str, name: str, colors: tuple[tuple[float, ...], ...]
 ) -> slicer.vtkMRMLColorTableNode:
     """Find or make a table, and fill it: a scene file that was copied alone holds the table without its colors."""
     table = scene.GetSingletonNode(tag, "vtkMRMLColorTableNode")
@@ -65,13 +73,25 @@ def _table(
         table.SetName(name)
         table.SetAttribute("Category", "SPR Registration")
         table = scene.AddNode(table)
-    was_modifying = table.StartModify()
-    table.SetTypeToUser()
-    table.SetNumberOfColors(SIZE)
-    for index, color in enumerate(colors):
-        table.SetColor(index, f"{index / (SIZE - 1):.2f}", *color, 1.0)
-    table.EndModify(was_modifying)
+    if not _has_colors(table, colors):
+        was_modifying = table.StartModify()
+        table.SetTypeToUser()
+        table.SetNumberOfColors(SIZE)
+        for index, color in enumerate(colors):
+            table.SetColor(index, f"{index / (SIZE - 1):.2f}", *color)
+        table.EndModify(was_modifying)
     return table
+
+
+def _has_colors(table: slicer.vtkMRMLColorTableNode, colors: tuple[tuple[float, ...], ...]) -> bool:
+    """Whether a table is filled already; asked for with each picture of a moving slider, so only of some colors."""
+    found = [0.0] * 4
+    for index in (0, SIZE // 2, SIZE - 1):
+        if table.GetNumberOfColors() != SIZE or not table.GetColor(index, found):
+            return False
+        if not np.allclose(found, colors[index], atol=1e-6):
+            return False
+    return True
 
 
 def _nearest(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:

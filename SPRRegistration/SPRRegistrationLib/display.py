@@ -21,6 +21,9 @@ MAP_LAYER = 3
 _LINE_COLOR = (0.35, 0.95, 0.95)
 """Of grid lines and arrows: light, and neither a gray of the image nor a color of a map."""
 
+_BENDS, _BENDS_IN_MOTION = 5, 1
+"""Pieces of a grid line from one crossing to the next."""
+
 
 def show(parameters: Any) -> None:
     """Bring all views to what the parameters say; does nothing for what there is not.
@@ -70,6 +73,25 @@ def set_blend(parameters: Any, opacity: float) -> None:
     for composite, _view in _views(parameters.fixedVolume.GetScene()):
         if deformed is not None and composite.GetForegroundVolumeID() == deformed.GetID():
             composite.SetForegroundOpacity(opacity)
+
+
+def set_detail(parameters: Any, fine: bool) -> None:
+    """Draw the lines of the displacement with all their bends, or with few while they move.
+
+    Each bend is found by inverting the displacement at a point, which for all of them takes longer than everything else
+    that a preview does in the views.
+
+    Args:
+        parameters: The parameters of a registration.
+        fine: Whether nothing moves.
+    """
+    node = parameters.displacementTransform
+    display = None if node is None else node.GetDisplayNode()
+    if display is not None:
+        bends = _BENDS if fine else _BENDS_IN_MOTION
+        resolution = max(parameters.gridSpacingMm / bends, 1.0)
+        if abs(display.GetGridResolutionMm() - resolution) > 1e-6:
+            display.SetGridResolutionMm(resolution)
 
 
 def fitting_grid_mm(fixed: slicer.vtkMRMLScalarVolumeNode) -> float:
@@ -200,7 +222,7 @@ def _show_displacement(parameters: Any) -> None:
     display.SetAndObserveRegionNode(parameters.fixedVolume)
     display.SetVisualizationMode(modes[parameters.displacementStyle.value])
     display.SetGridSpacingMm(spacing)
-    display.SetGridResolutionMm(max(spacing / 5, 1.0))
+    set_detail(parameters, fine=True)
     display.SetGridLineDiameterMm(spacing / 15)
     display.SetGlyphSpacingMm(spacing)
     display.SetContourResolutionMm(max(spacing / 5, 1.0))

@@ -54,8 +54,10 @@ def ensure(parameters: Any) -> None:
         parameters: The parameters of the registration, with both images; they come to refer to the nodes.
     """
     scene = parameters.fixedVolume.GetScene()
-    parameters.weightColors = colors.stiffness_colors(scene)
-    parameters.jacobianColors = colors.volume_change_colors(scene)
+    tables = {"weightColors": colors.stiffness_colors(scene), "jacobianColors": colors.volume_change_colors(scene)}
+    for field, table in tables.items():
+        if getattr(parameters, field) is not table:
+            setattr(parameters, field, table)
     wanted = names(parameters.fixedVolume.GetName(), parameters.movingVolume.GetName())
     for field, class_name in CLASSES.items():
         node = getattr(parameters, field)

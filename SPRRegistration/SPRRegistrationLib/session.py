@@ -64,6 +64,7 @@ class RegistrationSession:
         command: What starts a worker.
         on_change: Called with the session after anything has changed: at most once for each call from the transport.
         deadlines: When a worker counts as hung.
+        budget_ms: Time that a preview may take; None for what the worker takes by itself.
 
     Attributes:
         stage: Where it stands.
@@ -83,9 +84,10 @@ class RegistrationSession:
         command: Sequence[str],
         on_change: Callable[[RegistrationSession], None],
         deadlines: Deadlines | None = None,
+        budget_ms: float | None = None,
     ) -> None:
         self.parameters, self._transport, self._command = parameters, transport, list(command)
-        self._on_change, self._deadlines = on_change, deadlines
+        self._on_change, self._deadlines, self._budget_ms = on_change, deadlines, budget_ms
         self._store: Session | None = None
         self._talk: Conversation | None = None
         self._forget_pair()
@@ -100,16 +102,16 @@ class RegistrationSession:
         try:
             arrays, options = inputs.arrays_of(self.parameters), inputs.options_of(self.parameters)
             self._start_if_need_be()
-            self._open_id = self._floor = self._talk.open(arrays, **options)
+            self._open_id = self._floor = self._talk.open(arrays, budget_ms=self._budget_ms, **options)
         except SPRError as error:
             self._move(Stage.FAILED, words.refused(error))
         else:
             self._move(Stage.OPENING, words.opening())
         self._go_on([])
 
-    def preview(self, setting: dict[str, float]) -> None:
-        """Ask for the deformation at a setting: one that is there at once, and better ones after it."""
-        self._ask("update", Stage.PREVIEWING, words.previewing(), **setting)
+    def preview(self, setting: dict[str, float], improve: bool = True) -> None:
+        """Ask for the deformation at a setting: one that is there at once, and better ones after it (`improve`)."""
+        self._ask("update", Stage.PREVIEWING, words.previewing(), improve=improve, **setting)
 
     def commit(self, setting: dict[str, float]) -> None:
         """Ask for the exact result at a setting."""
@@ -250,6 +252,8 @@ class RegistrationSession:
             return
         is_final = message.id == self._commit_id
         outputs.ensure(self.parameters)
+        if not message.exact:
+            display.set_detail(self.parameters, fine=False)
         if is_final:
             outputs.show_result(self.parameters, *(arrays[name] for name in ("displacement", "weight", "inverse")))
             self.parameters.quality = json.dumps(vars(message.quality))
@@ -259,6 +263,7 @@ class RegistrationSession:
             outputs.show_preview(self.parameters, arrays["displacement"], arrays["weight"])
         if self.shown is None:
             display.show(self.parameters)
+        display.set_detail(self.parameters, fine=message.exact)
         self.shown, self.progress = message, None
         if is_final:
             self._move(Stage.DONE, words.done(message.milliseconds))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,20 +16,24 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PATIENCE = 240.0
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMEDRIVER = shutil.which("chromedriver")
 
 
 class Server:
     """A server that runs.
 
     Args:
+        script: What serves: takes options as JSON, and what else is given.
+        arguments: What else it is given.
         options: As `run_server.py` takes them.
     """
 
-    def __init__(self, **options):
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    def __init__(self, script=HERE / "run_server.py", arguments=(), **options):
+        environment = os.environ | ({"OMP_NUM_THREADS": "1"} if options.get("quick") else {})
         self.started = time.monotonic()
         self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "run_server.py"), json.dumps(options)],
+            [sys.executable, str(script), json.dumps(options), *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -86,6 +92,29 @@ def wait(condition, seconds=PATIENCE, pause=0.2):
             return found
         time.sleep(pause)
     raise AssertionError(f"not within {seconds:.0f} s: {condition}")
+
+
+def why_no_browser():
+    """Why there is no browser to test with; empty if there is one."""
+    if CHROMIUM is None or CHROMEDRIVER is None:
+        return "Chromium is not installed: apt-get install chromium chromium-driver"
+    return "" if importlib.util.find_spec("selenium") else "selenium is not installed"
+
+
+def make_browser(size=(1500, 1040)):
+    """Start a browser without a window, of a size in pixels; to be ended by `quit`."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    flags = ("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-gpu", "no-first-run", "hide-scrollbars")
+    for flag in (*flags, "disable-extensions", "disable-background-networking", "window-size={},{}".format(*size)):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(CHROMEDRIVER))
+    driver.set_page_load_timeout(240)
+    return driver
 
 
 class Page:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import slicer
 from trame_server import Server
 from trame_slicer.core import SlicerApp
@@ -24,7 +25,7 @@ from ..sliders import FIELDS
 from . import links, page, state
 from .files import listed, stem_of
 from .panel import CHANGEABLE, Panel
-from .reading import read_image
+from .reading import read_image, read_images
 from .transport import worker_command
 from .views import Views, layout_choices
 
@@ -36,6 +37,9 @@ PUSH_SECONDS = 0.03
 GESTURE_SECONDS = 0.7
 """A setting that stays for so long is one to which undo goes back."""
 FLICKER_SECONDS = 0.5
+PAGE_SECONDS = 1.0
+"""For the first page to show the images, before the worker takes the processor for itself."""
+
 SWITCHES = {"d": "showDeformed", "w": "showWeight", "v": "showJacobian", "g": "showDisplacement", "f": "flicker"}
 KEYS = {"[": (1, -1), "]": (1, 1), "-": (0, -1), "=": (0, 1)}
 """Keys that move a slider: which hyperparameter, and in which direction."""
@@ -61,7 +65,8 @@ class Explorer:
         slicer.mrmlScene = app.scene
         app.scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())  # in Slicer a logic of widgets does so
         _log_vtk()
-        self.panel = Panel(app.scene, command or worker_command(), self._changed, self._pictures_changed)
+        self.panel = Panel(app.scene, command or worker_command(), self._changed, lambda: self.views.render())
+        self.panel.is_held = True
         self._defaults = state.fields_of(self.panel)
         self._start_state()
         server.enable_module(
@@ -71,19 +76,28 @@ class Explorer:
                 "styles": ["__explorer/explorer.css"],
             }
         )
-        self.views = Views(server, app)
+        self.views = Views(
+            server,
+            app,
+            on_drawn=self.panel.catch_up,
+            on_motion=lambda: display.set_detail(self.panel.parameters, fine=False),
+            on_rest=self.panel.settle,
+        )
+        self.panel.pace = self.views.painter
         self.views.arrange("four")
         page.build(server, self.views, _Wishes(self))
         self.state.change(*CHANGEABLE)(self._fields_changed)
         self.state.change("layout")(self._layout_changed)
         server.trigger("key")(self.key)
         server.trigger("link")(self.open_link)
+        server.trigger("ready")(lambda: self._later("release", PAGE_SECONDS, self.panel.release))
         self._push()
 
     async def close(self) -> None:
         """End the worker and remove what was uploaded."""
         for task in list(self._tasks):
             task.cancel()
+        await self.views.painter.close()
         await self.panel.close()
         shutil.rmtree(self.scratch, ignore_errors=True)
 
@@ -102,20 +116,34 @@ class Explorer:
         own = scratch or Path(tempfile.mkdtemp(dir=self.scratch))
         self._read(side, True)
         try:
-            array, affine = await read_image(path, own)
-            self.panel.choose({f"{side}Volume": self.panel.add_image(title, array, affine)})
-            self.views.fit()
+            self._take(side, title, *await read_image(path, own))
         finally:
             self._read(side, False)
             shutil.rmtree(own, ignore_errors=True)
 
     async def open_pair(self, fixed: Path, moving: Path) -> None:
         """Open two images; what is wrong with them is told on the page."""
-        for side, path in (("fixed", fixed), ("moving", moving)):
-            try:
-                await self.open_image(side, path, stem_of(path.name))
-            except SPRError as error:
-                self.tell(words.refused(error))
+        sides = {"fixed": fixed, "moving": moving}
+        for side in sides:
+            self._read(side, True)
+        with tempfile.TemporaryDirectory(dir=self.scratch) as scratch:
+            for side, found in zip(sides, await read_images(list(sides.values()), Path(scratch)), strict=True):
+                if isinstance(found, SPRError):
+                    self.tell(words.refused(found))
+                else:
+                    self._take(side, stem_of(sides[side].name), *found)
+                self._read(side, False)
+
+    async def try_to_open(self, side: str, path: Path) -> None:
+        """Open an image; what is wrong with it is told on the page."""
+        try:
+            await self.open_image(side, path, stem_of(path.name))
+        except SPRError as error:
+            self.tell(words.refused(error))
+
+    def _take(self, side: str, title: str, array: np.ndarray, affine: np.ndarray) -> None:
+        self.panel.choose({f"{side}Volume": self.panel.add_image(title, array, affine)})
+        self.views.fit()
 
     def load_sample(self) -> None:
         """Make the sample pair and choose it."""
@@ -161,7 +189,7 @@ class Explorer:
             low, high = self.state.limits[field]
             value = getattr(self.panel.parameters, field) + direction * (high - low) / 40
             self.panel.change(field, min(max(value, low), high))
-            self._later("record", GESTURE_SECONDS, self.panel.record)
+            self._slid()
 
     def _start_state(self) -> None:
         self.state.trame__title = _("SPR Registration Explorer")
@@ -190,15 +218,22 @@ class Explorer:
 
     def _fields_changed(self, **values: Any) -> None:
         """Take what the page has changed; what it must not is put back."""
+        known = state.fields_of(self.panel)
         for field in CHANGEABLE:
-            if values[field] != state.fields_of(self.panel)[field]:
+            if values[field] != known[field]:
                 try:
                     self.panel.change(field, values[field])
                 except SPRError as error:
                     logger.warning("the page asked for %s", error)
                 if field in FIELDS.values():
-                    self._later("record", GESTURE_SECONDS, self.panel.record)
-        self._push()
+                    self._slid()
+        self._changed()
+
+    def _slid(self) -> None:
+        """Take note that a slider has moved."""
+        if self.panel.parameters.live:
+            self.views.painter.moves(on=False)
+        self._later("record", GESTURE_SECONDS, self.panel.record)
 
     def _layout_changed(self, layout: str, **_others: Any) -> None:
         if layout in [item["value"] for item in layout_choices()]:
@@ -206,9 +241,6 @@ class Explorer:
 
     def _changed(self) -> None:
         self._later("push", PUSH_SECONDS, self._push)
-
-    def _pictures_changed(self) -> None:
-        self.views.render()
 
     def _push(self) -> None:
         """Bring the page to the panel."""
@@ -295,6 +327,11 @@ class _Wishes:
         self.apply, self.restart, self.swap = self._panel.apply, self._panel.restart, self._panel.swap
         self.measure_segments, self.difference = self._panel.measure_segments, self._panel.show_difference
 
+    def press(self) -> None:
+        """A slider is taken hold of: from now on it may move."""
+        if self._panel.parameters.live:
+            self._explorer.views.painter.moves()
+
     def undo(self) -> None:
         self._panel.step(-1)
 
@@ -319,10 +356,4 @@ class _Wishes:
         """Open an image of the chosen folder: one of the list, not a path."""
         path = listed(self._explorer._folder).get(str(name))
         if side in ("fixed", "moving") and path is not None:
-            self._explorer.soon(self._open(side, path))
-
-    async def _open(self, side: str, path: Path) -> None:
-        try:
-            await self._explorer.open_image(side, path, stem_of(path.name))
-        except SPRError as error:
-            self._explorer.tell(words.refused(error))
+            self._explorer.soon(self._explorer.try_to_open(side, path))

@@ -5,11 +5,14 @@ The explanations are those of the panel in 3D Slicer, found by the name of the f
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html import escape
 from typing import Any
 
-from trame.widgets import html
+from trame.widgets import client, html
 from trame.widgets import vuetify3 as v
+from trame_client.ui.core import AbstractLayout
 
 from ..i18n import tr as _
 from .tips import tip
@@ -20,6 +23,18 @@ SLIM = {"hide_details": True, "density": "compact"}
 def plain(**attributes: str) -> dict[str, list[str]]:
     """Return attributes of HTML that trame does not know, such as `aria_label`, as it wants to be given them."""
     return {"raw_attrs": [f'{name.replace("_", "-")}="{escape(value)}"' for name, value in attributes.items()]}
+
+
+@contextmanager
+def piece(name: str) -> Iterator[None]:
+    """Build a part of the page that the browser makes anew by itself, when something changes that it shows.
+
+    Otherwise each movement of a slider would make it go through the whole page.
+    """
+    place = client.ServerTemplate(name=f"spr_{name}")
+    root = html.Div(trame_server=place.server, connect_parent=False, classes="spr-piece")
+    with AbstractLayout(place.server, root, template_name=f"spr_{name}"):
+        yield
 
 
 def hint(name: str) -> None:
@@ -38,7 +53,7 @@ def slider(field: str, label: str, step: float, low: float = 0, high: float = 1)
         low: Lowest value.
         high: Highest value.
     """
-    with html.Div(classes="spr-row", **plain(data_spr_field=field)):
+    with piece(f"row_{field}"), html.Div(classes="spr-row", **plain(data_spr_field=field)):
         _label(field, label)
         limits = {"min": low, "max": high, "step": step}
         looks = {"color": "primary", "track_size": 3, "thumb_size": 15}
@@ -46,16 +61,25 @@ def slider(field: str, label: str, step: float, low: float = 0, high: float = 1)
         _number(field, step)
 
 
-def tuned_slider(field: str, label: str, step: float, recommend: Any) -> None:
-    """Add a slider of a hyperparameter, with its recommended value marked and a way back to it."""
+def tuned_slider(field: str, label: str, step: float, recommend: Any, press: Any) -> None:
+    """Add a slider of a hyperparameter, with its recommended value marked and a way back to it.
+
+    Args:
+        field: The state it changes.
+        label: Its name.
+        step: Step of its value.
+        recommend: Sets the recommended value.
+        press: Called when it is taken hold of.
+    """
     limits, tuned = f"limits.{field}", f"tuned.{field}"
     place = f"{{left: 100 * ({tuned} - {limits}[0]) / ({limits}[1] - {limits}[0]) + '%'}}"
-    with html.Div(classes="spr-row", v_if=(f"sliders.includes('{field}')",), **plain(data_spr_field=field)):
+    shown = (f"sliders.includes('{field}')",)
+    with piece(f"row_{field}"), html.Div(classes="spr-row", v_if=shown, **plain(data_spr_field=field)):
         _label(field, label)
         with html.Div(classes="spr-tuned", dblclick=recommend):
             ends = {"min": (f"{limits}[0]",), "max": (f"{limits}[1]",), "step": step}
             looks = {"color": "primary", "track_size": 4, "thumb_size": 18}
-            v.VSlider(v_model=(field,), **ends, **SLIM, **looks, **plain(aria_label=label))
+            v.VSlider(v_model=(field,), start=press, **ends, **SLIM, **looks, **plain(aria_label=label))
             with html.Div(classes="spr-tick-row", v_if=(f"{tuned} !== undefined",)):
                 html.Div(classes="spr-tick", style=(place,))
         _number(field, step)

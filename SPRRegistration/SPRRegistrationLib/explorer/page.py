@@ -12,7 +12,7 @@ from trame.widgets import vuetify3 as v
 
 from ..i18n import tr as _
 from . import page_results, page_settings
-from .controls import button, choice, plain
+from .controls import button, choice, piece, plain
 from .views import Views, layout_choices
 
 COLORS = {
@@ -46,7 +46,8 @@ def build(server: Any, views: Views, do: Any) -> None:
     themes = {name: {"dark": name == "dark", "colors": colors} for name, colors in COLORS.items()}
     with VAppLayout(server, vuetify_config={"theme": {"themes": themes}}, theme=("theme",)) as layout:
         with html.Div(classes=("`spr-page spr-${theme}`",)):
-            _bar(do)
+            with piece("bar"):
+                _bar(do)
             with html.Div(classes="spr-main"):
                 with html.Aside(classes="spr-panel", **plain(aria_label=_("Settings"))):
                     _sections(do)
@@ -54,8 +55,10 @@ def build(server: Any, views: Views, do: Any) -> None:
                     with html.Div(classes="spr-grid"):
                         views.place(layout)
                     _below()
-        _help()
-        _messages()
+        with piece("help"):
+            _help()
+        with piece("messages"):
+            _messages()
 
 
 def _sections(do: Any) -> None:
@@ -67,7 +70,8 @@ def _sections(do: Any) -> None:
             page_settings.task_model()
         with _section(_("Regularization"), "settings"):
             page_settings.regularization(do)
-    page_settings.run(do)
+    with piece("run"):
+        page_settings.run(do)
     with v.VExpansionPanels(**looks):
         with _section(_("Show"), "show"):
             page_results.show()
@@ -83,7 +87,7 @@ def _sections(do: Any) -> None:
 def _section(title: str, name: str) -> Iterator[None]:
     with v.VExpansionPanel(value=name, elevation=0, classes="spr-section", **plain(data_spr_section=name)):
         v.VExpansionPanelTitle(title)
-        with v.VExpansionPanelText():
+        with v.VExpansionPanelText(), piece(name):
             yield
 
 
@@ -157,7 +161,7 @@ def _open_menu(do: Any, side: str, title: str) -> None:
 
 
 def _below() -> None:
-    with html.Footer(classes="spr-below"):
+    with piece("below"), html.Footer(classes="spr-below"):
         html.Span("{{ cursor_text || cursor_help }}")
         html.Span(_("Research software: not for diagnosis or treatment."), classes="spr-caution")
 

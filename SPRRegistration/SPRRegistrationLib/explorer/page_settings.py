@@ -36,7 +36,7 @@ def regularization(do: Any) -> None:
     """Build the section “Regularization”."""
     choice("prior", _("Stiffness"))
     for name, label, step in SLIDERS:
-        tuned_slider(FIELDS[name], label, step, (do.recommend, f"['{name}']"))
+        tuned_slider(FIELDS[name], label, step, (do.recommend, f"['{name}']"), (do.press, "[]"))
     with html.Div(classes="spr-pair"):
         check("live", _("Live"))
         kind = ("`spr-latency ${is_exact ? 'exact' : ''}`",)

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import slicer
 
-from SPRCore.errors import InputError, SPRError
+from SPRCore.errors import InputError
 from SPRCore.live.events import Deadlines
 
-from .. import charts, display, geometry, inputs, legends, models, outputs, samples, snapshots, words
+from .. import charts, display, geometry, legends, models, outputs, samples, snapshots, words
 from ..parameters import INSTANCE, Prior, SPRRegistrationParameters, apply_setting, setting_of
 from ..session import RegistrationSession, Stage
 from ..sliders import FIELDS, recommended_of
+from .pace import AtRest, Pace
 from .transport import AsyncTransport
 
 logger = logging.getLogger("SPRRegistration")
@@ -52,6 +53,9 @@ SAMPLE_SETTING = {"alpha": 0.01, "lambda_max": 4.0}
 
 BUSY = (Stage.OPENING, Stage.COMMITTING)
 
+BUDGET_MS = 30.0
+"""Of a preview. Less than the worker takes by itself: server and browser draw on the same processor."""
+
 
 class Panel:
     """Brings the parameter node, the worker and whoever shows them together.
@@ -68,6 +72,8 @@ class Panel:
         session: Its worker, or None as long as none was needed.
         models: The task models there are.
         cursor: What is under the mouse, in words.
+        pace: How the views keep up with the results.
+        is_held: Whether no worker is started by itself yet, since there is something better to do.
     """
 
     def __init__(
@@ -80,10 +86,11 @@ class Panel:
     ) -> None:
         self._command, self._on_change, self._on_pictures = list(command), on_change, on_pictures
         self._deadlines = deadlines
+        self.pace: Pace = AtRest()
+        self.is_held = False
         node = scene.AddNode(slicer.vtkMRMLScriptedModuleNode())
         node.SetName("SPRRegistration")
         self.scene, self.parameters = scene, SPRRegistrationParameters(node)
-        self.parameters.showDisplacement = True
         self.models = models.find_models()
         self.session: RegistrationSession | None = None
         self.transport = AsyncTransport()
@@ -182,7 +189,7 @@ class Panel:
             raise InputError(field, got=repr(value)[:40], expected="a value in its range") from error
         if field == "method":
             self._take_model()
-        self._after_change()
+        self._after_change(field not in FIELDS.values())
 
     def recommend(self, name: str) -> None:
         """Set a hyperparameter (by the worker's name) to the recommended value."""
@@ -234,6 +241,34 @@ class Panel:
                 self.session.commit(setting_of(self.parameters))
         self._on_change()
 
+    def release(self) -> None:
+        """Let the worker start by itself from now on."""
+        if self.is_held:
+            self.is_held = False
+            self._after_change()
+
+    def catch_up(self) -> None:
+        """Ask for a preview of the setting in force, unless there is one or the last one has not been seen yet.
+
+        While a slider moves it stays at the preview: what would make it better would take the time of the next one.
+        """
+        setting = setting_of(self.parameters)
+        if self._can_preview and self.session.setting != setting and not self.pace.is_behind:
+            self.session.preview(setting, improve=not self.pace.is_moving)
+
+    def settle(self) -> None:
+        """Let the preview become exact, because the slider rests."""
+        shown = None if self.session is None else self.session.shown
+        if shown is not None and shown.exact:
+            display.set_detail(self.parameters, fine=True)
+        elif shown is not None and self._can_preview:
+            self.session.preview(setting_of(self.parameters))
+
+    @property
+    def _can_preview(self) -> bool:
+        stages = (Stage.NO_PAIR, Stage.FAILED, Stage.PREVIEWING)
+        return self.session is not None and self.parameters.live and self.session.stage not in stages
+
     def restart(self) -> None:
         """Start anew after a failure."""
         if self.session is not None and not words.why_not_apply(self.parameters):
@@ -266,29 +301,33 @@ class Panel:
             for name in model.optimum.keys() & FIELDS.keys():
                 setattr(self.parameters, FIELDS[name], model.optimum[name])
 
-    def _after_change(self) -> None:
-        """Bring worker and views to the parameters, as far as they have changed."""
+    def _after_change(self, looks: bool = True) -> None:
+        """Bring the worker to the parameters, and the views, unless it is known that they stay (`looks`)."""
         pair = self._pair()
         why_not = words.why_not_apply(self.parameters)
         if why_not and self.session is not None:
             self.session.close()
-        elif not why_not and self.parameters.live:
-            session = self._ensure_session()
-            setting = setting_of(self.parameters)
-            if session.stage is not Stage.FAILED and session.setting != setting:
-                session.preview(setting)
+        elif not why_not and self.parameters.live and not self.is_held:
+            self._ensure_session()
+            self.catch_up()
         elif pair != self._opened and self.session is not None:
             self.session.close()
         if self.session is not None and self.session.ranges and self.session.sweeping != self.parameters.sweep:
             self.session.sweep(self.parameters.sweep)
-        self.show()
+        if looks:
+            self.show()
         self._on_change()
 
     def _ensure_session(self) -> RegistrationSession:
         """Return the worker that has opened, or is opening, the pair as the parameters name it now."""
         if self.session is None:
             self.session = RegistrationSession(
-                self.parameters, self.transport, self._command, self._session_changed, self._deadlines
+                self.parameters,
+                self.transport,
+                self._command,
+                self._session_changed,
+                self._deadlines,
+                BUDGET_MS,
             )
             self.transport.on_output, self.transport.on_log = self.session.feed, self.session.feed_log
             self.transport.on_ended, self.transport.on_tick = self.session.ended, self.session.tick
@@ -310,6 +349,7 @@ class Panel:
             session.preview(setting_of(self.parameters))  # what the sliders say is to be seen without moving them
         if session.ranges and self.parameters.sweep and not session.sweeping and not session.points and shown:
             session.sweep(True)
+        self.catch_up()
         self._on_change()
 
     def _pair(self) -> tuple:
@@ -354,11 +394,3 @@ def _converted(kind: type, value: Any) -> Any:
     if kind is bool and not isinstance(value, bool):
         return {0: False, 1: True}.get(value, value)  # what is neither is refused by its type
     return float(value) if kind is float else int(value) if kind is int else value
-
-
-def guard_lines(panel: Panel) -> list[str]:
-    """Return what about the pair should be looked at before it is registered; nothing if all is well."""
-    try:
-        return words.guard(inputs.facts_of(panel.parameters), str(panel.model.card.get("modality", "")))
-    except SPRError as error:
-        return [words.refused(error)]

@@ -1,6 +1,6 @@
-"""Reads one image in a process of its own: what a damaged or hostile file does to it, the server survives.
+"""Reads images in a process of its own: what a damaged or hostile file does to it, the server survives.
 
-Arguments: the file or folder, and the file to write. Written are the array `array` and the matrix `affine`, or what was
+Arguments: a file or folder, and the file to write; then those of the next. Written are the array `array` and the matrix `affine`, or what was
 wrong: `what`, `got`, `expected` and `remedy`.
 """
 
@@ -20,11 +20,11 @@ if __name__ == "__main__":
     from SPRCore.errors import InputError
     from SPRCore.io import read_volume
 
-    source, target = sys.argv[1:]
-    try:
-        volume = read_volume(source)
-    except InputError as error:
-        said = {name: getattr(error, name) or "" for name in ("what", "got", "expected", "remedy")}
-        np.savez(target, **said)
-    else:
-        np.savez(target, array=volume.array, affine=volume.affine)
+    for source, target in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
+        try:
+            volume = read_volume(source)
+        except InputError as error:
+            said = {name: getattr(error, name) or "" for name in ("what", "got", "expected", "remedy")}
+            np.savez(target, **said)
+        else:
+            np.savez(target, array=volume.array, affine=volume.affine)

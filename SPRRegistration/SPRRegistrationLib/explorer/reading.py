@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,36 +16,60 @@ SCRIPT = Path(__file__).with_name("reader_main.py")
 PATIENCE_SECONDS = 600.0
 
 
-async def read_image(path: Path, scratch: Path) -> tuple[np.ndarray, np.ndarray]:
+Image = tuple[np.ndarray, np.ndarray]
+"""Voxels, shape (X, Y, Z), and the matrix from their indices to RAS mm."""
+
+
+async def read_image(path: Path, scratch: Path) -> Image:
     """Read an image in another process.
 
     Args:
         path: A file, or a folder with a DICOM series.
         scratch: A folder to write to.
 
-    Returns:
-        Voxels, shape (X, Y, Z), and the matrix from their indices to RAS mm.
-
     Raises:
         InputError: It cannot be read.
     """
-    target = scratch / "read.npz"
+    (found,) = await read_images([path], scratch)
+    if isinstance(found, InputError):
+        raise found
+    return found
+
+
+async def read_images(paths: Sequence[Path], scratch: Path) -> list[Image | InputError]:
+    """Read images in one other process, which takes longer to start than to read.
+
+    Args:
+        paths: Files, or folders with a DICOM series.
+        scratch: A folder to write to.
+
+    Returns:
+        For each the image, or why it cannot be read.
+    """
+    targets = [scratch / f"read{place}.npz" for place in range(len(paths))]
+    orders = [str(part) for pair in zip(paths, targets, strict=True) for part in pair]
     quiet = dict.fromkeys(("stdin", "stdout", "stderr"), asyncio.subprocess.DEVNULL)
-    process = await asyncio.create_subprocess_exec(sys.executable, str(SCRIPT), str(path), str(target), **quiet)
+    process = await asyncio.create_subprocess_exec(sys.executable, str(SCRIPT), *orders, **quiet)
     try:
-        code = await asyncio.wait_for(process.wait(), PATIENCE_SECONDS)
-    except (asyncio.TimeoutError, asyncio.CancelledError) as error:
-        process.kill()
-        await process.wait()
-        if isinstance(error, asyncio.CancelledError):
-            raise
-        raise InputError(path.name, got=f"no end of reading after {PATIENCE_SECONDS:.0f} s") from error
-    if code != 0 or not target.is_file():
-        raise InputError(path.name, got="a file that the reader failed on", remedy="look whether it is damaged")
-    with np.load(target, allow_pickle=False) as said:
-        found = dict(said)
-    target.unlink()
+        await asyncio.wait_for(process.wait(), PATIENCE_SECONDS)
+    except asyncio.TimeoutError:
+        got = f"no end of reading after {PATIENCE_SECONDS:.0f} s"
+        return [InputError(path.name, got=got) for path in paths]
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return [_taken(path, target) for path, target in zip(paths, targets, strict=True)]
+
+
+def _taken(path: Path, target: Path) -> Image | InputError:
+    try:
+        with np.load(target, allow_pickle=False) as said:
+            found = dict(said)
+        target.unlink()
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return InputError(path.name, got="a file that the reader failed on", remedy="look whether it is damaged")
     if "array" not in found:
         parts = {name: str(value) for name, value in found.items()}
-        raise InputError(parts.pop("what").replace(str(path), path.name), **parts)
+        return InputError(parts.pop("what").replace(str(path), path.name), **parts)
     return found["array"], found["affine"]

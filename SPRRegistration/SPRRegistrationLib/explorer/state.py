@@ -6,12 +6,14 @@ import json
 from enum import Enum
 from typing import Any
 
-from .. import models, settings_map, snapshots, words
+from SPRCore.errors import SPRError
+
+from .. import inputs, models, settings_map, snapshots, words
 from ..i18n import tr as _
 from ..parameters import Alignment, Device, DisplacementStyle, MapMeasure, Prior, setting_of
 from ..session import Stage
 from ..sliders import FIELDS, ranges_of, recommended_of, shown_names
-from .panel import CHANGEABLE, Panel, guard_lines
+from .panel import CHANGEABLE, Panel
 
 SIGNS = {"good": "mdi-check-circle", "check": "mdi-alert", "bad": "mdi-close-octagon"}
 
@@ -159,9 +161,17 @@ def _inputs(panel: Panel) -> dict[str, Any]:
 def check_of(panel: Panel) -> dict[str, Any]:
     """Return what the check of the pair says; not cheap, so only for a new pair."""
     why_not = words.why_not_apply(panel.parameters)
-    found = [] if why_not else guard_lines(panel)
+    found = [] if why_not else _guard_lines(panel)
     aligned = panel.parameters.alignment is not Alignment.NONE
     if found and aligned:
         found.append(_("They are aligned before the deformation."))
     line = why_not or ("" if found else _("The images fit each other."))
     return {"guard": found or [line], "guard_ok": not found and not why_not, "can_align": bool(found) and not aligned}
+
+
+def _guard_lines(panel: Panel) -> list[str]:
+    """Return what about the pair should be looked at before it is registered; nothing if all is well."""
+    try:
+        return words.guard(inputs.facts_of(panel.parameters), str(panel.model.card.get("modality", "")))
+    except SPRError as error:
+        return [words.refused(error)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +22,11 @@ SCRIPT = Path(__file__).parent.with_name("worker_main.py")
 def worker_command() -> list[str]:
     """Return the command of the worker, with the Python that runs the server."""
     return [sys.executable, str(SCRIPT)]
+
+
+def half_of_the_cores() -> int:
+    """Return how many threads worker and views get each, so that a slider that moves both does not make them wait."""
+    return max(1, (os.cpu_count() or 2) // 2)
 
 
 class AsyncTransport:
@@ -88,7 +94,8 @@ class AsyncTransport:
     async def _live(self, command: list[str], number: int) -> None:
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), asyncio.subprocess.PIPE)
         try:
-            process = await asyncio.create_subprocess_exec(*command, **pipes)
+            threads = {"OMP_NUM_THREADS": str(half_of_the_cores())}
+            process = await asyncio.create_subprocess_exec(*command, **pipes, env=threads | os.environ)
         except OSError as error:
             self._tell(number, "on_log", f"{command[0]}: {error.strerror}\n".encode())
             self._tell(number, "on_ended", None)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import slicer
 from trame.widgets import html
 from trame.widgets import vuetify3 as v
 from trame_slicer.core import LayoutManager, SlicerApp
@@ -26,13 +25,7 @@ from trame_slicer.views import (
 from ..i18n import tr as _
 from . import legend
 from .controls import plain
-
-SLICE_FPS = 60.0
-THREE_D_FPS = 4.0
-"""3-D is drawn by the processor and would hold up the slices while a slider moves."""
-
-MOST_PIXELS = 1_600_000
-"""Of one view; larger ones are drawn coarser."""
+from .painter import Painter
 
 SLICES = {
     "Red": ("Axial", "#F34A33", "RLAP"),
@@ -41,26 +34,29 @@ SLICES = {
 }
 """Name of each view: orientation, Slicer's color, and what lies at its left, right, upper and lower edge."""
 
+CORNER = (-220.0, 320.0, 190.0)
+"""From where 3-D is seen: in front, to the right of the patient, above."""
+
 ORIGINAL = "Original"
 THREE_D = "ThreeD"
 
 
 class Views:
-    """The views of the scene.
+    """The views of the scene; to be made within an event loop.
 
     Args:
         server: The server of trame.
         app: The scene with its logics.
+        callbacks: As `Painter` has them.
     """
 
-    def __init__(self, server: Any, app: SlicerApp) -> None:
+    def __init__(self, server: Any, app: SlicerApp, **callbacks: Callable[[], object]) -> None:
         self._server, self._app = server, app
-        make_slice = partial(RemoteSliceViewFactory, target_fps=SLICE_FPS, blur_fps=SLICE_FPS)
-        app.view_manager.register_factory(make_slice(server, populate_view_ui_f=self._frame_slice))
-        make_3d = partial(RemoteThreeDViewFactory, target_fps=3 * THREE_D_FPS, blur_fps=THREE_D_FPS)
-        app.view_manager.register_factory(make_3d(server, populate_view_ui_f=self._frame_3d))
+        self.painter = Painter(lambda view: bool(app.view_manager.filter_visible_views([view])), **callbacks)
+        app.view_manager.register_factory(_Slices(self.painter, server, populate_view_ui_f=self._frame_slice))
+        app.view_manager.register_factory(_ThreeD(self.painter, server, populate_view_ui_f=self._frame_3d))
         self.layouts = LayoutManager(app.scene, app.view_manager, server)
-        self._unfit: set[str] = set()
+        self._shapes: dict[str, float] = {}
         for name, layout in layouts().items():
             # Made at once, outside of the page: the page only names them.
             self.layouts.register_layout(name, layout, lazy_initialization=name == "original")
@@ -81,6 +77,7 @@ class Views:
         self.layouts.create_layout_views_if_needed(name)
         self._prepare([view for view in self._app.view_manager.get_views() if view not in known])
         self.layouts.set_layout(name)
+        self.render()
 
     def fit(self) -> None:
         """Show all of the images."""
@@ -107,19 +104,24 @@ class Views:
                 view.set_visible_in_3d(view.get_view_group() == 0)
 
     def _resized(self, view: AbstractView, window: Any, event: str) -> None:
-        """Fit a view once it has its new size, which it has not yet."""
-        if view.get_singleton_tag() not in self._unfit:
-            self._unfit.add(view.get_singleton_tag())
-            asyncio.get_running_loop().call_soon(self._fit, view)
+        """Fit a view once it has its new size, which it has not yet; drawn coarser it keeps shape and place."""
+        width, height = window.GetSize()
+        tag, shape = view.get_singleton_tag(), width / max(height, 1)
+        before = self._shapes.get(tag)
+        self._shapes[tag] = shape
+        if before is None or (abs(shape / before - 1) > 0.02 and isinstance(view, SliceView)):
+            asyncio.get_running_loop().call_soon(self._fit, view, before is not None)
 
-    def _fit(self, view: AbstractView) -> None:
-        self._unfit.discard(view.get_singleton_tag())
+    def _fit(self, view: AbstractView, stay: bool = False) -> None:
+        place = view.get_slice_value() if stay and isinstance(view, SliceView) else None
         view.fit_view_to_content()
+        if place is not None:
+            view.set_slice_value(place)
         if isinstance(view, ThreeDView) and view.get_camera_node() is not None:
             camera = view.get_camera_node().GetCamera()  # from a corner, all three slices are seen
-            camera.Azimuth(35)
-            camera.Elevation(22)
-            camera.OrthogonalizeViewUp()
+            camera.SetPosition(*(focus + way for focus, way in zip(camera.GetFocalPoint(), CORNER, strict=True)))
+            camera.SetViewUp(0, 0, 1)
+            view.renderer().ResetCamera()
             view.zoom(0.3)
             view.renderer().ResetCameraClippingRange()
         view.schedule_render()
@@ -172,6 +174,29 @@ class Views:
         view.renderer().SetUseDepthPeelingForVolumes(False)
 
 
+class _Slices(RemoteSliceViewFactory):
+    def __init__(self, painter: Painter, server: Any, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._painter = painter
+
+    def _create_view(self, *arguments: Any) -> Any:
+        made = super()._create_view(*arguments)
+        self._painter.adopt(made.slicer_view, made.view_adapter, is_slow=False)
+        return made
+
+
+class _ThreeD(RemoteThreeDViewFactory):
+    def __init__(self, painter: Painter, server: Any, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._painter = painter
+
+    def _create_view(self, *arguments: Any) -> Any:
+        made = super()._create_view(*arguments)
+        # Drawn by the processor, it would hold up the slices while a slider moves.
+        self._painter.adopt(made.slicer_view, made.view_adapter, is_slow=True)
+        return made
+
+
 def layouts() -> dict[str, Layout]:
     """Return the arrangements of views there are, by their names."""
     slices = {name: _slice(name) for name in SLICES}
@@ -204,11 +229,6 @@ def layout_choices() -> list[dict[str, str]]:
         {"value": "sagittal", "title": _("Sagittal"), "icon": "mdi-alpha-s-box-outline"},
         {"value": "3d", "title": _("3-D"), "icon": "mdi-cube-outline"},
     ]
-
-
-def watch(node: slicer.vtkMRMLNode, callback: Callable[[], object]) -> int:
-    """Call back whenever a node has changed; returns the number of the observation."""
-    return node.AddObserver("ModifiedEvent", lambda caller, event: callback())
 
 
 def _slice(name: str, original: bool = False) -> ViewLayoutDefinition:

@@ -106,6 +106,7 @@
     }, 500);
     window.addEventListener("hashchange", () => page.trigger("link", [location.hash.slice(1)]));
     document.documentElement.dataset.sprReady = "1";
+    page.trigger("ready", []);
     watch();
   }
 

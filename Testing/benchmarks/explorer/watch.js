@@ -1,0 +1,59 @@
+// Notes when the mouse moved with a button down and what the slider then said, and when pictures with other pixels were
+// shown. Read back as `sprWatch`; all times are milliseconds since 1970.
+(function () {
+  "use strict";
+  const now = () => performance.timeOrigin + performance.now();
+  const watch = (window.sprWatch = { moves: [], pictures: [], field: null });
+  const sizes = new Map();
+  const last = new WeakMap();
+
+  window.addEventListener(
+    "mousemove",
+    (event) => {
+      if (!(event.buttons & 1) || !watch.field) return;
+      const at = performance.timeOrigin + event.timeStamp;
+      const field = watch.field;
+      setTimeout(() => watch.moves.push({ at, field, value: window.trame.state.get(field) }));
+    },
+    true,
+  );
+
+  const make = URL.createObjectURL;
+  URL.createObjectURL = function (blob) {
+    const url = make.call(URL, blob);
+    if (blob.type === "image/jpeg") sizes.set(url, blob.size);
+    return url;
+  };
+
+  const canvas = document.createElement("canvas");
+  const pen = canvas.getContext("2d", { willReadFrequently: true });
+
+  // Reading pixels takes time of its own, so of pictures that differ in their bytes only every fourth is looked at.
+  function changed(image) {
+    const bytes = sizes.get(image.src);
+    const before = last.get(image) || { count: 0 };
+    const now = { bytes, count: before.count + 1, pixels: null };
+    last.set(image, now);
+    if (before.bytes === bytes) return false;
+    if (now.count % 4 > 1) return true;
+    [canvas.width, canvas.height] = [160, 120];
+    pen.drawImage(image, 0, 0, canvas.width, canvas.height);
+    now.pixels = pen.getImageData(0, 0, canvas.width, canvas.height).data;
+    return !before.pixels || now.pixels.some((value, place) => value !== before.pixels[place]);
+  }
+
+  document.addEventListener(
+    "load",
+    (event) => {
+      const image = event.target;
+      if (image.tagName !== "IMG") return;
+      const slices = [...document.querySelectorAll(".layout-grid-item")].filter((each) => each.querySelector(".spr-edge"));
+      const view = slices.findIndex((each) => each.contains(image));
+      if (view < 0) return;
+      const other = changed(image);
+      const bytes = sizes.get(image.src);
+      requestAnimationFrame(() => watch.pictures.push({ at: now(), view, bytes, changed: other }));
+    },
+    true,
+  );
+})();
