@@ -47,7 +47,7 @@ def methods_figure(kept: KeptPair, plane: Plane = PLANES[0]) -> Figure:
         Moving and fixed image; below them for each method the warped image, the deformation grid, the weight map and
         the absolute difference from the fixed image.
     """
-    cutter = _cutter(kept)
+    cutter = pair_cutter(kept)
     size = cutter.size_mm(plane)
     height = _COLUMN_INCHES * size[1] / size[0]
     rows = len(kept.methods)
@@ -86,7 +86,7 @@ def _draw_method(
     size = cutter.size_mm(plane)
     _write(panels[0], method)
     _image(panels[1], cutter, plane, method.warped, method.warped_labels, MOVING_COLOR, "")
-    _fixed_outlines(panels[1], kept, cutter, plane)
+    fixed_outlines(panels[1], kept, cutter, plane)
     show_plane(panels[2], cutter.cut(kept.fixed.array, plane), size, cmap="gray", **gray_window(kept.fixed))
     draw_grid(panels[2], cutter, plane, method.displacement)
     _weight(panels[3], method, kept, cutter, plane, limits[0])
@@ -106,7 +106,7 @@ def weight_figure(kept: KeptPair, method: KeptMethod, plane: Plane = PLANES[0]) 
         Length of the displacement, deformation, local variance of the displacement, weight, and the weight laid over
         the variance; the rank correlation of the weight with each over the foreground.
     """
-    cutter = _cutter(kept)
+    cutter = pair_cutter(kept)
     size = cutter.size_mm(plane)
     height = _COLUMN_INCHES * size[1] / size[0]
     length = np.linalg.norm(method.displacement.array, axis=-1)
@@ -136,7 +136,7 @@ def weight_figure(kept: KeptPair, method: KeptMethod, plane: Plane = PLANES[0]) 
     )
     for panel, title, value in zip(panels, titles, (related[0], None, related[1], None, None), strict=True):
         panel.set_title(title + (f"\nrank correlation {value:+.2f}" if value is not None else "\n"), fontsize=9)
-        _fixed_outlines(panel, kept, cutter, plane)
+        fixed_outlines(panel, kept, cutter, plane)
         draw_marks(panel, plane)
     _bar(figure, grid[1, 0], _LENGTH_COLORS, norms[0], "mm")
     _bar(figure, grid[1, 2], _SPREAD_COLORS, norms[1], "mm")
@@ -156,7 +156,7 @@ def boundary_figure(kept: KeptPair, plane: Plane = PLANES[0]) -> Figure:
         For each method the weight, the two components in the plane and the change of the displacement per mm, with
         the boundaries of the fixed structures; scales are common to all methods.
     """
-    cutter = _cutter(kept)
+    cutter = pair_cutter(kept)
     size = cutter.size_mm(plane)
     height = _COLUMN_INCHES * size[1] / size[0]
     rows, inside = len(kept.methods), foreground(kept.fixed)
@@ -175,7 +175,7 @@ def boundary_figure(kept: KeptPair, plane: Plane = PLANES[0]) -> Figure:
             show_plane(panel, cut, size, cmap=_SIGNED_COLORS, norm=signed)
         show_plane(panels[4], cutter.cut(change, plane), size, cmap=_JUMP_COLORS, norm=jump)
         for panel in panels[1:]:
-            _fixed_outlines(panel, kept, cutter, plane, "black" if panel in panels[2:4] else FIXED_COLOR)
+            fixed_outlines(panel, kept, cutter, plane, "black" if panel in panels[2:4] else FIXED_COLOR)
         names = [f"displacement, {_AXIS_NAMES[axis]}" for axis in (plane.across, plane.up)]
         for panel, title in zip(panels[1:], ("weight", *names, "change of displacement"), strict=True):
             panel.set_title(title if row == 0 else "", fontsize=9)
@@ -241,7 +241,8 @@ def _sheet(columns: int, height: float, rows: int, bars: int) -> Figure:
     return figure
 
 
-def _cutter(kept: KeptPair) -> Cutter:
+def pair_cutter(kept: KeptPair) -> Cutter:
+    """Return what cuts a pair through the middle of its labels, with as much again around them."""
     anatomy, labels = foreground(kept.fixed), kept.fixed_labels
     target = anatomy if labels is None or not labels.array.any() else labels.array != 0
     box = bounding_box(anatomy)
@@ -268,7 +269,8 @@ def _image(
         panel.set_title(title, fontsize=9)
 
 
-def _fixed_outlines(panel: Axes, kept: KeptPair, cutter: Cutter, plane: Plane, color: str = FIXED_COLOR) -> None:
+def fixed_outlines(panel: Axes, kept: KeptPair, cutter: Cutter, plane: Plane, color: str = FIXED_COLOR) -> None:
+    """Draw the outlines of the fixed labels, where the pair has them."""
     if kept.fixed_labels is not None:
         draw_outlines(panel, cutter.cut(kept.fixed_labels.array, plane), cutter.size_mm(plane), color)
 
