@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.tri import Triangulation
 
 from SPRCore.analysis.figures import DPI
 from SPRCore.analysis.plots import PALETTE, quiet
@@ -16,6 +17,7 @@ from SPRCore.analysis.surfaces import SYMBOLS
 from SPRCore.errors import InputError
 
 _COMPLETE, _PRUNED, _FAILED = "complete", "pruned", "failed"
+_DECADES = 30.0  # of the highest over the lowest value: from here on an axis is logarithmic
 _TITLES = {"dice": "Dice", "tre": "landmark error, mm", "label-free": "objective without labels"}
 
 
@@ -44,6 +46,7 @@ def study_figure(study: Mapping[str, Any]) -> Figure:
     figure = Figure(figsize=(4.6 + 4.0 + (3.2 if importances else 0.0), 3.8), dpi=DPI, layout="constrained")
     panels = figure.subplots(1, 3 if importances else 2, width_ratios=[4.6, 4.0, 3.2][: 3 if importances else 2])
     title = _TITLES.get(study.get("objective", ""), "value")
+    _scales(panels[0], list(best["params"])[:2], study.get("ranges") or {})
     _tolerance(panels[0], list(best["params"])[:2], study.get("tolerance") or {})
     _scatter(figure, panels[0], trials, done, best, title, sign)
     _progress(panels[1], trials, done, sign, title)
@@ -74,17 +77,19 @@ def _scatter(
         if part:
             panel.scatter(*zip(*part, strict=True), marker=shape, s=size, color="#888888", linewidths=1.0, label=state)
     values = np.array([trial["value"] for trial in done])
+    # The worst tenth would otherwise take all the colors.
+    low, high = np.percentile(values, (10, 100) if sign > 0 else (0, 90))
+    colors = {"cmap": "viridis" if sign > 0 else "viridis_r", "vmin": float(low), "vmax": float(high)}
+    if len(names) > 1:
+        _surface(panel, np.array([place(trial) for trial in done]), values, colors)
     shown = panel.scatter(
         *zip(*map(place, done), strict=True),
         c=values,
         s=46,
-        cmap="viridis" if sign > 0 else "viridis_r",
         edgecolors="black",
-        linewidths=0.5,
+        linewidths=0.7,
         label="completed",
-        # The worst tenth would otherwise take all the colors.
-        vmin=float(np.percentile(values, 10 if sign > 0 else 0)),
-        vmax=float(np.percentile(values, 100 if sign > 0 else 90)),
+        **colors,
     )
     panel.plot(*place(best), "*", markersize=16, color="#ff3030", markeredgecolor="white", label="best")
     bar = figure.colorbar(shown, ax=panel, extend=("min" if sign > 0 else "max") if len(values) > 9 else "neither")
@@ -96,11 +101,38 @@ def _scatter(
     panel.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=5, frameon=False, handletextpad=0.2)
 
 
+def _surface(panel: Axes, places: np.ndarray, values: np.ndarray, colors: Mapping[str, Any]) -> None:
+    """Lay a surface through the completed trials, linear between each three that are neighbors."""
+    flat = np.stack([np.log(p) if s == "log" else p for p, s in zip(places.T, _scale_names(panel), strict=True)])
+    flat = (flat - flat.mean(axis=1, keepdims=True)) / np.maximum(np.ptp(flat, axis=1, keepdims=True), 1e-12)
+    if len(places) > 3 and np.linalg.matrix_rank(flat, tol=1e-3) == 2:
+        triangles = Triangulation(*flat).triangles
+        panel.tripcolor(*places.T, triangles, values, shading="gouraud", alpha=0.45, zorder=0, **colors)
+
+
+def _scale_names(panel: Axes) -> tuple[str, str]:
+    return panel.get_xscale(), panel.get_yscale()
+
+
+def _scales(panel: Axes, names: Sequence[str], ranges: Mapping[str, Sequence[float]]) -> None:
+    """Show in logarithms what was searched over several powers of ten."""
+    for name, scale in zip(names, (panel.set_xscale, panel.set_yscale), strict=False):
+        low, high = ranges.get(name, (0.0, 0.0))
+        if low > 0 and high / low > _DECADES:
+            scale("log")
+
+
 def _tolerance(panel: Axes, names: Sequence[str], tolerance: Mapping[str, Sequence[float]]) -> None:
     """Frame the settings that are as good for practical purposes."""
     if len(names) == 2 and all(name in tolerance for name in names):
         (left, right), (low, high) = (tolerance[name] for name in names)
-        style = {"fill": False, "edgecolor": "#ff3030", "linestyle": "--", "linewidth": 0.9, "label": "as good"}
+        style = {
+            "fill": False,
+            "edgecolor": "#ff3030",
+            "linestyle": "--",
+            "linewidth": 0.9,
+            "label": "range of those as good",
+        }
         panel.add_patch(Rectangle((left, low), right - left, high - low, **style))
 
 
