@@ -51,17 +51,17 @@ def tune_solver(options):
 
 def tune_wide(options):
     """The same over ranges that reach to smaller values."""
-    _tune(options, "instance", "instance-wide", "--ranges", WIDE)
+    _tune(options, "instance", "instance-wide", "--ranges", WIDE, trials=options.wide_trials)
 
 
 def sweep_uniform(options):
     """The solver with one stiffness everywhere."""
-    spr(options, "sweep", "uniform", *_on("validation"), "--grid", "lambda=0.25:3:0.25", "--out", "uniform-sweep")
+    spr(options, "sweep", "uniform", *_on("validation"), "--grid", "lambda=0.5:3:0.5", "--out", "uniform-sweep")
 
 
 def tune_hyper(options):
     """The hyper model: nothing is trained."""
-    _tune(options, options.hyper, "hyper", trials=50)
+    _tune(options, options.hyper, "hyper", trials=options.hyper_trials)
 
 
 def sweep_hyper(options):
@@ -169,8 +169,10 @@ def main():
     parser.add_argument(
         "--start", type=Path, default=MODELS / f"cardiac-cine-vxm{SUFFIX}", help="where trainings begin"
     )
-    parser.add_argument("--trials", type=int, default=24, help="of the solver")
-    parser.add_argument("--recipe-trials", type=int, default=8)
+    parser.add_argument("--trials", type=int, default=24, help="of the solver, paper's ranges")
+    parser.add_argument("--wide-trials", type=int, default=14, help="of the solver, wide ranges")
+    parser.add_argument("--hyper-trials", type=int, default=30, help="of the hyper model")
+    parser.add_argument("--recipe-trials", type=int, default=6, help="each a training of one epoch")
     parser.add_argument("--epochs", type=int, default=5, help="of the best training: 120 steps each")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--only", nargs="+", choices=STEPS, default=list(STEPS))

@@ -108,7 +108,7 @@ def test_images_of_a_pair_are_kept_at_a_few_settings(command, spr, tmp_path):
     assert "there-tiny-settings.png" in page
     wrong = spr(*command("--keep", "nowhere"))
     assert wrong.code == 2
-    assert "--keep: got 'nowhere'; expected" in wrong.err
+    assert "--keep: got 'nowhere'; expected back, there" in wrong.err[0]
 
 
 def means(rows):
