@@ -76,29 +76,27 @@ def _scatter(
         part = [place(trial) for trial in trials if trial["state"] == state]
         if part:
             panel.scatter(*zip(*part, strict=True), marker=shape, s=size, color="#888888", linewidths=1.0, label=state)
-    values = np.array([trial["value"] for trial in done])
-    # The worst tenth would otherwise take all the colors.
-    low, high = np.percentile(values, (10, 100) if sign > 0 else (0, 90))
-    colors = {"cmap": "viridis" if sign > 0 else "viridis_r", "vmin": float(low), "vmax": float(high)}
-    if len(names) > 1:
-        _surface(panel, np.array([place(trial) for trial in done]), values, colors)
-    shown = panel.scatter(
-        *zip(*map(place, done), strict=True),
-        c=values,
-        s=46,
-        edgecolors="black",
-        linewidths=0.7,
-        label="completed",
-        **colors,
-    )
+    places, values = np.array([place(trial) for trial in done]), [trial["value"] for trial in done]
+    shown = _completed(panel, places, values, sign, len(names) > 1)
     panel.plot(*place(best), "*", markersize=16, color="#ff3030", markeredgecolor="white", label="best")
-    bar = figure.colorbar(shown, ax=panel, extend=("min" if sign > 0 else "max") if len(values) > 9 else "neither")
+    bar = figure.colorbar(shown, ax=panel, extend=("min" if sign > 0 else "max") if len(done) > 9 else "neither")
     bar.set_label(title, fontsize=9)
     bar.ax.tick_params(labelsize=8)
     panel.set_xlabel(SYMBOLS.get(across, across))
     panel.set_ylabel(SYMBOLS.get(names[1], names[1]) if len(names) > 1 else title)
     panel.tick_params(labelsize=8)
     panel.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=5, frameon=False, handletextpad=0.2)
+
+
+def _completed(panel: Axes, places: np.ndarray, values: Sequence[float], sign: int, flat: bool) -> Any:
+    """Draw the trials that were completed, colored by their value, where `flat` on a surface through them."""
+    # The worst tenth would otherwise take all the colors.
+    low, high = np.percentile(values, (10, 100) if sign > 0 else (0, 90))
+    colors = {"cmap": "viridis" if sign > 0 else "viridis_r", "vmin": float(low), "vmax": float(high)}
+    if flat:
+        _surface(panel, places, np.asarray(values), colors)
+    style: dict[str, Any] = {"s": 46, "edgecolors": "black", "linewidths": 0.7, "label": "completed"}
+    return panel.scatter(*places.T, c=values, **style, **colors)
 
 
 def _surface(panel: Axes, places: np.ndarray, values: np.ndarray, colors: Mapping[str, Any]) -> None:

@@ -3,7 +3,6 @@
 Tunes the solver over the paper's ranges and over wider ones, a hyper model, and a training; sweeps; trains the best;
 compares on test patients; reports. Six validation patients (three for the dense grid) and twelve test patients,
 end-diastole onto end-systole. Every step goes on where it stopped, and prints its command. About an hour on two cores.
-Steps: lists, tune-solver, tune-wide, sweep-uniform, tune-hyper, sweep-hyper, tune-recipe, train-best, benchmark, report.
 """
 
 from __future__ import annotations
