@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.tri import Triangulation
@@ -105,7 +107,9 @@ def _surface(panel: Axes, places: np.ndarray, values: np.ndarray, colors: Mappin
     flat = (flat - flat.mean(axis=1, keepdims=True)) / np.maximum(np.ptp(flat, axis=1, keepdims=True), 1e-12)
     if len(places) > 3 and np.linalg.matrix_rank(flat, tol=1e-3) == 2:
         triangles = Triangulation(*flat).triangles
-        panel.tripcolor(*places.T, triangles, values, shading="gouraud", alpha=0.45, zorder=0, **colors)
+        # Lighter colors and no opacity: triangles that let one another through would show their edges.
+        pale = ListedColormap(0.45 * colormaps[colors["cmap"]](np.linspace(0, 1, 256)) + 0.55)
+        panel.tripcolor(*places.T, triangles, values, shading="gouraud", zorder=0, **{**colors, "cmap": pale})
 
 
 def _scale_names(panel: Axes) -> tuple[str, str]:
