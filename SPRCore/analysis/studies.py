@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.tri import Triangulation
+from matplotlib.tri import LinearTriInterpolator, Triangulation
 
 from SPRCore.analysis.figures import DPI
 from SPRCore.analysis.plots import PALETTE, quiet
@@ -20,6 +20,7 @@ from SPRCore.errors import InputError
 
 _COMPLETE, _PRUNED, _FAILED = "complete", "pruned", "failed"
 _DECADES = 30.0  # of the highest over the lowest value: from here on an axis is logarithmic
+_FINE = 160  # places along an axis at which the surface is drawn
 _TITLES = {"dice": "Dice", "tre": "landmark error, mm", "label-free": "objective without labels"}
 
 
@@ -103,13 +104,18 @@ def _completed(panel: Axes, places: np.ndarray, values: Sequence[float], sign: i
 
 def _surface(panel: Axes, places: np.ndarray, values: np.ndarray, colors: Mapping[str, Any]) -> None:
     """Lay a surface through the completed trials, linear between each three that are neighbors."""
-    flat = np.stack([np.log(p) if s == "log" else p for p, s in zip(places.T, _scale_names(panel), strict=True)])
-    flat = (flat - flat.mean(axis=1, keepdims=True)) / np.maximum(np.ptp(flat, axis=1, keepdims=True), 1e-12)
-    if len(places) > 3 and np.linalg.matrix_rank(flat, tol=1e-3) == 2:
-        triangles = Triangulation(*flat).triangles
-        # Lighter colors and no opacity: triangles that let one another through would show their edges.
-        pale = ListedColormap(0.45 * colormaps[colors["cmap"]](np.linspace(0, 1, 256)) + 0.55)
-        panel.tripcolor(*places.T, triangles, values, shading="gouraud", zorder=0, **{**colors, "cmap": pale})
+    logs = [scale == "log" for scale in _scale_names(panel)]
+    flat = np.stack([np.log(part) if log else part for part, log in zip(places.T, logs, strict=True)])
+    low, size = flat.min(axis=1, keepdims=True), np.ptp(flat, axis=1, keepdims=True)
+    unit = (flat - low) / np.maximum(size, 1e-12)
+    if len(places) < 4 or np.linalg.matrix_rank(unit - unit.mean(axis=1, keepdims=True), tol=1e-3) < 2:
+        return
+    ticks = np.linspace(0.0, 1.0, _FINE)
+    between = LinearTriInterpolator(Triangulation(*unit), values)(*np.meshgrid(ticks, ticks))
+    across, up = (np.exp(part) if log else part for part, log in zip(low + size * ticks, logs, strict=True))
+    pale = ListedColormap(0.45 * colormaps[colors["cmap"]](np.linspace(0, 1, 256)) + 0.55)
+    panel.use_sticky_edges = False  # trials at the ends of the surface are shown as whole
+    panel.pcolormesh(across, up, between, shading="nearest", zorder=0, **{**colors, "cmap": pale})
 
 
 def _scale_names(panel: Axes) -> tuple[str, str]:
