@@ -70,7 +70,7 @@ def methods_figure(kept: KeptPair, plane: Plane = PLANES[0]) -> Figure:
     if any(method.weight is not None for method in kept.methods):
         draw_weight_bar(figure.add_subplot(grid[rows + 1, 3]), stiffest)
     _bar(figure, grid[rows + 1, 4], _DIFFERENCE_COLORS, Normalize(0, limit), "in units of the fixed image")
-    figure.suptitle(kept.pair, fontsize=10)
+    _head(figure, kept.pair)
     return figure
 
 
@@ -141,7 +141,7 @@ def weight_figure(kept: KeptPair, method: KeptMethod, plane: Plane = PLANES[0]) 
     _bar(figure, grid[1, 0], _LENGTH_COLORS, norms[0], "mm")
     _bar(figure, grid[1, 2], _SPREAD_COLORS, norms[1], "mm")
     draw_weight_bar(figure.add_subplot(grid[1, 3]), limit)
-    figure.suptitle(f"{method.method} on {kept.pair}; correlations with the weight over the foreground", fontsize=10)
+    _head(figure, f"{method.method} on {kept.pair}; correlations with the weight over the foreground")
     return figure
 
 
@@ -183,7 +183,7 @@ def boundary_figure(kept: KeptPair, plane: Plane = PLANES[0]) -> Figure:
         draw_weight_bar(figure.add_subplot(grid[rows, 1]), _stiffest(kept))
     _bar(figure, grid[rows, 2:4], _SIGNED_COLORS, signed, "mm")
     _bar(figure, grid[rows, 4], _JUMP_COLORS, jump, "mm per mm")
-    figure.suptitle(kept.pair, fontsize=10)
+    _head(figure, kept.pair)
     return figure
 
 
@@ -222,6 +222,10 @@ def likely_weight_figure(kept: KeptPair, method: KeptMethod) -> Figure:
     words += "" if related is None else f", rank correlation {related:+.2f}"
     panel.set_title(f"{method.method} on {kept.pair}\n{words}", fontsize=9)
     return figure
+
+
+def _head(figure: Figure, words: str) -> None:
+    figure.suptitle(f"{words}\n", fontsize=10)  # an empty line, so that it is not read as the title of a panel
 
 
 def _stiffest(kept: KeptPair) -> float:
@@ -292,12 +296,16 @@ def _bar(figure: Figure, place: Any, colors: str, norm: Normalize, words: str) -
 
 
 def _words(method: KeptMethod) -> str:
-    after, form = method.metrics.get("after", {}), "{:.3g}".format
+    after = method.metrics.get("after", {})
     parts: list[tuple[str, str, Callable[[Any], str]]] = [
         ("Dice", "dice_mean", "{:.3f}".format),
         ("LNCC", "lncc", "{:.3f}".format),
-        ("folding, %", "folding_percent", form),
-        ("NDV, %", "ndv_percent", form),
+        ("folding", "folding_percent", _percent),
+        ("NDV", "ndv_percent", _percent),
     ]
     lines = [f"{title} {write(after[key])}" for title, key, write in parts if after.get(key) is not None]
     return "\n".join([method.method, "", *lines])
+
+
+def _percent(value: float) -> str:
+    return "<0.001 %" if 0 < value < 0.001 else f"{value:.2g} %"
