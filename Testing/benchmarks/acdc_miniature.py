@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 from pairs import DATA
+from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 TREE = HERE.parents[1]
@@ -25,13 +26,19 @@ NAMES = "1=RV,2=MYO,3=LV"
 WIDE = "alpha=0.001:0.6:log,lambda_max=0.05:3:log"
 SUFFIX = ".sprmodel.safetensors"
 KEPT = {"validation": "patient008, ED to ES", "test": "patient043, ED to ES"}
+COMMANDS = "commands.txt"
 SAVED = ("study.json", "surface.jsonl", "rows.jsonl")
 
 
 def spr(options, *words):
     """Run a command of `spr` in the working folder."""
     words = [str(word) for word in words]
-    print("$ spr", shlex.join(words), flush=True)
+    shown = "spr " + shlex.join(words).replace(f"{TREE}/", "").replace(f"{options.work}/", "").replace(f"{DATA}/", "")
+    print("$", shown, flush=True)
+    with (options.work / COMMANDS).open("a+", encoding="utf-8") as stream:
+        stream.seek(0)
+        if shown not in stream.read().splitlines():
+            stream.write(f"{shown}\n")
     subprocess.run([sys.executable, "-m", "SPRCore.cli", *words], cwd=options.work, check=True)
 
 
@@ -104,11 +111,17 @@ def benchmark(options):
 def report(options):
     """Tables and figures of everything, and the saved results beside them."""
     found = [name for name in _RUNS if (options.work / name).is_dir()]
-    twins = "instance=uniform,instance paper=uniform,VXM-SPR=VXM,Hyper-VXM-SPR=VXM"
+    twins = "instance wide=uniform,instance paper=uniform,VXM-SPR=VXM,Hyper-VXM-SPR=VXM"
     words = ["--label-names", NAMES, "--twins", twins, "--caption", "ACDC, 12 test patients, ED to ES"]
     spr(options, "report", *found, *words, "--out", "report")
     options.out.mkdir(parents=True, exist_ok=True)
     shutil.copytree(options.work / "report", options.out, dirs_exist_ok=True)
+    shutil.copy(options.work / COMMANDS, options.out / COMMANDS)
+    for figure in (options.out / "figures").glob("*.png"):
+        with Image.open(figure) as image:  # a quarter of the size, for a repository
+            image.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+                figure, optimize=True
+            )
     for name in found:
         for part in SAVED:
             if (options.work / name / part).is_file():
@@ -116,7 +129,7 @@ def report(options):
                 shutil.copy(options.work / name / part, options.out / name / part)
 
 
-_SOLVERS = {"instance-wide": "instance", "instance-paper": "instance paper"}
+_SOLVERS = {"instance-wide": "instance wide", "instance-paper": "instance paper"}
 _RUNS = ("benchmark", "instance-paper-study", "instance-wide-study", "uniform-sweep", "hyper-study", "hyper-sweep")
 _RUNS += ("recipe-study",)
 STEPS = {
