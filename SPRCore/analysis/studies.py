@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from matplotlib.tri import LinearTriInterpolator, Triangulation
 
 from SPRCore.analysis.figures import DPI
@@ -124,10 +125,14 @@ def _scale_names(panel: Axes) -> tuple[str, str]:
 
 def _scales(panel: Axes, names: Sequence[str], ranges: Mapping[str, Sequence[float]]) -> None:
     """Show in logarithms what was searched over several powers of ten."""
-    for name, scale in zip(names, (panel.set_xscale, panel.set_yscale), strict=False):
+    scales = (panel.set_xscale, panel.xaxis), (panel.set_yscale, panel.yaxis)
+    for name, (scale, axis) in zip(names, scales, strict=False):
         low, high = ranges.get(name, (0.0, 0.0))
         if low > 0 and high / low > _DECADES:
             scale("log")
+            axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+            axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axis.set_minor_formatter(NullFormatter())
 
 
 def _tolerance(panel: Axes, names: Sequence[str], tolerance: Mapping[str, Sequence[float]]) -> None:

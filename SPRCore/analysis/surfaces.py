@@ -189,6 +189,7 @@ def _band(panel: Axes, surface: Surface) -> str:
 
 def _curves(points: Sequence[SurfacePoint], surfaces: Mapping[str, Surface], names: Mapping[str, str]) -> Figure:
     shown = [key for key in ("dice_mean", "tre_mm", "lncc", "folding_percent") if key in surfaces]
+    shown = [key for key in shown if key == shown[0] or not surfaces[key].is_flat]
     figure = Figure(figsize=(4.2 * len(shown), 3.5), dpi=DPI, layout="constrained")
     for panel, key in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         surface = surfaces[key]
@@ -203,7 +204,9 @@ def _curves(points: Sequence[SurfacePoint], surfaces: Mapping[str, Surface], nam
         panel.set_xlabel(SYMBOLS[surface.names[0]])
         panel.set_ylabel(surface.title, fontsize=9)
         if key == "dice_mean":
-            panel.legend(fontsize=7, frameon=False, loc="best")
+            panel.legend(
+                fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=5, columnspacing=1.0
+            )
     return figure
 
 
