@@ -95,16 +95,16 @@ def train_best(options):
 
 
 def benchmark(options):
-    """All methods on the test patients."""
+    """All methods on the test patients; what an earlier run has measured of SyN and the solver is taken from there."""
     uniform = _best_of_sweep(options.work / "uniform-sweep/surface.jsonl")["lambda"]
-    tuned = {name: ",".join(f"{k}={v:.4g}" for k, v in _best(options, f"{name}-study").items()) for name in _SOLVERS}
-    if not importlib.util.find_spec("ants"):
-        _syn_of_before(options)
-    methods = ["demons", *(["syn"] if importlib.util.find_spec("ants") else []), f"uniform=uniform:{uniform:g}"]
-    methods += [f"{_SOLVERS[name]}=instance@{values}" for name, values in tuned.items()]
+    known = _known(options, {"syn", "instance", *(["uniform"] if uniform == 1 else [])})
+    best = ",".join(f"{name}={value:.4g}" for name, value in _best(options, "instance-paper-study").items())
+    methods = ["demons", f"instance tuned=instance@{best}"]
+    methods += [] if "uniform" in known else [f"uniform=uniform:{uniform:g}"]
+    methods += ["syn"] if importlib.util.find_spec("ants") and "syn" not in known else []
     methods += [f"VXM={options.work / 'twin' / f'twin{SUFFIX}'}", f"VXM-SPR={options.work / 'best' / f'best{SUFFIX}'}"]
     methods += [f"Hyper-VXM-SPR={next((options.work / 'hyper-study').glob(f'*{SUFFIX}'))}"]
-    methods += [f"Hyper-VXM-SPR semi={options.semi}"] if options.semi else []
+    methods += [f"Hyper-VXM-SPR semi={options.semi}"]
     kept = ["--keep", KEPT["test"]]
     words = [word for method in methods for word in ("--methods", method)]
     spr(options, "benchmark", *_on("test"), *words, *kept, "--label-names", NAMES, "--out", "benchmark")
@@ -113,7 +113,7 @@ def benchmark(options):
 def report(options):
     """Tables and figures of everything, and the saved results beside them."""
     found = [name for name in _RUNS if (options.work / name).is_dir()]
-    twins = "instance wide=uniform,instance paper=uniform,VXM-SPR=VXM,Hyper-VXM-SPR=VXM"
+    twins = "instance=uniform,instance tuned=uniform,VXM-SPR=VXM,Hyper-VXM-SPR=VXM"
     words = ["--label-names", NAMES, "--twins", twins, "--caption", "ACDC, 12 test patients, ED to ES"]
     spr(options, "report", *found, *words, "--out", "report")
     options.out.mkdir(parents=True, exist_ok=True)
@@ -131,9 +131,8 @@ def report(options):
                 shutil.copy(options.work / name / part, options.out / name / part)
 
 
-_SOLVERS = {"instance-wide": "instance wide", "instance-paper": "instance paper"}
-_RUNS = ("benchmark", "instance-paper-study", "instance-wide-study", "uniform-sweep", "hyper-study", "hyper-sweep")
-_RUNS += ("recipe-study", "syn")
+_RUNS = ("known", "benchmark", "instance-paper-study", "instance-wide-study", "uniform-sweep", "hyper-study")
+_RUNS += ("hyper-sweep", "recipe-study")
 STEPS = {
     "lists": lists,
     "tune-solver": tune_solver,
@@ -148,14 +147,15 @@ STEPS = {
 }
 
 
-def _syn_of_before(options):
-    """Without antspyx: the rows of SyN on the same pairs that an earlier run left."""
+def _known(options, methods):
+    """Take rows of methods on the same pairs from an earlier run; return which there are."""
     lines = (TREE / "docs/results/acdc_models/solvers/rows.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
-    kept = [row for row in rows if "kind" in row or (row["method"], row["group"]) == ("syn", "ED to ES")]
-    (options.work / "syn").mkdir(exist_ok=True)
+    kept = [row for row in rows if "kind" in row or (row["method"] in methods and row["group"] == "ED to ES")]
+    (options.work / "known").mkdir(exist_ok=True)
     text = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in kept)
-    (options.work / "syn/rows.jsonl").write_text(text, encoding="utf-8")
+    (options.work / "known/rows.jsonl").write_text(text, encoding="utf-8")
+    return {row["method"] for row in kept if "kind" not in row}
 
 
 def _on(which):
