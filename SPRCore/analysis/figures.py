@@ -250,11 +250,11 @@ def draw_outlines(panel: Axes, labels: np.ndarray, size_mm: tuple[float, float],
         panel.contour(across, up, labels == label, levels=[0.5], colors=color, linewidths=0.8)
 
 
-def draw_grid(panel: Axes, cutter: Cutter, plane: Plane, displacement: Field) -> None:
+def draw_grid(panel: Axes, cutter: Cutter, plane: Plane, displacement: Field, lines: int = _LINES_ACROSS) -> None:
     """Draw the lines of a regular grid of the moving image where the registration puts them in the fixed one."""
     displacement_vox = displacement_mm_to_vox(displacement.array, displacement.affine)
     size = cutter.size_mm(plane)
-    step = grid_step_mm(max(size))
+    step = grid_step_mm(max(size), lines)
     for coordinate in cutter.coordinates(displacement_vox, plane):
         if min(coordinate.shape) < 2:
             continue
@@ -263,9 +263,9 @@ def draw_grid(panel: Axes, cutter: Cutter, plane: Plane, displacement: Field) ->
         panel.contour(across, up, coordinate, levels=levels, colors="#ffe14d", linewidths=0.45, alpha=0.8)
 
 
-def grid_step_mm(extent_mm: float) -> float:
-    """Return a round distance (1, 2 or 5 times a power of ten) for about twenty grid lines over an extent in mm."""
-    rough = extent_mm / _LINES_ACROSS
+def grid_step_mm(extent_mm: float, lines: int = _LINES_ACROSS) -> float:
+    """Return a round distance (1, 2 or 5 times a power of ten) for about so many grid lines over an extent in mm."""
+    rough = extent_mm / lines
     power = 10.0 ** np.floor(np.log10(rough))
     return float(power * min((1, 2, 5, 10), key=lambda factor: abs(np.log(factor * power / rough))))
 

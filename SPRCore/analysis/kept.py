@@ -103,11 +103,12 @@ def keep(place: Path, pair: str, loaded: LoadedPair, method: Method, found: Foun
         (folder / place.name / ABOUT).write_text(text, encoding="utf-8")
 
 
-def read_kept(folder: Path) -> list[KeptPair]:
+def read_kept(folder: Path, every_setting: bool = False) -> list[KeptPair]:
     """Read the pairs that a benchmark has kept.
 
     Args:
         folder: Folder of the benchmark.
+        every_setting: Also what a method of one name made of a pair at other settings, instead of the newest alone.
 
     Returns:
         The pairs; none where nothing was kept.
@@ -115,15 +116,19 @@ def read_kept(folder: Path) -> list[KeptPair]:
     Raises:
         InputError: A file is unusable.
     """
-    return [_read_pair(place) for place in sorted((folder / FOLDER).glob("*")) if any(place.glob(f"*/{ABOUT}"))]
+    return [
+        _read_pair(place, every_setting)
+        for place in sorted((folder / FOLDER).glob("*"))
+        if any(place.glob(f"*/{ABOUT}"))
+    ]
 
 
-def _read_pair(place: Path) -> KeptPair:
+def _read_pair(place: Path, every_setting: bool) -> KeptPair:
     methods, names = [], set()
     for about in sorted(place.glob(f"*/{ABOUT}"), key=lambda path: path.stat().st_mtime):
         methods.append(_read_method(about))
         names.add(json.loads(about.read_text(encoding="utf-8"))["pair"])
-    newest = {found.method: found for found in methods}
+    newest = {(found.method, json.dumps(found.setting) if every_setting else ""): found for found in methods}
     volumes = {name: _volume(place / f"{name}.nii.gz", labels="labels" in name) for name in _ON_FIXED}
     if volumes["fixed"] is None or volumes["moving"] is None or len(names) != 1:
         raise InputError(str(place), got="no images", expected="a pair that spr benchmark has kept")

@@ -47,7 +47,7 @@ def methods_figure(kept: KeptPair, plane: Plane = PLANES[0]) -> Figure:
         Moving and fixed image; below them for each method the warped image, the deformation grid, the weight map and
         the absolute difference from the fixed image.
     """
-    cutter = _cutter(kept)
+    cutter = pair_cutter(kept)
     size = cutter.size_mm(plane)
     height = _COLUMN_INCHES * size[1] / size[0]
     rows = len(kept.methods)
@@ -70,7 +70,7 @@ def methods_figure(kept: KeptPair, plane: Plane = PLANES[0]) -> Figure:
     if any(method.weight is not None for method in kept.methods):
         draw_weight_bar(figure.add_subplot(grid[rows + 1, 3]), stiffest)
     _bar(figure, grid[rows + 1, 4], _DIFFERENCE_COLORS, Normalize(0, limit), "in units of the fixed image")
-    figure.suptitle(kept.pair, fontsize=10)
+    _head(figure, kept.pair)
     return figure
 
 
@@ -86,7 +86,7 @@ def _draw_method(
     size = cutter.size_mm(plane)
     _write(panels[0], method)
     _image(panels[1], cutter, plane, method.warped, method.warped_labels, MOVING_COLOR, "")
-    _fixed_outlines(panels[1], kept, cutter, plane)
+    fixed_outlines(panels[1], kept, cutter, plane)
     show_plane(panels[2], cutter.cut(kept.fixed.array, plane), size, cmap="gray", **gray_window(kept.fixed))
     draw_grid(panels[2], cutter, plane, method.displacement)
     _weight(panels[3], method, kept, cutter, plane, limits[0])
@@ -106,7 +106,7 @@ def weight_figure(kept: KeptPair, method: KeptMethod, plane: Plane = PLANES[0]) 
         Length of the displacement, deformation, local variance of the displacement, weight, and the weight laid over
         the variance; the rank correlation of the weight with each over the foreground.
     """
-    cutter = _cutter(kept)
+    cutter = pair_cutter(kept)
     size = cutter.size_mm(plane)
     height = _COLUMN_INCHES * size[1] / size[0]
     length = np.linalg.norm(method.displacement.array, axis=-1)
@@ -136,12 +136,12 @@ def weight_figure(kept: KeptPair, method: KeptMethod, plane: Plane = PLANES[0]) 
     )
     for panel, title, value in zip(panels, titles, (related[0], None, related[1], None, None), strict=True):
         panel.set_title(title + (f"\nrank correlation {value:+.2f}" if value is not None else "\n"), fontsize=9)
-        _fixed_outlines(panel, kept, cutter, plane)
+        fixed_outlines(panel, kept, cutter, plane)
         draw_marks(panel, plane)
     _bar(figure, grid[1, 0], _LENGTH_COLORS, norms[0], "mm")
     _bar(figure, grid[1, 2], _SPREAD_COLORS, norms[1], "mm")
     draw_weight_bar(figure.add_subplot(grid[1, 3]), limit)
-    figure.suptitle(f"{method.method} on {kept.pair}; correlations with the weight over the foreground", fontsize=10)
+    _head(figure, f"{method.method} on {kept.pair}; correlations with the weight over the foreground")
     return figure
 
 
@@ -156,7 +156,7 @@ def boundary_figure(kept: KeptPair, plane: Plane = PLANES[0]) -> Figure:
         For each method the weight, the two components in the plane and the change of the displacement per mm, with
         the boundaries of the fixed structures; scales are common to all methods.
     """
-    cutter = _cutter(kept)
+    cutter = pair_cutter(kept)
     size = cutter.size_mm(plane)
     height = _COLUMN_INCHES * size[1] / size[0]
     rows, inside = len(kept.methods), foreground(kept.fixed)
@@ -175,7 +175,7 @@ def boundary_figure(kept: KeptPair, plane: Plane = PLANES[0]) -> Figure:
             show_plane(panel, cut, size, cmap=_SIGNED_COLORS, norm=signed)
         show_plane(panels[4], cutter.cut(change, plane), size, cmap=_JUMP_COLORS, norm=jump)
         for panel in panels[1:]:
-            _fixed_outlines(panel, kept, cutter, plane, "black" if panel in panels[2:4] else FIXED_COLOR)
+            fixed_outlines(panel, kept, cutter, plane, "black" if panel in panels[2:4] else FIXED_COLOR)
         names = [f"displacement, {_AXIS_NAMES[axis]}" for axis in (plane.across, plane.up)]
         for panel, title in zip(panels[1:], ("weight", *names, "change of displacement"), strict=True):
             panel.set_title(title if row == 0 else "", fontsize=9)
@@ -183,7 +183,7 @@ def boundary_figure(kept: KeptPair, plane: Plane = PLANES[0]) -> Figure:
         draw_weight_bar(figure.add_subplot(grid[rows, 1]), _stiffest(kept))
     _bar(figure, grid[rows, 2:4], _SIGNED_COLORS, signed, "mm")
     _bar(figure, grid[rows, 4], _JUMP_COLORS, jump, "mm per mm")
-    figure.suptitle(kept.pair, fontsize=10)
+    _head(figure, kept.pair)
     return figure
 
 
@@ -224,6 +224,10 @@ def likely_weight_figure(kept: KeptPair, method: KeptMethod) -> Figure:
     return figure
 
 
+def _head(figure: Figure, words: str) -> None:
+    figure.suptitle(f"{words}\n", fontsize=10)  # an empty line, so that it is not read as the title of a panel
+
+
 def _stiffest(kept: KeptPair) -> float:
     """Upper end of the scale of all weights."""
     return max((weight_limit(m.weight.array) for m in kept.methods if m.weight is not None), default=1.0)
@@ -241,7 +245,8 @@ def _sheet(columns: int, height: float, rows: int, bars: int) -> Figure:
     return figure
 
 
-def _cutter(kept: KeptPair) -> Cutter:
+def pair_cutter(kept: KeptPair) -> Cutter:
+    """Return what cuts a pair through the middle of its labels, with as much again around them."""
     anatomy, labels = foreground(kept.fixed), kept.fixed_labels
     target = anatomy if labels is None or not labels.array.any() else labels.array != 0
     box = bounding_box(anatomy)
@@ -268,7 +273,8 @@ def _image(
         panel.set_title(title, fontsize=9)
 
 
-def _fixed_outlines(panel: Axes, kept: KeptPair, cutter: Cutter, plane: Plane, color: str = FIXED_COLOR) -> None:
+def fixed_outlines(panel: Axes, kept: KeptPair, cutter: Cutter, plane: Plane, color: str = FIXED_COLOR) -> None:
+    """Draw the outlines of the fixed labels, where the pair has them."""
     if kept.fixed_labels is not None:
         draw_outlines(panel, cutter.cut(kept.fixed_labels.array, plane), cutter.size_mm(plane), color)
 
@@ -290,12 +296,16 @@ def _bar(figure: Figure, place: Any, colors: str, norm: Normalize, words: str) -
 
 
 def _words(method: KeptMethod) -> str:
-    after, form = method.metrics.get("after", {}), "{:.3g}".format
+    after = method.metrics.get("after", {})
     parts: list[tuple[str, str, Callable[[Any], str]]] = [
         ("Dice", "dice_mean", "{:.3f}".format),
         ("LNCC", "lncc", "{:.3f}".format),
-        ("folding, %", "folding_percent", form),
-        ("NDV, %", "ndv_percent", form),
+        ("folding", "folding_percent", _percent),
+        ("NDV", "ndv_percent", _percent),
     ]
     lines = [f"{title} {write(after[key])}" for title, key, write in parts if after.get(key) is not None]
     return "\n".join([method.method, "", *lines])
+
+
+def _percent(value: float) -> str:
+    return "<0.001 %" if 0 < value < 0.001 else f"{value:.2g} %"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from SPRCore.analysis.benchmark import ROWS, latest
 from SPRCore.analysis.kept import KeptPair
+from SPRCore.analysis.optima import optima_table
 from SPRCore.analysis.rows import BenchmarkRow, SurfacePoint, read_rows
 from SPRCore.analysis.structures import correlation_table, structure_table
 from SPRCore.analysis.summary import Summary, summarize
@@ -44,15 +45,19 @@ def write_tables(
     rows: Sequence[BenchmarkRow],
     folder: Path,
     *,
+    points: Sequence[SurfacePoint] = (),
+    studies: Sequence[Mapping[str, Any]] = (),
     names: Mapping[str, str] | None = None,
     twins: Mapping[str, str] | None = None,
     caption: str = "Results",
 ) -> list[Summary]:
-    """Write the tables of a report: Markdown, LaTeX, and every number as CSV.
+    """Write the tables of a report: Markdown, LaTeX, and every number of the methods as CSV.
 
     Args:
-        rows: One row for each method and pair.
+        rows: One row for each method and pair; none for the tables of searches alone.
         folder: Where to write; exists.
+        points: Points of sweeps of any number of models.
+        studies: Saved studies, as plain values.
         names: Names of labels.
         twins: Method and the one to test it against, in place of what the rows say.
         caption: What the table shows.
@@ -64,14 +69,17 @@ def write_tables(
         InputError: A twin is not among the methods, or pairs differ.
         OutputError: A file cannot be written.
     """
-    summaries = summarize(rows, twins)
+    summaries = summarize(rows, twins) if rows else []
+    of_methods = (results_table(summaries, names, caption), comparison_table(summaries)) if rows else ()
     tables = [
-        results_table(summaries, names, caption),
-        comparison_table(summaries),
+        *of_methods,
+        optima_table(studies, points),
         correlation_table(rows),
         structure_table(rows, names),
     ]
     shown = [table for table in tables if table is not None]
+    if not shown:
+        return summaries
     for suffix, text in (
         ("md", "\n".join(markdown(table) for table in shown)),
         ("tex", "\n".join(latex(table) for table in shown)),
@@ -86,6 +94,7 @@ def write_figures(
     *,
     rows: Sequence[BenchmarkRow] = (),
     kept: Sequence[KeptPair] = (),
+    panels: Sequence[KeptPair] = (),
     points: Sequence[SurfacePoint] = (),
     studies: Sequence[Mapping[str, Any]] = (),
     names: Mapping[str, str] | None = None,
@@ -96,6 +105,7 @@ def write_figures(
         folder: Where to write; they go into its folder `figures`.
         rows: One row for each method and pair.
         kept: Pairs whose images were kept.
+        panels: Pairs that sweeps have kept at several settings of one method.
         points: Points of sweeps of any number of models.
         studies: Saved studies, as plain values.
         names: Names of labels.
@@ -111,7 +121,8 @@ def write_figures(
 
     (folder / FIGURES).mkdir(exist_ok=True)
     written = []
-    drawn = [*_row_figures(rows, names), *_pair_figures(kept), *_sweep_figures(points, names), *_study_figures(studies)]
+    drawn = [*_row_figures(rows, names), *_pair_figures(kept), *_sweep_figures(points, names)]
+    drawn += [*_panel_figures(panels), *_study_figures(studies)]
     for name, words, figure in drawn:
         path = f"{FIGURES}/{re.sub(r'[^A-Za-z0-9.]+', '-', name).strip('-')}.png"
         save_figure(figure, folder / path)
@@ -177,6 +188,14 @@ def _sweep_figures(points: Sequence[SurfacePoint], names: Mapping[str, str] | No
         if figure is not None:
             own = "" if sum(name == method for name, _ in models) == 1 else f" {str(model)[:8]}"
             yield f"sweep {method}{own}", f"Hyperparameters of {method}{own}", figure
+
+
+def _panel_figures(panels: Sequence[KeptPair]) -> _Drawn:
+    from SPRCore.analysis.settings_figure import settings_figure
+
+    for pair in panels:
+        about = f"{pair.methods[0].method} on {pair.pair}"
+        yield f"{pair.pair} {pair.methods[0].method} settings", f"Settings of {about}", settings_figure(pair)
 
 
 def _study_figures(studies: Sequence[Mapping[str, Any]]) -> _Drawn:

@@ -6,9 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.tri import LinearTriInterpolator, Triangulation
 
 from SPRCore.analysis.figures import DPI
 from SPRCore.analysis.plots import PALETTE, quiet
@@ -16,6 +20,8 @@ from SPRCore.analysis.surfaces import SYMBOLS
 from SPRCore.errors import InputError
 
 _COMPLETE, _PRUNED, _FAILED = "complete", "pruned", "failed"
+_DECADES = 30.0  # of the highest over the lowest value: from here on an axis is logarithmic
+_FINE = 160  # places along an axis at which the surface is drawn
 _TITLES = {"dice": "Dice", "tre": "landmark error, mm", "label-free": "objective without labels"}
 
 
@@ -44,6 +50,7 @@ def study_figure(study: Mapping[str, Any]) -> Figure:
     figure = Figure(figsize=(4.6 + 4.0 + (3.2 if importances else 0.0), 3.8), dpi=DPI, layout="constrained")
     panels = figure.subplots(1, 3 if importances else 2, width_ratios=[4.6, 4.0, 3.2][: 3 if importances else 2])
     title = _TITLES.get(study.get("objective", ""), "value")
+    _scales(panels[0], list(best["params"])[:2], study.get("ranges") or {})
     _tolerance(panels[0], list(best["params"])[:2], study.get("tolerance") or {})
     _scatter(figure, panels[0], trials, done, best, title, sign)
     _progress(panels[1], trials, done, sign, title)
@@ -73,21 +80,10 @@ def _scatter(
         part = [place(trial) for trial in trials if trial["state"] == state]
         if part:
             panel.scatter(*zip(*part, strict=True), marker=shape, s=size, color="#888888", linewidths=1.0, label=state)
-    values = np.array([trial["value"] for trial in done])
-    shown = panel.scatter(
-        *zip(*map(place, done), strict=True),
-        c=values,
-        s=46,
-        cmap="viridis" if sign > 0 else "viridis_r",
-        edgecolors="black",
-        linewidths=0.5,
-        label="completed",
-        # The worst tenth would otherwise take all the colors.
-        vmin=float(np.percentile(values, 10 if sign > 0 else 0)),
-        vmax=float(np.percentile(values, 100 if sign > 0 else 90)),
-    )
+    places, values = np.array([place(trial) for trial in done]), [trial["value"] for trial in done]
+    shown = _completed(panel, places, values, sign, len(names) > 1)
     panel.plot(*place(best), "*", markersize=16, color="#ff3030", markeredgecolor="white", label="best")
-    bar = figure.colorbar(shown, ax=panel, extend=("min" if sign > 0 else "max") if len(values) > 9 else "neither")
+    bar = figure.colorbar(shown, ax=panel, extend=("min" if sign > 0 else "max") if len(done) > 9 else "neither")
     bar.set_label(title, fontsize=9)
     bar.ax.tick_params(labelsize=8)
     panel.set_xlabel(SYMBOLS.get(across, across))
@@ -96,11 +92,60 @@ def _scatter(
     panel.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=5, frameon=False, handletextpad=0.2)
 
 
+def _completed(panel: Axes, places: np.ndarray, values: Sequence[float], sign: int, flat: bool) -> Any:
+    """Draw the trials that were completed, colored by their value, where `flat` on a surface through them."""
+    # The worst tenth would otherwise take all the colors.
+    low, high = np.percentile(values, (10, 100) if sign > 0 else (0, 90))
+    colors = {"cmap": "viridis" if sign > 0 else "viridis_r", "vmin": float(low), "vmax": float(high)}
+    if flat:
+        _surface(panel, places, np.asarray(values), colors)
+    style: dict[str, Any] = {"s": 46, "edgecolors": "black", "linewidths": 0.7, "label": "completed"}
+    return panel.scatter(*places.T, c=values, **style, **colors)
+
+
+def _surface(panel: Axes, places: np.ndarray, values: np.ndarray, colors: Mapping[str, Any]) -> None:
+    """Lay a surface through the completed trials, linear between each three that are neighbors."""
+    logs = [scale == "log" for scale in _scale_names(panel)]
+    flat = np.stack([np.log(part) if log else part for part, log in zip(places.T, logs, strict=True)])
+    low, size = flat.min(axis=1, keepdims=True), np.ptp(flat, axis=1, keepdims=True)
+    unit = (flat - low) / np.maximum(size, 1e-12)
+    if len(places) < 4 or np.linalg.matrix_rank(unit - unit.mean(axis=1, keepdims=True), tol=1e-3) < 2:
+        return
+    ticks = np.linspace(0.0, 1.0, _FINE)
+    between = LinearTriInterpolator(Triangulation(*unit), values)(*np.meshgrid(ticks, ticks))
+    across, up = (np.exp(part) if log else part for part, log in zip(low + size * ticks, logs, strict=True))
+    pale = ListedColormap(0.45 * colormaps[colors["cmap"]](np.linspace(0, 1, 256)) + 0.55)
+    panel.use_sticky_edges = False  # trials at the ends of the surface are shown as whole
+    panel.pcolormesh(across, up, between, shading="nearest", zorder=0, **{**colors, "cmap": pale})
+
+
+def _scale_names(panel: Axes) -> tuple[str, str]:
+    return panel.get_xscale(), panel.get_yscale()
+
+
+def _scales(panel: Axes, names: Sequence[str], ranges: Mapping[str, Sequence[float]]) -> None:
+    """Show in logarithms what was searched over several powers of ten."""
+    scales = (panel.set_xscale, panel.xaxis), (panel.set_yscale, panel.yaxis)
+    for name, (scale, axis) in zip(names, scales, strict=False):
+        low, high = ranges.get(name, (0.0, 0.0))
+        if low > 0 and high / low > _DECADES:
+            scale("log")
+            axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+            axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axis.set_minor_formatter(NullFormatter())
+
+
 def _tolerance(panel: Axes, names: Sequence[str], tolerance: Mapping[str, Sequence[float]]) -> None:
     """Frame the settings that are as good for practical purposes."""
     if len(names) == 2 and all(name in tolerance for name in names):
         (left, right), (low, high) = (tolerance[name] for name in names)
-        style = {"fill": False, "edgecolor": "#ff3030", "linestyle": "--", "linewidth": 0.9, "label": "as good"}
+        style = {
+            "fill": False,
+            "edgecolor": "#ff3030",
+            "linestyle": "--",
+            "linewidth": 0.9,
+            "label": "range of those as good",
+        }
         panel.add_patch(Rectangle((left, low), right - left, high - low, **style))
 
 

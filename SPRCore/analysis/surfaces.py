@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from SPRCore.analysis.figures import DPI
 from SPRCore.analysis.plots import PALETTE, quiet
@@ -23,7 +24,11 @@ SYMBOLS = {
 }
 """Hyperparameters as the paper writes them."""
 
+BAND = 0.005
+"""Dice by which a setting may fall short of the best one and still be as good for practical purposes."""
+
 _COLORS = "viridis"
+_MAPS = ("dice_mean", "tre_mm", "lncc", "folding_percent", "weight_mean")
 _VALUES: dict[str, tuple[str, int, Callable[[SurfacePoint], float | None]]] = {
     "dice_mean": ("mean Dice", 1, lambda point: point.dice_mean),
     "tre_mm": ("mean landmark error, mm", -1, lambda point: point.tre_mm),
@@ -60,6 +65,11 @@ class Surface:
         """Place of the best value; of equal ones the first."""
         signed = np.where(np.isnan(self.values), -np.inf, self.values * (self.better or 1))
         return tuple(int(i) for i in np.unravel_index(int(signed.argmax()), signed.shape))
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether it has one value everywhere."""
+        return bool(np.nanmin(self.values) == np.nanmax(self.values))
 
 
 def surface_of(points: Sequence[SurfacePoint], measure: str = "dice_mean") -> Surface | None:
@@ -118,50 +128,68 @@ def sweep_figure(points: Sequence[SurfacePoint], names: Mapping[str, str] | None
     if not surfaces:
         return None
     first = next(iter(surfaces.values()))
-    figure = _maps(list(surfaces.values())[:4]) if len(first.names) == 2 else _curves(points, surfaces, names or {})
+    figure = (
+        _maps([surfaces[key] for key in _MAPS if key in surfaces])
+        if len(first.names) == 2
+        else _curves(points, surfaces, names or {})
+    )
     best = ", ".join(f"{SYMBOLS[n]} {a[i]:.3g}" for n, a, i in zip(first.names, first.axes, first.best, strict=True))
     pairs = f"{first.pairs} pair{'s' if first.pairs > 1 else ''}"
-    figure.suptitle(
-        f"{points[0].method}, {pairs}: best {first.title} {first.values[first.best]:.3f} at {best}", fontsize=10
-    )
+    words = f"{points[0].method}, {pairs}: best {first.title} {first.values[first.best]:.3f} at {best}"
+    figure.suptitle("\n".join([words, *_constants(surfaces.values())]), fontsize=10)
     return figure
 
 
+def _constants(surfaces: Iterable[Surface]) -> list[str]:
+    """Say of what has one value everywhere that it has: a map of it would show nothing."""
+    flat = [f"{surface.title}: {np.nanmax(surface.values):.3g} everywhere" for surface in surfaces if surface.is_flat]
+    return ["; ".join(flat)] if flat else []
+
+
 def _maps(surfaces: Sequence[Surface]) -> Figure:
-    figure = Figure(figsize=(4.3 * len(surfaces), 3.9), dpi=DPI, layout="constrained")
-    for panel, surface in zip(figure.subplots(1, len(surfaces), squeeze=False)[0], surfaces, strict=True):
+    shown = [surface for surface in surfaces if not surface.is_flat] or list(surfaces[:1])
+    rows = 1 if len(shown) < 4 else 2
+    columns = -(-len(shown) // rows)
+    figure = Figure(figsize=(4.0 * columns, 3.4 * rows + 0.4), dpi=DPI, layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for panel in panels[len(shown) :]:
+        panel.axis("off")
+    for panel, surface in zip(panels, shown, strict=False):
         across, up = surface.axes
         # The scale leaves out the worst twentieth, which would otherwise take all the colors.
         known = surface.values[np.isfinite(surface.values)]
         low, high = np.percentile(known, (5 if surface.better > 0 else 0, 95 if surface.better < 0 else 100))
+        low, high = (low, high) if high > low else (known.min(), known.max())
         colors = _COLORS if surface.better >= 0 else f"{_COLORS}_r"
         image = panel.pcolormesh(across, up, surface.values.T, cmap=colors, vmin=low, vmax=high, shading="nearest")
-        bar = figure.colorbar(image, ax=panel, shrink=0.85)
+        bar = figure.colorbar(image, ax=panel, ticks=MaxNLocator(5))
         bar.ax.tick_params(labelsize=8)
-        if surface is surfaces[0]:
-            outlined = _band(panel, surface)
+        outlined = _band(panel, surface)
         best = surfaces[0].best
         panel.plot(across[best[0]], up[best[1]], "*", markersize=13, color="#ff3030", markeredgecolor="white")
         panel.set_xlabel(SYMBOLS[surface.names[0]])
         panel.set_ylabel(SYMBOLS[surface.names[1]])
-        panel.set_title(surface.title + (outlined if surface is surfaces[0] else ""), fontsize=9)
+        panel.set_title(surface.title + outlined, fontsize=9)
         panel.tick_params(labelsize=8)
     return figure
 
 
 def _band(panel: Axes, surface: Surface) -> str:
-    """Outline the settings that are within 0.005 of the best, as good for practical purposes; words for the title."""
+    """Outline the settings that are within `BAND` of the best, as good for practical purposes; words for the title."""
     if min(surface.values.shape) < 2 or surface.title != _VALUES["dice_mean"][0]:
         return ""
-    limit = surface.values[surface.best] - surface.better * 0.005
-    if np.nanmin(surface.values) < limit < np.nanmax(surface.values):
+    limit = surface.values[surface.best] - surface.better * BAND
+    if np.nanmin(surface.values) >= limit:
+        return f"; all within {BAND:g} of the best"
+    if limit < np.nanmax(surface.values):
         panel.contour(*surface.axes, surface.values.T, levels=[limit], colors="white", linewidths=1.2)
-        return "; outlined: within 0.005 of the best"
+        return f"; outlined: within {BAND:g} of the best"
     return ""
 
 
 def _curves(points: Sequence[SurfacePoint], surfaces: Mapping[str, Surface], names: Mapping[str, str]) -> Figure:
     shown = [key for key in ("dice_mean", "tre_mm", "lncc", "folding_percent") if key in surfaces]
+    shown = [key for key in shown if key == shown[0] or not surfaces[key].is_flat]
     figure = Figure(figsize=(4.2 * len(shown), 3.5), dpi=DPI, layout="constrained")
     for panel, key in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         surface = surfaces[key]
@@ -176,7 +204,9 @@ def _curves(points: Sequence[SurfacePoint], surfaces: Mapping[str, Surface], nam
         panel.set_xlabel(SYMBOLS[surface.names[0]])
         panel.set_ylabel(surface.title, fontsize=9)
         if key == "dice_mean":
-            panel.legend(fontsize=7, frameon=False, loc="best")
+            panel.legend(
+                fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=5, columnspacing=1.0
+            )
     return figure
 
 

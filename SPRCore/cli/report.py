@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from SPRCore.analysis.benchmark import ROWS
-from SPRCore.analysis.kept import KeptPair, read_kept
+from SPRCore.analysis.kept import read_kept
 from SPRCore.analysis.report import PAGE, collect, write_figures, write_page, write_tables
 from SPRCore.analysis.rows import SurfacePoint, command_without_folders, read_rows
 from SPRCore.analysis.tables import results_table
@@ -19,6 +19,7 @@ from SPRCore.cli.console import say
 from SPRCore.config import encode
 from SPRCore.errors import InputError
 from SPRCore.io import atomic_directory
+from SPRCore.tuning.panels import PANELS
 from SPRCore.tuning.studies import STUDY, read_study
 from SPRCore.tuning.sweep import SURFACE
 
@@ -49,13 +50,15 @@ class Report:
         found = sort_runs(self.runs)
         rows = collect(found[ROWS]) if found[ROWS] else []
         with atomic_directory(self.out) as folder:
-            summaries = write_tables(rows, folder, names=names, twins=twins, caption=self.caption) if rows else []
             results: dict[str, Any] = {
-                "kept": [pair for path in found[ROWS] for pair in _kept(path)],
                 "points": [point for path in found[SURFACE] for point in read_rows(path, SurfacePoint).rows],
                 "studies": [encode(read_study(path)) for path in found[STUDY]],
+                "names": names,
             }
-            figures = write_figures(folder, rows=rows, names=names, **results)
+            summaries = write_tables(rows, folder, twins=twins, caption=self.caption, **results)
+            kept = [pair for path in found[ROWS] for pair in read_kept(path.parent)]
+            panels = [pair for path in found[SURFACE] for pair in read_kept(path.parent / PANELS, every_setting=True)]
+            figures = write_figures(folder, rows=rows, kept=kept, panels=panels, **results)
             write_page(folder, figures, command_without_folders(command))
         if summaries:
             show(results_table(summaries, names, self.caption))
@@ -82,7 +85,3 @@ def sort_runs(runs: Sequence[Path]) -> dict[str, list[Path]]:
         for path in here:
             found[path.name].append(path)
     return found
-
-
-def _kept(rows: Path) -> list[KeptPair]:
-    return read_kept(rows.parent)

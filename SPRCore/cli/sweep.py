@@ -10,13 +10,16 @@ from typing import Annotated, Literal
 import numpy as np
 from tyro.conf import Positional, UseAppendAction, arg
 
+from SPRCore.analysis.benchmark import Options
 from SPRCore.analysis.methods import Method, parse_methods
-from SPRCore.analysis.pairs import read_pairs
+from SPRCore.analysis.pairs import PairFiles, read_pairs
 from SPRCore.analysis.rows import SurfacePoint
 from SPRCore.cli.benchmark import assignments
 from SPRCore.cli.console import say, stages
+from SPRCore.config import check_name
 from SPRCore.errors import InputError
 from SPRCore.tuning.axes import grid, grid_axes
+from SPRCore.tuning.panels import keep_panels, panel_settings
 from SPRCore.tuning.sweep import SURFACE, SweepOptions, run_sweep
 
 Words = UseAppendAction[tuple[tuple[str, ...], ...]]
@@ -45,6 +48,10 @@ class Sweep:
     points: Annotated[int, arg(metavar="N")] = 20
     """Values of each hyperparameter whose step is not given."""
 
+    keep: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="PAIR", help_behavior_hint="(repeatable)")] = ()
+    """Pair whose images and fields are kept at up to five values of each hyperparameter, for the figure of spr report
+    that shows what they do."""
+
     processes: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: one per core)")] = None
     """Processes at work."""
 
@@ -57,7 +64,8 @@ class Sweep:
     def run(self, command: str) -> None:
         """Measure, and say which setting was best."""
         method, pairs = method_of(self.method), read_pairs(self.pairs)
-        settings = grid(grid_axes(method, assignments(self.grid, "--grid"), self.preset, self.points))
+        axes = grid_axes(method, assignments(self.grid, "--grid"), self.preset, self.points)
+        settings, kept = grid(axes), self._kept(pairs)
         options = SweepOptions(init=self.init, device=self.device, processes=checked_processes(self.processes))
         try:
             with stages() as tell:
@@ -66,12 +74,21 @@ class Sweep:
                 points = run_sweep(
                     pairs, method, settings, self.out, options, command=command, tell=lambda n, of: tell(words, n / of)
                 )
+                shown, same = panel_settings(axes), Options(init=self.init, device=self.device)
+                for pair in kept:
+                    tell(f"images of {pair.pair} at {len(shown)} settings", 1.0)
+                    keep_panels(pair, method, shown, self.out, same)
         except KeyboardInterrupt:
             where = self.out / SURFACE
             raise KeyboardInterrupt(f"interrupted; what was measured is in {where}, the same command goes on") from None
         failed = sum(point.failed is not None for point in points)
         say(f"{len(points)} points{f', {failed} of them failed' if failed else ''} in {self.out / SURFACE}")
         say(best_words(points))
+
+    def _kept(self, pairs: Sequence[PairFiles]) -> list[PairFiles]:
+        for name in self.keep:
+            check_name(name, [pair.pair for pair in pairs], "--keep")
+        return [pair for pair in pairs if pair.pair in self.keep]
 
 
 def method_of(text: str) -> Method:

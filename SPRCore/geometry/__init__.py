@@ -16,7 +16,7 @@ from SPRCore.geometry.units import (
     transform_points,
     voxel_to_ras,
 )
-from SPRCore.geometry.volume import Field, Grid, Volume
+from SPRCore.geometry.volume import Field, Grid, Volume, on_host
 
 __all__ = [
     "Field",
@@ -31,6 +31,7 @@ __all__ = [
     "displacement_vox_to_mm",
     "flip_lps_ras",
     "flip_map_lps_ras",
+    "on_host",
     "ras_to_voxel",
     "resample",
     "resample_displacement",

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from SPRCore.errors import InputError
-from SPRCore.geometry.units import displacement_mm_to_vox, displacement_vox_to_mm, spacing_of, voxel_to_ras
-from SPRCore.typing import Affine, Scalars, Vectors
+from SPRCore.geometry.units import displacement_mm_to_vox, spacing_of, voxel_to_ras
+from SPRCore.typing import Affine, Scalars, Tensor, Vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,8 +141,27 @@ class Field:
         Returns:
             The same displacement in RAS millimeters.
         """
-        in_vox = displacement_vox.detach()[0].movedim(0, -1).float().cpu().numpy()
-        return cls(displacement_vox_to_mm(in_vox, affine), affine)
+        field = displacement_vox.detach()[0].float()
+        to_mm = torch.tensor(np.asarray(affine)[:3, :3].T, dtype=field.dtype, device=field.device)
+        in_mm = field.reshape(3, -1).T @ to_mm  # where the field is: on a graphics card it takes no time
+        return cls(on_host(in_mm.view(*field.shape[1:], 3)), affine)
+
+
+def on_host(tensor: Tensor) -> np.ndarray:
+    """Return the values of a tensor as an array in the memory of the processor.
+
+    From a graphics card they come through page-locked memory, which is several times as fast.
+
+    Args:
+        tensor: On any device.
+
+    Returns:
+        The values, same shape; shared with the tensor if it was on the processor.
+    """
+    if tensor.device.type != "cuda":
+        return tensor.detach().cpu().numpy()
+    locked = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    return locked.copy_(tensor.detach()).numpy()
 
 
 def _checked_shape(shape: tuple[int, ...], what: str) -> tuple[int, ...]:

@@ -31,11 +31,14 @@ class WorkingGrid:
         spacing_mm: Distance between voxels along these axes, in 0.01 to 100 mm; None keeps that of the fixed image.
         shape: Number of voxels along these axes, each 8 to 1024, about the center of the fixed image; None (usual)
             takes as many as cover the field of view.
+        voxels: Most voxels over the field of view, 4096 to 512³; where there would be more, the spacing grows alike
+            along all axes. None for as many as there are; not with a shape.
     """
 
     orientation: str | None = "RAS"
     spacing_mm: tuple[float, ...] | None = None
     shape: tuple[int, ...] | None = None
+    voxels: int | None = None
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -48,6 +51,12 @@ class WorkingGrid:
             if any(size != int(size) for size in sizes):
                 raise InputError("shape", got=str(self.shape), expected="three whole numbers")
             _store(self, "shape", tuple(int(size) for size in sizes))
+        if self.voxels is not None:
+            most = check.numbers([self.voxels], "voxels", 1, 2**12, 2**27)[0]
+            if most != int(most) or self.shape is not None:
+                got = f"{check.shown(self.voxels)} with shape {check.shown(self.shape)}"
+                raise InputError("voxels", got=got, expected="a whole number, and no shape")
+            _store(self, "voxels", int(most))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from SPRCore.functional import integrate_quickly, resize
-from SPRCore.geometry import Field, Grid, Volume, compose_affine, resample_displacement
+from SPRCore.geometry import Field, Grid, Volume, compose_affine, on_host, resample_displacement
 from SPRCore.live.quality import coarse_quality, inner_determinant
 from SPRCore.live.reply import Quality
 from SPRCore.registration.level import LevelImages, closed_form_weight
@@ -102,13 +102,23 @@ class Canvas:
         Returns:
             Total displacement, weight and quality.
         """
+        total = self._total(displacement_vox)
+        quality = self._measured(displacement_vox, total, weight_gap)
+        return Picture(total, Volume(on_host(weight[0, 0]), self.grid.affine), quality)
+
+    def quality(self, displacement_vox: Vectors, weight_gap: float) -> Quality:
+        """Measure a displacement on the canvas, in its voxels."""
+        return self._measured(displacement_vox, self._total(displacement_vox), weight_gap)
+
+    def _total(self, displacement_vox: Vectors) -> Field:
         total = Field.from_tensor_vox(displacement_vox, self.grid.affine)
+        return total if self.affine_ras is None else compose_affine(total, self.affine_ras)
+
+    def _measured(self, displacement_vox: Vectors, total: Field, weight_gap: float) -> Quality:
         determinant = inner_determinant(displacement_vox)
         if self.affine_ras is not None:
-            total = compose_affine(total, self.affine_ras)
             determinant = determinant * float(np.linalg.det(self.affine_ras[:3, :3]))
-        quality = coarse_quality(self.images, displacement_vox, total, determinant, weight_gap)
-        return Picture(total, Volume(weight[0, 0].cpu().numpy(), self.grid.affine), quality)
+        return coarse_quality(self.images, displacement_vox, total, determinant, weight_gap)
 
 
 class Easel:

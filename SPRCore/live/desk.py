@@ -88,22 +88,28 @@ class Desk:
         """Return for how many seconds nobody has been there, 0 while somebody is."""
         return 0.0 if self._over is None else time.monotonic() - self._over
 
-    def take(self, *, has_background: bool) -> Job | None:
+    def take(self, *, has_background: bool, rest_s: float = 0.0) -> Job | None:
         """Take the next request, waiting for one if there is nothing else to do.
 
         Args:
             has_background: Whether there is something to do without a request.
+            rest_s: How long to wait for a request before work in the background goes on.
 
         Returns:
             The request; None if there is none and background work may go on, or if nobody is there any more.
         """
+        end = time.monotonic() + rest_s
         with self._changed:
             while self._over is None:
                 if self._waiting and (self._free or not isinstance(self._waiting[0].request, _GIVES_RESULT)):
                     return self._waiting.popleft()
                 if has_background and self._free and not self._waiting:
-                    return None
-                self._changed.wait()
+                    left = end - time.monotonic()
+                    if left <= 0:
+                        return None
+                    self._changed.wait(left)
+                else:
+                    self._changed.wait()
         return None
 
     def place(self) -> int | None:

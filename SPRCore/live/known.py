@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from SPRCore.analysis.annotations import Annotations
-from SPRCore.geometry import Volume, compose_affine
+from SPRCore.functional import integrate_quickly
+from SPRCore.geometry import Field, Volume, compose_affine
 from SPRCore.live.canvas import Canvas
 from SPRCore.live.method import Exact
-from SPRCore.live.quality import coarse_quality, full_quality, inner_determinant
+from SPRCore.live.quality import full_quality, longest_mm
 from SPRCore.live.reply import Reply, Setting
 from SPRCore.metrics import evaluate
 from SPRCore.registration import Deformation
 from SPRCore.registration.pair import assembled
+from SPRCore.typing import Vectors
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,31 +45,32 @@ class Known:
     Attributes:
         reply: The reply.
         found: What it was made of, until inverse and metrics have been added to the reply.
+        invert: Computes its inverse where that has been left out.
     """
 
     reply: Reply
     found: Deformation | None
+    invert: Callable[[], Field] | None = None
 
     @classmethod
     def of(cls, exact: Exact, pair: Pair, canvas: Canvas, setting: Setting) -> Known:
         """Make a reply, without inverse and metrics, of an exact solution."""
         found = exact.found
         total = found.displacement if pair.affine_ras is None else compose_affine(found.displacement, pair.affine_ras)
-        coarse_vox = canvas.displacement_vox(found.displacement)
-        determinant = inner_determinant(coarse_vox)
-        if pair.affine_ras is not None:
-            determinant = determinant * float(np.linalg.det(pair.affine_ras[:3, :3]))
+        measured = exact.longest_mm if pair.affine_ras is None else None
+        # On the grid of the previews: that of a full-size brain would take as long as a network takes to decode it.
+        quality = canvas.quality(_on_canvas(exact, canvas), exact.weight_gap)
+        longest = longest_mm(total) if measured is None else measured
         reply = Reply(
             displacement=total,
             weight=found.weight,
-            # On the grid of the previews: that of a full-size brain would take as long as a network takes to decode it.
-            quality=coarse_quality(canvas.images, coarse_vox, total, determinant, exact.weight_gap),
+            quality=dataclasses.replace(quality, max_displacement_mm=longest),
             setting=setting,
             exact=True,
             milliseconds=0.0,
             stage="exact",
         )
-        return cls(reply=reply, found=dataclasses.replace(found, velocity=None))
+        return cls(reply=reply, found=dataclasses.replace(found, velocity=None), invert=exact.invert)
 
     def completed(self, pair: Pair, mask: Volume | None) -> Known:
         """Add inverse, warped image, the quality on the fixed grid and all metrics, as `SPRCore.register` has them.
@@ -80,7 +84,8 @@ class Known:
         """
         if self.found is None:
             return self
-        result = assembled(pair.fixed, pair.moving, self.found, pair.affine_ras)
+        found = self.found if self.invert is None else dataclasses.replace(self.found, inverse=self.invert())
+        result = assembled(pair.fixed, pair.moving, found, pair.affine_ras)
         moves = {"displacement": result.displacement, "inverse": result.inverse}
         images = {"fixed": pair.fixed, "moving": pair.moving, "warped": result.warped}
         metrics = evaluate(**moves, **images, **vars(pair.given), mask=mask)
@@ -95,3 +100,13 @@ class Known:
         fields = [reply.displacement, reply.weight, reply.inverse, reply.warped]
         fields += [] if found is None else [found.displacement, found.inverse, found.weight]
         return sum({id(field.array): field.array.nbytes for field in fields if field is not None}.values())
+
+
+def _on_canvas(exact: Exact, canvas: Canvas) -> Vectors:
+    """The displacement on the canvas, in its voxels; folds are left as they are."""
+    sketch = exact.sketch
+    if sketch is None:
+        return canvas.displacement_vox(exact.found.displacement)
+    if sketch.velocity_mm is None:
+        return sketch.displacement_vox
+    return integrate_quickly(sketch.velocity_mm / canvas.images.spacing)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from SPRCore.geometry import Volume
+from SPRCore.geometry import Field, Volume
 from SPRCore.live.canvas import Canvas
 from SPRCore.live.settings import Axes
 from SPRCore.live.visited import Visited
@@ -50,14 +50,18 @@ class Exact:
     """The exact solution for one setting.
 
     Attributes:
-        found: The deformation on the fixed grid.
+        found: The deformation on the fixed grid, its inverse perhaps left out.
         weight_gap: Mean distance of the weight from its closed form.
         sketch: The same on the canvas, where it is the only one to show.
+        invert: Computes the inverse that was left out.
+        longest_mm: Length of the longest displacement of `found`, where it was measured on the way.
     """
 
     found: Deformation
     weight_gap: float
     sketch: Sketch | None = None
+    invert: Callable[[], Field] | None = None
+    longest_mm: float | None = None
 
 
 class Method(Protocol):

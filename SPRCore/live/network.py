@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from SPRCore.geometry import Volume
+from SPRCore.geometry import Field, Volume
 from SPRCore.live.canvas import Canvas, Easel
 from SPRCore.live.method import Check, Exact, Sketch
 from SPRCore.live.settings import Axes
@@ -97,9 +97,9 @@ class NetworkMethod:
     def exact(self, prior: Prior, place: np.ndarray, check: Check) -> Exact:
         """Decode the pair on the grid of the model, as `SPRCore.register` computes it, and refine it if asked."""
         with torch.no_grad(), interruptible(self._network, check):
-            output = self._network.decode(self._encoded(), self._code(prior))
+            output = self._network.decode(self._encoded(), self._code(prior), inverse=False)
         check()
-        found = self._pair.deformation(output, prior)
+        found = self._pair.deformation(output, prior, inverse=False)
         check()
         if self._job.refine:
             return self._refined(found, prior, check)
@@ -107,7 +107,22 @@ class NetworkMethod:
         sketch = self._sketch(prior, place, self._on_canvas(field, output.weight), True)
         known = sketch.velocity_mm is not None and sketch.weight is not None
         gap = self.canvas.weight_gap(sketch.velocity_mm, sketch.weight, prior) if known else 0.0
-        return Exact(found=found, weight_gap=gap, sketch=sketch)
+        invert = functools.partial(self._inverse, prior)
+        return Exact(found=found, weight_gap=gap, sketch=sketch, invert=invert, longest_mm=self._longest(output))
+
+    def _longest(self, output: RegistrationOutput) -> float | None:
+        """Length of the longest displacement in mm, measured where the field is; None where it is sampled anew."""
+        pair = self._pair
+        if not pair.grid.matches(pair.fixed_grid):
+            return None
+        field = shortened(output.displacement, pair.grid.shape)[0]
+        to_mm = torch.tensor(pair.grid.affine[:3, :3], dtype=field.dtype, device=field.device)
+        return float((to_mm @ field.reshape(3, -1)).square().sum(dim=0).max().sqrt())
+
+    @torch.no_grad()
+    def _inverse(self, prior: Prior) -> Field:
+        """Decode once more for the inverse, which a commit alone needs: fields of a brain are too large to be kept."""
+        return self._pair.inverse(self._network.decode(self._encoded(), self._code(prior)))
 
     def keep_only(self, prior: Prior | None) -> None:
         """Do nothing: what is kept serves all settings."""
@@ -143,7 +158,8 @@ class NetworkMethod:
                 field, weight = output.displacement, output.weight
         check_output(RegistrationOutput(displacement=field, weight=weight))
         sketch = self._sketch(prior, place, self._on_canvas(field, weight), True)
-        self._decoding_s = time.perf_counter() - start
+        spent_s, before_s = time.perf_counter() - start, self._decoding_s
+        self._decoding_s = spent_s if math.isinf(before_s) else max(spent_s, 0.8 * before_s)
         return sketch
 
     def _on_canvas(self, field_vox: Tensor, weight: Tensor | None) -> Tensor:

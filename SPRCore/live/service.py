@@ -26,6 +26,10 @@ BEAT = 1.0
 """Seconds between two signs of life of a long computation."""
 
 
+REST = 0.05
+"""Seconds without a new request after which a slider rests: before, a better result would only be in the way of the
+next preview, since what computes can be left only every few hundredths of a second."""
+
 _LEADS_TO_WORK = (protocol.Update, protocol.Commit, protocol.Sweep)
 
 
@@ -69,12 +73,13 @@ class Service:
         self._shown: Job | None = None  # the update that can be improved
         self._sweeps, self._told_idle = False, True
         self._beaten, self._stopped_by = 0.0, None
+        self._rests_at = 0.0
 
     def run(self) -> None:
         """Work until the client closes or is gone."""
         while not self._desk.is_over:
             self._tell_idle()
-            job = self._desk.take(has_background=self._has_background)
+            job = self._desk.take(has_background=self._has_background, rest_s=self._rests_at - time.monotonic())
             if job is None and self._has_background:
                 self._guarded(None, self._work_on)
             elif job is not None:
@@ -142,6 +147,7 @@ class Service:
         reply = self._session.update(should_stop=self._stopper(job.request), **job.request.setting)
         self._send(job, reply)
         self._shown = job if job.request.improve else None
+        self._rests_at = time.monotonic() + REST
 
     def _commit(self, job: Job) -> None:
         stop, shown, self._shown = self._stopper(job.request), self._shown, None

@@ -32,7 +32,7 @@ from SPRCore.registration.job import INSTANCE, check_refine, make_job, model_pat
 from SPRCore.regularization import Prior
 from SPRCore.regularization.naming import hyperparameters
 
-BUDGET_MS = {2**20: 100.0, math.inf: 250.0}
+BUDGET_MS = {2**20: 80.0, math.inf: 200.0}
 """Time of a preview by the number of voxels: what still feels immediate, and for large images what shows enough."""
 
 SLICE_S = 0.4
@@ -103,7 +103,7 @@ class LiveSession:
             fixed_mask: Voxels of the fixed image that count (not 0).
             stiffness: Factor > 0 of the weight of each voxel, painted on any grid; outside it is 1.
             device: "auto", "cpu", "cuda" or "mps".
-            budget_ms: Time that a preview may take; None for 100 ms, 250 ms above a million voxels. The grid of the
+            budget_ms: Time that a preview may take; None for 80 ms, 200 ms above a million voxels. The grid of the
                 previews is chosen for it by measuring.
             cache_mb: Most memory for what settings were visited, in MiB; the last exact reply is held beside it.
 

@@ -113,13 +113,16 @@ class RegistrationNetwork(nn.Module, ABC):
         pair = self._prepared(moving), self._prepared(fixed)
         return Features(pair if self._generated else self.extract(*pair, None), shape)
 
-    def decode(self, features: Features, code: Tensor | None = None, *, inverse: bool = True) -> RegistrationOutput:
+    def decode(
+        self, features: Features, code: Tensor | None = None, *, inverse: bool = True, velocity: bool = True
+    ) -> RegistrationOutput:
         """Compute the fields of encoded pairs for a code.
 
         Args:
             features: From ``encode``; of one pair, they serve any number of codes.
             code: As for ``forward``.
             inverse: As for ``forward``.
+            velocity: Also give the velocity where the network integrates.
 
         Returns:
             Fields on the grid that was given, in its voxels.
@@ -129,7 +132,8 @@ class RegistrationNetwork(nn.Module, ABC):
         """
         flow, logits = self._predicted(features, code)
         with full_precision(flow):
-            return self._output(flow, logits, features.shape, inverse)
+            fields = [*self._integrated(flow, inverse), flow if self.config.integrate and velocity else None]
+            return self._output(fields, logits, features.shape)
 
     def decode_velocity(self, features: Features, code: Tensor | None = None) -> tuple[Vectors, Scalars | None]:
         """Compute the velocity of encoded pairs for a code, and the weight: ``decode`` without the integrations.
@@ -173,12 +177,17 @@ class RegistrationNetwork(nn.Module, ABC):
         image = F.pad(image, padding, mode="replicate") if any(padding) else image
         return F.avg_pool3d(image, 2) if self.config.half_resolution else image
 
-    def _output(self, flow: Vectors, logits: Scalars | None, shape: Sequence[int], inverse: bool) -> RegistrationOutput:
+    def _integrated(self, flow: Vectors, inverse: bool) -> tuple[Vectors, Vectors | None]:
         config = self.config
-        fields = [flow, None, None]
-        if config.integrate:
-            backward = integrate_by(-flow, config.squarings, config.sampling) if inverse else None
-            fields = [integrate_by(flow, config.squarings, config.sampling), backward, flow]
+        if not config.integrate:
+            return flow, None
+        backward = integrate_by(-flow, config.squarings, config.sampling) if inverse else None
+        return integrate_by(flow, config.squarings, config.sampling), backward
+
+    def _output(
+        self, fields: Sequence[Vectors | None], logits: Scalars | None, shape: Sequence[int]
+    ) -> RegistrationOutput:
+        config = self.config
         fields = [None if field is None else self._restored(field, shape) for field in fields]
         if config.half_resolution and config.sampling == "half_voxel":
             # The author's pipeline ends in its own sampler on the full grid: ours must find the same positions.
@@ -191,11 +200,11 @@ class RegistrationNetwork(nn.Module, ABC):
     def _weight(self, logits: Scalars | None, shape: Sequence[int]) -> Scalars | None:
         if logits is None:
             return None
-        logits = upsample(logits, self.config.weight_stride * self._pooling)
-        return activate_weight(_cropped(logits, shape), self.config.weight)
+        logits = _enlarged(logits, self.config.weight_stride * self._pooling, shape)
+        return activate_weight(logits, self.config.weight)
 
     def _restored(self, field: Vectors, shape: Sequence[int]) -> Vectors:
-        return _cropped(upsample(field, self._pooling) * self._pooling, shape)
+        return _enlarged(field * self._pooling, self._pooling, shape)
 
     def _style(self, code: Tensor | None, pairs: int) -> Tensor | None:
         if self.embedding is None:
@@ -223,5 +232,11 @@ class RegistrationNetwork(nn.Module, ABC):
             )
 
 
+def _enlarged(image: Images, factor: int, shape: Sequence[int]) -> Images:
+    """Upsample what is needed of a padded image, and cut off the padding; one voxel more decides the last ones."""
+    needed = _cropped(image, [-(-size // factor) + 1 for size in shape])
+    return _cropped(upsample(needed, factor), shape).contiguous()
+
+
 def _cropped(image: Images, shape: Sequence[int]) -> Images:
-    return image[:, :, : shape[0], : shape[1], : shape[2]].contiguous()
+    return image[:, :, : shape[0], : shape[1], : shape[2]]

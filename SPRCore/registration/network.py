@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from SPRCore.errors import ConvergenceError, InputError
 from SPRCore.functional import invert, mirrored_box_mean
-from SPRCore.geometry import Field, Grid, Volume, resample, resample_displacement
+from SPRCore.geometry import Field, Grid, Volume, on_host, resample, resample_displacement
 from SPRCore.io.cards import ModelCard
 from SPRCore.networks import RegistrationNetwork, RegistrationOutput
 from SPRCore.networks.network import MIN_SIZE
@@ -154,12 +154,13 @@ class PreparedPair:
         return cls(network=network, moving=images[0], fixed=images[1], grid=grid, fixed_grid=fixed.grid)
 
     @torch.no_grad()
-    def deformation(self, output: RegistrationOutput, prior: Prior) -> Deformation:
+    def deformation(self, output: RegistrationOutput, prior: Prior, *, inverse: bool = True) -> Deformation:
         """Complete what the network gave for the pair and place it on the fixed grid.
 
         Args:
             output: What the network gave for `moving` and `fixed`.
             prior: The prior that it was asked for.
+            inverse: Whether the inverse is wanted, too; see `inverse`.
 
         Returns:
             Fields on the fixed grid.
@@ -168,14 +169,40 @@ class PreparedPair:
             ConvergenceError: The network left the numbers.
         """
         check_output(output)
+        velocity = output.velocity if has_velocity(self.network) else None
+        shown = dataclasses.replace(output, velocity=velocity)
+        cropped = RegistrationOutput(**{name: shortened(part, self.grid.shape) for name, part in vars(shown).items()})
+        weight = _likely_weight(cropped, self.grid, prior) if cropped.weight is None else cropped.weight
+        weights = Volume(on_host(weight[0, 0]), self.grid.affine)
+        same = self.grid.matches(self.fixed_grid)
+        return Deformation(
+            displacement=self._placed(cropped.displacement),
+            inverse=self.inverse(output) if inverse else None,
+            weight=weights if same else resample(weights, self.fixed_grid, outside=1.0),
+            velocity=None if velocity is None else self._placed(cropped.velocity),
+        )
+
+    @torch.no_grad()
+    def inverse(self, output: RegistrationOutput) -> Field:
+        """Place the inverse that the network gave, or the one found by iteration where it gives none.
+
+        Args:
+            output: What the network gave for `moving` and `fixed`.
+
+        Returns:
+            The inverse on the fixed grid, in RAS mm.
+        """
         inverse = output.inverse_displacement
         if inverse is None:
             inverse, residual_vox = invert(output.displacement)
             logger.info("The model gives no inverse: found by iteration, within %.2g voxels of it.", residual_vox)
-        velocity = output.velocity if has_velocity(self.network) else None
-        fields = dataclasses.replace(output, inverse_displacement=inverse, velocity=velocity)
-        cropped = {name: shortened(field, self.grid.shape) for name, field in vars(fields).items()}
-        return _onto_fixed(RegistrationOutput(**cropped), self.grid, self.fixed_grid, prior)
+        return self._placed(shortened(inverse, self.grid.shape))
+
+    def _placed(self, field_vox: Tensor) -> Field:
+        field = Field.from_tensor_vox(field_vox, self.grid.affine)
+        if self.grid.matches(self.fixed_grid):
+            return field
+        return resample_displacement(field, self.fixed_grid, continued=True)
 
 
 def lengthened(image: Scalars) -> Scalars:
@@ -200,24 +227,9 @@ def has_velocity(network: RegistrationNetwork) -> bool:
 
 def check_output(output: RegistrationOutput) -> None:
     """Refuse fields that are not numbers."""
-    if not all(field.isfinite().all() for field in vars(output).values() if field is not None):
+    # The extremes of a field show NaN and infinity, sooner than a mask of all its voxels.
+    if not all(torch.stack(field.aminmax()).isfinite().all() for field in vars(output).values() if field is not None):
         raise ConvergenceError("registration", got="NaN or infinity from the model", remedy="check the model")
-
-
-def _onto_fixed(output: RegistrationOutput, grid: Grid, fixed: Grid, prior: Prior) -> Deformation:
-    weight = _likely_weight(output, grid, prior) if output.weight is None else output.weight
-
-    def placed(field_vox: Tensor) -> Field:
-        field = Field.from_tensor_vox(field_vox, grid.affine)
-        return field if grid.matches(fixed) else resample_displacement(field, fixed, continued=True)
-
-    weights = Volume(weight[0, 0].cpu().numpy(), grid.affine)
-    return Deformation(
-        displacement=placed(output.displacement),
-        inverse=placed(output.inverse_displacement),
-        weight=weights if grid.matches(fixed) else resample(weights, fixed, outside=1.0),
-        velocity=None if output.velocity is None else placed(output.velocity),
-    )
 
 
 def _likely_weight(output: RegistrationOutput, grid: Grid, prior: Prior) -> Scalars:

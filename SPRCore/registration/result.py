@@ -16,14 +16,14 @@ class Deformation:
 
     Attributes:
         displacement: Pull map from fixed to moving, the alignment not included, RAS mm.
-        inverse: Pull map back, likewise.
+        inverse: Pull map back, likewise; None where it is computed only when it is asked for.
         weight: Weight w = λ/λ_max (or λ/λ_mean) of each voxel.
         velocity: Stationary velocity whose integral the displacement is, RAS mm, over the fixed grid or at the coarser
             resolution at which it was found; None where there is none.
     """
 
     displacement: Field
-    inverse: Field
+    inverse: Field | None
     weight: Volume
     velocity: Field | None = None
 

@@ -26,7 +26,8 @@ def working_grid(fixed: Grid, wanted: WorkingGrid) -> Grid:
 
     Args:
         fixed: Grid of the fixed image.
-        wanted: Orientation, spacing and shape, each as the card gives it or None for that of the fixed image.
+        wanted: Orientation, spacing, shape and most voxels, each as the card gives it or None for that of the fixed
+            image.
 
     Returns:
         The grid. Without a wanted shape it covers the whole field of view; with one it lies about the middle of it.
@@ -35,8 +36,9 @@ def working_grid(fixed: Grid, wanted: WorkingGrid) -> Grid:
         InputError: The grid would have more than `MAX_VOXELS` voxels.
     """
     grid = fixed if wanted.orientation is None else reoriented(fixed, wanted.orientation)
+    spacings = _coarsened(grid, wanted)
     axes = [
-        _axis(size, spacing, wanted.spacing_mm and wanted.spacing_mm[axis], wanted.shape and wanted.shape[axis])
+        _axis(size, spacing, spacings and spacings[axis], wanted.shape and wanted.shape[axis])
         for axis, (size, spacing) in enumerate(zip(grid.shape, grid.spacing, strict=True))
     ]
     shape = tuple(size for size, _, _ in axes)
@@ -95,6 +97,18 @@ def onto(volume: Volume, grid: Grid, affine_ras: Affine | None = None) -> Volume
     if any(sigma_vox):
         volume = volume.with_array(gaussian_smooth(volume.to_tensor(), sigma_vox)[0, 0].numpy())
     return resample(volume, grid, affine_ras=affine_ras, outside=0.0)
+
+
+def _coarsened(grid: Grid, wanted: WorkingGrid) -> tuple[float, ...] | None:
+    """Spacing of the working grid: the wanted one, made coarser until there are no more voxels than wanted."""
+    spacings = wanted.spacing_mm or grid.spacing
+    if wanted.voxels is None:
+        return wanted.spacing_mm
+    count = math.prod(size * is_ / to for size, is_, to in zip(grid.shape, grid.spacing, spacings, strict=True))
+    if count <= wanted.voxels:
+        return wanted.spacing_mm
+    factor = (count / wanted.voxels) ** (1 / 3)
+    return tuple(factor * spacing for spacing in spacings)
 
 
 def _axis(size: int, spacing: float, wanted: float | None, count: int | None) -> tuple[int, float, float]:

@@ -5,6 +5,15 @@ from __future__ import annotations
 from SPRCore.synthetic.heart import beating_heart
 from SPRCore.synthetic.phantom import Phantom
 from SPRCore.synthetic.random import random_diffeomorphism, shape_cohort
+from SPRCore.synthetic.scenes import SceneConfig, scene
 from SPRCore.synthetic.thorax import sliding_thorax
 
-__all__ = ["Phantom", "beating_heart", "random_diffeomorphism", "shape_cohort", "sliding_thorax"]
+__all__ = [
+    "Phantom",
+    "SceneConfig",
+    "beating_heart",
+    "random_diffeomorphism",
+    "scene",
+    "shape_cohort",
+    "sliding_thorax",
+]

@@ -82,6 +82,8 @@ class HyperConfig:
             "lambda"), in the order of the code; a code is the value over the highest.
         weighting: "prior" puts the values into the loss as they are; "hypermorph" weighs the similarity by 1 - λ and
             the regularization by λ, for the baselines with the uniform prior.
+        skew: Values are drawn as low + share^skew (high - low): 1 evenly, as in the paper; above it low values, where
+            a change matters more, come more often.
 
     Raises:
         ConfigError: There is no range, more than two, or one is empty.
@@ -89,12 +91,14 @@ class HyperConfig:
 
     ranges: dict[str, tuple[float, float]]
     weighting: Literal["prior", "hypermorph"] = "prior"
+    skew: float = 1.0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         require(1 <= len(self.ranges) <= 2, "ranges", sorted(self.ranges), "one or two hyperparameters")
         for name, (low, high) in self.ranges.items():
             require(0 <= low < high, f"ranges.{name}", [low, high], "a lower and a higher number, 0 or more")
+        require(self.skew > 0, "skew", self.skew, "a number above 0")
         if self.weighting == "hypermorph":
             good = list(self.ranges) == ["lambda"] and self.ranges["lambda"][1] <= 1
             require(good, "ranges", self.ranges, "lambda: [low, high] within 0 to 1 with hypermorph weighting")
@@ -149,6 +153,9 @@ class AugmentationConfig:
         flip: Axes (0, 1, 2) along which a pair is flipped, each with probability one half; its labels go with it.
         gamma: Intensities to a power drawn from exp(±gamma), for each image by itself.
         noise: Standard deviation of Gaussian noise added to each image.
+        bend_mm: Largest displacement of a smooth random deformation that both images go through, so that anatomies are
+            seen that nobody has; 0 for none. Not with landmarks.
+        bend_scale_mm: Its size.
 
     Raises:
         ConfigError: A value is out of range.
@@ -157,6 +164,8 @@ class AugmentationConfig:
     flip: tuple[int, ...] = ()
     gamma: float = 0.0
     noise: float = 0.0
+    bend_mm: float = 0.0
+    bend_scale_mm: float = 40.0
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -164,6 +173,8 @@ class AugmentationConfig:
         require(good, "flip", list(self.flip), "axes out of 0, 1, 2")
         require(0 <= self.gamma <= 2, "gamma", self.gamma, "0 to 2")
         require(0 <= self.noise <= 1, "noise", self.noise, "0 to 1")
+        require(self.bend_mm >= 0, "bend_mm", self.bend_mm, "0 or more")
+        require(self.bend_scale_mm > 0, "bend_scale_mm", self.bend_scale_mm, "a number above 0")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from ..config import require
 from ..errors import InputError
 from ..geometry.orientation import check_orientation
 from ..io.cards import Preprocessing, WorkingGrid
+from ..synthetic import SceneConfig
 
 Layout = Literal["acdc", "mnms", "ixi", "ixi_pkl", "autopet", "learn2reg", "csv", "bids"]
 Dataset = Literal["generated", "acdc", "mnms", "ixi", "ixi_pkl", "autopet", "learn2reg", "csv", "bids"]
@@ -21,7 +22,8 @@ class GeneratedConfig:
     """Pairs that are made up, see `SPRCore.synthetic`; their labels are known exactly.
 
     Attributes:
-        kind: "shapes": random shapes of random gray; "heart": a beating heart, labels 1 RV, 2 myocardium, 3 LV.
+        kind: "shapes": random shapes of random gray; "heart": a beating heart, labels 1 RV, 2 myocardium, 3 LV;
+            "scenes": shapes of which every pair differs in size, contrast, texture and motion, see `SceneConfig`.
         shape: Voxels along each axis.
         spacing_mm: Size of a voxel.
         train: Number of training pairs.
@@ -30,13 +32,15 @@ class GeneratedConfig:
         labels: Shapes: number of labels, background included.
         scale_mm: Shapes: size of the shapes and of the deformation.
         amplitude_mm: Shapes: about the largest displacement.
-        noise: Standard deviation of the noise, images being in [0, 1].
+        noise: Standard deviation of the noise, images being in [0, 1]; not of scenes.
+        scene: Scenes: what they are made of.
+        thin: Scenes: share of training pairs that are slabs of a few slices; needs batches of one.
 
     Raises:
         ConfigError: A value is out of range.
     """
 
-    kind: Literal["shapes", "heart"] = "shapes"
+    kind: Literal["shapes", "heart", "scenes"] = "shapes"
     shape: tuple[int, int, int] = (32, 32, 32)
     spacing_mm: tuple[float, float, float] = (2.0, 2.0, 2.0)
     train: int = 64
@@ -46,6 +50,8 @@ class GeneratedConfig:
     scale_mm: float = 20.0
     amplitude_mm: float = 8.0
     noise: float = 0.02
+    scene: SceneConfig = field(default_factory=SceneConfig)
+    thin: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -56,7 +62,8 @@ class GeneratedConfig:
         require(2 <= self.labels <= 255, "labels", self.labels, "2 to 255")
         require(self.scale_mm > 0, "scale_mm", self.scale_mm, "a number above 0")
         require(self.amplitude_mm >= 0, "amplitude_mm", self.amplitude_mm, "0 or more")
-        require(0 <= self.noise <= 1, "noise", self.noise, "0 to 1")
+        for name in ("noise", "thin"):
+            require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +196,7 @@ class PreprocessingConfig:
         percentiles: Lower and upper percentile for "percentile".
         orientation: Where the axes point; None leaves them.
         spacing_mm: Distance between voxels; None keeps that of the image (of the reference where images are aligned).
+        voxels: Most voxels of the whole field of view; a finer grid is made coarser alike along all axes. None for any.
         shape: Number of voxels; where the field of view is smaller its border is repeated, without labels, as a network
             repeats it for images that are too small for it. None keeps the whole field of view.
         crop: What the shape is laid around: "center" of the field of view, or the middle of all "labels" of the
@@ -207,6 +215,7 @@ class PreprocessingConfig:
     percentiles: tuple[float, float] | None = None
     orientation: str | None = "RAS"
     spacing_mm: tuple[float, float, float] | None = None
+    voxels: int | None = None
     shape: tuple[int, int, int] | None = None
     crop: Literal["center", "labels"] = "center"
     crop_labels: tuple[int, ...] | None = None
@@ -225,7 +234,7 @@ class PreprocessingConfig:
 
     def card_grid(self) -> WorkingGrid:
         """Return the grid for the card of a model: as here, but of any size, since networks take any."""
-        return WorkingGrid(orientation=self.orientation, spacing_mm=self.spacing_mm)
+        return WorkingGrid(orientation=self.orientation, spacing_mm=self.spacing_mm, voxels=self.voxels)
 
     def card_preprocessing(self) -> Preprocessing:
         """Return how intensities are prepared, for the card of a model and for `registration.working`."""

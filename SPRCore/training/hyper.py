@@ -42,7 +42,7 @@ def usual_setting(loss: LossConfig, hyper: HyperConfig | None) -> Setting:
 
 
 def draw_setting(loss: LossConfig, hyper: HyperConfig | None, seed: int, number: int) -> Setting:
-    """Draw a setting uniformly over the ranges, as the paper does in every iteration.
+    """Draw a setting over the ranges, as the paper does in every iteration.
 
     Args:
         loss: Holds the hyperparameters that are not drawn.
@@ -54,8 +54,8 @@ def draw_setting(loss: LossConfig, hyper: HyperConfig | None, seed: int, number:
     Returns:
         The setting; `usual_setting` where nothing is drawn.
     """
-    ranges = {} if hyper is None else hyper.ranges
-    shares = np.random.default_rng([seed, number]).random(len(ranges)).tolist()
+    ranges, skew = ({}, 1.0) if hyper is None else (hyper.ranges, hyper.skew)
+    shares = (np.random.default_rng([seed, number]).random(len(ranges)) ** skew).tolist()
     drawn = {
         name: low + share * (high - low) for (name, (low, high)), share in zip(ranges.items(), shares, strict=True)
     }

@@ -31,7 +31,7 @@ from .distributed import Process, averaging, process_group
 from .guards import guarded_memory, stop_if_not_finite
 from .hyper import Setting, draw_setting, usual_setting
 from .journal import Journal, read_rows
-from .losses import Pair, pair_loss
+from .losses import Pair, batch_loss
 from .model_card import LAST, card_of, write_model
 from .recipe import Recipe
 from .resume import RECIPE, SPLIT, check_folder, check_same_run, identity
@@ -229,11 +229,7 @@ class _Run:
         settings = [draw_setting(self.recipe.loss, self.recipe.hyper, self.recipe.seed, n) for n in numbers]
         torch.manual_seed(_mixed(self.recipe.seed, first))
         output = self._forward(batch, settings)
-        results = [
-            pair_loss(_one(output, place, len(batch)), pair, setting.prior, self.recipe.loss, setting.data_weight)
-            for place, (pair, setting) in enumerate(zip(batch, settings, strict=True))
-        ]
-        return {name: torch.stack([result[name] for result in results]).mean() for name in results[0]}
+        return batch_loss(output, batch, settings, self.recipe.loss)
 
     def _forward(self, batch: list[Pair], settings: list[Setting]) -> RegistrationOutput:
         moving, fixed = stacked(batch)
@@ -346,14 +342,6 @@ class _Run:
                 validation=self.validation,
             )
         )
-
-
-def _one(output: RegistrationOutput, place: int, size: int) -> RegistrationOutput:
-    """The part of a batch's output that belongs to one pair."""
-    if size == 1:
-        return output
-    fields = {name: None if value is None else value[place : place + 1] for name, value in vars(output).items()}
-    return RegistrationOutput(**fields)
 
 
 def _gradient_norm(network: torch.nn.Module) -> Tensor:

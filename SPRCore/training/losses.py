@@ -21,6 +21,7 @@ from ..regularization import Prior, squared_gradient, weighted_diffusion
 from ..similarity import lncc, mse
 from ..typing import Images, Scalars, Tensor, Vectors
 from .config import LossConfig
+from .hyper import Setting
 
 MAP_POOL = 2
 """Half width, in voxels, of the neighborhood that shares a most probable weight: a network predicts its weight at a
@@ -54,6 +55,81 @@ class Pair:
     moving_points: Tensor | None = None
     fixed_points: Tensor | None = None
     names: tuple[str, str] = ("moving", "fixed")
+
+
+def batch_loss(
+    output: RegistrationOutput, pairs: Sequence[Pair], settings: Sequence[Setting], config: LossConfig
+) -> dict[str, Tensor]:
+    """Compute the mean loss of a batch, and its parts.
+
+    Pairs on grids of one spacing with the same labels are computed together, which on a graphics card takes as long as
+    one of them alone; others one after the other. Both give the same.
+
+    Args:
+        output: What the network gave, in the order of the pairs.
+        pairs: The pairs.
+        settings: Hyperparameters of each.
+        config: Which terms there are, and their factors.
+
+    Returns:
+        Scalars by name, as of `pair_loss`.
+
+    Raises:
+        InputError: As `pair_loss`.
+    """
+    if len(pairs) > 1 and _alike(pairs, settings, config):
+        return _loss_together(output, pairs, [setting.prior for setting in settings], config, settings[0].data_weight)
+    parts = [
+        pair_loss(_one(output, place), pair, setting.prior, config, setting.data_weight)
+        for place, (pair, setting) in enumerate(zip(pairs, settings, strict=True))
+    ]
+    return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
+
+
+def _alike(pairs: Sequence[Pair], settings: Sequence[Setting], config: LossConfig) -> bool:
+    """Whether every term of the loss can be computed for all pairs at once."""
+    kinds = {(p.spacing, p.labels, p.fixed_labels is None, p.moving_labels is None) for p in pairs}
+    weights = {setting.data_weight for setting in settings}
+    return len(kinds) == len(weights) == 1 and not config.tre_weight
+
+
+def _loss_together(
+    output: RegistrationOutput, pairs: Sequence[Pair], priors: Sequence[Prior], config: LossConfig, data_weight: float
+) -> dict[str, Tensor]:
+    def joined(name: str) -> Tensor | None:
+        parts = [getattr(pair, name) for pair in pairs]
+        return None if parts[0] is None else torch.cat(parts)
+
+    names = ("moving", "fixed", "moving_labels", "fixed_labels")
+    batch = Pair(**{name: joined(name) for name in names}, spacing=pairs[0].spacing, labels=pairs[0].labels)
+    weight = _weight(output, priors[0])
+    strengths = weight.new_tensor([prior.strength for prior in priors]).view(-1, 1, 1, 1, 1)
+    parts = {"similarity": data_weight * _both_ways(_dissimilarity, output, batch, config)}
+    parts["smoothness"] = weighted_diffusion(
+        in_mm(output.displacement, batch.spacing), strengths * weight, batch.spacing
+    )
+    if output.weight is not None:
+        penalties = [prior.penalty(one).mean() for prior, one in zip(priors, weight.split(1), strict=True)]
+        parts["prior"] = torch.stack(penalties).mean()
+    if config.dice_weight:
+        parts["dice_loss"] = config.dice_weight * _both_ways(_overlap_loss, output, batch, config)
+    gap = {}
+    if config.map_weight_pull and output.weight is not None:
+        fields = output.displacement.detach().split(1)
+        likely = [map_weight(field, batch.spacing, prior) for field, prior in zip(fields, priors, strict=True)]
+        parts["map_pull"], gap = _pull(weight - torch.cat(likely), config)
+    return {"loss": torch.stack(list(parts.values())).sum(), **parts, **gap}
+
+
+def _pull(distance: Scalars, config: LossConfig) -> tuple[Tensor, dict[str, Tensor]]:
+    """Term that pulls the predicted weight to the most probable one, and how far they are apart."""
+    return config.map_weight_pull * distance.square().mean(), {"map_gap": distance.detach().abs().mean()}
+
+
+def _one(output: RegistrationOutput, place: int) -> RegistrationOutput:
+    """Return what concerns one pair of a batch."""
+    parts = vars(output).items()
+    return RegistrationOutput(**{name: None if part is None else part[place : place + 1] for name, part in parts})
 
 
 def pair_loss(
@@ -91,8 +167,7 @@ def pair_loss(
     gap = {}
     if config.map_weight_pull and output.weight is not None:
         distance = weight - map_weight(output.displacement, pair.spacing, prior)
-        parts["map_pull"] = config.map_weight_pull * distance.square().mean()
-        gap = {"map_gap": distance.detach().abs().mean()}
+        parts["map_pull"], gap = _pull(distance, config)
     return {"loss": torch.stack(list(parts.values())).sum(), **parts, **gap}
 
 
@@ -148,25 +223,35 @@ def dice_loss(fixed_labels: Tensor, moving_labels: Tensor, displacement_vox: Vec
     from one pass over the labels, so that memory does not grow with their number.
 
     Args:
-        fixed_labels: Whole numbers, shape (1, 1, X, Y, Z).
+        fixed_labels: Whole numbers, shape (B, 1, X, Y, Z).
         moving_labels: Same shape.
-        displacement_vox: Pull map, shape (1, 3, X, Y, Z), in voxels.
+        displacement_vox: Pull map, shape (B, 3, X, Y, Z), in voxels.
         labels: The labels that count; 0, the background, is one only if it is listed.
 
     Returns:
-        Scalar in [0, 1]; 0 where no label is present.
+        Scalar in [0, 1], the mean over the batch; a pair where no label is present has 0.
     """
-    shared = [label for label in labels if bool((fixed_labels == label).any() | (moving_labels == label).any())]
-    if not shared:
+    present = _present(fixed_labels, moving_labels, labels)
+    somewhere = [label for label, there in zip(labels, present.any(dim=0).tolist(), strict=True) if there]
+    if not somewhere:
         return displacement_vox.sum() * 0.0
-    return _DiceLoss.apply(displacement_vox, fixed_labels, moving_labels, tuple(shared))
+    present = present[:, present.any(dim=0)]
+    shares = present / (present.sum(dim=1, keepdim=True).clamp(min=1) * len(present))
+    return _DiceLoss.apply(displacement_vox, fixed_labels, moving_labels, tuple(somewhere), shares)
+
+
+def _present(fixed: Tensor, moving: Tensor, labels: Sequence[int]) -> Tensor:
+    """Which pair of a batch has which label in either image, shape (B, labels)."""
+    return torch.stack([((fixed == label) | (moving == label)).flatten(1).any(dim=1) for label in labels], dim=1)
 
 
 class _DiceLoss(torch.autograd.Function):
     """Keeps one field, the gradient, whatever the number of labels."""
 
     @staticmethod
-    def forward(ctx: Any, displacement_vox: Tensor, fixed: Tensor, moving: Tensor, labels: tuple[int, ...]) -> Tensor:
+    def forward(
+        ctx: Any, displacement_vox: Tensor, fixed: Tensor, moving: Tensor, labels: tuple[int, ...], shares: Tensor
+    ) -> Tensor:
         wanted = ctx.needs_input_grad[0]
         leaf = displacement_vox.detach().requires_grad_(wanted)
         total, gradient = displacement_vox.new_zeros(()), torch.zeros_like(displacement_vox)
@@ -174,26 +259,27 @@ class _DiceLoss(torch.autograd.Function):
             chosen = torch.tensor(labels[first : first + _LABELS_AT_ONCE], device=fixed.device).view(1, -1, 1, 1, 1)
             with torch.set_grad_enabled(wanted):
                 missed = _missed_overlap((fixed == chosen).to(leaf.dtype), (moving == chosen).to(leaf.dtype), leaf)
+                missed = (missed * shares[:, first : first + _LABELS_AT_ONCE]).sum()
             if wanted:
                 gradient += torch.autograd.grad(missed, leaf)[0]
             total += missed.detach()
         if wanted:
-            ctx.save_for_backward(gradient / len(labels))
-        return total / len(labels)
+            ctx.save_for_backward(gradient)
+        return total
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
         (gradient,) = ctx.saved_tensors
-        return gradient * grad, None, None, None
+        return gradient * grad, None, None, None, None
 
 
 def _missed_overlap(fixed: Tensor, moving: Tensor, displacement_vox: Tensor) -> Tensor:
-    """Sum over the channels, one per label, of one minus the Dice overlap."""
+    """One minus the Dice overlap of each pair and label, shape (B, labels)."""
     warped = warp(moving, displacement_vox)
-    common = (fixed * warped).sum(dim=(0, 2, 3, 4))
-    sizes = (fixed + warped).sum(dim=(0, 2, 3, 4))
-    return (1.0 - 2.0 * common / sizes.clamp(min=1e-5)).sum()
+    common = (fixed * warped).sum(dim=(2, 3, 4))
+    sizes = (fixed + warped).sum(dim=(2, 3, 4))
+    return 1.0 - 2.0 * common / sizes.clamp(min=1e-5)
 
 
 def landmark_loss(

@@ -11,6 +11,7 @@ from SPRCore.analysis.methods import Method
 from SPRCore.analysis.pairs import PairFiles, load_pair
 from SPRCore.analysis.rows import Header, SurfacePoint, append_row, finite, read_rows, start_rows
 from SPRCore.errors import ConvergenceError, InputError
+from SPRCore.functional import kept_memory
 from SPRCore.registration import Model, model_prior
 from SPRCore.registration.devices import pick_device
 from SPRCore.tuning.pool import Pool
@@ -126,8 +127,9 @@ class Surveyor:
     def __call__(self, chunk: tuple[PairFiles, Sequence[Setting]]) -> int:
         """Measure a pair at some settings and write the points down; return their number."""
         pair, settings = chunk
-        for setting in settings:
-            append_row(self._plan.path, self.point(pair, setting))
+        with kept_memory():
+            for setting in settings:
+                append_row(self._plan.path, self.point(pair, setting))
         return len(settings)
 
     def point(self, pair: PairFiles, setting: Mapping[str, float]) -> SurfacePoint:

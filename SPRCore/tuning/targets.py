@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from SPRCore.analysis.methods import Method
 from SPRCore.analysis.pairs import PairFiles
 from SPRCore.analysis.rows import SurfacePoint
 from SPRCore.errors import ConvergenceError, InputError, OutputError
+from SPRCore.functional import kept_memory
 from SPRCore.io.places import SUFFIX
 from SPRCore.regularization.naming import HYPERPARAMETERS
 from SPRCore.training.journal import read_rows
@@ -47,7 +48,13 @@ _KEPT_PAIRS = 8  # in memory from one trial to the next
 
 @runtime_checkable
 class Target(Protocol):
-    """Something with parameters; can be sent to other processes."""
+    """Something with parameters; can be sent to other processes.
+
+    Attributes:
+        improving: Whether a trial gets better as it goes on; else it tells means over ever more pairs.
+    """
+
+    improving: ClassVar[bool]
 
     def opened(self) -> Callable[[int, Params, Tell], Measures]:
         """Return what does a trial: its slot, its parameters, whom to tell on the way; it gives what was measured."""
@@ -71,6 +78,7 @@ class CohortTarget:
 
     method: Method
     pairs: tuple[PairFiles, ...]
+    improving: ClassVar[bool] = False
     init: str = "auto"
     device: str = "auto"
 
@@ -81,12 +89,13 @@ class CohortTarget:
 
         def trial(slot: int, params: Params, tell: Tell) -> Measures:
             points: list[SurfacePoint] = []
-            for pair in self.pairs:
-                point = surveyor.point(pair, params)
-                if point.failed is not None:
-                    raise ConvergenceError(f"pair {pair.pair}", got=point.failed)
-                points.append(point)
-                tell(len(points), means(points))
+            with kept_memory():
+                for pair in self.pairs:
+                    point = surveyor.point(pair, params)
+                    if point.failed is not None:
+                        raise ConvergenceError(f"pair {pair.pair}", got=point.failed)
+                    points.append(point)
+                    tell(len(points), means(points))
             return means(points)
 
         return trial
@@ -105,6 +114,7 @@ class RecipeTarget:
         folder: Folder of the study; each trial has one in it.
     """
 
+    improving: ClassVar[bool] = True
     recipe: Recipe
     folder: Path
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from SPRCore.errors import InputError, OutputError, SPRError
+from SPRCore.tuning.pruning import median_pruner
 from SPRCore.tuning.queue import AGAIN, FAILED, MEASURES, RETURNED, SECONDS, SLOT, Queue
 from SPRCore.tuning.space import Objective, Parameter
 from SPRCore.tuning.storage import import_optuna, open_storage, quiet
@@ -74,7 +75,7 @@ def open_study(task: Task) -> tuple[optuna.Study, optuna.storages.BaseStorage]:
             storage=storage,
             direction=task.objective.direction,
             load_if_exists=True,
-            pruner=optuna.pruners.MedianPruner(*task.pruner),
+            pruner=median_pruner(*task.pruner, improving=task.target.improving),
         )
     return study, storage
 

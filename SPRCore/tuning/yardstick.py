@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -50,13 +51,12 @@ class Yardstick:
             Fields of a `SurfacePoint`: those that can be measured.
         """
         displacement_vox = solved.displacement_vox.float()
-        field = Field.from_tensor_vox(displacement_vox, self._pair.grid.affine)
         folding, ndv = folding_and_ndv(displacement_vox, self._pair.mask)
         overlap = {} if self._labels is None else self._labels.overlap(displacement_vox)
         return {
             "dice": {str(label): value for label, value in overlap.items()},
             "dice_mean": dice_mean(overlap) if overlap else None,
-            "tre_mm": self._tre_mm(field),
+            "tre_mm": self._tre_mm(displacement_vox),
             "lncc": float(lncc(self._fixed, self._warped(displacement_vox))),
             "folding_percent": folding,
             "ndv_percent": ndv,
@@ -73,10 +73,11 @@ class Yardstick:
             warped.masked_fill_((place < -0.5) | (place >= size - 0.5), lowest)
         return warped
 
-    def _tre_mm(self, field: Field) -> float | None:
+    def _tre_mm(self, displacement_vox: Vectors) -> float | None:
         points, partners = self._given.fixed_points, self._given.moving_points
         if points is None or partners is None or not len(points):
             return None
+        field = Field.from_tensor_vox(displacement_vox, self._pair.grid.affine)
         moved = np.asarray(points, dtype=np.float64) + sample_displacement_mm(field, points)
         if self._pair.affine_ras is not None:
             moved = transform_points(moved, self._pair.affine_ras)
@@ -84,7 +85,11 @@ class Yardstick:
 
 
 class _Labels:
-    """Fixed labels on a grid, and moving labels to be read at displaced places in their own resolution."""
+    """Fixed labels on a grid, and moving labels to be read at displaced places in their own resolution.
+
+    Looked at is only the box that holds the fixed labels, and all places from which a displacement reaches the moving
+    ones: everywhere else both are background.
+    """
 
     def __init__(self, fixed: np.ndarray, moving: Volume, names: np.ndarray, grid: Grid, affine: Affine | None) -> None:
         # Places in the list of names, the background at 0: grid_sample works in float32, which holds no large labels.
@@ -94,6 +99,7 @@ class _Labels:
         self._moving = torch.from_numpy(places)[None, None]
         world = np.eye(4) if affine is None else affine
         to_index = np.linalg.inv(moving.affine) @ world @ grid.affine
+        self._boxes = _box(self._fixed, np.eye(4)), _box(places, np.linalg.inv(to_index))
         # Indices in -1 to 1 between the outermost centers, last axis first, as grid_sample takes them.
         scale = np.diag([*(2.0 / np.maximum(np.array(moving.shape) - 1, 1)), 1.0])
         normal = (scale @ to_index)[:3]
@@ -111,18 +117,41 @@ class _Labels:
 
     def overlap(self, displacement_vox: Vectors) -> dict[int, float]:
         """Dice of every label by its name."""
-        shift = displacement_vox[0].cpu().reshape(3, -1)
-        places = torch.addmm(self._start, shift.T, self._turn.T).view(1, *displacement_vox.shape[2:], 3)
+        box = self._within(displacement_vox)
+        shift = displacement_vox[0][(slice(None), *box)].cpu()
+        start = self._start[box]
+        places = torch.addmm(start.reshape(-1, 3), shift.reshape(3, -1).T, self._turn.T).view(1, *start.shape)
         warped = torch.grid_sampler_3d(self._moving, places, 1, 0, True)[0, 0]  # the nearest voxel, 0 outside all
-        scores = dice(self._fixed, warped.numpy().astype(np.int32))
+        scores = dice(self._fixed[box], warped.numpy().astype(np.int32))
         return {int(self._names[place + self._background]): value for place, value in scores.items()}
+
+    def _within(self, displacement_vox: Vectors) -> tuple[slice, ...]:
+        """The box that is looked at."""
+        reach = displacement_vox[0].abs().amax(dim=(1, 2, 3)).cpu().numpy()
+        (fixed_low, fixed_high), (moving_low, moving_high) = self._boxes
+        low = np.minimum(fixed_low, moving_low - reach)
+        high = np.maximum(fixed_high, moving_high + reach)
+        sizes = np.array(self._fixed.shape)
+        low = np.clip(np.floor(low), 0, sizes - 1)
+        high = np.clip(np.ceil(high) + 1, low + 1, sizes)
+        return tuple(slice(int(first), int(last)) for first, last in zip(low, high, strict=True))
+
+
+def _box(labels: np.ndarray, matrix: Affine) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest index of all that is not background, brought to another grid, half a voxel and more around."""
+    spans = [np.flatnonzero(labels.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    if not spans[0].size:
+        return np.full(3, np.inf), np.full(3, -np.inf)
+    corners = np.array(list(itertools.product(*((span[0] - 1.0, span[-1] + 1.0) for span in spans))))
+    moved = transform_points(corners, matrix)
+    return moved.min(axis=0), moved.max(axis=0)
 
 
 def _affine_places(matrix: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """A matrix (3, 4) applied to the indices of all voxels of a grid, (voxels, 3)."""
+    """A matrix (3, 4) applied to the indices of all voxels of a grid, (X, Y, Z, 3)."""
     x, y, z = (np.arange(size, dtype=np.float64) for size in shape)
     columns = [x[:, None, None] * row[0] + y[:, None] * row[1] + z * row[2] + row[3] for row in matrix]
-    return np.stack(columns, axis=-1).reshape(-1, 3).astype(np.float32)
+    return np.stack(columns, axis=-1).astype(np.float32)
 
 
 def _unit_range(image: Scalars) -> Scalars:

@@ -9,9 +9,11 @@ import time
 
 import pytest
 
+from SPRCore.analysis.kept import read_kept
 from SPRCore.analysis.rows import SurfacePoint, read_rows
 from SPRCore.io import write_bundle
 from SPRCore.io.bundles import Bundle
+from SPRCore.tuning.panels import PANELS
 from SPRCore.tuning.sweep import SURFACE
 
 pytestmark = pytest.mark.slow
@@ -83,6 +85,30 @@ def test_processes_share_a_sweep_and_a_run_goes_on(command, spr, tmp_path):
     wider = spr(*command("--grid", "alpha=0.1,lambda_max=1:2:0.5", "--processes", 1))
     assert wider.code == 0, wider.err
     assert len(points(tmp_path)) == len(more) + 2 * 3
+
+
+def test_images_of_a_pair_are_kept_at_a_few_settings(command, spr, tmp_path):
+    grid = ("--grid", "alpha=0:0.5:0.1,lambda_max=1:2:1", "--processes", 1, "--keep", "there")
+    done = spr(*command(*grid))
+    assert done.code == 0, done.err
+    (kept,) = read_kept(tmp_path / "run" / PANELS, every_setting=True)
+    settings = {(method.setting["alpha"], method.setting["lambda_max"]): method for method in kept.methods}
+    assert settings.keys() == {(alpha, strength) for alpha in (0.0, 0.1, 0.2, 0.4, 0.5) for strength in (1.0, 2.0)}
+    swept = {tuple(row.setting.values()): row for row in points(tmp_path) if row.pair == "there"}
+    for key, method in settings.items():
+        assert method.metrics["after"]["dice_mean"] == pytest.approx(swept[key].dice_mean, abs=0.005)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / PANELS).rglob("*")}
+    assert spr(*command(*grid)).code == 0  # there is nothing left to do
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / PANELS).rglob("*")}
+    done = spr("report", tmp_path / "run", "--out", tmp_path / "report")
+    assert done.code == 0, done.err
+    assert (tmp_path / "report" / "figures" / "there-tiny-settings.png").is_file()
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert "Best hyperparameters" in page
+    assert "there-tiny-settings.png" in page
+    wrong = spr(*command("--keep", "nowhere"))
+    assert wrong.code == 2
+    assert "--keep: got 'nowhere'; expected back, there" in wrong.err[0]
 
 
 def means(rows):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
+from matplotlib.collections import QuadMesh
 
 from SPRCore.analysis.figures import save_figure
 from SPRCore.analysis.kept import KeptMethod, KeptPair
+from SPRCore.analysis.optima import optima_table
 from SPRCore.analysis.pair_figures import boundary_figure, likely_weight_figure, methods_figure, weight_figure
 from SPRCore.analysis.plots import dice_figure, weights_figure
-from SPRCore.analysis.report import PAGE, write_figures, write_page
+from SPRCore.analysis.report import PAGE, write_figures, write_page, write_tables
 from SPRCore.analysis.rows import BenchmarkRow, SurfacePoint
+from SPRCore.analysis.settings_figure import settings_figure
 from SPRCore.analysis.studies import study_figure
 from SPRCore.analysis.surfaces import surface_of, sweep_figure
 from SPRCore.errors import InputError
@@ -88,6 +93,10 @@ def test_surfaces(tmp_path):
     check(figure, tmp_path / "f.png")
     assert any("best mean Dice 0.750" in text for text in texts(figure))
     assert any("outlined" in text for text in texts(figure))
+    assert "folded voxels, %: 0.1 everywhere" in figure.get_suptitle()
+    assert not any(axes.get_title() == "folded voxels, %" for axes in figure.axes)
+    flat = sweep_figure([point(value=0.7 + 0.001 * a, alpha=a, lambda_max=s) for a in (0.0, 1.0) for s in (1.0, 2.0)])
+    assert any("all within 0.005 of the best" in text for text in texts(flat))
 
 
 def test_curves(tmp_path):
@@ -123,6 +132,26 @@ def test_a_study(tmp_path):
     legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert {"pruned", "failed", "completed", "best"} <= set(legend)
     assert any("80 %" in text for text in texts(figure))
+
+
+def test_trials_have_a_surface_and_wide_ranges_a_logarithmic_axis(tmp_path):
+    rng = np.random.default_rng(0)
+    trials = [
+        trial(n, float(rng.random()), alpha=float(10 ** -(3 * rng.random())), lambda_max=1.0 + n) for n in range(8)
+    ]
+    ranges = {"alpha": [0.001, 1.0], "lambda_max": [0.8, 10.0]}
+    figure = study_figure({"trials": trials, "direction": "maximize", "objective": "dice", "ranges": ranges})
+    check(figure, tmp_path / "f.png")
+    panel = figure.axes[0]
+    assert (panel.get_xscale(), panel.get_yscale()) == ("log", "linear")
+    shown = next(part for part in panel.collections if isinstance(part, QuadMesh)).get_array()
+    values = [each["value"] for each in trials]
+    assert min(values) <= shown.min() < shown.max() <= max(values)
+    assert 0.1 < shown.mask.mean() < 0.9  # nothing is said beyond the trials
+    corner = min(trials, key=lambda each: each["params"]["lambda_max"])
+    np.testing.assert_allclose(shown[0].compressed(), corner["value"], atol=0.02)
+    one_line = [each | {"params": {"alpha": 0.1, "lambda_max": each["params"]["lambda_max"]}} for each in trials]
+    assert not any(isinstance(part, QuadMesh) for part in study_figure({"trials": one_line}).axes[0].collections)
 
 
 def test_a_study_that_minimizes_one_parameter(tmp_path):
@@ -229,3 +258,68 @@ def test_a_page_shows_every_figure(kept, tmp_path):
         "figures/sweep-hyper.png",
     ]
     assert all((tmp_path / path).is_file() and f"({path})" in page for path, _ in figures)
+
+
+def test_the_figure_of_settings(kept, tmp_path):
+    one, size = kept.methods[0], kept.fixed.shape
+    weights = {
+        (a, s): Volume(np.full(size, a + 0.1 * s, np.float32), kept.fixed.affine) for a in (0, 0.5) for s in (1, 2)
+    }
+    methods = tuple(
+        dataclasses.replace(one, weight=weight, setting={"prior": "beta", "alpha": a, "lambda_max": s})
+        for (a, s), weight in weights.items()
+        if (a, s) != (0.5, 2)  # one of them was not computed
+    )
+    figure = settings_figure(dataclasses.replace(kept, methods=methods))
+    check(figure, tmp_path / "f.png")
+    shown = [axes for axes in figure.axes if axes.images]
+    assert len(shown) == 2 * 3
+    said = " ".join(texts(figure))
+    for words in ("mean 0.10", "mean 0.60", "mean 0.20", "Dice 0.750", "spatial coherence", "strength", "mm apart"):
+        assert words in said
+    boxes = {axes.get_title(): axes.get_window_extent() for axes in shown if "mean" in axes.get_title()}
+    assert boxes["mean 0.60"].x0 > boxes["mean 0.10"].x0, "alpha rises to the right"
+    assert boxes["mean 0.20"].y0 > boxes["mean 0.10"].y0, "lambda_max rises upward"
+
+
+def test_the_figure_of_settings_without_a_weight(kept, tmp_path):
+    demons = kept.methods[1]
+    methods = tuple(dataclasses.replace(demons, setting={"lambda": value}) for value in (1e-6, 1.0, 2.0))
+    figure = settings_figure(dataclasses.replace(kept, methods=methods))
+    check(figure, tmp_path / "f.png")
+    assert len([axes for axes in figure.axes if axes.images]) == 3
+    assert any(axes.get_xlabel().startswith(r"$\lambda$ 0" + "\n") for axes in figure.axes)
+    with pytest.raises(InputError, match="0 hyperparameters that vary"):
+        settings_figure(dataclasses.replace(kept, methods=methods[:1]))
+    with pytest.raises(InputError, match="2 methods"):
+        settings_figure(kept)
+
+
+def test_the_table_of_optima(tmp_path):
+    study = {
+        "name": "s",
+        "target": "instance",
+        "objective": "dice",
+        "best": 1,
+        "trials": [
+            trial(0, 0.7, alpha=0.1, lambda_max=1.0),
+            trial(1, 0.8, alpha=0.25, lambda_max=2.0),
+            trial(2, None, "pruned", alpha=0.3, lambda_max=2.0),
+        ],
+        "importances": {"alpha": 0.8, "lambda_max": 0.2},
+        "tolerance": {"alpha": [0.2, 0.3]},
+    }
+    points = [*surface_points(), *(point(value=0.5 + x, method="u", **{"lambda": x}) for x in (0.1, 0.102, 0.2))]
+    table = optima_table([study, study | {"best": None}], points)
+    lines = [dict(zip(table.header, (cell.text for cell in line), strict=True)) for line in table.body]
+    assert [line["tuned"] for line in lines] == ["instance", "hyper", "u"]
+    assert lines[0]["search"] == "s: 2 complete, 1 pruned"
+    assert (lines[0]["alpha"], lines[0]["lambda_max"]) == ("0.25 (0.2 to 0.3); 80 %", "2; 20 %")
+    assert (lines[1]["best"], lines[1]["alpha"], lines[1]["lambda_max"]) == ("0.7500", "0.2", "1")
+    assert lines[1]["search"] == "grid of 12 on 2 pairs"
+    assert (lines[2]["lambda"], lines[2]["alpha"]) == ("0.2", "")
+    assert optima_table([], []) is None
+    near = optima_table([], [point(value=v, alpha=a) for a, v in ((0.1, 0.7), (0.2, 0.703), (0.3, 0.69))])
+    assert near.body[0][-1].text == "0.2 (0.1 to 0.2)"
+    write_tables([], tmp_path, studies=[study])
+    assert "0.25 (0.2 to 0.3)" in (tmp_path / "table.md").read_text()

@@ -12,6 +12,8 @@ import torch
 from SPRCore.errors import InputError
 from SPRCore.functional import integrate
 from SPRCore.networks import NetworkConfig, build, list_models, parameter_count
+from SPRCore.networks.blocks import upsample
+from SPRCore.networks.network import _enlarged
 
 ODD = (17, 20, 16)
 # Published widths are slow on one core. What they are made of is tested at small ones, and each runs once as it is.
@@ -203,3 +205,18 @@ def test_the_inverse_can_be_left_out(network, pair, expected):
     part = fields(network(*pair, codes_of(network), inverse=False))
     assert part.keys() == expected.keys() - {"inverse_displacement"}
     assert all(torch.equal(part[key], expected[key]) for key in part)
+
+
+@torch.no_grad()
+def test_the_velocity_can_be_left_out(network, pair, expected):
+    part = fields(network.decode(network.encode(*pair), codes_of(network), velocity=False))
+    assert part.keys() == expected.keys() - {"velocity"}
+    assert all(torch.equal(part[key], expected[key]) for key in part)
+
+
+@pytest.mark.parametrize(("factor", "size"), [(1, 17), (2, 16), (2, 17), (2, 31), (4, 18), (4, 29), (4, 32)])
+def test_enlarging_what_is_needed_gives_the_same_as_enlarging_all(factor, size):
+    image = torch.randn(1, 2, *[32 // factor] * 3)
+    shape = (size, size, 32)
+    whole = upsample(image, factor)[:, :, :size, :size]
+    assert torch.equal(_enlarged(image, factor, shape), whole)

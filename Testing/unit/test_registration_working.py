@@ -83,3 +83,19 @@ def test_an_image_is_sampled_through_its_alignment_and_blurred_where_voxels_grow
     assert coarse[1:-1, 1:-1, 1:-1].std() < 0.25 * noise.array.std()
     swapped = Grid((32, 32, 32), np.eye(4)[[2, 0, 1, 3]])
     np.testing.assert_array_equal(onto(noise, swapped).array, noise.array.transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.5, 1.5, 10.0)])
+def test_a_grid_of_too_many_voxels_is_made_coarser_alike_along_all_axes(spacing):
+    fixed = Grid((64, 48, 40), np.diag([*spacing, 1.0]))
+    grid = working_grid(fixed, WorkingGrid(voxels=20_000))
+    ratio = np.array(grid.spacing) / spacing
+    assert np.allclose(ratio, (64 * 48 * 40 / 20_000) ** (1 / 3))
+    assert 20_000 <= np.prod(grid.shape) <= 1.2 * 20_000  # a size is rounded up, so that the field of view is covered
+    assert working_grid(fixed, WorkingGrid(voxels=200_000)).matches(working_grid(fixed, WorkingGrid()))
+
+
+@pytest.mark.parametrize("wrong", [{"voxels": 10}, {"voxels": 50_000.5}, {"voxels": 50_000, "shape": (32, 32, 32)}])
+def test_a_number_of_voxels_that_cannot_be_is_refused(wrong):
+    with pytest.raises(InputError, match="voxels"):
+        WorkingGrid(**wrong)

@@ -176,13 +176,13 @@ def test_the_rate_falls_as_the_paper_says(tiny_recipe):
 
 def test_half_precision_keeps_fields_and_loss_whole(tiny_recipe, monkeypatch):
     kinds = set()
-    plain = loop.pair_loss
+    plain = loop.batch_loss
 
     def spied(output, *rest):
         kinds.update(value.dtype for value in vars(output).values() if value is not None)
         return plain(output, *rest)
 
-    monkeypatch.setattr(loop, "pair_loss", spied)
+    monkeypatch.setattr(loop, "batch_loss", spied)
     recipe = tiny_recipe(precision="bf16", optimiser__epochs=1)
     train(recipe)
     assert kinds == {torch.float32}
@@ -192,17 +192,17 @@ def test_half_precision_keeps_fields_and_loss_whole(tiny_recipe, monkeypatch):
 def test_numbers_that_are_none_stop_the_run_and_the_batch_is_kept(tiny_recipe, monkeypatch):
     from safetensors import safe_open
 
-    plain = loop.pair_loss
+    plain = loop.batch_loss
 
-    def poisoned(output, pair, *rest):
-        parts = plain(output, pair, *rest)
+    def poisoned(*arguments):
+        parts = plain(*arguments)
         if poisoned.calls == 7:
             parts |= {"smoothness": parts["smoothness"] * float("nan"), "loss": parts["loss"] * float("nan")}
         poisoned.calls += 1
         return parts
 
     poisoned.calls = 0
-    monkeypatch.setattr(loop, "pair_loss", poisoned)
+    monkeypatch.setattr(loop, "batch_loss", poisoned)
     recipe = tiny_recipe(optimiser__accumulate=2, checkpoint__every=2)  # the eighth pair is in the fourth step
     with pytest.raises(ConvergenceError, match=r"smoothness.*lower optimiser\.lr") as caught:
         train(recipe)
@@ -225,7 +225,7 @@ def test_want_of_memory_names_the_knob(tiny_recipe, monkeypatch):
     def hungry(*_):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
 
-    monkeypatch.setattr(loop, "pair_loss", hungry)
+    monkeypatch.setattr(loop, "batch_loss", hungry)
     recipe = tiny_recipe(optimiser__batch=2)
     with pytest.raises(SPRError, match=r"16 x 16 x 16.*optimiser\.batch=1 --set optimiser\.accumulate=2") as caught:
         train(recipe)
@@ -237,7 +237,7 @@ def test_other_errors_keep_their_name(tiny_recipe, monkeypatch):
     def broken(*_):
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(loop, "pair_loss", broken)
+    monkeypatch.setattr(loop, "batch_loss", broken)
     with pytest.raises(RuntimeError, match="a fault of ours"):
         train(tiny_recipe())
 

@@ -14,7 +14,8 @@ from SPRCore.functional import integrate
 from SPRCore.networks import RegistrationOutput
 from SPRCore.regularization import BetaPrior, GaussianPrior, UniformPrior
 from SPRCore.training.config import LossConfig
-from SPRCore.training.losses import Pair, dice_loss, landmark_loss, map_gap, map_weight, pair_loss
+from SPRCore.training.hyper import Setting
+from SPRCore.training.losses import Pair, batch_loss, dice_loss, landmark_loss, map_gap, map_weight, pair_loss
 
 SHAPE, SPACING = (12, 11, 10), (1.0, 1.5, 2.0)
 PRIORS = (
@@ -257,3 +258,39 @@ def test_what_does_not_fit_the_network_is_refused(pair, output):
     one_way = dataclasses.replace(output, inverse_displacement=None)
     with pytest.raises(InputError, match="inverse"):
         pair_loss(one_way, pair, PRIORS[0], LossConfig(symmetric=True))
+
+
+@pytest.mark.parametrize("prior", PRIORS, ids=lambda prior: prior.name)
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_pairs_computed_together_give_what_they_give_one_by_one(pair, output, prior, symmetric):
+    """Also where one pair lacks a label, and with other hyperparameters for each."""
+    config = LossConfig(prior=prior.name, dice_weight=0.5, symmetric=symmetric)
+    poorer = pair.moving_labels.where(pair.moving_labels != pair.labels[0], torch.zeros_like(pair.moving_labels))
+    fixed = pair.fixed_labels.where(pair.fixed_labels != pair.labels[0], torch.zeros_like(pair.fixed_labels))
+    pairs = [
+        pair,
+        dataclasses.replace(pair, fixed=pair.moving, moving=pair.fixed, moving_labels=poorer, fixed_labels=fixed),
+    ]
+    name = {"beta": "lambda_max", "gaussian": "lambda_mean", "uniform": "strength"}[prior.name]
+    priors = [prior, dataclasses.replace(prior, **{name: 2.0 * prior.strength})]
+    settings = [Setting(prior=each) for each in priors]
+    made = of(output, prior)
+    leaf = made.displacement.detach().repeat(2, 1, 1, 1, 1).requires_grad_()
+    batch = RegistrationOutput(
+        displacement=leaf,
+        inverse_displacement=made.inverse_displacement.repeat(2, 1, 1, 1, 1),
+        weight=None if made.weight is None else made.weight.repeat(2, 1, 1, 1, 1),
+    )
+    together = batch_loss(batch, pairs, settings, config)
+    alone = [pair_loss(_at(batch, k), pairs[k], priors[k], config) for k in range(2)]
+    assert together.keys() == alone[0].keys()
+    for name in together:
+        mean = (alone[0][name] + alone[1][name]) / 2
+        assert float(together[name].detach()) == pytest.approx(float(mean.detach()), rel=1e-9)
+    sums = together["loss"], (alone[0]["loss"] + alone[1]["loss"]) / 2
+    slopes = [torch.autograd.grad(total, leaf, retain_graph=True)[0] for total in sums]
+    torch.testing.assert_close(*slopes, rtol=1e-9, atol=1e-12)
+
+
+def _at(output, place):
+    return RegistrationOutput(**{k: None if v is None else v[place : place + 1] for k, v in vars(output).items()})

@@ -10,6 +10,7 @@ import sys
 import textwrap
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from SPRCore.errors import ConvergenceError, InputError, SPRError
@@ -33,6 +34,8 @@ X = (Parameter(name="x", low=0.0, high=1.0),)
 @dataclasses.dataclass(frozen=True)
 class Simple:
     """A target that is a function of parameters."""
+
+    improving = True
 
     function: object
     path: object = None
@@ -155,6 +158,23 @@ def test_what_is_worse_than_the_median_is_cut_short(task):
     assert [trial.state for trial in records] == ["complete"] * 3 + ["pruned"] * 2
     assert list(records[3].intermediate) == ["1", "2"]  # the first step is let pass
     assert found(study).best_trial.slot < 3
+
+
+@pytest.mark.parametrize("improving", [True, False])
+def test_of_a_cohort_the_same_pairs_are_compared(task, monkeypatch, improving):
+    def means(slot, params, tell):
+        scores = np.array([0.9, 0.6, 0.6, 0.6]) - (0.0 if slot < 3 else 0.05)  # the first pair is an easy one
+        for count in range(1, 5):
+            tell(count, {"dice": float(scores[:count].mean())})
+        return {"dice": float(scores.mean())}
+
+    monkeypatch.setattr(Simple, "improving", improving)
+    study = task(means, trials=5, pruner=(3, 2, 2))
+    work(study)
+    states = [trial.state for trial in found(study).trials]
+    # The best value so far, 0.85 of the easy pair, is above every median of the later steps.
+    assert states == (["complete"] * 5 if improving else ["complete"] * 3 + ["pruned"] * 2)
+    assert improving or list(found(study).trials[3].intermediate) == ["1", "2"]
 
 
 def test_without_labels_what_folds_too_much_is_worse_than_all_else(task):
@@ -292,6 +312,8 @@ SCRIPT = """
         os.close(handle)
 
     class Target:
+        improving = True
+
         def opened(self):
             return self.trial
 

@@ -19,7 +19,7 @@ from SPRCore.synthetic import beating_heart
 from SPRCore.tuning.axes import RANGES, STEPS, Axis, grid, grid_axes
 from SPRCore.tuning.ready import ready, setting_prior
 from SPRCore.tuning.regularity import CALM, folding_and_ndv
-from SPRCore.tuning.yardstick import Yardstick
+from SPRCore.tuning.yardstick import Yardstick, _Labels
 
 CPU = torch.device("cpu")
 
@@ -90,6 +90,29 @@ def test_labels_are_read_after_the_alignment(hyper, phantom):
     after = evaluate(displacement=total, **vars(phantom.annotations))["after"]
     assert found["dice_mean"] == pytest.approx(after["dice_mean"], abs=0.002)
     assert found["tre_mm"] == pytest.approx(after["tre_mm"]["mean"], abs=1e-3)
+
+
+@pytest.mark.parametrize("align", ["none", "center"])
+@pytest.mark.parametrize("length", [0.01, 1.5, 12.0])
+def test_labels_outside_of_the_box_that_is_looked_at_do_not_count(
+    hyper, phantom, random_displacement, monkeypatch, align, length
+):
+    pair = ready(phantom, *hyper, align, CPU)
+    displacement = random_displacement(pair.grid.shape, length=length, dtype=torch.float32)
+    labels = _Labels.of(pair, phantom.annotations)
+    box = labels._within(displacement)
+    found = labels.overlap(displacement)
+    monkeypatch.setattr(_Labels, "_within", lambda *_: (slice(None),) * 3)
+    assert found == labels.overlap(displacement)
+    if length < 3:
+        assert np.prod([part.stop - part.start for part in box]) < np.prod(pair.grid.shape)
+
+
+def test_without_any_label_there_is_no_overlap(hyper, phantom):
+    pair = ready(phantom, *hyper, "none", CPU)
+    empty = Volume(np.zeros_like(phantom.annotations.fixed_labels.array), pair.grid.affine)
+    labels = _Labels.of(pair, Annotations(fixed_labels=empty, moving_labels=empty))
+    assert labels.overlap(torch.zeros(1, 3, *pair.grid.shape)) == {}
 
 
 def test_the_instance_solver_is_ready_too(phantom):

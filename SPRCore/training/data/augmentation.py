@@ -6,7 +6,11 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import torch
 
+from ...errors import InputError
+from ...functional import warp
+from ...synthetic.scenes import smooth_motion
 from ..config import AugmentationConfig
 from .cases import Sample
 
@@ -23,11 +27,39 @@ def augmented(
         rng: Source of all that is random.
 
     Returns:
-        The pair: flipped along the same axes, each with a gray scale and noise of its own.
+        The pair: flipped along the same axes and bent alike, each with a gray scale and noise of its own.
+
+    Raises:
+        InputError: Landmarks are to be bent.
     """
     axes = [axis for axis in config.flip if rng.random() < 0.5]
-    first, second = (_gray(_flipped(sample, axes), config, rng) for sample in (moving, fixed))
+    pair = [_flipped(sample, axes) for sample in (moving, fixed)]
+    if config.bend_mm:
+        pair = _bent(pair, config, rng)
+    first, second = (_gray(sample, config, rng) for sample in pair)
     return first, second
+
+
+def _bent(pair: list[Sample], config: AugmentationConfig, rng: np.random.Generator) -> list[Sample]:
+    """Both samples, deformed by the same random diffeomorphism."""
+    if any(sample.points is not None for sample in pair):
+        raise InputError("augmentation.bend_mm", got="data with landmarks", expected="0", remedy="set it to 0")
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    shape, spacing, amplitude = pair[0].image.shape, pair[0].spacing_mm, config.bend_mm * rng.random()
+    displacement_vox = smooth_motion(shape, spacing, config.bend_scale_mm, amplitude, generator)
+
+    def moved(array: np.ndarray, mode: str) -> np.ndarray:
+        image = torch.from_numpy(np.array(array, dtype=np.float32))[None, None]
+        return warp(image, displacement_vox, mode=mode)[0, 0].numpy().astype(array.dtype)
+
+    return [
+        replace(
+            sample,
+            image=moved(sample.image, "linear"),
+            labels=None if sample.labels is None else moved(sample.labels, "nearest"),
+        )
+        for sample in pair
+    ]
 
 
 def _flipped(sample: Sample, axes: list[int]) -> Sample:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import numpy as np
 
 from ...geometry import Volume, ras_to_voxel
 from ...io.cards import Preprocessing
 from ...registration.working import prepared
-from ...synthetic import Phantom, beating_heart, shape_cohort
+from ...synthetic import Phantom, beating_heart, scene, shape_cohort
 from ..data_config import GeneratedConfig
 from .cases import Pair, Sample
 
 _CONTRACTION = (0.2, 0.4)  # ejection fractions of about 40 to 70 %
 _STREAM = {"train": 0, "validation": 1, "test": 2}
+_THINNEST, _THICKEST = 16, 32  # voxels of a slab
+MOST_BYTES = 2**30
+"""Most memory of a process for samples once made: making one takes longer than training on it."""
 
 
 def generated_pairs(config: GeneratedConfig, part: str) -> tuple[Pair, ...]:
@@ -31,11 +36,12 @@ def generated_pairs(config: GeneratedConfig, part: str) -> tuple[Pair, ...]:
 
 def generated_labels(config: GeneratedConfig) -> tuple[int, ...]:
     """Return the labels other than 0 that pairs have."""
-    return (1, 2, 3) if config.kind == "heart" else tuple(range(1, config.labels))
+    count = {"heart": 4, "shapes": config.labels, "scenes": config.scene.labels}[config.kind]
+    return tuple(range(1, count))
 
 
 class GeneratedSource:
-    """Samples of made-up pairs; kept once made, since making one takes longer than training on it.
+    """Samples of made-up pairs; the latest ones are kept, up to `MOST_BYTES`.
 
     Args:
         config: What is made up.
@@ -45,22 +51,35 @@ class GeneratedSource:
 
     def __init__(self, config: GeneratedConfig, preprocessing: Preprocessing, seed: int) -> None:
         self._config, self._preprocessing, self._seed = config, preprocessing, seed
-        self._made: dict[str, Sample] = {}
+        self._made: OrderedDict[str, Sample] = OrderedDict()
 
     def load(self, name: str) -> Sample:
         """Return the sample of a case named by `generated_pairs`."""
         if name not in self._made:
             pair = name.rsplit("_", 1)[0]
             part, number = pair.split("-")
-            phantom = self._phantom(_STREAM[part], int(number))
+            phantom = self._phantom(part, int(number))
             for role in ("moving", "fixed"):
                 self._made[f"{pair}_{role}"] = self._sample(phantom, role)
+            self._forget()
+        self._made.move_to_end(name)
         return self._made[name]
 
-    def _phantom(self, stream: int, number: int) -> Phantom:
+    def _forget(self) -> None:
+        sizes = [sample.image.nbytes + sample.labels.nbytes for sample in self._made.values()]
+        while sum(sizes) > MOST_BYTES and len(sizes) > 2:
+            self._made.popitem(last=False)
+            del sizes[0]
+
+    def _phantom(self, part: str, number: int) -> Phantom:
         config = self._config
-        rng = np.random.default_rng([self._seed, stream, number])
+        rng = np.random.default_rng([self._seed, _STREAM[part], number])
         seed = int(rng.integers(2**31))
+        if config.kind == "scenes":
+            shape = list(config.shape)
+            if part == "train" and rng.random() < config.thin:
+                shape[2] = int(rng.integers(_THINNEST, min(_THICKEST, config.shape[2]) + 1))
+            return scene(config.scene, shape=shape, spacing=config.spacing_mm, seed=seed)
         shared = {"shape": config.shape, "spacing": config.spacing_mm, "noise": config.noise, "seed": seed}
         if config.kind == "heart":
             return beating_heart(contraction=float(rng.uniform(*_CONTRACTION)), **shared)

@@ -1,0 +1,144 @@
+"""The figure that shows what hyperparameters do to one pair: weights and deformations over a grid of settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+
+from SPRCore.analysis.figures import (
+    DPI,
+    draw_grid,
+    draw_weight_bar,
+    gray_window,
+    grid_step_mm,
+    show_plane,
+    weight_limit,
+    weight_overlay,
+)
+from SPRCore.analysis.kept import KeptMethod, KeptPair
+from SPRCore.analysis.pair_figures import fixed_outlines, pair_cutter
+from SPRCore.analysis.planes import PLANES, Cutter, Plane
+from SPRCore.analysis.surfaces import SYMBOLS
+from SPRCore.errors import InputError
+
+_CELL_INCHES = 0.95
+_LINES = 16  # of the deformation grid over the longest side: more would hide one another in so small a panel
+_ZERO = 1e-5  # a strength of 0 is computed as one of 1e-6
+_WORDS = {
+    "alpha": "spatial coherence",
+    "sigma": "spatial coherence",
+    "lambda_max": "strength",
+    "lambda_mean": "strength",
+    "lambda": "strength",
+}
+
+
+def settings_figure(kept: KeptPair, plane: Plane = PLANES[0]) -> Figure:
+    """Draw one method on one pair at every setting of a grid, as Figure 11 of the paper.
+
+    Args:
+        kept: The pair, with one method at several settings of one or two hyperparameters.
+        plane: The plane to cut.
+
+    Returns:
+        Weights and deformation grids side by side: the first hyperparameter rises to the right, the second one upward;
+        above each deformation the mean Dice, where the pair has labels, and folding, where there is any.
+
+    Raises:
+        InputError: Several methods, or none of one or two hyperparameters that vary.
+    """
+    names = _varying(kept.methods)
+    found = {tuple(method.setting[name] for name in names): method for method in kept.methods}
+    columns = sorted({place[0] for place in found})
+    rows = sorted({place[1:] for place in found}, reverse=True)
+    cutter, weighted = pair_cutter(kept), any(method.weight is not None for method in kept.methods)
+    figure, grid = _sheet(cutter.size_mm(plane), len(columns), len(rows), 2 if weighted else 1)
+    limit = max((weight_limit(method.weight.array) for method in kept.methods if method.weight is not None), default=1)
+    for block in range(2 if weighted else 1):
+        is_weight, left = weighted and block == 0, block * (len(columns) + 1)
+        for row, column in np.ndindex(len(rows), len(columns)):
+            panel = figure.add_subplot(grid[row, left + column])
+            method = found.get((columns[column], *rows[row]))
+            if method is None:
+                panel.axis("off")
+                continue
+            (_draw_weight if is_weight else _draw_deformation)(panel, method, kept, cutter, plane, limit)
+            if row == len(rows) - 1:
+                words = _words(names[0]) if column == len(columns) // 2 else ""
+                panel.set_xlabel(f"{_written(names[0], columns[column])}\n{words}", fontsize=8)
+            if left + column == 0 and len(names) > 1:
+                words = _words(names[1]) if row == len(rows) // 2 else ""
+                panel.set_ylabel(f"{words}\n{_written(names[1], *rows[row])}", fontsize=8)
+        _finish(figure.add_subplot(grid[len(rows), left : left + len(columns)]), is_weight, limit, cutter, plane)
+    figure.suptitle(f"{kept.methods[0].method} on {kept.pair}", fontsize=10)
+    return figure
+
+
+def _sheet(size_mm: tuple[float, float], columns: int, rows: int, blocks: int) -> tuple[Figure, GridSpec]:
+    height = _CELL_INCHES * size_mm[1] / size_mm[0]
+    size = (blocks * columns * (_CELL_INCHES + 0.04) + 0.7, rows * (height + 0.2) + 1.4)
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0)
+    widths = [1.0] * columns + ([0.12] + [1.0] * columns) * (blocks - 1)
+    heights = [height] * rows + [0.08]
+    return figure, figure.add_gridspec(rows + 1, len(widths), width_ratios=widths, height_ratios=heights)
+
+
+def _finish(bar: Axes, is_weight: bool, limit: float, cutter: Cutter, plane: Plane) -> None:
+    """Say below a block what it shows."""
+    if is_weight:
+        draw_weight_bar(bar, limit)
+        bar.set_xlabel("weight", fontsize=9)
+        return
+    bar.axis("off")
+    step = grid_step_mm(max(cutter.size_mm(plane)), _LINES)
+    bar.text(0.5, 0.0, f"deformation, lines {step:g} mm apart", ha="center", va="top", fontsize=9)
+
+
+def _written(name: str, value: float) -> str:
+    return f"{SYMBOLS[name]} {0.0 if value < _ZERO else value:.2g}"
+
+
+def _words(name: str) -> str:
+    return f"{_WORDS[name]} \N{RIGHTWARDS ARROW}"
+
+
+def _varying(methods: Sequence[KeptMethod]) -> list[str]:
+    if len({method.method for method in methods}) != 1:
+        raise InputError("panels", got=f"{len(methods)} methods", expected="one method at several settings")
+    settings = [{name: value for name, value in method.setting.items() if name in SYMBOLS} for method in methods]
+    names = [name for name in SYMBOLS if len({setting.get(name) for setting in settings}) > 1]
+    if len(names) not in (1, 2):
+        expected = "one or two"
+        raise InputError("panels", got=f"{len(names)} hyperparameters that vary", expected=expected)
+    return names
+
+
+def _draw_weight(panel: Axes, method: KeptMethod, kept: KeptPair, cutter: Cutter, plane: Plane, limit: float) -> None:
+    size = cutter.size_mm(plane)
+    show_plane(panel, cutter.cut(kept.fixed.array, plane), size, cmap="gray", **gray_window(kept.fixed))
+    if method.weight is not None:
+        show_plane(panel, weight_overlay(cutter.cut(method.weight.array, plane), limit), size)
+        panel.set_title(f"mean {method.weight.array.mean():.2f}", fontsize=7, pad=2)
+    fixed_outlines(panel, kept, cutter, plane)
+
+
+def _draw_deformation(
+    panel: Axes, method: KeptMethod, kept: KeptPair, cutter: Cutter, plane: Plane, limit: float
+) -> None:
+    size = cutter.size_mm(plane)
+    show_plane(panel, cutter.cut(kept.fixed.array, plane), size, cmap="gray", **gray_window(kept.fixed))
+    panel.images[0].set_alpha(0.6)  # behind the lines
+    panel.set_facecolor("black")
+    draw_grid(panel, cutter, plane, method.displacement, _LINES)
+    panel.set_title(_quality(method.metrics.get("after", {})), fontsize=7, pad=2)
+
+
+def _quality(after: Mapping[str, float]) -> str:
+    parts = [f"Dice {after['dice_mean']:.3f}"] if after.get("dice_mean") is not None else []
+    parts += [f"folds {after['folding_percent']:.2g} %"] if after.get("folding_percent") else []
+    return ", ".join(parts)
