@@ -23,8 +23,9 @@ from ..i18n import tr as _
 from ..parameters import HYPERPARAMETERS
 from ..sliders import FIELDS
 from . import links, page, state
+from .fields import CHANGEABLE
 from .files import listed, stem_of
-from .panel import CHANGEABLE, Panel
+from .panel import Panel
 from .reading import read_image, read_images
 from .transport import worker_command
 from .views import Views, layout_choices

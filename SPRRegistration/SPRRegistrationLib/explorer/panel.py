@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -17,36 +16,11 @@ from .. import charts, display, geometry, inputs, legends, models, outputs, samp
 from ..parameters import INSTANCE, Prior, SPRRegistrationParameters, apply_setting, setting_of
 from ..session import RegistrationSession, Stage
 from ..sliders import FIELDS, recommended_of
+from .fields import CHANGEABLE, OPENING, PAIR, converted
 from .pace import AtRest, Pace
 from .transport import AsyncTransport
 
 logger = logging.getLogger("SPRRegistration")
-
-PAIR = ("fixedVolume", "movingVolume", "fixedLabels", "movingLabels", "fixedLandmarks", "movingLandmarks")
-"""What a pair is made of."""
-
-OPENING = (*PAIR, "method", "refine", "device", "alignment", "prior")
-"""Fields with which a pair is opened: a change of one of them needs another opening."""
-
-SHOWN = (
-    *("showDeformed", "deformedOpacity", "flicker", "showWeight", "weightOpacity", "weightLimit", "showJacobian"),
-    *("showLegend", "showDisplacement", "showDisplacement3D", "displacementStyle", "gridSpacingMm", "originalAnatomy"),
-)
-"""Fields that change the views and nothing else."""
-
-CHANGEABLE = (
-    *FIELDS.values(),
-    *SHOWN,
-    "method",
-    "refine",
-    "device",
-    "alignment",
-    "prior",
-    "live",
-    "sweep",
-    "mapMeasure",
-)
-"""Fields that a page may change, besides choosing images."""
 
 SAMPLE_SETTING = {"alpha": 0.01, "lambda_max": 4.0}
 """Lets the lungs of the sample pair slide along the ribs, as they do, and shows where."""
@@ -189,7 +163,7 @@ class Panel:
         parameter = self.parameters.allParameters[field]
         kind = parameter.kinds[0]
         try:
-            value = _converted(kind, value)
+            value = converted(kind, value)
             value = self._checked_method(value) if field == "method" else value
             if getattr(self.parameters, field) == value:
                 return
@@ -394,12 +368,3 @@ class Panel:
             (there,) = geometry.moved_points(self.parameters.displacementTransform, [place])
             length = float(np.linalg.norm(there - np.array(place)))
             self.cursor = words.cursor(geometry.value_at(self.parameters.weightVolume, place), length)
-
-
-def _converted(kind: type, value: Any) -> Any:
-    """Return a value from a page as the type of a field."""
-    if issubclass(kind, Enum):
-        return kind(value)
-    if kind is bool and not isinstance(value, bool):
-        return {0: False, 1: True}.get(value, value)  # what is neither is refused by its type
-    return float(value) if kind is float else int(value) if kind is int else value
