@@ -70,6 +70,7 @@ class Panel:
         self.transport = AsyncTransport()
         self.cursor = ""
         self._opened: tuple = ()
+        self._asked: dict[str, float] | None = None
         self._seen: Any = None
         self._cursor_node: display.LinkedCursor | None = None
 
@@ -236,8 +237,8 @@ class Panel:
         While a slider moves it stays at the preview: what would make it better would take the time of the next one.
         """
         setting = setting_of(self.parameters)
-        if self._can_preview and self.session.setting != setting and not self.pace.is_behind:
-            self.session.preview(setting, improve=not self.pace.is_moving)
+        if self._can_preview and setting not in (self._asked, self.session.setting) and not self.pace.is_behind:
+            self._preview(setting, improve=not self.pace.is_moving)
 
     def settle(self) -> None:
         """Let the preview become exact, because the slider rests."""
@@ -245,7 +246,11 @@ class Panel:
         if shown is not None and shown.exact:
             display.set_detail(self.parameters, fine=True)
         elif shown is not None and self._can_preview and self.session.stage is Stage.READY:
-            self.session.preview(setting_of(self.parameters))
+            self._preview(setting_of(self.parameters))
+
+    def _preview(self, setting: dict[str, float], improve: bool = True) -> None:
+        self._asked = setting  # what the worker makes of it may differ, where its ranges are narrower
+        self.session.preview(setting, improve=improve)
 
     @property
     def _can_preview(self) -> bool:
@@ -316,7 +321,7 @@ class Panel:
             self.transport.on_ended, self.transport.on_tick = self.session.ended, self.session.tick
         pair = self._pair()
         if pair != self._opened or self.session.stage in (Stage.NO_PAIR, Stage.FAILED):
-            self._opened = pair
+            self._opened, self._asked = pair, None
             self.session.open()
         return self.session
 
@@ -329,7 +334,7 @@ class Panel:
                 self.show()
             self._on_pictures()
         if session.stage is Stage.READY and shown is None and session.ranges and self.parameters.live:
-            session.preview(setting_of(self.parameters))  # what the sliders say is to be seen without moving them
+            self._preview(setting_of(self.parameters))  # what the sliders say is to be seen without moving them
         if session.ranges and self.parameters.sweep and not session.sweeping and not session.points and shown:
             session.sweep(True)
         self.catch_up()
