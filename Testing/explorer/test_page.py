@@ -100,7 +100,7 @@ def test_keys(page):
 
 def test_another_prior_has_other_sliders(page):
     page.set("prior", "uniform")
-    page.wait_state("sliders", ["strength"])
+    wait(lambda: "alpha" not in page.get("sliders"))
     page.set("prior", "beta")
     page.wait_state("sliders", ["alpha", "lambdaMax"])
     page.wait_state("has_result")
