@@ -191,8 +191,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for all runs")
     parser.add_argument("--out", type=Path, default=TREE / "docs/results/acdc", help="folder for what is kept")
-    parser.add_argument("--hyper", type=Path, default=MODELS / f"cardiac-cine-hyper-spr{SUFFIX}", help="hyper model")
-    parser.add_argument("--semi", type=Path, default=MODELS / f"cardiac-cine-hyper-spr-semi{SUFFIX}")
+    parser.add_argument("--hyper", default="cardiac-cine-hyper-spr", help="hyper model: its name or full path")
+    parser.add_argument("--semi", default="cardiac-cine-hyper-spr-semi", help="the same, trained with labels")
     parser.add_argument(
         "--start", type=Path, default=MODELS / f"cardiac-cine-vxm{SUFFIX}", help="where trainings begin"
     )
@@ -204,7 +204,7 @@ def main():
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--only", nargs="+", choices=STEPS, default=list(STEPS))
     options = parser.parse_args()
-    for name in ("work", "out", "hyper", "semi", "start"):
+    for name in ("work", "out", "start"):
         setattr(options, name, getattr(options, name).resolve())
     options.work.mkdir(parents=True, exist_ok=True)
     for step in options.only:
