@@ -87,11 +87,10 @@ def tune_recipe(options):
 
 
 def train_best(options):
-    """A longer training at the best setting, and its twin with uniform regularization."""
+    """A longer training at the best setting."""
     best = [f"loss.{name}={value:.4g}" for name, value in _best(options, "recipe-study").items()]
-    for name, recipe, more in (("best", "vxm-spr-beta", best), ("twin", "vxm-uniform", [])):
-        changes = [*_training(options, options.epochs), *more, f"output={name}", f"name={name}"]
-        spr(options, "train", RECIPES / f"{recipe}.yaml", "--resume", "--set", *changes)
+    changes = [*_training(options, options.epochs), *best, "output=best", "name=best"]
+    spr(options, "train", RECIPES / "vxm-spr-beta.yaml", "--resume", "--set", *changes)
 
 
 def benchmark(options):
@@ -102,7 +101,7 @@ def benchmark(options):
     methods = ["demons", f"instance tuned=instance@{best}"]
     methods += [] if "uniform" in known else [f"uniform=uniform:{uniform:g}"]
     methods += ["syn"] if importlib.util.find_spec("ants") and "syn" not in known else []
-    methods += [f"VXM={options.work / 'twin' / f'twin{SUFFIX}'}", f"VXM-SPR={options.work / 'best' / f'best{SUFFIX}'}"]
+    methods += [f"VXM start={options.start}", f"VXM-SPR={options.work / 'best' / f'best{SUFFIX}'}"]
     methods += [f"Hyper-VXM-SPR={next((options.work / 'hyper-study').glob(f'*{SUFFIX}'))}"]
     methods += [f"Hyper-VXM-SPR semi={options.semi}"]
     kept = ["--keep", KEPT["test"]]
@@ -113,7 +112,7 @@ def benchmark(options):
 def report(options):
     """Tables and figures of everything, and the saved results beside them."""
     found = [name for name in _RUNS if (options.work / name).is_dir()]
-    twins = "instance=uniform,instance tuned=uniform,VXM-SPR=VXM,Hyper-VXM-SPR=VXM"
+    twins = "instance=uniform,instance tuned=uniform,VXM-SPR=VXM start,Hyper-VXM-SPR=VXM start"
     words = ["--label-names", NAMES, "--twins", twins, "--caption", "ACDC, 12 test patients, ED to ES"]
     spr(options, "report", *found, *words, "--out", "report")
     options.out.mkdir(parents=True, exist_ok=True)
