@@ -187,4 +187,5 @@ def _check_finite(tensors: dict[str, Tensor]) -> None:
 
 
 def _listing(known: dict[str, Path]) -> str:
-    return f"one of: {', '.join(known)}" if known else "a model that was imported (see spr models import)"
+    names = f"one of: {', '.join(sorted(known))}, or one" if known else "a model"
+    return f"{names} that was imported (see spr models import)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -168,6 +169,17 @@ def exported(
         for one in (colors, display, node):
             if one is not None:
                 scene.RemoveNode(one)
+
+
+def words_about(parameters: Any) -> str:
+    """Return what names and files say of a pair, to find the task model for it; nothing is kept or written of it."""
+    words = []
+    for volume in (parameters.fixedVolume, parameters.movingVolume):
+        storage = volume.GetStorageNode()
+        tags = ("DICOM.Modality", "DICOM.BodyPartExamined", "DICOM.SeriesDescription", "DICOM.StudyDescription")
+        words += [volume.GetName() or "", *(volume.GetAttribute(tag) or "" for tag in tags)]
+        words += [] if storage is None else [Path(storage.GetFileName() or "").name]
+    return " ".join(words)
 
 
 def facts_of(parameters: Any) -> dict[str, float]:

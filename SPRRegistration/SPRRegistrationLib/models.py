@@ -6,6 +6,7 @@ Cards are shown here as they are. Whether a model can be used is checked by the 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,11 @@ from .i18n import tr as _
 
 INSTANCE = "instance"
 """The method that needs no model."""
+
+
+_WORD = re.compile(r"[a-z]+|[0-9]+")
+_SPELLINGS = {"cardiac": "heart", "cardio": "heart", "mr": "mri", "pulmonary": "lung", "lungs": "lung", "head": "brain"}
+_EMPTY = {"any", "and", "of", "the", "axis", "short", "image", "images", "weighted"}
 
 
 @dataclass(frozen=True)
@@ -89,20 +95,27 @@ def read_model(path: Path, is_bundled: bool = False) -> TaskModel:
         return TaskModel(name, path, {}, problem=str(error), is_bundled=is_bundled)
 
 
-def best_match(models: list[TaskModel], modality: str = "", anatomy: str = "") -> TaskModel:
-    """Return the model to propose: one whose card names modality and anatomy, otherwise the one that needs no training.
+def best_match(models: list[TaskModel], about: str) -> TaskModel:
+    """Return the model to propose for images: the one whose card says most of what is known of them.
+
+    A model that was made for some anatomy and modality is proposed where both are named; one for any, which is quicker
+    and less accurate than the method that needs no training, never by itself. Of several the one with the best overlap.
 
     Args:
         models: As `find_models` gives them.
-        modality: Kind of the images, such as "MR" or "CT"; empty if nobody knows.
-        anatomy: Part of the body; empty if nobody knows.
+        about: What is known of the images, such as their names and the modality; in any order.
+
+    Returns:
+        The model, or the method that needs no training.
     """
-    wanted = [word.lower() for word in (modality, anatomy) if word]
+    known = _words(about)
+    found = {}
     for model in models:
-        said = f"{model.card.get('modality', '')} {model.card.get('anatomy', '')}".lower()
-        if wanted and not model.problem and model.card and all(word in said for word in wanted):
-            return model
-    return next(model for model in models if model.name == INSTANCE)
+        said = [_words(str(model.card.get(part, ""))) & known for part in ("anatomy", "modality")]
+        if not model.problem and all(said):
+            overlap = [item["value"] for item in _metrics(model) if str(item.get("name")).startswith("Dice")]
+            found[sum(map(len, said)), max(overlap, default=0.0)] = model
+    return found[max(found)] if found else next(model for model in models if model.name == INSTANCE)
 
 
 def search(models: list[TaskModel], text: str) -> list[TaskModel]:
@@ -187,6 +200,11 @@ def _card(path: Path) -> Mapping[str, Any]:
         if not isinstance(card.get(key, {}), dict):
             raise InputError(path.name, got=f"{key} that are no table", expected="a task model")
     return card
+
+
+def _words(text: str) -> set[str]:
+    """Words that tell images apart, each in one spelling."""
+    return {_SPELLINGS.get(word, word) for word in _WORD.findall(text.lower())} - _EMPTY
 
 
 def _said(model: TaskModel) -> str:

@@ -19,14 +19,14 @@ class Inputs(Section):
 
     def build(self) -> None:
         """Connect the widgets."""
-        self._checked = None
+        self._checked = self._known = None
         self.ui.swapButton.connect("clicked()", self.swap)
         self.ui.alignRigidButton.connect("clicked()", lambda: self.align(Alignment.RIGID))
         self.ui.alignAffineButton.connect("clicked()", lambda: self.align(Alignment.AFFINE))
 
     def attach(self) -> None:
         """Choose the only two images there are."""
-        self._checked = None
+        self._checked, self._known = None, self._pair()
         volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
         images = [volume for volume in volumes if not volume.IsA("vtkMRMLLabelMapVolumeNode")]
         nothing = self.parameters.fixedVolume is None and self.parameters.movingVolume is None
@@ -52,9 +52,17 @@ class Inputs(Section):
             *((volume and volume.GetID(), volume and volume.GetMTime()) for volume in volumes),
             *(self.parameters.alignment, self.parameters.method),
         )
+        if self._pair() != self._known and None not in self._pair():
+            self._known = self._pair()
+            self.panel.propose(inputs.words_about(self.parameters))
         if state != self._checked:
             self._checked = state
             self._check()
+
+    def _pair(self) -> tuple[str | None, ...]:
+        """Which images are chosen."""
+        volumes = (self.parameters.fixedVolume, self.parameters.movingVolume)
+        return tuple(volume and volume.GetID() for volume in volumes)
 
     def _check(self) -> None:
         aligned = self.parameters.alignment is not Alignment.NONE

@@ -59,6 +59,12 @@ class Model(Section):
         self.ui.priorSelector.enabled = model.name == INSTANCE
         self.ui.refineSpinBox.enabled = model.name != INSTANCE
 
+    def propose(self, about: str) -> None:
+        """Choose the task model that is made for images of which something is known; a choice of the user stays."""
+        model = models.best_match(self._models, about)
+        if self.parameters.method == INSTANCE and model.name != INSTANCE:
+            self._take(model)
+
     def load_sample(self) -> None:
         """Load the sample data and choose them."""
         with slicer.util.tryWithErrorDisplay(_("The sample data could not be made."), waitCursor=True):

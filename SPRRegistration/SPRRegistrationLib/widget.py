@@ -111,6 +111,10 @@ class Panel:
         """The method that is chosen."""
         return self._model.chosen()
 
+    def propose(self, about: str) -> None:
+        """Choose the task model for a new pair of which something is known, unless the user has chosen one."""
+        self._model.propose(about)
+
     def recommend_all(self, setting: dict[str, float]) -> None:
         """Set the sliders to what a task model recommends."""
         for fields in HYPERPARAMETERS.values():

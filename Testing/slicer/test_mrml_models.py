@@ -49,7 +49,7 @@ def test_without_any_model_there_is_the_method_that_needs_none(models, monkeypat
     monkeypatch.setattr(models, "packaged_folder", lambda: tmp_path / "nowhere")
     (only,) = models.find_models()
     assert (only.name, only.path, only.problem) == ("instance", None, "")
-    assert models.best_match([only], "MR", "brain") is only
+    assert models.best_match([only], "MR brain") is only
     assert models.card_lines(only)
 
 
@@ -62,8 +62,13 @@ def test_a_model_is_imported_found_shown_and_removed(models, bundle):
     found = {one.name: one for one in models.find_models()}
     assert found["heart"].card["anatomy"] == "heart"
     assert ("Authors", "A, B") in models.card_lines(found["heart"])
-    assert models.best_match(list(found.values()), "MR", "heart").name == "heart"
-    assert models.best_match(list(found.values()), "CT", "").name == "instance"
+    own = [found["instance"], found["heart"]]
+    expected = {"MR HEART": "heart", "Cardiac_cine_ED": "heart", "CT HEART": "instance", "": "instance"}
+    assert {about: models.best_match(own, about).name for about in expected} == expected
+    # Of those that come with the package, the one with the best overlap; never the one for anything.
+    bundled = [model for model in found.values() if model.is_bundled]
+    assert models.best_match([found["instance"], *bundled], "cine MRI of a heart").name.endswith("-semi")
+    assert models.best_match([found["instance"], *bundled], "chest MRI").name == "instance"
     assert [one.name for one in models.search(list(found.values()), "CINE heart")] == ["heart"]
     models.remove_model(found["heart"])
     assert "heart" not in {one.name for one in models.find_models()}

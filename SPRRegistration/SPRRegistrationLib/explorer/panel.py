@@ -13,7 +13,7 @@ import slicer
 from SPRCore.errors import InputError
 from SPRCore.live.events import Deadlines
 
-from .. import charts, display, geometry, legends, models, outputs, samples, snapshots, words
+from .. import charts, display, geometry, inputs, legends, models, outputs, samples, snapshots, words
 from ..parameters import INSTANCE, Prior, SPRRegistrationParameters, apply_setting, setting_of
 from ..session import RegistrationSession, Stage
 from ..sliders import FIELDS, recommended_of
@@ -152,10 +152,19 @@ class Panel:
             for field, node in nodes.items():
                 setattr(self.parameters, field, node)
             self.parameters.quality = self.parameters.report = ""
+            self._propose()
         finally:
             self.parameters.EndModify(was_modifying)
         self._show_inputs()
         self._after_change()
+
+    def _propose(self) -> None:
+        """Choose the task model that is made for images like these; a choice of the user stays."""
+        if self.parameters.method == INSTANCE and self.parameters.fixedVolume and self.parameters.movingVolume:
+            model = models.best_match(self.models, inputs.words_about(self.parameters))
+            if model.name != INSTANCE:
+                self.parameters.method = model.name
+                self._take_model()
 
     def swap(self) -> None:
         """Exchange fixed and moving."""

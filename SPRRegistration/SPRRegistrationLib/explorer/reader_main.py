@@ -1,7 +1,7 @@
 """Reads images in a process of its own: what a damaged or hostile file does to it, the server survives.
 
-Arguments: a file or folder, and the file to write; then those of the next. Written are the array `array` and the matrix `affine`, or what was
-wrong: `what`, `got`, `expected` and `remedy`.
+Arguments: a file or folder, and the file to write; then those of the next. Written are the array `array` and the matrix
+`affine`, or what was wrong: `what`, `got`, `expected` and `remedy`.
 """
 
 from __future__ import annotations
