@@ -69,7 +69,7 @@ def test_a_model_is_imported_found_shown_and_removed(models, bundle):
     bundled = [model for model in found.values() if model.is_bundled]
     assert models.best_match([found["instance"], *bundled], "cine MRI of a heart").name.endswith("-semi")
     assert models.best_match([found["instance"], *bundled], "chest MRI").name == "instance"
-    assert [one.name for one in models.search(list(found.values()), "CINE heart")] == ["heart"]
+    assert [one.name for one in models.search(own, "CINE heart")] == ["heart"]
     models.remove_model(found["heart"])
     assert "heart" not in {one.name for one in models.find_models()}
 
