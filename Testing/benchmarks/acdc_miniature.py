@@ -124,7 +124,7 @@ def report(options):
         palette = whole.quantize(256, Image.Quantize.MAXCOVERAGE)
         whole.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(figure, optimize=True)
     for name in found:
-        for part in SAVED:
+        for part in SAVED if name != "known" else ():  # they are in the tree already
             if (options.work / name / part).is_file():
                 (options.out / name).mkdir(exist_ok=True)
                 shutil.copy(options.work / name / part, options.out / name / part)
