@@ -26,10 +26,15 @@ def why_no_server():
 
 
 @pytest.fixture(scope="session")
-def serve():
-    """Start a server with options; all end with the tests."""
+def server_possible():
+    """Skip where the Explorer cannot be served."""
     if why_no_server():
         pytest.skip(why_no_server())
+
+
+@pytest.fixture(scope="session")
+def serve(server_possible):
+    """Start a server with options; all end with the tests."""
     from driving import Server
 
     servers = []

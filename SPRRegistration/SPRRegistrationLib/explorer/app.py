@@ -23,8 +23,9 @@ from ..i18n import tr as _
 from ..parameters import HYPERPARAMETERS
 from ..sliders import FIELDS
 from . import links, page, state
+from .fields import CHANGEABLE
 from .files import listed, stem_of
-from .panel import CHANGEABLE, Panel
+from .panel import Panel
 from .reading import read_image, read_images
 from .transport import worker_command
 from .views import Views, layout_choices
@@ -60,6 +61,7 @@ class Explorer:
         self._folder, self._tasks, self._due = folder, set(), {}
         self._pushed_points: Any = None
         self._checked: Any = None
+        self._carded = ""
         self._turn = False
         self._app = app = SlicerApp()
         slicer.mrmlScene = app.scene
@@ -249,8 +251,8 @@ class Explorer:
             if fields["originalAnatomy"] != (self.views.layouts.layout_id == "original"):
                 self.views.arrange("original" if fields["originalAnatomy"] else self.state.layout)
                 self.panel.show()
-            if fields["method"] != self.state.method:
-                self.state.card = state.card_of(self.panel)
+            if fields["method"] != self._carded:
+                self._carded, self.state.card = fields["method"], state.card_of(self.panel)
             self.state.update(fields)
             self.state.update(state.state_of(self.panel))
             self.state.link = links.link_of(fields, self._defaults)

@@ -214,4 +214,5 @@ class Painter:
     def _rest(self) -> None:
         self._moved = None
         self._scale(moving=False)
+        self._asked.set()  # for what has waited until nothing moves
         self._on_rest()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -17,36 +16,11 @@ from .. import charts, display, geometry, inputs, legends, models, outputs, samp
 from ..parameters import INSTANCE, Prior, SPRRegistrationParameters, apply_setting, setting_of
 from ..session import RegistrationSession, Stage
 from ..sliders import FIELDS, recommended_of
+from .fields import CHANGEABLE, OPENING, PAIR, converted
 from .pace import AtRest, Pace
 from .transport import AsyncTransport
 
 logger = logging.getLogger("SPRRegistration")
-
-PAIR = ("fixedVolume", "movingVolume", "fixedLabels", "movingLabels", "fixedLandmarks", "movingLandmarks")
-"""What a pair is made of."""
-
-OPENING = (*PAIR, "method", "refine", "device", "alignment", "prior")
-"""Fields with which a pair is opened: a change of one of them needs another opening."""
-
-SHOWN = (
-    *("showDeformed", "deformedOpacity", "flicker", "showWeight", "weightOpacity", "weightLimit", "showJacobian"),
-    *("showLegend", "showDisplacement", "showDisplacement3D", "displacementStyle", "gridSpacingMm", "originalAnatomy"),
-)
-"""Fields that change the views and nothing else."""
-
-CHANGEABLE = (
-    *FIELDS.values(),
-    *SHOWN,
-    "method",
-    "refine",
-    "device",
-    "alignment",
-    "prior",
-    "live",
-    "sweep",
-    "mapMeasure",
-)
-"""Fields that a page may change, besides choosing images."""
 
 SAMPLE_SETTING = {"alpha": 0.01, "lambda_max": 4.0}
 """Lets the lungs of the sample pair slide along the ribs, as they do, and shows where."""
@@ -96,6 +70,7 @@ class Panel:
         self.transport = AsyncTransport()
         self.cursor = ""
         self._opened: tuple = ()
+        self._asked: dict[str, float] | None = None
         self._seen: Any = None
         self._cursor_node: display.LinkedCursor | None = None
 
@@ -189,7 +164,7 @@ class Panel:
         parameter = self.parameters.allParameters[field]
         kind = parameter.kinds[0]
         try:
-            value = _converted(kind, value)
+            value = converted(kind, value)
             value = self._checked_method(value) if field == "method" else value
             if getattr(self.parameters, field) == value:
                 return
@@ -262,16 +237,20 @@ class Panel:
         While a slider moves it stays at the preview: what would make it better would take the time of the next one.
         """
         setting = setting_of(self.parameters)
-        if self._can_preview and self.session.setting != setting and not self.pace.is_behind:
-            self.session.preview(setting, improve=not self.pace.is_moving)
+        if self._can_preview and setting not in (self._asked, self.session.setting) and not self.pace.is_behind:
+            self._preview(setting, improve=not self.pace.is_moving)
 
     def settle(self) -> None:
         """Let the preview become exact, because the slider rests."""
         shown = None if self.session is None else self.session.shown
         if shown is not None and shown.exact:
             display.set_detail(self.parameters, fine=True)
-        elif shown is not None and self._can_preview:
-            self.session.preview(setting_of(self.parameters))
+        elif shown is not None and self._can_preview and self.session.stage is Stage.READY:
+            self._preview(setting_of(self.parameters))
+
+    def _preview(self, setting: dict[str, float], improve: bool = True) -> None:
+        self._asked = setting  # what the worker makes of it may differ, where its ranges are narrower
+        self.session.preview(setting, improve=improve)
 
     @property
     def _can_preview(self) -> bool:
@@ -342,7 +321,7 @@ class Panel:
             self.transport.on_ended, self.transport.on_tick = self.session.ended, self.session.tick
         pair = self._pair()
         if pair != self._opened or self.session.stage in (Stage.NO_PAIR, Stage.FAILED):
-            self._opened = pair
+            self._opened, self._asked = pair, None
             self.session.open()
         return self.session
 
@@ -355,7 +334,7 @@ class Panel:
                 self.show()
             self._on_pictures()
         if session.stage is Stage.READY and shown is None and session.ranges and self.parameters.live:
-            session.preview(setting_of(self.parameters))  # what the sliders say is to be seen without moving them
+            self._preview(setting_of(self.parameters))  # what the sliders say is to be seen without moving them
         if session.ranges and self.parameters.sweep and not session.sweeping and not session.points and shown:
             session.sweep(True)
         self.catch_up()
@@ -394,12 +373,3 @@ class Panel:
             (there,) = geometry.moved_points(self.parameters.displacementTransform, [place])
             length = float(np.linalg.norm(there - np.array(place)))
             self.cursor = words.cursor(geometry.value_at(self.parameters.weightVolume, place), length)
-
-
-def _converted(kind: type, value: Any) -> Any:
-    """Return a value from a page as the type of a field."""
-    if issubclass(kind, Enum):
-        return kind(value)
-    if kind is bool and not isinstance(value, bool):
-        return {0: False, 1: True}.get(value, value)  # what is neither is refused by its type
-    return float(value) if kind is float else int(value) if kind is int else value

@@ -13,7 +13,8 @@ from ..i18n import tr as _
 from ..parameters import Alignment, Device, DisplacementStyle, MapMeasure, Prior, setting_of
 from ..session import Stage
 from ..sliders import FIELDS, ranges_of, recommended_of, shown_names
-from .panel import CHANGEABLE, Panel
+from .fields import CHANGEABLE
+from .panel import Panel
 
 SIGNS = {"good": "mdi-check-circle", "check": "mdi-alert", "bad": "mdi-close-octagon"}
 

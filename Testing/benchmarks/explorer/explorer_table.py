@@ -7,10 +7,10 @@ HEAD = """# The Explorer, from mouse to pixels
 Measured by `python Testing/benchmarks/explorer/measure_explorer.py`: server, live worker (instance method) and
 headless Chromium on one machine, in a window of 1280 x 800, with the beating heart of 128 x 128 x 32 voxels.
 
-*Drag*: the recorded drag of `Testing/benchmarks/live/drag.json`, played as movements of a real mouse; from a movement to
-the first picture of a slice view in the page that shows its setting and has other pixels than the one before. *Steps*:
-the same for single movements, each after a rest. *Pictures*: shown a second while the mouse moves, in the slice view
-with fewest and in that with most. *Cores*: how many each of them keeps busy during the drag, rests included.
+*Drag*: the recorded drag of `Testing/benchmarks/live/drag.json`, played as movements of a real mouse; from a movement
+to the first picture of a slice view in the page that shows its setting and has other pixels than the one before.
+*Steps*: the same for single movements, each after a rest. *Pictures*: shown a second while the mouse moves, in the
+slice view with fewest and in that with most. *Cores*: how many each of them keeps busy during the drag, rests included.
 
 """
 COLUMNS = (

@@ -1,0 +1,43 @@
+"""Which fields of the parameters a page may change, and what each change means."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+from ..sliders import FIELDS
+
+PAIR = ("fixedVolume", "movingVolume", "fixedLabels", "movingLabels", "fixedLandmarks", "movingLandmarks")
+"""What a pair is made of."""
+
+OPENING = (*PAIR, "method", "refine", "device", "alignment", "prior")
+"""Fields with which a pair is opened: a change of one of them needs another opening."""
+
+SHOWN = (
+    *("showDeformed", "deformedOpacity", "flicker", "showWeight", "weightOpacity", "weightLimit", "showJacobian"),
+    *("showLegend", "showDisplacement", "showDisplacement3D", "displacementStyle", "gridSpacingMm", "originalAnatomy"),
+)
+"""Fields that change the views and nothing else."""
+
+CHANGEABLE = (
+    *FIELDS.values(),
+    *SHOWN,
+    "method",
+    "refine",
+    "device",
+    "alignment",
+    "prior",
+    "live",
+    "sweep",
+    "mapMeasure",
+)
+"""Fields that a page may change, besides choosing images."""
+
+
+def converted(kind: type, value: Any) -> Any:
+    """Return a value from a page as the type of a field."""
+    if issubclass(kind, Enum):
+        return kind(value)
+    if kind is bool and not isinstance(value, bool):
+        return {0: False, 1: True}.get(value, value)  # what is neither is refused by its type
+    return float(value) if kind is float else int(value) if kind is int else value
