@@ -1,5 +1,6 @@
 """Pure functions of tensors in voxel units: sampling, composition, integration, derivatives, filters."""
 
+from .boxes import BoxSlabs, box_sum
 from .derivative import (
     central_difference,
     determinant_3x3,
@@ -8,7 +9,7 @@ from .derivative import (
     jacobian,
     jacobian_determinant,
 )
-from .filters import box_count, box_mean, box_sum, gaussian_smooth, mirrored_box_mean
+from .filters import box_count, box_mean, gaussian_smooth, mirrored_box_mean
 from .integrate import integrate, integrate_quickly, sufficient_steps
 from .invert import invert
 from .logarithm import logarithm
@@ -17,6 +18,7 @@ from .resize import resize, resize_displacement, step_ratio
 from .warp import compose, sample, sampling_grid, warp
 
 __all__ = [
+    "BoxSlabs",
     "box_count",
     "box_mean",
     "box_sum",

@@ -1,4 +1,4 @@
-"""Separable filters: sums over boxes, means that keep constants, Gaussian smoothing."""
+"""Separable filters: means over boxes that keep constants, Gaussian smoothing."""
 
 from __future__ import annotations
 
@@ -9,42 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from ..typing import Images, Tensor
-
-
-def box_sum(image: Images, radius: Sequence[int]) -> Images:
-    """Sum over a box around each voxel, zero outside the image.
-
-    Each axis costs log2(window) additions by doubling partial sums, so the time hardly grows with the window and no
-    long running sum loses digits.
-
-    Args:
-        image: Shape (B, C, X, Y, Z).
-        radius: Half width of the box along each axis, in voxels; the window is 2·radius + 1.
-
-    Returns:
-        Same shape: for every voxel the sum over its box.
-    """
-    for axis, half in enumerate(radius):
-        if half > 0:
-            image = _window_sum(image, axis + 2, half)
-    return image
-
-
-def _window_sum(image: Tensor, dim: int, half: int) -> Tensor:
-    window, size = 2 * half + 1, image.shape[dim]
-    pad = [0, 0] * (image.dim() - 1 - dim) + [half, half]
-    partial, width = F.pad(image, pad), 1
-    total, covered = None, 0
-    while True:
-        if window & width:
-            piece = partial.narrow(dim, covered, size)
-            total = piece if total is None else total + piece
-            covered += width
-        if covered == window:
-            return total
-        length = partial.shape[dim] - width
-        partial = partial.narrow(dim, 0, length) + partial.narrow(dim, width, length)
-        width *= 2
+from .boxes import box_sum
 
 
 def box_mean(image: Images, radius: Sequence[int]) -> Images:

@@ -10,7 +10,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from ..errors import InputError
-from ..functional import box_count, box_sum
+from ..functional import BoxSlabs, box_count, box_sum
 from ..typing import Scalars, Tensor
 
 VARIANCE_FLOOR = 1e-5
@@ -116,15 +116,20 @@ class FixedStatistics:
         """
         image = _centered(_at_least_float32(fixed))
         weight = None if mask is None else (mask != 0).to(image.dtype)  # masks come as truth values, 255 or labels
-        image = _masked(image, weight)
-        count = box_count(image, radius) if weight is None else box_sum(weight, radius).clamp(min=1.0)
-        first = box_sum(image, radius)
-        mean = first / count
-        variance = box_sum(image * image, radius) - first * mean
-        usable = (variance > floor * count).to(image.dtype)
-        usable = usable if weight is None else usable * weight
+        image = image if weight is None else image.mul_(weight)
+        count = box_count(image, radius) if weight is None else box_sum(weight, radius).clamp_(min=1.0)
+        least, boxes = floor * count, BoxSlabs(image, radius)
+        mean, variance, usable = (torch.empty_like(image) for _ in range(3))
+        for slab, reach in boxes:
+            at, part = (slice(None), slice(None), slab), image[:, :, reach]
+            first = boxes.sums(part, slab, reach, boxes.room("first", slab))
+            torch.div(first, count[at], out=mean[at])
+            square = torch.mul(part, part, out=boxes.room("square", reach))
+            second = boxes.sums(square, slab, reach, boxes.room("second", slab)).addcmul_(first, mean[at], value=-1.0)
+            torch.gt(second, least[at], out=usable[at])
+            torch.maximum(second, least[at], out=variance[at])
+        usable = usable if weight is None else usable.mul_(weight)
         total = float(image.numel() if weight is None else weight.sum().clamp(min=1.0))
-        variance = torch.maximum(variance, floor * count)
         return cls(image, mean, variance, count, weight, tuple(radius), usable, total, floor)
 
 
@@ -161,24 +166,73 @@ def correlate(fixed: FixedStatistics, warped: Scalars, derivatives: bool = True)
     Returns:
         Squared correlation, gradient and curvature.
     """
-    image = _masked(_centered(_at_least_float32(warped)), fixed.mask)
-    radius = fixed.radius
-    first = box_sum(image, radius)
-    mean = first / fixed.count
-    variance = torch.addcmul(box_sum(image * image, radius), first, mean, value=-1.0)
-    covariance = torch.addcmul(box_sum(image * fixed.image, radius), first, fixed.mean, value=-1.0)
-    floor = fixed.floor * fixed.count
-    informative = variance > floor
-    variance = torch.maximum(variance, floor)
-    a = covariance / (fixed.variance * variance) * fixed.usable
-    squared = (covariance * a).clamp_(max=1.0)
-    if not derivatives:
+    warped = _at_least_float32(warped)
+    squared, boxes = torch.empty_like(warped), BoxSlabs(warped, fixed.radius)
+    parts = [torch.empty_like(warped) for _ in range(3)] if derivatives else None
+    mean = warped.mean(dim=(2, 3, 4), keepdim=True)
+    for slab, reach in boxes:
+        image = _part_of(warped, mean, fixed.mask, reach, boxes)
+        windows = _windows(fixed, image, boxes, slab, reach)
+        at = (slice(None), slice(None), slab)
+        _compare(fixed, windows, at, squared[at], None if parts is None else [part[at] for part in parts])
+    if parts is None:
         return Correlation(squared, None, None)
-    # Where the clamp holds, the variance does not depend on the image.
-    b = torch.where(informative, squared / variance, torch.zeros_like(variance))
-    curvature = box_sum(b, radius)
-    gradient = fixed.image * box_sum(a, radius) - image * curvature - box_sum(a * fixed.mean - b * mean, radius)
-    return Correlation(squared, _masked(2.0 * gradient, fixed.mask), _masked(curvature, fixed.mask))
+    a, b, rest = parts
+    gradient, curvature = torch.empty_like(warped), torch.empty_like(warped)
+    for slab, reach in boxes:
+        at = (slice(None), slice(None), slab)
+        sums = boxes.sums(b[:, :, reach], slab, reach, curvature[at])
+        of_a = boxes.sums(a[:, :, reach], slab, reach, boxes.room("first", slab))
+        of_rest = boxes.sums(rest[:, :, reach], slab, reach, boxes.room("second", slab))
+        image = _part_of(warped, mean, fixed.mask, slab, boxes)
+        slope = torch.mul(fixed.image[at], of_a, out=gradient[at])
+        slope.addcmul_(image, sums, value=-1.0).sub_(of_rest).mul_(2.0)
+        if fixed.mask is not None:
+            slope.mul_(fixed.mask[at])
+            sums.mul_(fixed.mask[at])
+    return Correlation(squared, gradient, curvature)
+
+
+def _part_of(warped: Tensor, mean: Tensor, mask: Tensor | None, planes: slice, boxes: BoxSlabs) -> Tensor:
+    """Planes of the image, centered and masked, in a buffer."""
+    image = torch.sub(warped[:, :, planes], mean, out=boxes.room("image", planes))
+    return image if mask is None else image.mul_(mask[:, :, planes])
+
+
+def _windows(
+    fixed: FixedStatistics, image: Tensor, boxes: BoxSlabs, slab: slice, reach: slice
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Window sums of the image, of its square and of its product with the fixed image."""
+    first = boxes.sums(image, slab, reach, boxes.room("first", slab))
+    square = torch.mul(image, image, out=boxes.room("product", reach))
+    second = boxes.sums(square, slab, reach, boxes.room("second", slab))
+    product = torch.mul(image, fixed.image[:, :, reach], out=boxes.room("product", reach))
+    return first, second, boxes.sums(product, slab, reach, boxes.room("third", slab))
+
+
+def _compare(
+    fixed: FixedStatistics,
+    windows: tuple[Tensor, Tensor, Tensor],
+    at: tuple[slice, ...],
+    squared: Tensor,
+    parts: Sequence[Tensor] | None,
+) -> None:
+    """Turn window sums of a slab into squared correlations and what the box sums of the gradient are taken of."""
+    first, variance, covariance = windows
+    count = fixed.count[at]
+    mean, floor = first / count, fixed.floor * count
+    variance.addcmul_(first, mean, value=-1.0)
+    covariance.addcmul_(first, fixed.mean[at], value=-1.0)
+    informative = variance > floor
+    torch.maximum(variance, floor, out=variance)
+    ratio = torch.div(covariance, fixed.variance[at] * variance).mul_(fixed.usable[at])
+    torch.mul(covariance, ratio, out=squared).clamp_(max=1.0)
+    if parts is not None:
+        a, b, rest = parts
+        a.copy_(ratio)
+        # Where the clamp holds, the variance does not depend on the image.
+        torch.div(squared, variance, out=b).mul_(informative)
+        torch.mul(a, fixed.mean[at], out=rest).addcmul_(b, mean, value=-1.0)
 
 
 class _LNCC(torch.autograd.Function):

@@ -87,11 +87,10 @@ def tune_recipe(options):
 
 
 def train_best(options):
-    """A longer training at the best setting, and its twin with uniform regularization."""
+    """A longer training at the best setting."""
     best = [f"loss.{name}={value:.4g}" for name, value in _best(options, "recipe-study").items()]
-    for name, recipe, more in (("best", "vxm-spr-beta", best), ("twin", "vxm-uniform", [])):
-        changes = [*_training(options, options.epochs), *more, f"output={name}", f"name={name}"]
-        spr(options, "train", RECIPES / f"{recipe}.yaml", "--resume", "--set", *changes)
+    changes = [*_training(options, options.epochs), *best, "output=best", "name=best"]
+    spr(options, "train", RECIPES / "vxm-spr-beta.yaml", "--resume", "--set", *changes)
 
 
 def benchmark(options):
@@ -102,7 +101,7 @@ def benchmark(options):
     methods = ["demons", f"instance tuned=instance@{best}"]
     methods += [] if "uniform" in known else [f"uniform=uniform:{uniform:g}"]
     methods += ["syn"] if importlib.util.find_spec("ants") and "syn" not in known else []
-    methods += [f"VXM={options.work / 'twin' / f'twin{SUFFIX}'}", f"VXM-SPR={options.work / 'best' / f'best{SUFFIX}'}"]
+    methods += [f"VXM start={options.start}", f"VXM-SPR={options.work / 'best' / f'best{SUFFIX}'}"]
     methods += [f"Hyper-VXM-SPR={next((options.work / 'hyper-study').glob(f'*{SUFFIX}'))}"]
     methods += [f"Hyper-VXM-SPR semi={options.semi}"]
     kept = ["--keep", KEPT["test"]]
@@ -113,7 +112,7 @@ def benchmark(options):
 def report(options):
     """Tables and figures of everything, and the saved results beside them."""
     found = [name for name in _RUNS if (options.work / name).is_dir()]
-    twins = "instance=uniform,instance tuned=uniform,VXM-SPR=VXM,Hyper-VXM-SPR=VXM"
+    twins = "instance=uniform,instance tuned=uniform,VXM-SPR=VXM start,Hyper-VXM-SPR=VXM start"
     words = ["--label-names", NAMES, "--twins", twins, "--caption", "ACDC, 12 test patients, ED to ES"]
     spr(options, "report", *found, *words, "--out", "report")
     options.out.mkdir(parents=True, exist_ok=True)
@@ -125,7 +124,7 @@ def report(options):
         palette = whole.quantize(256, Image.Quantize.MAXCOVERAGE)
         whole.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(figure, optimize=True)
     for name in found:
-        for part in SAVED:
+        for part in SAVED if name != "known" else ():  # they are in the tree already
             if (options.work / name / part).is_file():
                 (options.out / name).mkdir(exist_ok=True)
                 shutil.copy(options.work / name / part, options.out / name / part)
@@ -191,8 +190,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for all runs")
     parser.add_argument("--out", type=Path, default=TREE / "docs/results/acdc", help="folder for what is kept")
-    parser.add_argument("--hyper", type=Path, default=MODELS / f"cardiac-cine-hyper-spr{SUFFIX}", help="hyper model")
-    parser.add_argument("--semi", type=Path, default=MODELS / f"cardiac-cine-hyper-spr-semi{SUFFIX}")
+    parser.add_argument("--hyper", default="cardiac-cine-hyper-spr", help="hyper model: its name or full path")
+    parser.add_argument("--semi", default="cardiac-cine-hyper-spr-semi", help="the same, trained with labels")
     parser.add_argument(
         "--start", type=Path, default=MODELS / f"cardiac-cine-vxm{SUFFIX}", help="where trainings begin"
     )
@@ -204,7 +203,7 @@ def main():
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--only", nargs="+", choices=STEPS, default=list(STEPS))
     options = parser.parse_args()
-    for name in ("work", "out", "hyper", "semi", "start"):
+    for name in ("work", "out", "start"):
         setattr(options, name, getattr(options, name).resolve())
     options.work.mkdir(parents=True, exist_ok=True)
     for step in options.only:
