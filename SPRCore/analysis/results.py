@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +46,22 @@ def write_results(
         OutputError: A file could not be written.
     """
     start = time.perf_counter()
-    write_volume(result.warped, folder / "warped.nii.gz")
-    write_displacement(result.displacement, folder / "displacement.nii.gz")
-    write_displacement(result.inverse, folder / "inverse_displacement.nii.gz")
-    write_volume(result.weight, folder / "weight.nii.gz")
-    if result.affine_ras is not None:
-        write_affine_tfm(result.affine_ras, folder / "affine.tfm")
-    warped_labels = annotations.warped_labels(result.displacement)
-    if warped_labels is not None:
-        write_volume(warped_labels, folder / "warped_labels.nii.gz")
-    _write_figure(result, fixed, moving, annotations, warped_labels, folder / "figure.png")
+    files = {
+        "warped.nii.gz": (write_volume, result.warped),
+        "displacement.nii.gz": (write_displacement, result.displacement),
+        "inverse_displacement.nii.gz": (write_displacement, result.inverse),
+        "weight.nii.gz": (write_volume, result.weight),
+    }
+    with ThreadPoolExecutor() as pool:  # nearly all of the time is compression, which lets other threads run
+        pending = [pool.submit(write, part, folder / name) for name, (write, part) in files.items()]
+        if result.affine_ras is not None:
+            write_affine_tfm(result.affine_ras, folder / "affine.tfm")
+        warped_labels = annotations.warped_labels(result.displacement)
+        if warped_labels is not None:
+            pending.append(pool.submit(write_volume, warped_labels, folder / "warped_labels.nii.gz"))
+        _write_figure(result, fixed, moving, annotations, warped_labels, folder / "figure.png")
+        for writing in pending:
+            writing.result()
     report = with_write_seconds(result.report, time.perf_counter() - start)
     write_report(report, folder / REPORT)
     return report

@@ -15,7 +15,7 @@ from .invert import invert
 from .logarithm import logarithm
 from .memory import kept_memory, trim_memory
 from .resize import resize, resize_displacement, step_ratio
-from .warp import compose, sample, sampling_grid, warp
+from .warp import compose, sample, sample_lattice, sampling_grid, warp
 
 __all__ = [
     "BoxSlabs",
@@ -39,6 +39,7 @@ __all__ = [
     "resize",
     "resize_displacement",
     "sample",
+    "sample_lattice",
     "sampling_grid",
     "step_ratio",
     "sufficient_steps",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -117,7 +118,7 @@ class _BoxSum(torch.autograd.Function):
     """Sum over boxes; it is its own transpose."""
 
     @staticmethod
-    def forward(ctx, image: Tensor, radius: tuple[int, ...]) -> Tensor:
+    def forward(ctx: Any, image: Tensor, radius: tuple[int, ...]) -> Tensor:
         ctx.radius = radius
         boxes, result = BoxSlabs(image, radius), torch.empty_like(image, memory_format=torch.contiguous_format)
         for slab, reach in boxes:
@@ -125,7 +126,7 @@ class _BoxSum(torch.autograd.Function):
         return result
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return _BoxSum.apply(grad, ctx.radius), None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -136,6 +137,24 @@ def sample(image: Images, points_vox: Tensor) -> Tensor:
     normalised = 2.0 * points_vox.to(image) / (sizes - 1).clamp(min=1) - 1.0
     grid = normalised.flip(-1).view(1, -1, 1, 1, 3)
     return F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=True)[0, :, :, 0, 0]
+
+
+def sample_lattice(image: Images, index_vox: Sequence[Tensor]) -> Images:
+    """Sample an image linearly at a lattice of voxel coordinates, the border value outside. Not differentiable.
+
+    Args:
+        image: Image, shape (1, C, X, Y, Z).
+        index_vox: Coordinate along each axis of the image, in voxels: three tensors of shape (X', Y', Z') and of any
+            real type.
+
+    Returns:
+        Values, shape (1, C, X', Y', Z').
+    """
+    grid = image.new_empty((1, *index_vox[0].shape, 3))
+    for axis, (index, size) in enumerate(zip(index_vox, image.shape[2:], strict=True)):
+        # Counted from the middle, in the type of the index: a scaled double loses nothing before it is rounded.
+        torch.mul(index - 0.5 * (size - 1), 2.0 / max(size - 1, 1), out=grid[0, ..., 2 - axis])
+    return _grid_sample(image, grid, (_INTERPOLATION["linear"], _PADDING["border"], True))
 
 
 def compose(first_vox: Vectors, second_vox: Vectors) -> Vectors:

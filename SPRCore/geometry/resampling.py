@@ -7,16 +7,19 @@ made in slabs, so that the memory needed beyond input and output does not grow w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 
-from SPRCore.functional import sample
+from SPRCore.functional import sample_lattice
 from SPRCore.geometry.volume import Field, Grid, Volume
-from SPRCore.typing import Affine
+from SPRCore.typing import Affine, Tensor
 
-_SLAB_VOXELS = 2**19  # 12 MB of float64 coordinates: small beside any image, large beside the cost of a loop
+_BITS = {1: np.uint8, 2: np.int16, 4: np.int32, 8: np.int64}
+
+_SLAB_VOXELS = 2**17
+"""Voxels of a slab: its coordinates, 1 MB along each axis, stay in the cache of a processor core."""
 
 
 def resample(
@@ -43,18 +46,20 @@ def resample(
     Returns:
         The resampled volume on `reference`: float32, or the input's type with `labels`.
     """
+    world_to_index = np.linalg.inv(volume.affine) @ (np.eye(4) if affine_ras is None else affine_ras)
+    index_to_index = world_to_index @ reference.affine
+    if displacement is None and volume.shape == reference.shape and np.allclose(index_to_index, np.eye(4), atol=1e-9):
+        return Volume(volume.array.astype(volume.array.dtype if labels else np.float32), reference.affine)
     if outside is None:
         outside = 0 if labels else volume.array.min()
-    source = volume.array if labels else volume.to_tensor()[0]
     result = np.full(reference.shape, outside, dtype=volume.array.dtype if labels else np.float32)
-    world_to_index = np.linalg.inv(volume.affine) @ (np.eye(4) if affine_ras is None else affine_ras)
     if displacement is not None and not displacement.grid.matches(reference):
         displacement = resample_displacement(displacement, reference)
-    for slab, index_vox in _slabs(reference.shape, world_to_index @ reference.affine):
+    pick = _nearest(volume.array) if labels else _linear(volume.to_tensor())
+    for slab, index_vox in lattice(reference.shape, index_to_index):
         if displacement is not None:
-            index_vox += displacement.array[slab] @ world_to_index[:3, :3].T
-        values = _nearest(source, index_vox) if labels else _linear(source, index_vox)[..., 0]
-        np.copyto(result[slab], values, where=_inside(index_vox, volume.shape))
+            add_mapped(index_vox, shared(displacement.array[slab]), world_to_index)
+        np.copyto(result[slab], pick(index_vox), where=_inside(index_vox, volume.shape).numpy())
     return Volume(result, reference.affine)
 
 
@@ -69,13 +74,12 @@ def resample_displacement(field: Field, reference: Grid, *, continued: bool = Fa
     Returns:
         The same displacement on `reference`.
     """
-    source = torch.from_numpy(field.array).movedim(-1, 0).contiguous()
-    result = np.empty((*reference.shape, 3), dtype=np.float32)
-    for slab, index_vox in _slabs(reference.shape, np.linalg.inv(field.affine) @ reference.affine):
-        result[slab] = _linear(source, index_vox)
-        if not continued:
-            result[slab] *= _inside(index_vox, field.grid.shape)[..., None]
-    return Field(result, reference.affine)
+    source = shared(field.array).movedim(-1, 0)[None].contiguous()
+    result = torch.empty((*reference.shape, 3))
+    for slab, index_vox in lattice(reference.shape, np.linalg.inv(field.affine) @ reference.affine):
+        values = sample_lattice(source, index_vox)[0]
+        result[slab] = (values if continued else values.mul_(_inside(index_vox, field.grid.shape))).movedim(0, -1)
+    return Field(result.numpy(), reference.affine)
 
 
 def affine_field(grid: Grid, affine_ras: Affine) -> Field:
@@ -88,10 +92,7 @@ def affine_field(grid: Grid, affine_ras: Affine) -> Field:
     Returns:
         The displacement in RAS mm on `grid`.
     """
-    result = np.empty((*grid.shape, 3), dtype=np.float32)
-    for slab, displacement_mm in _slabs(grid.shape, (affine_ras - np.eye(4)) @ grid.affine):
-        result[slab] = displacement_mm
-    return Field(result, grid.affine)
+    return _moved(grid, affine_ras, None)
 
 
 def compose_affine(field: Field, affine_ras: Affine) -> Field:
@@ -104,32 +105,84 @@ def compose_affine(field: Field, affine_ras: Affine) -> Field:
     Returns:
         The total displacement v in RAS mm on the grid of `field`.
     """
-    total = affine_field(field.grid, affine_ras).array
-    total += field.array @ np.asarray(affine_ras)[:3, :3].T.astype(np.float32)
-    return Field(total, field.affine)
+    return _moved(field.grid, affine_ras, field.array)
 
 
-def _slabs(shape: tuple[int, int, int], matrix: Affine) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield slabs along X and `matrix` applied to the indices of their voxels, (slab, Y, Z, 3) in float64."""
-    thickness = max(1, _SLAB_VOXELS // (shape[1] * shape[2]))
-    along_y, along_z = np.arange(shape[1])[:, None, None], np.arange(shape[2])[:, None]
-    plane = along_y * matrix[:3, 1] + along_z * matrix[:3, 2] + matrix[:3, 3]
+def _moved(grid: Grid, affine_ras: Affine, displacement_mm: np.ndarray | None) -> Field:
+    """`T(p + u(p)) - p` at every voxel center p of a grid; u is 0 if it is not given."""
+    result = torch.empty((*grid.shape, 3))
+    for slab, moved_mm in lattice(grid.shape, (affine_ras - np.eye(4)) @ grid.affine):
+        if displacement_mm is not None:
+            add_mapped(moved_mm, shared(displacement_mm[slab]), affine_ras)
+        for axis, part in enumerate(moved_mm):
+            result[slab][..., axis] = part
+    return Field(result.numpy(), grid.affine)
+
+
+def lattice(shape: tuple[int, int, int], matrix: Affine) -> Iterator[tuple[slice, Tensor]]:
+    """Map the voxel indices of a grid, slab by slab along X.
+
+    Args:
+        shape: Number of voxels along each axis.
+        matrix: Homogeneous matrix, shape (4, 4).
+
+    Yields:
+        The planes of the slab, and `matrix` applied to their indices: shape (3, x, Y, Z), float64. The memory is used
+        again for the next slab.
+    """
+    thickness = min(shape[0], max(1, _SLAB_VOXELS // (shape[1] * shape[2])))
+    room = torch.empty((3, thickness, *shape[1:]), dtype=torch.float64)
+    lines = [torch.arange(size, dtype=torch.float64) for size in shape]
     for start in range(0, shape[0], thickness):
-        stop = min(start + thickness, shape[0])
-        yield slice(start, stop), np.arange(start, stop)[:, None, None, None] * matrix[:3, 0] + plane
+        part = room[:, : min(thickness, shape[0] - start)]
+        for row, out in zip(np.asarray(matrix)[:3].tolist(), part, strict=True):
+            along_x = row[0] * lines[0][start : start + thickness] + row[3]
+            plane = along_x[:, None] + row[1] * lines[1]
+            torch.add(plane[..., None], row[2] * lines[2], out=out)
+        yield slice(start, start + part.shape[1]), part
 
 
-def _inside(index_vox: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    return ((index_vox >= -0.5) & (index_vox < np.array(shape) - 0.5)).all(axis=-1)
+def add_mapped(points: Tensor, vectors: Tensor, matrix: Affine) -> None:
+    """Add vectors to points, the linear part of a matrix applied to them.
+
+    Args:
+        points: Shape (3, ...); changed in place.
+        vectors: Shape (..., 3).
+        matrix: Homogeneous matrix, shape (4, 4).
+    """
+    for row, out in zip(np.asarray(matrix)[:3, :3].tolist(), points, strict=True):
+        for factor, part in zip(row, vectors.unbind(-1), strict=True):
+            if factor:
+                out.add_(part, alpha=factor)
 
 
-def _nearest(array: np.ndarray, index_vox: np.ndarray) -> np.ndarray:
-    """Gather from an array (X, Y, Z) the voxels nearest to indices (..., 3); no arithmetic touches the values."""
-    rounded = np.clip(np.floor(index_vox + 0.5).astype(np.int64), 0, np.array(array.shape) - 1)
-    return array[rounded[..., 0], rounded[..., 1], rounded[..., 2]]
+def shared(array: np.ndarray) -> Tensor:
+    """Return an array as a tensor, copied only where PyTorch cannot share its memory; it is not to be written to."""
+    shares = array.flags.writeable and min(array.strides, default=0) >= 0
+    return torch.from_numpy(array if shares else array.copy())
 
 
-def _linear(values: torch.Tensor, index_vox: np.ndarray) -> np.ndarray:
-    """Interpolate values (C, X, Y, Z) at indices (x, y, z, 3), edge values kept beyond the centers: (x, y, z, C)."""
-    points_vox = torch.from_numpy(index_vox.reshape(-1, 3).astype(np.float32))
-    return sample(values[None], points_vox).T.numpy().reshape(*index_vox.shape[:3], -1)
+def _inside(index_vox: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Whether a point lies in the voxels of an image, (slab, Y, Z)."""
+    x, y, z = ((index >= -0.5) & (index < size - 0.5) for index, size in zip(index_vox, shape, strict=True))
+    return x.logical_and_(y).logical_and_(z)
+
+
+def _nearest(array: np.ndarray) -> Callable[[Tensor], np.ndarray]:
+    """Return a function that gathers the voxels nearest to indices; no arithmetic touches the values."""
+    # PyTorch knows fewer types than NumPy: the bits are moved as those of a type of the same size.
+    bits = np.ascontiguousarray(array).view(_BITS[array.dtype.itemsize])
+    values = shared(bits).reshape(-1)
+
+    def pick(index_vox: Tensor) -> np.ndarray:
+        flat = torch.zeros_like(index_vox[0])
+        for index, size in zip(index_vox, array.shape, strict=True):
+            flat.mul_(size).add_(index.add(0.5).floor_().clamp_(0, size - 1))
+        return values[flat.long()].numpy().view(array.dtype)
+
+    return pick
+
+
+def _linear(image: Tensor) -> Callable[[Tensor], np.ndarray]:
+    """Return a function that interpolates at indices, edge values kept beyond the centers."""
+    return lambda index_vox: sample_lattice(image, index_vox)[0, 0].numpy()

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
-from SPRCore.functional import sample
+from SPRCore.functional import sample_lattice
 from SPRCore.geometry import Field, Volume
+from SPRCore.geometry.resampling import add_mapped, lattice, shared
 from SPRCore.metrics.checks import grid_mask
-from SPRCore.typing import Tensor
-
-_SLAB_VOXELS = 1 << 17
 
 
 def displacement_summary(field: Field, mask: Volume | np.ndarray | None = None) -> dict[str, float]:
@@ -57,26 +54,15 @@ def inverse_consistency_mm(displacement: Field, inverse: Field) -> dict[str, flo
 
 def _residuals(first: Field, second: Field) -> np.ndarray:
     """|a(x) + b(x + a(x))| in mm at the voxels of a whose image lies inside b's grid, flat float32."""
-    image = torch.from_numpy(second.array).movedim(-1, 0)[None].contiguous()
-    last = torch.tensor(image.shape[2:]) - 1
-    # Voxel index of a -> voxel index of b, and mm -> voxels of b.
-    across = np.linalg.inv(second.affine) @ first.affine
-    to_vox = torch.from_numpy(np.linalg.inv(second.affine)[:3, :3].T.astype(np.float32))
+    to_index = np.linalg.inv(second.affine)
+    source, last = shared(second.array).movedim(-1, 0)[None].contiguous(), [size - 1 for size in second.grid.shape]
     parts = []
-    for start in range(0, len(first.array), step := max(1, _SLAB_VOXELS // first.array[0, ..., 0].size)):
-        there = torch.from_numpy(first.array[start : start + step])
-        at = (there @ to_vox + _indices(there.shape[:3], start, across)).reshape(-1, 3)
+    for slab, at in lattice(first.grid.shape, to_index @ first.affine):
+        there = shared(first.array[slab])
+        add_mapped(at, there, to_index)
         # Half a thousandth of a voxel forgives rounding at the outermost voxel centers.
-        inside = ((at >= -5e-4) & (at <= last + 5e-4)).all(dim=1)
-        dx, dy, dz = sample(image, at) + there.reshape(-1, 3).T
-        parts.append((dx * dx + dy * dy + dz * dz).sqrt_()[inside].numpy())
+        x, y, z = ((index >= -5e-4) & (index <= end + 5e-4) for index, end in zip(at, last, strict=True))
+        dx, dy, dz = sample_lattice(source, at)[0].add_(there.movedim(-1, 0))
+        length = dx.mul_(dx).addcmul_(dy, dy).addcmul_(dz, dz).sqrt_()
+        parts.append(length[x.logical_and_(y).logical_and_(z)].numpy())
     return np.concatenate(parts)
-
-
-def _indices(shape: tuple[int, ...], start: int, matrix: np.ndarray) -> Tensor:
-    """`matrix` applied to the voxel indices of a slab that begins at `start` along X, (x, Y, Z, 3) float32."""
-    axes = [np.arange(n, dtype=np.float64) for n in shape]
-    axes[0] += start
-    x, y, z = (axis[:, None] * matrix[:3, a] for a, axis in enumerate(axes))
-    plane = y[:, None, :] + z[None] + matrix[:3, 3]
-    return torch.from_numpy((x[:, None, None, :] + plane).astype(np.float32))

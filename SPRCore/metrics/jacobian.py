@@ -7,15 +7,15 @@ outermost voxel layer is left out everywhere: half of its neighbors do not exist
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
 import torch
 
 from SPRCore.errors import InputError
-from SPRCore.functional import jacobian_determinant
 from SPRCore.geometry import Field, Volume
+from SPRCore.geometry.resampling import add_mapped, shared
 from SPRCore.metrics.checks import inner_mask
 from SPRCore.typing import Tensor
 
@@ -37,8 +37,13 @@ def determinant_map(field: Field) -> np.ndarray:
     Raises:
         InputError: Fewer than 3 voxels along an axis.
     """
-    parts = [jacobian_determinant(slab)[0, 0, 1:-1, 1:-1, 1:-1].numpy() for _, slab in _slabs(field)]
-    return np.concatenate(parts)
+    shape = field.array.shape[:3]
+    result = torch.empty([size - 2 for size in shape])
+    for start, displacement_vox in _slabs(field):
+        out = result[start : start + displacement_vox.shape[1] - 2]
+        columns = [_slopes(displacement_vox, axis) for axis in range(3)]
+        torch.mul(_dot(columns[0], _cross(columns[1], columns[2])), 0.125, out=out)
+    return result.numpy()
 
 
 def folding_percent(field: Field, mask: Volume | np.ndarray | None = None) -> float:
@@ -103,7 +108,7 @@ def ndv_percent(field: Field, mask: Volume | np.ndarray | None = None) -> float:
     inner = inner_mask(mask, field.array.shape[:3])
     total = 0.0
     for start, slab in _slabs(field):
-        negative = negative_volume(partial(_shifted, _add_identity(slab[0])))
+        negative = negative_volume(partial(_shifted, _add_identity(slab)))
         if inner is not None:
             negative = negative[torch.from_numpy(inner[start : start + negative.shape[0]])]
         total += float(negative.sum(dtype=torch.float64))
@@ -117,14 +122,24 @@ def _masked(determinants: np.ndarray, mask: Volume | np.ndarray | None, field: F
 
 
 def _slabs(field: Field) -> Iterator[tuple[int, Tensor]]:
-    """Slabs along X with one plane of halo on both sides: (index of the first plane, (1, 3, x, Y, Z) in voxels)."""
+    """Slabs along X with one plane of halo on both sides: (index of the first plane, (3, x, Y, Z) in voxels)."""
     shape = field.array.shape[:3]
     if min(shape) < 3:
         raise InputError("displacement", got=f"shape {shape}", expected="at least 3 voxels along each axis")
-    step = max(1, _SLAB_VOXELS // (shape[1] * shape[2]))
+    to_vox, step = np.linalg.inv(field.affine), max(1, _SLAB_VOXELS // (shape[1] * shape[2]))
     for start in range(0, shape[0] - 2, step):
-        part = Field(field.array[start : start + step + 2], field.affine)
-        yield start, part.to_tensor_vox()
+        part = shared(field.array[start : start + step + 2])
+        displacement_vox = torch.zeros((3, *part.shape[:3]))
+        add_mapped(displacement_vox, part, to_vox)
+        yield start, displacement_vox
+
+
+def _slopes(displacement_vox: Tensor, axis: int) -> list[Tensor]:
+    """Twice the derivative of x + u(x) along an axis at all inner voxels, a tensor (x-2, Y-2, Z-2) per component."""
+    ahead, behind = ([sign * (a == axis) for a in range(3)] for sign in (1, -1))
+    slopes = list(_shifted(displacement_vox, ahead) - _shifted(displacement_vox, behind))
+    slopes[axis].add_(2.0)
+    return slopes
 
 
 def _add_identity(displacement_vox: Tensor) -> Tensor:
@@ -134,7 +149,7 @@ def _add_identity(displacement_vox: Tensor) -> Tensor:
     return displacement_vox
 
 
-def _shifted(position: Tensor, step: Step) -> Tensor:
+def _shifted(position: Tensor, step: Sequence[int]) -> Tensor:
     """Positions of the neighbors at `step` of all inner voxels, (3, x-2, Y-2, Z-2)."""
     return position[(slice(None), *(slice(1 + s, n - 1 + s) for s, n in zip(step, position.shape[1:], strict=True)))]
 
@@ -164,10 +179,10 @@ def negative_volume(at: Callable[[Step], Tensor]) -> Tensor:
     return negative.mul_(-1.0 / 12.0)
 
 
-def _dot(a: Tensor, b: list[Tensor]) -> Tensor:
+def _dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
     return torch.addcmul(torch.addcmul(a[0] * b[0], a[1], b[1]), a[2], b[2])
 
 
-def _cross(a: Tensor, b: Tensor) -> list[Tensor]:
+def _cross(a: Sequence[Tensor], b: Sequence[Tensor]) -> list[Tensor]:
     # torch.linalg.cross along the first axis takes ten times as long.
     return [torch.addcmul(a[i] * b[j], a[j], b[i], value=-1) for i, j in ((1, 2), (2, 0), (0, 1))]

@@ -123,7 +123,7 @@ def test_slabs_leave_no_seam(monkeypatch):
     field = Field(u, OBLIQUE)
     whole = metrics.determinant_map(field), metrics.ndv_percent(field), metrics.inverse_consistency_mm(field, field)
     monkeypatch.setattr("SPRCore.metrics.jacobian._SLAB_VOXELS", 100)
-    monkeypatch.setattr("SPRCore.metrics.consistency._SLAB_VOXELS", 100)
+    monkeypatch.setattr("SPRCore.geometry.resampling._SLAB_VOXELS", 100)
     np.testing.assert_allclose(metrics.determinant_map(field), whole[0], atol=1e-5)
     assert metrics.ndv_percent(field) == pytest.approx(whole[1], rel=1e-5)
     assert metrics.inverse_consistency_mm(field, field) == pytest.approx(whole[2], rel=1e-5)
