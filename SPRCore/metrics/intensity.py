@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
 from SPRCore.errors import InputError
 from SPRCore.geometry import Volume
 from SPRCore.metrics.checks import grid_mask
-from SPRCore.similarity import lncc
+from SPRCore.similarity import FixedStatistics, lncc, window_radius
 from SPRCore.typing import Tensor
 
 
@@ -27,12 +29,29 @@ def local_correlation(fixed: Volume, warped: Volume, mask: Volume | np.ndarray |
     Raises:
         InputError: Two different grids, or a mask that does not fit.
     """
-    if not fixed.grid.matches(warped.grid):
-        raise InputError("images", got=f"two grids, {fixed.shape} and {warped.shape} voxels", expected="one grid")
+    return correlation_with(fixed, mask, window)(warped)
+
+
+def correlation_with(
+    fixed: Volume, mask: Volume | np.ndarray | None = None, window: int = 9
+) -> Callable[[Volume], float]:
+    """Prepare the fixed image for several calls of `local_correlation`; arguments as there.
+
+    Returns:
+        A function of the warped image that gives its local correlation with the fixed one.
+    """
     inside = grid_mask(mask, fixed.shape)
     weight = None if inside is None else torch.from_numpy(inside.astype(np.float32))[None, None]
-    with torch.no_grad():
-        return float(lncc(_unit_range(fixed), _unit_range(warped), window=window, mask=weight))
+    statistics = FixedStatistics.of(_unit_range(fixed), window_radius(window), weight)
+
+    def correlation(warped: Volume) -> float:
+        if not fixed.grid.matches(warped.grid):
+            got = f"two grids, {fixed.shape} and {warped.shape} voxels"
+            raise InputError("images", got=got, expected="one grid")
+        with torch.no_grad():
+            return float(lncc(statistics, _unit_range(warped)))
+
+    return correlation
 
 
 def _unit_range(volume: Volume) -> Tensor:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from SPRCore.functional import kept_memory
 from SPRCore.geometry import Field, Grid, Volume, resample
 from SPRCore.metrics.checks import inner_mask
 from SPRCore.metrics.consistency import displacement_summary, inverse_consistency_mm
 from SPRCore.metrics.distance import hd95_mm
-from SPRCore.metrics.intensity import local_correlation
+from SPRCore.metrics.intensity import correlation_with
 from SPRCore.metrics.jacobian import determinant_map, folding_of, ndv_percent, summary_of
 from SPRCore.metrics.landmarks import summarize, tre_mm
 from SPRCore.metrics.overlap import dice, dice_mean
@@ -19,6 +21,7 @@ from SPRCore.metrics.overlap import dice, dice_mean
 Metrics = dict[str, Any]
 
 
+@kept_memory()
 def evaluate(
     *,
     displacement: Field | None = None,
@@ -59,14 +62,17 @@ def evaluate(
     Raises:
         InputError: Inputs that do not fit each other.
     """
-    before = {**_overlap(fixed_labels, moving_labels, None), **_similarity(fixed, moving, None, mask)}
+    before: Metrics = _overlap(fixed_labels, moving_labels, None)
     after: Metrics = {}
+    measured = [side for side in (moving, warped) if side is not None]
+    similarity = _similarity_with(fixed, mask) if fixed is not None and measured else None
+    before.update(similarity(moving, None) if similarity and moving is not None else {})
     if displacement is not None or warped_labels is not None:
         labels = warped_labels if warped_labels is not None else moving_labels
         after.update(_overlap(fixed_labels, labels, None if warped_labels is not None else displacement))
     if displacement is not None or warped is not None:
-        image = warped if warped is not None else moving
-        after.update(_similarity(fixed, image, None if warped is not None else displacement, mask))
+        image, by = (warped, None) if warped is not None else (moving, displacement)
+        after.update(similarity(image, by) if similarity and image is not None else {})
     if fixed_points is not None and moving_points is not None and len(fixed_points):
         before["tre_mm"] = summarize(tre_mm(fixed_points, moving_points))
         if displacement is not None:
@@ -94,13 +100,10 @@ def _overlap(fixed: Volume | None, moving: Volume | None, displacement: Field | 
     return {"dice_mean": dice_mean(scores), "dice": scores, "hd95_mm": hd95_mm(fixed, warped)}
 
 
-def _similarity(
-    fixed: Volume | None, moving: Volume | None, displacement: Field | None, mask: Volume | None
-) -> Metrics:
-    """Local correlation, if both images are there."""
-    if fixed is None or moving is None:
-        return {}
-    return {"lncc": local_correlation(fixed, _on(fixed.grid, moving, displacement, labels=False), mask)}
+def _similarity_with(fixed: Volume, mask: Volume | None) -> Callable[[Volume, Field | None], Metrics]:
+    """Local correlation with the fixed image, which is prepared once."""
+    correlation = correlation_with(fixed, mask)
+    return lambda moving, displacement: {"lncc": correlation(_on(fixed.grid, moving, displacement, labels=False))}
 
 
 def _regularity(displacement: Field, mask: Volume | None) -> Metrics:

@@ -16,16 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from measure import in_a_child
-from pairs import DATA, register_ours, register_syn
+from pairs import DATA, register
 from run import machine
 
 from SPRCore.io import read_labels, read_volume, write_volume
 
-METHODS = {
-    "ours": register_ours,
-    "SyN": lambda folder: register_syn(folder, correlation=False),
-    "SyN, CC": lambda folder: register_syn(folder, correlation=True),
-}
+METHODS = {"ours": "ours", "SyN": "SyN", "SyN, CC": "SyN, CC to half resolution"}
 BRAINS = {
     "OASIS A": ("clapirn_A", "clapirn_B"),
     "OASIS B": ("lapirn_A_160x192x144", "lapirn_B_160x192x144"),
@@ -64,7 +60,7 @@ def measure(paths, method):
         for part, path in paths.items():
             read = read_labels if part.endswith("labels") else read_volume
             write_volume(read(path), Path(scratch) / f"{part}.nii.gz")
-        return in_a_child(METHODS[method], Path(scratch))
+        return in_a_child(register, Path(scratch), METHODS[method])
 
 
 def table(rows):

@@ -15,7 +15,11 @@ from SPRCore.similarity import lncc, mind_ssc
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One operation; ``scale`` shrinks the size where the operation runs smaller in use or its twin is too slow."""
+    """One operation; ``scale`` shrinks the size where the operation runs smaller in use or its twin is too slow.
+
+    ``exact`` is what ours computes where the twin has another definition at the border; ``package`` is what the twin
+    needs.
+    """
 
     title: str
     inputs: Callable
@@ -24,6 +28,8 @@ class Operation:
     twin: Callable
     against: str
     scale: float = 1.0
+    exact: Callable | None = None
+    package: str | None = None
 
     def size(self, full):
         """Size at which it is measured."""
@@ -97,6 +103,35 @@ OPERATIONS = {
         twin=twins.lncc_dense,
         against="dense 9³ convolutions",
         scale=0.5,
+    ),
+    "lncc_monai": Operation(
+        title="LNCC, window 9",
+        inputs=two_images,
+        differentiated=(1,),
+        ours=lncc,
+        twin=twins.lncc_monai,
+        against="MONAI, rectangular kernel",
+        exact=twins.lncc_separable,
+        package="monai",
+    ),
+    "warp_monai": Operation(
+        title="warp",
+        inputs=image_and_field,
+        differentiated=(1,),
+        ours=fn.warp,
+        twin=twins.warp_monai,
+        against="MONAI Warp",
+        package="monai",
+    ),
+    "integrate_monai": Operation(
+        title="integrate, 7 squarings",
+        inputs=lambda size: (field(size, 1),),
+        differentiated=(0,),
+        ours=fn.integrate,
+        twin=twins.integrate_monai,
+        against="MONAI DVF2DDF",
+        scale=0.5,
+        package="monai",
     ),
     "weighted_diffusion": Operation(
         title="weighted diffusion",

@@ -1,37 +1,47 @@
-"""Whole registrations: pairs, ours, and SyN of ANTs where it is installed."""
+"""Whole registrations: the pairs, and a row of one method on one of them."""
 
 from __future__ import annotations
 
-import importlib.util
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 from measure import Peak, return_freed_memory
+from rivals import METHODS
 
-from SPRCore import BetaPrior
-from SPRCore.geometry import Field, resample
-from SPRCore.io import read_displacement, read_labels, read_volume, write_volume
-from SPRCore.metrics import dice, dice_mean, folding_percent, local_correlation
-from SPRCore.registration import register_instance
-from SPRCore.synthetic import beating_heart
+from SPRCore.errors import InputError
+from SPRCore.geometry import resample
+from SPRCore.io import read_labels, read_volume, write_volume
+from SPRCore.metrics import dice, dice_mean, folding_percent, local_correlation, ndv_percent
+from SPRCore.synthetic import beating_heart, scene
+from SPRCore.synthetic.scenes import SceneConfig
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
-def write_pairs(folder, quick):
-    """Folders with fixed, moving and perhaps labels: real pairs where they are at hand, else a phantom."""
-    found = {}
-    if not quick:
-        found = {"heart, cine MRI": _acdc(folder / "acdc"), "brain, T1 MRI": _brain(folder / "brain")}
-    found = {name: path for name, path in found.items() if path}
-    if not found:
-        shape, spacing = ((28, 28, 12), (6.0, 6.0, 9.0)) if quick else ((160, 160, 40), (1.25, 1.25, 2.5))
-        phantom = beating_heart(shape=shape, spacing=spacing)
-        parts = ("fixed", "moving", "fixed_labels", "moving_labels")
-        found["heart, phantom"] = _write(folder / "phantom", {name: getattr(phantom, name) for name in parts})
-    return found
+PAIRS = {"heart": "heart, cine MRI", "brain": "brain, T1 MRI", "scene": "scene, made up"}
+PARTS = ("fixed", "moving", "fixed_labels", "moving_labels")
+SCENE = {
+    "labels": 24,
+    "scale_mm": (16.0, 16.0),
+    "amplitude_mm": 8.0,
+    "same_contrast": 1.0,
+    "empty": 1.0,
+    "texture": 0.15,
+    "noise": 0.03,
+}
+
+
+def write_pair(folder, name, quick):
+    """Write the fixed and the moving image of a pair, and perhaps labels; None where its data are not at hand."""
+    folder = folder / name
+    if quick:
+        made = beating_heart(shape=(28, 28, 12), spacing=(6.0, 6.0, 9.0))
+    elif name == "scene":  # of the size of a brain, with empty surroundings and labels that are known exactly
+        made = scene(SceneConfig(**SCENE), shape=(160, 192, 224), spacing=(1.0, 1.0, 1.0), seed=1)
+    else:
+        return {"heart": _acdc, "brain": _brain}[name](folder)
+    return _write(folder, {part: getattr(made, part) for part in PARTS})
 
 
 def _write(folder, volumes):
@@ -73,39 +83,20 @@ class _Watch:
         }
 
 
-def register_ours(folder):
-    """The instance solver with its defaults."""
+def register(folder, name):
+    """A row: one method on one pair, or why the method is not there."""
+    method = METHODS[name]
+    try:
+        method.check()
+    except InputError as error:
+        return {"absent": f"{error.got}; {error.remedy}" if error.remedy else str(error.got)}
     return_freed_memory()
     with Peak() as peak:
-        fixed, moving = (read_volume(folder / f"{name}.nii.gz") for name in ("fixed", "moving"))
+        fixed, moving = (read_volume(folder / f"{part}.nii.gz") for part in ("fixed", "moving"))
         watch = _Watch()
-        result = register_instance(fixed.to_tensor(), moving.to_tensor(), fixed.spacing, BetaPrior())
+        field = method.register(fixed, moving)
         times = watch.read()
-    field = Field.from_tensor_vox(result.displacement_vox, fixed.affine)
     return times | {"peak_mib": peak.mib} | quality(folder, field)
-
-
-def register_syn(folder, correlation):
-    """SyN as ``antspyx`` ships it, without its affine part; by mutual information (its default) or correlation."""
-    import ants
-
-    options = {"syn_metric": "CC", "syn_sampling": 4} if correlation else {}
-    with tempfile.TemporaryDirectory() as scratch:
-        with Peak() as peak:
-            fixed, moving = (ants.image_read(str(folder / f"{name}.nii.gz")) for name in ("fixed", "moving"))
-            watch = _Watch()
-            result = ants.registration(
-                fixed,
-                moving,
-                type_of_transform="SyNOnly",
-                initial_transform="Identity",
-                outprefix=f"{scratch}/syn_",
-                random_seed=1,
-                **options,
-            )
-            times = watch.read()
-        field = read_displacement(result["fwdtransforms"][0])
-        return times | {"peak_mib": peak.mib} | quality(folder, field)
 
 
 def quality(folder, field):
@@ -115,6 +106,7 @@ def quality(folder, field):
         "lncc_before": local_correlation(fixed, moving),
         "lncc": local_correlation(fixed, resample(moving, fixed.grid, displacement=field)),
         "folding_percent": folding_percent(field),
+        "ndv_percent": ndv_percent(field),
         "shape": list(fixed.shape),
         "longest_mm": float(np.linalg.norm(field.array, axis=-1).max()),
     }
@@ -123,7 +115,3 @@ def quality(folder, field):
         warped = resample(moving, fixed.grid, displacement=field, labels=True)
         row |= {"dice_before": dice_mean(dice(fixed, moving)), "dice": dice_mean(dice(fixed, warped))}
     return row
-
-
-def has_ants():
-    return importlib.util.find_spec("ants") is not None

@@ -1,13 +1,15 @@
 """Measure the hot operations and whole registrations, and write them down as JSON and as a table.
 
-    python Testing/benchmarks/run.py [--quick] [--size 160 192 224] [--only warp lncc pairs] [--syn-cc]
+    python Testing/benchmarks/run.py [--quick] [--size 160 192 224] [--only warp lncc stages brain] [--slow]
 
-Every row is measured in a process of its own, ours and its twin one after the other in one run.
+Every row is measured in a process of its own, ours and its twin one after the other in one run. With `--only`, and for
+the slow methods without `--slow`, the rows of an earlier run on the same machine are kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import logging
 import os
@@ -27,13 +29,18 @@ def arguments():
     parser.add_argument("--size", type=int, nargs=3, default=(160, 192, 224), metavar=("X", "Y", "Z"))
     parser.add_argument("--repeats", type=int, default=3, help="runs of each operation; the median counts")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="operations by name, and `pairs`")
-    parser.add_argument("--syn-cc", action="store_true", help="also SyN with local correlation (slow)")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="operations, pairs, and `stages`, by name")
+    parser.add_argument("--methods", nargs="+", metavar="NAME", help="methods to register pairs with")
+    parser.add_argument("--slow", action="store_true", help="also SyN with local correlation, and FireANTs: hours")
     parser.add_argument("--results", type=Path, default=HERE / "results", help="folder of the JSON file")
     parser.add_argument("--table", type=Path, default=DOCS, help="Markdown file")
     options = parser.parse_args()
     if options.quick:
-        options.size, options.repeats, options.only = (24, 20, 16), 1, options.only or ["warp", "lncc", "pairs"]
+        options.size, options.repeats, options.only = (
+            (24, 20, 16),
+            1,
+            options.only or ["warp", "lncc", "heart", "stages"],
+        )
     return options
 
 
@@ -52,39 +59,65 @@ def machine(threads):
     }
 
 
-def measure_operations(options):
+def measure_operations(options, rows):
     from measure import accuracy, in_a_child, measure
     from operations import OPERATIONS
 
-    rows = {}
     for name, operation in OPERATIONS.items():
         if options.only and name not in options.only:
             continue
         size = operation.size(options.size)
         LOG.info("%s at %s", name, "x".join(map(str, size)))
         rows[name] = {"size": size, "title": operation.title, "against": operation.against}
+        if operation.package and importlib.util.find_spec(operation.package) is None:
+            rows[name]["absent"] = f"{operation.package} is not installed"
+            continue
         for who in ("ours", "twin"):
             rows[name][who] = in_a_child(measure, name, who, size, options.repeats)
         rows[name]["error"] = in_a_child(accuracy, name, (32, 28, 24))
-    return rows
 
 
-def measure_pairs(options):
-    if options.only and "pairs" not in options.only:
-        return {}
+def measure_pairs(options, rows):
     from measure import in_a_child
-    from pairs import has_ants, register_ours, register_syn, write_pairs
+    from pairs import PAIRS, register, write_pair
+    from rivals import METHODS, SLOW
 
-    rows = {}
+    methods = options.methods or [name for name in METHODS if options.slow or name not in SLOW]
+    methods = ["ours"] if options.quick and not options.methods else methods
+    for name, title in PAIRS.items():
+        if options.only and name not in options.only:
+            continue
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = in_a_child(write_pair, Path(scratch), name, options.quick)
+            if folder is None:
+                LOG.info("%s: the data are not at hand", title)
+                continue
+            for method in methods:
+                LOG.info("%s by %s", title, method)
+                rows.setdefault(title, {})[method] = in_a_child(register, folder, method)
+
+
+def measure_all_stages(options, report):
+    from measure import in_a_child
+    from pairs import write_pair
+    from stages import measure_stages
+
+    if options.only and "stages" not in options.only:
+        return
     with tempfile.TemporaryDirectory() as scratch:
-        for name, folder in in_a_child(write_pairs, Path(scratch), options.quick).items():
-            LOG.info("registering %s", name)
-            rows[name] = {"ours": in_a_child(register_ours, folder)}
-            if has_ants() and not options.quick:
-                rows[name]["SyN"] = in_a_child(register_syn, folder, False)
-            if has_ants() and options.syn_cc:
-                rows[name]["SyN, CC"] = in_a_child(register_syn, folder, True)
-    return rows
+        candidates = (in_a_child(write_pair, Path(scratch), name, options.quick) for name in ("brain", "scene"))
+        folder = next(folder for folder in candidates if folder is not None)
+        LOG.info("stages of a registration")
+        report["stages"] = in_a_child(measure_stages, folder, options.repeats)
+
+
+def kept(path, where):
+    """What an earlier run on the same machine measured."""
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return report if report.get("machine") == where and not report.get("quick") else {}
 
 
 def main():
@@ -95,13 +128,24 @@ def main():
     sys.path.insert(0, str(HERE))
     from table import markdown
 
-    report = {"machine": machine(options.threads), "quick": options.quick}
-    report |= {"operations": measure_operations(options), "pairs": measure_pairs(options)}
     options.results.mkdir(parents=True, exist_ok=True)
     path = options.results / f"{platform.machine().lower()}-{os.cpu_count()}cores.json"
-    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    options.table.parent.mkdir(parents=True, exist_ok=True)
-    options.table.write_text(markdown(report), encoding="utf-8")
+    where = machine(options.threads)
+    report = {"machine": where, "quick": options.quick, "operations": {}, "pairs": {}, "stages": {}}
+    report |= {} if options.quick else kept(path, where)
+
+    def save():
+        path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        options.table.parent.mkdir(parents=True, exist_ok=True)
+        options.table.write_text(markdown(report), encoding="utf-8")
+
+    for part in (
+        lambda: measure_operations(options, report["operations"]),
+        lambda: measure_all_stages(options, report),
+        lambda: measure_pairs(options, report["pairs"]),
+    ):
+        part()
+        save()
     LOG.info("%s\n%s", path, options.table)
     failed = [row for row in _rows(report) if "failed" in row]
     for row in failed:
@@ -111,7 +155,8 @@ def main():
 
 def _rows(report):
     for row in report["operations"].values():
-        yield from (row["ours"], row["twin"], row["error"])
+        yield from (row[part] for part in ("ours", "twin", "error") if part in row)
+    yield report["stages"]
     for row in report["pairs"].values():
         yield from row.values()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -27,7 +28,8 @@ def report(tmp_path_factory):
 @pytest.mark.baselines
 def test_syn_is_measured_alike(tmp_path):
     pytest.importorskip("ants", reason="antspyx is not installed: pip install '.[baselines]'")
-    command = [sys.executable, RUN, "--quick", "--only", "pairs", "--syn-cc", "--threads", "1"]
+    command = [sys.executable, RUN, "--quick", "--only", "heart", "--threads", "1"]
+    command += ["--methods", "ours", "SyN, CC"]
     command += ["--results", tmp_path, "--table", tmp_path / "page.md"]
     assert subprocess.run(list(map(str, command)), check=False, capture_output=True).returncode == 0
     (row,) = json.loads(next(tmp_path.glob("*.json")).read_text(encoding="utf-8"))["pairs"].values()
@@ -61,9 +63,27 @@ def test_a_whole_registration_is_measured(report):
     assert row["ours"]["seconds"] > 0
 
 
+def test_every_stage_is_measured_and_agrees_with_simpleitk(report):
+    rows = report[0]["stages"]["rows"]
+    assert {"read one image", "register", "all metrics", "write a displacement"} <= set(rows)
+    assert all(row["ours"] > 0 for row in rows.values())
+    assert rows["warp the image"]["difference"] < 1e-3
+    assert rows["Jacobian determinant"]["difference"] < 1e-3
+
+
+def test_a_rival_that_is_not_installed_is_a_row_that_says_so(tmp_path):
+    if importlib.util.find_spec("convexAdam") is not None:
+        pytest.skip("convexAdam is installed")
+    command = [sys.executable, RUN, "--quick", "--only", "heart", "--methods", "convexAdam", "--threads", "1"]
+    command += ["--results", tmp_path, "--table", tmp_path / "page.md"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "convexAdam is not installed; pip install convexAdam" in (tmp_path / "page.md").read_text(encoding="utf-8")
+
+
 def test_the_page_has_a_line_for_every_row(report):
     lines = [line for line in report[1].splitlines() if line.startswith("|")]
-    assert len(lines) == 2 + 2 + 2 + 1
+    assert len(lines) == (2 + 2) + (2 + len(report[0]["stages"]["rows"])) + (2 + 1)
     assert len({line.count("|") for line in lines[:4]}) == 1
     assert not [line for line in lines if "failed" in line]
     assert "numbers mean nothing" in report[1]

@@ -1,4 +1,4 @@
-"""Plain PyTorch twins of the hot operations: what one writes first, differentiated by autograd."""
+"""Twins of the hot operations: what one writes first in plain PyTorch, and MONAI's; differentiated by autograd."""
 
 from __future__ import annotations
 
@@ -92,3 +92,22 @@ def mind_ssc(image, radius=1, dilation=2):
     noise = distances.mean(dim=1, keepdim=True)
     typical = noise.mean(dim=(2, 3, 4), keepdim=True)
     return torch.exp(-distances / noise.clamp(min=1e-3 * typical, max=1e3 * typical))
+
+
+def lncc_monai(fixed, warped, window=9):
+    """Its windows are not cut at the border, where zeros count as values."""
+    from monai.losses import LocalNormalizedCrossCorrelationLoss
+
+    return -LocalNormalizedCrossCorrelationLoss(kernel_size=window)(warped, fixed)
+
+
+def warp_monai(image, displacement):
+    from monai.networks.blocks import Warp
+
+    return Warp(mode="bilinear", padding_mode="border")(image, displacement)
+
+
+def integrate_monai(velocity, steps=7):
+    from monai.networks.blocks import DVF2DDF
+
+    return DVF2DDF(num_steps=steps, mode="bilinear", padding_mode="border")(velocity)
