@@ -126,6 +126,7 @@ def main():
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
         os.environ[name] = str(options.threads)  # before torch and ITK are loaded
     sys.path.insert(0, str(HERE))
+    from rivals import METHODS
     from table import markdown
 
     options.results.mkdir(parents=True, exist_ok=True)
@@ -133,6 +134,7 @@ def main():
     where = machine(options.threads)
     report = {"machine": where, "quick": options.quick, "operations": {}, "pairs": {}, "stages": {}}
     report |= {} if options.quick else kept(path, where)
+    report["methods"] = list(METHODS)
 
     def save():
         path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -83,7 +83,8 @@ def test_a_rival_that_is_not_installed_is_a_row_that_says_so(tmp_path):
 
 def test_the_page_has_a_line_for_every_row(report):
     lines = [line for line in report[1].splitlines() if line.startswith("|")]
-    assert len(lines) == (2 + 2) + (2 + len(report[0]["stages"]["rows"])) + (2 + 1)
+    assert len(lines) == (2 + 2) + (2 + len(report[0]["stages"]["rows"])) + (2 + len(report[0]["methods"]))
+    assert sum("not measured" in line for line in lines) == len(report[0]["methods"]) - 1
     assert len({line.count("|") for line in lines[:4]}) == 1
     assert not [line for line in lines if "failed" in line]
     assert "numbers mean nothing" in report[1]
