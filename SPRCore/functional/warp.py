@@ -152,8 +152,8 @@ def sample_lattice(image: Images, index_vox: Sequence[Tensor]) -> Images:
     """
     grid = image.new_empty((1, *index_vox[0].shape, 3))
     for axis, (index, size) in enumerate(zip(index_vox, image.shape[2:], strict=True)):
-        # Counted from the middle, in the type of the index: a scaled double loses nothing before it is rounded.
-        torch.mul(index - 0.5 * (size - 1), 2.0 / max(size - 1, 1), out=grid[0, ..., 2 - axis])
+        # In this order of operations whole voxels come out whole again when the sampler undoes it.
+        torch.div(2.0 * index.to(image), max(size - 1, 1), out=grid[0, ..., 2 - axis]).sub_(1.0)
     return _grid_sample(image, grid, (_INTERPOLATION["linear"], _PADDING["border"], True))
 
 
