@@ -64,7 +64,7 @@ class Server:
         import psutil
 
         found = psutil.Process(self.pid).children(recursive=True)
-        return [each.pid for each in found if "worker" in " ".join(each.cmdline())]
+        return [each.pid for each in found if "worker" in " ".join(_command_of(each))]
 
     def close(self):
         self._process.send_signal(signal.SIGINT)
@@ -77,6 +77,16 @@ class Server:
         finally:
             for reader in self._readers:
                 reader.join(timeout=10)
+
+
+def _command_of(process):
+    """The command of a process; nothing of one that has just ended."""
+    import psutil
+
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def _read(stream, lines):

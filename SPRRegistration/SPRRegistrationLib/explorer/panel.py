@@ -15,7 +15,7 @@ from SPRCore.live.events import Deadlines
 from .. import charts, display, geometry, inputs, legends, models, outputs, samples, snapshots, words
 from ..parameters import INSTANCE, Prior, SPRRegistrationParameters, apply_setting, setting_of
 from ..session import RegistrationSession, Stage
-from ..sliders import FIELDS, recommended_of
+from ..sliders import FIELDS, ranges_of, recommended_of
 from .fields import CHANGEABLE, OPENING, PAIR, converted
 from .pace import AtRest, Pace
 from .transport import AsyncTransport
@@ -168,12 +168,21 @@ class Panel:
             value = self._checked_method(value) if field == "method" else value
             if getattr(self.parameters, field) == value:
                 return
+            self._check_slider(field, value)
             setattr(self.parameters, field, value)
         except (TypeError, ValueError) as error:
             raise InputError(field, got=repr(value)[:40], expected="a value in its range") from error
         if field == "method":
             self._take_model()
         self._after_change(field not in FIELDS.values())
+
+    def _check_slider(self, field: str, value: Any) -> None:
+        """Refuse a value that no slider can take; the ends are rounded in addresses."""
+        ranges = {FIELDS[name]: ends for name, ends in ranges_of(self.session, self.model).items() if name in FIELDS}
+        if field in ranges:
+            low, high = ranges[field][:2]
+            if not 0.999 * low <= value <= 1.001 * high:
+                raise InputError(field, got=f"{value:g}", expected=f"{low:g} to {high:g}")
 
     def recommend(self, name: str) -> None:
         """Set a hyperparameter (by the worker's name) to the recommended value."""
