@@ -78,7 +78,7 @@ def batch_loss(
         InputError: As `pair_loss`.
     """
     if len(pairs) > 1 and _alike(pairs, settings, config):
-        return _loss_together(output, pairs, [setting.prior for setting in settings], config, settings[0].data_weight)
+        return _terms(output, _joined(pairs), [setting.prior for setting in settings], config, settings[0].data_weight)
     parts = [
         pair_loss(_one(output, place), pair, setting.prior, config, setting.data_weight)
         for place, (pair, setting) in enumerate(zip(pairs, settings, strict=True))
@@ -93,37 +93,46 @@ def _alike(pairs: Sequence[Pair], settings: Sequence[Setting], config: LossConfi
     return len(kinds) == len(weights) == 1 and not config.tre_weight
 
 
-def _loss_together(
-    output: RegistrationOutput, pairs: Sequence[Pair], priors: Sequence[Prior], config: LossConfig, data_weight: float
-) -> dict[str, Tensor]:
+def _joined(pairs: Sequence[Pair]) -> Pair:
+    """Several pairs as one, along the batch."""
+
     def joined(name: str) -> Tensor | None:
         parts = [getattr(pair, name) for pair in pairs]
         return None if parts[0] is None else torch.cat(parts)
 
     names = ("moving", "fixed", "moving_labels", "fixed_labels")
-    batch = Pair(**{name: joined(name) for name in names}, spacing=pairs[0].spacing, labels=pairs[0].labels)
+    return Pair(**{name: joined(name) for name in names}, spacing=pairs[0].spacing, labels=pairs[0].labels)
+
+
+def _terms(
+    output: RegistrationOutput, batch: Pair, priors: Sequence[Prior], config: LossConfig, data_weight: float
+) -> dict[str, Tensor]:
+    """Compute the loss of a batch and its parts, as `pair_loss` has them, under a prior for each of its pairs."""
     weight = _weight(output, priors[0])
-    strengths = weight.new_tensor([prior.strength for prior in priors]).view(-1, 1, 1, 1, 1)
     parts = {"similarity": data_weight * _both_ways(_dissimilarity, output, batch, config)}
-    parts["smoothness"] = weighted_diffusion(
-        in_mm(output.displacement, batch.spacing), strengths * weight, batch.spacing
-    )
+    parts["smoothness"] = _smoothness(in_mm(output.displacement, batch.spacing), weight, priors, batch.spacing)
     if output.weight is not None:
         penalties = [prior.penalty(one).mean() for prior, one in zip(priors, weight.split(1), strict=True)]
         parts["prior"] = torch.stack(penalties).mean()
     if config.dice_weight:
         parts["dice_loss"] = config.dice_weight * _both_ways(_overlap_loss, output, batch, config)
+    if config.tre_weight:
+        parts["landmark_loss"] = config.tre_weight * _landmark_error(output, batch)
     gap = {}
     if config.map_weight_pull and output.weight is not None:
         fields = output.displacement.detach().split(1)
         likely = [map_weight(field, batch.spacing, prior) for field, prior in zip(fields, priors, strict=True)]
-        parts["map_pull"], gap = _pull(weight - torch.cat(likely), config)
+        distance = weight - torch.cat(likely)
+        parts["map_pull"] = config.map_weight_pull * distance.square().mean()
+        gap = {"map_gap": distance.detach().abs().mean()}
     return {"loss": torch.stack(list(parts.values())).sum(), **parts, **gap}
 
 
-def _pull(distance: Scalars, config: LossConfig) -> tuple[Tensor, dict[str, Tensor]]:
-    """Term that pulls the predicted weight to the most probable one, and how far they are apart."""
-    return config.map_weight_pull * distance.square().mean(), {"map_gap": distance.detach().abs().mean()}
+def _smoothness(field_mm: Vectors, weight: Scalars, priors: Sequence[Prior], spacing: Sequence[float]) -> Tensor:
+    if len(priors) == 1:  # the weight itself, of which no scaled copy has to be kept
+        return priors[0].strength * weighted_diffusion(field_mm, weight, spacing)
+    strengths = weight.new_tensor([prior.strength for prior in priors]).view(-1, 1, 1, 1, 1)
+    return weighted_diffusion(field_mm, strengths * weight, spacing)
 
 
 def _one(output: RegistrationOutput, place: int) -> RegistrationOutput:
@@ -154,21 +163,7 @@ def pair_loss(
     Raises:
         InputError: A term needs labels, landmarks, an inverse map or a weight that are not there.
     """
-    weight = _weight(output, prior)
-    parts = {"similarity": data_weight * _both_ways(_dissimilarity, output, pair, config)}
-    displacement_mm = in_mm(output.displacement, pair.spacing)
-    parts["smoothness"] = prior.strength * weighted_diffusion(displacement_mm, weight, pair.spacing)
-    if output.weight is not None:
-        parts["prior"] = prior.penalty(weight).mean()
-    if config.dice_weight:
-        parts["dice_loss"] = config.dice_weight * _both_ways(_overlap_loss, output, pair, config)
-    if config.tre_weight:
-        parts["landmark_loss"] = config.tre_weight * _landmark_error(output, pair)
-    gap = {}
-    if config.map_weight_pull and output.weight is not None:
-        distance = weight - map_weight(output.displacement, pair.spacing, prior)
-        parts["map_pull"], gap = _pull(distance, config)
-    return {"loss": torch.stack(list(parts.values())).sum(), **parts, **gap}
+    return _terms(output, pair, [prior], config, data_weight)
 
 
 def in_mm(displacement_vox: Vectors, spacing: Sequence[float]) -> Vectors:

@@ -118,6 +118,13 @@ class Recipe:
         require(self.seed >= 0, "seed", self.seed, "0 or more")
         self._check_prior()
         self._check_hyper()
+        slabs, batch = self.data.generated.thin, self.optimiser.batch
+        require(
+            slabs == 0 or batch == 1,
+            "optimiser.batch",
+            f"{batch} with slabs of any thickness",
+            "1 with data.generated.thin",
+        )
         if not self.data.use_labels:
             require(self.loss.dice_weight == 0, "loss.dice_weight", self.loss.dice_weight, "0 without data.use_labels")
             crop = self.preprocessing.crop

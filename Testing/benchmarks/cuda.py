@@ -180,7 +180,7 @@ def sliders(preset, phantom, moves=200):
                 if move < 5:  # the first ones make the device ready
                     previews.clear(), exact.clear()
     tell = {"preview_ms": previews, "exact_ms": exact}
-    parts = {name: {q: 1e3 * float(np.percentile(times, q)) for q in (50, 95)} for name, times in tell.items()}
+    parts = {name: {f"p{q}": 1e3 * float(np.percentile(times, q)) for q in (50, 95)} for name, times in tell.items()}
     return {"seconds": float(np.median(exact)), **parts} | memory()
 
 
@@ -212,16 +212,24 @@ def line_of(name, row):
         ratio, more = other["seconds"] / row["seconds"], other["allocated_gib"] / row["allocated_gib"]
         words.append(f"{rival}: {1e3 * other['seconds']:.1f} ms ({ratio:.1f} x), {more:.1f} x the memory")
     if "lncc" in row:
+        words.append(f"with all metrics; the solver alone {row['solver_s']:.1f} s")
         words.append("LNCC {:.3f} to {:.3f}".format(*row["lncc"]) + f", folds {row['folding_percent']:.4f} %")
     if "exact_ms" in row:
         times = [
-            f"{name.split('_')[0]} {row[name][50]:.0f}, {row[name][95]:.0f} ms" for name in ("preview_ms", "exact_ms")
+            f"{name.split('_')[0]} {row[name]['p50']:.0f}, {row[name]['p95']:.0f} ms"
+            for name in ("preview_ms", "exact_ms")
         ]
         words.append("median and 95th percentile: " + "; ".join(times))
     if "encode_s" in row:
         words.append(f"encoding once: {1e3 * row['encode_s']:.1f} ms")
     took = f"{row['seconds']:.2f} s" if row["seconds"] > 2 else f"{1e3 * row['seconds']:.1f} ms"
     return f"| {name} | {took} | {'' if held is None else f'{held:.2f}'} | {'; '.join(words)} |"
+
+
+def table_of(report):
+    """The page of a report."""
+    head = HEAD.format(**(report | {"size": " x ".join(map(str, report["size"]))}))
+    return head + "\n".join(line_of(*item) for item in report["rows"].items()) + "\n"
 
 
 def main():
@@ -234,12 +242,10 @@ def main():
     facts = {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "python": platform.python_version()}
     report = {"size": list(options.size), **facts, "rows": {}}
     options.out.mkdir(parents=True, exist_ok=True)
-    head = HEAD.format(**(report | {"size": " x ".join(map(str, options.size))}))
     for name, row in rows_of(options):
         report["rows"][name] = row
-        table = head + "\n".join(line_of(*item) for item in report["rows"].items()) + "\n"
         (options.out / "rows.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        (options.out / "table.md").write_text(table, encoding="utf-8")
+        (options.out / "table.md").write_text(table_of(report), encoding="utf-8")
         print(line_of(name, row), flush=True)
 
 

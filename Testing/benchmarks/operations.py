@@ -61,6 +61,13 @@ def two_images(size):
     return image(size, 0), 0.5 * image(size, 0) + 0.5 * image(size, 1)
 
 
+def correlation(twin, against, **more):
+    """Local correlation beside one way to write it."""
+    return Operation(
+        title="LNCC, window 9", inputs=two_images, differentiated=(1,), ours=lncc, twin=twin, against=against, **more
+    )
+
+
 OPERATIONS = {
     "warp": Operation(
         title="warp",
@@ -87,32 +94,10 @@ OPERATIONS = {
         against="loop of compositions in one graph",
         scale=0.5,
     ),
-    "lncc": Operation(
-        title="LNCC, window 9",
-        inputs=two_images,
-        differentiated=(1,),
-        ours=lncc,
-        twin=twins.lncc_separable,
-        against="separable average pools",
-    ),
-    "lncc_dense": Operation(
-        title="LNCC, window 9",
-        inputs=two_images,
-        differentiated=(1,),
-        ours=lncc,
-        twin=twins.lncc_dense,
-        against="dense 9³ convolutions",
-        scale=0.5,
-    ),
-    "lncc_monai": Operation(
-        title="LNCC, window 9",
-        inputs=two_images,
-        differentiated=(1,),
-        ours=lncc,
-        twin=twins.lncc_monai,
-        against="MONAI, rectangular kernel",
-        exact=twins.lncc_separable,
-        package="monai",
+    "lncc": correlation(twins.lncc_separable, "separable average pools"),
+    "lncc_dense": correlation(twins.lncc_dense, "dense 9³ convolutions", scale=0.5),
+    "lncc_monai": correlation(
+        twins.lncc_monai, "MONAI, rectangular kernel", exact=twins.lncc_separable, package="monai"
     ),
     "warp_monai": Operation(
         title="warp",

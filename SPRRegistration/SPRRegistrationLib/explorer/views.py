@@ -174,27 +174,27 @@ class Views:
         view.renderer().SetUseDepthPeelingForVolumes(False)
 
 
-class _Slices(RemoteSliceViewFactory):
+class _Painted:
+    """A factory whose views the painter draws."""
+
+    is_slow = False
+
     def __init__(self, painter: Painter, server: Any, **options: Any) -> None:
         super().__init__(server, **options)
         self._painter = painter
 
     def _create_view(self, *arguments: Any) -> Any:
         made = super()._create_view(*arguments)
-        self._painter.adopt(made.slicer_view, made.view_adapter, is_slow=False)
+        self._painter.adopt(made.slicer_view, made.view_adapter, is_slow=self.is_slow)
         return made
 
 
-class _ThreeD(RemoteThreeDViewFactory):
-    def __init__(self, painter: Painter, server: Any, **options: Any) -> None:
-        super().__init__(server, **options)
-        self._painter = painter
+class _Slices(_Painted, RemoteSliceViewFactory):
+    pass
 
-    def _create_view(self, *arguments: Any) -> Any:
-        made = super()._create_view(*arguments)
-        # Drawn by the processor, it would hold up the slices while a slider moves.
-        self._painter.adopt(made.slicer_view, made.view_adapter, is_slow=True)
-        return made
+
+class _ThreeD(_Painted, RemoteThreeDViewFactory):
+    is_slow = True  # drawn by the processor, it would hold up the slices while a slider moves
 
 
 def layouts() -> dict[str, Layout]:
