@@ -104,6 +104,22 @@ def test_the_button_says_what_is_missing(module):
     assert "fit" in module.ui.guardLabel.text
 
 
+def test_a_pair_that_says_what_it_is_gets_its_model_and_a_choice_of_the_user_stays(module):
+    for image, name in zip(module.images, ("cine MRI heart ED", "cine MRI heart ES", "third"), strict=True):
+        image.SetName(name)
+    parameters, (moving, fixed, other) = module.panel.parameters, module.images
+    parameters.fixedVolume = fixed
+    assert parameters.method == "instance"  # one image is no pair
+    parameters.movingVolume = moving
+    assert parameters.method == "cardiac-cine-hyper-spr-semi"
+    assert parameters.alpha == pytest.approx(module.panel.task_model.optimum["alpha"])
+    assert "cardiac-cine-hyper-spr-semi" in module.ui.modelSelector.currentText
+    parameters.method = "general-hyper-spr"
+    parameters.movingVolume = other
+    parameters.movingVolume = moving
+    assert parameters.method == "general-hyper-spr"
+
+
 def test_apply_puts_the_results_into_the_scene(done):
     parameters = done.panel.parameters
     for field in ("displacementTransform", "inverseTransform", "deformedVolume", "weightVolume"):
