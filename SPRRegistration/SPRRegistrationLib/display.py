@@ -35,7 +35,7 @@ def show(parameters: Any) -> None:
     """
     if not outputs.is_alive(parameters):
         return
-    for composite, view in _views(parameters.fixedVolume.GetScene()):
+    for composite, view in slice_views(parameters.fixedVolume.GetScene()):
         if parameters.originalAnatomy and view.GetViewGroup() > 0:
             _show_original(composite, parameters)
         else:
@@ -52,7 +52,7 @@ def hide(parameters: Any) -> None:
     """
     if not outputs.is_alive(parameters):
         return
-    for composite, _view in _views(parameters.fixedVolume.GetScene()):
+    for composite, _view in slice_views(parameters.fixedVolume.GetScene()):
         composite.SetNthLayerVolumeID(MAP_LAYER, None)
     for node in (parameters.displacementTransform, parameters.linkedCursor):
         if node is not None and node.GetDisplayNode() is not None:
@@ -70,7 +70,7 @@ def set_blend(parameters: Any, opacity: float) -> None:
         opacity: From 0, the fixed image alone, to 1, the deformed one alone.
     """
     deformed = parameters.deformedVolume
-    for composite, _view in _views(parameters.fixedVolume.GetScene()):
+    for composite, _view in slice_views(parameters.fixedVolume.GetScene()):
         if deformed is not None and composite.GetForegroundVolumeID() == deformed.GetID():
             composite.SetForegroundOpacity(opacity)
 
@@ -153,15 +153,15 @@ def show_original_point(parameters: Any, place: tuple[float, float, float]) -> N
     if node.GetNumberOfControlPoints() == 0:
         node.AddControlPoint(*there, _("same place, before deformation"))
     node.SetNthControlPointPosition(0, *there)
-    groups = {view.GetViewGroup(): view for _composite, view in _views(scene) if view.GetViewGroup() > 0}
+    groups = {view.GetViewGroup(): view for _composite, view in slice_views(scene) if view.GetViewGroup() > 0}
     node.GetDisplayNode().SetVisibility(True)
-    node.GetDisplayNode().SetViewNodeIDs([v.GetID() for _c, v in _views(scene) if v.GetViewGroup() > 0])
+    node.GetDisplayNode().SetViewNodeIDs([v.GetID() for _c, v in slice_views(scene) if v.GetViewGroup() > 0])
     for group in groups:
         slicer.vtkMRMLSliceNode.JumpAllSlices(scene, *there, slicer.vtkMRMLSliceNode.OffsetJumpSlice, group)
 
 
-def _views(scene: slicer.vtkMRMLScene) -> Iterator[tuple]:
-    """The slice views of a scene: composite node and slice node."""
+def slice_views(scene: slicer.vtkMRMLScene) -> Iterator[tuple]:
+    """Yield the slice views of a scene, as composite node and slice node."""
     for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")):
         composite = scene.GetNthNodeByClass(index, "vtkMRMLSliceCompositeNode")
         view = scene.GetSingletonNode(composite.GetLayoutName(), "vtkMRMLSliceNode")

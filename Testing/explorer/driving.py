@@ -31,6 +31,7 @@ class Server:
 
     def __init__(self, script=HERE / "run_server.py", arguments=(), **options):
         environment = os.environ | ({"OMP_NUM_THREADS": "1"} if options.get("quick") else {})
+        environment |= {"SPR_MODELS": options.pop("models")} if "models" in options else {}
         self.started = time.monotonic()
         self._process = subprocess.Popen(
             [sys.executable, str(script), json.dumps(options), *arguments],

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 from driving import Page, wait
 
+from SPRCore.io.places import SUFFIX, packaged_folder
+
 pytestmark = [pytest.mark.slicer, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 SECTIONS = ["Inputs", "Task model", "Regularization", "Show", "Quality", "Settings map", "Export"]
 
 
 @pytest.fixture(scope="module")
-def server(serve):
-    return serve(quick=True)
+def server(serve, tmp_path_factory):
+    return serve(quick=True, models=str(tmp_path_factory.mktemp("models")))
 
 
 @pytest.fixture
@@ -25,6 +27,7 @@ def page(server, browser):
     """The page with the sample pair and a deformation, everything as at the start."""
     page = Page(browser, server.address)
     page.set("live", True)
+    page.set("help", False)  # what a test sets last may not have reached the server before its page was left
     page.wait_state("has_result")
     page.errors()
     yield page
@@ -246,12 +249,12 @@ def test_images_are_uploaded_by_the_page(page, tmp_path):
         path = tmp_path / f"{side} head.nii.gz"
         values = np.random.default_rng(2).uniform(0, 100, (20, 20, 20)).astype(np.float32)
         nib.save(nib.Nifti1Image(values, np.diag([2.0, 2.0, 2.0, 1.0])), path)
-        page.find(f"#spr-{side}-file").send_keys(str(path))
+        page.find(f"#spr-{side}Volume-file").send_keys(str(path))
         page.wait_state(f"{side}_name", f"{side} head")
     page.wait_state("has_result")
     bad = tmp_path / "bad.nii.gz"
     bad.write_bytes(b"no image")
-    page.find("#spr-fixed-file").send_keys(str(bad))
+    page.find("#spr-fixedVolume-file").send_keys(str(bad))
     page.wait_state("notice_open")
     assert page.get("fixed_name") == "fixed head"
     page.errors()
@@ -260,6 +263,52 @@ def test_images_are_uploaded_by_the_page(page, tmp_path):
     page.click(page.button("Load sample data"))
     wait(lambda: page.get("fixed_name").startswith("Breathed out"))
     page.wait_state("has_result")
+
+
+def test_segments_and_landmarks_are_uploaded_shown_and_let_go(page, tmp_path):
+    import nibabel as nib
+
+    labels, points = tmp_path / "organs.nii.gz", tmp_path / "forks.csv"
+    values = np.zeros((40, 40, 40), dtype=np.int16)
+    values[10:30, 10:30, 10:30] = 1
+    affine = np.diag([5.0, 5.0, 5.0, 1.0])
+    affine[:3, 3] = -100
+    nib.save(nib.Nifti1Image(values, affine), labels)
+    points.write_text("x,y,z\n10,0,0\n0,20,0\n0,0,30\n", encoding="utf-8")
+    page.set("show_references", False)
+    page.js("document.querySelector('details[data-spr-section=references]').open = true")
+    for field, path in (("fixedLabels", labels), ("fixedLandmarks", points), ("movingLandmarks", points)):
+        page.find(f"#spr-{field}-file").send_keys(str(path))
+        wait(lambda field=field, path=path: page.get(f"{field}_name").startswith(path.name.split(".")[0]))
+    page.wait_state("show_references")
+    page.wait_state("has_result")
+    with_them = page.picture(0)
+    page.set("show_references", False)
+    wait(lambda: page.picture(0) != with_them, 60)
+    page.click(page.find("button[aria-label^='Landmarks of the fixed image']"))
+    page.wait_state("fixedLandmarks_name", "")
+    page.click(page.button("Load sample data"))
+    wait(lambda: page.get("fixedLandmarks_name"))
+    page.wait_state("has_result")
+
+
+def test_a_task_model_is_imported_by_the_page(page):
+    model = next(packaged_folder().glob(f"*{SUFFIX}"))
+    page.section("model")
+    page.find("#spr-model-file").send_keys(str(model))
+    page.wait_state("method", model.name[: -len(SUFFIX)])
+    page.wait_state("has_result")
+    page.set("method", "instance")
+    page.set("prior", "beta")
+    page.wait_state("sliders", ["alpha", "lambdaMax"])
+
+
+def test_the_histogram_of_the_stiffness_is_there(page):
+    page.wait_state("is_exact")
+    page.wait_for("document.querySelectorAll('.spr-bar-slot').length == 40")
+    words = page.js("return [...document.querySelectorAll('.spr-bar-slot')].map(each => each.title)")
+    shares = [float(text.rpartition(": ")[2].split()[0]) for text in words]
+    assert sum(shares) == pytest.approx(100, abs=3)
 
 
 def test_narrow_pages_have_the_views_on_top(page):

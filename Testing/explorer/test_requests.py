@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import io
+import json
 import os
 import socket
 import zipfile
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from SPRCore.io.places import SUFFIX, packaged_folder
 
 pytestmark = [pytest.mark.slicer, pytest.mark.slow]
 
@@ -24,7 +27,10 @@ SOCKET = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Versio
 def server(serve, tmp_path_factory):
     folder = tmp_path_factory.mktemp("chosen")
     (folder.parent / "outside.nii").write_bytes(b"secret")
-    return serve(quick=True, upload_mb=8, folder=str(folder))
+    models = tmp_path_factory.mktemp("models")
+    server = serve(quick=True, upload_mb=8, folder=str(folder), models=str(models))
+    server.models = models
+    return server
 
 
 @pytest.fixture(scope="module")
@@ -58,16 +64,16 @@ def form(*files):
     return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
 
 
-def upload(server, *files, side="fixed", **headers):
+def upload(server, *files, what="fixedVolume", **headers):
     usual = {"Content_Type": f"multipart/form-data; boundary={BOUNDARY}", "X_SPR_Explorer": "1"}
-    return ask(server, f"/explorer/upload/{side}", "POST", form(*files), **usual | headers)
+    return ask(server, f"/explorer/upload/{what}", "POST", form(*files), **usual | headers)
 
 
-def nifti(tmp_path, shape=(12, 10, 8)):
+def nifti(tmp_path, shape=(12, 10, 8), whole=False):
     import nibabel as nib
 
     path = tmp_path / "image.nii.gz"
-    values = np.random.default_rng(1).uniform(0, 100, shape).astype(np.float32)
+    values = np.random.default_rng(1).uniform(0, 100, shape).astype(np.int16 if whole else np.float32)
     nib.save(nib.Nifti1Image(values, np.diag([-2.0, -2.0, 3.0, 1.0])), path)
     return path.read_bytes()
 
@@ -159,7 +165,7 @@ def test_an_upload_that_does_not_say_its_length_is_counted(server):
     body = form(("a.nii", os.urandom(10 << 20)))
     pieces = (body[start : start + 65536] for start in range(0, len(body), 65536))
     try:
-        connection.request("POST", "/explorer/upload/fixed", pieces, headers, encode_chunked=True)
+        connection.request("POST", "/explorer/upload/fixedVolume", pieces, headers, encode_chunked=True)
         with connection.getresponse() as answer:
             status = answer.status
     except (BrokenPipeError, ConnectionResetError):
@@ -199,15 +205,44 @@ def test_a_bad_upload_is_refused_in_words(server, files):
 
 
 def test_what_is_no_upload_is_refused(server):
-    assert ask(server, "/explorer/upload/fixed", "POST", b"x", X_SPR_Explorer="1").status == 400
+    assert ask(server, "/explorer/upload/fixedVolume", "POST", b"x", X_SPR_Explorer="1").status == 400
     assert upload(server, ("a.nii", b"x"), X_SPR_Explorer="0").status == 400
     headers = {"Content_Type": f"multipart/form-data; boundary={BOUNDARY}", "X_SPR_Explorer": "1"}
-    assert ask(server, "/explorer/upload/fixed", "POST", b"no form at all", **headers).status in (400, 422)
+    assert ask(server, "/explorer/upload/fixedVolume", "POST", b"no form at all", **headers).status in (400, 422)
     assert ask(server, "/explorer/upload/other", "POST", b"").status in (404, 405)
 
 
+@pytest.mark.parametrize(
+    ("what", "file"),
+    [
+        ("fixedLabels", ("labels.nii.gz", b"no image")),
+        ("fixedLandmarks", ("points.csv", b"x,y,z\n1,2\n")),
+        ("movingLandmarks", ("points.exe", b"x,y,z\n1,2,3\n")),
+        ("model", ("evil.sprmodel.safetensors", b"no model")),
+        ("model", ("evil.pkl", b"cos\nsystem\n(S'true'\ntR.")),
+    ],
+    ids=["labels", "landmarks", "ending", "model", "pickle"],
+)
+def test_bad_segments_landmarks_and_models_are_refused_in_words(server, what, file):
+    answer = upload(server, file, what=what)
+    assert answer.status == 422, answer.body
+    assert len(json.loads(answer.body)["why"]) > 20
+    assert not list(server.models.rglob("evil*"))
+
+
+def test_segments_landmarks_and_models_are_taken(server, tmp_path):
+    assert upload(server, ("fixed.nii.gz", nifti(tmp_path, whole=True)), what="fixedLabels").status == 200
+    for what in ("fixedLandmarks", "movingLandmarks"):
+        assert upload(server, ("points.csv", b"x,y,z\n1,2,3\n4,5,6\n"), what=what).status == 200
+    model = next(packaged_folder().glob(f"*{SUFFIX}"))
+    answer = upload(server, (model.name, model.read_bytes()), what="model")
+    assert answer.status == 200, answer.body
+    assert [path.name for path in server.models.rglob(f"*{SUFFIX}")] == [model.name]
+    assert server.is_running
+
+
 def test_good_images_are_taken(server, tmp_path):
-    for side in ("fixed", "moving"):
-        answer = upload(server, ("some/where/image.nii.gz", nifti(tmp_path)), side=side)
+    for what in ("fixedVolume", "movingVolume"):
+        answer = upload(server, ("some/where/image.nii.gz", nifti(tmp_path)), what=what)
         assert answer.status == 200, answer.body
     assert server.is_running

@@ -17,6 +17,8 @@ SECONDS = float(sys.argv[1])
 
 
 class Session(FakeSession):
+    """Moves by `alpha` mm, and by `lambda_max` mm from back to front: each slider is seen to move."""
+
     def __init__(self, arrays):
         super().__init__(arrays)
         self.ranges = {"alpha": (0.01, 0.6), "lambda_max": (0.5, 5.0)}
@@ -25,6 +27,11 @@ class Session(FakeSession):
     def commit(self, should_stop):
         self._wait(SECONDS, should_stop)
         return self._reply("exact", True)
+
+    def _reply(self, stage, exact):
+        reply = super()._reply(stage, exact)
+        reply.displacement.array[..., 1] = self.setting["lambda_max"]
+        return reply
 
     def sweep_step(self, should_stop):
         self._wait(0.01, should_stop)

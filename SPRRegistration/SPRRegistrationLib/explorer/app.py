@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import slicer
 from trame_server import Server
 from trame_slicer.core import SlicerApp
@@ -22,11 +21,12 @@ from .. import display, outputs, words
 from ..i18n import tr as _
 from ..parameters import HYPERPARAMETERS
 from ..sliders import FIELDS
-from . import links, page, state
+from . import links, nodes, page, state
 from .fields import CHANGEABLE
 from .files import listed, stem_of
+from .nodes import REFERENCES
 from .panel import Panel
-from .reading import read_image, read_images
+from .reading import Content, read_file, read_files
 from .transport import worker_command
 from .views import Views, layout_choices
 
@@ -61,6 +61,7 @@ class Explorer:
         self._folder, self._tasks, self._due = folder, set(), {}
         self._pushed_points: Any = None
         self._checked: Any = None
+        self._drawn: Any = None
         self._carded = ""
         self._turn = False
         self._app = app = SlicerApp()
@@ -90,6 +91,7 @@ class Explorer:
         page.build(server, self.views, _Wishes(self))
         self.state.change(*CHANGEABLE)(self._fields_changed)
         self.state.change("layout")(self._layout_changed)
+        self.state.change("show_references")(lambda show_references, **_others: self._references_changed())
         server.trigger("key")(self.key)
         server.trigger("link")(self.open_link)
         server.trigger("ready")(lambda: self._later("release", PAGE_SECONDS, self.panel.release))
@@ -103,11 +105,11 @@ class Explorer:
         await self.panel.close()
         shutil.rmtree(self.scratch, ignore_errors=True)
 
-    async def open_image(self, side: str, path: Path, title: str, scratch: Path | None = None) -> None:
-        """Read an image and choose it.
+    async def open_file(self, field: str, path: Path, title: str, scratch: Path | None = None) -> None:
+        """Read what a registration is made of, and choose it.
 
         Args:
-            side: "fixed" or "moving".
+            field: Field of the parameters: an image, segments or landmarks; or "model".
             path: A file, or a folder with a DICOM series.
             title: Its name.
             scratch: A folder of its own that is removed afterwards; None for none.
@@ -116,36 +118,46 @@ class Explorer:
             InputError: It cannot be read.
         """
         own = scratch or Path(tempfile.mkdtemp(dir=self.scratch))
-        self._read(side, True)
+        self._read(field, True)
         try:
-            self._take(side, title, *await read_image(path, own))
+            if field == "model":
+                self.panel.add_model(path)
+                self.state.method_items = state.methods_of(self.panel)
+            else:
+                kind = (
+                    "image" if field.endswith("Volume") else field.removeprefix("fixed").removeprefix("moving").lower()
+                )
+                self._take(field, title, await read_file(path, own, kind))
         finally:
-            self._read(side, False)
+            self._read(field, False)
             shutil.rmtree(own, ignore_errors=True)
 
     async def open_pair(self, fixed: Path, moving: Path) -> None:
         """Open two images; what is wrong with them is told on the page."""
-        sides = {"fixed": fixed, "moving": moving}
-        for side in sides:
-            self._read(side, True)
+        images = {"fixedVolume": fixed, "movingVolume": moving}
+        for field in images:
+            self._read(field, True)
         with tempfile.TemporaryDirectory(dir=self.scratch) as scratch:
-            for side, found in zip(sides, await read_images(list(sides.values()), Path(scratch)), strict=True):
+            for field, found in zip(images, await read_files(list(images.values()), Path(scratch)), strict=True):
                 if isinstance(found, SPRError):
                     self.tell(words.refused(found))
                 else:
-                    self._take(side, stem_of(sides[side].name), *found)
-                self._read(side, False)
+                    self._take(field, stem_of(images[field].name), found)
+                self._read(field, False)
 
-    async def try_to_open(self, side: str, path: Path) -> None:
+    async def try_to_open(self, field: str, path: Path) -> None:
         """Open an image; what is wrong with it is told on the page."""
         try:
-            await self.open_image(side, path, stem_of(path.name))
+            await self.open_file(field, path, stem_of(path.name))
         except SPRError as error:
             self.tell(words.refused(error))
 
-    def _take(self, side: str, title: str, array: np.ndarray, affine: np.ndarray) -> None:
-        self.panel.choose({f"{side}Volume": self.panel.add_image(title, array, affine)})
-        self.views.fit()
+    def _take(self, field: str, title: str, content: Content) -> None:
+        self.panel.add(field, title, content)
+        if field in REFERENCES:
+            self.state.show_references = True
+        else:
+            self.views.fit()
 
     def load_sample(self) -> None:
         """Make the sample pair and choose it."""
@@ -208,11 +220,13 @@ class Explorer:
                 "notice": "",
                 "notice_open": False,
                 "reading": [],
+                "show_references": False,
                 "folder_files": list(listed(self._folder)),
                 "export_format": ".h5",
                 "export_direction": "displacementTransform",
                 "segments": state.segments_of(self.panel),
                 "map": state.map_of(self.panel),
+                "histogram": [],
                 "cursor_help": _("Move the mouse over a slice view to read the stiffness and the displacement there."),
                 "link": "",
             }
@@ -241,6 +255,10 @@ class Explorer:
         if layout in [item["value"] for item in layout_choices()]:
             self.views.arrange("original" if self.panel.parameters.originalAnatomy else layout)
 
+    def _references_changed(self) -> None:
+        nodes.show_references(self.panel.parameters, bool(self.state.show_references))
+        self.views.render()
+
     def _changed(self) -> None:
         self._later("push", PUSH_SECONDS, self._push)
 
@@ -263,10 +281,15 @@ class Explorer:
     def _push_rare(self) -> None:
         """What is not cheap to compute."""
         parameters, session = self.panel.parameters, self.panel.session
-        pair = (parameters.fixedVolume, parameters.movingVolume, parameters.alignment, parameters.method)
+        measured = tuple(getattr(parameters, field) for field in REFERENCES)
+        pair = (parameters.fixedVolume, parameters.movingVolume, parameters.alignment, parameters.method, *measured)
         if pair != self._checked:
             self._checked = pair
             self.state.update(state.check_of(self.panel))
+            self._references_changed()
+        shown = None if session is None else session.shown
+        if shown is not self._drawn and not self.views.painter.is_moving:
+            self._drawn, self.state.histogram = shown, state.histogram_of(self.panel)
         points = (None if session is None else len(session.points), parameters.mapMeasure, parameters.segmentTable)
         if points != self._pushed_points:
             self._pushed_points = points
@@ -357,5 +380,10 @@ class _Wishes:
     def open_listed(self, side: str, name: str) -> None:
         """Open an image of the chosen folder: one of the list, not a path."""
         path = listed(self._explorer._folder).get(str(name))
-        if side in ("fixed", "moving") and path is not None:
-            self._explorer.soon(self._explorer.try_to_open(side, path))
+        if side in nodes.SIDES and path is not None:
+            self._explorer.soon(self._explorer.try_to_open(f"{side}Volume", path))
+
+    def forget(self, field: str) -> None:
+        """Measure without these segments or landmarks."""
+        if field in REFERENCES:
+            self._panel.choose({field: None})

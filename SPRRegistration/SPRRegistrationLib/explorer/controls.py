@@ -123,6 +123,34 @@ def button(label: str, click: Any, name: str, **more: Any) -> None:
         hint(name)
 
 
+def upload_button(what: str, label: str, name: str, reading: bool = False, **looks: Any) -> None:
+    """Add a button that asks for a file and sends it.
+
+    Args:
+        what: What it is to be, as the server's address for uploads has it.
+        label: Its text.
+        name: Name of the button or list in the panel of 3D Slicer.
+        reading: Whether it turns while the file is read.
+        looks: Further attributes of the button.
+    """
+    waits = {"loading": (f"reading.includes('{what}')",)} if reading else {}
+    button(label, None, name, **waits, **looks, **plain(data_spr_pick=f"spr-{what}-file"))
+    file_input(what, "file", label)
+
+
+def file_input(what: str, kind: str, label: str, **more: Any) -> None:
+    """Add what asks for files, unseen.
+
+    Args:
+        what: What they are to be, as the server's address for uploads has it.
+        kind: Tells those of one side apart.
+        label: Its name for those who do not see the page.
+        more: Attributes, such as `multiple`.
+    """
+    names = plain(data_spr_upload=what, aria_label=label)
+    html.Input(**more, type="file", id=f"spr-{what}-{kind}", classes="spr-hidden", tabindex="-1", **names)
+
+
 def _label(field: str, label: str) -> None:
     with html.Span(label, classes="spr-label"):
         hint(field)

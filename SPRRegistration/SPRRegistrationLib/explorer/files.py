@@ -17,6 +17,7 @@ from SPRCore.errors import InputError
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 """Of files that are an image by themselves, or (`.nhdr`, `.mhd`) with another file beside them."""
 
+LANDMARK_ENDINGS = (".mrk.json", ".fcsv", ".csv", ".txt")
 ARCHIVE = ".zip"
 MEGABYTE = 1 << 20
 MOST_FILES = 5000
@@ -91,6 +92,21 @@ class Inbox:
         if len(images) > 1:
             raise InputError("upload", got=f"{len(images)} images", expected="one image for each side")
         return images[0] if images else self.folder
+
+    def single(self, endings: tuple[str, ...]) -> Path:
+        """Return the one file that has come.
+
+        Args:
+            endings: What its name may end in.
+
+        Raises:
+            InputError: It is none of these, or not one.
+        """
+        found = sorted(self.folder.iterdir())
+        if len(found) != 1 or not found[0].name.lower().endswith(endings):
+            got = found[0].name if len(found) == 1 else f"{len(found)} files"
+            raise InputError("upload", got=got, expected=f"one file that ends in {' or '.join(endings)}")
+        return found[0]
 
     def _unpack(self, archive: Path) -> None:
         self._left = self._limit

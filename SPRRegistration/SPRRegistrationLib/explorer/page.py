@@ -12,7 +12,7 @@ from trame.widgets import vuetify3 as v
 
 from ..i18n import tr as _
 from . import page_results, page_settings
-from .controls import button, choice, piece, plain
+from .controls import SLIM, button, choice, file_input, piece, plain, upload_button
 from .views import Views, layout_choices
 
 COLORS = {
@@ -118,11 +118,11 @@ def _tool(icon: str, click: Any, title: str, **looks: Any) -> None:
 
 def _inputs(do: Any) -> None:
     for side, title in (("fixed", _("Fixed image")), ("moving", _("Moving image"))):
-        with html.Div(classes="spr-image", **plain(data_spr_drop=side)):
+        with html.Div(classes="spr-image", **plain(data_spr_drop=f"{side}Volume")):
             with html.Div(classes="spr-image-words"):
                 html.Span(title, classes="spr-small")
                 html.Strong(f"{{{{ {side}_name || '{_('none')}' }}}}")
-            v.VProgressCircular(indeterminate=True, size=18, width=2, v_if=(f"reading.includes('{side}')",))
+            v.VProgressCircular(indeterminate=True, size=18, width=2, v_if=(f"reading.includes('{side}Volume')",))
             _open_menu(do, side, title)
     with html.Div(classes="spr-buttons"):
         button(_("Load sample data"), do.load_sample, "sampleButton", prepend_icon="mdi-lungs")
@@ -135,13 +135,14 @@ def _inputs(do: Any) -> None:
                 button(_("Align first: rigid"), "alignment = 'rigid'", "alignRigidButton")
                 button(_("Align first: affine"), "alignment = 'affine'", "alignAffineButton")
     choice("alignment", _("Align before"))
+    _references(do)
 
 
 def _open_menu(do: Any, side: str, title: str) -> None:
     with v.VBtn(_("Open"), size="small", variant="tonal", append_icon="mdi-menu-down", **plain(data_spr_open=side)):
         with v.VMenu(activator="parent"), v.VList(density="compact"):
             for kind, text in (("file", _("File, or DICOM as .zip…")), ("folder", _("DICOM folder…"))):
-                v.VListItem(title=text, **plain(data_spr_pick=f"spr-{side}-{kind}"))
+                v.VListItem(title=text, **plain(data_spr_pick=f"spr-{side}Volume-{kind}"))
             v.VListItem(
                 v_for="name in folder_files",
                 key="name",
@@ -150,14 +151,31 @@ def _open_menu(do: Any, side: str, title: str) -> None:
                 click=(do.open_listed, f"['{side}', name]"),
             )
     for kind, more in (("file", {"multiple": True}), ("folder", {"webkitdirectory": True})):
-        html.Input(
-            **more,
-            type="file",
-            id=f"spr-{side}-{kind}",
-            classes="spr-hidden",
-            tabindex="-1",
-            **plain(data_spr_upload=side, aria_label=title),
-        )
+        file_input(f"{side}Volume", kind, title, **more)
+
+
+def _references(do: Any) -> None:
+    """Build what there is to measure with."""
+    titles = {
+        "fixedLabels": _("Segments of the fixed image"),
+        "movingLabels": _("Segments of the moving image"),
+        "fixedLandmarks": _("Landmarks of the fixed image"),
+        "movingLandmarks": _("Landmarks of the moving image"),
+    }
+    with html.Details(classes="spr-more", **plain(data_spr_section="references")):
+        html.Summary(_("Segments and landmarks, to measure with"))
+        for field, title in titles.items():
+            with html.Div(classes="spr-image", **plain(data_spr_drop=field)):
+                with html.Div(classes="spr-image-words"):
+                    html.Span(title, classes="spr-small")
+                    html.Strong(f"{{{{ {field}_name || '{_('none')}' }}}}")
+                remove = {"click": (do.forget, f"['{field}']"), "v_if": (f"{field}_name",)}
+                named = plain(aria_label=_("{what}: measure without them").format(what=title))
+                with v.VBtn(icon=True, size="x-small", variant="text", **remove, **named):
+                    v.VIcon("mdi-close")
+                upload_button(field, _("Open"), field, reading=True)
+        seen = _("Show them in the views, as outlines and crosses")
+        v.VCheckbox(v_model=("show_references",), label=seen, **SLIM, color="primary", classes="spr-check")
 
 
 def _below() -> None:

@@ -41,6 +41,7 @@ def quality(do: Any) -> None:
             with html.Tr(v_for="row in measures", key="row[0]"):
                 html.Th("{{ row[0] }}")
                 html.Td("{{ row[1] }}")
+    _histogram()
     with html.Div(classes="spr-buttons"):
         missing = ("!has_result || !has_labels",)
         button(_("Measure per segment"), do.measure_segments, "segmentTableButton", disabled=missing)
@@ -114,6 +115,18 @@ def _snapshot(do: Any, name: str) -> None:
         with v.VBtn(_("Show {name}").format(name=name), size="small", variant="tonal", **recall):
             hint(f"show{name}Button")
         html.Span(f"{{{{ kept.{name} || '' }}}}", classes="spr-small")
+
+
+def _histogram() -> None:
+    with html.Div(v_if=("histogram.length",), classes="spr-histogram"):
+        html.Div(_("How much of the image is free, how much is stiff (square roots)"), classes="spr-small")
+        with html.Div(classes="spr-bars", **plain(role="img", aria_label=_("Histogram of the stiffness"))):
+            height = ("{height: bar.height, background: bar.color}",)
+            with html.Div(v_for="(bar, place) in histogram", key="place", title=("bar.words",), classes="spr-bar-slot"):
+                html.Div(classes="spr-bar-fill", style=height)
+        with html.Div(classes="spr-small spr-pair"):
+            html.Span(_("free 0"))
+            html.Span(_("1 stiff"))
 
 
 def _download(label: str, address: str, name: str) -> None:

@@ -9,7 +9,7 @@ from trame.widgets import vuetify3 as v
 
 from ..i18n import tr as _
 from ..sliders import FIELDS
-from .controls import check, choice, hint, plain, tuned_slider
+from .controls import check, choice, hint, plain, slider, tuned_slider, upload_button
 
 SLIDERS = (
     ("alpha", _("Evenness (α′)"), 0.001),  # noqa: RUF001  # the letters of the paper
@@ -23,6 +23,8 @@ SLIDERS = (
 def task_model() -> None:
     """Build the section “Task model”."""
     choice("method", _("Task model"), widget=v.VAutocomplete, name="modelSelector")
+    with html.Div(classes="spr-buttons"):
+        upload_button("model", _("Import task model…"), "importButton", reading=True)
     with html.Details(classes="spr-more"):
         html.Summary(_("About this task model"))
         with html.Table(classes="spr-table"):
@@ -30,6 +32,8 @@ def task_model() -> None:
                 html.Th("{{ row[0] }}")
                 html.Td("{{ row[1] }}")
         choice("device", _("Compute on"))
+        with html.Div(v_if=("method !== 'instance'",)):
+            slider("refine", _("Refine, steps"), 1, 0, 100)
 
 
 def regularization(do: Any) -> None:

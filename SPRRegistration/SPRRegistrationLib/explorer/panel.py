@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from .. import charts, display, geometry, inputs, legends, models, outputs, samp
 from ..parameters import INSTANCE, Prior, SPRRegistrationParameters, apply_setting, setting_of
 from ..session import RegistrationSession, Stage
 from ..sliders import FIELDS, ranges_of, recommended_of
+from . import nodes
 from .fields import CHANGEABLE, OPENING, PAIR, converted
 from .pace import AtRest, Pace
 from .transport import AsyncTransport
@@ -94,37 +96,42 @@ class Panel:
         self.parameters.EndModify(was_modifying)
         self.record()
 
-    def add_image(self, title: str, array: np.ndarray, affine: np.ndarray) -> slicer.vtkMRMLScalarVolumeNode:
-        """Put an image into the scene.
+    def add(self, field: str, title: str, content: Sequence[np.ndarray]) -> None:
+        """Put an image, segments or landmarks into the scene and choose them.
 
         Args:
-            title: Its name.
-            array: Voxels, shape (X, Y, Z).
-            affine: Matrix from their indices to RAS mm.
+            field: Field of the parameters that they are for.
+            title: Their name.
+            content: Voxels and affine; of landmarks the points.
         """
-        name = self.scene.GenerateUniqueName(title)
-        volume = self.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-        array = array.astype(np.uint8) if array.dtype == bool else array
-        geometry.set_image(volume, array, affine)
-        volume.CreateDefaultDisplayNodes()
-        low, high = np.percentile(array[::2, ::2, ::2], (0.5, 99.5))
-        volume.GetDisplayNode().AutoWindowLevelOff()
-        volume.GetDisplayNode().SetWindowLevelMinMax(float(low), float(max(high, low + 1e-6)))
-        return volume
+        self.choose({field: nodes.add(self.scene, field, title, content)})
 
-    def choose(self, nodes: Mapping[str, slicer.vtkMRMLNode | None]) -> None:
+    def add_model(self, path: Path) -> None:
+        """Take a task model into the user's folder, and choose it.
+
+        Args:
+            path: Its file; nothing in it is executed.
+
+        Raises:
+            InputError: It is no model; nothing was copied.
+        """
+        model = models.import_model(path)
+        self.models = models.find_models()
+        self.change("method", model.name)
+
+    def choose(self, chosen: Mapping[str, slicer.vtkMRMLNode | None]) -> None:
         """Choose images; segments and landmarks of an image that is replaced are let go.
 
         Args:
-            nodes: Nodes by the names of the fields of the parameters.
+            chosen: Nodes by the names of the fields of the parameters.
         """
         was_modifying = self.parameters.StartModify()
         try:
             for side in ("fixed", "moving"):
-                if f"{side}Volume" in nodes:
+                if f"{side}Volume" in chosen:
                     setattr(self.parameters, f"{side}Labels", None)
                     setattr(self.parameters, f"{side}Landmarks", None)
-            for field, node in nodes.items():
+            for field, node in chosen.items():
                 setattr(self.parameters, field, node)
             self.parameters.quality = self.parameters.report = ""
             self._propose()

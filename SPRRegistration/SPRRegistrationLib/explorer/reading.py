@@ -16,38 +16,40 @@ SCRIPT = Path(__file__).with_name("reader_main.py")
 PATIENCE_SECONDS = 600.0
 
 
-Image = tuple[np.ndarray, np.ndarray]
-"""Voxels, shape (X, Y, Z), and the matrix from their indices to RAS mm."""
+Content = tuple[np.ndarray, ...]
+"""Voxels, shape (X, Y, Z), and the matrix from their indices to RAS mm; of landmarks the points alone, shape (N, 3)."""
 
 
-async def read_image(path: Path, scratch: Path) -> Image:
-    """Read an image in another process.
+async def read_file(path: Path, scratch: Path, kind: str = "image") -> Content:
+    """Read an image, labels or landmarks in another process.
 
     Args:
         path: A file, or a folder with a DICOM series.
         scratch: A folder to write to.
+        kind: "image", "labels" or "landmarks".
 
     Raises:
         InputError: It cannot be read.
     """
-    (found,) = await read_images([path], scratch)
+    (found,) = await read_files([path], scratch, kind)
     if isinstance(found, InputError):
         raise found
     return found
 
 
-async def read_images(paths: Sequence[Path], scratch: Path) -> list[Image | InputError]:
-    """Read images in one other process, which takes longer to start than to read.
+async def read_files(paths: Sequence[Path], scratch: Path, kind: str = "image") -> list[Content | InputError]:
+    """Read files in one other process, which takes longer to start than to read.
 
     Args:
         paths: Files, or folders with a DICOM series.
         scratch: A folder to write to.
+        kind: As `read_file` has it.
 
     Returns:
-        For each the image, or why it cannot be read.
+        For each what it holds, or why it cannot be read.
     """
     targets = [scratch / f"read{place}.npz" for place in range(len(paths))]
-    orders = [str(part) for pair in zip(paths, targets, strict=True) for part in pair]
+    orders = [part for path, target in zip(paths, targets, strict=True) for part in (kind, str(path), str(target))]
     quiet = dict.fromkeys(("stdin", "stdout", "stderr"), asyncio.subprocess.DEVNULL)
     process = await asyncio.create_subprocess_exec(sys.executable, str(SCRIPT), *orders, **quiet)
     try:
@@ -62,7 +64,7 @@ async def read_images(paths: Sequence[Path], scratch: Path) -> list[Image | Inpu
     return [_taken(path, target) for path, target in zip(paths, targets, strict=True)]
 
 
-def _taken(path: Path, target: Path) -> Image | InputError:
+def _taken(path: Path, target: Path) -> Content | InputError:
     try:
         with np.load(target, allow_pickle=False) as said:
             found = dict(said)
@@ -72,4 +74,4 @@ def _taken(path: Path, target: Path) -> Image | InputError:
     if "array" not in found:
         parts = {name: str(value) for name, value in found.items()}
         return InputError(parts.pop("what").replace(str(path), path.name), **parts)
-    return found["array"], found["affine"]
+    return tuple(found[name] for name in ("array", "affine") if name in found)

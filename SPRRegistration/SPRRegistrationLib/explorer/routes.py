@@ -12,15 +12,22 @@ from typing import Any
 from aiohttp import web
 
 from SPRCore.errors import SPRError
+from SPRCore.io.places import SUFFIX
 
 from .. import exports, words
-from .files import MEGABYTE, Inbox
+from .files import LANDMARK_ENDINGS, MEGABYTE, Inbox
 from .panel import Panel
 from .security import COOKIE, HEADERS, Policy, judge
 
 logger = logging.getLogger("SPRRegistration")
 
 IMAGES = ("deformedVolume", "weightVolume", "jacobianVolume")
+UPLOADS = {
+    **dict.fromkeys(("fixedVolume", "movingVolume", "fixedLabels", "movingLabels"), ()),
+    **dict.fromkeys(("fixedLandmarks", "movingLandmarks"), LANDMARK_ENDINGS),
+    "model": (SUFFIX,),
+}
+"""What may be sent: a field of the parameters or a task model, and what the name of its one file ends in."""
 OWN_REQUEST = "X-SPR-Explorer"
 """Header that our own script sends with an upload; a form of another page cannot."""
 
@@ -62,7 +69,7 @@ class Routes:
 
     Args:
         panel: The registration.
-        take: Called with the side, the image or folder that has come, its name, and the folder that it lies in.
+        take: Called with what it is to be, the file or folder that has come, its name, and the folder that it lies in.
         limit_mb: Most megabytes of an upload.
         scratch: A folder for what has come.
     """
@@ -76,7 +83,7 @@ class Routes:
     def add_to(self, app: Any) -> None:
         """Add the routes to the application of aiohttp."""
         app.router.add_get("/explorer/alive", self.alive)
-        app.router.add_post("/explorer/upload/{side:fixed|moving}", self.upload)
+        app.router.add_post(f"/explorer/upload/{{what:{'|'.join(UPLOADS)}}}", self.upload)
         app.router.add_get("/explorer/export/{name}", self.export)
 
     async def alive(self, request: web.Request) -> web.Response:
@@ -84,7 +91,7 @@ class Routes:
         return web.json_response({"server": self._name}, headers={"Cache-Control": "no-store"})
 
     async def upload(self, request: web.Request) -> web.Response:
-        """Take an image, as one or more files of a form."""
+        """Take what a registration is made of, as one or more files of a form."""
         if request.headers.get(OWN_REQUEST) != "1" or not request.content_type.startswith("multipart/"):
             return _refusal(400, "An upload comes from the page of the Explorer.")
         if (request.content_length or 0) > self._limit + MEGABYTE:
@@ -95,7 +102,9 @@ class Routes:
             async for part in await request.multipart():
                 if part.filename:
                     await _store(part, inbox)
-            await self._take(request.match_info["side"], inbox.image(), inbox.title, folder)
+            what = request.match_info["what"]
+            found = inbox.single(UPLOADS[what]) if UPLOADS[what] else inbox.image()
+            await self._take(what, found, inbox.title, folder)
         except SPRError as error:
             status = 413 if error.what == "upload" and error.got == "more data" else 422
             return _refusal(status, words.refused(error))

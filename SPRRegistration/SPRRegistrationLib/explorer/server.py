@@ -120,7 +120,7 @@ def _bind(app: Any, explorer: Any, options: Options, policy: Policy) -> None:
 
     app.middlewares.insert(0, guard(policy))
     app.on_response_prepare.append(decorate)
-    Routes(explorer.panel, explorer.open_image, options.upload_mb, explorer.scratch).add_to(app)
+    Routes(explorer.panel, explorer.open_file, options.upload_mb, explorer.scratch).add_to(app)
 
 
 def _begin(explorer: Any, options: Options, address: str, say: Callable[[str], object], done: asyncio.Future) -> None:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 from enum import Enum
 from typing import Any
 
 from SPRCore.errors import SPRError
 
-from .. import inputs, models, settings_map, snapshots, words
+from .. import charts, inputs, models, settings_map, snapshots, words
 from ..i18n import tr as _
 from ..parameters import Alignment, Device, DisplacementStyle, MapMeasure, Prior, setting_of
 from ..session import Stage
 from ..sliders import FIELDS, ranges_of, recommended_of, shown_names
 from .fields import CHANGEABLE
+from .nodes import REFERENCES, SIDES
 from .panel import Panel
+
+BARS = 40
+"""Of the histogram of the stiffness."""
+
+MOST_COUNTED = 300_000
+"""Voxels that it is made of, evenly taken, so that the page does not wait for it."""
 
 SIGNS = {"good": "mdi-check-circle", "check": "mdi-alert", "bad": "mdi-close-octagon"}
 
@@ -70,6 +78,29 @@ def map_of(panel: Panel) -> dict[str, Any]:
         "row_name": names[0] if names else "",
         "column_name": names[1] if names[1:] else "",
     }
+
+
+def histogram_of(panel: Panel) -> list[dict[str, Any]]:
+    """Return how much of the image has which stiffness, as bars with their height, color and words."""
+    volume = panel.parameters.weightVolume
+    if not panel.session or panel.session.shown is None or volume is None or volume.GetImageData() is None:
+        return []
+    percent = charts.shares_of(volume, BARS, MOST_COUNTED)
+    table, color = panel.parameters.weightColors, [0.0] * 4
+    bars = []
+    for place, share in enumerate(percent):
+        low, high = place / BARS, (place + 1) / BARS
+        table.GetColor(round((low + high) / 2 * (table.GetNumberOfColors() - 1)), color)
+        bars.append(
+            {
+                "height": f"{100 * math.sqrt(share / max(percent)):.1f}%",
+                "color": "rgb({:.0f} {:.0f} {:.0f})".format(*(255 * part for part in color[:3])),
+                "words": _("Stiffness {low:.2f} to {high:.2f}: {share:.1f} % of the image").format(
+                    low=low, high=high, share=share
+                ),
+            }
+        )
+    return bars
 
 
 def segments_of(panel: Panel) -> dict[str, Any]:
@@ -151,12 +182,16 @@ def _kept(panel: Panel) -> dict[str, Any]:
 
 def _inputs(panel: Panel) -> dict[str, Any]:
     parameters = panel.parameters
-    titles = {side: getattr(parameters, f"{side}Volume") for side in ("fixed", "moving")}
     return {
-        **{f"{side}_name": "" if node is None else node.GetName() for side, node in titles.items()},
+        **{f"{side}_name": _name_of(getattr(parameters, f"{side}Volume")) for side in SIDES},
+        **{f"{field}_name": _name_of(getattr(parameters, field)) for field in REFERENCES},
         "has_labels": parameters.fixedLabels is not None,
         "setting_words": json.dumps(setting_of(parameters)),
     }
+
+
+def _name_of(node: Any) -> str:
+    return "" if node is None else node.GetName()
 
 
 def check_of(panel: Panel) -> dict[str, Any]:
