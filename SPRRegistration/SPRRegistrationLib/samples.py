@@ -125,8 +125,8 @@ def _segmentation(labels: np.ndarray, name: str) -> slicer.vtkMRMLNode:
 
 def _landmarks(moved_mm: float, name: str) -> slicer.vtkMRMLNode:
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", slicer.mrmlScene.GenerateUniqueName(name))
-    for x, y, rest in _POINTS:
-        node.AddControlPoint(x, y, _now(rest, moved_mm))
+    for number, (x, y, rest) in enumerate(_POINTS, start=1):
+        node.AddControlPoint(x, y, _now(rest, moved_mm), str(number))
     node.CreateDefaultDisplayNodes()
     node.SetDisplayVisibility(False)
     return node

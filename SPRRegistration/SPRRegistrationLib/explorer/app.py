@@ -269,6 +269,7 @@ class Explorer:
             if fields["originalAnatomy"] != (self.views.layouts.layout_id == "original"):
                 self.views.arrange("original" if fields["originalAnatomy"] else self.state.layout)
                 self.panel.show()
+                self._references_changed()
             if fields["method"] != self._carded:
                 self._carded, self.state.card = fields["method"], state.card_of(self.panel)
             self.state.update(fields)

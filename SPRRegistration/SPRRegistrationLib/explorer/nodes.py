@@ -84,9 +84,10 @@ def show_references(parameters: Any, on: bool) -> None:
         points = getattr(parameters, f"{side}Landmarks")
         if points is not None and points.GetDisplayNode() is not None:
             looks = points.GetDisplayNode()
-            looks.SetViewNodeIDs([view.GetID() for _composite, view in views if min(view.GetViewGroup(), 1) == group])
+            places = [view.GetID() for _composite, view in views if min(view.GetViewGroup(), 1) == group]
+            looks.SetViewNodeIDs(places)
             looks.SetColor(*POINT_COLOR)
             looks.SetSelectedColor(*POINT_COLOR)
             looks.SetTextScale(2.5)
             looks.SetGlyphTypeFromString("CrossDot2D")
-            looks.SetVisibility(on)
+            looks.SetVisibility(on and bool(places))  # no place would mean all of them

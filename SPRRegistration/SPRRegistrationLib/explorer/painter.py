@@ -33,6 +33,10 @@ COARSEST = 0.35
 LONGEST_TURN_SECONDS = 0.25
 """The first view of the page goes before the others while something moves, but they do not wait longer than this."""
 
+PATIENCE_SECONDS = 0.15
+"""While something moves, one of the other views is drawn after each picture of the first; those whose turn it was not
+wait so long for the next one. Each picture costs the browser as much as the server, mostly on the same processor."""
+
 MOST_PIXELS = 1_500_000
 """Of one view at rest, on screens with many."""
 
@@ -104,16 +108,16 @@ class Painter:
         self._easels: list[Easel] = []
         self._asked = asyncio.Event()
         self._moved: float | None = None
-        self._is_coarse = False
+        self._is_coarse = self._is_others_turn = False
         self._task = asyncio.get_running_loop().create_task(self._paint())
         self._closing: set[asyncio.Task] = set()
 
     @property
     def is_behind(self) -> bool:
-        """Whether a view on the page has waited long to be drawn."""
-        now = time.monotonic()
-        waits = [now - easel.wanted for easel in self.shown() if easel.wanted is not None and not easel.is_slow]
-        return max(waits, default=0.0) > LONGEST_TURN_SECONDS / 2
+        """Whether the first view on the page has waited long to be drawn."""
+        first = next((easel for easel in self.shown() if not easel.is_slow), None)
+        waits = first is not None and first.wanted is not None
+        return waits and time.monotonic() - first.wanted > LONGEST_TURN_SECONDS / 2
 
     @property
     def is_moving(self) -> bool:
@@ -180,14 +184,24 @@ class Painter:
 
     def _next(self, now: float) -> Easel | None:
         """The view that has waited longest of those that may be drawn now."""
-        waiting = [easel for easel in self.shown() if easel.wanted is not None]
+        shown = self.shown()
+        waiting = [easel for easel in shown if easel.wanted is not None]
         quick = [easel for easel in waiting if not easel.is_slow]
-        if not quick and self._moved is not None:
-            waiting = [easel for easel in waiting if now - easel.wanted > LONGEST_WAIT_SECONDS]
-        first = min(quick or waiting, key=lambda easel: easel.wanted, default=None)
-        if quick and self._moved is not None and now - first.wanted < LONGEST_TURN_SECONDS:
-            return quick[0]
-        return first
+        if self._moved is None:
+            return min(quick or waiting, key=lambda easel: easel.wanted, default=None)
+        if quick:
+            return self._next_in_motion(quick, shown[0], now)
+        waiting = [easel for easel in waiting if now - easel.wanted > LONGEST_WAIT_SECONDS]
+        return min(waiting, key=lambda easel: easel.wanted, default=None)
+
+    def _next_in_motion(self, quick: list[Easel], first: Easel, now: float) -> Easel | None:
+        longest = min(quick, key=lambda easel: easel.wanted)
+        waits = now - longest.wanted
+        is_first_due = first in quick and waits < LONGEST_TURN_SECONDS
+        if is_first_due or not (self._is_others_turn or waits > PATIENCE_SECONDS):
+            longest = first if first in quick else None
+        self._is_others_turn = longest is first
+        return longest
 
     def _draw(self, easel: Easel) -> None:
         easel.wanted = None
