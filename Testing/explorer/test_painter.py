@@ -151,6 +151,35 @@ def test_the_first_view_goes_first_in_motion_but_no_view_starves():
     assert names.count("sagittal") >= 2
 
 
+def test_in_motion_one_other_view_follows_each_picture_of_the_first_and_the_rest_soon():
+    async def play(studio):
+        for _result in range(4):
+            studio.painter.moves()
+            studio.ask_for_all()
+            await asyncio.sleep(0.04)
+        in_motion = list(studio.names)
+        assert in_motion[0::2] == ["axial"] * 4
+        assert set(in_motion[1::2]) == {"coronal", "sagittal"}
+        await asyncio.sleep(painter_module.PATIENCE_SECONDS + 0.15)
+        assert studio.names[-1] in ("coronal", "sagittal")
+        assert len(studio.names) == 9
+
+    played(play)
+
+
+def test_only_the_first_view_holds_the_worker_up():
+    async def play(studio):
+        studio.painter.moves()
+        studio.views["sagittal"].ask()
+        time.sleep(painter_module.LONGEST_TURN_SECONDS)
+        assert not studio.painter.is_behind
+        studio.views["axial"].ask()
+        time.sleep(painter_module.LONGEST_TURN_SECONDS)
+        assert studio.painter.is_behind
+
+    played(play)
+
+
 def test_a_view_that_cannot_be_drawn_does_not_end_the_others():
     async def play(studio):
         studio.adapters["axial"].push = lambda content, meta: 1 / 0

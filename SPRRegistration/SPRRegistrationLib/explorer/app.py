@@ -33,8 +33,9 @@ from .views import Views, layout_choices
 logger = logging.getLogger("SPRRegistration")
 
 STATIC = Path(__file__).with_name("static")
-PUSH_SECONDS = 0.03
-"""Least time between two pushes of words and numbers; pictures have their own pace."""
+PUSH_SECONDS, PUSH_SECONDS_IN_MOTION = 0.03, 0.12
+"""Least time between two pushes of words and numbers, which nobody reads while a slider moves; pictures have their own
+pace."""
 GESTURE_SECONDS = 0.7
 """A setting that stays for so long is one to which undo goes back."""
 FLICKER_SECONDS = 0.5
@@ -260,7 +261,7 @@ class Explorer:
         self.views.render()
 
     def _changed(self) -> None:
-        self._later("push", PUSH_SECONDS, self._push)
+        self._later("push", PUSH_SECONDS_IN_MOTION if self.panel.pace.is_moving else PUSH_SECONDS, self._push)
 
     def _push(self) -> None:
         """Bring the page to the panel."""

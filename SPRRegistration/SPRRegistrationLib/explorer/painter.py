@@ -24,7 +24,7 @@ logger = logging.getLogger("SPRRegistration")
 QUALITY = 90
 """Of the JPEGs."""
 
-FAST_SECONDS = 0.008
+FAST_SECONDS = 0.005
 """A view that takes longer while something moves is drawn coarser."""
 
 COARSEST = 0.35

@@ -72,6 +72,8 @@ def serve(options: Options, say: Callable[[str], object]) -> None:
         InputError: The port is taken, or pictures cannot be drawn on this computer.
     """
     _check(options)
+    # Mesa draws with all cores otherwise, and before anything is drawn it must know.
+    os.environ.setdefault("LP_NUM_THREADS", str(half_of_the_cores()))
     drawing = Drawing()
     # trame reads the arguments of the process otherwise, which are ours; compressed pictures do not get smaller.
     os.environ.update(TRAME_ARGS="", WSLINK_WS_COMPRESS="0", WSLINK_READY_MSG="")

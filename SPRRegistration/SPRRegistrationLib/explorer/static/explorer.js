@@ -130,14 +130,20 @@
     setTimeout(watch, PATIENCE_MS);
   }
 
-  // The socket of the page cannot be asked, so it is noted when it closes.
+  // The socket of the page cannot be asked for, so it is noted when it sends. That it closes is to be known; and it hands
+  // messages over as blobs, whose bytes come from another process of the browser, in two parts: each picture waits for
+  // that. Memory has the same two methods, but for one.
   let socketLost = false;
+  ArrayBuffer.prototype.arrayBuffer ||= function () {
+    return Promise.resolve(this);
+  };
   const send = WebSocket.prototype.send;
   const watched = new WeakSet();
   WebSocket.prototype.send = function (...data) {
     if (!watched.has(this)) {
       watched.add(this);
       this.addEventListener("close", () => (socketLost = true));
+      this.binaryType = "arraybuffer";
     }
     return send.apply(this, data);
   };
