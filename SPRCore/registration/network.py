@@ -82,6 +82,7 @@ def register_network(
     *,
     prior: Prior | None = None,
     affine_ras: Affine | None = None,
+    inverse: bool = True,
 ) -> Deformation:
     """Register one pair by a network.
 
@@ -97,6 +98,7 @@ def register_network(
         card: Its card.
         prior: Prior within the ranges of the card; None for the defaults.
         affine_ras: Alignment beforehand, pull map from fixed to moving world points, shape (4, 4); None for none.
+        inverse: Whether the inverse is wanted, too; the solver, which goes on from the rest, finds its own.
 
     Returns:
         Fields on the fixed grid.
@@ -110,7 +112,7 @@ def register_network(
     code = code_of(card, prior)
     with torch.no_grad():
         output = network(pair.moving, pair.fixed, code=None if code is None else code.to(pair.moving.device))
-    return pair.deformation(output, prior)
+    return pair.deformation(output, prior, inverse=inverse)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -52,7 +52,8 @@ def register_pair(
     """
     found, model = None, job.model
     if model is not None:
-        found = register_network(fixed, moving, model.network, model.card, prior=job.prior, affine_ras=affine_ras)
+        asked = {"prior": job.prior, "affine_ras": affine_ras, "inverse": not job.refine}
+        found = register_network(fixed, moving, model.network, model.card, **asked)
     if found is None or job.refine:
         with kept_memory():
             problem = problem_of(fixed, moving, affine_ras, job)

@@ -124,7 +124,7 @@ class _Run:
         torch.manual_seed(recipe.seed)
         self.network: RegistrationNetwork = build(recipe.model).to(process.device).train()
         if recipe.start is not None:
-            start_from(self.network, recipe.start)
+            start_from(self.network, recipe.start, recipe.anew)
         self.mean = RunningMean(self.network, self.options.ema) if self.options.ema else None
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=self.options.lr, amsgrad=self.options.amsgrad)
         self.sampler = EpochSampler(

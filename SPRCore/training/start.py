@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import InputError
@@ -12,7 +13,7 @@ from ..networks import RegistrationNetwork
 logger = logging.getLogger("SPRCore")
 
 
-def start_from(network: RegistrationNetwork, path: Path) -> None:
+def start_from(network: RegistrationNetwork, path: Path, anew: Sequence[str] = ()) -> None:
     """Put the weights of a trained model into a network, by their names.
 
     The network may have parts that the model lacks, such as a weight head or the modulation by a code, which stay as
@@ -22,11 +23,19 @@ def start_from(network: RegistrationNetwork, path: Path) -> None:
     Args:
         network: The network, changed in place.
         path: Bundle of the model.
+        anew: First parts of the names of tensors that stay as they are drawn, such as "weight" for a head that has
+            ended where it learns nothing more.
 
     Raises:
-        InputError: The file is no bundle or damaged, or the network lacks a tensor of it, or has it in another shape.
+        InputError: The file is no bundle or damaged, or the network lacks a tensor of it, or has it in another shape;
+            or it has nothing of such a name.
     """
-    tensors, own = read_bundle(path).tensors, network.state_dict()
+    known, own = read_bundle(path).tensors, network.state_dict()
+    for part in anew:
+        if not any(_part(name) == part for name in known):
+            expected = f"one of {', '.join(sorted(set(map(_part, known))))}"
+            raise InputError("anew", got=part, expected=expected)
+    tensors = {name: tensor for name, tensor in known.items() if _part(name) not in anew}
     for name, tensor in tensors.items():
         found = tuple(own[name].shape) if name in own else "none"
         if found != tuple(tensor.shape):
@@ -34,3 +43,7 @@ def start_from(network: RegistrationNetwork, path: Path) -> None:
             raise InputError(f"start: {name} of the network", got=str(found), expected=expected, remedy=remedy)
     network.load_state_dict(tensors, strict=False)
     logger.info("Starting from %s: %d of %d tensors.", path.name, len(tensors), len(own))
+
+
+def _part(name: str) -> str:
+    return name.partition(".")[0]
