@@ -63,7 +63,7 @@ class Explorer:
         self._pushed_points: Any = None
         self._checked: Any = None
         self._drawn: Any = None
-        self._carded = ""
+        self._carded: Any = None
         self._turn = False
         self._app = app = SlicerApp()
         slicer.mrmlScene = app.scene
@@ -271,8 +271,8 @@ class Explorer:
                 self.views.arrange("original" if fields["originalAnatomy"] else self.state.layout)
                 self.panel.show()
                 self._references_changed()
-            if fields["method"] != self._carded:
-                self._carded, self.state.card = fields["method"], state.card_of(self.panel)
+            if self.panel.model != self._carded:
+                self._carded, self.state.card = self.panel.model, state.card_of(self.panel)
             self.state.update(fields)
             self.state.update(state.state_of(self.panel))
             self.state.link = links.link_of(fields, self._defaults)

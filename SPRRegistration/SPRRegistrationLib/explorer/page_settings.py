@@ -9,7 +9,7 @@ from trame.widgets import vuetify3 as v
 
 from ..i18n import tr as _
 from ..sliders import FIELDS
-from .controls import check, choice, hint, plain, slider, tuned_slider, upload_button
+from .controls import check, choice, hint, plain, tuned_slider, upload_button
 
 SLIDERS = (
     ("alpha", _("Evenness (α′)"), 0.001),  # noqa: RUF001  # the letters of the paper
@@ -18,6 +18,9 @@ SLIDERS = (
     ("lambda_mean", _("Mean strength (λ mean)"), 0.01),
     ("lambda", _("Strength (λ)"), 0.01),
 )
+
+REFINEMENTS = (8, 20, 50, 100)
+"""Numbers of steps to choose from: each opens the pair anew, so that a slider would be none."""
 
 
 def task_model() -> None:
@@ -33,7 +36,12 @@ def task_model() -> None:
                 html.Td("{{ row[1] }}")
         choice("device", _("Compute on"))
         with html.Div(v_if=("method !== 'instance'",)):
-            slider("refine", _("Refine, steps"), 1, 0, 100)
+            choice("refine", _("Refine exact results"), ("refine_items", _refinements()))
+
+
+def _refinements() -> list[dict[str, Any]]:
+    titles = {0: _("No")} | {steps: _("{steps} steps at most").format(steps=steps) for steps in REFINEMENTS}
+    return [{"value": steps, "title": title} for steps, title in titles.items()]
 
 
 def regularization(do: Any) -> None:

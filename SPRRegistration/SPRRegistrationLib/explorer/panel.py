@@ -117,7 +117,9 @@ class Panel:
         """
         model = models.import_model(path)
         self.models = models.find_models()
+        self._opened = ()  # of the same name, it is another one nevertheless
         self.change("method", model.name)
+        self._after_change()
 
     def choose(self, chosen: Mapping[str, slicer.vtkMRMLNode | None]) -> None:
         """Choose images; segments and landmarks of an image that is replaced are let go.
