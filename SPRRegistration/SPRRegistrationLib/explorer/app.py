@@ -60,10 +60,8 @@ class Explorer:
         self.server, self.state = server, server.state
         self.scratch = Path(tempfile.mkdtemp(prefix="spr-explorer-"))
         self._folder, self._tasks, self._due = folder, set(), {}
-        self._pushed_points: Any = None
-        self._checked: Any = None
-        self._drawn: Any = None
-        self._carded: Any = None
+        self._pushed_points: Any = None  # of what the page shows already, as are the next
+        self._checked = self._drawn = self._carded = None
         self._turn = False
         self._app = app = SlicerApp()
         slicer.mrmlScene = app.scene
@@ -90,12 +88,7 @@ class Explorer:
         self.panel.pace = self.views.painter
         self.views.arrange("four")
         page.build(server, self.views, _Wishes(self))
-        self.state.change(*CHANGEABLE)(self._fields_changed)
-        self.state.change("layout")(self._layout_changed)
-        self.state.change("show_references")(lambda show_references, **_others: self._references_changed())
-        server.trigger("key")(self.key)
-        server.trigger("link")(self.open_link)
-        server.trigger("ready")(lambda: self._later("release", PAGE_SECONDS, self.panel.release))
+        self._listen()
         self._push()
 
     async def close(self) -> None:
@@ -205,6 +198,15 @@ class Explorer:
             value = getattr(self.panel.parameters, field) + direction * (high - low) / 40
             self.panel.change(field, min(max(value, low), high))
             self._slid()
+
+    def _listen(self) -> None:
+        """Take note of what a page sends."""
+        self.state.change(*CHANGEABLE)(self._fields_changed)
+        self.state.change("layout")(self._layout_changed)
+        self.state.change("show_references")(lambda show_references, **_others: self._references_changed())
+        self.server.trigger("key")(self.key)
+        self.server.trigger("link")(self.open_link)
+        self.server.trigger("ready")(lambda: self._later("release", PAGE_SECONDS, self.panel.release))
 
     def _start_state(self) -> None:
         self.state.trame__title = _("SPR Registration Explorer")
