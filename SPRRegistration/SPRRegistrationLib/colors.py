@@ -6,6 +6,7 @@ the same for all registrations of a scene.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
@@ -19,6 +20,31 @@ _FREE_TO_STIFF = ((0.99, 0.92, 0.20), (0.96, 0.56, 0.25), (0.82, 0.26, 0.43), (0
 too. What is free to move is bright yellow, which no gray image has."""
 
 _SHRINKS, _GROWS, _FOLDS = (0.13, 0.31, 0.75), (0.75, 0.15, 0.13), (1.0, 0.0, 1.0)
+
+_LABELS = (
+    *((0.90, 0.62, 0.00), (0.34, 0.71, 0.91), (0.00, 0.62, 0.45), (0.94, 0.89, 0.26)),
+    *((0.80, 0.47, 0.65), (0.84, 0.37, 0.00), (0.00, 0.45, 0.70), (0.60, 0.60, 0.60)),
+)
+"""Colors that the color blind can tell apart (Okabe and Ito, 2008), and gray."""
+
+
+def label_colors(scene: slicer.vtkMRMLScene, title: str, names: Mapping[int, str]) -> slicer.vtkMRMLColorTableNode:
+    """Return a new table with a name and a color for each label; the usual ones call the first of them "jake".
+
+    Args:
+        scene: The scene.
+        title: Name of the table.
+        names: Name of each label by its number, above 0.
+    """
+    table = scene.AddNewNodeByClass("vtkMRMLColorTableNode", scene.GenerateUniqueName(title))
+    was_modifying = table.StartModify()
+    table.SetTypeToUser()
+    table.SetNumberOfColors(max(names, default=0) + 1)
+    table.SetColor(0, "background", 0.0, 0.0, 0.0, 0.0)
+    for place, (number, name) in enumerate(sorted(names.items())):
+        table.SetColor(number, name, *_LABELS[place % len(_LABELS)], 1.0)
+    table.EndModify(was_modifying)
+    return table
 
 
 def stiffness_colors(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorTableNode:

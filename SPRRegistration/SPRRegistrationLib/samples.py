@@ -12,6 +12,8 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
+from . import colors
+
 CATEGORY = "SPR Registration"
 NAME = "SPRRegistrationBreath"
 SHAPE = (96, 72, 80)
@@ -120,7 +122,10 @@ def _volume(kind: str, array: np.ndarray, name: str) -> slicer.vtkMRMLNode:
 
 
 def _segmentation(labels: np.ndarray, name: str) -> slicer.vtkMRMLNode:
-    return _volume("vtkMRMLLabelMapVolumeNode", labels, name)
+    node = _volume("vtkMRMLLabelMapVolumeNode", labels, name)
+    table = colors.label_colors(slicer.mrmlScene, name, ORGANS)
+    node.GetDisplayNode().SetAndObserveColorNodeID(table.GetID())
+    return node
 
 
 def _landmarks(moved_mm: float, name: str) -> slicer.vtkMRMLNode:

@@ -292,6 +292,28 @@ def test_segments_and_landmarks_are_uploaded_shown_and_let_go(page, tmp_path):
     page.wait_state("has_result")
 
 
+def test_a_segment_is_made_stiffer(page):
+    names = [row["name"] for row in page.get("painted")]
+    assert names == ["lungs", "liver", "heart", "spine and ribs"]
+    page.wait_state("has_result")
+    bones = "return window.trame.state.get('painted').find(row => row.name === 'spine and ribs').factor"
+    assert page.js(bones) == 1
+    page.js("document.querySelector('details[data-spr-section=painted]').open = true")
+    page.click(page.driver.find_elements("css selector", "details[data-spr-section=painted] .v-select .v-field")[-1])
+
+    def offered():
+        items = page.driver.find_elements("css selector", ".v-overlay--active .v-list-item")
+        return [item for item in items if item.text == "10 times stiffer"]
+
+    wait(offered, 30)[0].click()
+    wait(lambda: page.js(bones) == 10, 30)
+    page.wait_state("failed", False)
+    page.wait_state("has_result")
+    page.click(page.button("Load sample data"))
+    wait(lambda: page.js(bones) == 1, 30)
+    page.wait_state("has_result")
+
+
 def test_a_task_model_is_imported_by_the_page(page):
     model = next(packaged_folder().glob(f"*{SUFFIX}"))
     page.section("model")

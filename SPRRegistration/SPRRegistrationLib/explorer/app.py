@@ -6,7 +6,7 @@ import asyncio
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from .. import display, outputs, words
 from ..i18n import tr as _
 from ..parameters import HYPERPARAMETERS
 from ..sliders import FIELDS
-from . import links, nodes, page, state
+from . import links, nodes, page, painting, state
 from .fields import CHANGEABLE
 from .files import listed, stem_of
 from .nodes import REFERENCES
@@ -29,6 +29,7 @@ from .panel import Panel
 from .reading import Content, read_file, read_files
 from .transport import worker_command
 from .views import Views, layout_choices
+from .wishes import Wishes
 
 logger = logging.getLogger("SPRRegistration")
 
@@ -59,7 +60,7 @@ class Explorer:
     def __init__(self, server: Server, folder: Path | None = None, command: list[str] | None = None) -> None:
         self.server, self.state = server, server.state
         self.scratch = Path(tempfile.mkdtemp(prefix="spr-explorer-"))
-        self._folder, self._tasks, self._due = folder, set(), {}
+        self.folder, self._tasks, self._due = folder, set(), {}
         self._pushed_points: Any = None  # of what the page shows already, as are the next
         self._checked = self._drawn = self._carded = None
         self._turn = False
@@ -87,7 +88,7 @@ class Explorer:
         )
         self.panel.pace = self.views.painter
         self.views.arrange("four")
-        page.build(server, self.views, _Wishes(self))
+        page.build(server, self.views, Wishes(self))
         self._listen()
         self._push()
 
@@ -224,12 +225,13 @@ class Explorer:
                 "notice_open": False,
                 "reading": [],
                 "show_references": False,
-                "folder_files": list(listed(self._folder)),
+                "folder_files": list(listed(self.folder)),
                 "export_format": ".h5",
                 "export_direction": "displacementTransform",
                 "segments": state.segments_of(self.panel),
                 "map": state.map_of(self.panel),
                 "histogram": [],
+                "painted": [],
                 "cursor_help": _("Move the mouse over a slice view to read the stiffness and the displacement there."),
                 "link": "",
             }
@@ -290,6 +292,7 @@ class Explorer:
         if pair != self._checked:
             self._checked = pair
             self.state.update(state.check_of(self.panel))
+            self.state.painted = painting.table(parameters)
             self._references_changed()
         shown = None if session is None else session.shown
         if shown is not self._drawn and not self.views.painter.is_moving:
@@ -345,49 +348,3 @@ def _logger_of(level: int) -> Callable:
 
     log.CallDataType = "string0"
     return log
-
-
-class _Wishes:
-    """What a click may ask for. What comes along is not trusted."""
-
-    def __init__(self, explorer: Explorer) -> None:
-        self._explorer, self._panel = explorer, explorer.panel
-        self.fit, self.load_sample = explorer.views.fit, explorer.load_sample
-        self.apply, self.restart, self.swap = self._panel.apply, self._panel.restart, self._panel.swap
-        self.measure_segments, self.difference = self._panel.measure_segments, self._panel.show_difference
-
-    def press(self) -> None:
-        """A slider is taken hold of: from now on it may move."""
-        if self._panel.parameters.live:
-            self._explorer.views.painter.moves()
-
-    def undo(self) -> None:
-        self._panel.step(-1)
-
-    def redo(self) -> None:
-        self._panel.step(1)
-
-    def recommend(self, name: str) -> None:
-        self._panel.recommend(str(name))
-
-    def keep(self, name: str) -> None:
-        self._panel.keep(str(name))
-
-    def recall(self, name: str) -> None:
-        self._panel.recall(str(name))
-
-    def jump(self, setting: Mapping[str, float]) -> None:
-        points = [] if self._panel.session is None else self._panel.session.points
-        if any(dict(point.setting) == setting for point in points):
-            self._panel.go_to(setting)
-
-    def open_listed(self, side: str, name: str) -> None:
-        """Open an image of the chosen folder: one of the list, not a path."""
-        path = listed(self._explorer._folder).get(str(name))
-        if side in nodes.SIDES and path is not None:
-            self._explorer.soon(self._explorer.try_to_open(f"{side}Volume", path))
-
-    def forget(self, field: str) -> None:
-        """Measure without these segments or landmarks."""
-        if field in REFERENCES:
-            self._panel.choose({field: None})

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import slicer
 
-from .. import display, geometry
+from .. import colors, display, geometry
+from ..i18n import tr as _
 
 SIDES = ("fixed", "moving")
 """What the views of the group 0 and 1 show: the fixed image, and the moving one as it was taken."""
@@ -52,6 +53,8 @@ def _add_labels(
     node = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", name)
     geometry.set_image(node, array.astype(np.int16 if array.max(initial=0) < 2**15 else np.int32), affine)
     node.CreateDefaultDisplayNodes()
+    numbers = {int(value): f"{_('label')} {int(value)}" for value in np.unique(array) if value > 0}
+    node.GetDisplayNode().SetAndObserveColorNodeID(colors.label_colors(scene, name, numbers).GetID())
     return node
 
 

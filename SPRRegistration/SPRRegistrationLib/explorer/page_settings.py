@@ -9,7 +9,8 @@ from trame.widgets import vuetify3 as v
 
 from ..i18n import tr as _
 from ..sliders import FIELDS
-from .controls import check, choice, hint, plain, tuned_slider, upload_button
+from . import painting
+from .controls import SLIM, check, choice, hint, plain, tuned_slider, upload_button
 
 SLIDERS = (
     ("alpha", _("Evenness (α′)"), 0.001),  # noqa: RUF001  # the letters of the paper
@@ -54,6 +55,35 @@ def regularization(do: Any) -> None:
         kind = ("`spr-latency ${is_exact ? 'exact' : ''}`",)
         with html.Span("{{ latency }}", classes=kind, **plain(aria_label=_("Time and kind of the result"))):
             hint("latencyLabel")
+    _painted(do)
+
+
+def _painted(do: Any) -> None:
+    """Build the factors of the segments: shown where there are some, and where they have an effect."""
+    with html.Details(v_if=("painted.length",), classes="spr-more", **plain(data_spr_section="painted")):
+        html.Summary(_("Stiffness of single segments"))
+        sees = "method === 'instance' || refine > 0"
+        html.Div(_("Task models do not see it unless they are refined."), v_if=(f"!({sees})",), classes="spr-quiet")
+        with html.Div(v_for="row in painted", key="row.label", classes="spr-painted"):
+            html.Span("{{ row.name }}", classes="spr-label")
+            v.VSelect(
+                model_value=("row.factor",),
+                update_modelValue=(do.paint, "[row.label, $event]"),
+                items=("factor_items", _factors()),
+                disabled=(f"!({sees})",),
+                **SLIM,
+                variant="outlined",
+                classes="spr-choice",
+                **{"raw_attrs": [':aria-label="row.name"']},
+            )
+
+
+def _factors() -> list[dict[str, Any]]:
+    words = {1.0: _("as it is")}
+    for factor in painting.FACTORS:
+        text = _("{factor:g} times stiffer") if factor > 1 else _("{factor:g} times freer")
+        words.setdefault(factor, text.format(factor=factor if factor > 1 else 1 / factor))
+    return [{"value": factor, "title": words[factor]} for factor in painting.FACTORS]
 
 
 def run(do: Any) -> None:

@@ -17,7 +17,7 @@ from .. import charts, display, geometry, inputs, legends, models, outputs, samp
 from ..parameters import INSTANCE, Prior, SPRRegistrationParameters, apply_setting, setting_of
 from ..session import RegistrationSession, Stage
 from ..sliders import FIELDS, ranges_of, recommended_of
-from . import nodes
+from . import nodes, painting
 from .fields import CHANGEABLE, OPENING, PAIR, converted
 from .pace import AtRest, Pace
 from .transport import AsyncTransport
@@ -97,13 +97,7 @@ class Panel:
         self.record()
 
     def add(self, field: str, title: str, content: Sequence[np.ndarray]) -> None:
-        """Put an image, segments or landmarks into the scene and choose them.
-
-        Args:
-            field: Field of the parameters that they are for.
-            title: Their name.
-            content: Voxels and affine; of landmarks the points.
-        """
+        """Put an image, segments or landmarks into the scene, as `nodes.add` does, and choose them."""
         self.choose({field: nodes.add(self.scene, field, title, content)})
 
     def add_model(self, path: Path) -> None:
@@ -133,6 +127,8 @@ class Panel:
                 if f"{side}Volume" in chosen:
                     setattr(self.parameters, f"{side}Labels", None)
                     setattr(self.parameters, f"{side}Landmarks", None)
+            if chosen.keys() & {"fixedVolume", "fixedLabels"}:
+                painting.forget(self.parameters)
             for field, node in chosen.items():
                 setattr(self.parameters, field, node)
             self.parameters.quality = self.parameters.report = ""
@@ -149,6 +145,14 @@ class Panel:
             if model.name != INSTANCE:
                 self.parameters.method = model.name
                 self._take_model()
+
+    def paint(self, label: int, factor: float) -> None:
+        """Make a label of the fixed image stiffer or freer; arguments and errors as for `painting.paint`."""
+        painting.paint(self.parameters, label, factor)
+        if self.session is not None and self.session.ranges:
+            self.session.paint(*(inputs.painted_stiffness(self.parameters) or (None,)))
+            self._preview(setting_of(self.parameters))
+        self._on_change()
 
     def swap(self) -> None:
         """Exchange fixed and moving."""
