@@ -138,7 +138,7 @@ def main():
     report["methods"] = list(METHODS)
 
     def save():
-        path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(_kept(report), indent=1) + "\n", encoding="utf-8")
         options.table.parent.mkdir(parents=True, exist_ok=True)
         options.table.write_text(markdown(report), encoding="utf-8")
 
@@ -154,6 +154,13 @@ def main():
     for _is_ours, row in failed:
         LOG.error("%s", row.get("trace", row["failed"]))
     return 1 if any(is_ours for is_ours, _row in failed) else 0  # what another package cannot do stands in the table
+
+
+def _kept(value):
+    """What is written: without the traces of failures, which name folders of the machine."""
+    if not isinstance(value, dict):
+        return value
+    return {key: _kept(part) for key, part in value.items() if key != "trace"}
 
 
 def _rows(report):
