@@ -68,15 +68,21 @@ def correlation(twin, against, **more):
     )
 
 
+def warping(twin, against, **more):
+    """The warp of an image beside one way to write it."""
+    return Operation(
+        title="warp", inputs=image_and_field, differentiated=(1,), ours=fn.warp, twin=twin, against=against, **more
+    )
+
+
+def integration(twin, against, **more):
+    """The integration of a velocity, at half resolution, beside one way to write it."""
+    same = {"inputs": lambda size: (field(size, 1),), "differentiated": (0,), "scale": 0.5}
+    return Operation(title="integrate, 7 squarings", ours=fn.integrate, twin=twin, against=against, **same, **more)
+
+
 OPERATIONS = {
-    "warp": Operation(
-        title="warp",
-        inputs=image_and_field,
-        differentiated=(1,),
-        ours=fn.warp,
-        twin=twins.warp,
-        against="meshgrid + grid_sample",
-    ),
+    "warp": warping(twins.warp, "meshgrid + grid_sample"),
     "compose": Operation(
         title="compose",
         inputs=lambda size: (field(size, 1), field(size, 2)),
@@ -85,39 +91,14 @@ OPERATIONS = {
         twin=twins.compose,
         against="meshgrid + grid_sample",
     ),
-    "integrate": Operation(
-        title="integrate, 7 squarings",
-        inputs=lambda size: (field(size, 1),),
-        differentiated=(0,),
-        ours=fn.integrate,
-        twin=twins.integrate,
-        against="loop of compositions in one graph",
-        scale=0.5,
-    ),
+    "integrate": integration(twins.integrate, "loop of compositions in one graph"),
     "lncc": correlation(twins.lncc_separable, "separable average pools"),
     "lncc_dense": correlation(twins.lncc_dense, "dense 9³ convolutions", scale=0.5),
     "lncc_monai": correlation(
         twins.lncc_monai, "MONAI, rectangular kernel", exact=twins.lncc_separable, package="monai"
     ),
-    "warp_monai": Operation(
-        title="warp",
-        inputs=image_and_field,
-        differentiated=(1,),
-        ours=fn.warp,
-        twin=twins.warp_monai,
-        against="MONAI Warp",
-        package="monai",
-    ),
-    "integrate_monai": Operation(
-        title="integrate, 7 squarings",
-        inputs=lambda size: (field(size, 1),),
-        differentiated=(0,),
-        ours=fn.integrate,
-        twin=twins.integrate_monai,
-        against="MONAI DVF2DDF",
-        scale=0.5,
-        package="monai",
-    ),
+    "warp_monai": warping(twins.warp_monai, "MONAI Warp", package="monai"),
+    "integrate_monai": integration(twins.integrate_monai, "MONAI DVF2DDF", package="monai"),
     "weighted_diffusion": Operation(
         title="weighted diffusion",
         inputs=lambda size: (field(size, 1), image(size, 0).abs() + 0.1),

@@ -1,4 +1,4 @@
-"""Makes `harness` importable for the tests of the module of 3D Slicer."""
+"""Makes `harness` importable for the tests of the module of 3D Slicer, and scenes for them."""
 
 from __future__ import annotations
 
@@ -6,5 +6,18 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture
+def scene():
+    """An empty scene with Slicer's logics."""
+    from harness import core
+
+    scene, application = core.make_scene()
+    yield scene
+    scene.Clear(True)
+    del application

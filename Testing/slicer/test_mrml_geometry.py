@@ -39,16 +39,6 @@ CASES = {
 }
 
 
-@pytest.fixture
-def scene():
-    from harness import core
-
-    scene, application = core.make_scene()
-    yield scene
-    scene.Clear(True)
-    del application
-
-
 @pytest.fixture(params=list(CASES))
 def case(request, scene, random_image, random_displacement):
     """A pair in the scene and in the engine, and a displacement between them of up to 6 mm."""

@@ -16,11 +16,8 @@ pytestmark = [
 
 
 @pytest.fixture
-def parameters():
+def parameters(scene):
     """A registration of the sample pair, with the labels of its organs."""
-    from harness import core
-
-    scene, application = core.make_scene()
     import slicer
     from SPRRegistrationLib import samples
     from SPRRegistrationLib.parameters import SPRRegistrationParameters
@@ -28,9 +25,7 @@ def parameters():
     made = SPRRegistrationParameters(scene.AddNode(slicer.vtkMRMLScriptedModuleNode()))
     for field, node in samples.load().items():
         setattr(made, field, node)
-    yield made
-    scene.Clear(True)
-    del application
+    return made
 
 
 def test_labels_have_names_and_factors(parameters):

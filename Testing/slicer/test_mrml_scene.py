@@ -21,16 +21,6 @@ KINDS = ("Volume", "Transform", "Table", "ColorTable", "ProceduralColor")
 FINAL = {"displacement": 2.0, "weight": 0.25}
 
 
-@pytest.fixture
-def scene():
-    from harness import core
-
-    scene, application = core.make_scene()
-    yield scene
-    scene.Clear(True)
-    del application
-
-
 def filled(scene, name="A"):
     """A registration with an exact result, a table, a chart and a snapshot."""
     from harness import pairs

@@ -18,16 +18,6 @@ pytestmark = [
 
 
 @pytest.fixture
-def scene():
-    from harness import core
-
-    scene, application = core.make_scene()
-    yield scene
-    scene.Clear(True)
-    del application
-
-
-@pytest.fixture
 def begin(scene):
     """Make registrations with sessions and played workers."""
     from harness import pairs

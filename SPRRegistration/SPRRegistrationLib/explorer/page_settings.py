@@ -70,7 +70,7 @@ def _painted(do: Any) -> None:
                 model_value=("row.factor",),
                 update_modelValue=(do.paint, "[row.label, $event]"),
                 items=("factor_items", _factors()),
-                disabled=(f"!({sees})",),
+                disabled=(f"row.factor === 1 && !({sees})",),  # what was painted can always be taken back
                 **SLIM,
                 variant="outlined",
                 classes="spr-choice",

@@ -149,10 +149,11 @@ class Panel:
     def paint(self, label: int, factor: float) -> None:
         """Make a label of the fixed image stiffer or freer; arguments and errors as for `painting.paint`."""
         painting.paint(self.parameters, label, factor)
-        if self.session is not None and self.session.ranges:
+        if self.session is not None and self.session.stage is not Stage.FAILED:  # a pair that is opened anew brings it
             self.session.paint(*(inputs.painted_stiffness(self.parameters) or (None,)))
-            self._preview(setting_of(self.parameters))
-        self._on_change()
+            if self._can_preview and self.session.ranges:
+                self._preview(setting_of(self.parameters))
+        self._after_change(looks=False)
 
     def swap(self) -> None:
         """Exchange fixed and moving."""
