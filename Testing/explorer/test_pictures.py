@@ -91,3 +91,30 @@ def test_it_fits_a_telephone(page, keep):
         keep("explorer-narrow")
     finally:
         page.driver.set_window_size(1500, 1040)
+
+
+def test_what_was_painted_is_refused_by_a_model_in_words_and_can_be_taken_back(page):
+    page.set("sweep", False)
+    page.wait_state("has_result")
+    page.js("document.querySelector('details[data-spr-section=painted]').open = true")
+
+    def choose(text):
+        page.click(
+            page.driver.find_elements("css selector", "details[data-spr-section=painted] .v-select .v-field")[-1]
+        )
+        items = ".v-overlay--active .v-list-item"
+        wait(lambda: [each for each in page.driver.find_elements("css selector", items) if each.text == text], 60)[
+            0
+        ].click()
+
+    choose("10 times stiffer")
+    wait(lambda: [row["factor"] for row in page.get("painted")] == [1, 1, 1, 10], 60)
+    time.sleep(1)
+    page.set("method", "general-hyper-spr")
+    page.wait_state("failed")
+    assert "set refine" in page.get("status")
+    choose("as it is")
+    page.wait_state("failed", False)
+    page.wait_state("has_result")
+    assert [row["factor"] for row in page.get("painted")] == [1, 1, 1, 1]
+    assert not page.errors()
