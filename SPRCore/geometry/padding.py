@@ -77,7 +77,7 @@ def _border_values(array: np.ndarray) -> list[float]:
 
 
 def _is_solid(mask: np.ndarray) -> bool:
-    """Whether most of a region lies within it, as of padding, and not at its surface, as of the noise of a background."""
+    """Whether most of a region lies within it, as of padding, and not at its surface, as of a noisy background."""
     return bool(binary_erosion(mask, border_value=1).sum() > 0.3 * mask.sum())
 
 
