@@ -8,8 +8,7 @@ from scipy.ndimage import gaussian_filter, zoom
 
 from SPRCore.errors import InputError
 from SPRCore.geometry import MaskedVolume, Volume, resample
-from SPRCore.registration import prealign
-from SPRCore.registration import reduced
+from SPRCore.registration import prealign, reduced
 from SPRCore.registration.reduced import ReducedPair
 
 TRUTH = np.eye(4)
