@@ -10,7 +10,6 @@ import torch
 from torch.nn import functional as F
 
 from SPRCore.errors import InputError
-from SPRCore.functional import mirrored_box_mean
 from SPRCore.geometry.resampling import resample
 from SPRCore.geometry.volume import Grid, Volume
 from SPRCore.typing import Affine, Scalars
@@ -21,6 +20,7 @@ MIN_VOXELS = 4
 """Fewest voxels along an axis: below it neither derivatives nor a multi-resolution pyramid mean anything."""
 
 _RELAXATIONS = 6  # on each resolution: they take away the steps between cells, and at the edge of what is known
+_LARGE = 4_000_000  # voxels: a step there is small beside the anatomy
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +179,9 @@ def fill(image: Scalars, known: Scalars) -> Scalars:
     sums = F.avg_pool3d(image * weight, cell, ceil_mode=True)
     counts = F.avg_pool3d(weight, cell, ceil_mode=True)
     coarse = fill(sums / counts.clamp(min=1e-12), counts > 0)
+    size = [3 if length > 2 else 1 for length in shape]
+    mean = {"kernel_size": size, "stride": 1, "padding": [side // 2 for side in size], "count_include_pad": False}
     filled = F.interpolate(coarse, size=tuple(shape), mode="trilinear", align_corners=False)
-    for _ in range(_RELAXATIONS):
-        filled = mirrored_box_mean(torch.where(known, image, filled), (1, 1, 1))
+    for _ in range(_RELAXATIONS if known.numel() < _LARGE else _RELAXATIONS // 3):
+        filled = F.avg_pool3d(torch.where(known, image, filled), **mean)
     return torch.where(known, image, filled)
