@@ -10,8 +10,8 @@ import torch
 from torch.nn import functional as F
 
 from SPRCore.errors import InputError
-from SPRCore.geometry.resampling import resample
-from SPRCore.geometry.volume import Grid, Volume
+from SPRCore.geometry.resampling import lies_within, resample
+from SPRCore.geometry.volume import Field, Grid, Volume
 from SPRCore.typing import Affine, Scalars
 
 logger = logging.getLogger("SPRCore")
@@ -105,9 +105,26 @@ class MaskedVolume:
             everywhere.
         """
         image = resample(self.volume, grid, affine_ras=affine_ras, continued=True)
-        valid = np.ones(self.volume.shape, dtype=np.uint8) if self.valid is None else self.valid.astype(np.uint8)
-        there = resample(self.volume.with_array(valid), grid, affine_ras=affine_ras, labels=True).array != 0
+        there = self.known_on(grid, affine_ras=affine_ras)
         return image, None if there.all() else there
+
+    def known_on(
+        self, grid: Grid, *, displacement: Field | None = None, affine_ras: Affine | None = None
+    ) -> np.ndarray:
+        """Tell where the image has data when it is pulled onto another grid.
+
+        Args:
+            grid: The grid.
+            displacement: Pull displacement on `grid`, in RAS mm; None for none.
+            affine_ras: As for `on`.
+
+        Returns:
+            Truth values of the shape of `grid`, those of the nearest voxel of the image.
+        """
+        by = {"displacement": displacement, "affine_ras": affine_ras}
+        if self.valid is None:
+            return lies_within(self.grid, grid, **by)
+        return resample(self.volume.with_array(self.valid.astype(np.uint8)), grid, **by, labels=True).array != 0
 
 
 def mask_on(mask: Volume, grid: Grid, what: str) -> Volume:
