@@ -115,7 +115,7 @@ class MaskedVolume:
 
         Args:
             grid: The grid.
-            displacement: Pull displacement on `grid`, in RAS mm; None for none.
+            displacement: Pull displacement in RAS mm; None for none.
             affine_ras: As for `on`.
 
         Returns:

@@ -69,18 +69,20 @@ def resample(
 def lies_within(
     source: Grid, reference: Grid, *, displacement: Field | None = None, affine_ras: Affine | None = None
 ) -> np.ndarray:
-    """Tell for which voxels of a grid `resample` finds a value inside of an image.
+    """Tell for which voxels of a grid `resample` finds a value inside an image.
 
     Args:
         source: Grid of the image.
         reference: Grid of the result.
-        displacement: As for `resample`, on the grid `reference`.
+        displacement: As for `resample`.
         affine_ras: As for `resample`.
 
     Returns:
         Truth values of the shape of `reference`.
     """
     world_to_index = np.linalg.inv(source.affine) @ (np.eye(4) if affine_ras is None else affine_ras)
+    if displacement is not None and not displacement.grid.matches(reference):
+        displacement = resample_displacement(displacement, reference)
     result = np.empty(reference.shape, dtype=bool)
     for slab, index_vox in lattice(reference.shape, world_to_index @ reference.affine):
         if displacement is not None:
