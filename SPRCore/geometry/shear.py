@@ -77,9 +77,14 @@ def orthogonal(volume: Volume, *, labels: bool = False) -> Volume:
     """
     if not is_sheared(volume.affine):
         return volume
-    lowest = np.nanmin(volume.array) if volume.array.dtype.kind == "f" else None
-    outside = float(lowest) if lowest is not None and not labels and np.isfinite(lowest) else None
-    return resample(volume, orthogonal_grid(volume.grid), labels=labels, outside=outside)
+    grid = orthogonal_grid(volume.grid)
+    if labels:
+        return resample(volume, grid, labels=True)
+    known = volume.array[np.isfinite(volume.array)] if volume.array.dtype.kind == "f" else volume.array
+    lowest, highest = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+    result = resample(volume, grid, outside=lowest)
+    # Rounding must not make anything lower than what lies outside: that value stands for "no data".
+    return result.with_array(np.clip(result.array, lowest, highest, out=result.array))
 
 
 def _right_angled(axes: np.ndarray) -> np.ndarray:

@@ -6,7 +6,6 @@ SimpleITK, where they are compressed. Each slice is scaled by its own slope and 
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,11 +18,10 @@ import numpy as np
 from SPRCore.errors import InputError
 from SPRCore.io.dicom_slices import Slice, is_dicom, quiet, read_header, slices_of
 from SPRCore.io.dicom_stacks import Stack, stacks_of
+from SPRCore.io.paths import warn
 from SPRCore.typing import Affine
 
 __all__ = ["DicomSeries", "is_dicom", "open_dicom"]
-
-logger = logging.getLogger("SPRCore")
 
 _MOST_FILES = 20000  # looked at below a folder that holds no image itself
 _STORED = {
@@ -46,10 +44,12 @@ class DicomSeries:
     Args:
         path: The folder or file.
         stacks: The slices of each frame.
+        notes: What a user should know of the choice, one sentence each.
     """
 
     path: Path
     stacks: tuple[Stack, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -62,17 +62,20 @@ class DicomSeries:
     def read(self, frame: int = 0) -> tuple[np.ndarray, Affine]:
         """Read one frame: values of shape (X, Y, Z), and the affine to RAS mm (4, 4), sheared under a tilted gantry.
 
+        What is unusual is logged.
+
         Raises:
             InputError: Pixels are damaged or compressed in a way that neither pydicom nor GDCM knows.
         """
         stack = self.stacks[frame]
+        warn(self.path, *self.notes, *filter(None, [stack.note]))
         pixels = dict(_pixels(stack.slices))
         planes = [pixels[piece.file, piece.index] for piece in stack.slices]
         values = _scaled(planes, [piece.scaling for piece in stack.slices])
         if stack.places is not None:
             low = np.minimum(stack.places.astype(int), len(planes) - 2)
             part = (stack.places - low).astype(np.float32)[:, None, None]
-            values = values[low] * (1 - part) + values[low + 1] * part
+            values = values[low] + (values[low + 1].astype(np.float32) - values[low]) * part
         return np.ascontiguousarray(values.transpose(2, 1, 0)), stack.affine
 
 
@@ -92,8 +95,11 @@ def open_dicom(path: Path) -> DicomSeries:
     headers = list(_headers(path)) if path.is_dir() else [(path, read_header(path))]
     if path.is_dir() and not any("Rows" in header for _, header in headers):
         inner = _only_folder_below(path, headers)
-        return DicomSeries(path, open_dicom(inner).stacks)
-    chosen = _largest_series(path, headers)
+        note = f"holds no DICOM images itself; those in {inner.relative_to(path)} are read"
+        series = open_dicom(inner)
+        return DicomSeries(path, series.stacks, (note, *series.notes))
+    notes: list[str] = []
+    chosen = _largest_series(path, headers, notes)
     slices = [piece for file, header in chosen for piece in slices_of(file, header)]
     if not slices:
         raise InputError(
@@ -102,7 +108,8 @@ def open_dicom(path: Path) -> DicomSeries:
             expected="an image",
             remedy="give the series of images that it belongs to",
         )
-    return DicomSeries(path, tuple(stacks_of(path, slices)))
+    stacks = tuple(stacks_of(path, slices, notes))
+    return DicomSeries(path, stacks, tuple(notes))
 
 
 def _headers(folder: Path) -> Iterator[tuple[Path, Any]]:
@@ -122,7 +129,6 @@ def _only_folder_below(folder: Path, headers: Sequence[tuple[Path, Any]]) -> Pat
             header = next((head for head in map(read_header, group) if head is not None and "Rows" in head), None)
             found += [place] if header is not None else []
     if len(found) == 1:
-        logger.warning("%s holds no DICOM images itself; those in %s are read", folder, found[0].relative_to(folder))
         return found[0]
     if found:
         names = ", ".join([*(str(place.relative_to(folder)) for place in found[:5]), *["..."] * (len(found) > 5)])
@@ -134,7 +140,7 @@ def _only_folder_below(folder: Path, headers: Sequence[tuple[Path, Any]]) -> Pat
     raise InputError(str(folder), got=got, expected="an image or a DICOM folder", remedy=remedy)
 
 
-def _largest_series(path: Path, headers: Sequence[tuple[Path, Any]]) -> list[tuple[Path, Any]]:
+def _largest_series(path: Path, headers: Sequence[tuple[Path, Any]], notes: list[str]) -> list[tuple[Path, Any]]:
     series: dict[str, list[tuple[Path, Any]]] = {}
     for file, header in headers:
         if not path.is_dir() or "Rows" in header:
@@ -143,10 +149,9 @@ def _largest_series(path: Path, headers: Sequence[tuple[Path, Any]]) -> list[tup
     ranked = sorted(series, key=lambda uid: (-sizes[uid], _series_number(series[uid][0][1])))
     if len(ranked) > 1:
         first, *others = (f"{_series_number(series[uid][0][1])} ({sizes[uid]} slices)" for uid in ranked)
-        logger.warning(
-            "%s holds %d DICOM series; reading series number %s, the largest; "
-            "for another (%s) give it a folder of its own",
-            *(path, len(ranked), first, ", ".join(others)),
+        notes.append(
+            f"holds {len(ranked)} DICOM series; reading series number {first}, the largest; "
+            f"for another ({', '.join(others)}) give it a folder of its own"
         )
     return series[ranked[0]]
 

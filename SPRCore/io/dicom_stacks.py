@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,8 +13,6 @@ from SPRCore.errors import InputError
 from SPRCore.geometry import affine_from_itk
 from SPRCore.io.dicom_slices import Slice
 from SPRCore.typing import Affine
-
-logger = logging.getLogger("SPRCore")
 
 _SAME_MM = 0.01  # scanners write positions to a hundredth of a millimeter or finer
 _EVEN = 0.1  # of a step: positions are rounded, a missing or repeated slice shifts them by a whole one
@@ -30,19 +27,22 @@ class Stack:
         slices: One record for each slice.
         affine: Voxel to RAS mm of the volume, shape (4, 4); sheared if the gantry was tilted.
         places: Where along the third axis each voxel of the volume lies, counted in slices; None if they are the same.
+        note: What a user should know of it.
     """
 
     slices: tuple[Slice, ...]
     affine: Affine
     places: np.ndarray | None = field(default=None, repr=False)
+    note: str = ""
 
 
-def stacks_of(path: Path, slices: Sequence[Slice]) -> list[Stack]:
+def stacks_of(path: Path, slices: Sequence[Slice], notes: list[str]) -> list[Stack]:
     """Sort the slices of one series into frames.
 
     Args:
         path: The folder or file, for messages.
         slices: Its slices in any order.
+        notes: Takes a sentence for each thing that a user should know of the choice.
 
     Returns:
         One stack for each frame, in the order of time points, echoes or b-values.
@@ -51,7 +51,7 @@ def stacks_of(path: Path, slices: Sequence[Slice]) -> list[Stack]:
         InputError: The slices do not make up volumes: positions are absent, missing, doubled or drift, or sizes or
             orientations differ.
     """
-    slices = _checked(path, _without_copies(path, _without_scouts(path, slices)))
+    slices = _checked(path, _without_copies(_without_scouts(slices, notes), notes))
     groups = _by_position(slices)
     counts = Counter(len(group) for group in groups)
     if len(counts) > 1:
@@ -67,18 +67,18 @@ def stacks_of(path: Path, slices: Sequence[Slice]) -> list[Stack]:
     return [_laid(path, frame) for frame in frames]
 
 
-def _without_scouts(path: Path, slices: Sequence[Slice]) -> list[Slice]:
+def _without_scouts(slices: Sequence[Slice], notes: list[str]) -> list[Slice]:
     kept = [piece for piece in slices if "LOCALIZER" not in piece.kind]
     if kept and len(kept) < len(slices):
-        logger.warning("%s holds %d localizer slices, which are left out", path, len(slices) - len(kept))
+        notes.append(f"holds {len(slices) - len(kept)} localizer slices, which are left out")
     return kept or list(slices)
 
 
-def _without_copies(path: Path, slices: Sequence[Slice]) -> list[Slice]:
+def _without_copies(slices: Sequence[Slice], notes: list[str]) -> list[Slice]:
     """Take a slice once that lies there in two files."""
     kept = {(piece.uid, piece.index, "" if piece.uid else piece.file): piece for piece in reversed(slices)}
     if len(kept) < len(slices):
-        logger.warning("%s holds %d copies of DICOM slices, which are left out", path, len(slices) - len(kept))
+        notes.append(f"holds {len(slices) - len(kept)} copies of DICOM slices, which are left out")
     return list(kept.values())[::-1]
 
 
@@ -165,11 +165,11 @@ def _evened(path: Path, slices: Sequence[Slice], heights: np.ndarray, along: np.
         raise _unusable(path, got, "a series without missing or repeated slices")
     count = int(np.ceil(heights[-1] / step - _EVEN)) + 1
     places = np.interp(np.arange(count) * step, heights, np.arange(len(slices)))
-    logger.warning(
-        "%s has %d slices at uneven distances, from %.4g to %.4g mm; %d slices %.4g mm apart are interpolated",
-        *(path, len(slices), steps.min(), steps.max(), count, step),
+    note = (
+        f"has {len(slices)} slices at uneven distances, from {steps.min():.4g} to {steps.max():.4g} mm; "
+        f"{count} slices {step:.4g} mm apart are interpolated"
     )
-    return Stack(tuple(slices), _affine(slices[0], along * step), places)
+    return Stack(tuple(slices), _affine(slices[0], along * step), places, note)
 
 
 def _missing(steps: np.ndarray) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import logging
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,10 +16,8 @@ import numpy as np
 from SPRCore.errors import InputError
 from SPRCore.io.atomic import atomic_path
 from SPRCore.io.nifti_geometry import affine_of
-from SPRCore.io.paths import named
+from SPRCore.io.paths import named, warn
 from SPRCore.typing import Affine
-
-logger = logging.getLogger("SPRCore")
 
 SUFFIXES = (".nii", ".nii.gz")
 """Suffixes of the files that `write_nifti` writes."""
@@ -49,6 +46,7 @@ class NiftiFile:
         intent: NIfTI's code for what the values mean.
         scaling: Slope and intercept of the stored values.
         proxy: The stored values, read when indexed.
+        notes: What a user should know of its place, a clause each; logged when values are read.
     """
 
     path: Path
@@ -57,6 +55,7 @@ class NiftiFile:
     intent: int
     scaling: tuple[float, float]
     proxy: Any = field(repr=False)
+    notes: tuple[str, ...] = ()
 
     def read(self, frame: int = 0) -> tuple[np.ndarray, Affine]:
         """Read one frame: values of shape (X, Y, Z), and the affine to RAS mm (4, 4).
@@ -75,6 +74,7 @@ class NiftiFile:
         Raises:
             InputError: The file is damaged or cut short.
         """
+        warn(self.path, *self.notes)
         with _readable(self.path):
             part = self.proxy if frame is None else self.proxy[(*[slice(None)] * 3, frame)]
             array = np.array(np.asarray(part), order="C")  # off the memory map of the file
@@ -96,7 +96,7 @@ def open_nifti(path: Path) -> NiftiFile:
         path: An existing file with a name that `is_nifti` knows; of a pair either the header or the image.
 
     Returns:
-        Where it lies in the world and how to read its values. What is unusual about its place is logged.
+        Where it lies in the world and how to read its values.
 
     Raises:
         InputError: The file is of no such kind, is damaged, or has an axis without spacing.
@@ -106,8 +106,10 @@ def open_nifti(path: Path) -> NiftiFile:
 
     with _readable(path), LoggingOutputSuppressor():
         if path.name.lower().endswith(_FREESURFER):
-            image = nibabel.load(path)
-            return NiftiFile(path, _trimmed(image.shape), image.affine, 0, (1.0, 0.0), image.dataobj)
+            with nibabel.openers.ImageOpener(path) as stream:
+                header = nibabel.freesurfer.mghformat.MGHHeader.from_fileobj(stream)
+            proxy = nibabel.arrayproxy.ArrayProxy(str(path), header)
+            return NiftiFile(path, _trimmed(proxy.shape), header.get_affine(), 0, (1.0, 0.0), proxy)
         head, values = _parts(path)
         stored, mended = _headers(_start_of(head), is_pair=head != values)
         shape = mended.get_data_shape()
@@ -115,10 +117,8 @@ def open_nifti(path: Path) -> NiftiFile:
         proxy = nibabel.arrayproxy.ArrayProxy(_openable(values), spec)
     with named(path):
         affine, notes = affine_of(stored, lambda: _by_itk(path))
-    for note in notes:
-        logger.warning("%s %s", path, note)
     intent = int(stored["intent_code"]) if "intent_code" in stored.keys() else 0
-    return NiftiFile(path, _trimmed(shape), affine, intent, _scaling(stored), proxy)
+    return NiftiFile(path, _trimmed(shape), affine, intent, _scaling(stored), proxy, tuple(notes))
 
 
 def write_nifti(array: np.ndarray, affine: Affine, path: Path, intent: int = 0) -> None:

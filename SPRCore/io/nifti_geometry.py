@@ -75,8 +75,8 @@ def _one_of(
 ) -> Affine:
     """Choose between two forms that are both usable."""
     by_sform = _code(header, "sform_code") == _SCANNER
-    if np.abs(sform - qform).max() <= 1e-4:
-        return sform if by_sform else qform
+    if np.abs(sform - qform).max() <= 1e-5:
+        return sform  # the same but for rounding, and the less rounded one
     if not by_sform and _only_turned(sform, qform):
         found = ask_itk()
         by_sform = found is not None and np.allclose(_directions(found), _directions(sform), atol=1e-3)

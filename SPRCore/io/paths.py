@@ -5,12 +5,15 @@ All that asks whether a path exists asks here, so that a frame can stand whereve
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from SPRCore.errors import InputError
+
+logger = logging.getLogger("SPRCore")
 
 _FRAME = re.compile(r"(.+)#(\d{1,9})")
 
@@ -46,6 +49,12 @@ def check_exists(path: str | Path) -> None:
     """Refuse a path at which there is nothing (`InputError`); `#NUMBER` behind it is not part of the name."""
     if not on_disk(path).exists():
         raise InputError(str(path), got="no such file or folder", remedy=_hint(Path(path)) or "check the path")
+
+
+def warn(path: str | Path, *notes: str) -> None:
+    """Log what a user should know of a file, one line each: its path and a clause that goes on from there."""
+    for note in notes:
+        logger.warning("%s %s", path, note)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,8 @@ from SPRCore.io import dicom, itk, nifti
 from SPRCore.io.dicom import DicomSeries
 from SPRCore.io.itk import ItkFile
 from SPRCore.io.nifti import NiftiFile
-from SPRCore.io.paths import check_exists, named, on_disk, pick_frame, split_frame
+from SPRCore.io.paths import check_exists, named, on_disk, pick_frame, split_frame, warn
 from SPRCore.typing import Affine
-
-logger = logging.getLogger("SPRCore")
 
 
 def read_volume(path: str | Path) -> Volume:
@@ -143,11 +140,11 @@ def _read(path: Path, *, labels: bool = False) -> Volume:
         if not is_sheared(volume.affine):
             return volume
         volume = orthogonal(volume, labels=labels)
-    logger.warning(
-        "%s has axes that are not at right angles (a tilted gantry or a sheared header); it is resampled to %s voxels "
-        "at right angles, which ITK and 3D Slicer can show, empty outside its old field of view",
+    warn(
         path,
-        " x ".join(map(str, volume.shape)),
+        "has axes that are not at right angles (a tilted gantry or a sheared header); it is resampled to "
+        f"{' x '.join(map(str, volume.shape))} voxels at right angles, which ITK and 3D Slicer can show, "
+        "without data outside its old field of view",
     )
     return volume
 

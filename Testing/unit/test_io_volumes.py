@@ -222,7 +222,7 @@ def test_written_files_have_both_forms_and_millimeters(tmp_path):
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
 def test_a_sheared_grid_is_not_written(tmp_path, suffix):
     sheared = np.array([[1, 0.3, 0, 5], [0, 1, 0, 6], [0, 0, 2, 7], [0, 0, 0, 1]])
-    with pytest.raises(InputError, match="not at right angles.*SPRCore.geometry.orthogonal"):
+    with pytest.raises(InputError, match=r"not at right angles.*SPRCore.geometry.orthogonal"):
         write_volume(Volume(IMAGE, sheared), tmp_path / f"image{suffix}")
     write_volume(orthogonal(Volume(IMAGE, sheared)), tmp_path / f"image{suffix}")
     assert sitk.ReadImage(tmp_path / f"image{suffix}").GetSize() == (28, 21, 22)
