@@ -208,10 +208,9 @@ def _by_gdcm(dataset: Any) -> np.ndarray:
     bare["PixelData"] = dataset["PixelData"]
     bare.SOPClassUID, bare.SOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
     bare.file_meta = dataset.file_meta
-    bare.is_little_endian, bare.is_implicit_VR = True, False
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "pixels.dcm"
-        pydicom.dcmwrite(place, bare, write_like_original=False)
+        pydicom.dcmwrite(place, bare, enforce_file_format=True)
         try:
             values = sitk.GetArrayFromImage(sitk.ReadImage(str(place)))
         except RuntimeError as error:
