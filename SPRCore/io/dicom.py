@@ -92,7 +92,7 @@ def open_dicom(path: Path) -> DicomSeries:
     Raises:
         InputError: It holds no DICOM images, or they do not make up volumes (see `stacks_of`).
     """
-    headers = list(_headers(path)) if path.is_dir() else [(path, read_header(path))]
+    headers = list(_headers(path)) if path.is_dir() else [(path, _header(path))]
     if path.is_dir() and not any("Rows" in header for _, header in headers):
         inner = _only_folder_below(path, headers)
         note = f"holds no DICOM images itself; those in {inner.relative_to(path)} are read"
@@ -110,6 +110,14 @@ def open_dicom(path: Path) -> DicomSeries:
         )
     stacks = tuple(stacks_of(path, slices, notes))
     return DicomSeries(path, stacks, tuple(notes))
+
+
+def _header(file: Path) -> Any:
+    header = read_header(file)
+    if header is None:
+        remedy = "give the folder of the series" if file.name.upper() == "DICOMDIR" else "export the series again"
+        raise InputError(str(file), got="a damaged DICOM file, or one without images", expected="images", remedy=remedy)
+    return header
 
 
 def _headers(folder: Path) -> Iterator[tuple[Path, Any]]:

@@ -84,11 +84,11 @@ def _without_copies(slices: Sequence[Slice], notes: list[str]) -> list[Slice]:
 
 def _checked(path: Path, slices: list[Slice]) -> list[Slice]:
     """Refuse slices that cannot lie in one volume."""
-    for what, name in (("position", "position"), ("axes", "orientation"), ("spacing", "pixel spacing")):
+    for what, name in (("position", "a position"), ("axes", "an orientation"), ("spacing", "a pixel spacing")):
         without = sum(getattr(piece, what) is None for piece in slices)
         if without:
             remedy = "convert the series with a program that knows its scanner (dcm2niix), or export it again"
-            got = f"{without} of {len(slices)} DICOM slices without a {name}"
+            got = f"{without} of {len(slices)} DICOM slices without {name}"
             raise InputError(str(path), got=got, expected="all that says where they lie", remedy=remedy)
     axes = _clusters([piece.axes.ravel() for piece in slices], 1e-3)
     if len(axes) > 1:
