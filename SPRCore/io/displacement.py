@@ -16,7 +16,7 @@ import numpy as np
 from SPRCore.errors import InputError
 from SPRCore.geometry import Field, flip_lps_ras, is_sheared
 from SPRCore.io import itk, nifti
-from SPRCore.io.paths import check_exists, named
+from SPRCore.io.paths import check_exists, named, on_disk
 from SPRCore.io.volumes import check_suffix, check_upright
 from SPRCore.typing import Affine
 
@@ -38,6 +38,8 @@ def read_displacement(path: str | Path) -> Field:
     """
     path = Path(path)
     check_exists(path)
+    if on_disk(path) != path:
+        raise InputError(str(path), got="a frame", expected="a file", remedy="a displacement field has no frames")
     array, affine = _read_nifti_ras(path) if nifti.is_nifti(path) else _read_itk_ras(path)
     if array.ndim != 4 or array.shape[3] != 3 or array.dtype.kind != "f":
         got = f"an image of shape {array.shape} and type {array.dtype}"

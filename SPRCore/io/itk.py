@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
+import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +23,9 @@ from SPRCore.typing import Affine
 if TYPE_CHECKING:
     import SimpleITK
 
-SUFFIXES = (".nrrd", ".mha", ".mhd")
+_METAIMAGE = (".mha", ".mhd")
+_ONE_AT_A_TIME = threading.Lock()
+SUFFIXES = (".nrrd", *_METAIMAGE)
 """Suffixes of the files that `write_itk` writes."""
 
 
@@ -148,8 +154,10 @@ def write_itk(array: np.ndarray, affine: Affine, path: Path) -> None:
 
 
 def first_clause(error: Exception) -> str:
-    """Return what an exception of SimpleITK says first, without its source files and addresses."""
+    """Return the cause that an exception of SimpleITK names, without source files, addresses and names of functions."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if lines and lines[-1].startswith("[nrrd]"):  # the reader of NRRD tells its way down to the cause
+        return re.sub(r"^\[nrrd\] \w+:\s*", "", lines[-1]).rstrip(":. ")
     said = next((line for line in lines if "ERROR:" in line), lines[-1] if lines else type(error).__name__)
     return re.sub(r"^.*?ERROR:\s*(\w+\(0x[0-9a-fA-F]+\):\s*)?", "", said).rstrip(":. ")
 
@@ -166,11 +174,12 @@ def _information(path: Path) -> SimpleITK.ImageFileReader:
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     """Turn what SimpleITK raises about a file into one line."""
+    told: list[str] = []
     try:
-        with _quiet():
+        with _quiet(), _caught(told) if path.suffix.lower() in _METAIMAGE else nullcontext():
             yield
     except RuntimeError as error:
-        reason = first_clause(error).replace(str(path), path.name)
+        reason = (told[0] if told else first_clause(error)).replace(str(path), path.name)
         if "Unable to determine ImageIO reader" in reason:
             raise InputError(
                 str(path),
@@ -184,6 +193,28 @@ def _readable(path: Path) -> Iterator[None]:
             expected="a complete image",
             remedy="copy or export the file again",
         ) from error
+
+
+@contextmanager
+def _caught(told: list[str]) -> Iterator[None]:
+    """Take up the lines that the reader of MetaImage, and no exception, writes to the standard error by itself."""
+    with _ONE_AT_A_TIME, tempfile.TemporaryFile() as caught:
+        try:
+            before = os.dup(2)
+        except OSError:  # a program without a terminal has none
+            yield
+            return
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+            caught.seek(0)
+            lines = caught.read().decode(errors="replace").splitlines()
+            told += [re.sub(r"^Meta\w+: (M_)?\w+: ", "", line).strip() for line in lines if line.strip()]
 
 
 @contextmanager

@@ -156,12 +156,18 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (*_DAMAGED, nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError) as error:
+    except (
+        *_DAMAGED,
+        nibabel.filebasedimages.ImageFileError,
+        nibabel.spatialimages.HeaderDataError,
+        nibabel.wrapstruct.WrapStructError,
+        nibabel.freesurfer.mghformat.MGHError,
+    ) as error:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise InputError(
             str(path),
             got=f"a file that cannot be read ({reason})",
-            expected="a complete NIfTI image",
+            expected="a complete image of the format that its name says",
             remedy="copy or export the file again",
         ) from error
 

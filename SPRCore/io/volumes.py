@@ -118,6 +118,8 @@ def count_frames(path: str | Path) -> int:
 
 
 def _open(place: Path) -> ItkFile | NiftiFile | DicomSeries:
+    if not (place.is_dir() or place.is_file()):
+        raise InputError(str(place), got="neither a file nor a folder", expected="an image")
     if place.is_dir() or dicom.is_dicom(place):
         return dicom.open_dicom(place)
     return nifti.open_nifti(place) if nifti.is_nifti(place) else itk.open_itk(place)
