@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from SPRCore.errors import InputError
-from SPRCore.io.dicom_slices import Slice, is_dicom, quiet, read_header, slices_of
+from SPRCore.io.dicom_slices import Slice, damaged, is_dicom, quiet, read_header, slices_of
 from SPRCore.io.dicom_stacks import Stack, stacks_of
 from SPRCore.io.paths import warn
 from SPRCore.typing import Affine
@@ -69,11 +69,9 @@ class DicomSeries:
         """
         stack = self.stacks[frame]
         warn(self.path, *self.notes, *filter(None, [stack.note]))
-        pixels = dict(_pixels(stack.slices))
-        planes = [pixels[piece.file, piece.index] for piece in stack.slices]
-        values = _scaled(planes, [piece.scaling for piece in stack.slices])
+        values = _scaled(_pixels(stack.slices), stack.slices)
         if stack.places is not None:
-            low = np.minimum(stack.places.astype(int), len(planes) - 2)
+            low = np.minimum(stack.places.astype(int), len(values) - 2)
             part = (stack.places - low).astype(np.float32)[:, None, None]
             values = values[low] + (values[low + 1].astype(np.float32) - values[low]) * part
         return np.ascontiguousarray(values.transpose(2, 1, 0)), stack.affine
@@ -109,14 +107,16 @@ def open_dicom(path: Path) -> DicomSeries:
             remedy="give the series of images that it belongs to",
         )
     stacks = tuple(stacks_of(path, slices, notes))
+    if not path.is_dir() and len(slices) == 1:
+        notes.append("is a single slice; for the whole series give its folder")
     return DicomSeries(path, stacks, tuple(notes))
 
 
 def _header(file: Path) -> Any:
     header = read_header(file)
     if header is None:
-        remedy = "give the folder of the series" if file.name.upper() == "DICOMDIR" else "export the series again"
-        raise InputError(str(file), got="a damaged DICOM file, or one without images", expected="images", remedy=remedy)
+        remedy = "give the folder of one series"
+        raise InputError(str(file), got="a DICOM file that lists others (DICOMDIR)", expected="images", remedy=remedy)
     return header
 
 
@@ -150,7 +150,10 @@ def _only_folder_below(folder: Path, headers: Sequence[tuple[Path, Any]]) -> Pat
 
 def _largest_series(path: Path, headers: Sequence[tuple[Path, Any]], notes: list[str]) -> list[tuple[Path, Any]]:
     series: dict[str, list[tuple[Path, Any]]] = {}
+    kinds = {header.get("SOPClassUID") for _, header in headers if "Rows" in header}
     for file, header in headers:
+        if "Rows" not in header and header.get("SOPClassUID") in kinds:
+            raise damaged(file)  # cut within its header
         if not path.is_dir() or "Rows" in header:
             series.setdefault(str(header.get("SeriesInstanceUID", "")), []).append((file, header))
     sizes = {uid: sum(int(head.get("NumberOfFrames", 1) or 1) for _, head in group) for uid, group in series.items()}
@@ -169,19 +172,19 @@ def _series_number(header: Any) -> str:
     return str(header.get("SeriesNumber", "") or "(none)").strip()
 
 
-def _pixels(slices: Sequence[Slice]) -> Iterator[tuple[tuple[Path, int | None], np.ndarray]]:
-    """Stored values of each slice, (rows, columns), each file read once."""
-    wanted: dict[Path, list[Slice]] = {}
-    for piece in slices:
-        wanted.setdefault(piece.file, []).append(piece)
-    for file, pieces in wanted.items():
+def _pixels(slices: Sequence[Slice]) -> Iterator[tuple[int, np.ndarray]]:
+    """Number and stored values (rows, columns) of each slice, each file read once."""
+    wanted: dict[Path, list[int]] = {}
+    for k, piece in enumerate(slices):
+        wanted.setdefault(piece.file, []).append(k)
+    for file, numbers in wanted.items():
         values = _decoded(file)
-        for piece in pieces:
-            plane = values if values.ndim == 2 else values[piece.index or 0]
-            if plane.shape != piece.size:
+        for k in numbers:
+            plane = values if values.ndim == 2 else values[slices[k].index or 0]
+            if plane.shape != slices[k].size:
                 got = f"pixels of shape {plane.shape}"
-                raise InputError(str(file), got=got, expected=f"{piece.size}", remedy="export the series again")
-            yield (file, piece.index), plane
+                raise InputError(str(file), got=got, expected=f"{slices[k].size}", remedy="export the series again")
+            yield k, plane
 
 
 def _decoded(file: Path) -> np.ndarray:
@@ -226,14 +229,27 @@ def _by_gdcm(dataset: Any) -> np.ndarray:
     return values[0] if values.ndim == 3 and values.shape[0] == 1 else values
 
 
-def _scaled(planes: Sequence[np.ndarray], scaling: Sequence[tuple[float, float]]) -> np.ndarray:
+def _scaled(planes: Iterator[tuple[int, np.ndarray]], slices: Sequence[Slice]) -> np.ndarray:
     """Stack slices (Z, rows, columns), each by its own slope and intercept; whole numbers stay integers."""
-    stored = np.stack(planes)
-    slopes, intercepts = np.array(scaling).T[:, :, None, None]
-    if stored.dtype.kind in "iu" and (slopes == 1).all() and (intercepts == np.rint(intercepts)).all():
-        if not intercepts.any():
-            return stored.astype(stored.dtype.newbyteorder("="), copy=False)
-        values = stored.astype(np.int64) + intercepts.astype(np.int64)
-        lowest, highest = values.min(), values.max()
-        return values.astype(np.promote_types(np.int16, np.result_type(*map(np.min_scalar_type, (lowest, highest)))))
-    return (stored * slopes + intercepts).astype(np.float32)
+    scaling = np.array([piece.scaling for piece in slices])
+    whole = bool((scaling[:, 0] == 1).all() and (scaling[:, 1] == np.rint(scaling[:, 1])).all())
+    result = np.zeros(0)
+    for k, plane in planes:
+        if plane.dtype.kind in "iu" and whole:
+            values = _shifted(plane, int(scaling[k, 1]))
+        else:
+            values = (plane * scaling[k, 0] + scaling[k, 1]).astype(np.float32)
+        if not result.size:
+            result = np.zeros((len(slices), *slices[0].size), values.dtype)
+        result = result.astype(np.promote_types(result.dtype, values.dtype), copy=False)
+        result[k] = values
+    return result
+
+
+def _shifted(plane: np.ndarray, by: int) -> np.ndarray:
+    """Whole numbers, and what is added to them, in the smallest type from 16 bits up that holds the sum."""
+    if not by:
+        return plane.astype(plane.dtype.newbyteorder("="), copy=False)
+    sums = plane.astype(np.int64) + by
+    smallest = np.result_type(*map(np.min_scalar_type, (sums.min(), sums.max())))
+    return sums.astype(np.promote_types(np.int16, smallest))

@@ -97,19 +97,41 @@ def is_dicom(path: Path) -> bool:
 
 
 def read_header(path: Path) -> Any:
-    """Read a DICOM header without pixels; None for a file that is none, or a folder's own list (DICOMDIR)."""
+    """Read a DICOM header without pixels.
+
+    Args:
+        path: Any file.
+
+    Returns:
+        The header; None if the file is no DICOM, or a folder's own list (DICOMDIR).
+
+    Raises:
+        InputError: The file is DICOM by its mark, or by its name if it is empty, and damaged.
+    """
     import pydicom
 
     with quiet():
         try:
             header = pydicom.dcmread(path, stop_before_pixels=True)
+            if "SOPClassUID" not in header and "DirectoryRecordSequence" not in header:
+                raise damaged(path)
+        except InputError:
+            raise
         except pydicom.errors.InvalidDicomError:
             header = _without_mark(path)
         except OSError:
             raise
-        except Exception:  # a damaged file makes pydicom raise whatever its bytes lead to
-            return None
+        except Exception as error:  # a damaged file makes pydicom raise whatever its bytes lead to
+            raise damaged(path) from error
+    if header is None and path.suffix.lower() in _SUFFIXES[1:4] and path.stat().st_size == 0:
+        raise damaged(path)
     return None if header is None or "SOPClassUID" not in header or "DirectoryRecordSequence" in header else header
+
+
+def damaged(path: Path) -> InputError:
+    """Return the error about a DICOM file that cannot be read."""
+    remedy = "copy or export the series again"
+    return InputError(str(path), got="a damaged DICOM file", expected="a whole one", remedy=remedy)
 
 
 def slices_of(path: Path, header: Any) -> list[Slice]:
@@ -145,6 +167,10 @@ def _without_mark(path: Path) -> Any:
     """A header without the preamble that the standard asks for, as old scanners wrote it."""
     import pydicom
 
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    if start[:2] not in (b"\x02\0", b"\x08\0") or start[3:4] not in (b"\0", b"\x01"):
+        return None  # a header begins with group 2 or 8; pydicom would walk through any other file to its end
     try:
         header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
         return header if "SOPInstanceUID" in header and "Rows" in header else None

@@ -120,8 +120,9 @@ def check_uneven(folder: Path) -> None:
 def check_single(folder: Path) -> None:
     write_slices(folder / "s", PLANES[:1], POSITIONS[:1], SliceThickness="4")
     (file,) = (folder / "s").iterdir()
-    for place in (folder / "s", file):
-        volume = read_volume(place)
+    for place, said in ((folder / "s", ()), (file, ("is a single slice; for the whole series give its folder",))):
+        with warned(*said):
+            volume = read_volume(place)
         assert volume.shape == (5, 4, 1)
         np.testing.assert_allclose(volume.spacing, (1.5, 1.2, 4))
 
@@ -398,7 +399,7 @@ def check_empty(folder: Path) -> None:
 
 def check_foreign(folder: Path) -> None:
     write_slices(folder / "s", PLANES[:COUNT], POSITIONS)
-    for name, text in (("readme.txt", "hello"), (".hidden", ""), ("DICOMDIR", "x" * 200), ("table.csv", "a,b\n")):
+    for name, text in (("readme.txt", "hello"), (".hidden", ""), ("film.mp4", "x" * 200), ("table.csv", "a,b\n")):
         (folder / "s" / name).write_text(text)
     with warned():
         same(read_volume(folder / "s"), true())
@@ -422,7 +423,7 @@ def check_no_preamble(folder: Path) -> None:
 
 
 def check_structures(folder: Path) -> None:
-    image = dataset(PLANES[0], Rows=None, Columns=None, PixelData=None, Modality="RTSTRUCT")
+    image = dataset(PLANES[0], Rows=None, Columns=None, PixelData=None, Modality="RTSTRUCT", SOPClassUID=STRUCTURES)
     path = save(image, folder / "s" / "x.dcm")
     refused(lambda: read_volume(path), "a DICOM file without pixels (RTSTRUCT)", "the series of images")
     refused(lambda: read_volume(folder / "s"), "a folder without DICOM images, only RTSTRUCT")
@@ -430,7 +431,15 @@ def check_structures(folder: Path) -> None:
 
 def check_structures_beside(folder: Path) -> None:
     write_slices(folder / "s", PLANES[:COUNT], POSITIONS)
-    image = dataset(PLANES[0], Rows=None, Columns=None, PixelData=None, Modality="RTSTRUCT", SeriesInstanceUID="1.9")
+    image = dataset(
+        PLANES[0],
+        Rows=None,
+        Columns=None,
+        PixelData=None,
+        Modality="RTSTRUCT",
+        SOPClassUID=STRUCTURES,
+        SeriesInstanceUID="1.9",
+    )
     save(image, folder / "s" / "x.dcm")
     with warned():
         same(read_volume(folder / "s"), true())
@@ -440,7 +449,36 @@ def check_garbage(folder: Path) -> None:
     path = folder / "x.dcm"
     path.write_bytes(bytes(128) + b"DICM" + np.random.default_rng(0).bytes(500))
     refused(lambda: read_volume(path), str(path), "a damaged DICOM file")
-    refused(lambda: read_volume(folder), "a folder without DICOM images")
+    write_slices(folder, PLANES[:COUNT], POSITIONS)
+    refused(lambda: read_volume(folder), str(path), "a damaged DICOM file")
+
+
+def check_cut_header(folder: Path) -> None:
+    """The last slice, which nothing would miss."""
+    write_slices(folder / "s", PLANES[:COUNT], POSITIONS)
+    file = folder / "s" / "005.dcm"
+    content = file.read_bytes()
+    for length in (content.index(b"PN"), content.index(b"\x28\0\x02\0"), 0):
+        file.write_bytes(content[:length])
+        refused(lambda: read_volume(folder / "s"), str(file), "a damaged DICOM file", "copy or export")
+
+
+def check_dicomdir(folder: Path) -> None:
+    from pydicom.dataset import Dataset
+    from pydicom.sequence import Sequence
+
+    image = dataset(PLANES[0], SOPClassUID="1.2.840.10008.1.3.10", Rows=None, PixelData=None)
+    image.DirectoryRecordSequence = Sequence([Dataset()])
+    path = save(image, folder / "DICOMDIR")
+    refused(lambda: read_volume(path), str(path), "lists others (DICOMDIR)", "give the folder of one series")
+
+
+def check_large_garbage(folder: Path) -> None:
+    """A large file of zeros is a chain of empty elements, which pydicom would walk through."""
+    write_slices(folder / "s", PLANES[:COUNT], POSITIONS)
+    with (folder / "s" / "film").open("wb") as stream:
+        stream.truncate(2**28)
+    same(read_volume(folder / "s"), true())
 
 
 def check_bad_number(folder: Path) -> None:
@@ -458,6 +496,7 @@ def check_frame_of_folder_name(folder: Path) -> None:
 MOVED = POSITIONS + np.eye(COUNT)[2][:, None] * [4.0, 0, 0]
 BENT = POSITIONS + (np.linspace(-1, 1, COUNT)[:, None] ** 2) * [3.0, 0, 0]
 TWICE = np.array([0, 1, 2, 3, 3, 4, 5])
+STRUCTURES = "1.2.840.10008.5.1.4.1.1.481.3"
 NO_PLACE = {"ImagePositionPatient": None}
 
 ROWS = [
@@ -504,7 +543,12 @@ ROWS = [
     Row(GEOMETRY, "row and column not at right angles", "refused", wrong("a right angle", axes=(1, 0, 0, 0.3, 1, 0))),
     Row(GEOMETRY, "no pixel spacing", "refused", wrong("without a pixel spacing", PixelSpacing=None)),
     Row(GEOMETRY, "a pixel spacing of 0", "refused", wrong("without a pixel spacing", spacing=(0, 1))),
-    Row(GEOMETRY, "a single slice", "a volume of one voxel in depth, as thick as its header says", check_single),
+    Row(
+        GEOMETRY,
+        "a single slice",
+        "one voxel in depth; a warning for a file",
+        check_single,
+    ),
     Row(GEOMETRY, "enhanced multi-frame, frames in any order", "sorted by the position of each frame", check_enhanced),
     Row(GEOMETRY, "enhanced multi-frame with a tilt", "resampled; a warning", check_enhanced_tilt),
     Row(GEOMETRY, "enhanced multi-frame with a frame missing", "refused", check_enhanced_gap),
@@ -620,6 +664,9 @@ ROWS = [
     Row(FOLDERS, "files without the 128 bytes before `DICM`", "read", check_no_preamble),
     Row(FOLDERS, "structures (RTSTRUCT) alone", "refused: no pixels", check_structures),
     Row(FOLDERS, "structures beside the slices", "left out", check_structures_beside),
-    Row(FOLDERS, "a damaged DICOM file", "refused", check_garbage),
+    Row(FOLDERS, "a damaged DICOM file, alone or among slices", "refused: names the file", check_garbage),
     Row(FOLDERS, "a header whose numbers are no numbers", "refused: names the file", check_bad_number),
+    Row(FOLDERS, "a slice cut within its header, or empty", "refused: names the file", check_cut_header),
+    Row(FOLDERS, "a `DICOMDIR`", "refused: give the folder of one series", check_dicomdir),
+    Row(FOLDERS, "a large file of zeros among the slices", "left out, and not walked through", check_large_garbage),
 ]
