@@ -193,6 +193,8 @@ def _decoded(file: Path) -> np.ndarray:
     try:
         with quiet():
             dataset = pydicom.dcmread(file, force=True)
+            if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+                raise ValueError("the file ends before them")
             syntax = getattr(dataset, "file_meta", {}).get("TransferSyntaxUID")
             if syntax is None:
                 dataset.file_meta = pydicom.dataset.FileMetaDataset()
@@ -210,7 +212,7 @@ def _by_gdcm(dataset: Any) -> np.ndarray:
     import pydicom
     import SimpleITK as sitk
 
-    from SPRCore.io.itk import first_clause
+    from SPRCore.io.itk import first_clause, native_lines, quiet_itk
 
     bare = pydicom.dataset.Dataset()
     for name in _PIXEL_MODULE:
@@ -222,10 +224,16 @@ def _by_gdcm(dataset: Any) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "pixels.dcm"
         pydicom.dcmwrite(place, bare, enforce_file_format=True)
+        told: list[str] = []
         try:
-            values = sitk.GetArrayFromImage(sitk.ReadImage(str(place)))
+            with quiet_itk(), native_lines(told):
+                image = sitk.ReadImage(str(place))
+            values = sitk.GetArrayFromImage(image)
         except RuntimeError as error:
-            raise ValueError(first_clause(error).replace(str(place), "its pixels")) from None
+            said = [*told, first_clause(error).replace(str(place), "its pixels")]
+            raise ValueError(said[0]) from None
+    if corrupt := [line for line in told if line.startswith("Corrupt")]:
+        raise ValueError(corrupt[0])
     return values[0] if values.ndim == 3 and values.shape[0] == 1 else values
 
 

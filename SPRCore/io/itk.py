@@ -119,7 +119,7 @@ def open_itk(path: Path) -> ItkFile:
 def affine_by_itk(path: Path) -> Affine | None:
     """Return the affine to RAS mm of a 3-D file as ITK reads it, None if it does not."""
     try:
-        with _quiet():
+        with quiet_itk():
             reader = _information(path)
     except RuntimeError:
         return None
@@ -144,7 +144,7 @@ def write_itk(array: np.ndarray, affine: Affine, path: Path) -> None:
     import SimpleITK as sitk
 
     image = to_itk(array, affine)
-    with atomic_path(path) as partial, _quiet():
+    with atomic_path(path) as partial, quiet_itk():
         try:
             sitk.WriteImage(image, str(partial), useCompression=True)
         except RuntimeError as error:
@@ -176,7 +176,7 @@ def _readable(path: Path) -> Iterator[None]:
     """Turn what SimpleITK raises about a file into one line."""
     told: list[str] = []
     try:
-        with _quiet(), _caught(told) if path.suffix.lower() in _METAIMAGE else nullcontext():
+        with quiet_itk(), native_lines(told) if path.suffix.lower() in _METAIMAGE else nullcontext():
             yield
     except RuntimeError as error:
         reason = (told[0] if told else first_clause(error)).replace(str(path), path.name)
@@ -196,8 +196,8 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _caught(told: list[str]) -> Iterator[None]:
-    """Take up the lines that the reader of MetaImage, and no exception, writes to the standard error by itself."""
+def native_lines(told: list[str]) -> Iterator[None]:
+    """Take up the lines that libraries below ITK write to the standard error, which no exception repeats."""
     with _ONE_AT_A_TIME, tempfile.TemporaryFile() as caught:
         try:
             before = os.dup(2)
@@ -218,7 +218,7 @@ def _caught(told: list[str]) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_itk() -> Iterator[None]:
     """Keep ITK's warnings off the terminal; what matters is raised or logged."""
     import SimpleITK as sitk
 

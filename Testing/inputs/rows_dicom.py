@@ -189,6 +189,28 @@ def check_compressed(folder: Path) -> None:
         same(read_volume(folder / kind), true(large))
 
 
+def check_corrupt(folder: Path) -> None:
+    """An end of image in the midst of a JPEG stream, of which GDCM makes pixels and a line on the standard error."""
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 4000, (64, 64)).astype(np.uint16))
+    tags = {"0020|0032": "0\\0\\0", "0020|0037": "1\\0\\0\\0\\1\\0", "0008|0060": "CT"}
+    for tag, text in tags.items():
+        image.SetMetaData(tag, text)
+    writer = sitk.ImageFileWriter()
+    writer.UseCompressionOn()
+    writer.SetCompressor("JPEG")
+    path = folder / "x.dcm"
+    writer.SetFileName(str(path))
+    writer.Execute(image)
+    assert read_volume(path).shape == (64, 64, 1)
+    content = bytearray(path.read_bytes())
+    middle = len(content) * 2 // 3
+    content[middle : middle + 2] = b"\xff\xd9"
+    path.write_bytes(content)
+    refused(lambda: read_volume(path), str(path), "DICOM pixels that cannot be read (Corrupt JPEG data")
+
+
 def check_rle(folder: Path) -> None:
     import pydicom
 
@@ -588,6 +610,7 @@ ROWS = [
         "refused: convert it",
         one_file("a Siemens mosaic", "dcm2niix", ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"]),
     ),
+    Row(VALUES, "a damaged JPEG stream", "refused: names the file and the cause", check_corrupt),
     Row(VALUES, "pixels cut short", "refused: names the file", check_cut),
     Row(
         MISSING,
