@@ -185,7 +185,7 @@ def _readable(path: Path) -> Iterator[None]:
                 str(path),
                 got=f"a damaged file or one of no known image format ({reason})",
                 expected="NIfTI, NRRD, MetaImage or another image that ITK reads, or a folder with a DICOM series",
-                remedy="check that it is complete, and that its name has the suffix of its format",
+                remedy=_remedy(path),
             ) from error
         raise InputError(
             str(path),
@@ -193,6 +193,21 @@ def _readable(path: Path) -> Iterator[None]:
             expected="a complete image",
             remedy="copy or export the file again",
         ) from error
+
+
+def _remedy(path: Path) -> str:
+    """What to do with a file that ITK does not know, by its first bytes."""
+    with path.open("rb") as stream:
+        start = stream.read(348)
+    if start.startswith(b"PK\x03\x04"):
+        return "it is a ZIP archive: unpack it and give what is in it"
+    if start.startswith(b"\x1f\x8b"):
+        return "it is packed by gzip: name it .nii.gz if it holds a NIfTI image, otherwise unpack it"
+    known = {b"n+1\0": ".nii", b"n+2\0": ".nii", b"NRRD": ".nrrd"}
+    found = next((known[mark] for mark in (start[344:348], start[4:8], start[:4]) if mark in known), None)
+    if found is not None:
+        return f"its content is that of a {found} file: rename it to {path.name}{found}"
+    return "check that it is complete, and that its name has the suffix of its format"
 
 
 @contextmanager

@@ -350,6 +350,22 @@ def check_dose(folder: Path) -> None:
     same(read_volume(save(image, folder / "dose.dcm")), true(PLANES[:COUNT] * 0.01), rtol=1e-5)
 
 
+def check_nuclear(folder: Path) -> None:
+    from dicom_files import group
+
+    image = dataset(
+        PLANES[:COUNT].astype(np.uint16),
+        NumberOfFrames=COUNT,
+        PixelSpacing=[1.2, 1.5],
+        SpacingBetweenSlices="2.5",
+        SliceVector=[k + 1 for k in range(COUNT)],
+        Modality="NM",
+    )
+    place = {"ImagePositionPatient": [-20, -30, 0], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
+    image.DetectorInformationSequence = group(DetectorInformationSequence=place).DetectorInformationSequence
+    same(read_volume(save(image, folder / "spect.dcm")), true())
+
+
 def check_film(folder: Path) -> None:
     image = dataset(PLANES[:COUNT].astype(np.uint8), NumberOfFrames=COUNT, Modality="US")
     path = save(image, folder / "film.dcm")
@@ -576,6 +592,7 @@ ROWS = [
     Row(GEOMETRY, "enhanced multi-frame with a frame missing", "refused", check_enhanced_gap),
     Row(GEOMETRY, "enhanced multi-frame, frames and their groups differ in number", "refused", check_enhanced_short),
     Row(GEOMETRY, "a dose grid (offsets of frames)", "read, scaled to dose", check_dose),
+    Row(GEOMETRY, "nuclear medicine: a stack in one file", "read where the detector was", check_nuclear),
     Row(GEOMETRY, "a film in time (ultrasound)", "refused: it does not say where frames lie", check_film),
     Row(VALUES, "PET: a slope for each slice", "each slice scaled by its own, in 32-bit real numbers", check_slopes),
     Row(VALUES, "CT: slope 1, intercept -1024", "integers", check_ct),
