@@ -115,6 +115,24 @@ def check_uneven(folder: Path) -> None:
     heights = np.minimum(np.arange(14) * 2.5, 31.5)
     np.testing.assert_allclose(volume.array[0, 0], 100 * heights, rtol=1e-5)
     assert volume.spacing[2] == 2.5
+    with warned("at uneven distances"):
+        labels = read_labels(folder / "s")
+    assert set(np.unique(labels.array)) <= set((100 * UNEVEN).astype(int))
+
+
+def check_bad_series_number(folder: Path) -> None:
+    write_slices(folder / "s", PLANES[:COUNT], POSITIONS, SeriesNumber=77)
+    for file in (folder / "s").iterdir():
+        file.write_bytes(file.read_bytes().replace(b"IS\x02\x0077", b"IS\x02\0.5"))
+    write_slices(folder / "s", PLANES[:3], POSITIONS[:3], SeriesInstanceUID="1.2.3.9", name="b{}.dcm")
+    refused(lambda: read_volume(folder / "s"), str(folder / "s"), "a DICOM header that cannot be read")
+
+
+def check_bad_count(folder: Path) -> None:
+    path = save(dataset(PLANES[0], NumberOfFrames="1"), folder / "s" / "x.dcm")
+    path.write_bytes(path.read_bytes().replace(b"\x28\0\x08\0IS\x02\x001 ", b"\x28\0\x08\0IS\x02\0x "))
+    refused(lambda: read_volume(path), str(path))
+    refused(lambda: read_volume(folder / "s"), "without a position")
 
 
 def check_single(folder: Path) -> None:
@@ -333,7 +351,8 @@ def check_enhanced_short(folder: Path) -> None:
     image = enhanced(PLANES[:COUNT], POSITIONS)
     del image.PerFrameFunctionalGroupsSequence[-1]
     path = save(image, folder / "x.dcm")
-    refused(lambda: read_volume(path), "6 frames and what belongs to 5")
+    message = refused(lambda: read_volume(path), "6 frames and what belongs to 5")
+    assert "cannot be read" not in message
 
 
 def check_dose(folder: Path) -> None:
@@ -561,7 +580,7 @@ ROWS = [
     Row(
         GEOMETRY,
         "thin slices and thick ones in one series",
-        "interpolated at the smaller distance; a warning with both",
+        "interpolated at the smaller distance (labels: nearest slice); a warning",
         check_uneven,
     ),
     Row(GEOMETRY, "no positions", "refused", wrong("6 of 6 DICOM slices without a position", **NO_PLACE)),
@@ -709,4 +728,6 @@ ROWS = [
     Row(FOLDERS, "a slice cut within its header, or empty", "refused: names the file", check_cut_header),
     Row(FOLDERS, "a `DICOMDIR`", "refused: give the folder of one series", check_dicomdir),
     Row(FOLDERS, "a large file of zeros among the slices", "left out, and not walked through", check_large_garbage),
+    Row(FOLDERS, "a number of frames that is no number", "taken as one slice", check_bad_count),
+    Row(FOLDERS, "a series number that is no whole number", "refused", check_bad_series_number),
 ]
