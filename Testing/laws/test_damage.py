@@ -73,4 +73,5 @@ def test_a_damaged_file_is_read_or_refused_in_one_line(kind, how, place, values)
             return
     event("refused")
     assert name in message, "the file is named"
+    message = message.replace(name, "")  # a random name, which may well hold "0x"
     assert not [part for part in ("\n", "0x", "ERROR", ".cxx", ".hxx", "Traceback") if part in message], message
