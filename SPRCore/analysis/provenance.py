@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from SPRCore.io import on_disk
+
 _PACKAGES = ("SPRCore", "torch", "numpy", "nibabel", "SimpleITK")
 _MEBIBYTE = 2**20
 
@@ -45,8 +47,8 @@ def _processor() -> str:
 
 
 def sha256(path: str | Path) -> str | None:
-    """Return the SHA-256 of a file in hexadecimal digits, or None for a folder (a DICOM series)."""
-    path = Path(path)
+    """Return the SHA-256 of a file, whichever frame of it is named, in hexadecimal digits; None for a DICOM folder."""
+    path = on_disk(path)
     if not path.is_file():
         return None
     digest = hashlib.sha256()
