@@ -12,13 +12,14 @@ from tyro.conf import Positional, arg
 
 from SPRCore import api
 from SPRCore.analysis.annotations import Annotations
-from SPRCore.analysis.provenance import sha256
-from SPRCore.analysis.results import remove_stale, write_results
+from SPRCore.analysis.results import FILES, write_results
 from SPRCore.cli.console import say, stages, table
 from SPRCore.cli.priors import chosen_prior
 from SPRCore.errors import InputError
 from SPRCore.geometry import Volume
-from SPRCore.io import atomic_directory, read_labels, read_landmarks, read_volume
+from SPRCore.io import read_labels, read_landmarks, read_volume
+from SPRCore.io.outputs import result_folder, sha256
+from SPRCore.registration.job import model_path
 from SPRCore.regularization import BetaPrior, GaussianPrior, UniformPrior
 
 
@@ -103,7 +104,7 @@ class Register:
         prior = chosen_prior(self, api.card_of(self.method))
         device = str(api.pick_device(self.device))
         # Entered before anything is computed: a folder that cannot be written is found out at once.
-        with stages() as tell, atomic_directory(self.out) as folder:
+        with stages() as tell, result_folder(self.out, FILES, self._inputs(), complete=True) as folder:
             tell("reading")
             start = time.perf_counter()
             fixed, moving = read_volume(self.fixed), read_volume(self.moving)
@@ -127,9 +128,10 @@ class Register:
             result = replace(result, report=_with_origin(result.report, command, origin, seconds))
             tell("writing")
             report = write_results(result, fixed, moving, annotations, folder)
-            written = {path.name for path in folder.iterdir()}
-        remove_stale(self.out, written)
         _summary(report, self.out)
+
+    def _inputs(self) -> list[Path | None]:
+        return [self.fixed, self.moving, *annotation_files(self), self.fixed_mask, model_path(self.method)]
 
     def _origin(self, path: Path) -> dict[str, Any]:
         digest = sha256(path)
@@ -144,6 +146,11 @@ class HasAnnotations(Protocol):
     moving_labels: Path | None
     fixed_points: Path | None
     moving_points: Path | None
+
+
+def annotation_files(verb: HasAnnotations) -> tuple[Path | None, ...]:
+    """Return the paths of the labels and landmarks that a verb was given."""
+    return verb.fixed_labels, verb.moving_labels, verb.fixed_points, verb.moving_points
 
 
 def read_annotations(verb: HasAnnotations, fixed: Volume | None = None, moving: Volume | None = None) -> Annotations:

@@ -11,14 +11,14 @@ from tyro.conf import Positional, arg
 
 from SPRCore.analysis.benchmark import ROWS
 from SPRCore.analysis.kept import read_kept
-from SPRCore.analysis.report import PAGE, collect, write_figures, write_page, write_tables
+from SPRCore.analysis.report import PAGE, TABLES, collect, write_figures, write_page, write_tables
 from SPRCore.analysis.rows import SurfacePoint, command_without_folders, read_rows
 from SPRCore.analysis.tables import results_table
 from SPRCore.cli.benchmark import Words, assignments, show
 from SPRCore.cli.console import say
 from SPRCore.config import encode
 from SPRCore.errors import InputError
-from SPRCore.io import atomic_directory
+from SPRCore.io.outputs import result_folder
 from SPRCore.tuning.panels import PANELS
 from SPRCore.tuning.studies import STUDY, read_study
 from SPRCore.tuning.sweep import SURFACE
@@ -49,7 +49,8 @@ class Report:
         twins = assignments(self.twins, "--twins") or None
         found = sort_runs(self.runs)
         rows = collect(found[ROWS]) if found[ROWS] else []
-        with atomic_directory(self.out) as folder:
+        read = [path for paths in found.values() for path in paths]
+        with result_folder(self.out, (*TABLES, PAGE), read) as folder:
             results: dict[str, Any] = {
                 "points": [point for path in found[SURFACE] for point in read_rows(path, SurfacePoint).rows],
                 "studies": [encode(read_study(path)) for path in found[STUDY]],

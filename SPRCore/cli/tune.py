@@ -11,16 +11,20 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 
 from SPRCore.analysis.pairs import read_pairs
-from SPRCore.cli.benchmark import assignments
+from SPRCore.cli.benchmark import assignments, input_files
 from SPRCore.cli.console import say, stages
 from SPRCore.cli.sweep import checked_processes, method_of
 from SPRCore.errors import InputError
 from SPRCore.io import read_card
+from SPRCore.io.outputs import check_outputs, check_replaceable
+from SPRCore.io.places import SUFFIX
+from SPRCore.registration.devices import pick_device
 from SPRCore.regularization.naming import HYPERPARAMETERS
 from SPRCore.training.recipe import Recipe, read_recipe
 from SPRCore.tuning.axes import open_ranges
 from SPRCore.tuning.space import Objective, Parameter, parameters
 from SPRCore.tuning.storage import storage_place
+from SPRCore.tuning.studies import STUDY, read_study
 from SPRCore.tuning.study import Finished, run_study
 from SPRCore.tuning.targets import CohortTarget, RecipeTarget, changed
 from SPRCore.tuning.worker import Task
@@ -112,6 +116,8 @@ class Tune:
 
     def _check(self) -> None:
         checked_processes(self.processes)
+        if self.device is not None:
+            pick_device(self.device)
         if self.trials < 1:
             raise InputError("--trials", got=str(self.trials), expected="1 or more")
         for name in ("patience", "max_folding", "band"):
@@ -128,6 +134,7 @@ class Tune:
         device = [] if self.device is None else [f"device={self.device}"]
         recipe = read_recipe(Path(self.target), [*(change for group in self.overrides for change in group), *device])
         folder = self.out or Path(f"{recipe.folder}-tune")
+        _check_place(folder, recipe.name, [Path(self.target)])
         written = assignments(self.ranges, "--ranges")
         taken = {} if recipe.hyper is None else recipe.hyper.ranges
         known = {name: None for name in HYPERPARAMETERS[recipe.loss.prior] if name not in taken}
@@ -147,22 +154,34 @@ class Tune:
         name = method.label if method.path is None else read_card(method.path).name
         folder = self.out or Path("runs") / f"{name}-tune"
         pairs = tuple(read_pairs(self.pairs))
+        _check_place(folder, name, [self.pairs, method.path, *input_files(pairs)])
         target = CohortTarget(method=method, pairs=pairs, init=self.init, device=self.device or "auto")
         return name, self._task(name, target, tried, folder), folder
 
     def _task(self, name: str, target: CohortTarget | RecipeTarget, tried: tuple[Parameter, ...], folder: Path) -> Task:
         free = self.objective == "label-free"
+        objective = Objective(name=self.objective, max_folding=self.max_folding if free else None)
+        objective.check(target)
         return Task(
             study=self.study or name,
             storage=storage_place(self.storage, folder),
             target=target,
             parameters=tried,
-            objective=Objective(name=self.objective, max_folding=self.max_folding if free else None),
+            objective=objective,
             trials=self.trials,
             pruner=self.pruner,
             seed=self.seed,
             patience_seconds=max(self.patience, 1.0),
         )
+
+
+def _check_place(folder: Path, name: str, inputs: Sequence[Path | None]) -> None:
+    """Refuse to write over inputs, and over files of the user by the names of those of a study."""
+    model = folder / f"{name}{SUFFIX}"
+    check_outputs([folder / STUDY, model], inputs)
+    check_replaceable(folder / STUDY, lambda path: read_study(path) is not None)
+    if not (folder / STUDY).exists():
+        check_replaceable(model, lambda path: False)
 
 
 def told(found: Finished) -> Sequence[str]:

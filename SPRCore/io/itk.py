@@ -24,6 +24,8 @@ logger = logging.getLogger("SPRCore")
 SUFFIXES = (".nrrd", ".mha", ".mhd")
 """Suffixes of the files that `write_itk` writes."""
 
+_NOTE = "SPRCore"  # name of the field of the header that holds a note
+
 
 def to_itk(array: np.ndarray, affine: Affine) -> SimpleITK.Image:
     """Make a SimpleITK image of an array.
@@ -87,13 +89,14 @@ def read_itk(path: Path) -> tuple[np.ndarray, Affine]:
     return from_itk(image)
 
 
-def write_itk(array: np.ndarray, affine: Affine, path: Path) -> None:
+def write_itk(array: np.ndarray, affine: Affine, path: Path, note: str = "") -> None:
     """Write values, compressed, to an NRRD or MetaImage file.
 
     Args:
         array: Values of shape (X, Y, Z) or (X, Y, Z, C).
         affine: Voxel to RAS mm, shape (4, 4).
         path: The file, with one of `SUFFIXES`.
+        note: Words for the header, in a field of its own.
 
     Raises:
         OutputError: The file could not be written.
@@ -101,6 +104,8 @@ def write_itk(array: np.ndarray, affine: Affine, path: Path) -> None:
     import SimpleITK as sitk
 
     image = to_itk(array, affine)
+    if note:
+        image.SetMetaData(_NOTE, note)
     with atomic_path(path) as partial, _quiet():
         try:
             sitk.WriteImage(image, str(partial), useCompression=True)
@@ -108,6 +113,16 @@ def write_itk(array: np.ndarray, affine: Affine, path: Path) -> None:
             reason = first_clause(error).replace(str(partial), path.name)
             remedy = "choose a place that can be written and has space left"
             raise OutputError(str(path), got=reason, expected="to write it", remedy=remedy) from error
+
+
+def read_note(path: Path) -> str:
+    """Return the note in the header of a file that `write_itk` wrote, or ""; raises what SimpleITK does for others."""
+    import SimpleITK as sitk
+
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    return reader.GetMetaData(_NOTE) if reader.HasMetaDataKey(_NOTE) else ""
 
 
 def first_clause(error: Exception) -> str:

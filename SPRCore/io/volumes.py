@@ -57,13 +57,14 @@ def read_labels(path: str | Path) -> Volume:
     return volume.with_array(_compact(rounded.astype(np.int64)))
 
 
-def write_volume(volume: Volume, path: str | Path) -> None:
+def write_volume(volume: Volume, path: str | Path, *, note: str = "") -> None:
     """Write an image or a label map, as a whole or not at all.
 
     Args:
         volume: What to write. Types that files lack change: booleans to uint8, float16 to float32; 64-bit integers
             become int32 where their values allow it, since few programs read them.
         path: File to write: `.nii`, `.nii.gz`, `.nrrd`, `.mha` or `.mhd`; missing folders are made.
+        note: Words for the header, up to 79 ASCII characters, such as what wrote the file.
 
     Raises:
         InputError: The suffix is none of these.
@@ -72,7 +73,12 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     path = Path(path)
     check_suffix(path)
     write = nifti.write_nifti if nifti.is_nifti(path) else itk.write_itk
-    write(_storable(volume.array), volume.affine, path)
+    write(_storable(volume.array), volume.affine, path, note=note)
+
+
+def note_of(path: Path) -> str:
+    """Return the note in the header of an image that `write_volume` wrote; "" for one without."""
+    return nifti.read_note(path) if nifti.is_nifti(path) else itk.read_note(path)
 
 
 def check_suffix(path: Path) -> None:

@@ -103,7 +103,7 @@ def train(recipe: Recipe, *, resume: bool = False, progress: Callable[[Status], 
         with torch.random.fork_rng(devices=devices):
             with process.first_goes_ahead():
                 if process.is_first:
-                    check_folder(recipe.folder, resume)
+                    check_folder(recipe, resume)
                 datasets = build_datasets(recipe)
             run = _Run(recipe, datasets, process, progress)
             run.start(resume)
