@@ -69,12 +69,9 @@ def check_own(folder: Path, names: Iterable[str]) -> None:
         if (folder / name).is_dir():
             raise OutputError(str(folder / name), got="a folder", expected="a file or nothing at this place")
         if os.path.lexists(folder / name) and not _is_own(folder, name, listed):
-            raise InputError(
-                str(folder / name),
-                got="a file that is not listed, as it is, in a report.json of this program",
-                expected="a folder without files of this name",
-                remedy="choose another folder",
-            )
+            changed = "changed since this program wrote it" if name in listed else "not written by this program"
+            expected, remedy = "a folder without files of this name", "choose another folder"
+            raise InputError(str(folder / name), got=f"a file that was {changed}", expected=expected, remedy=remedy)
 
 
 def check_replaceable(path: Path, is_own: Callable[[Path], bool], remedy: str = "choose another --out") -> None:

@@ -12,6 +12,8 @@ from SPRCore.errors import InputError
 from SPRCore.geometry import Volume
 from SPRCore.io import itk, nifti
 
+_ROUNDING = 1e-3  # slopes of NIfTI and resampling leave 1e-7 to 1e-4; a label that was interpolated is far off
+
 
 def read_volume(path: str | Path) -> Volume:
     """Read a 3-D image.
@@ -39,10 +41,10 @@ def read_labels(path: str | Path) -> Volume:
 
     Returns:
         The labels in RAS mm, of an integer type: the file's own, or int32 (int64 if needed) for integers that were
-        stored as real numbers.
+        stored as real numbers, such as with a slope; they count as whole up to a thousandth.
 
     Raises:
-        InputError: As for `read_volume`, or a value is not an integer.
+        InputError: As for `read_volume`, or a value is not a whole number.
     """
     volume = _read(Path(path))
     if volume.array.dtype.kind in "iu":
@@ -50,9 +52,12 @@ def read_labels(path: str | Path) -> Volume:
     if volume.array.dtype.kind == "b":
         return volume.with_array(volume.array.astype(np.uint8))
     rounded = np.rint(volume.array)
-    wrong = volume.array[~((rounded == volume.array) & (np.abs(rounded) < 2.0**53))]
+    with np.errstate(invalid="ignore"):  # infinity
+        is_whole = (np.abs(volume.array - rounded) <= _ROUNDING) & (np.abs(rounded) < 2.0**53)
+    wrong = volume.array[~is_whole]
     if wrong.size:
-        got = f"{wrong.size} values that are not whole numbers, the first {wrong[0]:g}"
+        # As short as tells it from every other number of its type: a fraction is not rounded away.
+        got = f"{wrong.size} of {volume.array.size} values that are not whole numbers, such as {wrong[0]!s}"
         raise InputError(str(path), got=got, expected="a label map", remedy="give the segmentation, not an image")
     return volume.with_array(_compact(rounded.astype(np.int64)))
 
