@@ -20,7 +20,7 @@ from SPRCore.errors import InputError
 from SPRCore.geometry import Grid, flip_lps_ras, voxel_to_ras
 from SPRCore.io.atomic import atomic_path
 from SPRCore.io.point_tables import HEADERS, is_comment, number, read_table
-from SPRCore.io.volumes import check_exists
+from SPRCore.io.volumes import as_path, check_exists
 from SPRCore.typing import Points
 
 logger = logging.getLogger("SPRCore")
@@ -48,7 +48,7 @@ def read_landmarks(path: str | Path, *, grid: Grid | None = None) -> Points:
         InputError: The file is missing, of no known format, damaged or empty, its coordinate system or unit is unknown,
             a point is undefined or not finite, or it holds voxel indices and no grid was given. The line is named.
     """
-    path = Path(path)
+    path = as_path(path)
     check_exists(path)
     reader = _by_suffix(path, _READERS)
     points = np.asarray(reader(_text_of(path), path, grid), dtype=np.float64)

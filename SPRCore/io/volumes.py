@@ -29,7 +29,7 @@ def read_volume(path: str | Path) -> Volume:
         InputError: The file is missing, unreadable or damaged, not 3-D, empty, not one real number per voxel, has an
             unusable spacing or orientation, or a DICOM series lacks slices.
     """
-    volume = _read(Path(path))
+    volume = _read(as_path(path))
     return volume if volume.array.dtype.kind != "f" else volume.with_array(volume.array.astype(np.float32, copy=False))
 
 
@@ -46,7 +46,23 @@ def read_labels(path: str | Path) -> Volume:
     Raises:
         InputError: As for `read_volume`, or a value is not a whole number.
     """
-    volume = _read(Path(path))
+    return whole(_read(as_path(path)), str(path))
+
+
+def whole(volume: Volume, what: str) -> Volume:
+    """Return a label map with whole numbers in an integer type.
+
+    Args:
+        volume: The label map.
+        what: What the user calls it.
+
+    Returns:
+        The same for integers; uint8 for booleans; int32 (int64 if needed) for real numbers that are whole up to a
+        thousandth.
+
+    Raises:
+        InputError: A value is not a whole number.
+    """
     if volume.array.dtype.kind in "iu":
         return volume
     if volume.array.dtype.kind == "b":
@@ -58,7 +74,7 @@ def read_labels(path: str | Path) -> Volume:
     if wrong.size:
         # As short as tells it from every other number of its type: a fraction is not rounded away.
         got = f"{wrong.size} of {volume.array.size} values that are not whole numbers, such as {wrong[0]!s}"
-        raise InputError(str(path), got=got, expected="a label map", remedy="give the segmentation, not an image")
+        raise InputError(what, got=got, expected="a label map", remedy="give the segmentation, not an image")
     return volume.with_array(_compact(rounded.astype(np.int64)))
 
 
@@ -75,7 +91,9 @@ def write_volume(volume: Volume, path: str | Path, *, note: str = "") -> None:
         InputError: The suffix is none of these.
         OutputError: The file could not be written.
     """
-    path = Path(path)
+    if not isinstance(volume, Volume):
+        raise InputError("volume", got=f"a {type(volume).__name__}", expected="a Volume, such as Volume(array, affine)")
+    path = as_path(path)
     check_suffix(path)
     write = nifti.write_nifti if nifti.is_nifti(path) else itk.write_itk
     write(_storable(volume.array), volume.affine, path, note=note)
@@ -84,6 +102,14 @@ def write_volume(volume: Volume, path: str | Path, *, note: str = "") -> None:
 def note_of(path: Path) -> str:
     """Return the note in the header of an image that `write_volume` wrote; "" for one without."""
     return nifti.read_note(path) if nifti.is_nifti(path) else itk.read_note(path)
+
+
+def as_path(path: str | Path) -> Path:
+    """Return the path of a file or folder (`InputError` if it can be none)."""
+    if not isinstance(path, (str, Path)) or not str(path) or "\0" in str(path):
+        got = repr(path) if isinstance(path, str) else f"a {type(path).__name__}"
+        raise InputError("path", got=got, expected="the path of a file or folder")
+    return Path(path)
 
 
 def check_suffix(path: Path) -> None:

@@ -16,6 +16,7 @@ from SPRCore.analysis.annotations import Annotations
 from SPRCore.errors import InputError
 from SPRCore.functional import kept_memory, trim_memory
 from SPRCore.geometry import Volume, check_image
+from SPRCore.io import as_labels, as_points, as_volume
 from SPRCore.live.cache import ByteCache
 from SPRCore.live.canvas import Picture
 from SPRCore.live.instance import InstanceMethod
@@ -30,7 +31,7 @@ from SPRCore.registration import Job, Model, prealign
 from SPRCore.registration.devices import pick_device
 from SPRCore.registration.job import INSTANCE, check_refine, make_job, model_path, stiffness_on
 from SPRCore.regularization import Prior
-from SPRCore.regularization.naming import hyperparameters
+from SPRCore.regularization.naming import as_prior, hyperparameters
 
 BUDGET_MS = {2**20: 80.0, math.inf: 200.0}
 """Time of a preview by the number of voxels: what still feels immediate, and for large images what shows enough."""
@@ -113,6 +114,7 @@ class LiveSession:
         Raises:
             InputError: As `SPRCore.register`; a budget or a memory that is not above 0.
         """
+        fixed, moving = as_volume(fixed, "fixed image"), as_volume(moving, "moving image")
         check_image(fixed, "fixed image")
         check_image(moving, "moving image")
         budget_ms = _budget_ms(fixed) if budget_ms is None else budget_ms
@@ -121,14 +123,14 @@ class LiveSession:
                 raise InputError(name, got=f"{value:g}", expected="a number above 0")
         check_refine(method == INSTANCE, refine)
         given = Annotations(
-            fixed_labels=fixed_labels,
-            moving_labels=moving_labels,
-            fixed_points=fixed_points,
-            moving_points=moving_points,
+            fixed_labels=as_labels(fixed_labels, "fixed labels"),
+            moving_labels=as_labels(moving_labels, "moving labels"),
+            fixed_points=as_points(fixed_points, "fixed landmarks", fixed.grid),
+            moving_points=as_points(moving_points, "moving landmarks", moving.grid),
         )
         target, path = pick_device(device), model_path(method)
         model = None if path is None else Model.read(path, target)
-        asked = {"prior": prior, "refine": refine, "mask": fixed_mask, "stiffness": stiffness}
+        asked = {"prior": as_prior(prior), "refine": refine, "mask": fixed_mask, "stiffness": stiffness}
         job = make_job(model, fixed.grid, target, **asked)
         affine_ras = prealign(fixed, moving, init).affine_ras
         pair = Pair(fixed=fixed, moving=moving, affine_ras=affine_ras, given=given.on(fixed.grid))
