@@ -28,7 +28,7 @@ from SPRCore.tuning.sweep import SURFACE
 class Report:
     """Make the tables and figures of runs of `spr benchmark`, `spr sweep` and `spr tune`."""
 
-    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN")]
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN", help_behavior_hint="(one or more)")]
     """Folders of runs, benchmarks on the same pairs, or their files (rows.jsonl, surface.jsonl, study.json)."""
 
     out: Annotated[Path, arg(metavar="DIR")]
@@ -45,6 +45,8 @@ class Report:
 
     def run(self, command: str) -> None:
         """Read, write, and print the table."""
+        if not self.runs:
+            raise InputError("RUN", got="none", expected="folders of runs, or their files")
         names = assignments(self.label_names, "--label-names")
         twins = assignments(self.twins, "--twins") or None
         found = sort_runs(self.runs)

@@ -91,8 +91,11 @@ class Tune:
     init: Literal["auto", "none", "center", "rigid", "affine"] = "auto"
     """Alignment beforehand, for a model or instance."""
 
-    device: Literal["auto", "cpu", "cuda", "mps"] | None = None
-    """Where to compute. (default: auto, or what the recipe says)"""
+    device: Annotated[
+        Literal["auto", "cpu", "cuda", "mps"] | None,
+        arg(help_behavior_hint="(default: auto, or what the recipe says)"),
+    ] = None
+    """Where to compute."""
 
     def run(self, command: str) -> None:
         """Search, and say what was found."""

@@ -147,7 +147,7 @@ def record(folder: Path, *, kept: dict[str, str] | None = None, before: Path | N
     files.pop(REPORT, None)
     listed = {name: known.get(name) or sha256(path) for name, path in files.items()}
     content = report | {"files": dict(sorted({**(kept or {}), **listed}.items()))}
-    (folder / REPORT).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / REPORT).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def read_record(folder: Path) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -80,6 +81,7 @@ def test_the_report_has_the_keys_of_its_schema(report, pair):
         "seconds",
         "peak_memory_mb",
         "metrics",
+        "files",
     }
     assert report["schema_version"] == 1
     assert report["command"].startswith(f"spr register {pair.fixed} {pair.moving} --out ")
@@ -160,10 +162,10 @@ def test_evaluate_finds_what_register_reported(finished, pair, report, spr, tmp_
         assert found["after"][key] == pytest.approx(expected["after"][key], rel=1e-4), key
 
 
-def test_nothing_given_nothing_reported_and_no_old_labels_left(pair, spr, tmp_path):
+def test_nothing_given_nothing_reported_and_no_old_labels_left(pair, finished, spr, tmp_path):
     out = tmp_path / "out"
-    out.mkdir()
-    (out / "warped_labels.nii.gz").write_bytes(b"of an earlier run")
+    shutil.copytree(finished.folder, out)
+    assert (out / "warped_labels.nii.gz").is_file(), "of an earlier run"
     (out / "notes.txt").write_text("mine", encoding="utf-8")
     done = spr("register", pair.fixed, pair.moving, "--out", out, "--lambda", 1.5, "--device", "cpu")
     assert (done.code, done.err) == (0, [])
