@@ -91,6 +91,8 @@ def as_points(value: PointsLike | None, what: str, grid: Grid | None = None) -> 
 
 
 def _no_volume(value: Any, what: str) -> InputError:
+    if value is None:
+        return InputError(what, got="None", expected=_EXPECTED)
     kind = f"{type(value).__module__}.{type(value).__name__}".removeprefix("builtins.")
     if hasattr(value, "ndim") and hasattr(value, "shape"):
         remedy = "say where it is: Volume(array, affine), or Volume.from_array(array, spacing=(1.0, 1.0, 1.0))"

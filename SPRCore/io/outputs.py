@@ -25,6 +25,7 @@ REPORT = "report.json"
 _MEBIBYTE = 2**20
 _HEADER_BYTES = 2**16  # of a header that names a file of values; those of images end far before
 _DATA_FILE = re.compile(r"^\s*(?:ElementDataFile\s*=|data ?file\s*:)\s*(.+?)\s*$", re.MULTILINE | re.IGNORECASE)
+_FRAME = re.compile(r"(?<=.)#\d+$")
 _PARTNERS = {".hdr": (".img", ".img.gz"), ".img": (".hdr", ".hdr.gz"), ".mhd": (".raw", ".zraw")}
 
 
@@ -201,7 +202,8 @@ def _partners(output: Path) -> list[Path]:
 
 
 def _parts(path: Path) -> list[Path]:
-    """The files of an input: itself, and its file of values or its header."""
+    """The files of an input: itself, and its file of values or its header; `#3` behind its name is a frame of it."""
+    path = path if path.exists() else path.with_name(_FRAME.sub("", path.name))
     suffix = path.suffix.lower()
     found = [path, *(path.with_suffix(end) for end in _PARTNERS.get(suffix, ()))]
     if suffix in (".mhd", ".nhdr") and path.is_file():
