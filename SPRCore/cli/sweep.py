@@ -13,12 +13,12 @@ from tyro.conf import Positional, UseAppendAction, arg
 from SPRCore.analysis.benchmark import Options
 from SPRCore.analysis.methods import Method, parse_methods
 from SPRCore.analysis.pairs import PairFiles, read_pairs
-from SPRCore.analysis.rows import SurfacePoint
+from SPRCore.analysis.rows import SurfacePoint, read_rows
 from SPRCore.cli.benchmark import assignments, check_apart, input_files
 from SPRCore.cli.console import say, stages
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
-from SPRCore.io.outputs import check_outputs
+from SPRCore.io.outputs import check_outputs, removed_if_refused
 from SPRCore.registration.devices import pick_device
 from SPRCore.tuning.axes import grid, grid_axes
 from SPRCore.tuning.panels import PANELS, keep_panels, panel_settings
@@ -74,7 +74,10 @@ class Sweep:
         check_apart(self.out / PANELS, read)
         options = SweepOptions(init=self.init, device=self.device, processes=checked_processes(self.processes))
         try:
-            with stages() as tell:
+            begun = removed_if_refused(
+                self.out, (SURFACE,), lambda: bool(read_rows(self.out / SURFACE, SurfacePoint).rows)
+            )
+            with begun, stages() as tell:
                 words = f"{len(settings)} settings on {len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'}"
                 tell(words, 0.0)
                 points = run_sweep(

@@ -16,7 +16,7 @@ from SPRCore.cli.console import say, stages
 from SPRCore.cli.sweep import checked_processes, method_of
 from SPRCore.errors import InputError
 from SPRCore.io import read_card
-from SPRCore.io.outputs import check_outputs, check_replaceable
+from SPRCore.io.outputs import check_outputs, check_replaceable, removed_if_refused
 from SPRCore.io.places import SUFFIX
 from SPRCore.registration.devices import pick_device
 from SPRCore.regularization.naming import HYPERPARAMETERS
@@ -31,6 +31,7 @@ from SPRCore.tuning.worker import Task
 
 Words = UseAppendAction[tuple[tuple[str, ...], ...]]
 _RECIPE = (".yaml", ".yml")
+_BEGUN = (STUDY, "study.db", "study.db-journal")  # there before any trial is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +104,7 @@ class Tune:
         name, task, folder = self._recipe_task() if Path(self.target).suffix in _RECIPE else self._cohort_task()
         band = self.band if self.band is not None else 0.1 if self.objective == "tre" else 0.005
         try:
-            with stages() as tell:
+            with removed_if_refused(folder, _BEGUN, lambda: _has_trials(folder)), stages() as tell:
 
                 def show(done: int, count: int, best: float | None) -> None:
                     words = "" if best is None else f", best {self.objective} {best:.4f}"
@@ -176,6 +177,10 @@ class Tune:
             seed=self.seed,
             patience_seconds=max(self.patience, 1.0),
         )
+
+
+def _has_trials(folder: Path) -> bool:
+    return (folder / STUDY).exists() and any(trial.state != "running" for trial in read_study(folder).trials)
 
 
 def _check_place(folder: Path, name: str, inputs: Sequence[Path | None]) -> None:

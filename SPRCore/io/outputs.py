@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,22 +79,22 @@ def check_replaceable(path: Path, is_own: Callable[[Path], bool], remedy: str = 
     """Refuse to replace a single file that this program did not write.
 
     Args:
-        path: The file that is going to be written. An empty one may be replaced: nothing is lost.
+        path: The file that is going to be written, with the file of values beside it where it is a header. An empty
+            one may be replaced: nothing is lost.
         is_own: Tells whether an existing file was written by the same command; whatever it raises means no.
         remedy: What the user can do.
 
     Raises:
         InputError: There is such a file.
     """
-    if not path.is_file() or not path.stat().st_size:
-        return
+    there = [file for file in (path, *_partners(path)) if file.is_file() and file.stat().st_size]
     try:
-        own = is_own(path)
+        own = path in there and is_own(path)
     except Exception:  # any reader, on a file that can be anything
         own = False
-    if not own:
+    if there and not own:
         got = "a file that is there already and was not written by this command"
-        raise InputError(str(path), got=got, expected="a new name", remedy=f"{remedy}, or remove the file first")
+        raise InputError(str(there[0]), got=got, expected="a new name", remedy=f"{remedy}, or remove the file first")
 
 
 @contextmanager
@@ -132,6 +132,31 @@ def result_folder(
     for name in stale - {REPORT}:
         if not (folder / name).is_symlink():
             (folder / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def removed_if_refused(folder: Path, names: Iterable[str], has_results: Callable[[], bool]) -> Iterator[None]:
+    """Take away a folder that a block has made before it refused its input, unless there are results in it.
+
+    Args:
+        folder: The folder; one that is there already stays as it is.
+        names: Files that the block makes before it has any result.
+        has_results: Tells whether there are results.
+
+    Yields:
+        Nothing.
+    """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        yield
+    except InputError:
+        if made and not has_results():
+            for name in names:
+                (folder / name).unlink(missing_ok=True)
+            with suppress(OSError):  # the first folder that holds something else, and all above it, stay
+                for place in made:
+                    place.rmdir()
+        raise
 
 
 def record(folder: Path, *, kept: dict[str, str] | None = None, before: Path | None = None) -> None:

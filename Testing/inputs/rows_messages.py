@@ -144,6 +144,25 @@ def tune_a_recipe_without_landmarks(folder: Path) -> None:
     refuses(folder, command, "objective tre", "pairs with landmarks")
 
 
+def damaged(folder: Path, *command: object) -> None:
+    """A pair of which one image is damaged, found out by a process of the command."""
+    pairs = listed(folder)
+    (folder / "moving.nii.gz").write_bytes(b"damaged")
+    before = {path.name for path in folder.iterdir()}
+    done = spr(*command, "--pairs", pairs, "--device", "cpu", "--init", "none", "--out", folder / "new" / "folder")
+    assert done.code == 2
+    assert "moving.nii.gz" in done.err
+    assert {path.name for path in folder.iterdir()} == before
+
+
+def sweep_of_a_damaged_image(folder: Path) -> None:
+    damaged(folder, "sweep", "instance", "--grid", "alpha=0:1:0.5,lambda_max=1", "--processes", 1)
+
+
+def tune_of_a_damaged_image(folder: Path) -> None:
+    damaged(folder, "tune", "instance", "--ranges", "alpha=0:1", "--objective", "label-free", "--trials", 1)
+
+
 def report_of_nothing(folder: Path) -> None:
     refuses(folder, ("report", "--out", folder / "new"), "RUN", "none")
 
@@ -221,6 +240,8 @@ ROWS = [
         "refused; no folder is made",
         tune_a_recipe_without_landmarks,
     ),
+    Row(MESSAGES, "`spr sweep` of a damaged image", "refused; no folder is left", sweep_of_a_damaged_image),
+    Row(MESSAGES, "`spr tune` on a damaged image", "refused; no folder is left", tune_of_a_damaged_image),
     Row(MESSAGES, "`spr report` without a run", "refused; no folder is made", report_of_nothing),
     Row(MESSAGES, "landmarks of one image only", "refused; no folder is made", several_lists),
     Row(MESSAGES, "a message of several lines from below", "one line", error_in_words),

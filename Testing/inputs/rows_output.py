@@ -234,6 +234,12 @@ def image_of_another_program(suffix: str) -> Check:
     return check
 
 
+def values_of_another_image(folder: Path) -> None:
+    pair(folder)
+    (folder / "result.zraw").write_text("mine")
+    refuses(folder, warp(folder, folder / "result.mhd"), "result.zraw", "not written by this command")
+
+
 def image_of_the_same_command(suffix: str) -> Check:
     def check(folder: Path) -> None:
         pair(folder)
@@ -473,6 +479,7 @@ ROWS = [
         Row(FILES, f"`spr warp` onto a `{suffix}` that it wrote", "replaced", image_of_the_same_command(suffix))
         for suffix in (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
     ),
+    no(FILES, "`spr warp` to a `.mhd` beside a `.zraw` of that name", values_of_another_image),
     Row(FILES, "`spr warp` onto an empty file", "replaced", empty_file),
     no(FILES, "`spr warp` to an unknown suffix", unknown_suffix),
     no(FILES, "`spr evaluate` onto another JSON file", lambda folder: evaluation(folder, '{"mine": 1}')),
