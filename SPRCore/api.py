@@ -13,23 +13,12 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from SPRCore.analysis.annotations import Annotations
+from SPRCore.analysis.given import annotations_of
 from SPRCore.analysis.provenance import peak_memory_mb, versions
 from SPRCore.errors import InputError
 from SPRCore.functional import plain_modes
 from SPRCore.geometry import Volume, check_image
-from SPRCore.io import (
-    ModelCard,
-    PointsLike,
-    VolumeLike,
-    as_labels,
-    as_mask,
-    as_points,
-    as_volume,
-    find_bundle,
-    read_bundle,
-    read_card,
-)
+from SPRCore.io import ModelCard, PointsLike, VolumeLike, as_mask, as_volume, find_bundle, read_bundle, read_card
 from SPRCore.metrics import evaluate
 from SPRCore.networks import RegistrationNetwork
 from SPRCore.networks.loading import build_from_bundle
@@ -115,18 +104,13 @@ def register(
         ConvergenceError: The computation left the numbers.
     """
     _check_kinds(refine=refine, seed=seed, config=config, progress=progress)
-    fixed, moving = as_volume(fixed, "fixed image"), as_volume(moving, "moving image")
+    fixed, moving = _image(fixed, "fixed image"), _image(moving, "moving image")
     prior, fixed_mask = _named_prior(prior, method), as_mask(fixed_mask, "fixed mask")
     stiffness = None if stiffness is None else as_volume(stiffness, "stiffness")
-    check_image(fixed, "fixed image")
-    check_image(moving, "moving image")
     target, watch = pick_device(device), _Stages(progress)
-    given = Annotations(
-        fixed_labels=as_labels(fixed_labels, "fixed labels"),
-        moving_labels=as_labels(moving_labels, "moving labels"),
-        fixed_points=as_points(fixed_points, "fixed landmarks", fixed.grid),
-        moving_points=as_points(moving_points, "moving landmarks", moving.grid),
-    ).on(fixed.grid)
+    marks = {"fixed_labels": fixed_labels, "moving_labels": moving_labels}
+    marks |= {"fixed_points": fixed_points, "moving_points": moving_points}
+    given = annotations_of(fixed, moving, **marks).on(fixed.grid)
     check_refine(method == INSTANCE, refine)
     asked = {"mask": fixed_mask, "stiffness": stiffness, "refine": refine, "config": config, "prior": prior}
     job = make_job(_model(method, target, watch), fixed.grid, target, **asked)
@@ -171,6 +155,12 @@ def card_of(method: str | Path) -> ModelCard | None:
     """
     path = model_path(method)
     return None if path is None else read_card(path)
+
+
+def _image(given: VolumeLike, what: str) -> Volume:
+    volume = as_volume(given, what)
+    check_image(volume, what)
+    return volume
 
 
 def _named_prior(prior: Prior | str | None, method: str | Path) -> Prior | None:

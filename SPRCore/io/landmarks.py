@@ -163,7 +163,7 @@ def _part(content: Any, key: str, kind: type, path: Path) -> Any:
 def _read_fcsv(text: str, path: Path, grid: Grid | None) -> np.ndarray:
     lines = [(place, line) for place, line in enumerate(text.splitlines(), start=1) if line.strip()]
     header = [line.lstrip("# ").partition("=") for _, line in lines if is_comment(line)]
-    fields = {key.strip(): value.strip() for key, _, value in header}
+    fields = {key.strip(): value.strip(" ,\t") for key, _, value in header}  # spreadsheets add commas
     columns = [name.strip() for name in fields.get("columns", "label,x,y,z").split(",")]
     if not set(columns) >= set("xyz"):
         raise InputError(str(path), got=f"columns {','.join(columns)}", expected="columns x, y and z among them")

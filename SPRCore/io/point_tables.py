@@ -41,8 +41,8 @@ class PointTable:
 
 
 def is_comment(line: str) -> bool:
-    """Whether a line is a comment."""
-    return line.lstrip().startswith(_COMMENTS)
+    """Whether a line is a comment, or the one that tells spreadsheets the delimiter."""
+    return line.lstrip().startswith(_COMMENTS) or line.strip().lower().startswith("sep=")
 
 
 def read_table(text: str, path: Path) -> PointTable:

@@ -12,11 +12,11 @@ from types import TracebackType
 
 import numpy as np
 
-from SPRCore.analysis.annotations import Annotations
+from SPRCore.analysis.given import annotations_of
 from SPRCore.errors import InputError
 from SPRCore.functional import kept_memory, trim_memory
 from SPRCore.geometry import Volume, check_image
-from SPRCore.io import as_labels, as_points, as_volume
+from SPRCore.io import as_volume
 from SPRCore.live.cache import ByteCache
 from SPRCore.live.canvas import Picture
 from SPRCore.live.instance import InstanceMethod
@@ -122,12 +122,8 @@ class LiveSession:
             if not 0 < value < math.inf:
                 raise InputError(name, got=f"{value:g}", expected="a number above 0")
         check_refine(method == INSTANCE, refine)
-        given = Annotations(
-            fixed_labels=as_labels(fixed_labels, "fixed labels"),
-            moving_labels=as_labels(moving_labels, "moving labels"),
-            fixed_points=as_points(fixed_points, "fixed landmarks", fixed.grid),
-            moving_points=as_points(moving_points, "moving landmarks", moving.grid),
-        )
+        marks = {"fixed_labels": fixed_labels, "moving_labels": moving_labels}
+        given = annotations_of(fixed, moving, **marks, fixed_points=fixed_points, moving_points=moving_points)
         target, path = pick_device(device), model_path(method)
         model = None if path is None else Model.read(path, target)
         asked = {"prior": as_prior(prior), "refine": refine, "mask": fixed_mask, "stiffness": stiffness}

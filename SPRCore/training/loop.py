@@ -160,6 +160,8 @@ class _Run:
         if self.process.is_first:
             sweep(self.folder)
             for name, text in ((RECIPE, self.recipe.to_yaml()), (SPLIT, json.dumps(self.data.split, indent=1) + "\n")):
+                if resume and found and (self.folder / name).exists():
+                    continue  # the run may go on by its own recipe, which is an input then
                 with atomic_path(self.folder / name) as temporary:
                     temporary.write_text(text, encoding="utf-8")
             self.journal = Journal(self.folder, self.step)

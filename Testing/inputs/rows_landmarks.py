@@ -106,6 +106,18 @@ ROWS = [
         "p.csv",
         "# a\n// b\n\nx,y,z\n# c\n\n1,-2,3\n-40.5,50.25,60.125\n",
     ),
+    read(
+        "`sep=;` in the first line, as spreadsheets write it",
+        "passed over",
+        "p.csv",
+        f"sep=;\n{TABLE}".replace(",", ";"),
+    ),
+    read(
+        "`.fcsv` that a spreadsheet has saved",
+        "read",
+        "p.fcsv",
+        f"{VERSION.rstrip()},,,\n# CoordinateSystem = 0,,,\n{COLUMNS}{ROWS_OF_FCSV}",
+    ),
     read("a header that is a comment, as NumPy writes it", "read", "p.csv", f"# {TABLE}"),
     read("a byte order mark, CRLF at the ends of lines", "read", "p.csv", "\ufeff" + TABLE.replace("\n", "\r\n")),
     read(
