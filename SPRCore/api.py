@@ -125,6 +125,7 @@ def register(
     return dataclasses.replace(result, report=_report(fixed, moving, job, seed, watch, metrics))
 
 
+@plain_modes()
 def load_model(name_or_path: str | Path) -> RegistrationNetwork:
     """Load the network of a model.
 

@@ -40,7 +40,8 @@ def write_results(
         folder: Where to write; a temporary folder, so that nobody ever sees half of it.
 
     Returns:
-        The report as written: that of the result with the seconds for writing, and the total, added.
+        The report as written, but for the list of files: that of the result with the seconds for writing, and the
+        total, added.
 
     Raises:
         OutputError: A file could not be written.

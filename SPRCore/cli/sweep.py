@@ -74,9 +74,7 @@ class Sweep:
         check_apart(self.out / PANELS, read)
         options = SweepOptions(init=self.init, device=self.device, processes=checked_processes(self.processes))
         try:
-            begun = removed_if_refused(
-                self.out, (SURFACE,), lambda: bool(read_rows(self.out / SURFACE, SurfacePoint).rows)
-            )
+            begun = removed_if_refused(self.out, (SURFACE,), lambda: _has_points(self.out / SURFACE))
             with begun, stages() as tell:
                 words = f"{len(settings)} settings on {len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'}"
                 tell(words, 0.0)
@@ -98,6 +96,10 @@ class Sweep:
         for name in self.keep:
             check_name(name, [pair.pair for pair in pairs], "--keep")
         return [pair for pair in pairs if pair.pair in self.keep]
+
+
+def _has_points(path: Path) -> bool:
+    return path.exists() and bool(read_rows(path, SurfacePoint).rows)
 
 
 def method_of(text: str) -> Method:

@@ -26,7 +26,8 @@ _MEBIBYTE = 2**20
 _HEADER_BYTES = 2**16  # of a header that names a file of values; those of images end far before
 _DATA_FILE = re.compile(r"^\s*(?:ElementDataFile\s*=|data ?file\s*:)\s*(.+?)\s*$", re.MULTILINE | re.IGNORECASE)
 _FRAME = re.compile(r"(?<=.)#\d+$")
-_PARTNERS = {".hdr": (".img", ".img.gz"), ".img": (".hdr", ".hdr.gz"), ".mhd": (".raw", ".zraw")}
+_VALUES = (".raw", ".zraw")  # of a `.mhd` that ITK writes
+_ANALYZE = (".hdr", ".img", ".hdr.gz", ".img.gz")
 
 
 def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path | None], remedy: str = "choose another --out") -> None:
@@ -221,17 +222,21 @@ def _is_same(one: Path, other: Path) -> bool:
         return False
 
 
-def _partners(output: Path) -> list[Path]:
-    """Files that are written beside an output because of its suffix."""
-    return [output.with_suffix(end) for end in _PARTNERS.get(output.suffix.lower(), ())]
+def _partners(path: Path) -> list[Path]:
+    """Files that belong to a file because of its suffix: the other half of an image in two files."""
+    name = path.name.lower()
+    for ending, others in (*((end, _ANALYZE) for end in _ANALYZE), (".mhd", _VALUES)):
+        if name.endswith(ending):
+            stem = path.name[: -len(ending)]
+            return [path.with_name(stem + other) for other in others if other != ending]
+    return []
 
 
 def _parts(path: Path) -> list[Path]:
     """The files of an input: itself, and its file of values or its header; `#3` behind its name is a frame of it."""
     path = path if path.exists() else path.with_name(_FRAME.sub("", path.name))
-    suffix = path.suffix.lower()
-    found = [path, *(path.with_suffix(end) for end in _PARTNERS.get(suffix, ()))]
-    if suffix in (".mhd", ".nhdr") and path.is_file():
+    found = [path, *_partners(path)]
+    if path.suffix.lower() in (".mhd", ".nhdr") and path.is_file():
         with path.open("rb") as stream:
             header = stream.read(_HEADER_BYTES).decode("utf-8", errors="replace")
         named = _DATA_FILE.search(header)

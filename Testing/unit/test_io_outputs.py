@@ -37,7 +37,7 @@ def test_the_values_of_a_header_belong_to_it(tmp_path, name):
     check_outputs([tmp_path / "free.dat"], [tmp_path / name, None])
 
 
-@pytest.mark.parametrize(("given", "other"), [("brain.hdr", "brain.img"), ("brain.img", "brain.hdr")])
+@pytest.mark.parametrize(("given", "other"), [("brain.hdr", "brain.img"), ("brain.img.gz", "brain.hdr")])
 def test_header_and_values_of_analyze_belong_together(tmp_path, given, other):
     for name in (given, other):
         (tmp_path / name).write_bytes(b"123")
