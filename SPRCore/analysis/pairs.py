@@ -14,7 +14,7 @@ from SPRCore.analysis.annotations import Annotations
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
 from SPRCore.geometry import Volume
-from SPRCore.io import read_labels, read_landmarks, read_volume
+from SPRCore.io import on_disk, read_labels, read_landmarks, read_volume
 
 PARTS = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_points", "moving_points", "fixed_mask")
 COLUMNS = ("pair", "subject", "group", *PARTS)
@@ -139,7 +139,7 @@ def _pair(row: dict[str, str], number: int, place: str, base: Path) -> PairFiles
         if (f"fixed_{kind}" in files) != (f"moving_{kind}" in files):
             raise InputError(f"{place}, {kind}", got="those of one image only", expected="those of both, or none")
     for part, file in files.items():
-        if not file.exists():
+        if not on_disk(file).exists():
             raise InputError(f"{place}, {part}", got=f"no file {row[part]}", expected="a file")
     digest = hashlib.sha256("\0".join(row.get(part, "") for part in PARTS).encode()).hexdigest()
     return PairFiles(**texts, **files, digest=digest)

@@ -32,7 +32,7 @@ class Register:
     """Deform MOVING onto FIXED, and leave images, displacements, weight map, figure and report in a folder."""
 
     fixed: Annotated[Positional[Path], arg(metavar="FIXED")]
-    """Fixed image: NIfTI, NRRD, MetaImage, or the folder of a DICOM series."""
+    """Fixed image: NIfTI, NRRD, MetaImage, or the folder of a DICOM series; PATH#3 for frame 3 of a 4-D image."""
 
     moving: Annotated[Positional[Path], arg(metavar="MOVING")]
     """Moving image, on any grid."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from SPRCore.geometry.checks import check_image
 from SPRCore.geometry.resampling import affine_field, compose_affine, resample, resample_displacement
+from SPRCore.geometry.shear import is_sheared, orthogonal, orthogonal_grid
 from SPRCore.geometry.units import (
     affine_from_itk,
     affine_to_itk,
@@ -31,7 +32,10 @@ __all__ = [
     "displacement_vox_to_mm",
     "flip_lps_ras",
     "flip_map_lps_ras",
+    "is_sheared",
     "on_host",
+    "orthogonal",
+    "orthogonal_grid",
     "ras_to_voxel",
     "resample",
     "resample_displacement",

@@ -18,6 +18,7 @@ from typing import Any
 
 from SPRCore.errors import InputError, OutputError
 from SPRCore.io.atomic import atomic_directory
+from SPRCore.io.paths import on_disk
 
 REPORT = "report.json"
 """Name of the file that lists what was written into its folder."""
@@ -25,7 +26,6 @@ REPORT = "report.json"
 _MEBIBYTE = 2**20
 _HEADER_BYTES = 2**16  # of a header that names a file of values; those of images end far before
 _DATA_FILE = re.compile(r"^\s*(?:ElementDataFile\s*=|data ?file\s*:)\s*(.+?)\s*$", re.MULTILINE | re.IGNORECASE)
-_FRAME = re.compile(r"(?<=.)#\d+$")
 _VALUES = (".raw", ".zraw")  # of a `.mhd` that ITK writes
 _ANALYZE = (".hdr", ".img", ".hdr.gz", ".img.gz")
 
@@ -184,8 +184,8 @@ def read_record(folder: Path) -> dict[str, str]:
 
 
 def sha256(path: str | Path) -> str | None:
-    """Return the SHA-256 of a file in hexadecimal digits, or None for a folder (a DICOM series)."""
-    path = Path(path)
+    """Return the SHA-256 of a file, whichever frame of it is named, in hexadecimal digits; None for a DICOM folder."""
+    path = on_disk(path)
     if not path.is_file():
         return None
     digest = hashlib.sha256()
@@ -234,7 +234,7 @@ def _partners(path: Path) -> list[Path]:
 
 def _parts(path: Path) -> list[Path]:
     """The files of an input: itself, and its file of values or its header; `#3` behind its name is a frame of it."""
-    path = path if path.exists() else path.with_name(_FRAME.sub("", path.name))
+    path = on_disk(path)
     found = [path, *_partners(path)]
     if path.suffix.lower() in (".mhd", ".nhdr") and path.is_file():
         with path.open("rb") as stream:
