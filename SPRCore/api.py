@@ -13,12 +13,14 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from SPRCore.analysis.given import annotations_of
+from SPRCore.analysis.annotations import Annotations
+from SPRCore.analysis.given import given_pair
 from SPRCore.analysis.provenance import peak_memory_mb, versions
+from SPRCore.analysis.warnings import change_warnings, pair_warnings
 from SPRCore.errors import InputError
 from SPRCore.functional import plain_modes
-from SPRCore.geometry import Volume, check_image
-from SPRCore.io import ModelCard, PointsLike, VolumeLike, as_mask, as_volume, find_bundle, read_bundle, read_card
+from SPRCore.geometry import MaskedVolume
+from SPRCore.io import ModelCard, PointsLike, VolumeLike, as_volume, find_bundle, read_bundle, read_card
 from SPRCore.metrics import evaluate
 from SPRCore.networks import RegistrationNetwork
 from SPRCore.networks.loading import build_from_bundle
@@ -48,8 +50,8 @@ class Progress(Protocol):
 
 @plain_modes()
 def register(
-    fixed: VolumeLike,
-    moving: VolumeLike,
+    fixed: VolumeLike | MaskedVolume,
+    moving: VolumeLike | MaskedVolume,
     *,
     method: str | Path = INSTANCE,
     prior: Prior | str | None = None,
@@ -60,6 +62,7 @@ def register(
     fixed_points: PointsLike | None = None,
     moving_points: PointsLike | None = None,
     fixed_mask: VolumeLike | None = None,
+    moving_mask: VolumeLike | None = None,
     stiffness: VolumeLike | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -73,8 +76,8 @@ def register(
     a `Volume` of it. Landmarks may be the path of a file, too.
 
     Args:
-        fixed: Fixed image.
-        moving: Moving image, on any grid.
+        fixed: Fixed image. A `MaskedVolume` knows already where it has data, and its mask is not looked at again.
+        moving: Moving image, on any grid, likewise.
         method: "instance": minimize the energy for this pair, without any training. Otherwise the name of a model, or
             the path of its bundle.
         prior: Prior on the weight of the regularization, or its name: "beta", "gaussian" or "uniform". None for
@@ -86,7 +89,10 @@ def register(
         moving_labels: Label map of the moving image, on any grid.
         fixed_points: Landmarks of the fixed image in RAS mm, shape (N, 3).
         moving_points: Their partners in the moving image in RAS mm, shape (N, 3).
-        fixed_mask: Voxels of the fixed image that count (not 0); on another grid it is resampled.
+        fixed_mask: Voxels of the fixed image that count (not 0), on any grid. Voxels that are NaN and padding beyond a
+            field of view are left out by themselves. Where one of the images has no data nothing pulls, and the
+            deformation is continued smoothly.
+        moving_mask: Likewise of the moving image.
         stiffness: Painted factor > 0 of the weight of each voxel, on any grid, 1 outside; for the instance solver, so
             with a model only together with `refine`.
         device: "auto" (CUDA if there is one, otherwise the CPU), "cpu", "cuda" or "mps".
@@ -104,25 +110,36 @@ def register(
         ConvergenceError: The computation left the numbers.
     """
     _check_kinds(refine=refine, seed=seed, config=config, progress=progress)
-    fixed, moving = _image(fixed, "fixed image"), _image(moving, "moving image")
-    prior, fixed_mask = _named_prior(prior, method), as_mask(fixed_mask, "fixed mask")
-    stiffness = None if stiffness is None else as_volume(stiffness, "stiffness")
+    prior, stiffness = _named_prior(prior, method), None if stiffness is None else as_volume(stiffness, "stiffness")
     target, watch = pick_device(device), _Stages(progress)
-    marks = {"fixed_labels": fixed_labels, "moving_labels": moving_labels}
-    marks |= {"fixed_points": fixed_points, "moving_points": moving_points}
-    given = annotations_of(fixed, moving, **marks).on(fixed.grid)
+    marks = {"fixed_labels": fixed_labels, "moving_labels": moving_labels, "fixed_points": fixed_points}
+    marks |= {"moving_points": moving_points, "fixed_mask": fixed_mask, "moving_mask": moving_mask}
+    *pair, marked = given_pair(fixed, moving, **marks)
     check_refine(method == INSTANCE, refine)
-    asked = {"mask": fixed_mask, "stiffness": stiffness, "refine": refine, "config": config, "prior": prior}
-    job = make_job(_model(method, target, watch), fixed.grid, target, **asked)
+    asked = {"stiffness": stiffness, "refine": refine, "config": config, "prior": prior}
+    job = make_job(_model(method, target, watch), pair[0].grid, target, **asked)
     with _seeded(seed, target):
-        with watch.stage("prealign", "aligning"):
-            affine_ras = prealign(fixed, moving, init).affine_ras
-        with watch.stage("register", "registering"):
-            result = register_pair(fixed, moving, affine_ras, job, lambda fraction: watch.tell("registering", fraction))
+        return _registered((pair[0], pair[1]), marked, job, init, seed, watch)
+
+
+def _registered(
+    pair: tuple[MaskedVolume, MaskedVolume], marked: Annotations, job: Job, init: str, seed: int, watch: _Stages
+) -> RegistrationResult:
+    """Align, deform and measure a pair, and tell what is doubtful."""
+    given = marked.on(pair[0].grid)
+    doubts = pair_warnings(*pair, marked, None if job.model is None else job.model.card)
+    with watch.stage("prealign", "aligning"):
+        affine_ras = prealign(*pair, init).affine_ras
+    with watch.stage("register", "registering"):
+        result = register_pair(*pair, affine_ras, job, lambda fraction: watch.tell("registering", fraction))
     watch.tell("measuring")
-    moves = {"displacement": result.displacement, "inverse": result.inverse}
-    metrics = evaluate(**moves, fixed=fixed, moving=moving, warped=result.warped, **vars(given), mask=job.mask)
-    return dataclasses.replace(result, report=_report(fixed, moving, job, seed, watch, metrics))
+    found = {"displacement": result.displacement, "inverse": result.inverse, "warped": result.warped}
+    metrics = evaluate(**found, fixed=pair[0], moving=pair[1], **vars(given))
+    doubts += change_warnings(metrics)
+    for doubt in doubts:
+        _LOG.warning("%s", doubt)
+    report = _report(*pair, job, seed, watch, metrics) | {"warnings": doubts}
+    return dataclasses.replace(result, report=report)
 
 
 @plain_modes()
@@ -156,12 +173,6 @@ def card_of(method: str | Path) -> ModelCard | None:
     """
     path = model_path(method)
     return None if path is None else read_card(path)
-
-
-def _image(given: VolumeLike, what: str) -> Volume:
-    volume = as_volume(given, what)
-    check_image(volume, what)
-    return volume
 
 
 def _named_prior(prior: Prior | str | None, method: str | Path) -> Prior | None:
@@ -213,8 +224,13 @@ def _model(method: str | Path, device: torch.device, watch: _Stages) -> Model | 
         return Model.read(path, device)
 
 
-def _describe(volume: Volume) -> dict[str, Any]:
-    return {"shape": list(volume.shape), "spacing_mm": list(volume.spacing)}
+def _describe(image: MaskedVolume) -> dict[str, Any]:
+    known = 1.0 if image.valid is None else float(image.valid.mean())
+    return {
+        "shape": list(image.grid.shape),
+        "spacing_mm": list(image.grid.spacing),
+        **({"data_percent": 100.0 * known} if known < 1.0 else {}),
+    }
 
 
 @contextmanager
@@ -226,7 +242,7 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def _report(
-    fixed: Volume, moving: Volume, job: Job, seed: int, watch: _Stages, metrics: dict[str, Any]
+    fixed: MaskedVolume, moving: MaskedVolume, job: Job, seed: int, watch: _Stages, metrics: dict[str, Any]
 ) -> dict[str, Any]:
     model = job.model
     return {

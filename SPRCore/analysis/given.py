@@ -1,35 +1,43 @@
-"""What a caller gives as labels, landmarks and masks, as what measures and rules a registration."""
+"""What a caller gives as images, labels, landmarks and masks, as what is registered and what measures it."""
 
 from __future__ import annotations
 
 from SPRCore.analysis.annotations import Annotations
-from SPRCore.geometry import Volume
-from SPRCore.io import PointsLike, VolumeLike, as_labels, as_mask, as_points
+from SPRCore.geometry import MaskedVolume, Volume
+from SPRCore.io import PointsLike, VolumeLike, as_labels, as_mask, as_points, as_volume
 
 _WORDS = {"labels": "labels", "points": "landmarks", "mask": "mask"}
 
 
-def annotations_of(fixed: Volume, moving: Volume, **given: VolumeLike | PointsLike | None) -> Annotations:
-    """Return what was given as annotations.
+def given_pair(
+    fixed: VolumeLike | MaskedVolume, moving: VolumeLike | MaskedVolume, **marks: VolumeLike | PointsLike | None
+) -> tuple[MaskedVolume, MaskedVolume, Annotations]:
+    """Return what was given as two images with their data and what is marked in them.
 
     Args:
-        fixed: Fixed image.
-        moving: Moving image.
-        given: Volumes, arrays of points, paths or images of other libraries by the names that `Annotations` has for
+        fixed: Fixed image; one that knows where it has data is taken as it is.
+        moving: Moving image, likewise.
+        marks: Volumes, arrays of points, paths or images of other libraries by the names that `Annotations` has for
             them, such as `fixed_labels`; None stands for what was not given.
 
     Returns:
-        The annotations.
+        Fixed and moving image, and the annotations.
 
     Raises:
-        InputError: Something is of another kind, or a file cannot be read.
+        InputError: Something is of another kind, a file cannot be read, or an image cannot be registered.
     """
-    grids, taken = {"fixed": fixed.grid, "moving": moving.grid}, {}
-    for name, value in given.items():
+    images = {"fixed": _image(fixed, "fixed image"), "moving": _image(moving, "moving image")}
+    taken = {}
+    for name, value in marks.items():
         side, kind = name.split("_")
         what = f"{side} {_WORDS[kind]}"
         if kind == "points":
-            taken[name] = as_points(value, what, grids[side])
+            taken[name] = as_points(value, what, images[side].grid)
         else:
             taken[name] = (as_labels if kind == "labels" else as_mask)(value, what)
-    return Annotations(**taken)
+    marked = Annotations(**taken)
+    return (*marked.masked(*images.values()), marked)
+
+
+def _image(given: VolumeLike | MaskedVolume, what: str) -> Volume | MaskedVolume:
+    return given if isinstance(given, MaskedVolume) else as_volume(given, what)

@@ -10,7 +10,7 @@ import numpy as np
 
 from SPRCore.analysis.annotations import Annotations
 from SPRCore.functional import integrate_quickly
-from SPRCore.geometry import Field, Volume, compose_affine
+from SPRCore.geometry import Field, MaskedVolume, compose_affine
 from SPRCore.live.canvas import Canvas
 from SPRCore.live.method import Exact
 from SPRCore.live.quality import full_quality, longest_mm
@@ -26,16 +26,18 @@ class Pair:
     """What is registered, and what people marked in it.
 
     Attributes:
-        fixed: Fixed image.
-        moving: Moving image, on any grid.
+        fixed: Fixed image with its data.
+        moving: Moving image with its data, on any grid.
         affine_ras: Alignment as a whole, pull map from fixed to moving world points, or None.
-        given: Labels and landmarks, the fixed labels on the fixed grid.
+        given: Labels, landmarks and masks, those of the fixed image on its grid.
+        doubts: What is doubtful about them, in sentences.
     """
 
-    fixed: Volume
-    moving: Volume
+    fixed: MaskedVolume
+    moving: MaskedVolume
     affine_ras: np.ndarray | None
     given: Annotations
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,12 +74,11 @@ class Known:
         )
         return cls(reply=reply, found=dataclasses.replace(found, velocity=None), invert=exact.invert)
 
-    def completed(self, pair: Pair, mask: Volume | None) -> Known:
+    def completed(self, pair: Pair) -> Known:
         """Add inverse, warped image, the quality on the fixed grid and all metrics, as `SPRCore.register` has them.
 
         Args:
             pair: The pair.
-            mask: Voxels of the fixed image that count in the metrics, or None.
 
         Returns:
             The same, complete.
@@ -85,10 +86,10 @@ class Known:
         if self.found is None:
             return self
         found = self.found if self.invert is None else dataclasses.replace(self.found, inverse=self.invert())
-        result = assembled(pair.fixed, pair.moving, found, pair.affine_ras)
+        result = assembled(pair.fixed.grid, pair.moving, found, pair.affine_ras)
         moves = {"displacement": result.displacement, "inverse": result.inverse}
         images = {"fixed": pair.fixed, "moving": pair.moving, "warped": result.warped}
-        metrics = evaluate(**moves, **images, **vars(pair.given), mask=mask)
+        metrics = evaluate(**moves, **images, **vars(pair.given))
         quality = full_quality(self.reply.quality, result.displacement)
         reply = dataclasses.replace(self.reply, **moves, quality=quality, warped=result.warped, metrics=metrics)
         return Known(reply=reply, found=None)

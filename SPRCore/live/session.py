@@ -12,11 +12,11 @@ from types import TracebackType
 
 import numpy as np
 
-from SPRCore.analysis.given import annotations_of
+from SPRCore.analysis.given import given_pair
+from SPRCore.analysis.warnings import pair_warnings
 from SPRCore.errors import InputError
 from SPRCore.functional import kept_memory, trim_memory
-from SPRCore.geometry import Volume, check_image
-from SPRCore.io import as_volume
+from SPRCore.geometry import Grid, Volume
 from SPRCore.live.cache import ByteCache
 from SPRCore.live.canvas import Picture
 from SPRCore.live.instance import InstanceMethod
@@ -83,6 +83,7 @@ class LiveSession:
         fixed_points: np.ndarray | None = None,
         moving_points: np.ndarray | None = None,
         fixed_mask: Volume | None = None,
+        moving_mask: Volume | None = None,
         stiffness: Volume | None = None,
         device: str = "auto",
         budget_ms: float | None = None,
@@ -101,7 +102,8 @@ class LiveSession:
             moving_labels: Label map of the moving image.
             fixed_points: Landmarks of the fixed image in RAS mm, shape (N, 3).
             moving_points: Their partners in the moving image.
-            fixed_mask: Voxels of the fixed image that count (not 0).
+            fixed_mask: Voxels of the fixed image that count (not 0); NaN and padding are left out by themselves.
+            moving_mask: Likewise of the moving image.
             stiffness: Factor > 0 of the weight of each voxel, painted on any grid; outside it is 1.
             device: "auto", "cpu", "cuda" or "mps".
             budget_ms: Time that a preview may take; None for 80 ms, 200 ms above a million voxels. The grid of the
@@ -114,22 +116,22 @@ class LiveSession:
         Raises:
             InputError: As `SPRCore.register`; a budget or a memory that is not above 0.
         """
-        fixed, moving = as_volume(fixed, "fixed image"), as_volume(moving, "moving image")
-        check_image(fixed, "fixed image")
-        check_image(moving, "moving image")
-        budget_ms = _budget_ms(fixed) if budget_ms is None else budget_ms
+        marks = {"fixed_labels": fixed_labels, "moving_labels": moving_labels, "fixed_points": fixed_points}
+        marks |= {"moving_points": moving_points, "fixed_mask": fixed_mask, "moving_mask": moving_mask}
+        *images, given = given_pair(fixed, moving, **marks)
+        budget_ms = _budget_ms(images[0].grid) if budget_ms is None else budget_ms
         for name, value in (("budget_ms", budget_ms), ("cache_mb", cache_mb)):
             if not 0 < value < math.inf:
                 raise InputError(name, got=f"{value:g}", expected="a number above 0")
         check_refine(method == INSTANCE, refine)
-        marks = {"fixed_labels": fixed_labels, "moving_labels": moving_labels}
-        given = annotations_of(fixed, moving, **marks, fixed_points=fixed_points, moving_points=moving_points)
         target, path = pick_device(device), model_path(method)
         model = None if path is None else Model.read(path, target)
-        asked = {"prior": as_prior(prior), "refine": refine, "mask": fixed_mask, "stiffness": stiffness}
-        job = make_job(model, fixed.grid, target, **asked)
-        affine_ras = prealign(fixed, moving, init).affine_ras
-        pair = Pair(fixed=fixed, moving=moving, affine_ras=affine_ras, given=given.on(fixed.grid))
+        asked = {"prior": as_prior(prior), "refine": refine, "stiffness": stiffness}
+        job = make_job(model, images[0].grid, target, **asked)
+        affine_ras = prealign(*images, init).affine_ras
+        doubts = tuple(pair_warnings(*images, given, None if model is None else model.card))
+        marked = given.on(images[0].grid)
+        pair = Pair(fixed=images[0], moving=images[1], affine_ras=affine_ras, given=marked, doubts=doubts)
         return cls(pair, job, budget_ms, int(cache_mb * 2**20))
 
     def __enter__(self) -> LiveSession:
@@ -240,7 +242,7 @@ class LiveSession:
         known = self._known or self._solved(start, check)
         if known.found is not None:
             check()
-            known = known.completed(self._pair, self._job.mask)
+            known = known.completed(self._pair)
             trim_memory()
             self._keep(known)
         return dataclasses.replace(known.reply, milliseconds=_milliseconds(start))
@@ -303,7 +305,7 @@ class LiveSession:
     def _arrive(self, prior: Prior, sketch: Sketch | None, known: Known | None) -> None:
         """Take a setting as the last one answered for."""
         self._prior, self._sketch, self._known = prior, None, known
-        self._slices = 1 + self._pair.fixed.array.size // SLICE_VOXELS
+        self._slices = 1 + self._pair.fixed.volume.array.size // SLICE_VOXELS
         self._method.keep_only(prior)
         if sketch is not None:
             self._take(sketch)
@@ -378,8 +380,8 @@ class LiveSession:
         self._exact.put(key_of(known.reply.setting), known, known.nbytes)
 
 
-def _budget_ms(fixed: Volume) -> float:
-    return next(budget for most, budget in BUDGET_MS.items() if fixed.array.size <= most)
+def _budget_ms(fixed: Grid) -> float:
+    return next(budget for most, budget in BUDGET_MS.items() if math.prod(fixed.shape) <= most)
 
 
 def _milliseconds(start: float) -> float:

@@ -294,7 +294,7 @@ def check_pairs(folder: Path) -> None:
     (folder / "pairs.csv").write_text("fixed,moving\nseries.nii#0,series.nii#1\n")
     (pair,) = read_pairs(folder / "pairs.csv")
     loaded = load_pair(pair)
-    np.testing.assert_array_equal(loaded.moving.array, IMAGE + 5)
+    np.testing.assert_array_equal(loaded.moving.original.array, IMAGE + 5)
     (folder / "wrong.csv").write_text("fixed,moving\nseries.nii#0,gone.nii#1\n")
     refused(lambda: read_pairs(folder / "wrong.csv"), "line 2, moving", "no file gone.nii#1")
 
