@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-import torch
 
 from SPRCore.errors import InputError, OutputError
-from SPRCore.functional import plain_modes
 from SPRCore.io.outputs import (
     REPORT,
     check_outputs,
@@ -138,14 +136,3 @@ def test_what_others_put_into_a_refused_folder_stays(tmp_path):
         (tmp_path / "new" / "mine.txt").touch()
         raise InputError("no")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["mine.txt"]
-
-
-def test_plain_modes_give_gradients_back_and_leave_the_mode_of_the_caller():
-    with torch.inference_mode():
-        with plain_modes():
-            leaf = torch.ones(2, requires_grad=True)
-            (leaf * 2).sum().backward()
-            assert leaf.grad.tolist() == [2, 2]
-        assert torch.is_inference_mode_enabled()
-    with torch.autocast("cpu", dtype=torch.bfloat16), plain_modes():
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
