@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from SPRCore.errors import InputError
-from SPRCore.functional import gaussian_smooth
+from SPRCore.functional import mirrored_box_mean
 from SPRCore.geometry.resampling import resample
 from SPRCore.geometry.volume import Grid, Volume
 from SPRCore.typing import Affine, Scalars
@@ -19,6 +19,8 @@ logger = logging.getLogger("SPRCore")
 
 MIN_VOXELS = 4
 """Fewest voxels along an axis: below it neither derivatives nor a multi-resolution pyramid mean anything."""
+
+_RELAXATIONS = 6  # on each resolution: they take away the steps between cells, and at the edge of what is known
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +179,7 @@ def fill(image: Scalars, known: Scalars) -> Scalars:
     sums = F.avg_pool3d(image * weight, cell, ceil_mode=True)
     counts = F.avg_pool3d(weight, cell, ceil_mode=True)
     coarse = fill(sums / counts.clamp(min=1e-12), counts > 0)
-    wide = F.interpolate(coarse, size=tuple(shape), mode="trilinear", align_corners=False)
-    sigma = [1.0 if size > 3 else 0.0 for size in shape]  # takes the steps between the cells away
-    return torch.where(known, image, gaussian_smooth(torch.where(known, image, wide), sigma))
+    filled = F.interpolate(coarse, size=tuple(shape), mode="trilinear", align_corners=False)
+    for _ in range(_RELAXATIONS):
+        filled = mirrored_box_mean(torch.where(known, image, filled), (1, 1, 1))
+    return torch.where(known, image, filled)

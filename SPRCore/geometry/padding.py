@@ -37,10 +37,11 @@ def padding_mask(array: np.ndarray) -> np.ndarray | None:
     steps = [max(1, -(-size // _LOOKED_AT)) for size in array.shape]
     coarse = array[tuple(slice(None, None, step) for step in steps)]
     values = _border_values(coarse)
-    groups = [[value] for value in values] + ([values] if len(values) > 1 else [])
+    solid = [value for value in values if _is_solid(coarse == value)]
+    groups = [[value] for value in values] + ([solid] if len(solid) > 1 else [])
     below_air = [value for value in values if value < _BELOW_AIR_HU]
     found = np.zeros(array.shape, dtype=bool)
-    if below_air and coarse[~_reaching_border(coarse, below_air)].min(initial=np.inf) >= _BELOW_AIR_HU:
+    if below_air and (coarse[~_reaching_border(coarse, below_air)] >= _BELOW_AIR_HU).all():
         found |= _reaching_border(array, below_air)
     for group in groups:
         if _leaves_field_of_view(coarse, _reaching_border(coarse, group), others=values):
@@ -73,6 +74,11 @@ def _border_values(array: np.ndarray) -> list[float]:
     faces = np.concatenate([np.take(array, end, axis=axis).ravel() for axis in range(3) for end in (0, -1)])
     corners = np.unique(array[np.ix_(*[(0, size - 1) for size in array.shape])])
     return [value.item() for value in corners if (faces == value).mean() >= _BORDER_SHARE]
+
+
+def _is_solid(mask: np.ndarray) -> bool:
+    """Whether most of a region lies within it, as of padding, and not at its surface, as of a noisy background."""
+    return bool(binary_erosion(mask, border_value=1).sum() > 0.3 * mask.sum())
 
 
 def _reaching_border(array: np.ndarray, values: list[float]) -> np.ndarray:

@@ -54,7 +54,7 @@ class Similarity:
         Args:
             moving: Moving image with its data; None where only the warped one is known.
             displacement: Pull displacement in RAS mm; None for none, or for one that only the warped image knows.
-            warped: Moving image on the fixed grid; made from `moving` if not given.
+            warped: Moving image on the fixed grid; made from `moving` if not given, or if that has data in a part only.
 
         Returns:
             lncc, and overlap_percent where it is known: the part of the fixed image's data at which the moving image
@@ -67,7 +67,7 @@ class Similarity:
             inside = np.ones(moving.grid.shape, dtype=bool) if moving.valid is None else moving.valid
             seen = moving.volume.with_array(inside.astype(np.uint8))
             known = resample(seen, grid, displacement=displacement, labels=True).array != 0
-        if warped is None:
+        if warped is None or (known is not None and moving.valid is not None):  # no padding is mixed into its data
             warped = resample(moving.volume, grid, displacement=displacement)
         both = valid if known is None else known if valid is None else known & valid
         share = None if known is None else float(both.sum() / (both.size if valid is None else valid.sum()))

@@ -172,9 +172,8 @@ def test_report_holds_exactly_what_was_given():
     assert set(evaluate(displacement=field)) == {"after"}
     assert set(evaluate(fixed_labels=labels, moving_labels=moved)) == {"before"}
     result = evaluate(
-        displacement=field, inverse=back, fixed=still, moving=MaskedVolume.whole(moved),
-        fixed_labels=labels, moving_labels=moved,
-        fixed_points=points, moving_points=points + np.array([2, 0, 0]),
+        displacement=field, inverse=back, fixed=still, moving=MaskedVolume.whole(moved), fixed_labels=labels,
+        moving_labels=moved, fixed_points=points, moving_points=points + np.array([2, 0, 0]),
     )  # fmt: skip
     similarity = {"dice_mean", "dice", "hd95_mm", "tre_mm", "lncc", "overlap_percent"}
     regularity = {"folding_percent", "ndv_percent", "jacobian", "displacement_mm", "inverse_consistency_mm"}
