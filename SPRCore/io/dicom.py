@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from SPRCore.errors import InputError
-from SPRCore.io.dicom_slices import Slice, damaged, is_dicom, quiet, read_header, slices_of
+from SPRCore.io.dicom_slices import Slice, damaged, frame_count, headers_of, is_dicom, quiet, read_header, slices_of
 from SPRCore.io.dicom_stacks import Stack, stacks_of
 from SPRCore.io.paths import warn
 from SPRCore.typing import Affine
@@ -45,11 +45,13 @@ class DicomSeries:
         path: The folder or file.
         stacks: The slices of each frame.
         notes: What a user should know of the choice, one sentence each.
+        labels: Whether values between uneven slices are those of the nearest.
     """
 
     path: Path
     stacks: tuple[Stack, ...]
     notes: tuple[str, ...] = ()
+    labels: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -71,18 +73,21 @@ class DicomSeries:
         warn(self.path, *self.notes, *filter(None, [stack.note]))
         values = _scaled(_pixels(stack.slices), stack.slices)
         if stack.places is not None:
+            if self.labels:
+                return _turned(values[np.rint(stack.places).astype(int)]), stack.affine
             low = np.minimum(stack.places.astype(int), len(values) - 2)
             part = (stack.places - low).astype(np.float32)[:, None, None]
             values = values[low] + (values[low + 1].astype(np.float32) - values[low]) * part
-        return np.ascontiguousarray(values.transpose(2, 1, 0)), stack.affine
+        return _turned(values), stack.affine
 
 
-def open_dicom(path: Path) -> DicomSeries:
+def open_dicom(path: Path, *, labels: bool = False) -> DicomSeries:
     """Read the headers of a DICOM folder or file.
 
     Args:
         path: A folder, or a file that holds one or many slices. Of several series in a folder the one with most slices
             is read, and said so. A folder without images stands for the one folder below it that holds some.
+        labels: It is a label map, in which nothing is to be interpolated.
 
     Returns:
         The series, sorted into frames.
@@ -90,12 +95,17 @@ def open_dicom(path: Path) -> DicomSeries:
     Raises:
         InputError: It holds no DICOM images, or they do not make up volumes (see `stacks_of`).
     """
+    with headers_of(path):
+        return _opened(path, labels)
+
+
+def _opened(path: Path, labels: bool) -> DicomSeries:
     headers = list(_headers(path)) if path.is_dir() else [(path, _header(path))]
     if path.is_dir() and not any("Rows" in header for _, header in headers):
         inner = _only_folder_below(path, headers)
         note = f"holds no DICOM images itself; those in {inner.relative_to(path)} are read"
-        series = open_dicom(inner)
-        return DicomSeries(path, series.stacks, (note, *series.notes))
+        series = _opened(inner, labels)
+        return replace(series, path=path, notes=(note, *series.notes))
     notes: list[str] = []
     chosen = _largest_series(path, headers, notes)
     slices = [piece for file, header in chosen for piece in slices_of(file, header)]
@@ -109,7 +119,7 @@ def open_dicom(path: Path) -> DicomSeries:
     stacks = tuple(stacks_of(path, slices, notes))
     if not path.is_dir() and len(slices) == 1:
         notes.append("is a single slice; for the whole series give its folder")
-    return DicomSeries(path, stacks, tuple(notes))
+    return DicomSeries(path, stacks, tuple(notes), labels)
 
 
 def _header(file: Path) -> Any:
@@ -156,7 +166,7 @@ def _largest_series(path: Path, headers: Sequence[tuple[Path, Any]], notes: list
             raise damaged(file)  # cut within its header
         if not path.is_dir() or "Rows" in header:
             series.setdefault(str(header.get("SeriesInstanceUID", "")), []).append((file, header))
-    sizes = {uid: sum(int(head.get("NumberOfFrames", 1) or 1) for _, head in group) for uid, group in series.items()}
+    sizes = {uid: sum(frame_count(head) for _, head in group) for uid, group in series.items()}
     ranked = sorted(series, key=lambda uid: (-sizes[uid], _series_number(series[uid][0][1])))
     if len(ranked) > 1:
         first, *others = (f"{_series_number(series[uid][0][1])} ({sizes[uid]} slices)" for uid in ranked)
@@ -170,6 +180,11 @@ def _largest_series(path: Path, headers: Sequence[tuple[Path, Any]], notes: list
 def _series_number(header: Any) -> str:
     """A number that the scanner's console shows too; UIDs and descriptions may point to the patient."""
     return str(header.get("SeriesNumber", "") or "(none)").strip()
+
+
+def _turned(values: np.ndarray) -> np.ndarray:
+    """Values (Z, rows, columns) as (X, Y, Z), in C order."""
+    return np.ascontiguousarray(values.transpose(2, 1, 0))
 
 
 def _pixels(slices: Sequence[Slice]) -> Iterator[tuple[int, np.ndarray]]:
@@ -193,6 +208,8 @@ def _decoded(file: Path) -> np.ndarray:
     try:
         with quiet():
             dataset = pydicom.dcmread(file, force=True)
+            if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+                raise ValueError("the file ends before them")
             syntax = getattr(dataset, "file_meta", {}).get("TransferSyntaxUID")
             if syntax is None:
                 dataset.file_meta = pydicom.dataset.FileMetaDataset()
@@ -210,7 +227,7 @@ def _by_gdcm(dataset: Any) -> np.ndarray:
     import pydicom
     import SimpleITK as sitk
 
-    from SPRCore.io.itk import first_clause
+    from SPRCore.io.itk import first_clause, native_lines, quiet_itk
 
     bare = pydicom.dataset.Dataset()
     for name in _PIXEL_MODULE:
@@ -222,10 +239,16 @@ def _by_gdcm(dataset: Any) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "pixels.dcm"
         pydicom.dcmwrite(place, bare, enforce_file_format=True)
+        told: list[str] = []
         try:
-            values = sitk.GetArrayFromImage(sitk.ReadImage(str(place)))
+            with quiet_itk(), native_lines(told):
+                image = sitk.ReadImage(str(place))
+            values = sitk.GetArrayFromImage(image)
         except RuntimeError as error:
-            raise ValueError(first_clause(error).replace(str(place), "its pixels")) from None
+            said = [*told, first_clause(error).replace(str(place), "its pixels")]
+            raise ValueError(said[0]) from None
+    if corrupt := [line for line in told if line.startswith("Corrupt")]:
+        raise ValueError(corrupt[0])
     return values[0] if values.ndim == 3 and values.shape[0] == 1 else values
 
 

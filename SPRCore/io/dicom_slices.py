@@ -87,6 +87,19 @@ def quiet() -> Iterator[None]:
         logger.disabled = before
 
 
+@contextmanager
+def headers_of(path: Path) -> Iterator[None]:
+    """Turn what values of a header that break the standard make pydicom raise into one line, and keep it quiet."""
+    try:
+        with quiet():
+            yield
+    except InputError:
+        raise
+    except (ValueError, TypeError, IndexError, AttributeError, KeyError, OverflowError) as error:
+        got = f"a DICOM header that cannot be read ({' '.join(str(error).split())})"
+        raise InputError(str(path), got=got, expected="a whole one", remedy="export the series again") from error
+
+
 def is_dicom(path: Path) -> bool:
     """Tell whether a file is DICOM: by its mark, or without one by its content where the name allows it."""
     with path.open("rb") as stream:
@@ -149,18 +162,18 @@ def slices_of(path: Path, header: Any) -> list[Slice]:
     """
     if "Rows" not in header or "Columns" not in header:
         return []
-    _check_kind(path, header)
-    try:
-        with quiet():
-            count = int(header.get("NumberOfFrames", 1) or 1)
-            if "PerFrameFunctionalGroupsSequence" in header:
-                return _enhanced(path, header, count)
-            if count > 1:
-                return _stacked(path, header, count)
-            return [_record(path, None, header, [header])]
-    except (ValueError, TypeError, IndexError, AttributeError, KeyError, OverflowError) as error:
-        got = f"a DICOM header that cannot be read ({' '.join(str(error).split())})"
-        raise InputError(str(path), got=got, expected="a whole one", remedy="export the series again") from error
+    with headers_of(path):
+        _check_kind(path, header)
+        count = frame_count(header)
+        if "PerFrameFunctionalGroupsSequence" in header:
+            return _enhanced(path, header, count)
+        return _stacked(path, header, count) if count > 1 else [_record(path, None, header, [header])]
+
+
+def frame_count(header: Any) -> int:
+    """Return how many slices a file says that it holds; 1 where it says nothing that is a number."""
+    text = str(header.get("NumberOfFrames") or 1)
+    return int(text) if text.isdigit() else 1
 
 
 def _without_mark(path: Path) -> Any:

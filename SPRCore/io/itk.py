@@ -121,7 +121,7 @@ def open_itk(path: Path) -> ItkFile:
 def affine_by_itk(path: Path) -> Affine | None:
     """Return the affine to RAS mm of a 3-D file as ITK reads it, None if it does not."""
     try:
-        with _quiet():
+        with quiet_itk():
             reader = _information(path)
     except RuntimeError:
         return None
@@ -149,7 +149,7 @@ def write_itk(array: np.ndarray, affine: Affine, path: Path, note: str = "") -> 
     image = to_itk(array, affine)
     if note:
         image.SetMetaData(_NOTE, note)
-    with atomic_path(path) as partial, _quiet():
+    with atomic_path(path) as partial, quiet_itk():
         try:
             sitk.WriteImage(image, str(partial), useCompression=True)
         except RuntimeError as error:
@@ -191,7 +191,7 @@ def _readable(path: Path) -> Iterator[None]:
     """Turn what SimpleITK raises about a file into one line."""
     told: list[str] = []
     try:
-        with _quiet(), _caught(told) if path.suffix.lower() in _METAIMAGE else nullcontext():
+        with quiet_itk(), native_lines(told) if path.suffix.lower() in _METAIMAGE else nullcontext():
             yield
     except RuntimeError as error:
         reason = (told[0] if told else first_clause(error)).replace(str(path), path.name)
@@ -200,7 +200,7 @@ def _readable(path: Path) -> Iterator[None]:
                 str(path),
                 got=f"a damaged file or one of no known image format ({reason})",
                 expected="NIfTI, NRRD, MetaImage or another image that ITK reads, or a folder with a DICOM series",
-                remedy="check that it is complete, and that its name has the suffix of its format",
+                remedy=_remedy(path),
             ) from error
         raise InputError(
             str(path),
@@ -210,9 +210,24 @@ def _readable(path: Path) -> Iterator[None]:
         ) from error
 
 
+def _remedy(path: Path) -> str:
+    """What to do with a file that ITK does not know, by its first bytes."""
+    with path.open("rb") as stream:
+        start = stream.read(348)
+    if start.startswith(b"PK\x03\x04"):
+        return "it is a ZIP archive: unpack it and give what is in it"
+    if start.startswith(b"\x1f\x8b"):
+        return "it is packed by gzip: name it .nii.gz if it holds a NIfTI image, otherwise unpack it"
+    known = {b"n+1\0": ".nii", b"n+2\0": ".nii", b"NRRD": ".nrrd"}
+    found = next((known[mark] for mark in (start[344:348], start[4:8], start[:4]) if mark in known), None)
+    if found is not None:
+        return f"its content is that of a {found} file: rename it to {path.name}{found}"
+    return "check that it is complete, and that its name has the suffix of its format"
+
+
 @contextmanager
-def _caught(told: list[str]) -> Iterator[None]:
-    """Take up the lines that the reader of MetaImage, and no exception, writes to the standard error by itself."""
+def native_lines(told: list[str]) -> Iterator[None]:
+    """Take up the lines that libraries below ITK write to the standard error, which no exception repeats."""
     with _ONE_AT_A_TIME, tempfile.TemporaryFile() as caught:
         try:
             before = os.dup(2)
@@ -233,7 +248,7 @@ def _caught(told: list[str]) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_itk() -> Iterator[None]:
     """Keep ITK's warnings off the terminal; what matters is raised or logged."""
     import SimpleITK as sitk
 

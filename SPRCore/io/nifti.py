@@ -102,9 +102,8 @@ def open_nifti(path: Path) -> NiftiFile:
         InputError: The file is of no such kind, is damaged, or has an axis without spacing.
     """
     import nibabel
-    from nibabel.imageglobals import LoggingOutputSuppressor
 
-    with _readable(path), LoggingOutputSuppressor():
+    with _readable(path):
         if path.name.lower().endswith(_FREESURFER):
             with nibabel.openers.ImageOpener(path) as stream:
                 header = nibabel.freesurfer.mghformat.MGHHeader.from_fileobj(stream)
@@ -157,9 +156,11 @@ def read_note(path: Path) -> str:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Turn what nibabel raises about a damaged file into one line."""
+    """Turn what nibabel raises about a damaged file into one line, and keep its own lines off the terminal."""
     import nibabel
 
+    logger = nibabel.imageglobals.logger
+    before, logger.disabled = logger.disabled, True
     try:
         yield
     except InputError:
@@ -178,6 +179,8 @@ def _readable(path: Path) -> Iterator[None]:
             expected="a complete image of the format that its name says",
             remedy="copy or export the file again",
         ) from error
+    finally:
+        logger.disabled = before
 
 
 def _parts(path: Path) -> tuple[Path, Path]:

@@ -154,18 +154,18 @@ def count_frames(path: str | Path) -> int:
     return shape[3] if len(shape) == 4 else 1
 
 
-def _open(place: Path) -> ItkFile | NiftiFile | DicomSeries:
+def _open(place: Path, *, labels: bool = False) -> ItkFile | NiftiFile | DicomSeries:
     if not (place.is_dir() or place.is_file()):
         raise InputError(str(place), got="neither a file nor a folder", expected="an image")
     if place.is_dir() or dicom.is_dicom(place):
-        return dicom.open_dicom(place)
+        return dicom.open_dicom(place, labels=labels)
     return nifti.open_nifti(place) if nifti.is_nifti(place) else itk.open_itk(place)
 
 
 def _read(path: Path, *, labels: bool = False) -> Volume:
     check_exists(path)
     place, frame = split_frame(path)
-    source = _open(place)
+    source = _open(place, labels=labels)
     array, affine = source.read(pick_frame(place, frame, source.shape))
     if array.ndim != 3:
         raise InputError(

@@ -115,6 +115,25 @@ def check_uneven(folder: Path) -> None:
     heights = np.minimum(np.arange(14) * 2.5, 31.5)
     np.testing.assert_allclose(volume.array[0, 0], 100 * heights, rtol=1e-5)
     assert volume.spacing[2] == 2.5
+    with warned("at uneven distances"):
+        labels = read_labels(folder / "s")
+    assert set(np.unique(labels.array)) <= set((100 * UNEVEN).astype(int))
+
+
+def check_bad_series_number(folder: Path) -> None:
+    write_slices(folder / "s", PLANES[:COUNT], POSITIONS, SeriesNumber=77)
+    for file in (folder / "s").iterdir():
+        file.write_bytes(file.read_bytes().replace(b"IS\x02\x0077", b"IS\x02\0.5"))
+    write_slices(folder / "s", PLANES[:3], POSITIONS[:3], SeriesInstanceUID="1.2.3.9", name="b{}.dcm")
+    with warned("2 DICOM series"):
+        same(read_volume(folder / "s"), true())
+
+
+def check_bad_count(folder: Path) -> None:
+    path = save(dataset(PLANES[0], NumberOfFrames="1"), folder / "s" / "x.dcm")
+    path.write_bytes(path.read_bytes().replace(b"\x28\0\x08\0IS\x02\x001 ", b"\x28\0\x08\0IS\x02\0x "))
+    refused(lambda: read_volume(path), str(path))
+    refused(lambda: read_volume(folder / "s"), "without a position")
 
 
 def check_single(folder: Path) -> None:
@@ -187,6 +206,28 @@ def check_compressed(folder: Path) -> None:
             writer.SetFileName(str(folder / kind / f"{k}.dcm"))
             writer.Execute(image)
         same(read_volume(folder / kind), true(large))
+
+
+def check_corrupt(folder: Path) -> None:
+    """An end of image in the midst of a JPEG stream, of which GDCM makes pixels and a line on the standard error."""
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 4000, (64, 64)).astype(np.uint16))
+    tags = {"0020|0032": "0\\0\\0", "0020|0037": "1\\0\\0\\0\\1\\0", "0008|0060": "CT"}
+    for tag, text in tags.items():
+        image.SetMetaData(tag, text)
+    writer = sitk.ImageFileWriter()
+    writer.UseCompressionOn()
+    writer.SetCompressor("JPEG")
+    path = folder / "x.dcm"
+    writer.SetFileName(str(path))
+    writer.Execute(image)
+    assert read_volume(path).shape == (64, 64, 1)
+    content = bytearray(path.read_bytes())
+    middle = len(content) * 2 // 3
+    content[middle : middle + 2] = b"\xff\xd9"
+    path.write_bytes(content)
+    refused(lambda: read_volume(path), str(path), "DICOM pixels that cannot be read (Corrupt JPEG data")
 
 
 def check_rle(folder: Path) -> None:
@@ -311,7 +352,8 @@ def check_enhanced_short(folder: Path) -> None:
     image = enhanced(PLANES[:COUNT], POSITIONS)
     del image.PerFrameFunctionalGroupsSequence[-1]
     path = save(image, folder / "x.dcm")
-    refused(lambda: read_volume(path), "6 frames and what belongs to 5")
+    message = refused(lambda: read_volume(path), "6 frames and what belongs to 5")
+    assert "cannot be read" not in message
 
 
 def check_dose(folder: Path) -> None:
@@ -326,6 +368,22 @@ def check_dose(folder: Path) -> None:
         Modality="RTDOSE",
     )
     same(read_volume(save(image, folder / "dose.dcm")), true(PLANES[:COUNT] * 0.01), rtol=1e-5)
+
+
+def check_nuclear(folder: Path) -> None:
+    from dicom_files import group
+
+    image = dataset(
+        PLANES[:COUNT].astype(np.uint16),
+        NumberOfFrames=COUNT,
+        PixelSpacing=[1.2, 1.5],
+        SpacingBetweenSlices="2.5",
+        SliceVector=[k + 1 for k in range(COUNT)],
+        Modality="NM",
+    )
+    place = {"ImagePositionPatient": [-20, -30, 0], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
+    image.DetectorInformationSequence = group(DetectorInformationSequence=place).DetectorInformationSequence
+    same(read_volume(save(image, folder / "spect.dcm")), true())
 
 
 def check_film(folder: Path) -> None:
@@ -523,7 +581,7 @@ ROWS = [
     Row(
         GEOMETRY,
         "thin slices and thick ones in one series",
-        "interpolated at the smaller distance; a warning with both",
+        "interpolated at the smaller distance (labels: nearest slice); a warning",
         check_uneven,
     ),
     Row(GEOMETRY, "no positions", "refused", wrong("6 of 6 DICOM slices without a position", **NO_PLACE)),
@@ -554,6 +612,7 @@ ROWS = [
     Row(GEOMETRY, "enhanced multi-frame with a frame missing", "refused", check_enhanced_gap),
     Row(GEOMETRY, "enhanced multi-frame, frames and their groups differ in number", "refused", check_enhanced_short),
     Row(GEOMETRY, "a dose grid (offsets of frames)", "read, scaled to dose", check_dose),
+    Row(GEOMETRY, "nuclear medicine: a stack in one file", "read where the detector was", check_nuclear),
     Row(GEOMETRY, "a film in time (ultrasound)", "refused: it does not say where frames lie", check_film),
     Row(VALUES, "PET: a slope for each slice", "each slice scaled by its own, in 32-bit real numbers", check_slopes),
     Row(VALUES, "CT: slope 1, intercept -1024", "integers", check_ct),
@@ -588,6 +647,7 @@ ROWS = [
         "refused: convert it",
         one_file("a Siemens mosaic", "dcm2niix", ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"]),
     ),
+    Row(VALUES, "a damaged JPEG stream", "refused: names the file and the cause", check_corrupt),
     Row(VALUES, "pixels cut short", "refused: names the file", check_cut),
     Row(
         MISSING,
@@ -669,4 +729,6 @@ ROWS = [
     Row(FOLDERS, "a slice cut within its header, or empty", "refused: names the file", check_cut_header),
     Row(FOLDERS, "a `DICOMDIR`", "refused: give the folder of one series", check_dicomdir),
     Row(FOLDERS, "a large file of zeros among the slices", "left out, and not walked through", check_large_garbage),
+    Row(FOLDERS, "a number of frames that is no number", "taken as one slice", check_bad_count),
+    Row(FOLDERS, "a series number that is no whole number", "read all the same", check_bad_series_number),
 ]

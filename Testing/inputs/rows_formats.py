@@ -198,6 +198,13 @@ def damaged(name: str, content: bytes, *said: str):
 
 
 NO_FORMAT = "no known image format"
+PACKED = gzip.compress(bytes(999))
+
+
+def check_nameless(suffix: str, folder: Path) -> None:
+    path = write(folder / "x.nii") if suffix == ".nii" else nrrd(folder / "x.nrrd")
+    path = path.rename(folder / "brain")
+    refused(lambda: read_volume(path), str(path), NO_FORMAT, f"rename it to brain{suffix}")
 
 
 def check_missing(folder: Path) -> None:
@@ -297,6 +304,21 @@ def check_pairs(folder: Path) -> None:
     np.testing.assert_array_equal(loaded.moving.original.array, IMAGE + 5)
     (folder / "wrong.csv").write_text("fixed,moving\nseries.nii#0,gone.nii#1\n")
     refused(lambda: read_pairs(folder / "wrong.csv"), "line 2, moving", "no file gone.nii#1")
+
+
+def check_case(folder: Path) -> None:
+    from SPRCore.training.data.cases import Case
+    from SPRCore.training.data.cohort import _check
+    from SPRCore.training.data.reading import read_case
+
+    path = write(folder / "series.nii", np.stack([IMAGE, IMAGE + 5], axis=-1))
+    by_path = Case(subject="a", image=Path(f"{path}#1"))
+    by_number = Case(subject="b", image=path, frame=1)
+    for case in (by_path, by_number):
+        np.testing.assert_array_equal(read_case(case).image.array, IMAGE + 5)
+    assert not _check([by_path])
+    (problem,) = _check([Case(subject="c", image=Path(f"{folder / 'gone.nii'}#1"))])
+    assert "no such file" in problem.text
 
 
 ROWS = [
@@ -505,8 +527,11 @@ ROWS = [
     Row(OTHER, "text named `.mgz`", "refused", damaged("x.mgz", b"hello", "cannot be read")),
     Row(OTHER, "an `.mgh` of zeros", "refused", damaged("x.mgh", b"\0\0\0\1" + bytes(400), "cannot be read")),
     Row(OTHER, "an empty file without a suffix", "refused", damaged("x", b"", NO_FORMAT)),
-    Row(OTHER, "a ZIP archive", "refused", damaged("x.zip", b"PK\3\4" + bytes(99), NO_FORMAT)),
+    Row(OTHER, "a ZIP archive", "refused: unpack it", damaged("x.zip", b"PK\3\4" + bytes(99), NO_FORMAT, "unpack it")),
     Row(OTHER, "a NumPy array (`.npy`)", "refused", damaged("x.npy", b"\x93NUMPY", NO_FORMAT)),
+    Row(OTHER, "a NIfTI file without a suffix", "refused: rename it to `.nii`", partial(check_nameless, ".nii")),
+    Row(OTHER, "an NRRD file without a suffix", "refused: rename it to `.nrrd`", partial(check_nameless, ".nrrd")),
+    Row(OTHER, "a file packed by gzip and named otherwise", "refused: what it is", damaged("x.bin", PACKED, "gzip")),
     Row(PLACES, "nothing at the path", "refused", check_missing),
     Row(PLACES, "a link to nothing", "refused", check_link),
     Row(PLACES, "a link to an image", "read", check_good_link),
@@ -538,4 +563,5 @@ ROWS = [
         "read; a missing file is named with its line",
         check_pairs,
     ),
+    Row(COMMANDS, "a training list with `series.nii#1` as image", "that frame is read and prepared", check_case),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 from functools import partial
 from pathlib import Path
 
@@ -149,6 +150,20 @@ def check_cut(name: str, folder: Path) -> None:
     write_volume(Volume(np.random.default_rng(0).normal(size=(16, 16, 16)).astype(np.float32), np.eye(4)), path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     refused(lambda: read_volume(path), str(path), "cannot be read", "copy or export the file again")
+
+
+def check_silent(folder: Path) -> None:
+    """Nibabel writes a line of its own to the standard error, where a program has set up no logging."""
+    logger = logging.getLogger("nibabel.global")
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())
+    logger.addHandler(handler)
+    try:
+        check_refused(folder, "cannot be read (data code 1536 not supported)", datatype=1536, bitpix=128)
+    finally:
+        logger.removeHandler(handler)
+    assert not lines
 
 
 def check_gzip_named_nii(folder: Path) -> None:
@@ -433,6 +448,7 @@ ROWS = [
     Row(VALUES, "complex numbers", "refused", wrong("one real number per voxel", values=IMAGE.astype("c8"))),
     Row(VALUES, "colors (RGB)", "refused", wrong("one real number per voxel", values=COLORS)),
     Row(VALUES, "1 bit per voxel", "refused", wrong("cannot be read", datatype=1, bitpix=1)),
+    Row(VALUES, "128-bit real numbers", "refused", check_silent),
     Row(VALUES, "a type code that the standard does not know", "refused", wrong("cannot be read", datatype=77)),
     Row(
         VALUES, "a single slice", "an image of one voxel in depth", holds(IMAGE[:, :, :1], "i2", values=IMAGE[:, :, :1])
