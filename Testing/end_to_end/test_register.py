@@ -81,6 +81,7 @@ def test_the_report_has_the_keys_of_its_schema(report, pair):
         "seconds",
         "peak_memory_mb",
         "metrics",
+        "warnings",
         "files",
     }
     assert report["schema_version"] == 1
@@ -105,7 +106,7 @@ def test_seconds_add_up(report):
 
 def test_metrics_are_complete_and_better_than_before(report):
     before, after = report["metrics"]["before"], report["metrics"]["after"]
-    assert set(before) == {"dice_mean", "dice", "hd95_mm", "tre_mm", "lncc"}
+    assert set(before) == {"dice_mean", "dice", "hd95_mm", "tre_mm", "lncc", "overlap_percent"}
     assert set(after) == set(before) | {
         "folding_percent",
         "ndv_percent",
@@ -172,7 +173,7 @@ def test_nothing_given_nothing_reported_and_no_old_labels_left(pair, finished, s
     assert {path.name for path in out.iterdir()} == FILES - {"warped_labels.nii.gz"} | {"notes.txt"}
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     assert report["hyperparameters"] == {"prior": "uniform", "lambda": 1.5}
-    assert set(report["metrics"]["before"]) == {"lncc"}
+    assert set(report["metrics"]["before"]) == {"lncc", "overlap_percent"}
     assert not {"dice", "dice_mean", "hd95_mm", "tre_mm"} & set(report["metrics"]["after"])
     np.testing.assert_array_equal(read_volume(out / "weight.nii.gz").array, 1)
 
