@@ -196,9 +196,12 @@ def sha256(path: str | Path) -> str | None:
 
 
 def _is_own(folder: Path, name: str, listed: dict[str, str]) -> bool:
-    if name == REPORT:
-        return isinstance(_read(folder / REPORT).get("files"), dict)
-    return name in listed and sha256(folder / name) == listed[name]
+    """Whether a file is as its folder, or the one that it lies in, lists it."""
+    path = folder / name
+    if path.name == REPORT:
+        return isinstance(_read(path).get("files"), dict)
+    digest = sha256(path)
+    return digest is not None and digest in (listed.get(name), read_record(path.parent).get(path.name))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -73,6 +73,15 @@ def test_a_second_command_adds_to_the_record_of_a_folder(tmp_path):
     assert list(read_record(tmp_path / "out")) == ["a.txt", "b.txt"]
 
 
+def test_a_folder_in_a_folder_of_results_may_have_been_written_anew(tmp_path):
+    for folder, name in ((tmp_path, "sub/a.txt"), (tmp_path / "sub", "a.txt"), (tmp_path, "sub/a.txt")):
+        with result_folder(folder, [name], ()) as place:
+            (place / name).parent.mkdir(exist_ok=True)
+            (place / name).write_text(f"of {folder.name}")
+            record((place / name).parent)
+    assert (tmp_path / "sub" / "a.txt").read_text() == f"of {tmp_path.name}"
+
+
 def test_a_folder_that_fails_is_as_it_was(tmp_path):
     with result_folder(tmp_path / "out", ["a.txt", "b.txt"], ()) as place:
         (place / "a.txt").write_text("old")
