@@ -18,7 +18,7 @@ import numpy as np
 from SPRCore.errors import InputError
 from SPRCore.io.dicom_slices import Slice, damaged, frame_count, headers_of, is_dicom, quiet, read_header, slices_of
 from SPRCore.io.dicom_stacks import Stack, stacks_of
-from SPRCore.io.paths import warn
+from SPRCore.io.paths import reason_of, warn
 from SPRCore.typing import Affine
 
 __all__ = ["DicomSeries", "is_dicom", "open_dicom"]
@@ -216,8 +216,7 @@ def _decoded(file: Path) -> np.ndarray:
                 dataset.file_meta.TransferSyntaxUID = syntax = pydicom.uid.ImplicitVRLittleEndian
             return dataset.pixel_array if syntax in _STORED else _by_gdcm(dataset)
     except Exception as error:  # pydicom and GDCM raise whatever damaged bytes lead to
-        reason = " ".join(str(error).split()) or type(error).__name__
-        got = f"DICOM pixels that cannot be read ({reason[:200]})"
+        got = f"DICOM pixels that cannot be read ({reason_of(error)})"
         remedy = "export the series again, uncompressed if that can be chosen"
         raise InputError(str(file), got=got, expected="a whole slice", remedy=remedy) from error
 

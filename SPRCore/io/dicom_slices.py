@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from SPRCore.errors import InputError
+from SPRCore.io.paths import reason_of
 
 _SUFFIXES = ("", ".dcm", ".dicom", ".ima", ".img")
 _SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
@@ -95,8 +96,8 @@ def headers_of(path: Path) -> Iterator[None]:
             yield
     except InputError:
         raise
-    except (ValueError, TypeError, IndexError, AttributeError, KeyError, OverflowError) as error:
-        got = f"a DICOM header that cannot be read ({' '.join(str(error).split())})"
+    except Exception as error:  # values are parsed when they are looked at, and raise whatever their bytes lead to
+        got = f"a DICOM header that cannot be read ({reason_of(error)})"
         raise InputError(str(path), got=got, expected="a whole one", remedy="export the series again") from error
 
 

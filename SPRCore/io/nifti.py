@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
-import zlib
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ import numpy as np
 from SPRCore.errors import InputError
 from SPRCore.io.atomic import atomic_path
 from SPRCore.io.nifti_geometry import affine_of
-from SPRCore.io.paths import named, warn
+from SPRCore.io.paths import named, reason_of, warn
 from SPRCore.typing import Affine
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -25,9 +25,9 @@ _PAIRS = (".hdr", ".img", ".hdr.gz", ".img.gz")
 _FREESURFER = (".mgh", ".mgz")
 
 _SCANNER = 1  # NIfTI's code for "coordinates of the scanner": the one on which nibabel and ITK agree
-_DAMAGED = (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error)
 _GZIP = b"\x1f\x8b"
 _LONGEST = 540  # bytes of a header: that of NIfTI-2
+_MOST_PACKED = 1032  # bytes that gzip can make of one
 
 
 def is_nifti(path: Path) -> bool:
@@ -108,13 +108,15 @@ def open_nifti(path: Path) -> NiftiFile:
             with nibabel.openers.ImageOpener(path) as stream:
                 header = nibabel.freesurfer.mghformat.MGHHeader.from_fileobj(stream)
             proxy = nibabel.arrayproxy.ArrayProxy(str(path), header)
+            _check_claim(path, proxy)
             return NiftiFile(path, _trimmed(proxy.shape), header.get_affine(), 0, (1.0, 0.0), proxy)
         head, values = _parts(path)
         stored, mended = _headers(_start_of(head), is_pair=head != values)
         shape = mended.get_data_shape()
         spec = (shape, mended.get_data_dtype(), mended.get_data_offset(), 1.0, 0.0)
         proxy = nibabel.arrayproxy.ArrayProxy(_openable(values), spec)
-    with named(path):
+        _check_claim(values, proxy)
+    with named(path), np.errstate(all="ignore"):  # what is no number is looked for
         affine, notes = affine_of(stored, lambda: _by_itk(path))
     intent = int(stored["intent_code"]) if "intent_code" in stored.keys() else 0
     return NiftiFile(path, _trimmed(shape), affine, intent, _scaling(stored), proxy, tuple(notes))
@@ -162,20 +164,14 @@ def _readable(path: Path) -> Iterator[None]:
     logger = nibabel.imageglobals.logger
     before, logger.disabled = logger.disabled, True
     try:
-        yield
+        with np.errstate(all="ignore"):  # sizes that overflow are found out by the length of the file
+            yield
     except InputError:
         raise
-    except (
-        *_DAMAGED,
-        nibabel.filebasedimages.ImageFileError,
-        nibabel.spatialimages.HeaderDataError,
-        nibabel.wrapstruct.WrapStructError,
-        nibabel.freesurfer.mghformat.MGHError,
-    ) as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
+    except Exception as error:  # damaged bytes make nibabel raise whatever they lead to
         raise InputError(
             str(path),
-            got=f"a file that cannot be read ({reason})",
+            got=f"a file that cannot be read ({reason_of(error)})",
             expected="a complete image of the format that its name says",
             remedy="copy or export the file again",
         ) from error
@@ -216,6 +212,13 @@ def _openable(path: Path) -> str | io.BytesIO:
     """What nibabel opens: the name of the file, or its content where it is not packed though its name says so."""
     misnamed = path.name.lower().endswith(".gz") and not _is_packed(path)
     return io.BytesIO(path.read_bytes()) if misnamed else str(path)
+
+
+def _check_claim(path: Path, proxy: Any) -> None:
+    """Refuse a packed file that cannot hold what its header says, before memory is taken for it."""
+    claimed = math.prod(int(size) for size in proxy.shape) * proxy.dtype.itemsize
+    if claimed > _MOST_PACKED * path.stat().st_size and path.name.lower().endswith((".gz", ".mgz")):
+        raise ValueError(f"its header asks for {claimed} bytes, more than it can hold")
 
 
 def _headers(start: bytes, *, is_pair: bool) -> tuple[Any, Any]:

@@ -68,6 +68,13 @@ def named(path: str | Path) -> Iterator[None]:
         ) from error
 
 
+def reason_of(error: Exception) -> str:
+    """Return what a library says of a damaged file, in one line without addresses and check sums."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    text = f"unknown value {text}" if isinstance(error, KeyError) else text
+    return re.sub(r"\s*'?\b0x[0-9a-fA-F]+\b'?( != 0x[0-9a-fA-F]+)?", "", text)[:200]
+
+
 def pick_frame(path: Path, frame: int | None, shape: tuple[int, ...]) -> int:
     """Return which of an image's frames to read.
 

@@ -466,6 +466,12 @@ ROWS = [
     Row(DAMAGE, "an axis of no voxels", "refused", wrong(dim=(3, 4, 0, 6, 1, 1, 1, 1))),
     Row(DAMAGE, "a negative size", "refused", wrong(dim=(3, 4, -5, 6, 1, 1, 1, 1))),
     Row(DAMAGE, "a size far beyond the file", "refused", wrong("cannot be read", dim=(3, *[32767] * 3, 1, 1, 1, 1))),
+    Row(
+        DAMAGE,
+        "the same, packed",
+        "refused before memory is taken",
+        wrong("more than it can hold", name="x.nii.gz", dim=(3, 20000, 20000, 6, 1, 1, 1, 1)),
+    ),
     Row(DAMAGE, "a header that says 8 axes", "refused", wrong("cannot be read", dim=(8, 4, 5, 6, 1, 1, 1, 1))),
     Row(DAMAGE, "data that begin within the header", "refused", wrong("cannot be read", vox_offset=40)),
     Row(DAMAGE, "a header without its mark (`magic`)", "refused", wrong("cannot be read", magic=b"abc")),
