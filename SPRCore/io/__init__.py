@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from SPRCore.io.bundles import Bundle, find_bundle, list_bundles, read_bundle, read_card, write_bundle
     from SPRCore.io.cards import ModelCard
     from SPRCore.io.displacement import read_displacement, write_displacement
+    from SPRCore.io.given import PointsLike, VolumeLike, as_labels, as_mask, as_points, as_volume
     from SPRCore.io.landmarks import read_landmarks, write_landmarks
     from SPRCore.io.paths import on_disk, split_frame, with_frame
     from SPRCore.io.transforms import read_affine_tfm, write_affine_tfm
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 _HOME = {
     "Bundle": "bundles",
     "ModelCard": "cards",
+    "PointsLike": "given",
+    "VolumeLike": "given",
+    "as_labels": "given",
+    "as_mask": "given",
+    "as_points": "given",
+    "as_volume": "given",
     "atomic_directory": "atomic",
     "atomic_path": "atomic",
     "count_frames": "volumes",
@@ -48,6 +55,12 @@ _HOME = {
 __all__ = [
     "Bundle",
     "ModelCard",
+    "PointsLike",
+    "VolumeLike",
+    "as_labels",
+    "as_mask",
+    "as_points",
+    "as_volume",
     "atomic_directory",
     "atomic_path",
     "count_frames",

@@ -28,6 +28,8 @@ _ONE_AT_A_TIME = threading.Lock()
 SUFFIXES = (".nrrd", *_METAIMAGE)
 """Suffixes of the files that `write_itk` writes."""
 
+_NOTE = "SPRCore"  # name of the field of the header that holds a note
+
 
 def to_itk(array: np.ndarray, affine: Affine) -> SimpleITK.Image:
     """Make a SimpleITK image of an array.
@@ -130,13 +132,14 @@ def affine_by_itk(path: Path) -> Affine | None:
     return affine_from_itk(reader.GetSpacing()[:3], reader.GetOrigin()[:3], direction)
 
 
-def write_itk(array: np.ndarray, affine: Affine, path: Path) -> None:
+def write_itk(array: np.ndarray, affine: Affine, path: Path, note: str = "") -> None:
     """Write values, compressed, to an NRRD or MetaImage file.
 
     Args:
         array: Values of shape (X, Y, Z) or (X, Y, Z, C).
         affine: Voxel to RAS mm, shape (4, 4).
         path: The file, with one of `SUFFIXES`.
+        note: Words for the header, in a field of its own.
 
     Raises:
         OutputError: The file could not be written.
@@ -144,6 +147,8 @@ def write_itk(array: np.ndarray, affine: Affine, path: Path) -> None:
     import SimpleITK as sitk
 
     image = to_itk(array, affine)
+    if note:
+        image.SetMetaData(_NOTE, note)
     with atomic_path(path) as partial, quiet_itk():
         try:
             sitk.WriteImage(image, str(partial), useCompression=True)
@@ -151,6 +156,16 @@ def write_itk(array: np.ndarray, affine: Affine, path: Path) -> None:
             reason = first_clause(error).replace(str(partial), path.name)
             remedy = "choose a place that can be written and has space left"
             raise OutputError(str(path), got=reason, expected="to write it", remedy=remedy) from error
+
+
+def read_note(path: Path) -> str:
+    """Return the note in the header of a file that `write_itk` wrote, or ""; raises what SimpleITK does for others."""
+    import SimpleITK as sitk
+
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    return reader.GetMetaData(_NOTE) if reader.HasMetaDataKey(_NOTE) else ""
 
 
 def first_clause(error: Exception) -> str:

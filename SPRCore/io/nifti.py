@@ -122,7 +122,7 @@ def open_nifti(path: Path) -> NiftiFile:
     return NiftiFile(path, _trimmed(shape), affine, intent, _scaling(stored), proxy, tuple(notes))
 
 
-def write_nifti(array: np.ndarray, affine: Affine, path: Path, intent: int = 0) -> None:
+def write_nifti(array: np.ndarray, affine: Affine, path: Path, intent: int = 0, note: str = "") -> None:
     """Write values to a NIfTI file whose sform and qform both hold the affine.
 
     Args:
@@ -130,6 +130,7 @@ def write_nifti(array: np.ndarray, affine: Affine, path: Path, intent: int = 0) 
         affine: Voxel to RAS mm, shape (4, 4).
         path: The file, `.nii` or `.nii.gz`.
         intent: NIfTI's code for what the values mean; 0 says nothing.
+        note: Words for the description of the header, up to 79 ASCII characters.
 
     Raises:
         OutputError: The file could not be written.
@@ -142,10 +143,17 @@ def write_nifti(array: np.ndarray, affine: Affine, path: Path, intent: int = 0) 
     if np.allclose(directions.T @ directions, np.eye(3), atol=1e-5):  # a quaternion cannot hold shear
         image.set_qform(affine, _SCANNER)
     image.header.set_xyzt_units("mm")
-    image.header["intent_code"] = intent
+    image.header["intent_code"], image.header["descrip"] = intent, note
     # Not nibabel.save, which leaves its file open when the disk is full and so complains once more at a later time.
     with atomic_path(path) as partial, nibabel.openers.ImageOpener(partial, "wb") as stream:
         image.to_stream(stream)
+
+
+def read_note(path: Path) -> str:
+    """Return the description in the header of a NIfTI file; raises whatever nibabel does for another file."""
+    import nibabel
+
+    return nibabel.load(path).header["descrip"].item().decode("utf-8", errors="replace")
 
 
 @contextmanager

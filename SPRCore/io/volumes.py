@@ -15,6 +15,8 @@ from SPRCore.io.nifti import NiftiFile
 from SPRCore.io.paths import check_exists, named, on_disk, pick_frame, split_frame, warn
 from SPRCore.typing import Affine
 
+_ROUNDING = 1e-3  # slopes of NIfTI and resampling leave 1e-7 to 1e-4; a label that was interpolated is far off
+
 
 def read_volume(path: str | Path) -> Volume:
     """Read a 3-D image.
@@ -33,7 +35,7 @@ def read_volume(path: str | Path) -> Volume:
             empty, not one real number per voxel, has an unusable spacing or orientation, or a DICOM series is not one
             image.
     """
-    volume = _read(Path(path))
+    volume = _read(as_path(path))
     return volume if volume.array.dtype.kind != "f" else volume.with_array(volume.array.astype(np.float32, copy=False))
 
 
@@ -45,41 +47,76 @@ def read_labels(path: str | Path) -> Volume:
 
     Returns:
         The labels in RAS mm, of an integer type: the file's own, or int32 (int64 if needed) for integers that were
-        stored as real numbers.
+        stored as real numbers, such as with a slope; they count as whole up to a thousandth.
 
     Raises:
-        InputError: As for `read_volume`, or a value is not an integer.
+        InputError: As for `read_volume`, or a value is not a whole number.
     """
-    volume = _read(Path(path), labels=True)
+    return whole(_read(as_path(path), labels=True), str(path))
+
+
+def whole(volume: Volume, what: str) -> Volume:
+    """Return a label map with whole numbers in an integer type.
+
+    Args:
+        volume: The label map.
+        what: What the user calls it.
+
+    Returns:
+        The same for integers; uint8 for booleans; int32 (int64 if needed) for real numbers that are whole up to a
+        thousandth.
+
+    Raises:
+        InputError: A value is not a whole number.
+    """
     if volume.array.dtype.kind in "iu":
         return volume
     if volume.array.dtype.kind == "b":
         return volume.with_array(volume.array.astype(np.uint8))
     rounded = np.rint(volume.array)
-    wrong = volume.array[~((rounded == volume.array) & (np.abs(rounded) < 2.0**53))]
+    with np.errstate(invalid="ignore"):  # infinity
+        is_whole = (np.abs(volume.array - rounded) <= _ROUNDING) & (np.abs(rounded) < 2.0**53)
+    wrong = volume.array[~is_whole]
     if wrong.size:
-        got = f"{wrong.size} values that are not whole numbers, the first {wrong[0]:g}"
-        raise InputError(str(path), got=got, expected="a label map", remedy="give the segmentation, not an image")
+        # As short as tells it from every other number of its type: a fraction is not rounded away.
+        got = f"{wrong.size} of {volume.array.size} values that are not whole numbers, such as {wrong[0]!s}"
+        raise InputError(what, got=got, expected="a label map", remedy="give the segmentation, not an image")
     return volume.with_array(_compact(rounded.astype(np.int64)))
 
 
-def write_volume(volume: Volume, path: str | Path) -> None:
+def write_volume(volume: Volume, path: str | Path, *, note: str = "") -> None:
     """Write an image or a label map, as a whole or not at all.
 
     Args:
         volume: What to write. Types that files lack change: booleans to uint8, float16 to float32; 64-bit integers
             become int32 where their values allow it, since few programs read them.
         path: File to write: `.nii`, `.nii.gz`, `.nrrd`, `.mha` or `.mhd`; missing folders are made.
+        note: Words for the header, up to 79 ASCII characters, such as what wrote the file.
 
     Raises:
         InputError: The suffix is none of these, or the grid is sheared (`geometry.orthogonal` makes it upright).
         OutputError: The file could not be written.
     """
-    path = Path(path)
+    if not isinstance(volume, Volume):
+        raise InputError("volume", got=f"a {type(volume).__name__}", expected="a Volume, such as Volume(array, affine)")
+    path = as_path(path)
     check_suffix(path)
     check_upright(volume.affine, path)
     write = nifti.write_nifti if nifti.is_nifti(path) else itk.write_itk
-    write(_storable(volume.array), volume.affine, path)
+    write(_storable(volume.array), volume.affine, path, note=note)
+
+
+def note_of(path: Path) -> str:
+    """Return the note in the header of an image that `write_volume` wrote; "" for one without."""
+    return nifti.read_note(path) if nifti.is_nifti(path) else itk.read_note(path)
+
+
+def as_path(path: str | Path) -> Path:
+    """Return the path of a file or folder (`InputError` if it can be none)."""
+    if not isinstance(path, (str, Path)) or not str(path) or "\0" in str(path):
+        got = repr(path) if isinstance(path, str) else f"a {type(path).__name__}"
+        raise InputError("path", got=got, expected="the path of a file or folder")
+    return Path(path)
 
 
 def check_suffix(path: Path) -> None:

@@ -12,11 +12,11 @@ from types import TracebackType
 
 import numpy as np
 
-from SPRCore.analysis.annotations import Annotations
+from SPRCore.analysis.given import given_pair
 from SPRCore.analysis.warnings import pair_warnings
 from SPRCore.errors import InputError
 from SPRCore.functional import kept_memory, trim_memory
-from SPRCore.geometry import Volume
+from SPRCore.geometry import Grid, Volume
 from SPRCore.live.cache import ByteCache
 from SPRCore.live.canvas import Picture
 from SPRCore.live.instance import InstanceMethod
@@ -31,7 +31,7 @@ from SPRCore.registration import Job, Model, prealign
 from SPRCore.registration.devices import pick_device
 from SPRCore.registration.job import INSTANCE, check_refine, make_job, model_path, stiffness_on
 from SPRCore.regularization import Prior
-from SPRCore.regularization.naming import hyperparameters
+from SPRCore.regularization.naming import as_prior, hyperparameters
 
 BUDGET_MS = {2**20: 80.0, math.inf: 200.0}
 """Time of a preview by the number of voxels: what still feels immediate, and for large images what shows enough."""
@@ -116,27 +116,21 @@ class LiveSession:
         Raises:
             InputError: As `SPRCore.register`; a budget or a memory that is not above 0.
         """
-        budget_ms = _budget_ms(fixed) if budget_ms is None else budget_ms
+        marks = {"fixed_labels": fixed_labels, "moving_labels": moving_labels, "fixed_points": fixed_points}
+        marks |= {"moving_points": moving_points, "fixed_mask": fixed_mask, "moving_mask": moving_mask}
+        *images, given = given_pair(fixed, moving, **marks)
+        budget_ms = _budget_ms(images[0].grid) if budget_ms is None else budget_ms
         for name, value in (("budget_ms", budget_ms), ("cache_mb", cache_mb)):
             if not 0 < value < math.inf:
                 raise InputError(name, got=f"{value:g}", expected="a number above 0")
         check_refine(method == INSTANCE, refine)
-        given = Annotations(
-            fixed_labels=fixed_labels,
-            moving_labels=moving_labels,
-            fixed_points=fixed_points,
-            moving_points=moving_points,
-            fixed_mask=fixed_mask,
-            moving_mask=moving_mask,
-        )
-        images = given.masked(fixed, moving)
         target, path = pick_device(device), model_path(method)
         model = None if path is None else Model.read(path, target)
-        asked = {"prior": prior, "refine": refine, "stiffness": stiffness}
-        job = make_job(model, fixed.grid, target, **asked)
+        asked = {"prior": as_prior(prior), "refine": refine, "stiffness": stiffness}
+        job = make_job(model, images[0].grid, target, **asked)
         affine_ras = prealign(*images, init).affine_ras
         doubts = tuple(pair_warnings(*images, given, None if model is None else model.card))
-        marked = given.on(fixed.grid)
+        marked = given.on(images[0].grid)
         pair = Pair(fixed=images[0], moving=images[1], affine_ras=affine_ras, given=marked, doubts=doubts)
         return cls(pair, job, budget_ms, int(cache_mb * 2**20))
 
@@ -386,8 +380,8 @@ class LiveSession:
         self._exact.put(key_of(known.reply.setting), known, known.nbytes)
 
 
-def _budget_ms(fixed: Volume) -> float:
-    return next(budget for most, budget in BUDGET_MS.items() if fixed.array.size <= most)
+def _budget_ms(fixed: Grid) -> float:
+    return next(budget for most, budget in BUDGET_MS.items() if math.prod(fixed.shape) <= most)
 
 
 def _milliseconds(start: float) -> float:

@@ -279,8 +279,8 @@ def check_register(folder: Path) -> None:
     """The report names the frame, and the SHA-256 is that of the file."""
     import json
 
-    from SPRCore.analysis.provenance import sha256
     from SPRCore.cli import main
+    from SPRCore.io.outputs import sha256
 
     random = np.random.default_rng(0)
     image = random.normal(size=(8, 8, 8, 2)).astype(np.float32)
@@ -301,7 +301,7 @@ def check_pairs(folder: Path) -> None:
     (folder / "pairs.csv").write_text("fixed,moving\nseries.nii#0,series.nii#1\n")
     (pair,) = read_pairs(folder / "pairs.csv")
     loaded = load_pair(pair)
-    np.testing.assert_array_equal(loaded.moving.array, IMAGE + 5)
+    np.testing.assert_array_equal(loaded.moving.original.array, IMAGE + 5)
     (folder / "wrong.csv").write_text("fixed,moving\nseries.nii#0,gone.nii#1\n")
     refused(lambda: read_pairs(folder / "wrong.csv"), "line 2, moving", "no file gone.nii#1")
 

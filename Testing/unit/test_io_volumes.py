@@ -260,7 +260,7 @@ def test_an_image_is_no_label_map(tmp_path, value):
     values = np.ones((4, 4, 4))
     values[1, 2, 3] = value
     nibabel.save(nifti(values), tmp_path / "labels.nii.gz")
-    with pytest.raises(InputError, match="1 values that are not whole numbers"):
+    with pytest.raises(InputError, match="1 of 64 values that are not whole numbers"):
         read_labels(tmp_path / "labels.nii.gz")
 
 
