@@ -31,6 +31,7 @@ REST = 0.05
 next preview, since what computes can be left only every few hundredths of a second."""
 
 _LEADS_TO_WORK = (protocol.Update, protocol.Commit, protocol.Sweep)
+_OF_A_PAIR = (protocol.Update, protocol.Commit, protocol.Stiffness, protocol.Annotate)
 
 
 class Backend(Protocol):
@@ -53,6 +54,10 @@ class Backend(Protocol):
 
     def volume(self, arrays: Arrays, name: str) -> Any:
         """Return an array as a volume; None if it is not there."""
+        ...
+
+    def annotations(self, arrays: Arrays) -> Any:
+        """Return labels and landmarks as a session takes them."""
         ...
 
 
@@ -118,7 +123,7 @@ class Service:
         request = job.request
         if self.store is None and not isinstance(request, protocol.Hello):
             raise _NotNow("a conversation begins with hello", request.verb)
-        if self._session is None and isinstance(request, (protocol.Update, protocol.Commit, protocol.Stiffness)):
+        if self._session is None and isinstance(request, _OF_A_PAIR):
             raise InputError(request.verb, got="no pair that is open", expected="open first")
         if isinstance(request, (protocol.Update, protocol.Commit)):
             for name in request.setting:
@@ -140,6 +145,8 @@ class Service:
         self._session = self._backend.open(job.request, arrays)
         facts = {"setting": dict(self._session.setting), "ranges": dict(self._session.ranges)}
         facts |= {"prior": self._backend.prior(self._session), "milliseconds": 1e3 * (time.perf_counter() - start)}
+        alignment = self._session.alignment
+        facts |= {"init": alignment.mode, "init_reason": alignment.reason, "covered": self._session.covered}
         self._say(protocol.Opened(id=job.request.id, **facts))
 
     def _update(self, job: Job) -> None:
@@ -162,6 +169,11 @@ class Service:
     def _stiffness(self, job: Job) -> None:
         arrays = {} if job.request.segment is None else self.store.get(job.request.segment)
         self._session.set_stiffness(self._backend.volume(arrays, "stiffness"))
+        self._say(protocol.Done(id=job.request.id))
+
+    def _annotate(self, job: Job) -> None:
+        arrays = {} if job.request.segment is None else self.store.get(job.request.segment)
+        self._session.set_annotations(self._backend.annotations(arrays))
         self._say(protocol.Done(id=job.request.id))
 
     def _sweep(self, job: Job) -> None:
@@ -206,6 +218,7 @@ class Service:
                     id=job.request.id,
                     improvement=improvement,
                     exact=reply.exact,
+                    weight_known=reply.weight_known,
                     stage=reply.stage,
                     milliseconds=reply.milliseconds,
                     age_ms=1e3 * (time.perf_counter() - job.arrived),
@@ -213,6 +226,7 @@ class Service:
                     quality=Measures(**finite(dataclasses.asdict(reply.quality))),
                     segment=segment,
                     metrics=finite(reply.metrics) if isinstance(job.request, protocol.Commit) else {},
+                    warnings=tuple(reply.warnings) if isinstance(job.request, protocol.Commit) else (),
                 )
             )
         except BaseException:
