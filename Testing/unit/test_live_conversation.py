@@ -476,10 +476,11 @@ def test_labels_and_landmarks_are_told_to_the_next_worker_too(play):
     worker.requests()
     worker.say(protocol.Done(id=number))
     worker.die()
-    worker.start()
+    worker.client.started()
     worker.answer_open()
     again = worker.last(protocol.Annotate)
-    assert again.id != number and sorted(again.segment.arrays) == ["fixed_labels", "moving_labels"]
+    assert again.id != number
+    assert sorted(again.segment.arrays) == ["fixed_labels", "moving_labels"]
     worker.client.annotate({})
     assert worker.last(protocol.Annotate).segment is None
 

@@ -347,14 +347,16 @@ def test_labels_and_landmarks_change_without_opening_the_pair_anew(worker):
     session = worker.service._session
     segment = worker.session.store.put(1, {"fixed_labels": IMAGE, "moving_labels": IMAGE})
     assert worker.wait(worker.ask(protocol.Annotate, segment=segment)).kind == "done"
-    assert worker.service._session is session and session.annotations == ["fixed_labels", "moving_labels"]
+    assert worker.service._session is session
+    assert session.annotations == ["fixed_labels", "moving_labels"]
     assert worker.wait(worker.ask(protocol.Annotate, segment=None)).kind == "done"
     assert session.annotations == []
 
 
 def test_the_answer_to_open_says_what_was_aligned_and_why(run):
     opened = run().open()
-    assert (opened.init, opened.covered) == ("none", 1.0) and "centers of mass" in opened.init_reason
+    assert (opened.init, opened.covered) == ("none", 1.0)
+    assert "centers of mass" in opened.init_reason
 
 
 def test_warnings_and_what_is_known_of_the_map_are_passed_on(worker, monkeypatch):
@@ -363,4 +365,5 @@ def test_warnings_and_what_is_known_of_the_map_are_passed_on(worker, monkeypatch
     monkeypatch.setattr(worker.service._session, "_reply", lambda stage, exact: reply)
     assert worker.wait(worker.update(alpha=1.0)).warnings == ()
     result = worker.wait(worker.ask(Commit, setting={}))
-    assert result.warnings == ("The images hardly overlap.",) and not result.weight_known
+    assert result.warnings == ("The images hardly overlap.",)
+    assert not result.weight_known
