@@ -188,7 +188,7 @@ class SPRRegistrationParameters:
     method: str = INSTANCE
     refine: Annotated[int, WithinRange(0, 10000)] = 0
     device: Device = Device.AUTO
-    alignment: Alignment = Alignment.NONE
+    alignment: Alignment = Alignment.AUTO
 
     # Widest of all ranges; the sliders take those of the task model.
     prior: Prior = Prior.BETA

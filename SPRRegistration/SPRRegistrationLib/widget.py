@@ -16,7 +16,7 @@ import vtk
 
 from SPRCore.live.events import Deadlines
 
-from . import install, process
+from . import inputs, install, process
 from .models import TaskModel
 from .panel_export import Export
 from .panel_inputs import Inputs
@@ -32,12 +32,6 @@ from .parameters import HYPERPARAMETERS, SPRRegistrationParameters
 from .session import RegistrationSession, Stage
 
 SECTIONS = (Inputs, Model, Settings, PaintedStiffness, Run, Show, Quality, SettingsMap, SnapshotButtons, Export)
-PAIR = (
-    *("fixedVolume", "movingVolume", "fixedLabels", "movingLabels", "fixedLandmarks", "movingLandmarks"),
-    *("method", "refine", "device", "alignment", "prior"),
-)
-"""Fields with which a pair is opened: a change of one of them needs another opening."""
-
 logger = logging.getLogger("SPRRegistration")
 
 
@@ -171,8 +165,7 @@ class Panel:
         return "" if self.parameters is None else self.parameters.parameterNode.GetID() or ""
 
     def _pair(self) -> tuple:
-        values = [getattr(self.parameters, field) for field in PAIR]
-        return tuple(value.GetID() if hasattr(value, "GetID") else value for value in values)
+        return inputs.chosen(self.parameters, inputs.OPENING)
 
     def _choose(self, node: slicer.vtkMRMLNode | None) -> None:
         for identifier in [key for key in self.sessions if slicer.mrmlScene.GetNodeByID(key) is None]:
@@ -203,6 +196,8 @@ class Panel:
     def _parameters_changed(self, caller: vtk.vtkObject, event: str) -> None:
         if self.is_stale() and self.session.stage not in (Stage.NO_PAIR, Stage.FAILED):
             self.end_session()
+        elif self.session is not None:
+            self.session.remeasure()
         self.refresh()
 
     def _session_changed(self, session: RegistrationSession) -> None:

@@ -101,7 +101,8 @@ def test_the_button_says_what_is_missing(module):
     pick(module.ui.movingSelector, "after")
     assert module.ui.applyButton.text == "&Apply"
     assert module.ui.applyButton.enabled
-    assert "fit" in module.ui.guardLabel.text
+    assert "covers 100 %" in module.ui.guardLabel.text
+    assert "fit" not in module.ui.guardLabel.text
 
 
 def test_a_pair_that_says_what_it_is_gets_its_model_and_a_choice_of_the_user_stays(module):
@@ -189,11 +190,13 @@ def test_cancel_ends_the_computation(chosen):
     chosen.panel.command[-1] = "60"
     chosen.ui.applyButton.click()
     wait_for(chosen.panel, "COMMITTING")
-    assert chosen.ui.applyButton.text == "&Cancel"
-    assert chosen.ui.progressBar.visible
-    chosen.ui.applyButton.click()
-    wait_for(chosen.panel, "CANCELLED", seconds=5)
     assert chosen.ui.applyButton.text == "&Apply"
+    assert not chosen.ui.applyButton.enabled
+    assert chosen.ui.progressBar.visible
+    chosen.ui.cancelButton.click()
+    wait_for(chosen.panel, "CANCELLED", seconds=5)
+    assert chosen.ui.applyButton.enabled
+    assert not chosen.ui.cancelButton.enabled
     assert "ancelled" in chosen.ui.statusLabel.text
 
 
@@ -218,6 +221,9 @@ def test_images_that_do_not_overlap_are_told_and_aligned_by_one_click(module):
     pick(module.ui.fixedSelector, "before")
     pick(module.ui.movingSelector, "after")
     assert "⚠" in module.ui.guardLabel.text
+    assert "They are aligned before the deformation." in module.ui.guardLabel.text
+    assert not module.ui.alignRigidButton.visible
+    module.panel.parameters.alignment = type(module.panel.parameters.alignment).NONE
     assert module.ui.alignRigidButton.visible
     module.ui.alignRigidButton.click()
     assert module.panel.parameters.alignment.value == "rigid"
@@ -451,7 +457,7 @@ def test_names_that_slicer_has_not_are_refused_to_the_module(module):
 def test_the_sample_data_on_the_real_worker(module):
     module.panel.command = sys.modules["SPRRegistrationLib.process"].worker_command()
     module.ui.sampleButton.click()
-    assert "fit" in module.ui.guardLabel.text
+    assert "covers 100 %" in module.ui.guardLabel.text
     module.ui.applyButton.click()
     wait_for(module.panel, "DONE", "FAILED", seconds=250)
     assert module.panel.session.shown.metrics["after"]["dice_mean"] > 0.85

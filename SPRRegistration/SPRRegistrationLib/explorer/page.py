@@ -20,7 +20,8 @@ COLORS = {
     "dark": {"primary": "#5cc2dd", "surface": "#1d232b", "background": "#12161b", "warning": "#f2a65a"},
 }
 SHORTCUTS = (
-    ("A", _("Apply, or cancel")),
+    ("A", _("Apply")),
+    ("C", _("Cancel")),
     ("[  ]", _("Less, more strength")),
     ("-  =", _("Less, more evenness")),
     ("D", _("Deformed image on and off")),
@@ -127,8 +128,8 @@ def _inputs(do: Any) -> None:
     with html.Div(classes="spr-buttons"):
         button(_("Load sample data"), do.load_sample, "sampleButton", prepend_icon="mdi-lungs")
         button(_("Swap"), do.swap, "swapButton", prepend_icon="mdi-swap-vertical")
-    with html.Div(classes=("`spr-guard ${guard_ok ? 'good' : 'check'}`",), **plain(role="status")):
-        v.VIcon("{{ guard_ok ? 'mdi-check-circle' : 'mdi-alert' }}", size="small")
+    with html.Div(classes=("`spr-guard ${guard_level}`",), **plain(role="status")):
+        v.VIcon("{{ guard_level === 'check' ? 'mdi-alert' : 'mdi-information-outline' }}", size="small")
         with html.Div():
             html.Div("{{ line }}", v_for="line in guard", key="line")
             with html.Div(classes="spr-buttons", v_if=("can_align",)):

@@ -36,16 +36,19 @@ def quality(do: Any) -> None:
     with html.Div(v_if=("badge",)):
         with html.Div(classes=("`spr-guard ${badge.level}`",), id="spr-badge", **plain(role="status")):
             v.VIcon("{{ badge.icon }}", size="small")
-            html.Strong("{{ badge.line }}")
+            with html.Div():
+                html.Strong("{{ badge.line }}")
+                html.Div("{{ doubt }}", v_for="doubt in badge.doubts", key="doubt")
         with html.Table(classes="spr-table"):
             with html.Tr(v_for="row in measures", key="row[0]"):
                 html.Th("{{ row[0] }}")
                 html.Td("{{ row[1] }}")
     _histogram()
     with html.Div(classes="spr-buttons"):
-        missing = ("!has_result || !has_labels",)
+        missing = ("!is_exact || !has_labels",)
         button(_("Measure per segment"), do.measure_segments, "segmentTableButton", disabled=missing)
     with html.Div(classes="spr-scroll", v_if=("segments.rows.length",)):
+        html.Div(_("Of the last exact result, not of what is shown."), v_if=("segments_old",), classes="spr-quiet")
         with html.Table(classes="spr-table spr-cells"):
             with html.Tr():
                 html.Th("{{ title }}", v_for="title in segments.titles", key="title")

@@ -89,10 +89,13 @@ def _factors() -> list[dict[str, Any]]:
 def run(do: Any) -> None:
     """Build Apply and Cancel, and what is said about the work."""
     with html.Div(classes="spr-run"):
-        color = ("busy ? 'warning' : 'primary'",)
-        looks = {"block": True, "color": color, "variant": "flat", "id": "spr-apply"}
-        with v.VBtn("{{ apply_text }}", click=do.apply, disabled=("!can_apply",), **looks):
-            hint("applyButton")
+        with html.Div(classes="spr-apply-row"):
+            looks = {"color": "primary", "variant": "flat", "id": "spr-apply"}
+            with v.VBtn("{{ apply_text }}", click=do.apply, disabled=("!can_apply",), **looks):
+                hint("applyButton")
+            looks = {"color": "warning", "variant": "tonal", "id": "spr-cancel"}
+            with v.VBtn(_("Cancel"), click=do.cancel, disabled=("!busy",), **looks):
+                hint("cancelButton")
         v.VProgressLinear(
             v_if=("busy",),
             indeterminate=("progress < 0",),
