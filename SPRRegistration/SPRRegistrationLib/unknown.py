@@ -15,9 +15,11 @@ TAG, COLORS = "SPRUnknownStiffness", "SPRUnknownStiffnessColors"
 STRIPES = 14
 """Along the longest side of the image."""
 
-_VOXELS = 112  # along it: eight for a stripe and its gap, so that the lines look straight
-_LINE = 0.25  # part of the distance of two lines that a line is wide
-_GRAY = 0.85
+_VOXELS = 168  # along it: twelve for a stripe and its gap, so that the lines look straight
+_LINE = 0.15  # part of the distance of two lines that a line is wide
+_GRAY = 0.8
+ON = 200
+"""Of a voxel on a line; 0 elsewhere."""
 _OF = "SPRRegistration.Image"
 
 
@@ -54,7 +56,7 @@ def stripes(ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         ends: Least and greatest coordinate along each axis, RAS mm, shape (3, 2).
 
     Returns:
-        1 on the planes and 0 between them, shape (X, Y, Z), and the matrix from its indices to RAS mm.
+        `ON` on the planes and 0 between them, shape (X, Y, Z), and the matrix from its indices to RAS mm.
     """
     sizes = np.maximum(ends[:, 1] - ends[:, 0], 1e-3)
     step = sizes.max() / _VOXELS
@@ -64,7 +66,7 @@ def stripes(ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     x, y, z = np.ogrid[tuple(slice(0, size) for size in shape)]
     sum_mm = x * affine[0, 0] + y * affine[1, 1] + z * affine[2, 2]
     part = (sum_mm * STRIPES / sizes.max()) % 1.0
-    return np.ascontiguousarray((part < _LINE).astype(np.uint8)), affine
+    return np.where(part < _LINE, np.uint8(ON), np.uint8(0)), affine
 
 
 def _make(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLScalarVolumeNode:
@@ -75,8 +77,8 @@ def _make(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLScalarVolumeNode:
     node.CreateDefaultDisplayNodes()
     display = _hidden(node.GetDisplayNode())
     display.AutoWindowLevelOff()
-    display.SetWindowLevelMinMax(0.0, 1.0)
-    display.SetThreshold(0.5, 1.0)
+    display.SetWindowLevelMinMax(0.0, ON)
+    display.SetThreshold(0.5 * ON, ON)  # above 1: VTK rounds it to the numbers of the image
     display.SetApplyThreshold(True)
     display.SetAndObserveColorNodeID(_colors(scene).GetID())
     return node
