@@ -155,7 +155,7 @@ class RegistrationSession:
         self._ask("annotate", self.stage, refused or self.words, arrays)
         if self.sweeping or self.parameters.sweep:
             self.sweep(True)
-        if self.stage is Stage.DONE and not refused:
+        if self.stage in (Stage.DONE, Stage.COMMITTING) and not refused:
             self.commit(self.setting)
 
     def cancel(self) -> None:
