@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -90,7 +91,16 @@ def report_of(parameters: Any, result: Any, opened: Any) -> dict[str, Any]:
     options = options_of(parameters) | {"setting": result.setting}
     alignment = {"mode": opened.init, "reason": opened.init_reason}
     options |= {"alignment": alignment, "covered": opened.covered, "warnings": list(result.warnings)}
+    options["inputs"] = {side: _described(getattr(parameters, f"{side}Volume")) for side in ("fixed", "moving")}
     return options | {"milliseconds": result.milliseconds, "metrics": result.metrics}
+
+
+def _described(volume: slicer.vtkMRMLScalarVolumeNode) -> dict[str, Any]:
+    """Return what tells an image from others, without its name: shape, voxel size, and a hash of its voxels."""
+    array, affine = geometry.image_of(volume)
+    spacing = [round(float(step), 6) for step in np.linalg.norm(affine[:3, :3], axis=0)]
+    digest = hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
+    return {"shape": list(array.shape), "spacing_mm": spacing, "dtype": str(array.dtype), "sha256_voxels": digest}
 
 
 def label_pair(parameters: Any) -> tuple[dict[str, int], tuple, tuple] | None:

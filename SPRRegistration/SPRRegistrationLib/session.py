@@ -96,6 +96,7 @@ class RegistrationSession:
         self._on_change, self._deadlines, self._budget_ms = on_change, deadlines, budget_ms
         self._store: Session | None = None
         self._talk: Conversation | None = None
+        self._versions: dict[str, str] = {}
         self._forget_pair()
         self._move(Stage.NO_PAIR, words.no_pair())
 
@@ -264,6 +265,9 @@ class RegistrationSession:
         elif status.state is State.OPEN and self.stage is Stage.OPENING:
             self._move(Stage.READY, words.ready())
 
+    def _on_ready(self, message: protocol.Ready, arrays: dict) -> None:
+        self._versions = {"SPRCore": message.version, "torch": message.torch}
+
     def _on_opened(self, message: protocol.Opened, arrays: dict) -> None:
         self.ranges, self.prior, self.opened = dict(message.ranges), message.prior, message
         if self.stage is Stage.OPENING:
@@ -285,7 +289,8 @@ class RegistrationSession:
         if is_final:
             outputs.show_result(self.parameters, *(arrays[name] for name in ("displacement", "weight", "inverse")))
             self.parameters.quality = json.dumps(vars(message.quality))
-            self.parameters.report = json.dumps(inputs.report_of(self.parameters, message, self.opened))
+            facts = {"versions": self._versions} | inputs.report_of(self.parameters, message, self.opened)
+            self.parameters.report = json.dumps(facts)
             if self.parameters.segmentTable is not None:
                 charts.update_segment_table(self.parameters)
             self._commit_id = None
@@ -297,7 +302,7 @@ class RegistrationSession:
         display.set_detail(self.parameters, fine=message.exact)
         self.shown, self.progress = message, None
         if is_final:
-            self._move(Stage.DONE, words.done(message.milliseconds))
+            self._move(Stage.DONE, words.done(message.age_ms))  # what the user has waited
         elif self.stage is Stage.COMMITTING:
             self._untold = True
         else:

@@ -38,7 +38,7 @@ def committing() -> str:
 
 def done(milliseconds: float) -> str:
     """Say that the exact result is there."""
-    return _("Done in {time}: the exact result is in the scene.").format(time=duration(milliseconds))
+    return _("Done in {time}: the exact result is shown and can be saved.").format(time=duration(milliseconds))
 
 
 def cancelled(has_result: bool) -> str:
@@ -49,7 +49,7 @@ def cancelled(has_result: bool) -> str:
 def shown(exact: bool) -> str:
     """Say what is shown after a slider has moved."""
     if exact:
-        return _("The deformation of these settings is shown. Apply puts all results into the scene.")
+        return _("The exact deformation is shown. Apply measures it and adds its inverse.")
     return _("A preview is shown. Apply computes the exact result.")
 
 
@@ -93,6 +93,11 @@ def failed(error: Any) -> str:
     }
     lead = leads.get(error.code)
     return refused(error) if lead is None else f"{lead} ({refused(error)})"
+
+
+def left_out(names: Sequence[str]) -> str:
+    """Say which parts of an address were not taken."""
+    return _("Not taken from the address, unknown or out of range: {}.").format(", ".join(names))
 
 
 def needs_alignment(facts: dict[str, float]) -> bool:
@@ -248,4 +253,6 @@ def _same_kind(kind: str, modality: str) -> bool:
 
 def _sentence(text: str) -> str:
     text = " ".join(text.split())
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    is_name = "." in text.split(":")[0].split(" ")[0]  # of a file, which is written as it is
+    first = text[:1] if is_name else text[:1].upper()
+    return first + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

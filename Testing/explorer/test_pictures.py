@@ -113,7 +113,7 @@ def test_what_was_painted_is_refused_by_a_model_in_words_and_can_be_taken_back(p
     page.set("method", "general-hyper-spr")
     page.wait_state("failed")
     assert "set refine" in page.get("status")
-    choose("as it is")
+    choose("unchanged")
     page.wait_state("failed", False)
     page.wait_state("has_result")
     assert [row["factor"] for row in page.get("painted")] == [1, 1, 1, 1]

@@ -469,6 +469,10 @@ def test_the_report_says_what_was_aligned_and_what_is_doubtful(begin):
     report = json.loads(parameters.report)
     assert report["alignment"] == {"mode": "affine", "reason": "overlap 82 %, centers 39.0 mm apart"}
     assert (report["covered"], report["warnings"]) == (0.97, ["The images hardly overlap."])
+    assert report["versions"] == {"SPRCore": "0", "torch": ""}
+    fixed = report["inputs"]["fixed"]
+    assert (fixed["shape"], fixed["spacing_mm"], len(fixed["sha256_voxels"])) == ([8, 9, 10], [2.0, 2.5, 3.0], 64)
+    assert fixed["sha256_voxels"] != report["inputs"]["moving"]["sha256_voxels"]
 
 
 def test_labels_of_another_grid_are_told_before_anything_is_registered(begin, scene):

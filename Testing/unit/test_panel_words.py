@@ -247,6 +247,11 @@ def test_refusals_keep_the_remedy():
     assert words.refused(error) == "CT: a single slice; expected a volume. Load the whole series."
 
 
+def test_names_of_files_are_written_as_they_are():
+    assert words.refused(InputError("fourd.nii.gz", got="4 axes", expected="3")).startswith("fourd.nii.gz: 4 axes")
+    assert words.refused(InputError("landmarks", got="2", expected="3")).startswith("Landmarks: 2")
+
+
 @pytest.mark.parametrize("code", ["input", "protocol", "memory", "computation", "fault", "worker"])
 def test_every_failure_has_words(code):
     error = SimpleNamespace(code=code, what="update", got="x" * 5, expected="", remedy="")

@@ -184,12 +184,16 @@ class Explorer:
             wishes.get(key, lambda: None)()
 
     def open_link(self, text: str) -> None:
-        """Take the settings of an address; what is wrong in it is left out."""
+        """Take the settings of an address; what is wrong in it is left out, and told."""
+        wrong = links.unknown_in(str(text))
         for field, value in links.fields_in(str(text)).items():
             try:
                 self.panel.change(field, value)
             except SPRError as error:
                 logger.warning("part of an address was left out: %s", error)
+                wrong.append(field)
+        if wrong:
+            self.tell(words.left_out(wrong))
 
     def soon(self, work: Any) -> None:
         """Let something happen in the event loop."""
@@ -238,7 +242,7 @@ class Explorer:
                 "map": state.map_of(self.panel),
                 "histogram": [],
                 "painted": [],
-                "cursor_help": _("Move the mouse over a slice view to read the stiffness and the displacement there."),
+                "cursor_help": _("Point at a slice view to read the stiffness and the displacement there."),
                 "link": "",
             }
         )

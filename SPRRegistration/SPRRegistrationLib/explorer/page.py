@@ -135,7 +135,7 @@ def _inputs(do: Any) -> None:
             with html.Div(classes="spr-buttons", v_if=("can_align",)):
                 button(_("Align first: rigid"), "alignment = 'rigid'", "alignRigidButton")
                 button(_("Align first: affine"), "alignment = 'affine'", "alignAffineButton")
-    choice("alignment", _("Align before"))
+    choice("alignment", _("Alignment before the deformation"))
     _references(do)
 
 
@@ -171,7 +171,7 @@ def _references(do: Any) -> None:
                     html.Span(title, classes="spr-small")
                     html.Strong(f"{{{{ {field}_name || '{_('none')}' }}}}")
                 remove = {"click": (do.forget, f"['{field}']"), "v_if": (f"{field}_name",)}
-                named = plain(aria_label=_("{what}: measure without them").format(what=title))
+                named = plain(aria_label=_("{what}: remove").format(what=title))
                 with v.VBtn(icon=True, size="x-small", variant="text", **remove, **named):
                     v.VIcon("mdi-close")
                 upload_button(field, _("Open"), field, reading=True)

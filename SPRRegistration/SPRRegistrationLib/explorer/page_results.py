@@ -18,6 +18,8 @@ def show() -> None:
     slider("deformedOpacity", _("Blend"), 0.01)
     check("flicker", _("Flicker"))
     check("showWeight", _("Stiffness map"))
+    meaning = _("Yellow may deform sharply, dark moves as one; what is stiffer than “Hide above” is clear.")
+    html.Div(meaning, v_if=("showWeight",), classes="spr-small")
     slider("weightOpacity", _("Opacity"), 0.01)
     slider("weightLimit", _("Hide above"), 0.01)
     check("showJacobian", _("Volume change map"))
@@ -105,8 +107,8 @@ def _map(do: Any) -> None:
                     style=("{background: cell.color, color: cell.ink}",),
                     click=(do.jump, "[cell.setting]"),
                 )
-    text = _("Rows: {rows}. Columns: {columns}. Click a cell to go there; ★ is the best.")
-    html.Div(text.format(rows="{{ map.row_name }}", columns="{{ map.column_name }}"), classes="spr-small")
+    text = _("Rows: {rows}. Columns: {columns}.").format(rows="{{ map.row_name }}", columns="{{ map.column_name }}")
+    html.Div(f"{text} {{{{ map.legend }}}}", classes="spr-small")
 
 
 def _snapshot(do: Any, name: str) -> None:
@@ -122,7 +124,10 @@ def _snapshot(do: Any, name: str) -> None:
 
 def _histogram() -> None:
     with html.Div(v_if=("histogram.length",), classes="spr-histogram"):
-        html.Div(_("How much of the image is free, how much is stiff (square roots)"), classes="spr-small")
+        html.Div(
+            _("How much of the image is free, how much is stiff (height: square root of the share)"),
+            classes="spr-small",
+        )
         with html.Div(classes="spr-bars", **plain(role="img", aria_label=_("Histogram of the stiffness"))):
             height = ("{height: bar.height, background: bar.color}",)
             with html.Div(v_for="(bar, place) in histogram", key="place", title=("bar.words",), classes="spr-bar-slot"):

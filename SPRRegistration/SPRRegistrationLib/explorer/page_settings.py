@@ -79,9 +79,9 @@ def _painted(do: Any) -> None:
 
 
 def _factors() -> list[dict[str, Any]]:
-    words = {1.0: _("as it is")}
+    words = {1.0: _("unchanged")}
     for factor in painting.FACTORS:
-        text = _("{factor:g} times stiffer") if factor > 1 else _("{factor:g} times freer")
+        text = _("{factor:.2g} times stiffer") if factor > 1 else _("{factor:.2g} times freer")
         words.setdefault(factor, text.format(factor=factor if factor > 1 else 1 / factor))
     return [{"value": factor, "title": words[factor]} for factor in painting.FACTORS]
 

@@ -78,6 +78,7 @@ def map_of(panel: Panel) -> dict[str, Any]:
         "rows": rows,
         "row_titles": [f"{value:.3g}" for value in table.rows],
         "column_titles": [f"{value:.3g}" for value in table.columns] if names[1:] else [""],
+        "legend": settings_map.legend_of(table),
         "row_name": names[0] if names else "",
         "column_name": names[1] if names[1:] else "",
     }
@@ -126,7 +127,9 @@ def _choice(title: str, value: str) -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else "-" if value != value else f"{value:.3g}"
+    if isinstance(value, str):
+        return value
+    return "-" if value != value else f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
 def _run(panel: Panel) -> dict[str, Any]:
@@ -140,7 +143,7 @@ def _run(panel: Panel) -> dict[str, Any]:
         "failed": session is not None and session.stage is Stage.FAILED and not why_not,
         "status": "" if session is None or (why_not and not busy) else session.words,
         "progress": -1 if session is None or session.progress is None else round(100 * session.progress),
-        "latency": "" if shown is None else words.latency(shown.milliseconds, shown.exact),
+        "latency": "" if shown is None else words.latency(shown.age_ms, shown.exact),
         "is_exact": shown is not None and shown.exact,
         "cursor_text": panel.cursor,
     }

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 ROOT = Path(__file__).resolve().parents[3]
-sys.path[:0] = [str(ROOT), str(ROOT / "SPRRegistration")]
+sys.path[:0] = [str(ROOT), str(ROOT / "SPRRegistration"), str(ROOT / "Testing" / "slicer")]
 
 from SPRCore.geometry import Volume  # noqa: E402
 from SPRCore.live import LiveSession  # noqa: E402
@@ -30,6 +30,9 @@ BUDGETS_MS = {"sample": (30.0, 80.0), "heart": (80.0,), "thorax": (80.0,)}
 def pair_of(name):
     """Fixed and moving image by a name."""
     if name == "sample":
+        from harness import core
+
+        core.make_scene()  # the sample belongs to the panels and asks for Slicer's modules
         from SPRRegistrationLib import samples
 
         return [Volume(samples.body(moved)[0], samples._affine()) for moved in (0.0, samples.BREATH_MM)]
