@@ -44,6 +44,17 @@ class Pair:
         return self.alignment.affine_ras
 
     @property
+    def aligned_mm(self) -> float:
+        """How far the alignment as a whole moves the farthest corner of the fixed image, in mm; 0 without one."""
+        if self.affine_ras is None:
+            return 0.0
+        grid = self.fixed.grid
+        corners = np.indices((2, 2, 2)).reshape(3, -1).T * (np.array(grid.shape) - 1)
+        points = corners @ grid.affine[:3, :3].T + grid.affine[:3, 3]
+        moved = points @ self.affine_ras[:3, :3].T + self.affine_ras[:3, 3]
+        return float(np.linalg.norm(moved - points, axis=1).max())
+
+    @property
     def covered(self) -> float:
         """Part of the fixed image that lies inside the moving one after the alignment as a whole, 0 to 1."""
         moving = self.moving.grid

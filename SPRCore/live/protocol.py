@@ -229,6 +229,7 @@ class Opened(Checked):
         milliseconds: Time that it took.
         init: Which alignment was made beforehand.
         init_reason: Why, in words.
+        init_mm: How far it moves the farthest corner of the fixed image, in mm.
         covered: Part of the fixed image that lies inside the moving one after it.
     """
 
@@ -240,6 +241,7 @@ class Opened(Checked):
     milliseconds: float
     init: Literal["none", "center", "rigid", "affine"]
     init_reason: Text
+    init_mm: Annotated[float, Bounds(minimum=0)]
     covered: Annotated[float, Bounds(minimum=0, maximum=1)]
 
 

@@ -145,8 +145,9 @@ class Service:
         self._session = self._backend.open(job.request, arrays)
         facts = {"setting": dict(self._session.setting), "ranges": dict(self._session.ranges)}
         facts |= {"prior": self._backend.prior(self._session), "milliseconds": 1e3 * (time.perf_counter() - start)}
-        alignment = self._session.alignment
-        facts |= {"init": alignment.mode, "init_reason": alignment.reason, "covered": self._session.covered}
+        pair = self._session.pair
+        facts |= {"init": pair.alignment.mode, "init_reason": pair.alignment.reason}
+        facts |= {"init_mm": pair.aligned_mm, "covered": pair.covered}
         self._say(protocol.Opened(id=job.request.id, **facts))
 
     def _update(self, job: Job) -> None:

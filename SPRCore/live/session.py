@@ -27,7 +27,7 @@ from SPRCore.live.settings import Key, checked, key_of
 from SPRCore.live.sweep import Yardstick
 from SPRCore.live.timing import SLICE_S, asking, default_budget_ms, milliseconds_since, slices_of
 from SPRCore.live.visited import Visited
-from SPRCore.registration import Job, Model, PreAlignment, prealign
+from SPRCore.registration import Job, Model, prealign
 from SPRCore.registration.devices import pick_device
 from SPRCore.registration.job import INSTANCE, check_refine, make_job, model_path, stiffness_on
 from SPRCore.regularization import Prior
@@ -154,14 +154,9 @@ class LiveSession:
         return dict(self._method.axes.ranges)
 
     @property
-    def alignment(self) -> PreAlignment:
-        """What was done beforehand, and why."""
-        return self._pair.alignment
-
-    @property
-    def covered(self) -> float:
-        """Part of the fixed image that lies inside the moving one after the alignment as a whole, 0 to 1."""
-        return self._pair.covered
+    def pair(self) -> Pair:
+        """What is registered, with what was done beforehand."""
+        return self._pair
 
     @property
     def preview_shape(self) -> tuple[int, int, int]:

@@ -25,7 +25,7 @@ from SPRCore.typing import Tensor, Vectors
 NEIGHBORS = 12
 NEAR = 0.4
 """Distance of settings, in lengths of a slider, within which an exact solution vouches for the weight of a preview: its
-mean difference from the exact weight was at most 0.041 then, and up to 0.161 without any exact one (docs/adr/0015)."""
+mean difference from the exact weight was at most 0.041 then, and up to 0.172 without any exact one (docs/adr/0015)."""
 
 _EXACTNESS = 30.0
 

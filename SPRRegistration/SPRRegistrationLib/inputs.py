@@ -89,7 +89,7 @@ def report_of(parameters: Any, result: Any, opened: Any) -> dict[str, Any]:
         opened: The answer to the opening of the pair, `Opened`.
     """
     options = options_of(parameters) | {"setting": result.setting}
-    alignment = {"mode": opened.init, "reason": opened.init_reason}
+    alignment = {"mode": opened.init, "reason": opened.init_reason, "longest_mm": opened.init_mm}
     options |= {"alignment": alignment, "covered": opened.covered, "warnings": list(result.warnings)}
     options["inputs"] = {side: _described(getattr(parameters, f"{side}Volume")) for side in ("fixed", "moving")}
     return options | {"milliseconds": result.milliseconds, "metrics": result.metrics}

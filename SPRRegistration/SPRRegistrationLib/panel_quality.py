@@ -73,7 +73,7 @@ class Quality(Section):
         extent_mm = inputs.extent_mm(parameters.fixedVolume)
         if session is None or session.shown is None:
             return verdict.of_report(parameters.quality, parameters.report, extent_mm)
-        return verdict.of_result(session.shown, session.opened and session.opened.covered, extent_mm)
+        return verdict.of_result(session.shown, session.opened, extent_mm)
 
     def _follow(self) -> None:
         if self._cursor is None and self.parameters.fixedVolume is not None:

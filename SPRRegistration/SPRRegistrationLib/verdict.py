@@ -26,6 +26,9 @@ LEAST_SIMILARITY = 0.1
 LONGEST_PART = 0.25
 """Part of the image's extent (the middle one of three) beyond which a displacement is hardly that of tissue."""
 
+LEAST_VOLUME = 0.05
+"""Factor of the change of volume below which it is hardly that of tissue."""
+
 SIGNS = {"good": "✓", "preview": "…", "check": "⚠", "bad": "✕"}
 
 
@@ -40,6 +43,7 @@ class Shown:
         metrics: "before" and "after" as in the report of `SPRCore.register`; empty until the result was measured.
         warnings: What makes it doubtful, in sentences.
         covered: Part of the fixed image that lies inside the moving one, 0 to 1; None if unknown.
+        aligned_mm: How far an alignment as a whole moved it beforehand, which the displacement contains.
         extent_mm: The middle one of the three extents of the fixed image; None if unknown.
     """
 
@@ -49,6 +53,7 @@ class Shown:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     covered: float | None = None
+    aligned_mm: float = 0.0
     extent_mm: float | None = None
 
 
@@ -90,10 +95,7 @@ def doubts_of(shown: Shown) -> list[str]:
         text = _("Only {:.0f} % of the fixed image is covered by the moving one.")
         found.append(text.format(100 * shown.covered))
     found += _about_similarity(before.get("lncc"), after.get("lncc"))
-    longest = shown.quality.get("max_displacement_mm")
-    if longest is not None and shown.extent_mm and longest > LONGEST_PART * shown.extent_mm:
-        text = _("The largest displacement, {:.0f} mm, is more than a quarter of the image: look whether that can be.")
-        found.append(text.format(longest))
+    found += _about_motion(shown)
     if _fell(before.get("dice_mean"), after.get("dice_mean"), 0.005):
         text = _("The overlap of the segments became worse: Dice {:.3f} → {:.3f}.")
         found.append(text.format(before["dice_mean"], after["dice_mean"]))
@@ -121,19 +123,27 @@ def of_report(quality: str, report: str, extent_mm: float | None) -> Shown | Non
         metrics=said.get("metrics", {}),
         warnings=tuple(said.get("warnings", ())),
         covered=said.get("covered"),
+        aligned_mm=said.get("alignment", {}).get("longest_mm", 0.0),
         extent_mm=extent_mm,
     )
 
 
-def of_result(result: Any, covered: float | None, extent_mm: float | None) -> Shown:
-    """Return a `protocol.Result` of the worker as it is to be judged; arguments as for `Shown`."""
+def of_result(result: Any, opened: Any, extent_mm: float | None) -> Shown:
+    """Return a `protocol.Result` of the worker as it is to be judged.
+
+    Args:
+        result: The result.
+        opened: What the worker said when it had opened the pair, `protocol.Opened`; None before.
+        extent_mm: As for `Shown`.
+    """
     return Shown(
         quality=vars(result.quality),
         exact=result.exact,
         is_known=result.weight_known,
         metrics=result.metrics,
         warnings=tuple(result.warnings),
-        covered=covered,
+        covered=None if opened is None else opened.covered,
+        aligned_mm=0.0 if opened is None else opened.init_mm,
         extent_mm=extent_mm,
     )
 
@@ -166,6 +176,17 @@ def _about_similarity(before: float | None, after: float | None) -> list[str]:
         text = _("The images hardly resemble each other: similarity {:.2f} of 1. Do they show the same?")
         return [text.format(after)]
     return []
+
+
+def _about_motion(shown: Shown) -> list[str]:
+    longest, volume, found = shown.quality.get("max_displacement_mm"), shown.quality.get("min_jacobian"), []
+    if longest is not None and shown.extent_mm and longest - shown.aligned_mm > LONGEST_PART * shown.extent_mm:
+        text = _("The largest displacement, {:.0f} mm, is more than a quarter of the image: look whether that can be.")
+        found.append(text.format(longest))
+    if volume is not None and 0 < volume < LEAST_VOLUME:
+        text = _("Somewhere tissue shrinks to {:.1f} % of its volume: look at the change of volume.")
+        found.append(text.format(100 * volume))
+    return found
 
 
 def _fell(before: float | None, after: float | None, by: float) -> bool:

@@ -50,8 +50,8 @@ class FakeSession:
     def __init__(self, arrays):
         self.ranges = {"alpha": (0.0, 9.0)}
         self.fixed = arrays["fixed"]
-        self.alignment = SimpleNamespace(mode="none", reason="same grid, centers of mass 0.0 mm apart")
-        self.covered = 1.0
+        alignment = SimpleNamespace(mode="none", reason="same grid, centers of mass 0.0 mm apart")
+        self.pair = SimpleNamespace(alignment=alignment, aligned_mm=0.0, covered=1.0)
         self.annotations = {}
         self.setting = dict.fromkeys(("alpha", "seconds", "improvements", "die", "stick", "print", "fail", "fill"), 0.0)
         self.left = 0

@@ -31,7 +31,7 @@ POINTS = ArrayPlace(offset=0, shape=(0, 3), dtype="float64")
 SEGMENT = Segment(kind="memory", slot="w3", size=40_000, arrays={"weight": PLACE, "points": POINTS})
 QUALITY = Measures(folding_percent=0.0, min_jacobian=0.2, max_displacement_mm=7.5, lncc=0.8, weight_gap=None)
 SETTING = {"alpha": 0.1, "lambda_max": 2.0}
-ALIGNED = {"init": "affine", "init_reason": "overlap 82 %, centers 39.0 mm apart", "covered": 0.97}
+ALIGNED = {"init": "affine", "init_reason": "overlap 82 %, centers 39.0 mm apart", "init_mm": 41.5, "covered": 0.97}
 
 REQUESTS = [
     protocol.Hello(id=1, protocol=PROTOCOL, folder="somewhere/spr-live-abcd", client="a test"),

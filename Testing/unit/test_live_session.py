@@ -411,11 +411,12 @@ def test_other_labels_measure_the_same_deformation(pair):
 
 def test_an_alignment_says_what_it_did(pair):
     with opened(pair) as live:
-        assert (live.alignment.mode, live.covered) == ("none", 1.0)
+        assert (live.pair.alignment.mode, live.pair.aligned_mm, live.pair.covered) == ("none", 0.0, 1.0)
     far = Volume(pair["moving"].array, np.array([[1, 0, 0, 30.0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]) @ AFFINE)
     with LiveSession.open(pair["fixed"], far, device="cpu", init="auto") as live:
-        assert live.alignment.mode == "affine"
-        assert "centers" in live.alignment.reason
-        assert live.covered > 0.7
+        assert live.pair.alignment.mode == "affine"
+        assert "centers" in live.pair.alignment.reason
+        assert live.pair.covered > 0.7
+        assert live.pair.aligned_mm > 20.0
     with LiveSession.open(pair["fixed"], far, device="cpu") as live:
-        assert live.covered < 0.5
+        assert live.pair.covered < 0.5

@@ -57,6 +57,7 @@ NONSENSE = {"before": {"lncc": 0.03}, "after": {"lncc": 0.04}}
         ({"metrics": {"before": {"lncc": 0.57}, "after": {"lncc": 0.31}}}, "not become more alike"),
         ({"metrics": {"after": {"lncc": 0.31}}}, "not known"),
         ({"quality": {"max_displacement_mm": 112.0}}, "112 mm"),
+        ({"quality": {"min_jacobian": 0.004}}, "0.4 % of its volume"),
         (
             {"metrics": {"before": {"lncc": 0.3, "dice_mean": 0.905}, "after": {"lncc": 0.5, "dice_mean": 0.88}}},
             "Dice 0.905 → 0.880",
@@ -77,6 +78,10 @@ def test_nothing_doubtful_is_green(facts, part):
     assert badge.level == "check"
     assert part in badge.line
     assert badge.doubts == ()
+
+
+def test_a_long_alignment_is_no_long_displacement():
+    assert judged({"max_displacement_mm": 160.0}, aligned_mm=150.0).level == "good"
 
 
 def test_every_doubt_has_a_line_of_its_own():

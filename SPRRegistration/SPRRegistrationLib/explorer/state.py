@@ -165,8 +165,7 @@ def _quality(panel: Panel) -> dict[str, Any]:
     nothing = {"badge": None, "measures": [], "has_result": False, "map_known": False, "segments_old": False}
     if shown is None:
         return nothing | {"has_report": bool(parameters.report)}
-    covered = None if session.opened is None else session.opened.covered
-    badge = verdict.badge(verdict.of_result(shown, covered, inputs.extent_mm(parameters.fixedVolume)))
+    badge = verdict.badge(verdict.of_result(shown, session.opened, inputs.extent_mm(parameters.fixedVolume)))
     looks = {"level": badge.level, "line": badge.line, "icon": SIGNS[badge.level], "doubts": list(badge.doubts)}
     return {
         "badge": looks,

@@ -80,7 +80,14 @@ class PlayedWorker:
         ranges = {"alpha": (0.01, 0.6), "lambda_max": (0.5, 5.0)}
         request = self.last(protocol.Open)
         setting = {"alpha": 0.1, "lambda_max": 1.0} | request.setting
-        facts = {"prior": "beta", "setting": setting, "ranges": ranges, "milliseconds": 5.0, "covered": 1.0}
+        facts = {
+            "prior": "beta",
+            "setting": setting,
+            "ranges": ranges,
+            "milliseconds": 5.0,
+            "init_mm": 0.0,
+            "covered": 1.0,
+        }
         init = {"init": "none", "init_reason": "same grid, centers of mass 0.4 mm apart"} | dict(alignment)
         self.say(protocol.Opened(id=request.id, **facts | init))
 
