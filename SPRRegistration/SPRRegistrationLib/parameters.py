@@ -112,9 +112,9 @@ class MapMeasure(Enum):
     def label(self) -> str:
         """Return the name that is shown."""
         return {
-            MapMeasure.SIMILARITY: _("Similarity of the images"),
+            MapMeasure.SIMILARITY: _("Similarity on the coarse grid"),
             MapMeasure.FOLDING: _("Folding (percent of the voxels)"),
-            MapMeasure.DISPLACEMENT: _("Largest displacement (mm)"),
+            MapMeasure.DISPLACEMENT: _("Largest displacement on the coarse grid (mm)"),
             MapMeasure.OVERLAP: _("Overlap of the segments (Dice)"),
             MapMeasure.LANDMARKS: _("Distance of the landmarks (mm)"),
         }[self]

@@ -50,12 +50,18 @@ def colors(picture):
 def test_the_sample_is_registered_and_looks_good(page, keep):
     page.set("theme", "light")
     page.wait_state("has_result")
+    assert page.get("guard_level") == "plain"
+    if not page.get("is_exact"):
+        assert not page.get("map_known"), "the map of a first guess contradicts the exact one"
+        assert page.get("badge")["level"] == "preview"
     page.click(page.find("#spr-apply"))
     page.wait_state("has_report", seconds=600)
     assert page.get("badge")["level"] == "good"
     quality = dict(page.get("measures"))
-    assert float(quality["Overlap of the segments (Dice)"].split()[0]) > 0.88
-    assert float(quality["Distance of the landmarks"].split()[0]) < 2.0
+    overlap, distance = quality["Overlap of the segments (Dice)"], quality["Distance of the landmarks"]
+    before, after = (float(part.split()[0]) for part in overlap.split("→"))
+    assert after > max(before, 0.88), "the sample shows a gain"
+    assert float(distance.split("→")[1].split()[0]) < 2.0
     page.js("document.querySelector('.spr-panel').scrollTo(0, 0)")
     keep("explorer-light")
 
