@@ -78,6 +78,7 @@ class Service:
         self._shown: Job | None = None  # the update that can be improved
         self._sweeps, self._told_idle = False, True
         self._beaten, self._stopped_by = 0.0, None
+        self._fraction: float | None = None
         self._rests_at = 0.0
 
     def run(self) -> None:
@@ -143,6 +144,7 @@ class Service:
         start = time.perf_counter()
         arrays = self.store.get(job.request.segment)
         self._session = self._backend.open(job.request, arrays)
+        self._session.on_progress = self._note_progress
         facts = {"setting": dict(self._session.setting), "ranges": dict(self._session.ranges)}
         facts |= {"prior": self._backend.prior(self._session), "milliseconds": 1e3 * (time.perf_counter() - start)}
         pair = self._session.pair
@@ -234,13 +236,16 @@ class Service:
             self._desk.give_back(place)
             raise
 
+    def _note_progress(self, fraction: float) -> None:
+        self._fraction = min(max(fraction, 0.0), 1.0)
+
     def _stopper(self, request: Any) -> Callable[[], bool]:
-        self._beaten, self._stopped_by = time.monotonic(), None
+        self._beaten, self._stopped_by, self._fraction = time.monotonic(), None, None
 
         def should_stop() -> bool:
             if request is not None and time.monotonic() - self._beaten > BEAT:
                 self._beaten = time.monotonic()
-                self._say(Progress(id=request.id, stage="computing"))
+                self._say(Progress(id=request.id, stage="computing", fraction=self._fraction))
             self._stopped_by = self._desk.stops(request)
             return self._stopped_by is not None
 

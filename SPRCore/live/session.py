@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -41,7 +41,12 @@ class LiveSession:
 
     A call either completes or, given up with `Superseded` or failed, leaves the session at the setting at which it was.
     Not for several threads at once. Made by `open`.
+
+    Attributes:
+        on_progress: Told the part done (0 to 1) of an exact solution of the solver; None for nobody.
     """
+
+    on_progress: Callable[[float], None] | None = None
 
     def __init__(self, pair: Pair, job: Job, budget_ms: float, cache_bytes: int) -> None:
         self._pair, self._job, self._budget_s = pair, job, 1e-3 * budget_ms
@@ -210,7 +215,7 @@ class LiveSession:
         """
         if self._known is not None:
             return None
-        start, check = time.perf_counter(), asking(should_stop)
+        start, check = time.perf_counter(), asking(should_stop, self.on_progress)
         # With the detail of an exact solution at hand, coarse steps would show little more than the preview did.
         is_done = self._sketch is not None and self._sketch.is_final
         if not self._method.has_stages or self._slices <= 0 or self._visited.has_exact or is_done:
@@ -234,7 +239,7 @@ class LiveSession:
         Raises:
             Superseded: `should_stop` said so. What was done so far is not lost.
         """
-        start, check = time.perf_counter(), asking(should_stop)
+        start, check = time.perf_counter(), asking(should_stop, self.on_progress)
         known = self._known or self._solved(start, check)
         if known.given is not self._pair.given:
             check()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 
 from SPRCore.geometry import Volume
 from SPRCore.live.method import Check
@@ -35,10 +36,17 @@ def milliseconds_since(start: float) -> float:
     return 1e3 * (time.perf_counter() - start)
 
 
-def asking(should_stop: ShouldStop | None) -> Check:
-    """Return a check that gives a computation up with `Superseded` where `should_stop` says so."""
+def asking(should_stop: ShouldStop | None, tell: Callable[[float], None] | None = None) -> Check:
+    """Return a check that gives a computation up with `Superseded` where `should_stop` says so.
 
-    def check() -> None:
+    Args:
+        should_stop: Says so; None for never.
+        tell: Told the part done where the check is given it.
+    """
+
+    def check(fraction: float | None = None) -> None:
+        if tell is not None and fraction is not None:
+            tell(fraction)
         if should_stop is not None and should_stop():
             raise Superseded("computation", got="a newer request")
 

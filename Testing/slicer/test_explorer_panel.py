@@ -130,9 +130,13 @@ def test_the_next_pair_does_not_keep_the_setting_of_the_sample(scene):
     panel = Panel(scene, ["worker"], lambda: None, lambda: None)
     panel.is_held = True
     panel.load_sample()
+    panel.load_sample()
+    panel.swap()
     assert setting_of(panel.parameters) == SAMPLE_SETTING
     array = np.random.default_rng(0).uniform(0, 100, pairs.SHAPE).astype(np.float32)
     panel.add("fixedVolume", "heart", (array, pairs.AFFINE))
+    assert panel.parameters.movingVolume is None, "a heart is not registered to the chest of the sample"
+    panel.add("movingVolume", "heart", (array, pairs.AFFINE))
     assert setting_of(panel.parameters) == {name: RECOMMENDED[name] for name in SAMPLE_SETTING}
     panel.go_to({"alpha": 0.3, "lambda_max": 1.0})
     panel.add("movingVolume", "another heart", (array, pairs.AFFINE))

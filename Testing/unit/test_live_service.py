@@ -240,6 +240,22 @@ def test_a_long_computation_gives_signs_of_life(worker, monkeypatch):
     worker.wait(number)
     assert 2 <= worker.kinds().count("progress") <= 10
     assert {m.id for _, m in worker.said if m.kind == "progress"} == {number}
+    assert {m.fraction for _, m in worker.said if m.kind == "progress"} == {None}
+
+
+def test_a_sign_of_life_says_how_far_the_exact_result_is(worker, monkeypatch):
+    monkeypatch.setattr("SPRCore.live.service.BEAT", 0.02)
+    session = worker.service._session
+    waited = session._wait
+
+    def wait(seconds, should_stop):
+        session.on_progress(0.4)
+        waited(seconds, should_stop)
+
+    monkeypatch.setattr(session, "_wait", wait)
+    worker.wait(worker.update(seconds=0.2))
+    worker.wait(worker.ask(Commit, setting={}))
+    assert 0.4 in {m.fraction for _, m in worker.said if m.kind == "progress"}
 
 
 def test_stiffness_reaches_the_session(worker):

@@ -420,3 +420,14 @@ def test_an_alignment_says_what_it_did(pair):
         assert live.pair.aligned_mm > 20.0
     with LiveSession.open(pair["fixed"], far, device="cpu") as live:
         assert live.pair.covered < 0.5
+
+
+def test_an_exact_solution_tells_how_far_it_is(pair):
+    told = []
+    with opened(pair) as live:
+        live.on_progress = told.append
+        live.update(alpha=0.3, lambda_max=2.0)
+        assert told == []
+        live.commit()
+    assert told == sorted(told)
+    assert 0.0 <= told[0] < 0.5 < told[-1] <= 1.0

@@ -71,7 +71,7 @@ class Panel:
         self.transport = AsyncTransport()
         self.cursor = ""
         self._opened: tuple = ()
-        self._sample: tuple = ()
+        self._sample: frozenset = frozenset()
         self._asked: dict[str, float] | None = None
         self._seen: Any = None
         self._cursor_node: display.LinkedCursor | None = None
@@ -91,14 +91,14 @@ class Panel:
     @property
     def is_committing(self) -> bool:
         """Whether an exact result is being computed, so that Apply has nothing to ask for."""
-        return self.session is not None and self.session.stage is Stage.COMMITTING
+        return self.is_busy and self.session.stage is Stage.COMMITTING
 
     def load_sample(self) -> None:
         """Make the sample pair and choose it."""
-        was_modifying = self.parameters.StartModify()
+        was_modifying, self._sample = self.parameters.StartModify(), frozenset()
         apply_setting(self.parameters, SAMPLE_SETTING)
         self.choose(samples.load())
-        self._sample = inputs.chosen(self.parameters, inputs.OPENING[:2])
+        self._sample = self._images()
         self.parameters.EndModify(was_modifying)
         self.record()
 
@@ -128,6 +128,7 @@ class Panel:
             chosen: Nodes by the names of the fields of the parameters.
         """
         was_modifying = self.parameters.StartModify()
+        chosen = self._without_half_a_sample(chosen)
         is_other_pair = bool(chosen.keys() & {"fixedVolume", "movingVolume"})
         try:
             for side in ("fixed", "moving"):
@@ -135,7 +136,9 @@ class Panel:
                     setattr(self.parameters, f"{side}Labels", None)
                     setattr(self.parameters, f"{side}Landmarks", None)
             if chosen.keys() & {"fixedVolume", "fixedLabels"}:
-                self._forget_paint(is_other_pair)
+                was_painted = painting.forget(self.parameters)
+                if was_painted and not is_other_pair and self.session is not None:
+                    self.session.paint(None)
             for field, node in chosen.items():
                 setattr(self.parameters, field, node)
             if is_other_pair:
@@ -146,21 +149,23 @@ class Panel:
             self._show_inputs()
         self._after_change()
 
+    def _without_half_a_sample(self, chosen: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Let go of the other image of the sample pair: nobody wants a heart on a chest, not even for a moment."""
+        if self._images() != self._sample or len(chosen.keys() & {"fixedVolume", "movingVolume"}) != 1:
+            return chosen
+        return {"fixedVolume": None, "movingVolume": None} | dict(chosen)
+
+    def _images(self) -> frozenset:
+        return frozenset(inputs.chosen(self.parameters, ("fixedVolume", "movingVolume")))
+
     def _begin_pair(self) -> None:
         """Let go of what belongs to other images: results, the setting of the sample pair, and the task model."""
         self.parameters.quality = self.parameters.report = ""
-        if self._sample and inputs.chosen(self.parameters, inputs.OPENING[:2]) != self._sample:
-            self._sample = ()
+        if self._sample and self._images() != self._sample:
+            self._sample = frozenset()
             recommended = recommended_of(self.model)
             apply_setting(self.parameters, {name: recommended[name] for name in SAMPLE_SETTING})
         self._propose()
-
-    def _forget_paint(self, is_other_pair: bool) -> None:
-        """Let go of the stiffness of labels that are not chosen any more; a pair that stays open is told."""
-        was_painted = self.parameters.stiffnessSegments is not None
-        painting.forget(self.parameters)
-        if was_painted and not is_other_pair and self.session is not None:
-            self.session.paint(None)
 
     def _propose(self) -> None:
         """Choose the task model that is made for images like these; a choice of the user stays."""
