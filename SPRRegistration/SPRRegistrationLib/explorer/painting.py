@@ -16,7 +16,7 @@ FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
 
 
 def forget(parameters: Any) -> bool:
-    """Let go of what was painted, since it belongs to labels that are not chosen any more; tell if there was something."""
+    """Let go of what was painted, since it belongs to labels that are not chosen any more; tell whether it was."""
     node = parameters.stiffnessSegments
     parameters.stiffnessSegments, parameters.stiffnessFactors = None, ""
     if node is not None and node.GetScene() is not None:
