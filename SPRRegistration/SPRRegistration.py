@@ -74,9 +74,11 @@ class SPRRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         widget.setMRMLScene(slicer.mrmlScene)
         self.logic = SPRRegistrationLogic()
         self.panel = Panel(slicer.util.childWidgetVariables(widget), self.logic, self.resourcePath)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.scene_closes)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.scene_changed)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.scene_changed)
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self.scene_closes)
+        self.addObserver(scene, scene.StartImportEvent, self.import_starts)
+        for event in (scene.EndCloseEvent, scene.EndImportEvent, scene.EndBatchProcessEvent):
+            self.addObserver(scene, event, self.scene_changed)
         slicer.app.connect("aboutToQuit()", self.cleanup)
         self.panel.enter()
 
@@ -102,9 +104,14 @@ class SPRRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.panel is not None:
             self.panel.forget_scene()
 
+    def import_starts(self, caller: vtk.vtkObject, event: str) -> None:
+        """Note what is in the scene before a file is read into it."""
+        if self.panel is not None:
+            self.panel.import_starts()
+
     def scene_changed(self, caller: vtk.vtkObject, event: str) -> None:
-        """Take up what is in the scene now."""
-        if self.panel is not None and self.parent.isEntered:
+        """Take up what is in the scene now; opening a file closes the scene and reads the file, all in one batch."""
+        if self.panel is not None and self.parent.isEntered and not slicer.mrmlScene.IsBatchProcessing():
             self.panel.enter()
 
 

@@ -13,15 +13,17 @@ from types import SimpleNamespace
 
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from SPRCore.live.events import Deadlines
 
-from . import install, process
+from . import install, process, snapshots
 from .models import TaskModel
 from .panel_export import Export
 from .panel_inputs import Inputs
 from .panel_map import SettingsMap
 from .panel_model import Model
+from .panel_nodes import Nodes
 from .panel_quality import Quality
 from .panel_run import Run
 from .panel_settings import Settings
@@ -37,6 +39,12 @@ PAIR = (
     *("method", "refine", "device", "alignment", "prior"),
 )
 """Fields with which a pair is opened: a change of one of them needs another opening."""
+
+PARTS = (
+    *("inputsSection", "modelSection", "regularizationSection", "applyFrame"),
+    *("showSection", "qualitySection", "mapSection", "exportSection"),
+)
+"""Widgets that are of use only while there is a registration."""
 
 logger = logging.getLogger("SPRRegistration")
 
@@ -62,11 +70,14 @@ class Panel:
         self.command: list[str] = process.worker_command()
         self.deadlines: Deadlines | None = None
         self._gui_tag = self._observation = None
-        self._refreshing = False
+        self._refreshing, self._entered = False, False
+        self._before_import: set[str] | None = None
+        ui.registrationSelector.setNodeTypeLabel(_("Registration"), "vtkMRMLScriptedModuleNode")
         ui.registrationSelector.addAttribute("vtkMRMLScriptedModuleNode", "ModuleName", logic.moduleName)
         self.sections = [section(self) for section in SECTIONS]
-        self._model = next(section for section in self.sections if isinstance(section, Model))
+        self._inputs, self._model = self.sections[SECTIONS.index(Inputs)], self.sections[SECTIONS.index(Model)]
         ui.registrationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._choose)
+        self._nodes = Nodes(self, slicer.mrmlScene)
 
     @property
     def session(self) -> RegistrationSession | None:
@@ -75,36 +86,49 @@ class Panel:
         return None if found is None else found[0]
 
     def enter(self) -> None:
-        """Look at the registration that was looked at before, or at the first of the scene."""
+        """Look at the registration that was looked at before, or at the first of the scene; once more does no harm."""
+        self._entered = True
+        self._take_imported()
         if self.parameters is None:
             parameters = self.logic.getParameterNode()
             self.ui.registrationSelector.setCurrentNode(parameters.parameterNode)
             if self.parameters is None:  # it was current already
                 self._attach(parameters)
-        elif self._gui_tag is None:
-            self._attach(self.parameters)
+        elif self._observation is None:
+            self._resume()
 
     def exit(self) -> None:
-        """Leave the widgets alone until the module is entered again."""
-        self._detach()
+        """Rest until the module is entered again; the widgets stay connected, for Slicer 5.10 forgets an observer."""
+        self._entered = False
+        self._rest()
 
     def forget_scene(self) -> None:
         """Let go of all nodes and end all workers: the scene is being closed."""
         self._detach()
-        self.parameters = None
+        self.parameters, self._before_import = None, None
         for identifier in list(self.sessions):
+            self.end_session(identifier)
+
+    def import_starts(self) -> None:
+        """Note which registrations there are: a file is about to be read into the scene."""
+        self._before_import = {node.GetID() for node in self.logic.getAllParameterNodes()}
+
+    def end_orphans(self) -> None:
+        """End the workers of registrations that were deleted."""
+        for identifier in [key for key in self.sessions if slicer.mrmlScene.GetNodeByID(key) is None]:
             self.end_session(identifier)
 
     def close(self) -> None:
         """End everything."""
         self.forget_scene()
+        self._nodes.close()
         for section in self.sections:
             getattr(section, "close", lambda: None)()
 
     @property
     def is_refreshing(self) -> bool:
         """Whether the widgets change because of a program, not of the user."""
-        return self._refreshing or self._gui_tag is None
+        return self._refreshing or self._observation is None
 
     @property
     def task_model(self) -> TaskModel:
@@ -114,6 +138,11 @@ class Panel:
     def propose(self, about: str) -> None:
         """Choose the task model for a new pair of which something is known, unless the user has chosen one."""
         self._model.propose(about)
+
+    def choose_only_pair(self) -> None:
+        """Choose the images if there are exactly two and nothing is chosen: some came while the panel is open."""
+        if self._observation is not None and not slicer.mrmlScene.IsBatchProcessing():
+            self._inputs.choose_only_pair()
 
     def recommend_all(self, setting: dict[str, float]) -> None:
         """Set the sliders to what a task model recommends."""
@@ -158,7 +187,7 @@ class Panel:
 
     def refresh(self) -> None:
         """Show how things stand."""
-        if self.parameters is None or self._gui_tag is None or self._refreshing:
+        if self.parameters is None or self._observation is None or self._refreshing:
             return
         self._refreshing = True
         try:
@@ -175,30 +204,56 @@ class Panel:
         return tuple(value.GetID() if hasattr(value, "GetID") else value for value in values)
 
     def _choose(self, node: slicer.vtkMRMLNode | None) -> None:
-        for identifier in [key for key in self.sessions if slicer.mrmlScene.GetNodeByID(key) is None]:
-            self.end_session(identifier)  # the registration was deleted
+        self.end_orphans()
         if node is None:
             self._detach()
             self.parameters = None
         elif self.parameters is None or node is not self.parameters.parameterNode:
             self._attach(self.logic.parameters_of(node))
 
+    def _take_imported(self) -> None:
+        """Look at a registration that a file has brought, in place of one that nobody has touched."""
+        before, self._before_import = self._before_import, None
+        if before is None or self.parameters is None or not is_untouched(self.parameters):
+            return
+        came = [node for node in self.logic.getAllParameterNodes() if node.GetID() not in before]
+        if came:
+            empty = self.parameters.parameterNode
+            self.ui.registrationSelector.setCurrentNode(came[0])
+            slicer.mrmlScene.RemoveNode(empty)
+
     def _attach(self, parameters: SPRRegistrationParameters) -> None:
         self._detach()
         self.parameters = parameters
         self._gui_tag = parameters.connectGui(self.ui)
+        self._enable()
+        if self._entered:
+            self._resume()
+
+    def _resume(self) -> None:
         for section in self.sections:
             section.attach()
-        self._observation = parameters.AddObserver(vtk.vtkCommand.ModifiedEvent, self._parameters_changed)
+        self._observation = self.parameters.AddObserver(vtk.vtkCommand.ModifiedEvent, self._parameters_changed)
         self.refresh()
 
-    def _detach(self) -> None:
-        if self.parameters is not None and self._gui_tag is not None:
+    def _rest(self) -> None:
+        if self._observation is not None:
             for section in self.sections:
                 section.detach()
-            self.parameters.disconnectGui(self._gui_tag)
             self.parameters.RemoveObserver(self._observation)
-        self._gui_tag = self._observation = None
+            self._observation = None
+
+    def _detach(self) -> None:
+        self._rest()
+        if self._gui_tag is not None:
+            self.parameters.disconnectGui(self._gui_tag)
+            self._gui_tag = None
+        self._enable()
+
+    def _enable(self) -> None:
+        """Let nobody click what needs a registration while there is none."""
+        for name in PARTS:
+            getattr(self.ui, name).enabled = self._gui_tag is not None
 
     def _parameters_changed(self, caller: vtk.vtkObject, event: str) -> None:
         if self.is_stale() and self.session.stage not in (Stage.NO_PAIR, Stage.FAILED):
@@ -208,3 +263,11 @@ class Panel:
     def _session_changed(self, session: RegistrationSession) -> None:
         if self.session is session:
             self.refresh()
+
+
+def is_untouched(parameters: SPRRegistrationParameters) -> bool:
+    """Whether a registration refers to nothing in the scene and its setting was never changed."""
+    node = parameters.parameterNode
+    roles = [node.GetNthNodeReferenceRole(index) for index in range(node.GetNumberOfNodeReferenceRoles())]
+    has_nodes = any(node.GetNodeReferenceID(role) for role in roles)
+    return not has_nodes and not parameters.snapshots and not snapshots.history_of(parameters).can_undo
