@@ -7,7 +7,7 @@ from slicer.i18n import tr as _
 
 from SPRCore.errors import SPRError
 
-from . import inputs, words
+from . import dicom, inputs, words
 from .panel_section import Section, words_of
 from .parameters import Alignment
 
@@ -90,4 +90,4 @@ class Inputs(Section):
     def _kinds(self) -> list[str]:
         """Return the kinds of the images, where the files say so."""
         volumes = (self.parameters.fixedVolume, self.parameters.movingVolume)
-        return [volume.GetAttribute("DICOM.Modality") or "" for volume in volumes]
+        return [dicom.tags_of(volume).get("Modality", "") for volume in volumes]
