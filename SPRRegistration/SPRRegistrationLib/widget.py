@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -72,6 +73,9 @@ class Panel:
         self._gui_tag = self._observation = None
         self._refreshing, self._entered = False, False
         self._before_import: set[str] | None = None
+        for widget in vars(ui).values():
+            if widget.inherits("qMRMLNodeComboBox"):  # otherwise the longest name says how wide the panel is
+                widget.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
         ui.registrationSelector.setNodeTypeLabel(_("Registration"), "vtkMRMLScriptedModuleNode")
         ui.registrationSelector.addAttribute("vtkMRMLScriptedModuleNode", "ModuleName", logic.moduleName)
         self.sections = [section(self) for section in SECTIONS]

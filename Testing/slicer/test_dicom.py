@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import typing
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,9 @@ class Database:
     """What `slicer.dicomDatabase` answers."""
 
     isOpen = True
-    FILES = {"1.2.3": "/data/one.dcm", "1.2.9": "/data/nine.dcm"}
-    VALUES = {("/data/one.dcm", "0018,0015"): "HEART ", ("/data/one.dcm", "0008,103E"): "cine SAX ED"}
+
+    FILES: typing.ClassVar = {"1.2.3": "/data/one.dcm", "1.2.9": "/data/nine.dcm"}
+    VALUES: typing.ClassVar = {("/data/one.dcm", "0018,0015"): "HEART ", ("/data/one.dcm", "0008,103E"): "cine SAX ED"}
 
     def fileForInstance(self, uid):
         return self.FILES.get(uid, "")

@@ -155,7 +155,10 @@ def test_a_deleted_image_is_not_replaced_by_another(chosen, field):
 
 def test_deleted_segments_and_landmarks_are_none(chosen):
     parameters = chosen.panel.parameters
-    for kind, field in (("vtkMRMLSegmentationNode", "stiffnessSegments"), ("vtkMRMLMarkupsFiducialNode", "fixedLandmarks")):
+    for kind, field in (
+        ("vtkMRMLSegmentationNode", "stiffnessSegments"),
+        ("vtkMRMLMarkupsFiducialNode", "fixedLandmarks"),
+    ):
         nodes = [slicer.mrmlScene.AddNewNodeByClass(kind, name) for name in ("one", "two")]
         setattr(parameters, field, nodes[0])
         slicer.mrmlScene.RemoveNode(nodes[0])

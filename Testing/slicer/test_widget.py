@@ -16,13 +16,12 @@ if None in (importlib.util.find_spec("slicer"), importlib.util.find_spec("PySide
 
 import slicer
 from harness import application
-from harness.driving import double_click, drag, groove, move, pick, stage, type_keys, wait_for
+from harness.driving import double_click, drag, groove, move, pick, type_keys, wait_for
 from harness.widgets import qt
 
 pytestmark = pytest.mark.slicer
 IMAGES = os.environ.get("SPR_WRITE_IMAGES", "")
 """Folder where pictures of the panel are written; nothing for none."""
-
 
 
 def test_the_button_says_what_is_missing(module):

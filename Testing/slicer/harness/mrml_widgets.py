@@ -59,7 +59,6 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         self._box = QtWidgets.QComboBox(self)
         self._box.setSizePolicy(QtWidgets.QSizePolicy.Expanding, QtWidgets.QSizePolicy.Fixed)
-        self._box.setMinimumContentsLength(12)
         self._box.currentIndexChanged.connect(self._picked)
         layout.addWidget(self._box)
         self.setFocusProxy(self._box)
@@ -190,6 +189,11 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     editEnabled = stored(bool, "editEnabled", False)
     selectNodeUponCreation = stored(bool, "select", True)
     baseName = stored(str, "baseName", "")
+    sizeAdjustPolicy = Property(
+        int,
+        lambda self: self._box.sizeAdjustPolicy.value,
+        lambda self, value: self._box.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy(value)),
+    )
     currentNodeID = Property(str, lambda self: self._current or "", setCurrentNodeID)
 
 
