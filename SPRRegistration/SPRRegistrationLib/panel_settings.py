@@ -118,7 +118,9 @@ class Settings(Section):
     def preview(self, setting: dict[str, float]) -> None:
         """Show the deformation at a setting, if that is wanted and possible without asking anything."""
         self._asked = dict(setting)
-        if not self.parameters.live or words.why_not_apply(self.parameters) or self.panel.missing():
+        if not self.parameters.live or words.why_not_apply(self.parameters):
+            return
+        if self.panel.is_installing or self.panel.missing():
             return
         session = self.panel.ensure_session()
         if session.stage is not Stage.COMMITTING or session.setting != setting:

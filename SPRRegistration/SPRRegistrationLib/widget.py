@@ -6,8 +6,9 @@ changed; called often, must be cheap) and `detach`. They hold no state that the 
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -62,6 +63,7 @@ class Panel:
         ui: The widgets by their names.
         parameters: The registration that is looked at, or None.
         session: Its worker, or None as long as none was needed.
+        is_installing: Whether packages are being installed.
     """
 
     def __init__(self, ui: SimpleNamespace, logic: object, resource: Callable[[str], str]) -> None:
@@ -71,7 +73,7 @@ class Panel:
         self.command: list[str] = process.worker_command()
         self.deadlines: Deadlines | None = None
         self._gui_tag = self._observation = None
-        self._refreshing, self._entered = False, False
+        self._refreshing, self._entered, self.is_installing = False, False, False
         self._before_import: set[str] | None = None
         for widget in vars(ui).values():
             if widget.inherits("qMRMLNodeComboBox"):  # otherwise the longest name says how wide the panel is
@@ -157,6 +159,21 @@ class Panel:
     def missing(self) -> list[str]:
         """Return what has to be installed before a worker can run."""
         return install.missing(Path(self.resource("requirements.txt")))
+
+    @contextlib.contextmanager
+    def installing(self) -> Iterator[None]:
+        """Let nobody click or drag while packages are installed: Slicer lets events through after each line of pip."""
+        self.is_installing = True
+        self._enable()
+        qt.QApplication.setOverrideCursor(qt.QCursor(qt.Qt.WaitCursor))
+        try:
+            self.refresh()
+            slicer.app.processEvents()
+            yield
+        finally:
+            qt.QApplication.restoreOverrideCursor()
+            self.is_installing = False
+            self._enable()
 
     def ensure_session(self) -> RegistrationSession:
         """Return a worker that has opened, or is opening, the pair as the parameters name it now."""
@@ -255,9 +272,10 @@ class Panel:
         self._enable()
 
     def _enable(self) -> None:
-        """Let nobody click what needs a registration while there is none."""
+        """Let nobody click what needs a registration while there is none, nor anything during an installation."""
         for name in PARTS:
-            getattr(self.ui, name).enabled = self._gui_tag is not None
+            getattr(self.ui, name).enabled = self._gui_tag is not None and not self.is_installing
+        self.ui.registrationSelector.enabled = not self.is_installing
 
     def _parameters_changed(self, caller: vtk.vtkObject, event: str) -> None:
         if self.is_stale() and self.session.stage not in (Stage.NO_PAIR, Stage.FAILED):
