@@ -143,11 +143,13 @@ class LastWords:
         Returns:
             A part of a sentence.
         """
-        last = f": {self._lines[-1][:200]}" if self._lines and code != 0 else ""
+        last = f": {self._lines[-1][:200].rstrip('.')}" if self._lines and code != 0 else ""
         if code is None:
             return f"it ended{last}"
         if code >= 0:
-            return f"it ended with code {code}{last}"
+            # Slicer starts the worker through a launcher, which says so little of a crash.
+            hint = "; it may have crashed, or the system may have run out of memory" if code == 1 else ""
+            return f"it ended with code {code}{hint}{last}"
         try:
             name = signal.Signals(-code).name
         except ValueError:

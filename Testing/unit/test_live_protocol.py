@@ -44,6 +44,7 @@ REQUESTS = [
     protocol.Cancel(id=2**53),
     protocol.Close(id=8),
     protocol.Release(slot="w7"),
+    protocol.Release(slot="w7-4194304"),
 ]
 ANSWERS = [
     protocol.Ready(id=1, protocol=PROTOCOL, version="0.1", torch="2.4", device="cpu", threads=2, pid=7),
@@ -102,7 +103,7 @@ def test_there_is_an_example_of_every_message():
         (b'{"verb":"update","setting":{}}', "id"),
         (b'{"verb":"release","slot":"../x"}', "slot"),
         (b'{"verb":"release","slot":"w9"}', "slot"),
-        (b'{"verb":"hello","id":1,"protocol":2,"somewhere":1}', "version 2 of the client"),
+        (b'{"verb":"hello","id":1,"protocol":99,"somewhere":1}', "version 99 of the client"),
     ],
 )
 def test_everything_else_is_refused_in_words(line, words):
