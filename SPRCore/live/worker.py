@@ -118,7 +118,7 @@ def _watch(parent: int, desk: Desk, service: Service) -> None:
     has_parent = True
     while has_parent and desk.over_for() < GRACE:
         time.sleep(0.5)
-        # Killed: the client, or the launcher in between, which is all that a client can kill. Nobody waits for anything.
+        # Without it, the client was killed, or the launcher in between was, which is all that a client can kill.
         has_parent = os.getppid() == parent
         # The pipe may be held open by another child of the client.
         if not has_parent or (service.store is not None and service.store.is_dead):
