@@ -143,7 +143,7 @@ class LastWords:
         Returns:
             A part of a sentence.
         """
-        last = f": {self._lines[-1][:200].rstrip('.')}" if self._lines and code != 0 else ""
+        last = f": {self._lines[-1][:200]}" if self._lines and code != 0 else ""
         if code is None:
             return f"it ended{last}"
         if code >= 0:
