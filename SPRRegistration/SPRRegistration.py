@@ -28,6 +28,10 @@ for _place in (_FOLDER, _FOLDER.parent):
         sys.path.append(str(_place))
 
 
+HOMEPAGE = "https://github.com/OWNER/SlicerSPRRegistration"
+"""Where the project lives, as `CMakeLists.txt` says it too."""
+
+
 class SPRRegistration(ScriptedLoadableModule):
     """What Slicer shows in its list of modules."""
 
@@ -41,6 +45,8 @@ class SPRRegistration(ScriptedLoadableModule):
             "Deforms one 3-D image onto another. How stiff the deformation is varies over the image, follows two "
             "sliders while you move them, and is shown as a map. Research software: not for diagnosis or treatment."
         )
+        page = f"{HOMEPAGE}/blob/main/docs/how-to/use-in-slicer.md"
+        parent.helpText += f'<p><a href="{page}">{_("How to use it, step by step")}</a></p>'
         parent.acknowledgementText = _(
             "The method is spatially varying regularization with hyperparameters that are learned: "
             "J. Chen et al., “Unsupervised learning of spatially varying regularization for diffeomorphic image "
@@ -86,8 +92,15 @@ class SPRRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """End all workers: Slicer closes, or the module is loaded anew."""
         self.removeObservers()
         if self.panel is not None:
+            slicer.app.disconnect("aboutToQuit()", self.cleanup)
             self.panel.close()
             self.panel = None
+
+    def onReload(self) -> None:
+        """Load the module anew with all of its files, for those who develop it."""
+        for name in [name for name in sys.modules if name.split(".")[0] == "SPRRegistrationLib"]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
 
     def enter(self) -> None:
         """Go on, when the module is opened again."""

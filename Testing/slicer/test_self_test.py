@@ -51,3 +51,25 @@ def test_the_sample_data_are_offered_where_slicer_offers_them(empty):
     nodes = source.customDownloader(source)
     assert nodes["fixedVolume"].GetScene() is slicer.mrmlScene
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") > before
+
+
+def test_reload_loads_all_files_and_leaves_nothing_of_the_old_panel(empty, monkeypatch):
+    old, calls = sys.modules["SPRRegistrationLib.widget"], []
+    empty.widget.onReload()
+    assert sys.modules["SPRRegistrationLib.widget"] is not old
+    assert empty.widget.panel is None
+    monkeypatch.setattr(type(empty.widget), "removeObservers", lambda self: calls.append(self))
+    widget = slicer.modules.SPRRegistrationWidget
+    slicer.app.aboutToQuit.emit()
+    assert calls == []
+    assert widget is not empty.widget
+    assert widget.panel is None  # the new one was told
+
+
+def test_help_leads_to_the_pages_of_the_project(empty):
+    text = (application.core.ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    module = sys.modules["SPRRegistration"]
+    assert f'set(EXTENSION_HOMEPAGE "{module.HOMEPAGE}")' in text
+    page = f"{module.HOMEPAGE}/blob/main/"
+    (path,) = [part.split('"')[0] for part in slicer.modules.sprregistration.helpText.split(page)[1:]]
+    assert (application.core.ROOT / path).is_file()

@@ -381,15 +381,56 @@ def test_swap_and_other_module(done):
 
 
 def test_export(done, tmp_path, monkeypatch):
-    saved = []
-    monkeypatch.setattr(slicer.util, "saveNode", lambda node, path: saved.append((node, path)) or True)
+    import nibabel
+
+    transform = done.panel.parameters.displacementTransform
     monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", lambda *arguments: str(tmp_path / "out"))
+    done.ui.exportFormatSelector.setCurrentIndex(2)
     done.ui.exportTransformButton.click()
     done.ui.exportReportButton.click()
-    assert saved == [(done.panel.parameters.displacementTransform, str(tmp_path / "out.h5"))]
+    assert nibabel.load(tmp_path / "out.nii.gz").shape[-1] == 3
+    assert transform.GetStorageNode() is None  # the scene will save it where it would have
     report = json.loads((tmp_path / "out").read_text(encoding="utf-8"))
     assert report["setting"]["alpha"] == pytest.approx(0.1)
     assert "before" not in str(report)
+
+
+def test_an_export_that_fails_is_told(done, monkeypatch):
+    monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", lambda *arguments: "/nowhere/at/all/out.h5")
+    done.ui.exportTransformButton.click()
+    assert "was not saved" in done.dialogs.shown[-1]
+
+
+@pytest.mark.parametrize("way", ["another module", "another registration"])
+def test_what_is_left_takes_its_maps_and_legend_along(done, way):
+    display = sys.modules["SPRRegistrationLib.display"]
+    parameters, layouts = done.panel.parameters, slicer.app.layoutManager()
+    composite = slicer.mrmlScene.AddNode(slicer.vtkMRMLSliceCompositeNode())
+    view = slicer.vtkMRMLSliceNode()
+    for node in (composite, view):
+        node.SetLayoutName("Red")
+    slicer.mrmlScene.AddNode(view)
+    layouts.layout = 7
+    for box in ("showDisplacementCheckBox", "originalAnatomyCheckBox"):
+        getattr(done.ui, box).click()
+    assert composite.GetNthLayerVolumeID(display.MAP_LAYER) == parameters.weightVolume.GetID()
+    assert parameters.displacementTransform.GetDisplayNode().GetVisibility()
+    assert layouts.layout != 7
+    if way == "another module":
+        done.widget.exit()
+    else:
+        done.ui.registrationSelector.addNode()
+    assert not composite.GetNthLayerVolumeID(display.MAP_LAYER)
+    assert not parameters.displacementTransform.GetDisplayNode().GetVisibility()
+    assert composite.GetForegroundVolumeID() == parameters.deformedVolume.GetID()
+    assert layouts.layout == 7
+    if way == "another module":
+        done.widget.enter()
+    else:
+        done.ui.registrationSelector.setCurrentNode(parameters.parameterNode)
+    assert composite.GetNthLayerVolumeID(display.MAP_LAYER) == parameters.weightVolume.GetID()
+    assert parameters.displacementTransform.GetDisplayNode().GetVisibility()
+    assert layouts.layout != 7
 
 
 def test_names_that_slicer_has_not_are_refused_to_the_module(module):

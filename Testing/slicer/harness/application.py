@@ -144,6 +144,7 @@ def start():
     for name in ("infoDisplay", "warningDisplay", "errorDisplay", "confirmOkCancelDisplay", "confirmYesNoDisplay"):
         setattr(slicer.util, name, dialogs.show)
     slicer.util.showStatusMessage = lambda *arguments: None
+    slicer.util.reloadScriptedModule = reload
     slicer.util.getModuleWidget = lambda name: getattr(slicer.modules, f"{name}Widget")
     slicer.util.mainWindow = lambda *arguments: None
     slicer.util.settingsValue = lambda key, default, **options: default
@@ -188,6 +189,17 @@ def load():
     """
     for name in [name for name in sys.modules if name.split(".")[0] in ("SPRRegistration", "SPRRegistrationLib")]:
         del sys.modules[name]
+    return read()
+
+
+def reload(name):
+    """Load the module anew, as the button Reload does: its file, and nothing that it imports."""
+    getattr(slicer.modules, f"{name}Widget").cleanup()
+    return read()
+
+
+def read():
+    """Run the file of the module and set its panel up."""
     spec = importlib.util.spec_from_file_location("SPRRegistration", MODULE)
     module = sys.modules["SPRRegistration"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
