@@ -439,8 +439,13 @@ def test_names_that_slicer_has_not_are_refused_to_the_module(module):
         eval(compile("ui.alphaSlider.setRange(0, 1)", path, "eval"), {"ui": module.ui})
     with pytest.raises(AttributeError, match="no property colour"):
         exec(compile("ui.applyButton.colour = 1", path, "exec"), {"ui": module.ui})
-    with pytest.raises(ValueError, match="no signal"):
-        eval(compile("ui.applyButton.connect('clickedd()', print)", path, "eval"), {"ui": module.ui})
+    for wrong in (
+        "applyButton.connect('clickedd()'",
+        "alphaSlider.connect('valueChanged(int)'",
+        "applyButton.connect('clicked'",
+    ):
+        with pytest.raises(ValueError, match="no signal"):
+            eval(compile(f"ui.{wrong}, print)", path, "eval"), {"ui": module.ui})
 
 
 @pytest.mark.slow
