@@ -214,7 +214,7 @@ class Conversation:
             self._move(State.CLOSED, "The worker has been closed.")
         elif self.status.state is State.FAILED or self._losses > MOST_LOSSES:
             self._lose(why)
-            self._move(State.FAILED, f"The worker cannot be kept running: {why}.")
+            self._move(State.FAILED, f"The worker cannot be kept running: {_part(why)}.")
         else:
             if not self._killed_for:
                 self._say_lost(why)
@@ -320,12 +320,12 @@ class Conversation:
         if isinstance(asked, protocol.Hello):
             self._fail(error.words())
         elif isinstance(asked, Open):
-            self._move(State.READY, f"The pair was not opened: {error.words()}.")
+            self._move(State.READY, f"The pair was not opened: {_part(error.words())}.")
         elif isinstance(asked, Update | protocol.Commit):
             self.setting = dict(self._reached)
 
     def _fail(self, why: str) -> None:
-        self._move(State.FAILED, f"The worker cannot be used: {why}.")
+        self._move(State.FAILED, f"The worker cannot be used: {_part(why)}.")
         self._kill(why)
 
     def _hear_garbage(self, error: Unreadable) -> None:
@@ -352,7 +352,7 @@ class Conversation:
                 self._say_lost(why)
 
     def _say_lost(self, why: str) -> None:
-        self._move(State.RESTARTING, f"The worker was lost: {why}. It is started again with the same pair.")
+        self._move(State.RESTARTING, f"The worker was lost: {_part(why)}. It is started again with the same pair.")
 
     def _tell(self, message: Checked, arrays: Arrays | None = None) -> None:
         self._events.append(Arrived(message=message, arrays=arrays or {}))
@@ -364,3 +364,8 @@ class Conversation:
     def _told(self) -> list[Event]:
         events, self._events = self._events, []
         return events
+
+
+def _part(text: str) -> str:
+    """Return a text as a part of a sentence that ends after it."""
+    return text.rstrip(". ")

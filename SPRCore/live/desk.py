@@ -79,7 +79,7 @@ class Desk:
 
     def _put(self, request: Any) -> list[Checked]:
         if isinstance(request, Release):
-            self._free |= {int(request.slot[1:])} & set(range(RESULTS))
+            self._free |= {int(request.slot[1])} & set(range(RESULTS))
             return []
         if len(self._waiting) >= MOST_WAITING:
             got, expected = f"more than {MOST_WAITING} waiting", "a client that waits for answers"

@@ -48,13 +48,14 @@ class Segment(Checked):
     Attributes:
         kind: "memory": shared memory with the name FOLDER-SLOT, FOLDER being the last part of the path of the session's
             folder; "file": the file SLOT in that folder, mapped into memory.
-        slot: Whose it is, `c` of the client or `w` of the worker, and its number.
+        slot: Whose it is, `c` of the client or `w` of the worker, its place, and of a worker the number of its process,
+            so that one that is late to end touches nothing of the next.
         size: Its size in bytes.
         arrays: The arrays in it by their names.
     """
 
     kind: Literal["memory", "file"]
-    slot: Annotated[str, Bounds(pattern=f"^[cw][0-{SLOTS - 1}]$")]
+    slot: Annotated[str, Bounds(pattern=f"^[cw][0-{SLOTS - 1}](-[0-9]{{1,10}})?$")]
     size: Annotated[int, Bounds(minimum=1, maximum=2**53)]
     arrays: dict[str, ArrayPlace]
 
@@ -190,7 +191,7 @@ class Release(Checked):
     """Give a segment of a result back; the one message of the client that is not answered."""
 
     verb: Literal["release"] = "release"
-    slot: Annotated[str, Bounds(pattern=f"^w[0-{SLOTS - 1}]$")]
+    slot: Annotated[str, Bounds(pattern=f"^w[0-{SLOTS - 1}](-[0-9]{{1,10}})?$")]
 
 
 @dataclass(frozen=True, kw_only=True)

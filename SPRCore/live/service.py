@@ -134,7 +134,7 @@ class Service:
     def _hello(self, job: Job) -> None:
         if self.store is not None:
             raise _NotNow("a conversation has one hello", "another")
-        self.store = Store(Path(job.request.folder), "w")
+        self.store = Store(Path(job.request.folder), "w", self._pid)
         logger.info("A conversation with %s.", job.request.client or "a client")
         facts = self._backend.describe()
         self._say(protocol.Ready(id=job.request.id, protocol=protocol.PROTOCOL, pid=self._pid, **facts))

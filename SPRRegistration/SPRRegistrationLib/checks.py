@@ -7,7 +7,7 @@ from typing import Any
 
 from SPRCore.errors import SPRError
 
-from . import inputs, words
+from . import dicom, inputs, words
 from .i18n import tr as _
 from .parameters import Alignment
 
@@ -40,7 +40,7 @@ def pair_check(parameters: Any, modality: str, opened: Any) -> PairCheck:
     if why_not:
         return PairCheck((why_not,), "check", False)
     volumes = (parameters.fixedVolume, parameters.movingVolume)
-    kinds = [volume.GetAttribute("DICOM.Modality") or "" for volume in volumes]
+    kinds = [dicom.tags_of(volume).get("Modality", "") for volume in volumes]
     try:
         facts = inputs.facts_of(parameters)
     except SPRError as error:

@@ -45,7 +45,7 @@ def show(parameters: Any) -> None:
 
 
 def hide(parameters: Any) -> None:
-    """Leave the images, and take everything off that could be mistaken for anatomy: when the module is left for good.
+    """Leave the images, and take everything off that could be mistaken for anatomy: when the module is left.
 
     Args:
         parameters: The parameters of a registration.

@@ -15,7 +15,7 @@ import vtk
 
 from SPRCore.errors import InputError
 
-from . import geometry
+from . import dicom, geometry
 from .parameters import setting_of
 
 MEASURED = ("fixedLabels", "movingLabels", "fixedLandmarks", "movingLandmarks")
@@ -209,8 +209,7 @@ def words_about(parameters: Any) -> str:
     words = []
     for volume in (parameters.fixedVolume, parameters.movingVolume):
         storage = volume.GetStorageNode()
-        tags = ("DICOM.Modality", "DICOM.BodyPartExamined", "DICOM.SeriesDescription", "DICOM.StudyDescription")
-        words += [volume.GetName() or "", *(volume.GetAttribute(tag) or "" for tag in tags)]
+        words += [volume.GetName() or "", *dicom.tags_of(volume).values()]
         words += [] if storage is None else [Path(storage.GetFileName() or "").name]
     return " ".join(words)
 

@@ -24,6 +24,10 @@ class Inputs(Section):
     def attach(self) -> None:
         """Choose the only two images there are."""
         self._checked, self._known = None, self._pair()
+        self.choose_only_pair()
+
+    def choose_only_pair(self) -> None:
+        """Choose the images if there are exactly two and nothing is chosen."""
         volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
         images = [volume for volume in volumes if not volume.IsA("vtkMRMLLabelMapVolumeNode")]
         nothing = self.parameters.fixedVolume is None and self.parameters.movingVolume is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import qt
 import slicer
 from slicer.i18n import tr as _
@@ -53,8 +55,10 @@ class Run(Section):
         self.panel.refresh()
 
     def ensure_installed(self) -> bool:
-        """Install what is missing, if the user agrees."""
-        wanted = self.panel.missing()
+        """Install what is missing, if the user agrees; return whether this registration can go on."""
+        if self.panel.is_installing:
+            return False
+        wanted, parameters = self.panel.missing(), self.parameters
         self._problem = ""
         if not wanted:
             return True
@@ -63,7 +67,7 @@ class Run(Section):
         else:
             self._do_install(lambda: install.install(wanted))
         self.ui.offlineButton.visible = bool(self._problem)
-        return not self._problem
+        return not self._problem and self.parameters is parameters  # the scene may have been closed meanwhile
 
     def install_from_folder(self) -> None:
         """Install from a folder of wheels."""
@@ -92,22 +96,24 @@ class Run(Section):
         self.ui.cancelButton.enabled = busy
         self.ui.restartButton.visible = failed and not why_not
         said = "" if session is None else session.words
+        if self.panel.is_installing:
+            said = _("The software is being installed. This takes some minutes.")
         self.ui.statusLabel.text = self._problem or ("" if why_not and not busy else said)
         self._show_progress(busy)
 
     def _show_progress(self, busy: bool) -> None:
         bar = self.ui.progressBar
-        bar.visible = busy
-        if busy:
-            part = self.session.progress
+        bar.visible = busy or self.panel.is_installing
+        if bar.visible:
+            part = self.session.progress if busy else None
             bar.maximum = 0 if part is None else 100  # 0: at work, for nobody knows how long
             bar.value = 0 if part is None else round(100 * part)
 
-    def _do_install(self, work: object) -> None:
-        self.ui.statusLabel.text = _("The software is being installed. This takes some minutes.")
-        slicer.app.processEvents()
+    def _do_install(self, work: Callable[[], object]) -> None:
         try:
-            work()
+            with self.panel.installing():
+                work()
         except install.InstallError as error:
             self._problem = str(error)
-            slicer.util.errorDisplay(self._problem, _("SPR Registration"))
+            if not error.is_told:
+                slicer.util.errorDisplay(self._problem, _("SPR Registration"))

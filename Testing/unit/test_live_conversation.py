@@ -275,6 +275,19 @@ def test_a_worker_that_dies_again_and_again_is_given_up_in_words(play):
     assert [request.verb for request in worker.requests()][:2] == ["hello", "open"]
 
 
+def test_a_last_word_that_ends_in_a_dot_ends_the_sentence(play):
+    worker = play()
+    worker.open()
+    for _loss in range(4):
+        worker.client.feed_log(b"The disk is full.\n")
+        worker.die(3)
+        worker.client.started()
+    said = [event.words for event in worker.told() if isinstance(event, Status)]
+    assert any("The disk is full. It is started again" in words for words in said)
+    assert said[-1] == "The worker cannot be kept running: it ended with code 3: The disk is full."
+    assert not [words for words in said if ".." in words]
+
+
 def test_a_result_in_between_makes_up_for_a_loss(play):
     worker = play()
     worker.open()
@@ -521,7 +534,13 @@ def test_closing_without_a_worker(play):
 
 @pytest.mark.parametrize(
     ("code", "words"),
-    [(-9, "SIGKILL; the system may have run out of memory"), (-11, "SIGSEGV"), (-999, "signal 999"), (3, "code 3")],
+    [
+        (-9, "SIGKILL; the system may have run out of memory"),
+        (-11, "SIGSEGV"),
+        (-999, "signal 999"),
+        (3, "code 3"),
+        (1, "code 1; it may have crashed"),
+    ],
 )
 def test_endings_are_told_in_words(code, words):
     assert words in LastWords().ending(code)

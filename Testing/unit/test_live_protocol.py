@@ -47,6 +47,7 @@ REQUESTS = [
     protocol.Cancel(id=2**53),
     protocol.Close(id=8),
     protocol.Release(slot="w7"),
+    protocol.Release(slot="w7-4194304"),
 ]
 ANSWERS = [
     protocol.Ready(id=1, protocol=PROTOCOL, version="0.1", torch="2.4", device="cpu", threads=2, pid=7),

@@ -29,7 +29,7 @@ def show() -> None:
         choice("displacementStyle", _("As"))
         check("showDisplacement3D", _("3-D view too"))
     slider("gridSpacingMm", _("Lines, mm"), 1, 2, 50)
-    check("originalAnatomy", _("Original anatomy: show the same place in the moving image as it was taken"))
+    check("originalAnatomy", _("Original anatomy: moving image, undeformed"))
 
 
 def quality(do: Any) -> None:
