@@ -80,6 +80,8 @@ def _set_legend(
             views.append(view.GetID())
     legend.SetViewNodeIDs(views)
     legend.SetTitleText(title)
+    if title == unknown.title():  # hatching has no numbers
+        legend.GetLabelTextProperty().SetOpacity(0.0)
     legend.SetVisibility(visible)
 
 

@@ -16,7 +16,7 @@ STRIPES = 14
 """Along the longest side of the image."""
 
 _VOXELS = 168  # along it: twelve for a stripe and its gap, so that the lines look straight
-_LINE = 0.15  # part of the distance of two lines that a line is wide
+_LINE = 0.17  # part of the distance of two lines that a line is wide: two voxels
 _GRAY = 0.8
 ON = 200
 """Of a voxel on a line; 0 elsewhere."""
