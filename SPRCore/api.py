@@ -15,7 +15,8 @@ import torch
 
 from SPRCore.analysis.annotations import Annotations
 from SPRCore.analysis.provenance import peak_memory_mb, versions
-from SPRCore.geometry import Volume, check_image
+from SPRCore.analysis.warnings import change_warnings, pair_warnings
+from SPRCore.geometry import MaskedVolume, Volume
 from SPRCore.io import ModelCard, find_bundle, read_bundle, read_card
 from SPRCore.metrics import evaluate
 from SPRCore.networks import RegistrationNetwork
@@ -45,8 +46,8 @@ class Progress(Protocol):
 
 
 def register(
-    fixed: Volume,
-    moving: Volume,
+    fixed: Volume | MaskedVolume,
+    moving: Volume | MaskedVolume,
     *,
     method: str | Path = INSTANCE,
     prior: Prior | None = None,
@@ -57,6 +58,7 @@ def register(
     fixed_points: np.ndarray | None = None,
     moving_points: np.ndarray | None = None,
     fixed_mask: Volume | None = None,
+    moving_mask: Volume | None = None,
     stiffness: Volume | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -68,8 +70,8 @@ def register(
     Labels and landmarks are never used to register: they measure the result.
 
     Args:
-        fixed: Fixed image.
-        moving: Moving image, on any grid.
+        fixed: Fixed image. A `MaskedVolume` knows already where it has data, and its mask is not looked at again.
+        moving: Moving image, on any grid, likewise.
         method: "instance": minimize the energy for this pair, without any training. Otherwise the name of a model, or
             the path of its bundle.
         prior: Prior on the weight of the regularization. None for `BetaPrior()`, which the paper recommends, or for
@@ -80,7 +82,10 @@ def register(
         moving_labels: Label map of the moving image, on any grid.
         fixed_points: Landmarks of the fixed image in RAS mm, shape (N, 3).
         moving_points: Their partners in the moving image in RAS mm, shape (N, 3).
-        fixed_mask: Voxels of the fixed image that count (not 0); on another grid it is resampled.
+        fixed_mask: Voxels of the fixed image that count (not 0), on any grid. Voxels that are NaN and padding beyond a
+            field of view are left out by themselves. Where one of the images has no data nothing pulls, and the
+            deformation is continued smoothly.
+        moving_mask: Likewise of the moving image.
         stiffness: Painted factor > 0 of the weight of each voxel, on any grid, 1 outside; for the instance solver, so
             with a model only together with `refine`.
         device: "auto" (CUDA if there is one, otherwise the CPU), "cpu", "cuda" or "mps".
@@ -97,24 +102,41 @@ def register(
             the model is not there, damaged, or cannot do what is asked.
         ConvergenceError: The computation left the numbers.
     """
-    check_image(fixed, "fixed image")
-    check_image(moving, "moving image")
     target, watch = pick_device(device), _Stages(progress)
-    given = Annotations(
-        fixed_labels=fixed_labels, moving_labels=moving_labels, fixed_points=fixed_points, moving_points=moving_points
-    ).on(fixed.grid)
+    marked = Annotations(
+        fixed_labels=fixed_labels,
+        moving_labels=moving_labels,
+        fixed_points=fixed_points,
+        moving_points=moving_points,
+        fixed_mask=fixed_mask,
+        moving_mask=moving_mask,
+    )
+    pair = marked.masked(fixed, moving)
     check_refine(method == INSTANCE, refine)
-    asked = {"mask": fixed_mask, "stiffness": stiffness, "refine": refine, "config": config, "prior": prior}
-    job = make_job(_model(method, target, watch), fixed.grid, target, **asked)
+    asked = {"stiffness": stiffness, "refine": refine, "config": config, "prior": prior}
+    job = make_job(_model(method, target, watch), pair[0].grid, target, **asked)
     with _seeded(seed, target):
-        with watch.stage("prealign", "aligning"):
-            affine_ras = prealign(fixed, moving, init).affine_ras
-        with watch.stage("register", "registering"):
-            result = register_pair(fixed, moving, affine_ras, job, lambda fraction: watch.tell("registering", fraction))
+        return _registered(pair, marked, job, init, seed, watch)
+
+
+def _registered(
+    pair: tuple[MaskedVolume, MaskedVolume], marked: Annotations, job: Job, init: str, seed: int, watch: _Stages
+) -> RegistrationResult:
+    """Align, deform and measure a pair, and tell what is doubtful."""
+    given = marked.on(pair[0].grid)
+    doubts = pair_warnings(*pair, marked, None if job.model is None else job.model.card)
+    with watch.stage("prealign", "aligning"):
+        affine_ras = prealign(*pair, init).affine_ras
+    with watch.stage("register", "registering"):
+        result = register_pair(*pair, affine_ras, job, lambda fraction: watch.tell("registering", fraction))
     watch.tell("measuring")
-    moves = {"displacement": result.displacement, "inverse": result.inverse}
-    metrics = evaluate(**moves, fixed=fixed, moving=moving, warped=result.warped, **vars(given), mask=job.mask)
-    return dataclasses.replace(result, report=_report(fixed, moving, job, seed, watch, metrics))
+    found = {"displacement": result.displacement, "inverse": result.inverse, "warped": result.warped}
+    metrics = evaluate(**found, fixed=pair[0], moving=pair[1], **vars(given))
+    doubts += change_warnings(metrics)
+    for doubt in doubts:
+        _LOG.warning("%s", doubt)
+    report = _report(*pair, job, seed, watch, metrics) | {"warnings": doubts}
+    return dataclasses.replace(result, report=report)
 
 
 def load_model(name_or_path: str | Path) -> RegistrationNetwork:
@@ -180,8 +202,13 @@ def _model(method: str | Path, device: torch.device, watch: _Stages) -> Model | 
         return Model.read(path, device)
 
 
-def _describe(volume: Volume) -> dict[str, Any]:
-    return {"shape": list(volume.shape), "spacing_mm": list(volume.spacing)}
+def _describe(image: MaskedVolume) -> dict[str, Any]:
+    known = 1.0 if image.valid is None else float(image.valid.mean())
+    return {
+        "shape": list(image.grid.shape),
+        "spacing_mm": list(image.grid.spacing),
+        **({"data_percent": 100.0 * known} if known < 1.0 else {}),
+    }
 
 
 @contextmanager
@@ -193,7 +220,7 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def _report(
-    fixed: Volume, moving: Volume, job: Job, seed: int, watch: _Stages, metrics: dict[str, Any]
+    fixed: MaskedVolume, moving: MaskedVolume, job: Job, seed: int, watch: _Stages, metrics: dict[str, Any]
 ) -> dict[str, Any]:
     model = job.model
     return {

@@ -1,4 +1,4 @@
-"""What people marked in two images, brought to where it can measure a registration."""
+"""What people marked in two images: labels and landmarks, which measure a registration, and masks, which rule it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from SPRCore.errors import InputError
-from SPRCore.geometry import Field, Grid, Volume, resample
+from SPRCore.geometry import Field, Grid, MaskedVolume, Volume, mask_on, resample
 
 _LOG = logging.getLogger("SPRCore")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Annotations:
-    """Labels and landmarks of a pair of images; each may be absent.
+    """Labels, landmarks and masks of a pair of images; each may be absent.
 
     Args:
         fixed_labels: Label map of the fixed image, on any grid, or None.
         moving_labels: Label map of the moving image, on any grid, or None.
         fixed_points: Landmarks of the fixed image in RAS mm, shape (N, 3), or None.
         moving_points: Their partners in the moving image in RAS mm, shape (N, 3), or None.
+        fixed_mask: Voxels of the fixed image that count (not 0), on any grid, or None for all.
+        moving_mask: Likewise of the moving image.
 
     Raises:
         InputError: Labels are not whole numbers, landmarks of one image only were given, or their numbers differ.
@@ -32,6 +34,8 @@ class Annotations:
     moving_labels: Volume | None = None
     fixed_points: np.ndarray | None = None
     moving_points: np.ndarray | None = None
+    fixed_mask: Volume | None = None
+    moving_mask: Volume | None = None
 
     def __post_init__(self) -> None:
         for what, labels in (("fixed labels", self.fixed_labels), ("moving labels", self.moving_labels)):
@@ -44,8 +48,30 @@ class Annotations:
             got = f"{len(fixed)} in the fixed and {len(moving)} in the moving image"
             raise InputError("landmarks", got=got, expected="the same number, in the same order")
 
+    def masked(self, fixed: Volume | MaskedVolume, moving: Volume | MaskedVolume) -> tuple[MaskedVolume, MaskedVolume]:
+        """Find out where both images hold data, the masks included.
+
+        Args:
+            fixed: Fixed image; taken as it is where that is known already.
+            moving: Moving image, likewise.
+
+        Returns:
+            Both with their data.
+
+        Raises:
+            InputError: One of them cannot be registered.
+        """
+        sides = ((fixed, "fixed image", self.fixed_mask), (moving, "moving image", self.moving_mask))
+        first, second = (
+            image if isinstance(image, MaskedVolume) else MaskedVolume.of(image, what, mask)
+            for image, what, mask in sides
+        )
+        return first, second
+
     def on(self, grid: Grid) -> Annotations:
-        """Return the same with the fixed labels on `grid`, the nearest label taken where they were on another."""
+        """Return the same with fixed labels and mask on `grid`, the nearest taken where they were on another."""
+        if self.fixed_mask is not None and not self.fixed_mask.grid.matches(grid):
+            return dataclasses.replace(self, fixed_mask=mask_on(self.fixed_mask, grid, "fixed image")).on(grid)
         labels = self.fixed_labels
         if labels is None or labels.grid.matches(grid):
             return self

@@ -22,7 +22,6 @@ from SPRCore.analysis.rows import BenchmarkRow, Header, append_row, read_rows, s
 from SPRCore.metrics import evaluate
 from SPRCore.registration import prealign
 from SPRCore.registration.devices import pick_device
-from SPRCore.registration.job import mask_on
 
 ROWS = "rows.jsonl"
 """Name of the file of results in the folder of a benchmark."""
@@ -136,10 +135,9 @@ def measure(pair: PairFiles, method: Method, options: Options, place: Path | Non
     start = time.perf_counter()
     device = pick_device(options.device)
     loaded = load_pair(pair)
-    mask = None if loaded.mask is None else mask_on(loaded.mask, loaded.fixed.grid)
     affine_ras = prealign(loaded.fixed, loaded.moving, options.init).affine_ras
     torch.manual_seed(options.seed)
-    found = run_method(method, loaded.fixed, loaded.moving, affine_ras, mask, str(device))
+    found = run_method(method, loaded.fixed, loaded.moving, affine_ras, str(device))
     total = time.perf_counter() - start
     peak = peak_memory_mb(device if method.prior is not None else torch.device("cpu"), programs=True)
     metrics = evaluate(
@@ -149,7 +147,6 @@ def measure(pair: PairFiles, method: Method, options: Options, place: Path | Non
         moving=loaded.moving,
         warped=found.warped,
         **vars(loaded.annotations),
-        mask=mask,
     )
     if place is not None:
         keep(place, pair.pair, loaded, method, found, metrics)
@@ -157,7 +154,7 @@ def measure(pair: PairFiles, method: Method, options: Options, place: Path | Non
     marked = loaded.annotations.fixed_labels
     return {
         **metrics,
-        "maps": interpret(found.displacement, found.weight, loaded.fixed, marked, prior),
+        "maps": interpret(found.displacement, found.weight, loaded.fixed.original, marked, prior),
         "seconds": found.seconds | {"total": total},
         "processor_seconds": found.processor_seconds,
         "peak_memory_mb": peak,

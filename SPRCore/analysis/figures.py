@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from SPRCore.analysis.planes import PLANES, Cutter, Plane, bounding_box, center_mm, foreground
-from SPRCore.geometry import Field, Volume, displacement_mm_to_vox
+from SPRCore.geometry import Field, Volume, displacement_mm_to_vox, robust_extremes, within_extremes
 
 DPI = 150
 WEIGHT_COLORS = "plasma_r"  # perceptually uniform; 0 is yellow, which no anatomy in grey is
@@ -36,6 +36,9 @@ class RegistrationPicture:
         warped: Moving image after the registration.
         displacement: Total displacement.
         weight: Weight map: 0 free, 1 as stiff as the prior allows.
+        fixed_valid: Where the fixed image has data, truth values of its shape; None for everywhere.
+        moving_window: Intensities of the moving image that are black and white, see `gray_window`; None to take them
+            from `moving`.
         fixed_labels: Labels of the fixed image, or None.
         moving_labels: Labels of the moving image on the fixed grid, before, or None.
         warped_labels: Labels of the moving image, after, or None.
@@ -49,6 +52,8 @@ class RegistrationPicture:
     warped: Volume
     displacement: Field
     weight: Volume
+    fixed_valid: np.ndarray | None = None
+    moving_window: dict[str, float] | None = None
     fixed_labels: Volume | None = None
     moving_labels: Volume | None = None
     warped_labels: Volume | None = None
@@ -172,7 +177,7 @@ def _colormap(name: str) -> Any:
 
 
 def _cutter(picture: RegistrationPicture) -> Cutter:
-    anatomy = foreground(picture.fixed)
+    anatomy = foreground(picture.fixed, picture.fixed_valid)
     labels = picture.fixed_labels
     target = anatomy if labels is None or not labels.array.any() else labels.array != 0
     return Cutter(picture.fixed.grid, center_mm(target, picture.fixed.affine), bounding_box(anatomy))
@@ -184,14 +189,16 @@ def _differences(picture: RegistrationPicture) -> tuple[np.ndarray, np.ndarray, 
     One gain and one offset, fitted after the registration where the anatomy agrees best, serve both, so that the two
     pictures can be compared.
     """
-    fixed, warped = picture.fixed.array.astype(np.float32), picture.warped.array.astype(np.float32)
-    centered = warped - warped.mean()
-    spread = float((centered**2).mean())
-    gain = float((centered * fixed).mean()) / spread if spread > 0 else 1.0
-    offset = float(fixed.mean()) - gain * float(warped.mean())
-    before = gain * picture.moving.array + offset - fixed
-    after = gain * warped + offset - fixed
-    limit = float(np.percentile(np.abs(before), 99.5)) or 1.0
+    chosen = np.ones(picture.fixed.shape, dtype=bool) if picture.fixed_valid is None else picture.fixed_valid
+    fixed, warped = (within_extremes(image.array, image.array[chosen]) for image in (picture.fixed, picture.warped))
+    moving = within_extremes(picture.moving.array, picture.warped.array[chosen])
+    mean = warped[chosen].mean()
+    spread = float(((warped[chosen] - mean) ** 2).mean())
+    gain = float(((warped[chosen] - mean) * fixed[chosen]).mean()) / spread if spread > 0 else 1.0
+    offset = float(fixed[chosen].mean()) - gain * float(mean)
+    before = np.where(chosen, gain * moving + offset - fixed, 0.0)
+    after = np.where(chosen, gain * warped + offset - fixed, 0.0)
+    limit = float(np.percentile(np.abs(before[chosen]), 99.5)) or 1.0
     return before, after, limit
 
 
@@ -203,7 +210,8 @@ def _draw_row(
     differences: tuple[np.ndarray, np.ndarray, float],
 ) -> None:
     size = cutter.size_mm(plane)
-    fixed_window, moving_window = gray_window(picture.fixed), gray_window(picture.moving)
+    fixed_window = gray_window(picture.fixed, picture.fixed_valid)
+    moving_window = picture.moving_window or gray_window(picture.moving)
     fixed_cut = cutter.cut(picture.fixed.array, plane)
     show_plane(panels[0], cutter.cut(picture.moving.array, plane), size, cmap="gray", **moving_window)
     show_plane(panels[1], fixed_cut, size, cmap="gray", **fixed_window)
@@ -229,10 +237,19 @@ def _draw_row(
         draw_marks(panel, plane)
 
 
-def gray_window(image: Volume) -> dict[str, float]:
-    """Return the intensities that are black and white, as `imshow` takes them: all but the brightest anatomy."""
-    low, high = np.percentile(image.array[foreground(image)], (0.5, 99.5))
-    return {"vmin": min(float(low), float(image.array.min())), "vmax": float(high)}
+def gray_window(image: Volume, valid: np.ndarray | None = None) -> dict[str, float]:
+    """Return the intensities that are black and white, as `imshow` takes them: all but the brightest anatomy.
+
+    Args:
+        image: The image.
+        valid: Where it has data, truth values of its shape; None for everywhere.
+
+    Returns:
+        `vmin` and `vmax`; neither padding nor outliers decide them.
+    """
+    low, high = np.percentile(image.array[foreground(image, valid)], (0.5, 99.5))
+    lowest, _ = robust_extremes(image.array if valid is None else image.array[valid])
+    return {"vmin": min(float(low), lowest), "vmax": float(high)}
 
 
 def _centers(picture: np.ndarray, size_mm: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:

@@ -83,8 +83,8 @@ def keep(place: Path, pair: str, loaded: LoadedPair, method: Method, found: Foun
     marked, grid = loaded.annotations, loaded.fixed.grid
     moving_labels = marked.moving_labels
     shared = {
-        "fixed": loaded.fixed,
-        "moving": resample(loaded.moving, grid),
+        "fixed": loaded.fixed.original,
+        "moving": resample(loaded.moving.original, grid),
         "fixed_labels": marked.fixed_labels,
         "moving_labels": None if moving_labels is None else resample(moving_labels, grid, labels=True),
     }

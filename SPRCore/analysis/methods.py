@@ -16,7 +16,7 @@ import torch
 from SPRCore.baselines import BASELINES
 from SPRCore.config import encode
 from SPRCore.errors import InputError
-from SPRCore.geometry import Field, Volume, compose_affine, resample
+from SPRCore.geometry import Field, MaskedVolume, Volume, compose_affine, resample
 from SPRCore.io import ModelCard, read_bundle, read_card
 from SPRCore.registration import Model, model_prior, register_pair
 from SPRCore.registration.job import INSTANCE, make_job, model_path
@@ -108,16 +108,15 @@ def parse_methods(texts: Sequence[str]) -> list[Method]:
 
 
 def run_method(
-    method: Method, fixed: Volume, moving: Volume, affine_ras: np.ndarray | None, mask: Volume | None, device: str
+    method: Method, fixed: MaskedVolume, moving: MaskedVolume, affine_ras: np.ndarray | None, device: str
 ) -> Found:
     """Register a pair.
 
     Args:
         method: How.
-        fixed: Fixed image.
-        moving: Moving image, on any grid.
+        fixed: Fixed image with its data, which the methods of this package keep to.
+        moving: Moving image with its data, on any grid.
         affine_ras: Alignment as a whole, pull map from fixed to moving world points; None for none.
-        mask: Voxels of the fixed image that count for the instance solver; None for all.
         device: Name of the device for methods of this package.
 
     Returns:
@@ -128,17 +127,17 @@ def run_method(
         ConvergenceError: The method failed.
     """
     if method.prior is None:
-        moved = resample(moving, fixed.grid, affine_ras=affine_ras)
+        moved = resample(moving.original, fixed.grid, affine_ras=affine_ras)
         watch = _Watch()
-        own = BASELINES[method.kind].register(fixed, moved)
+        own = BASELINES[method.kind].register(fixed.original, moved)
         spent = watch.read()
         total = own if affine_ras is None else compose_affine(own, affine_ras)
-        warped = resample(moving, fixed.grid, displacement=total)
+        warped = resample(moving.original, fixed.grid, displacement=total)
         return Found(displacement=total, warped=warped, seconds={"register": spent[0]}, processor_seconds=spent[1])
     where, loading = torch.device(device), _Watch()
     model = None if method.path is None else Model.read(method.path, where)
     loaded, watch = loading.read()[0], _Watch()
-    job = make_job(model, fixed.grid, where, prior=method.prior, refine=method.refine, mask=mask)
+    job = make_job(model, fixed.grid, where, prior=method.prior, refine=method.refine)
     result = register_pair(fixed, moving, affine_ras, job)
     seconds, processor_seconds = watch.read()
     return Found(

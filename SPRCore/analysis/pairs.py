@@ -13,10 +13,11 @@ import numpy as np
 from SPRCore.analysis.annotations import Annotations
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
-from SPRCore.geometry import Volume
+from SPRCore.geometry import MaskedVolume, Volume
 from SPRCore.io import read_labels, read_landmarks, read_volume
 
-PARTS = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_points", "moving_points", "fixed_mask")
+_MARKS = ("labels", "points", "mask")
+PARTS = ("fixed", "moving", *(f"{side}_{mark}" for mark in _MARKS for side in ("fixed", "moving")))
 COLUMNS = ("pair", "subject", "group", *PARTS)
 _NAME = re.compile(r"[^\x00-\x1f]{1,100}")
 
@@ -36,6 +37,7 @@ class PairFiles:
         fixed_points: Landmarks of the fixed image, or None.
         moving_points: Landmarks of the moving image, or None.
         fixed_mask: Mask of the fixed image, or None.
+        moving_mask: Mask of the moving image, or None.
         digest: Digest of the row as it was written.
     """
 
@@ -49,17 +51,17 @@ class PairFiles:
     fixed_points: Path | None = None
     moving_points: Path | None = None
     fixed_mask: Path | None = None
+    moving_mask: Path | None = None
     digest: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LoadedPair:
-    """A pair in memory: images, what is marked in them with the fixed labels on the fixed grid, and the mask."""
+    """A pair in memory: images with their data, and what is marked in them, on the fixed grid what is of the fixed."""
 
-    fixed: Volume
-    moving: Volume
+    fixed: MaskedVolume
+    moving: MaskedVolume
     annotations: Annotations
-    mask: Volume | None
 
 
 def read_pairs(path: Path) -> list[PairFiles]:
@@ -105,7 +107,7 @@ def load_pair(files: PairFiles) -> LoadedPair:
         files: Where they are.
 
     Returns:
-        Images, labels, landmarks and mask.
+        Images, labels, landmarks and masks.
 
     Raises:
         InputError: A file is unusable, or what it holds does not fit the others.
@@ -116,9 +118,11 @@ def load_pair(files: PairFiles) -> LoadedPair:
         moving_labels=None if files.moving_labels is None else read_labels(files.moving_labels),
         fixed_points=_points(files.fixed_points, fixed),
         moving_points=_points(files.moving_points, moving),
-    )
-    mask = None if files.fixed_mask is None else read_labels(files.fixed_mask)
-    return LoadedPair(fixed=fixed, moving=moving, annotations=marked.on(fixed.grid), mask=mask)
+        fixed_mask=None if files.fixed_mask is None else read_labels(files.fixed_mask),
+        moving_mask=None if files.moving_mask is None else read_labels(files.moving_mask),
+    ).on(fixed.grid)
+    images = marked.masked(fixed, moving)
+    return LoadedPair(fixed=images[0], moving=images[1], annotations=marked)
 
 
 def _points(path: Path | None, image: Volume) -> np.ndarray | None:
@@ -141,5 +145,7 @@ def _pair(row: dict[str, str], number: int, place: str, base: Path) -> PairFiles
     for part, file in files.items():
         if not file.exists():
             raise InputError(f"{place}, {part}", got=f"no file {row[part]}", expected="a file")
-    digest = hashlib.sha256("\0".join(row.get(part, "") for part in PARTS).encode()).hexdigest()
+    written = [row.get(part, "") for part in PARTS]
+    written = written if written[-1] else written[:-1]  # rows of lists without moving masks keep their digest
+    digest = hashlib.sha256("\0".join(written).encode()).hexdigest()
     return PairFiles(**texts, **files, digest=digest)

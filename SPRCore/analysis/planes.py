@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from SPRCore.geometry import Grid, Volume, ras_to_voxel, voxel_to_ras
+from SPRCore.geometry import Grid, Volume, ras_to_voxel, robust_extremes, voxel_to_ras
 
 _FOREGROUND = 0.15  # of the range from the lowest value to the 99.5th percentile; air and background lie below
 _MARGIN = 0.04  # of the extent of the anatomy, left around it in a picture
@@ -100,10 +100,20 @@ class Cutter:
         return np.where(self._sign > 0, ordered, self._shape - 1 - ordered)
 
 
-def foreground(image: Volume) -> np.ndarray:
-    """Tell the anatomy from the air around it by a threshold; good enough to center and crop a picture."""
-    lowest, highest = float(image.array.min()), float(np.percentile(image.array, 99.5))
+def foreground(image: Volume, valid: np.ndarray | None = None) -> np.ndarray:
+    """Tell the anatomy from the air around it by a threshold; good enough to center and crop a picture.
+
+    Args:
+        image: The image.
+        valid: Where it has data, truth values of its shape; None for everywhere.
+
+    Returns:
+        Truth values of its shape, one of them true at least.
+    """
+    data = image.array if valid is None else image.array[valid]
+    lowest, highest = robust_extremes(data)[0], float(np.percentile(data, 99.5))
     mask = image.array > lowest + _FOREGROUND * (highest - lowest)
+    mask = mask if valid is None else mask & valid
     return mask if mask.any() else np.ones(image.shape, dtype=bool)
 
 

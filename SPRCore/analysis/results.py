@@ -10,7 +10,7 @@ from typing import Any
 
 from SPRCore.analysis.annotations import Annotations
 from SPRCore.analysis.rows import finite
-from SPRCore.geometry import Volume, resample
+from SPRCore.geometry import MaskedVolume, Volume, resample
 from SPRCore.io import write_affine_tfm, write_displacement, write_volume
 from SPRCore.registration import RegistrationResult
 
@@ -28,14 +28,14 @@ FILES = (
 
 
 def write_results(
-    result: RegistrationResult, fixed: Volume, moving: Volume, annotations: Annotations, folder: Path
+    result: RegistrationResult, fixed: MaskedVolume, moving: MaskedVolume, annotations: Annotations, folder: Path
 ) -> dict[str, Any]:
     """Write all files of a registration into a folder that exists.
 
     Args:
         result: What `SPRCore.register` gave.
-        fixed: The fixed image.
-        moving: The moving image.
+        fixed: The fixed image with its data.
+        moving: The moving image with its data.
         annotations: The labels and landmarks that were given.
         folder: Where to write; a temporary folder, so that nobody ever sees half of it.
 
@@ -96,20 +96,22 @@ def remove_stale(folder: Path, written: set[str]) -> None:
 
 def _write_figure(
     result: RegistrationResult,
-    fixed: Volume,
-    moving: Volume,
+    fixed: MaskedVolume,
+    moving: MaskedVolume,
     annotations: Annotations,
     warped_labels: Volume | None,
     path: Path,
 ) -> None:
     # matplotlib is loaded only by those who want a figure.
-    from SPRCore.analysis.figures import RegistrationPicture, registration_figure, save_figure
+    from SPRCore.analysis.figures import RegistrationPicture, gray_window, registration_figure, save_figure
 
     grid, metrics = fixed.grid, result.report["metrics"]
     before_labels = annotations.moving_labels
     picture = RegistrationPicture(
-        fixed=fixed,
-        moving=resample(moving, grid),
+        fixed=fixed.original,
+        moving=resample(moving.original, grid),
+        fixed_valid=fixed.valid,
+        moving_window=gray_window(moving.original, moving.valid),
         warped=result.warped,
         displacement=result.displacement,
         weight=result.weight,

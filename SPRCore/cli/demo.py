@@ -93,7 +93,7 @@ class Demo:
         )
         tell_named("writing")
         (folder / key).mkdir()
-        write_results(result, phantom.fixed, phantom.moving, annotations, folder / key)
+        write_results(result, *annotations.masked(phantom.fixed, phantom.moving), annotations, folder / key)
         return Contender(
             name=_NAMES[key],
             displacement=result.displacement,

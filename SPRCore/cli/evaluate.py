@@ -37,6 +37,9 @@ class Evaluate:
     moving_points: Annotated[Path | None, arg(metavar="Q", help_behavior_hint="(optional)")] = None
     """Landmarks of the moving image, in the same order."""
 
+    fixed_mask: Annotated[Path | None, arg(metavar="K", help_behavior_hint="(optional)")] = None
+    """Mask of the fixed image: folding and size are measured where it is not 0."""
+
     out: Annotated[Path | None, arg(metavar="report.json", help_behavior_hint="(optional)")] = None
     """File for the numbers, as JSON."""
 

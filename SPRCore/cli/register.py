@@ -90,7 +90,10 @@ class Register:
     """Landmarks of the moving image, in the same order."""
 
     fixed_mask: Annotated[Path | None, arg(metavar="K", help_behavior_hint="(optional)")] = None
-    """Mask of the fixed image: only voxels that are not 0 count."""
+    """Mask of the fixed image: only voxels that are not 0 count. Padding and NaN are left out without a mask."""
+
+    moving_mask: Annotated[Path | None, arg(metavar="K", help_behavior_hint="(optional)")] = None
+    """Mask of the moving image, likewise."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute; "auto" takes CUDA where there is one."""
@@ -106,9 +109,9 @@ class Register:
         with stages() as tell, atomic_directory(self.out) as folder:
             tell("reading")
             start = time.perf_counter()
-            fixed, moving = read_volume(self.fixed), read_volume(self.moving)
-            annotations = read_annotations(self, fixed, moving)
-            mask = None if self.fixed_mask is None else read_labels(self.fixed_mask)
+            images = read_volume(self.fixed), read_volume(self.moving)
+            annotations = read_annotations(self, *images)
+            fixed, moving = annotations.masked(*images)
             origin = {"fixed": self._origin(self.fixed), "moving": self._origin(self.moving)}
             seconds = time.perf_counter() - start
             result = api.register(
@@ -119,7 +122,6 @@ class Register:
                 refine=self.refine,
                 init=self.init,
                 **vars(annotations),
-                fixed_mask=mask,
                 device=device,
                 seed=self.seed,
                 progress=tell,
@@ -147,7 +149,7 @@ class HasAnnotations(Protocol):
 
 
 def read_annotations(verb: HasAnnotations, fixed: Volume | None = None, moving: Volume | None = None) -> Annotations:
-    """Read the labels and landmarks that a verb was given.
+    """Read the labels, landmarks and masks that a verb was given.
 
     Args:
         verb: Holds the paths.
@@ -167,11 +169,17 @@ def read_annotations(verb: HasAnnotations, fixed: Volume | None = None, moving: 
         if (one is None) != (other is None):
             raise InputError(what, got="those of one image only", expected="those of the fixed and the moving image")
     return Annotations(
-        fixed_labels=None if verb.fixed_labels is None else read_labels(verb.fixed_labels),
-        moving_labels=None if verb.moving_labels is None else read_labels(verb.moving_labels),
+        fixed_labels=_labels(verb.fixed_labels),
+        moving_labels=_labels(verb.moving_labels),
+        fixed_mask=_labels(getattr(verb, "fixed_mask", None)),
+        moving_mask=_labels(getattr(verb, "moving_mask", None)),
         fixed_points=_points(verb.fixed_points, fixed),
         moving_points=_points(verb.moving_points, moving),
     )
+
+
+def _labels(path: Path | None) -> Volume | None:
+    return None if path is None else read_labels(path)
 
 
 def _points(path: Path | None, image: Volume | None) -> np.ndarray | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from SPRCore.geometry.checks import check_image
+from SPRCore.geometry.intensities import intensity_fence, robust_extremes, within_extremes
+from SPRCore.geometry.masked import MIN_VOXELS, MaskedVolume, fill, mask_on
 from SPRCore.geometry.resampling import affine_field, compose_affine, resample, resample_displacement
 from SPRCore.geometry.units import (
     affine_from_itk,
@@ -19,23 +20,29 @@ from SPRCore.geometry.units import (
 from SPRCore.geometry.volume import Field, Grid, Volume, on_host
 
 __all__ = [
+    "MIN_VOXELS",
     "Field",
     "Grid",
+    "MaskedVolume",
     "Volume",
     "affine_field",
     "affine_from_itk",
     "affine_to_itk",
-    "check_image",
     "compose_affine",
     "displacement_mm_to_vox",
     "displacement_vox_to_mm",
+    "fill",
     "flip_lps_ras",
     "flip_map_lps_ras",
+    "intensity_fence",
+    "mask_on",
     "on_host",
     "ras_to_voxel",
     "resample",
     "resample_displacement",
+    "robust_extremes",
     "spacing_of",
     "transform_points",
     "voxel_to_ras",
+    "within_extremes",
 ]

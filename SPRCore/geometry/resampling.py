@@ -30,6 +30,7 @@ def resample(
     affine_ras: Affine | None = None,
     labels: bool = False,
     outside: float | None = None,
+    continued: bool = False,
 ) -> Volume:
     """Pull a volume onto another grid: `out(p) = volume(T(p + u(p)))` for every voxel center p of `reference`.
 
@@ -42,6 +43,7 @@ def resample(
         labels: Take the nearest voxel and keep the data type, exact for every integer; otherwise interpolate linearly
             in float32. Halfway between two voxels the higher index wins, as in ITK.
         outside: Value where the point falls outside `volume`. By default the minimum of an image, and 0 for labels.
+        continued: Outside of `volume` its border value goes on instead, so that no edge arises there.
 
     Returns:
         The resampled volume on `reference`: float32, or the input's type with `labels`.
@@ -59,7 +61,8 @@ def resample(
     for slab, index_vox in lattice(reference.shape, index_to_index):
         if displacement is not None:
             add_mapped(index_vox, shared(displacement.array[slab]), world_to_index)
-        np.copyto(result[slab], pick(index_vox), where=_inside(index_vox, volume.shape).numpy())
+        where = True if continued else _inside(index_vox, volume.shape).numpy()
+        np.copyto(result[slab], pick(index_vox), where=where)
     return Volume(result, reference.affine)
 
 

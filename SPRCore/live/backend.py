@@ -17,7 +17,7 @@ from SPRCore.live.reply import Superseded
 from SPRCore.live.session import LiveSession
 from SPRCore.regularization.naming import HYPERPARAMETERS, make_prior
 
-_VOLUMES = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "stiffness")
+_VOLUMES = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask", "stiffness")
 _POINTS = ("fixed_points", "moving_points")
 _LABELS = ("fixed_labels", "moving_labels")
 

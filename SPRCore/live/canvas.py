@@ -130,7 +130,8 @@ class Easel:
         grid: Where it lies in the world.
         affine_ras: Alignment as a whole, or None.
         settings: Of the solver.
-        mask: Voxels of the fixed image that count, or None.
+        mask: Voxels of the fixed image that hold data (not 0), or None for all.
+        moving_mask: Likewise of the moving image.
     """
 
     def __init__(
@@ -141,11 +142,13 @@ class Easel:
         affine_ras: np.ndarray | None,
         settings: InstanceConfig,
         mask: Scalars | None = None,
+        moving_mask: Scalars | None = None,
     ) -> None:
         self._grid, self._affine_ras, self._settings = grid, affine_ras, settings
         self._floor = max(variance_floor(fixed), variance_floor(moving))
         self._finest = min(step for step, size in zip(grid.spacing, grid.shape, strict=True) if size > 1)
-        parts: list[Tensor | None] = [fixed, moving, mask]
+        masks = [None if part is None else (part != 0).to(fixed.dtype) for part in (mask, moving_mask)]
+        parts: list[Tensor | None] = [fixed, moving, *masks]
         step = self._finest
         while math.prod(parts[0].shape[2:]) > 2 * MOST_VOXELS:  # halved: a canvas from full images costs seconds
             step *= 2.0
@@ -163,11 +166,15 @@ class Easel:
     def canvas(self, step_mm: float) -> Canvas:
         """Make a canvas of voxels of about a size, in mm."""
         level = self._level(step_mm)
-        fixed, moving, mask = (None if part is None else resize(part, level.shape) for part in self._parts)
+        fixed, moving, mask, valid = (None if part is None else resize(part, level.shape) for part in self._parts)
         radius = window_radius(self._settings.window, level.spacing)
         where = None if mask is None else (mask > 0.5).to(fixed.dtype)
         images = LevelImages(
-            level=level, grid=level, fixed=FixedStatistics.of(fixed, radius, where, self._floor), moving=moving
+            level=level,
+            grid=level,
+            fixed=FixedStatistics.of(fixed, radius, where, self._floor),
+            moving=moving,
+            moving_valid=valid,
         )
         factors = [wide / narrow for wide, narrow in zip(level.spacing, self._grid.spacing, strict=True)]
         grid = Grid(level.shape, self._grid.affine @ np.diag([*factors, 1.0]))  # the first voxels coincide

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from SPRCore.geometry import Volume
+from SPRCore.geometry import MaskedVolume, Volume
 from SPRCore.live.canvas import Canvas, Easel
 from SPRCore.live.method import Check, Exact, Sketch
 from SPRCore.live.settings import USUAL_RANGES, Axes
@@ -89,7 +89,7 @@ class Descent:
         for images in self._levels:
             coarser = images is not self._levels[-1]
             start = _resampled(self._velocity, images.grid.shape)
-            solver = LevelSolver(images, start, self._prior, self._settings)
+            solver = LevelSolver(images.seen_from(start), start, self._prior, self._settings)
             yield from solver.started()
             for _ in range(FIRST_STEPS if coarser else MOST_STEPS):
                 going = yield from solver.step()
@@ -103,8 +103,8 @@ class InstanceMethod:
     """A pair for the instance method.
 
     Args:
-        fixed: Fixed image.
-        moving: Moving image, on any grid.
+        fixed: Fixed image with its data.
+        moving: Moving image with its data, on any grid.
         affine_ras: Alignment as a whole, or None.
         job: How to deform.
         budget_ms: Time of a preview.
@@ -117,20 +117,21 @@ class InstanceMethod:
     has_stages = True
 
     def __init__(
-        self, fixed: Volume, moving: Volume, affine_ras: np.ndarray | None, job: Job, budget_ms: float
+        self, fixed: MaskedVolume, moving: MaskedVolume, affine_ras: np.ndarray | None, job: Job, budget_ms: float
     ) -> None:
-        self._fixed, self._settings = fixed, dataclasses.replace(job.config, tolerance=TOLERANCE)
-        images, mask, stiffness = aligned_tensors(fixed, moving, affine_ras, job)
-        self._problem = InstanceProblem.of(*images, fixed.spacing, job.config, mask=mask, stiffness=stiffness)
+        self._fixed, self._settings = fixed.grid, dataclasses.replace(job.config, tolerance=TOLERANCE)
+        tensors = aligned_tensors(fixed, moving, affine_ras, job)
+        self._problem = InstanceProblem.of(spacing=fixed.grid.spacing, config=job.config, **tensors)
         self._device = job.device
         self.axes = Axes({name: USUAL_RANGES[name] for name in hyperparameters(job.prior)})
         self._course: tuple[Prior, Course] | None = None
         self._pace, self._tangent = Pace(), None
         self._warm_up(job.prior)
-        pair = (normalized(image, name) for image, name in zip(images, ("fixed", "moving"), strict=True))
-        easel = Easel(*pair, fixed.grid, affine_ras, self._settings, None if mask is None else (mask != 0).float())
+        masks = tensors["mask"], tensors["moving_mask"]
+        pair = (normalized(tensors[name], name, mask) for name, mask in zip(("fixed", "moving"), masks, strict=True))
+        easel = Easel(*pair, fixed.grid, affine_ras, self._settings, *masks)
         canvas = easel.fitting(lambda canvas: self._attempt(canvas, job.prior), budget_ms)
-        self.canvas = canvas.stiffened(stiffness)
+        self.canvas = canvas.stiffened(tensors["stiffness"])
 
     def prior(self, changes: Mapping[str, float], current: Prior) -> Prior:
         """Return a prior with changed hyperparameters."""

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from SPRCore.analysis.annotations import Annotations
+from SPRCore.analysis.warnings import change_warnings, pair_warnings
 from SPRCore.functional import integrate_quickly
-from SPRCore.geometry import Field, Grid, Volume, compose_affine
+from SPRCore.geometry import Field, Grid, MaskedVolume, compose_affine
 from SPRCore.live.canvas import Canvas
 from SPRCore.live.method import Exact
 from SPRCore.live.quality import full_quality, longest_mm
 from SPRCore.live.reply import Reply, Setting
 from SPRCore.metrics import evaluate
-from SPRCore.registration import Deformation, PreAlignment
+from SPRCore.registration import Deformation, Model, PreAlignment
 from SPRCore.registration.pair import assembled
 from SPRCore.registration.prealign import overlap_fraction
 from SPRCore.typing import Vectors
@@ -27,16 +28,36 @@ class Pair:
     """What is registered, and what people marked in it.
 
     Attributes:
-        fixed: Fixed image.
-        moving: Moving image, on any grid.
+        fixed: Fixed image with its data.
+        moving: Moving image with its data, on any grid.
         alignment: What was done beforehand: the alignment as a whole and why.
-        given: Labels and landmarks, the fixed labels on the fixed grid.
+        given: Labels, landmarks and masks, those of the fixed image on its grid.
+        doubts: What is doubtful about them, in sentences.
     """
 
-    fixed: Volume
-    moving: Volume
+    fixed: MaskedVolume
+    moving: MaskedVolume
     alignment: PreAlignment
     given: Annotations
+    doubts: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        fixed: MaskedVolume,
+        moving: MaskedVolume,
+        given: Annotations,
+        alignment: PreAlignment,
+        model: Model | None,
+    ) -> Pair:
+        """Bring what was marked to the images, and tell what is doubtful, by the card of a model where there is one."""
+        doubts = tuple(pair_warnings(fixed, moving, given, None if model is None else model.card))
+        return cls(fixed=fixed, moving=moving, alignment=alignment, given=given.on(fixed.grid), doubts=doubts)
+
+    def marked(self, given: Annotations, model: Model | None) -> Pair:
+        """Return the same with other labels and landmarks; the masks stay."""
+        given = dataclasses.replace(given, fixed_mask=self.given.fixed_mask, moving_mask=self.given.moving_mask)
+        return Pair.of(self.fixed, self.moving, given, self.alignment, model)
 
     @property
     def affine_ras(self) -> np.ndarray | None:
@@ -100,12 +121,11 @@ class Known:
         )
         return cls(reply=reply, found=dataclasses.replace(found, velocity=None), invert=exact.invert)
 
-    def completed(self, pair: Pair, mask: Volume | None) -> Known:
+    def completed(self, pair: Pair) -> Known:
         """Add inverse, warped image, the quality on the fixed grid and all metrics, as `SPRCore.register` has them.
 
         Args:
             pair: The pair.
-            mask: Voxels of the fixed image that count in the metrics, or None.
 
         Returns:
             The same, complete.
@@ -113,28 +133,29 @@ class Known:
         if self.found is None:
             return self
         found = self.found if self.invert is None else dataclasses.replace(self.found, inverse=self.invert())
-        result = assembled(pair.fixed, pair.moving, found, pair.affine_ras)
+        result = assembled(pair.fixed.grid, pair.moving, found, pair.affine_ras)
         moves = {"displacement": result.displacement, "inverse": result.inverse}
         quality = full_quality(self.reply.quality, result.displacement)
         reply = dataclasses.replace(self.reply, **moves, quality=quality, warped=result.warped)
-        return Known(reply=reply, found=None).measured(pair, mask)
+        return Known(reply=reply, found=None).measured(pair)
 
-    def measured(self, pair: Pair, mask: Volume | None) -> Known:
+    def measured(self, pair: Pair) -> Known:
         """Measure a complete reply, anew where labels or landmarks are others than those it was measured with.
 
         Args:
             pair: The pair.
-            mask: Voxels of the fixed image that count in the metrics, or None.
 
         Returns:
-            The same with metrics.
+            The same with metrics, and with what is doubtful.
         """
         if self.given is pair.given:
             return self
         moves = {"displacement": self.reply.displacement, "inverse": self.reply.inverse}
         images = {"fixed": pair.fixed, "moving": pair.moving, "warped": self.reply.warped}
-        metrics = evaluate(**moves, **images, **vars(pair.given), mask=mask)
-        return dataclasses.replace(self, reply=dataclasses.replace(self.reply, metrics=metrics), given=pair.given)
+        metrics = evaluate(**moves, **images, **vars(pair.given))
+        warnings = (*pair.doubts, *change_warnings(metrics))
+        reply = dataclasses.replace(self.reply, metrics=metrics, warnings=warnings)
+        return dataclasses.replace(self, reply=reply, given=pair.given)
 
     @property
     def nbytes(self) -> int:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from SPRCore.geometry import Field, Volume
+from SPRCore.geometry import Field, MaskedVolume, Volume, fill
 from SPRCore.live.canvas import Canvas, Easel
 from SPRCore.live.method import Check, Exact, Sketch
 from SPRCore.live.settings import Axes
@@ -45,8 +45,8 @@ class NetworkMethod:
     settings that were decoded before.
 
     Args:
-        fixed: Fixed image.
-        moving: Moving image, on any grid.
+        fixed: Fixed image with its data.
+        moving: Moving image with its data, on any grid.
         affine_ras: Alignment as a whole, or None.
         job: How to deform; with a model.
         budget_ms: Time of a preview.
@@ -58,7 +58,7 @@ class NetworkMethod:
     """
 
     def __init__(
-        self, fixed: Volume, moving: Volume, affine_ras: np.ndarray | None, job: Job, budget_ms: float
+        self, fixed: MaskedVolume, moving: MaskedVolume, affine_ras: np.ndarray | None, job: Job, budget_ms: float
     ) -> None:
         model: Model = job.model
         self._fixed, self._moving, self._affine_ras, self._job = fixed, moving, affine_ras, job
@@ -68,7 +68,8 @@ class NetworkMethod:
         self._features: Features | None = None
         self._decoding_s = math.inf
         images = (shortened(image, self._pair.grid.shape) for image in (self._pair.fixed, self._pair.moving))
-        easel = Easel(*images, self._pair.grid, affine_ras, job.config)
+        known = self._pair.known
+        easel = Easel(*images, self._pair.grid, affine_ras, job.config, None if known is None else known.float())
         canvas = easel.fitting(functools.partial(self._attempt, job.prior), budget_ms)
         self.canvas = canvas.stiffened(_factors(job.stiffness, job.device))
         self.axes = Axes({name: _above_zero(*model.card.ranges[name]) for name in model.card.conditioning})
@@ -115,7 +116,7 @@ class NetworkMethod:
         pair = self._pair
         if not pair.grid.matches(pair.fixed_grid):
             return None
-        field = shortened(output.displacement, pair.grid.shape)[0]
+        field = shortened(pair.continued(output).displacement, pair.grid.shape)[0]
         to_mm = torch.tensor(pair.grid.affine[:3, :3], dtype=field.dtype, device=field.device)
         return float((to_mm @ field.reshape(3, -1)).square().sum(dim=0).max().sqrt())
 
@@ -136,7 +137,7 @@ class NetworkMethod:
         problem = problem_of(self._fixed, self._moving, self._affine_ras, self._job)
         course = problem.course(prior, start_mm(found, self._job.device))
         solved = course.completed(check)
-        return Exact(found=deformation_of(solved, self._fixed), weight_gap=0.0)
+        return Exact(found=deformation_of(solved, self._fixed.grid), weight_gap=0.0)
 
     def _code(self, prior: Prior) -> Tensor | None:
         code = code_of(self._model.card, prior)
@@ -167,6 +168,9 @@ class NetworkMethod:
         parts = [field_vox * field_vox.new_tensor(self._pair.grid.spacing).view(1, 3, 1, 1, 1)]
         parts += [] if weight is None or self._job.refine else [weight]  # the weight of the refinement is another one
         whole = shortened(torch.cat(parts, dim=1), self._pair.grid.shape)
+        if self._pair.known is not None:
+            whole = fill(whole, self._pair.known)
+            whole[:, 3:] = torch.where(self._pair.known, whole[:, 3:], 1.0)
         return F.interpolate(whole, size=self.canvas.grid.shape, mode="trilinear", align_corners=True)
 
     def _sketch(self, prior: Prior, place: np.ndarray, whole: Tensor, is_final: bool) -> Sketch:

@@ -95,8 +95,9 @@ class Open(Checked):
 
     Attributes:
         id: Number of the request.
-        segment: `fixed` and `moving`; if wanted `fixed_labels`, `moving_labels`, `fixed_mask`, `fixed_points` and
-            `moving_points` (RAS mm, shape (N, 3)), `stiffness` (factor above 0 of the weight, on any grid).
+        segment: `fixed` and `moving`; if wanted `fixed_labels`, `moving_labels`, `fixed_mask`, `moving_mask`,
+            `fixed_points` and `moving_points` (RAS mm, shape (N, 3)), `stiffness` (factor above 0 of the weight, on any
+            grid).
         method: "instance", the name of a model, or the path of its bundle.
         prior: "beta", "gaussian" or "uniform"; null for the recommended one or that of the model.
         setting: Hyperparameters to start at, of the prior named; those left out take their defaults.

@@ -55,6 +55,7 @@ def full_quality(coarse: Quality, total: Field) -> Quality:
 
 def similarity_of(images: LevelImages, displacement_vox: Vectors) -> float:
     """Mean squared local correlation on the grid of the previews."""
+    images = images.seen_at(displacement_vox)
     squared = correlate(images.fixed, warp(images.moving, displacement_vox), derivatives=False).squared
     return float(squared.sum()) / images.fixed.total
 

@@ -15,7 +15,7 @@ import numpy as np
 from SPRCore.analysis.annotations import Annotations
 from SPRCore.errors import InputError
 from SPRCore.functional import kept_memory, trim_memory
-from SPRCore.geometry import Volume, check_image
+from SPRCore.geometry import Volume
 from SPRCore.live.cache import ByteCache
 from SPRCore.live.canvas import Picture
 from SPRCore.live.instance import InstanceMethod
@@ -78,6 +78,7 @@ class LiveSession:
         fixed_points: np.ndarray | None = None,
         moving_points: np.ndarray | None = None,
         fixed_mask: Volume | None = None,
+        moving_mask: Volume | None = None,
         stiffness: Volume | None = None,
         device: str = "auto",
         budget_ms: float | None = None,
@@ -96,7 +97,8 @@ class LiveSession:
             moving_labels: Label map of the moving image.
             fixed_points: Landmarks of the fixed image in RAS mm, shape (N, 3).
             moving_points: Their partners in the moving image.
-            fixed_mask: Voxels of the fixed image that count (not 0).
+            fixed_mask: Voxels of the fixed image that count (not 0); NaN and padding are left out by themselves.
+            moving_mask: Likewise of the moving image.
             stiffness: Factor > 0 of the weight of each voxel, painted on any grid; outside it is 1.
             device: "auto", "cpu", "cuda" or "mps".
             budget_ms: Time that a preview may take; None for 80 ms, 200 ms above a million voxels. The grid of the
@@ -109,8 +111,6 @@ class LiveSession:
         Raises:
             InputError: As `SPRCore.register`; a budget or a memory that is not above 0.
         """
-        check_image(fixed, "fixed image")
-        check_image(moving, "moving image")
         budget_ms = default_budget_ms(fixed) if budget_ms is None else budget_ms
         for name, value in (("budget_ms", budget_ms), ("cache_mb", cache_mb)):
             if not 0 < value < math.inf:
@@ -121,13 +121,15 @@ class LiveSession:
             moving_labels=moving_labels,
             fixed_points=fixed_points,
             moving_points=moving_points,
+            fixed_mask=fixed_mask,
+            moving_mask=moving_mask,
         )
+        images = given.masked(fixed, moving)
         target, path = pick_device(device), model_path(method)
         model = None if path is None else Model.read(path, target)
-        asked = {"prior": prior, "refine": refine, "mask": fixed_mask, "stiffness": stiffness}
+        asked = {"prior": prior, "refine": refine, "stiffness": stiffness}
         job = make_job(model, fixed.grid, target, **asked)
-        alignment = prealign(fixed, moving, init)
-        pair = Pair(fixed=fixed, moving=moving, alignment=alignment, given=given.on(fixed.grid))
+        pair = Pair.of(*images, given, prealign(*images, init), model)
         return cls(pair, job, budget_ms, int(cache_mb * 2**20))
 
     def __enter__(self) -> LiveSession:
@@ -189,9 +191,7 @@ class LiveSession:
         """
         start = time.perf_counter()
         prior = self._method.prior(checked(changes, tuple(self.setting)), self._prior)
-        known = self._exact.get(key_of(hyperparameters(prior)))
-        if known is None and self._known is not None and prior == self._prior:
-            known = self._known
+        known = self._exact.get(key_of(hyperparameters(prior))) or (self._known if prior == self._prior else None)
         if known is not None:
             self._arrive(prior, None, known)
             return dataclasses.replace(known.reply, milliseconds=milliseconds_since(start))
@@ -243,7 +243,7 @@ class LiveSession:
         known = self._known or self._solved(start, check)
         if known.given is not self._pair.given:
             check()
-            known = known.completed(self._pair, self._job.mask).measured(self._pair, self._job.mask)
+            known = known.completed(self._pair).measured(self._pair)
             trim_memory()
             self._keep(known)
         return dataclasses.replace(known.reply, milliseconds=milliseconds_since(start))
@@ -303,14 +303,14 @@ class LiveSession:
         """Measure with other labels and landmarks from now on; the deformations stay as they are.
 
         Args:
-            given: Labels of the images, on any grids, and landmarks; each may be absent.
+            given: Labels of the images, on any grids, and landmarks; each may be absent. Masks stay as they are.
 
         Raises:
             InputError: As for those of `open`; the session measures with what it had.
         """
-        given = given.on(self._pair.fixed.grid)
-        self._yardstick = Yardstick(given, self._method.canvas.grid)
-        self._pair = dataclasses.replace(self._pair, given=given)
+        pair = self._pair.marked(given, self._job.model)
+        self._yardstick = Yardstick(pair.given, self._method.canvas.grid)
+        self._pair = pair
         self._points.clear()
 
     def _begun(self, prior: Prior, deadline: float, check: Check) -> Sketch:
@@ -320,7 +320,7 @@ class LiveSession:
     def _arrive(self, prior: Prior, sketch: Sketch | None, known: Known | None) -> None:
         """Take a setting as the last one answered for."""
         self._prior, self._sketch, self._known = prior, None, known
-        self._slices = slices_of(self._pair.fixed)
+        self._slices = slices_of(self._pair.fixed.volume)
         self._method.keep_only(prior)
         if sketch is not None:
             self._take(sketch)

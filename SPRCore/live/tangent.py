@@ -62,10 +62,9 @@ class Tangent:
         Returns:
             The tangent.
         """
-        images = canvas.images
+        images = canvas.images.seen_from(velocity_mm)
         warped = warp(images.moving, displacement_on(images.level, velocity_mm, images.spacing))
-        cells = warped.numel() / images.fixed.total
-        scale = 2.0 * cells * correlate(images.fixed, warped).curvature
+        scale = 2.0 * correlate(images.fixed, warped).curvature
         return cls(
             prior=prior,
             place=place,

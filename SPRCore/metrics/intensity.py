@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 
 from SPRCore.errors import InputError
-from SPRCore.geometry import Volume
+from SPRCore.geometry import Field, MaskedVolume, Volume, resample
 from SPRCore.metrics.checks import grid_mask
 from SPRCore.similarity import FixedStatistics, lncc, window_radius
 from SPRCore.typing import Tensor
@@ -29,32 +27,75 @@ def local_correlation(fixed: Volume, warped: Volume, mask: Volume | np.ndarray |
     Raises:
         InputError: Two different grids, or a mask that does not fit.
     """
-    return correlation_with(fixed, mask, window)(warped)
-
-
-def correlation_with(
-    fixed: Volume, mask: Volume | np.ndarray | None = None, window: int = 9
-) -> Callable[[Volume], float]:
-    """Prepare the fixed image for several calls of `local_correlation`; arguments as there.
-
-    Returns:
-        A function of the warped image that gives its local correlation with the fixed one.
-    """
     inside = grid_mask(mask, fixed.shape)
-    weight = None if inside is None else torch.from_numpy(inside.astype(np.float32))[None, None]
-    statistics = FixedStatistics.of(_unit_range(fixed), window_radius(window), weight)
+    similarity = Similarity(MaskedVolume(fixed, inside, fixed), window)
+    return similarity.between(warped, inside)
 
-    def correlation(warped: Volume) -> float:
-        if not fixed.grid.matches(warped.grid):
-            got = f"two grids, {fixed.shape} and {warped.shape} voxels"
+
+class Similarity:
+    """Local correlation of moving images with one fixed image, which is prepared once.
+
+    Args:
+        fixed: Fixed image with its data, any intensity scale.
+        window: Window in voxels; 9 as in the paper.
+    """
+
+    def __init__(self, fixed: MaskedVolume, window: int = 9) -> None:
+        self._fixed = fixed
+        self._statistics = FixedStatistics.of(
+            _unit_range(fixed.volume, fixed.valid), window_radius(window), _as_tensor(fixed.valid)
+        )
+
+    def measure(
+        self, moving: MaskedVolume | None, displacement: Field | None = None, warped: Volume | None = None
+    ) -> dict[str, float | None]:
+        """Compare the fixed image with a moving one where both have data.
+
+        Args:
+            moving: Moving image with its data; None where only the warped one is known.
+            displacement: Pull displacement in RAS mm; None for none, or for one that only the warped image knows.
+            warped: Moving image on the fixed grid; made from `moving` if not given, or if that has data in a part only.
+
+        Returns:
+            lncc, and overlap_percent where it is known: the part of the fixed image's data at which the moving image
+            has data. No lncc without any. Empty if there is nothing to compare.
+        """
+        if warped is None and moving is None:
+            return {}
+        grid, valid, known = self._fixed.grid, self._fixed.valid, None
+        if moving is not None and (displacement is not None or warped is None):
+            inside = np.ones(moving.grid.shape, dtype=bool) if moving.valid is None else moving.valid
+            seen = moving.volume.with_array(inside.astype(np.uint8))
+            known = resample(seen, grid, displacement=displacement, labels=True).array != 0
+        if warped is None or (known is not None and moving.valid is not None):  # no padding is mixed into its data
+            warped = resample(moving.volume, grid, displacement=displacement)
+        both = valid if known is None else known if valid is None else known & valid
+        share = None if known is None else float(both.sum() / (both.size if valid is None else valid.sum()))
+        found = {} if share is None else {"overlap_percent": 100.0 * share}
+        return found if share == 0.0 else {"lncc": self.between(warped, both), **found}
+
+    def between(self, warped: Volume, valid: np.ndarray | None) -> float:
+        """Return the local correlation with an image on the fixed grid, over the voxels that count.
+
+        Raises:
+            InputError: Another grid.
+        """
+        if not self._fixed.grid.matches(warped.grid):
+            got = f"two grids, {self._fixed.grid.shape} and {warped.shape} voxels"
             raise InputError("images", got=got, expected="one grid")
+        statistics = self._statistics
+        if valid is not None and not valid.all() and valid is not self._fixed.valid:
+            statistics = statistics.within(_as_tensor(valid))
         with torch.no_grad():
-            return float(lncc(statistics, _unit_range(warped)))
-
-    return correlation
+            return float(lncc(statistics, _unit_range(warped, valid)))
 
 
-def _unit_range(volume: Volume) -> Tensor:
+def _as_tensor(valid: np.ndarray | None) -> Tensor | None:
+    return None if valid is None else torch.from_numpy(valid.astype(np.float32))[None, None]
+
+
+def _unit_range(volume: Volume, valid: np.ndarray | None) -> Tensor:
     """The image with its 0.5th and 99.5th percentile at 0 and 1: the scale for which lncc's noise floor is set."""
-    low, high = np.percentile(volume.array, (0.5, 99.5))
-    return (volume.to_tensor() - float(low)) / max(float(high - low), float(np.finfo(np.float32).tiny))
+    low, high = np.percentile(volume.array if valid is None else volume.array[valid], (0.5, 99.5))
+    scaled = (volume.to_tensor() - float(low)) / max(float(high - low), float(np.finfo(np.float32).tiny))
+    return scaled.clamp_(-4.0, 5.0)  # a spike would take the precision of all others

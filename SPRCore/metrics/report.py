@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from SPRCore.functional import kept_memory
-from SPRCore.geometry import Field, Grid, Volume, resample
+from SPRCore.geometry import Field, Grid, MaskedVolume, Volume, resample
 from SPRCore.metrics.checks import inner_mask
 from SPRCore.metrics.consistency import displacement_summary, inverse_consistency_mm
 from SPRCore.metrics.distance import hd95_mm
-from SPRCore.metrics.intensity import correlation_with
+from SPRCore.metrics.intensity import Similarity
 from SPRCore.metrics.jacobian import determinant_map, folding_of, ndv_percent, summary_of
 from SPRCore.metrics.landmarks import summarize, tre_mm
 from SPRCore.metrics.overlap import dice, dice_mean
@@ -26,15 +25,16 @@ def evaluate(
     *,
     displacement: Field | None = None,
     inverse: Field | None = None,
-    fixed: Volume | None = None,
-    moving: Volume | None = None,
+    fixed: MaskedVolume | None = None,
+    moving: MaskedVolume | None = None,
     warped: Volume | None = None,
     fixed_labels: Volume | None = None,
     moving_labels: Volume | None = None,
     warped_labels: Volume | None = None,
     fixed_points: np.ndarray | None = None,
     moving_points: np.ndarray | None = None,
-    mask: Volume | None = None,
+    fixed_mask: Volume | None = None,
+    moving_mask: Volume | None = None,
 ) -> dict[str, Metrics]:
     """Metrics before and after registration from whatever is given.
 
@@ -43,21 +43,25 @@ def evaluate(
     Args:
         displacement: Pull displacement fixed -> moving in RAS mm (the total map, pre-alignment included).
         inverse: Pull displacement moving -> fixed in RAS mm.
-        fixed: Fixed image.
-        moving: Moving image on its own grid.
+        fixed: Fixed image with its data.
+        moving: Moving image with its data, on its own grid.
         warped: Moving image on the fixed grid after registration; made from `moving` if not given.
         fixed_labels: Label map of the fixed image.
         moving_labels: Label map of the moving image on its own grid.
         warped_labels: Moving labels on the fixed grid after registration; made from `moving_labels` if not given.
         fixed_points: Landmarks (N, 3) in RAS mm.
         moving_points: Their partners (N, 3) in RAS mm.
-        mask: Voxels of the fixed grid that count for the similarity and the regularity.
+        fixed_mask: Voxels of the fixed grid that count for the regularity. For the similarity those count where both
+            images have data.
+        moving_mask: Not looked at, since the moving image knows where it has data; so that all that belongs to a pair
+            can be passed together.
 
     Returns:
-        {"before": {...}, "after": {...}} with the keys dice_mean, dice, hd95_mm, tre_mm, lncc, folding_percent,
-        ndv_percent, jacobian, displacement_mm, inverse_consistency_mm. A key whose inputs were not given is absent, as
-        is "after" without a displacement or anything warped; a value that does not exist (the HD95 of a label that one
-        map lacks) is None, so that the result is valid JSON. Labels are strings for the same reason.
+        {"before": {...}, "after": {...}} with the keys dice_mean, dice, hd95_mm, tre_mm, lncc, overlap_percent (the
+        part of the fixed image's data at which the moving image has data, too), folding_percent, ndv_percent, jacobian,
+        displacement_mm, inverse_consistency_mm. A key whose inputs were not given is absent, as is "after" without a
+        displacement or anything warped; a value that does not exist (the HD95 of a label that one map lacks) is None,
+        so that the result is valid JSON. Labels are strings for the same reason.
 
     Raises:
         InputError: Inputs that do not fit each other.
@@ -65,20 +69,19 @@ def evaluate(
     before: Metrics = _overlap(fixed_labels, moving_labels, None)
     after: Metrics = {}
     measured = [side for side in (moving, warped) if side is not None]
-    similarity = _similarity_with(fixed, mask) if fixed is not None and measured else None
-    before.update(similarity(moving, None) if similarity and moving is not None else {})
+    similarity = Similarity(fixed) if fixed is not None and measured else None
+    before.update(similarity.measure(moving) if similarity and moving is not None else {})
     if displacement is not None or warped_labels is not None:
         labels = warped_labels if warped_labels is not None else moving_labels
         after.update(_overlap(fixed_labels, labels, None if warped_labels is not None else displacement))
     if displacement is not None or warped is not None:
-        image, by = (warped, None) if warped is not None else (moving, displacement)
-        after.update(similarity(image, by) if similarity and image is not None else {})
+        after.update(similarity.measure(moving, displacement, warped) if similarity else {})
     if fixed_points is not None and moving_points is not None and len(fixed_points):
         before["tre_mm"] = summarize(tre_mm(fixed_points, moving_points))
         if displacement is not None:
             after["tre_mm"] = summarize(tre_mm(fixed_points, moving_points, displacement))
     if displacement is not None:
-        after.update(_regularity(displacement, mask))
+        after.update(_regularity(displacement, fixed_mask))
         if inverse is not None:
             after["inverse_consistency_mm"] = inverse_consistency_mm(displacement, inverse)
     return {name: _plain(part) for name, part in (("before", before), ("after", after)) if part}
@@ -98,12 +101,6 @@ def _overlap(fixed: Volume | None, moving: Volume | None, displacement: Field | 
     warped = _on(fixed.grid, moving, displacement, labels=True)
     scores = dice(fixed, warped)
     return {"dice_mean": dice_mean(scores), "dice": scores, "hd95_mm": hd95_mm(fixed, warped)}
-
-
-def _similarity_with(fixed: Volume, mask: Volume | None) -> Callable[[Volume, Field | None], Metrics]:
-    """Local correlation with the fixed image, which is prepared once."""
-    correlation = correlation_with(fixed, mask)
-    return lambda moving, displacement: {"lncc": correlation(_on(fixed.grid, moving, displacement, labels=False))}
 
 
 def _regularity(displacement: Field, mask: Volume | None) -> Metrics:

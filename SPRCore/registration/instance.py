@@ -10,6 +10,7 @@ import torch
 
 from SPRCore.errors import InputError
 from SPRCore.functional import kept_memory, resize
+from SPRCore.geometry import intensity_fence
 from SPRCore.registration.level import LevelImages
 from SPRCore.registration.pyramid import Level, make_level, pyramid_steps
 from SPRCore.registration.solver import Course, InstanceConfig, InstanceResult
@@ -28,6 +29,7 @@ def register_instance(
     config: InstanceConfig | None = None,
     *,
     mask: Scalars | None = None,
+    moving_mask: Scalars | None = None,
     stiffness: Scalars | None = None,
     start: Vectors | None = None,
     callback: Callable[[float], None] | None = None,
@@ -47,7 +49,9 @@ def register_instance(
         spacing: Voxel size along each axis, in mm.
         prior: Prior on the weight; ``UniformPrior`` gives conventional diffusion by the same code.
         config: Settings; the defaults if None.
-        mask: Voxels of the fixed image that count in the similarity (nonzero), or None for all.
+        mask: Voxels of the fixed image that hold data and count in the similarity (nonzero), or None for all.
+        moving_mask: Likewise of the moving image. Where one of the two has no data, and where the deformation leaves
+            the grid, nothing pulls and the field is continued smoothly.
         stiffness: Factor q > 0 of the weight of each voxel of the fixed image, or None for 1: the weight λ of a voxel
             is r·q·w, at most q times what the prior allows elsewhere.
         start: Velocity to start from, in mm, shape (1, 3, x, y, z) over the same field of view at any resolution: a
@@ -64,7 +68,8 @@ def register_instance(
         ConvergenceError: The energy left the numbers.
     """
     with kept_memory():
-        problem = InstanceProblem.of(fixed, moving, spacing, config, mask=mask, stiffness=stiffness)
+        masks = {"mask": mask, "moving_mask": moving_mask}
+        problem = InstanceProblem.of(fixed, moving, spacing, config, **masks, stiffness=stiffness)
         return problem.course(prior, start).completed(callback)
 
 
@@ -91,15 +96,16 @@ class InstanceProblem:
         config: InstanceConfig | None = None,
         *,
         mask: Scalars | None = None,
+        moving_mask: Scalars | None = None,
         stiffness: Scalars | None = None,
     ) -> InstanceProblem:
         """Prepare a pair; arguments and errors as for ``register_instance``."""
-        if mask is not None:
-            _check_shape("mask", mask, fixed)
-        _check_shape("moving image", moving, fixed)
+        for name, part in (("mask", mask), ("moving mask", moving_mask), ("moving image", moving)):
+            if part is not None:
+                _check_shape(name, part, fixed)
         config = config or InstanceConfig()
-        images = normalized(fixed, "fixed"), normalized(moving, "moving")
-        levels = tuple(_levels(*images, spacing, config, mask))
+        images = normalized(fixed, "fixed", mask), normalized(moving, "moving", moving_mask)
+        levels = tuple(_levels(*images, spacing, config, mask, moving_mask))
         return cls(levels=levels, spacing=tuple(spacing), config=config).stiffened(stiffness)
 
     @property
@@ -150,29 +156,38 @@ def _check_shape(name: str, image: Tensor, fixed: Tensor) -> None:
 
 
 def _levels(
-    fixed: Tensor, moving: Tensor, spacing: Sequence[float], config: InstanceConfig, mask: Tensor | None
+    fixed: Tensor,
+    moving: Tensor,
+    spacing: Sequence[float],
+    config: InstanceConfig,
+    mask: Tensor | None,
+    moving_mask: Tensor | None,
 ) -> Iterator[LevelImages]:
     shape = tuple(fixed.shape[2:])
     steps = pyramid_steps(shape, spacing, len(config.steps))
     levels = [make_level(shape, spacing, step) for step in steps]
     floor = max(variance_floor(fixed), variance_floor(moving))
-    pyramid = [(fixed, moving, mask)]
+    masks = [None if part is None else (part != 0).to(fixed.dtype) for part in (mask, moving_mask)]
+    pyramid = [(fixed, moving, *masks)]
     for level in reversed(levels[:-1]):  # each level from the next finer one: cheaper than from the full images
         pyramid.append(tuple(None if image is None else resize(image.float(), level.shape) for image in pyramid[-1]))
-    for level, step, (f, m, k) in zip(levels, steps, reversed(pyramid), strict=True):
+    for level, step, (f, m, k, n) in zip(levels, steps, reversed(pyramid), strict=True):
         coarse = f.numel() > config.velocity_voxels
         grid: Level = make_level(shape, spacing, 2.0 * step) if coarse else level
         where = None if k is None else (k > 0.5).to(f.dtype)
         statistics = FixedStatistics.of(f, window_radius(config.window, level.spacing), where, floor)
-        yield LevelImages(level=level, grid=grid, fixed=statistics, moving=m)
+        yield LevelImages(level=level, grid=grid, fixed=statistics, moving=m, moving_valid=n)
 
 
-def normalized(image: Tensor, name: str) -> Tensor:
-    """Bring intensities to about [0, 1] by the extremes, the brightest thousandth (metal, vessels, coils) saturated.
+def normalized(image: Tensor, name: str, valid: Tensor | None = None) -> Tensor:
+    """Bring intensities to about [0, 1] by their robust extremes, the brightest thousandth saturated.
+
+    Neither spikes nor metal decide the scale, see ``intensity_fence``; what lies beyond is saturated at both ends.
 
     Args:
         image: Shape (1, 1, X, Y, Z).
         name: "fixed" or "moving", for the message.
+        valid: Voxels that hold data (nonzero) and decide the scale, same shape, or None for all.
 
     Returns:
         The image in float32.
@@ -181,11 +196,14 @@ def normalized(image: Tensor, name: str) -> Tensor:
         InputError: It has one value only.
     """
     image = image.float()
-    low = image.amin()
+    data = image.flatten() if valid is None else image[valid != 0]
     # A strided sample gives the quantile of a large image to well within what the scale needs.
-    sample = image.flatten()[:: max(1, image.numel() // 1_000_000)]
-    high = torch.quantile(sample, 0.999)
-    high = high if high > low else image.amax()
-    if high == low:
-        raise InputError(f"{name} image", got=f"one value everywhere ({float(low):g})", expected="something to align")
-    return ((image - low) / (high - low)).clamp(max=1.0)
+    sample = data[:: max(1, data.numel() // 1_000_000)]
+    bottom, top = intensity_fence(sample.cpu().numpy()) if sample.numel() else (0.0, 0.0)
+    kept = data[(data >= bottom) & (data <= top)]
+    if not kept.numel() or kept.amin() == kept.amax():
+        value = float(kept[0]) if kept.numel() else float("nan")
+        raise InputError(f"{name} image", got=f"one value everywhere ({value:g})", expected="something to align")
+    low, high = kept.amin(), torch.quantile(sample, 0.999).clamp(max=kept.amax())
+    high = high if high > low else kept.amax()
+    return ((image - low) / (high - low)).clamp(0.0, 1.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +16,6 @@ from SPRCore.networks.loading import build_from_bundle
 from SPRCore.registration.network import model_prior
 from SPRCore.registration.solver import InstanceConfig
 from SPRCore.regularization import BetaPrior, Prior
-
-logger = logging.getLogger("SPRCore")
 
 INSTANCE = "instance"
 """The method that needs no model."""
@@ -48,7 +45,6 @@ class Job:
         model: The model, or None for the instance solver alone.
         refine: Most steps of the instance solver that go on from what the model gave; 0 for none.
         config: Settings of the instance solver, steps included.
-        mask: Voxels of the fixed image that count for the instance solver, on its grid; None for all.
         device: Where to compute.
         stiffness: Factor of the weight of each voxel for the instance solver, on the fixed grid; None for 1.
 
@@ -60,7 +56,6 @@ class Job:
     model: Model | None
     refine: int
     config: InstanceConfig
-    mask: Volume | None
     device: torch.device
     stiffness: Volume | None = None
 
@@ -88,7 +83,6 @@ def make_job(
     prior: Prior | None = None,
     refine: int = 0,
     config: InstanceConfig | None = None,
-    mask: Volume | None = None,
     stiffness: Volume | None = None,
 ) -> Job:
     """Check what was asked for and fill in what was not.
@@ -100,14 +94,13 @@ def make_job(
         prior: Prior on the weight; None for `BetaPrior()`, or for the prior of the model.
         refine: Most steps of the instance solver that go on from the model.
         config: Settings of the instance solver; None for its defaults, or those of `InstanceConfig.refining`.
-        mask: Voxels of the fixed image that count (not 0), on any grid; None for all.
         stiffness: Factor > 0 of the weight of each voxel, on any grid; None for 1.
 
     Returns:
         The job.
 
     Raises:
-        InputError: Something that the method cannot do, or an unusable mask, stiffness or prior.
+        InputError: Something that the method cannot do, or an unusable stiffness or prior.
     """
     check_refine(model is None, refine)
     return Job(
@@ -115,7 +108,6 @@ def make_job(
         model=model,
         refine=refine,
         config=config or (InstanceConfig.refining(refine) if refine else InstanceConfig()),
-        mask=None if mask is None else mask_on(mask, fixed),
         device=device,
         stiffness=None if stiffness is None else stiffness_on(stiffness, fixed),
     )
@@ -147,27 +139,6 @@ def model_path(method: str | Path) -> Path | None:
     except InputError as error:
         expected = f"{INSTANCE!r}, the name of a model or the path of its bundle"
         raise InputError(f"method {method}", got=error.got, expected=expected, remedy="see spr models list") from error
-
-
-def mask_on(mask: Volume, grid: Grid) -> Volume:
-    """Bring a mask to the fixed grid.
-
-    Args:
-        mask: Voxels that count (not 0), on any grid.
-        grid: The fixed grid.
-
-    Returns:
-        The mask on `grid`, 0 or 1.
-
-    Raises:
-        InputError: No voxel of it lies in the fixed image.
-    """
-    if not mask.grid.matches(grid):
-        logger.info("The mask is on a grid of its own: resampled to that of the fixed image.")
-        mask = resample(mask.with_array((mask.array != 0).astype(np.uint8)), grid, labels=True)
-    if not (mask.array != 0).any():
-        raise InputError("fixed mask", got="no voxel set inside the fixed image", expected="a region to register")
-    return mask.with_array((mask.array != 0).astype(np.uint8))
 
 
 def stiffness_on(stiffness: Volume, grid: Grid) -> Volume:

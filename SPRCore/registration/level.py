@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -40,6 +41,7 @@ class LevelImages:
         grid: Shape and spacing of the velocity, the same level or a coarser one.
         fixed: Statistics of the fixed image.
         moving: Moving image, shape (1, 1, X, Y, Z).
+        moving_valid: Voxels of the moving image that hold data (not 0), same shape, or None for all.
         stiffness: Factor q > 0 of the weight of each voxel of the velocity grid, shape (1, 1, x, y, z), or None for 1.
     """
 
@@ -47,6 +49,7 @@ class LevelImages:
     grid: Level
     fixed: FixedStatistics
     moving: Tensor
+    moving_valid: Tensor | None = None
     stiffness: Tensor | None = None
 
     @property
@@ -54,13 +57,44 @@ class LevelImages:
         """Voxel size of the velocity grid as a tensor that broadcasts over a field, in mm."""
         return self.moving.new_tensor(self.grid.spacing).view(1, 3, 1, 1, 1)
 
+    @property
+    def share(self) -> float:
+        """Part of all voxels that count in the similarity."""
+        return self.fixed.total / self.moving.numel()
+
+    @torch.no_grad()
+    def seen_from(self, velocity_mm: Vectors) -> LevelImages:
+        """Return the same with those voxels left out that a velocity takes to where the moving image has no data.
+
+        Within a level the voxels that count stay the same, so that energies compare and none is lowered by leaving
+        the moving image.
+
+        Args:
+            velocity_mm: Velocity on the level's velocity grid, shape (1, 3, X, Y, Z), in mm.
+
+        Returns:
+            The images; themselves where no voxel is left out.
+        """
+        if self.moving_valid is None and not bool(velocity_mm.any()):
+            return self
+        return self.seen_at(displacement_on(self.level, velocity_mm, self.spacing))
+
+    @torch.no_grad()
+    def seen_at(self, displacement_vox: Vectors) -> LevelImages:
+        """Return the same as ``seen_from`` for a displacement in voxels of the level, shape (1, 3, X, Y, Z)."""
+        seen = lies_inside(displacement_vox)
+        if self.moving_valid is not None:
+            seen &= warp(self.moving_valid, displacement_vox) > 0.5
+        return self if bool(seen.all()) else dataclasses.replace(self, fixed=self.fixed.within(seen))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """The energy at one velocity, and what a Gauss–Newton step from there needs.
 
     Attributes:
-        energy: Value of the loss (paper Eq. 19 with every term a mean), with the weight minimised out.
+        energy: Value of the loss (paper Eq. 19 with every term a mean over all voxels, those without data at a
+            similarity of 1), with the weight minimised out.
         similarity: Mean squared local correlation.
         weight: Effective weight q·w of the differences, shape (1, 1, X, Y, Z) on the velocity grid.
         warped: Warped moving image on the level, with the graph to ``velocity_mm``.
@@ -113,7 +147,7 @@ def evaluation(images: LevelImages, velocity_mm: Vectors, prior: Prior, pool: Se
     free, pooled = free_weight(images, velocity_mm, prior, pool)
     regularizer = float((prior.strength * free * pooled + prior.penalty(free)).mean())
     return Evaluation(
-        energy=1.0 - similarity + regularizer,
+        energy=images.share * (1.0 - similarity) + regularizer,
         similarity=similarity,
         weight=_effective(images, free, pool),
         warped=warped,
@@ -178,12 +212,12 @@ def newton_update(
 ) -> Pausing[Vectors]:
     """Do what ``newton_step`` does, with pauses."""
     velocity = state.velocity_mm.detach()
-    # Everything is scaled by the number of velocity voxels; the data term is a mean over the mask.
-    share = velocity[:, 0].numel() / images.fixed.total
+    # Everything is scaled by the number of velocity voxels. Voxels without data count as perfect: they neither pull
+    # nor change the balance of similarity and regularizer elsewhere.
+    share = velocity[:, 0].numel() / images.moving.numel()
     (force,) = torch.autograd.grad(state.warped, state.velocity_mm, state.data_force * -share)
     yield
-    cells = state.warped.numel() / images.fixed.total
-    curvature = image_curvature(state.warped.detach(), 2.0 * cells * state.data_curvature, images.level.spacing)
+    curvature = image_curvature(state.warped.detach(), 2.0 * state.data_curvature, images.level.spacing)
     curvature = _restrict(curvature, images.grid)
     edges = edge_weights(state.weight * (2.0 * strength / TERMS), images.grid.spacing)
     mean_curvature = float(curvature[:, [0, 3, 5]].mean())
@@ -230,6 +264,23 @@ def displacement_on(level: Level, velocity_mm: Vectors, spacing: Tensor) -> Vect
         Displacement in voxels of the level.
     """
     return resize_displacement(integrate_quickly(velocity_mm / spacing), level.shape)
+
+
+def lies_inside(displacement_vox: Vectors) -> Tensor:
+    """Tell which voxels a displacement leaves within the grid.
+
+    Args:
+        displacement_vox: Shape (B, 3, X, Y, Z), in voxels.
+
+    Returns:
+        Truth values, shape (B, 1, X, Y, Z).
+    """
+    inside = torch.ones_like(displacement_vox[:, :1], dtype=torch.bool)
+    for axis, size in enumerate(displacement_vox.shape[2:]):
+        ticks = torch.arange(size, device=inside.device).view([size if i == axis else 1 for i in range(3)])
+        place = displacement_vox[:, axis : axis + 1] + ticks
+        inside &= (place >= -0.5) & (place <= size - 0.5)
+    return inside
 
 
 def _warp_at_rest(image: Tensor, displacement_vox: Tensor) -> Tensor:

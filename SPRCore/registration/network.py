@@ -7,12 +7,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
 from SPRCore.errors import ConvergenceError, InputError
 from SPRCore.functional import invert, mirrored_box_mean
-from SPRCore.geometry import Field, Grid, Volume, on_host, resample, resample_displacement
+from SPRCore.geometry import Field, Grid, MaskedVolume, Volume, fill, on_host, resample, resample_displacement
 from SPRCore.io.cards import ModelCard
 from SPRCore.networks import RegistrationNetwork, RegistrationOutput
 from SPRCore.networks.network import MIN_SIZE
@@ -75,8 +76,8 @@ def code_of(card: ModelCard, prior: Prior) -> Tensor | None:
 
 
 def register_network(
-    fixed: Volume,
-    moving: Volume,
+    fixed: MaskedVolume,
+    moving: MaskedVolume,
     network: RegistrationNetwork,
     card: ModelCard,
     *,
@@ -88,12 +89,14 @@ def register_network(
 
     Both images are brought to the working grid and the intensities of the card; the moving image is sampled once, the
     alignment included. The fields come back to the fixed grid, interpolated linearly; beyond a working grid of fixed
-    shape the displacement continues as at its border and the weight is 1. A network without an inverse has it found by
+    shape the displacement continues as at its border and the weight is 1. Where one of the images has no data both are
+    continued smoothly before the network sees them, and so is the displacement that it gives; the weight is 1 there. A
+    network without an inverse has it found by
     iteration; one without weights gets the most probable weight of its field under the prior.
 
     Args:
-        fixed: Fixed image.
-        moving: Moving image, on any grid.
+        fixed: Fixed image with its data.
+        moving: Moving image with its data, on any grid.
         network: Network in evaluation mode, on the device to compute on.
         card: Its card.
         prior: Prior within the ranges of the card; None for the defaults.
@@ -126,6 +129,8 @@ class PreparedPair:
         fixed: Fixed image, likewise.
         grid: The working grid, without what was continued.
         fixed_grid: Grid of the fixed image.
+        known: Where both images have data, truth values on the working grid, shape (1, 1, x, y, z); None for
+            everywhere.
     """
 
     network: RegistrationNetwork
@@ -133,12 +138,13 @@ class PreparedPair:
     fixed: Scalars
     grid: Grid
     fixed_grid: Grid
+    known: Scalars | None = None
 
     @classmethod
     def of(
         cls,
-        fixed: Volume,
-        moving: Volume,
+        fixed: MaskedVolume,
+        moving: MaskedVolume,
         network: RegistrationNetwork,
         card: ModelCard,
         affine_ras: Affine | None = None,
@@ -150,10 +156,14 @@ class PreparedPair:
         grid = working_grid(fixed.grid, card.grid)
         device = next(network.parameters()).device
         images = [
-            lengthened(onto(prepared(image, card.preprocessing, what), grid, affine).to_tensor()).to(device)
+            onto(prepared(image, card.preprocessing, what), grid, affine).to_tensor()
             for image, what, affine in ((moving, "moving image", affine_ras), (fixed, "fixed image", None))
         ]
-        return cls(network=network, moving=images[0], fixed=images[1], grid=grid, fixed_grid=fixed.grid)
+        known = _known(fixed, moving, grid, affine_ras)
+        if known is not None:
+            images, known = [fill(image, known) for image in images], known.to(device)
+        moved, still = (lengthened(image).to(device) for image in images)
+        return cls(network=network, moving=moved, fixed=still, grid=grid, fixed_grid=fixed.grid, known=known)
 
     @torch.no_grad()
     def deformation(self, output: RegistrationOutput, prior: Prior, *, inverse: bool = True) -> Deformation:
@@ -171,6 +181,7 @@ class PreparedPair:
             ConvergenceError: The network left the numbers.
         """
         check_output(output)
+        output = self.continued(output)
         velocity = output.velocity if has_velocity(self.network) else None
         shown = dataclasses.replace(output, velocity=velocity)
         cropped = RegistrationOutput(**{name: shortened(part, self.grid.shape) for name, part in vars(shown).items()})
@@ -179,7 +190,7 @@ class PreparedPair:
         same = self.grid.matches(self.fixed_grid)
         return Deformation(
             displacement=self._placed(cropped.displacement),
-            inverse=self.inverse(output) if inverse else None,
+            inverse=self._inverse(output) if inverse else None,
             weight=weights if same else resample(weights, self.fixed_grid, outside=1.0),
             velocity=None if velocity is None else self._placed(cropped.velocity),
         )
@@ -194,6 +205,25 @@ class PreparedPair:
         Returns:
             The inverse on the fixed grid, in RAS mm.
         """
+        return self._inverse(self.continued(output))
+
+    def continued(self, output: RegistrationOutput) -> RegistrationOutput:
+        """Return what the network gave, its displacement continued smoothly to where an image has no data.
+
+        Args:
+            output: What the network gave for `moving` and `fixed`.
+
+        Returns:
+            Displacement and weight, 1 where there are no data; without inverse and velocity, which no longer belong to
+            them. What was given, where both images have data everywhere.
+        """
+        if self.known is None:
+            return output
+        known = lengthened(self.known.float()) > 0.5
+        weight = None if output.weight is None else torch.where(known, output.weight, 1.0)
+        return RegistrationOutput(displacement=fill(output.displacement, known), weight=weight)
+
+    def _inverse(self, output: RegistrationOutput) -> Field:
         inverse = output.inverse_displacement
         if inverse is None:
             inverse, residual_vox = invert(output.displacement)
@@ -217,6 +247,21 @@ def lengthened(image: Scalars) -> Scalars:
 def shortened(field: Images | None, shape: Sequence[int]) -> Images | None:
     """Cut off what `lengthened` has added; None for None."""
     return None if field is None else field[:, :, : shape[0], : shape[1], : shape[2]]
+
+
+def _known(fixed: MaskedVolume, moving: MaskedVolume, grid: Grid, affine_ras: Affine | None) -> Scalars | None:
+    """Where both images have data on the working grid; beyond the fixed image nothing is asked, and both are 0."""
+    beyond = MaskedVolume.whole(fixed.volume).on(grid)[1]
+    known = np.ones(grid.shape, dtype=bool)
+    for valid in (fixed.on(grid)[1], moving.on(grid, affine_ras)[1]):
+        known &= True if valid is None else valid
+    known |= False if beyond is None else ~beyond
+    if known.all():
+        return None
+    if not known.any():
+        got = "no voxel where both images have data"
+        raise InputError("fixed and moving image", got=got, expected="images that overlap", remedy="align them first")
+    return torch.from_numpy(known)[None, None]
 
 
 def has_velocity(network: RegistrationNetwork) -> bool:

@@ -12,6 +12,7 @@ from SPRCore.functional import kept_memory, logarithm, step_ratio
 from SPRCore.geometry import (
     Field,
     Grid,
+    MaskedVolume,
     Volume,
     affine_field,
     compose_affine,
@@ -28,8 +29,8 @@ logger = logging.getLogger("SPRCore")
 
 
 def register_pair(
-    fixed: Volume,
-    moving: Volume,
+    fixed: MaskedVolume,
+    moving: MaskedVolume,
     affine_ras: np.ndarray | None,
     job: Job,
     callback: Callable[[float], None] | None = None,
@@ -37,8 +38,8 @@ def register_pair(
     """Deform an aligned pair and put the alignment and the deformation together.
 
     Args:
-        fixed: Fixed image.
-        moving: Moving image, on any grid.
+        fixed: Fixed image with its data.
+        moving: Moving image with its data, on any grid.
         affine_ras: Alignment as a whole, pull map from fixed to moving world points, shape (4, 4); None for none.
         job: How to deform.
         callback: Told the fraction done by the instance solver, 0 to 1.
@@ -58,16 +59,18 @@ def register_pair(
         with kept_memory():
             problem = problem_of(fixed, moving, affine_ras, job)
             start = None if found is None else start_mm(found, job.device)
-            found = deformation_of(problem.course(job.prior, start).completed(callback), fixed)
-    return assembled(fixed, moving, found, affine_ras)
+            found = deformation_of(problem.course(job.prior, start).completed(callback), fixed.grid)
+    return assembled(fixed.grid, moving, found, affine_ras)
 
 
-def assembled(fixed: Volume, moving: Volume, found: Deformation, affine_ras: np.ndarray | None) -> RegistrationResult:
+def assembled(
+    fixed: Grid, moving: MaskedVolume, found: Deformation, affine_ras: np.ndarray | None
+) -> RegistrationResult:
     """Put the alignment and the deformation together.
 
     Args:
-        fixed: Fixed image.
-        moving: Moving image.
+        fixed: Grid of the fixed image.
+        moving: Moving image with its data.
         found: The deformation.
         affine_ras: Alignment as a whole, or None.
 
@@ -76,7 +79,7 @@ def assembled(fixed: Volume, moving: Volume, found: Deformation, affine_ras: np.
     """
     displacement = found.displacement if affine_ras is None else compose_affine(found.displacement, affine_ras)
     return RegistrationResult(
-        warped=resample(moving, fixed.grid, displacement=displacement),  # sampled once from the original
+        warped=resample(moving.original, fixed, displacement=displacement),  # sampled once from the original
         displacement=displacement,
         inverse=_total_inverse(found.inverse, moving.grid, affine_ras),
         weight=found.weight,
@@ -84,42 +87,50 @@ def assembled(fixed: Volume, moving: Volume, found: Deformation, affine_ras: np.
     )
 
 
-def problem_of(fixed: Volume, moving: Volume, affine_ras: np.ndarray | None, job: Job) -> InstanceProblem:
+def problem_of(fixed: MaskedVolume, moving: MaskedVolume, affine_ras: np.ndarray | None, job: Job) -> InstanceProblem:
     """Prepare a pair for the instance solver."""
-    images, mask, stiffness = aligned_tensors(fixed, moving, affine_ras, job)
-    return InstanceProblem.of(*images, fixed.spacing, job.config, mask=mask, stiffness=stiffness)
+    return InstanceProblem.of(
+        spacing=fixed.grid.spacing, config=job.config, **aligned_tensors(fixed, moving, affine_ras, job)
+    )
 
 
 def aligned_tensors(
-    fixed: Volume, moving: Volume, affine_ras: np.ndarray | None, job: Job
-) -> tuple[tuple[Scalars, Scalars], Scalars | None, Scalars | None]:
+    fixed: MaskedVolume, moving: MaskedVolume, affine_ras: np.ndarray | None, job: Job
+) -> dict[str, Scalars | None]:
     """Bring the moving image onto the fixed grid, and all that the instance solver sees to its device.
 
     Args:
-        fixed: Fixed image.
-        moving: Moving image, on any grid.
+        fixed: Fixed image with its data.
+        moving: Moving image with its data, on any grid.
         affine_ras: Alignment as a whole, or None.
-        job: Mask, stiffness and device.
+        job: Stiffness and device.
 
     Returns:
-        Fixed and moving image, mask and stiffness.
+        `fixed` and `moving` on the fixed grid, `mask` and `moving_mask` where they hold data, and `stiffness`; the last
+        three may be None.
     """
-    aligned = resample(moving, fixed.grid, affine_ras=affine_ras)
-    beside = [None if volume is None else volume.to_tensor().to(job.device) for volume in (job.mask, job.stiffness)]
-    return (fixed.to_tensor().to(job.device), aligned.to_tensor().to(job.device)), *beside
+    aligned, valid = moving.on(fixed.grid, affine_ras)
+    parts: dict[str, Volume | None] = {
+        "fixed": fixed.volume,
+        "moving": aligned,
+        "mask": fixed.mask,
+        "moving_mask": None if valid is None else aligned.with_array(valid.astype(np.uint8)),
+        "stiffness": job.stiffness,
+    }
+    return {name: None if part is None else part.to_tensor().to(job.device) for name, part in parts.items()}
 
 
-def deformation_of(solved: InstanceResult, fixed: Volume) -> Deformation:
+def deformation_of(solved: InstanceResult, fixed: Grid) -> Deformation:
     """Place what the instance solver found in the world."""
     return Deformation(
         displacement=Field.from_tensor_vox(solved.displacement_vox, fixed.affine),
         inverse=Field.from_tensor_vox(solved.inverse_vox, fixed.affine),
-        weight=fixed.with_array(solved.weight[0, 0].cpu().numpy()),
+        weight=Volume(solved.weight[0, 0].cpu().numpy(), fixed.affine),
         velocity=_velocity_field(solved.velocity_mm, fixed),
     )
 
 
-def _velocity_field(velocity_mm: Vectors, fixed: Volume) -> Field:
+def _velocity_field(velocity_mm: Vectors, fixed: Grid) -> Field:
     """Place a velocity along the axes of the fixed grid, over its field of view at its own resolution."""
     sizes = zip(fixed.shape, velocity_mm.shape[2:], strict=True)
     factors = [step_ratio(wide, narrow) for wide, narrow in sizes]

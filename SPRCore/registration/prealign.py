@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from SPRCore.errors import InputError
-from SPRCore.geometry import Grid, Volume
-from SPRCore.geometry.units import affine_to_itk, flip_lps_ras, flip_map_lps_ras, ras_to_voxel, voxel_to_ras
-
-if TYPE_CHECKING:
-    import SimpleITK as sitk
+from SPRCore.geometry import Grid, MaskedVolume, robust_extremes
+from SPRCore.geometry.units import ras_to_voxel, voxel_to_ras
+from SPRCore.registration.reduced import AlignmentFailure, ReducedPair
+from SPRCore.typing import Affine
 
 logger = logging.getLogger("SPRCore")
 
 Init = Literal["auto", "none", "center", "rigid", "affine"]
 MODES: tuple[str, ...] = ("auto", "none", "center", "rigid", "affine")
-WORKING_VOXELS = 48**3
-"""Volumes are reduced to about this many voxels: enough for twelve parameters, seconds instead of minutes."""
+
+LEAST_GAIN = 0.01
+"""An alignment has to raise the score of the headers by this part: less is within the noise of the estimate."""
+
+
+AS_GOOD = 0.85
+"""Headers whose score is at least this part of the best start's are taken as right, and another start has to be better
+by as much in the end."""
+
+DOUBTFUL = 0.3
+"""Headers below this part of the best start's score are no start: three voxels of misplacement still give more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,23 +46,27 @@ class PreAlignment:
     reason: str
 
 
-def prealign(fixed: Volume, moving: Volume, mode: Init = "auto") -> PreAlignment:
+def prealign(fixed: MaskedVolume, moving: MaskedVolume, mode: Init = "auto") -> PreAlignment:
     """Align two volumes as a whole.
 
     ``auto`` leaves volumes alone that share a grid and whose centers of mass agree (a follow-up, two phases, a prepared
-    cohort), and otherwise takes an affine alignment from the centers, since nothing is known about their places.
+    cohort). Otherwise, and for ``rigid`` and ``affine``, three starts are compared: the headers, the centers of mass,
+    and the centers of the fields of view. The best one is refined by mutual information (6, then 12 parameters), and
+    the outcome is kept only where it beats the headers. Voxels without data take no part, outliers of the intensity
+    do not count, and the same pair gives the same map.
 
     Args:
-        fixed: Fixed volume.
-        moving: Moving volume, on any grid.
-        mode: ``none`` trusts the headers; ``center`` brings the centers of mass together; ``rigid`` and ``affine``
-            maximise mutual information from there (6 or 12 parameters); ``auto`` decides.
+        fixed: Fixed volume with its data.
+        moving: Moving volume with its data, on any grid.
+        mode: ``none`` trusts the headers; ``center`` brings the centers of mass together; ``rigid``; ``affine``;
+            ``auto`` decides between ``none`` and ``affine``.
 
     Returns:
         The map and what was done.
 
     Raises:
-        InputError: Unknown mode, or ``none`` where the volumes do not overlap in the world.
+        InputError: Unknown mode; ``none`` where the volumes do not overlap in the world; or no start brings the
+            volumes together.
     """
     if mode not in MODES:
         raise InputError("init", got=repr(mode), expected=" | ".join(MODES))
@@ -68,18 +80,20 @@ def prealign(fixed: Volume, moving: Volume, mode: Init = "auto") -> PreAlignment
                 remedy="align them first with --init center, rigid, affine or auto",
             )
         return PreAlignment(affine_ras=None, mode="none", reason="asked for")
-    if mode == "auto":
-        mode, reason = _decide(fixed, moving, overlap)
-        if mode == "none":
-            return PreAlignment(affine_ras=None, mode=mode, reason=reason)
-    else:
-        reason = "asked for"
-    logger.info("aligning as a whole: %s (%s)", mode, reason)
+    apart = center_of_mass_mm(moving) - center_of_mass_mm(fixed)
     if mode == "center":
-        matrix = np.eye(4)
-        matrix[:3, 3] = center_of_mass_mm(moving) - center_of_mass_mm(fixed)
-        return PreAlignment(affine_ras=matrix, mode=mode, reason=reason)
-    return PreAlignment(affine_ras=_optimise(fixed, moving, mode), mode=mode, reason=reason)
+        logger.info("aligning as a whole: center (asked for)")
+        return PreAlignment(affine_ras=_shift(apart), mode=mode, reason="asked for")
+    reason = "asked for"
+    if mode == "auto":
+        apart_mm, extent_mm = np.linalg.norm(apart), np.median(np.array(fixed.grid.shape) * fixed.grid.spacing)
+        if fixed.grid.matches(moving.grid) and apart_mm <= 0.1 * extent_mm:
+            return PreAlignment(
+                affine_ras=None, mode="none", reason=f"same grid, centers of mass {apart_mm:.1f} mm apart"
+            )
+        reason = f"different grids or places (overlap {100 * overlap:.0f} %, centers {apart_mm:.1f} mm apart)"
+    logger.info("aligning as a whole: %s (%s)", "rigid" if mode == "rigid" else "affine", reason)
+    return _refined(ReducedPair.of(fixed, moving), apart, "rigid" if mode == "rigid" else "affine", reason)
 
 
 def overlap_fraction(fixed: Grid, moving: Grid) -> float:
@@ -98,100 +112,89 @@ def overlap_fraction(fixed: Grid, moving: Grid) -> float:
     return float(((index >= -0.5) & (index <= np.array(moving.shape) - 0.5)).all(axis=1).mean())
 
 
-def center_of_mass_mm(volume: Volume) -> np.ndarray:
-    """Return the center of mass of the intensities above the darkest, in RAS mm, shape (3,).
+def center_of_mass_mm(image: MaskedVolume) -> np.ndarray:
+    """Return the center of mass of the intensities above the darkest, outliers saturated, in RAS mm, shape (3,).
 
     Args:
-        volume: Volume.
+        image: Image with its data; the others have no mass.
 
     Returns:
-        The center; the middle of the grid for a volume of one value.
+        The center.
     """
-    array = volume.array.astype(np.float64)
-    mass = array - array.min()
-    total = mass.sum()
-    if total == 0.0:
-        return voxel_to_ras((np.array(volume.shape) - 1) / 2.0, volume.affine)
+    low, high = robust_extremes(image.data)
+    mass = np.clip(image.volume.array.astype(np.float64), low, high) - low
+    if image.valid is not None:
+        mass *= image.valid
     sums = [mass.sum(axis=tuple(a for a in range(3) if a != axis)) for axis in range(3)]
-    index = np.array([(line * np.arange(line.size)).sum() / total for line in sums])
-    return voxel_to_ras(index, volume.affine)
+    index = np.array([(line * np.arange(line.size)).sum() / line.sum() for line in sums])
+    return voxel_to_ras(index, image.grid.affine)
 
 
-def _decide(fixed: Volume, moving: Volume, overlap: float) -> tuple[str, str]:
-    apart_mm = float(np.linalg.norm(center_of_mass_mm(moving) - center_of_mass_mm(fixed)))
-    extent_mm = float(np.median(np.array(fixed.shape) * fixed.spacing))
-    if fixed.grid.matches(moving.grid) and apart_mm <= 0.1 * extent_mm:
-        return "none", f"same grid, centers of mass {apart_mm:.1f} mm apart"
-    return "affine", f"different grids or places (overlap {100 * overlap:.0f} %, centers {apart_mm:.1f} mm apart)"
+def _center_of_view_mm(image: MaskedVolume) -> np.ndarray:
+    """Middle of the box around the data, in RAS mm."""
+    if image.valid is None:
+        return voxel_to_ras((np.array(image.grid.shape) - 1) / 2.0, image.grid.affine)
+    lines = [np.flatnonzero(image.valid.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    return voxel_to_ras(np.array([(line[0] + line[-1]) / 2.0 for line in lines]), image.grid.affine)
 
 
-def _optimise(fixed: Volume, moving: Volume, mode: str) -> np.ndarray:
-    import SimpleITK as sitk
+@dataclass(frozen=True, kw_only=True)
+class _Outcome:
+    """An alignment, its score, what it is (a kind of map) and where it started."""
 
-    fixed_image, moving_image = _reduced(fixed), _reduced(moving)
-    start = sitk.AffineTransform(3) if mode == "affine" else sitk.Euler3DTransform()
-    start.SetCenter(flip_lps_ras(center_of_mass_mm(fixed)).tolist())
-    offset = center_of_mass_mm(moving) - center_of_mass_mm(fixed)
-    start.SetTranslation(flip_lps_ras(offset).tolist())
-    if mode == "affine":  # a rigid start keeps the shears from answering for a rotation
-        rigid = _run(fixed_image, moving_image, _rigid_from(start))
-        start.SetMatrix(rigid.GetMatrix())
-        start.SetTranslation(rigid.GetTranslation())
-    return _matrix_ras(_run(fixed_image, moving_image, start))
+    matrix: Affine
+    score: float
+    kind: str
+    start: str
 
 
-def _rigid_from(start: sitk.Transform) -> sitk.Transform:
-    import SimpleITK as sitk
-
-    rigid = sitk.Euler3DTransform()
-    rigid.SetCenter(start.GetCenter())
-    rigid.SetTranslation(start.GetTranslation())
-    return rigid
-
-
-def _run(fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform) -> sitk.Transform:
-    import SimpleITK as sitk
-
-    method = sitk.ImageRegistrationMethod()
-    method.SetMetricAsMattesMutualInformation(32)
-    method.SetMetricSamplingStrategy(method.NONE)
-    method.SetInterpolator(sitk.sitkLinear)
-    method.SetOptimizerAsRegularStepGradientDescent(
-        learningRate=1.0, minStep=1e-3, numberOfIterations=150, relaxationFactor=0.6, gradientMagnitudeTolerance=1e-6
-    )
-    method.SetOptimizerScalesFromPhysicalShift()
-    method.SetShrinkFactorsPerLevel([2, 1])
-    method.SetSmoothingSigmasPerLevel([1.0, 0.0])
-    method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOff()
-    method.SetInitialTransform(start, inPlace=True)
-    try:
-        method.Execute(fixed, moving)
-    except RuntimeError as error:
+def _refined(pair: ReducedPair, apart: np.ndarray, mode: str, reason: str) -> PreAlignment:
+    """Refine the best start and keep the outcome where it beats the headers."""
+    views = _center_of_view_mm(pair.moving_image) - _center_of_view_mm(pair.fixed_image)
+    starts = {"headers": np.eye(4), "centers of mass": _shift(apart), "centers of the fields of view": _shift(views)}
+    scored = [_Outcome(matrix=matrix, score=pair.score(matrix), kind="center", start=n) for n, matrix in starts.items()]
+    headers, best = scored[0], max(scored, key=lambda outcome: outcome.score)
+    if best.score <= 0.0:
         raise InputError(
             "pre-alignment",
-            got="volumes that leave each other's field of view",
+            got="volumes that have nothing in common, by their headers, centers of mass or fields of view",
             expected="volumes of the same body region",
-            remedy="try --init center, or align them by hand first",
-        ) from error
-    return start
+            remedy="align them by hand first, or check the files",
+        )
+    found = None
+    if headers.score >= DOUBTFUL * best.score:
+        found = _descended(pair, headers, mode)
+    if headers.score < AS_GOOD * best.score:  # else vertebrae, ribs: what repeats matches elsewhere as well
+        other = _descended(pair, best, mode)
+        found = other if found is None or other.score > found.score / AS_GOOD else found
+    if found is None or found.score < (1.0 + LEAST_GAIN) * headers.score:
+        logger.info("the alignment as a whole does not beat the headers: they are kept")
+        return PreAlignment(affine_ras=None, mode="none", reason="no alignment beats the headers")
+    return PreAlignment(affine_ras=found.matrix, mode=found.kind, reason=f"{reason}, from the {found.start}")
 
 
-def _reduced(volume: Volume) -> sitk.Image:
-    import SimpleITK as sitk
+def _descended(pair: ReducedPair, start: _Outcome, mode: str) -> _Outcome:
+    """Refine a start, rigidly first: that keeps the shears from answering for a rotation."""
+    found = start
+    for kind in ("rigid", "affine") if mode == "affine" else ("rigid",):
+        try:
+            matrix = pair.optimised(found.matrix, kind)
+        except AlignmentFailure as failure:
+            logger.warning("alignment as a whole from the %s: %s; this step is left out", start.start, failure)
+            continue
+        score = pair.score(matrix)
+        if score > found.score and _is_plausible(matrix):
+            found = _Outcome(matrix=matrix, score=score, kind=kind, start=start.start)
+    return found
 
-    array = volume.array.astype(np.float32)
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
-    spacing, origin, direction = affine_to_itk(volume.affine)
-    image.SetSpacing(spacing), image.SetOrigin(origin), image.SetDirection(direction)
-    step = (np.prod(np.array(volume.shape) * spacing) / WORKING_VOXELS) ** (1 / 3)
-    factors = [max(1, round(step / s)) for s in spacing]
-    return sitk.BinShrink(image, factors)
+
+def _is_plausible(matrix: Affine) -> bool:
+    """Whether no direction is stretched or squeezed more than between a child and an adult."""
+    sizes = np.linalg.svd(matrix[:3, :3], compute_uv=False)
+    return bool(sizes.min() > 0.5 and sizes.max() < 2.0 and np.linalg.det(matrix[:3, :3]) > 0)
 
 
-def _matrix_ras(transform: sitk.Transform) -> np.ndarray:
-    linear = np.array(transform.GetMatrix()).reshape(3, 3)
-    center, translation = np.array(transform.GetCenter()), np.array(transform.GetTranslation())
+def _shift(vector_mm: np.ndarray) -> Affine:
     matrix = np.eye(4)
-    matrix[:3, :3] = linear
-    matrix[:3, 3] = translation + center - linear @ center
-    return flip_map_lps_ras(matrix)
+    matrix[:3, 3] = vector_mm
+    return matrix

@@ -244,6 +244,7 @@ class Course:
             base = resize(start.float(), images.grid.shape)
             correction = F.interpolate(correction, size=images.grid.shape, mode="trilinear", align_corners=True)
             if count or images is levels[-1]:
+                images = images.seen_from(base + correction)
                 solver = LevelSolver(images, base + correction, self._prior, self._config)
                 yield from solver.started()
             for step in range(count):

@@ -8,7 +8,7 @@ import numpy as np
 
 from SPRCore.errors import InputError
 from SPRCore.functional import gaussian_smooth
-from SPRCore.geometry import Grid, Volume, resample
+from SPRCore.geometry import Grid, MaskedVolume, Volume, resample, robust_extremes
 from SPRCore.geometry.orientation import reoriented
 from SPRCore.io.cards import Preprocessing, WorkingGrid
 from SPRCore.typing import Affine
@@ -53,11 +53,12 @@ def working_grid(fixed: Grid, wanted: WorkingGrid) -> Grid:
     return Grid(shape, grid.affine @ change)
 
 
-def prepared(volume: Volume, preprocessing: Preprocessing, what: str) -> Volume:
+def prepared(image: MaskedVolume, preprocessing: Preprocessing, what: str) -> Volume:
     """Bring the intensities of an image to [0, 1].
 
     Args:
-        volume: The image, with all of its field of view: extremes and percentiles are those of all its voxels.
+        image: The image, with all of its field of view: extremes, outliers left out, and percentiles are those of all
+            its data.
         preprocessing: What the card says.
         what: What the user calls the image, for the message.
 
@@ -67,15 +68,15 @@ def prepared(volume: Volume, preprocessing: Preprocessing, what: str) -> Volume:
     Raises:
         InputError: Nothing is left of the contrast within the bounds of the intensities.
     """
-    array = volume.array.astype(np.float32)
+    array, data = image.volume.array.astype(np.float32), image.data.astype(np.float32)
     if preprocessing.clip is not None:
-        np.clip(array, *preprocessing.clip, out=array)
-    low, high = _bounds(array, preprocessing)
-    if not array.min() < array.max() or not low < high:
+        array, data = (np.clip(part, *preprocessing.clip) for part in (array, data))
+    low, high = _bounds(data, preprocessing)
+    if not data.min() < data.max() or not low < high:
         within = "" if preprocessing.clip is None else " within {:g} to {:g}".format(*preprocessing.clip)
         expected = "an image of the kind that the model was made for"
         raise InputError(what, got=f"no contrast{within}", expected=expected, remedy="see spr models show")
-    return volume.with_array(np.clip((array - low) / (high - low), 0.0, 1.0))
+    return image.volume.with_array(np.clip((array - low) / (high - low), 0.0, 1.0))
 
 
 def onto(volume: Volume, grid: Grid, affine_ras: Affine | None = None) -> Volume:
@@ -121,10 +122,10 @@ def _axis(size: int, spacing: float, wanted: float | None, count: int | None) ->
     return count, step, 0.5 * ((size - 1) - (count - 1) * step)
 
 
-def _bounds(array: np.ndarray, preprocessing: Preprocessing) -> tuple[float, float]:
+def _bounds(data: np.ndarray, preprocessing: Preprocessing) -> tuple[float, float]:
     if preprocessing.normalize == "clip" and preprocessing.clip is not None:
         return preprocessing.clip[0], preprocessing.clip[1]
     if preprocessing.normalize == "percentile":
-        low, high = np.percentile(array, preprocessing.percentiles)
+        low, high = np.percentile(data, preprocessing.percentiles)
         return float(low), float(high)
-    return float(array.min()), float(array.max())
+    return robust_extremes(data)

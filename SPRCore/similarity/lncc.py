@@ -132,6 +132,19 @@ class FixedStatistics:
         total = float(image.numel() if weight is None else weight.sum().clamp(min=1.0))
         return cls(image, mean, variance, count, weight, tuple(radius), usable, total, floor)
 
+    def within(self, mask: Scalars) -> FixedStatistics:
+        """Return the statistics of the same image with fewer voxels that count.
+
+        Args:
+            mask: Voxels that count (nonzero), shape (B, 1, X, Y, Z); those left out before stay left out.
+
+        Returns:
+            The statistics.
+        """
+        chosen = (mask != 0).to(self.image.dtype)
+        chosen = chosen if self.mask is None else chosen * self.mask
+        return FixedStatistics.of(self.image, self.radius, chosen, self.floor)
+
 
 class Correlation(NamedTuple):
     """Correlation of a warped image with the fixed one and its derivatives with respect to the warped image.

@@ -11,10 +11,10 @@ from SPRCore.analysis.methods import Method
 from SPRCore.analysis.pairs import LoadedPair
 from SPRCore.errors import InputError
 from SPRCore.functional import kept_memory
-from SPRCore.geometry import Grid, Volume
+from SPRCore.geometry import Grid, MaskedVolume, Volume, resample
 from SPRCore.networks import RegistrationOutput
 from SPRCore.registration import Model, model_prior, prealign
-from SPRCore.registration.job import make_job, mask_on
+from SPRCore.registration.job import make_job
 from SPRCore.registration.network import PreparedPair, check_output, code_of, shortened
 from SPRCore.registration.pair import aligned_tensors, problem_of
 from SPRCore.regularization import Prior
@@ -50,7 +50,9 @@ class ReadyPair:
         affine_ras: Alignment beforehand, pull map in the world, shape (4, 4); None for none.
         fixed: Fixed image on it, shape (1, 1, X, Y, Z).
         moving: Moving image on it, aligned.
-        mask: Voxels of it that count, or None for all.
+        mask: Voxels of it that count for the regularity, or None for all.
+        valid: Voxels of it at which the fixed image has data, shape (1, 1, X, Y, Z), or None for all.
+        moving_valid: Likewise of the moving image.
         solve: Registers the pair at a prior.
     """
 
@@ -59,6 +61,8 @@ class ReadyPair:
     fixed: Scalars
     moving: Scalars
     mask: Volume | None
+    valid: Scalars | None
+    moving_valid: Scalars | None
     solve: Callable[[Prior], Solved]
 
 
@@ -125,20 +129,40 @@ def _ready_network(loaded: LoadedPair, model: Model, affine_ras: Affine | None) 
         return Solved(displacement_vox=displacement, weight=weight, map_gap=gap)
 
     images = {name: shortened(getattr(pair, name), shape) for name in ("fixed", "moving")}
-    mask = None if loaded.mask is None else mask_on(loaded.mask, pair.grid)
-    return ReadyPair(grid=pair.grid, affine_ras=affine_ras, **images, mask=mask, solve=solve)
+    masks = {
+        "mask": _mask(loaded, pair.grid),
+        "valid": _valid(loaded.fixed, pair, None),
+        "moving_valid": _valid(loaded.moving, pair, affine_ras),
+    }
+    return ReadyPair(grid=pair.grid, affine_ras=affine_ras, **images, **masks, solve=solve)
+
+
+def _mask(loaded: LoadedPair, grid: Grid) -> Volume | None:
+    mask = loaded.annotations.fixed_mask
+    return mask if mask is None or mask.grid.matches(grid) else resample(mask, grid, labels=True)
+
+
+def _valid(image: MaskedVolume, pair: PreparedPair, affine_ras: Affine | None) -> Scalars | None:
+    valid = image.on(pair.grid, affine_ras)[1]
+    return None if valid is None else torch.from_numpy(valid).to(pair.moving)[None, None]
 
 
 def _ready_instance(loaded: LoadedPair, method: Method, affine_ras: Affine | None, device: torch.device) -> ReadyPair:
     fixed, moving = loaded.fixed, loaded.moving
-    job = make_job(None, fixed.grid, device, prior=method.prior, mask=loaded.mask)
+    job = make_job(None, fixed.grid, device, prior=method.prior)
     problem = problem_of(fixed, moving, affine_ras, job)
-    images, _, _ = aligned_tensors(fixed, moving, affine_ras, job)
+    tensors = aligned_tensors(fixed, moving, affine_ras, job)
 
     def solve(prior: Prior) -> Solved:
         with kept_memory():
             found = problem.course(prior).completed()
         return Solved(displacement_vox=found.displacement_vox, weight=found.weight, map_gap=None)
 
-    parts = {"fixed": images[0], "moving": images[1], "mask": job.mask}
+    parts = {
+        "fixed": tensors["fixed"],
+        "moving": tensors["moving"],
+        "mask": loaded.annotations.fixed_mask,
+        "valid": tensors["mask"],
+        "moving_valid": tensors["moving_mask"],
+    }
     return ReadyPair(grid=fixed.grid, affine_ras=affine_ras, **parts, solve=solve)

@@ -14,6 +14,7 @@ from SPRCore.geometry import Field, Grid, Volume, resample
 from SPRCore.geometry.units import transform_points
 from SPRCore.metrics import dice, dice_mean
 from SPRCore.metrics.landmarks import sample_displacement_mm
+from SPRCore.registration.level import lies_inside
 from SPRCore.similarity import FixedStatistics, lncc, window_radius
 from SPRCore.tuning.ready import ReadyPair, Solved
 from SPRCore.tuning.regularity import folding_and_ndv
@@ -36,9 +37,9 @@ class Yardstick:
     def __init__(self, pair: ReadyPair, given: Annotations) -> None:
         self._pair, self._given = pair, given
         self._labels = _Labels.of(pair, given)
-        mask = None if pair.mask is None else pair.mask.to_tensor().to(pair.fixed.device)
-        self._fixed = FixedStatistics.of(_unit_range(pair.fixed), window_radius(_WINDOW), mask)
-        self._moving = _unit_range(pair.moving)
+        unit = _unit_range(pair.fixed, pair.valid)
+        self._fixed = FixedStatistics.of(unit, window_radius(_WINDOW), pair.valid)
+        self._moving = _unit_range(pair.moving, pair.moving_valid)
 
     @torch.no_grad()
     def measure(self, solved: Solved) -> dict[str, Any]:
@@ -57,21 +58,20 @@ class Yardstick:
             "dice": {str(label): value for label, value in overlap.items()},
             "dice_mean": dice_mean(overlap) if overlap else None,
             "tre_mm": self._tre_mm(displacement_vox),
-            "lncc": float(lncc(self._fixed, self._warped(displacement_vox))),
+            "lncc": self._similarity(displacement_vox),
             "folding_percent": folding,
             "ndv_percent": ndv,
             "weight_mean": None if solved.weight is None else float(solved.weight.mean()),
             "map_gap": solved.map_gap,
         }
 
-    def _warped(self, displacement_vox: Vectors) -> Scalars:
-        """The moving image, its lowest value outside, as `SPRCore.geometry.resample` has it."""
-        warped, lowest = warp(self._moving, displacement_vox), float(self._moving.amin())
-        for axis, size in enumerate(displacement_vox.shape[2:]):
-            ticks = torch.arange(size, device=warped.device).view([-1 if at == axis else 1 for at in range(3)])
-            place = displacement_vox[:, axis : axis + 1] + ticks
-            warped.masked_fill_((place < -0.5) | (place >= size - 0.5), lowest)
-        return warped
+    def _similarity(self, displacement_vox: Vectors) -> float:
+        """Local correlation where both images have data, as `SPRCore.metrics.evaluate` has it."""
+        seen = lies_inside(displacement_vox)
+        if self._pair.moving_valid is not None:
+            seen &= warp(self._pair.moving_valid, displacement_vox, mode="nearest") > 0.5
+        fixed = self._fixed if bool(seen.all()) else self._fixed.within(seen)
+        return float(lncc(fixed, warp(self._moving, displacement_vox)))
 
     def _tre_mm(self, displacement_vox: Vectors) -> float | None:
         points, partners = self._given.fixed_points, self._given.moving_points
@@ -154,7 +154,8 @@ def _affine_places(matrix: np.ndarray, shape: tuple[int, int, int]) -> np.ndarra
     return np.stack(columns, axis=-1).astype(np.float32)
 
 
-def _unit_range(image: Scalars) -> Scalars:
+def _unit_range(image: Scalars, valid: Scalars | None) -> Scalars:
     """The image with its 0.5th and 99.5th percentile at 0 and 1, as `SPRCore.metrics.local_correlation` takes it."""
-    low, high = np.percentile(image.cpu().numpy(), (0.5, 99.5))
+    data = image if valid is None else image[valid > 0.5]
+    low, high = np.percentile(data.cpu().numpy(), (0.5, 99.5))
     return (image - float(low)) / max(float(high - low), float(np.finfo(np.float32).tiny))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .i18n import tr as _
+from .words import sentence
 
 FEW_FOLDS = 0.1
 """Percent of folded voxels up to which folding is called slight."""
@@ -90,12 +91,20 @@ def doubts_of(shown: Shown) -> list[str]:
         shown: The result.
     """
     before, after = shown.metrics.get("before", {}), shown.metrics.get("after", {})
-    found = list(shown.warnings)
+    found = [sentence(warning) for warning in shown.warnings]
     if shown.covered is not None and shown.covered < LEAST_COVERED:
         text = _("Only {:.0f} % of the fixed image is covered by the moving one.")
         found.append(text.format(100 * shown.covered))
     found += _about_similarity(before.get("lncc"), after.get("lncc"))
     found += _about_motion(shown)
+    return found if shown.warnings else found + _declines(before, after)
+
+
+def _declines(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What did not become better, where the worker did not say so itself."""
+    found, similarity = [], (before.get("lncc"), after.get("lncc"))
+    if None not in similarity and similarity[1] <= similarity[0]:
+        found.append(_("The images have not become more alike: similarity {:.2f} → {:.2f}.").format(*similarity))
     if _fell(before.get("dice_mean"), after.get("dice_mean"), 0.005):
         text = _("The overlap of the segments became worse: Dice {:.3f} → {:.3f}.")
         found.append(text.format(before["dice_mean"], after["dice_mean"]))
@@ -170,8 +179,6 @@ def _not_measured(shown: Shown) -> str:
 def _about_similarity(before: float | None, after: float | None) -> list[str]:
     if before is None or after is None:
         return [_("Whether the images have become more alike is not known.")]
-    if after <= before:
-        return [_("The images have not become more alike: similarity {:.2f} → {:.2f}.").format(before, after)]
     if after < LEAST_SIMILARITY:
         text = _("The images hardly resemble each other: similarity {:.2f} of 1. Do they show the same?")
         return [text.format(after)]

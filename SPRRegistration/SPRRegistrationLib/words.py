@@ -74,8 +74,8 @@ def refused(error: Any) -> str:
     parts += [_("expected {what}").format(what=error.expected)] if error.expected else []
     text = "; ".join(parts)
     if error.remedy:
-        return f"{_sentence(text)} {_sentence(error.remedy)}"
-    return _sentence(text)
+        return f"{sentence(text)} {sentence(error.remedy)}"
+    return sentence(text)
 
 
 def failed(error: Any) -> str:
@@ -251,7 +251,8 @@ def _same_kind(kind: str, modality: str) -> bool:
     return any(name in said for name in names.get(kind.upper(), (kind.upper(),)))
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """Return a text as a sentence: on one line, with a capital letter and a full stop."""
     text = " ".join(text.split())
     is_name = "." in text.split(":")[0].split(" ")[0]  # of a file, which is written as it is
     first = text[:1] if is_name else text[:1].upper()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from SPRCore.errors import InputError
-from SPRCore.geometry import Field, Grid, Volume, check_image
+from SPRCore.geometry import Field, Grid, Volume
 
 SHEARED_FLAT = np.array([[1, 2, 0, 0], [1, 2, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
 
@@ -114,29 +114,3 @@ def test_a_field_in_voxels_has_its_components_in_axis_order():
 
 def test_the_representation_says_where_and_not_every_voxel():
     assert len(repr(Volume(np.zeros((50, 50, 50)), np.eye(4)))) < 300
-
-
-def image(**changes):
-    array = np.arange(64, dtype=np.float32).reshape(4, 4, 4)
-    for value in changes.values():
-        array[0, 0, 0] = value
-    return Volume(array, np.eye(4))
-
-
-def test_a_good_image_passes_the_check():
-    check_image(image(), "fixed image")
-    check_image(Volume(np.eye(4, dtype=bool)[None].repeat(4, 0), np.eye(4)), "mask")
-
-
-@pytest.mark.parametrize(
-    ("volume", "said"),
-    [
-        (image(value=np.nan), "1 voxels that are NaN"),
-        (image(value=-np.inf), "1 voxels that are NaN or infinite"),
-        (Volume(np.full((5, 5, 5), 7), np.eye(4)), "same intensity 7"),
-        (Volume(np.arange(48).reshape(4, 4, 3), np.eye(4)), "4 or more voxels"),
-    ],
-)
-def test_an_image_that_cannot_be_registered_is_refused_by_name(volume, said):
-    with pytest.raises(InputError, match=rf"^moving image: .*{said}"):
-        check_image(volume, "moving image")

@@ -52,7 +52,7 @@ def energy_gradient(images, state, strength):
     """Derivative of the whole energy: the weight drops out of it, being the minimiser."""
     edges = edge_weights(state.weight * (2.0 * strength / TERMS), images.grid.spacing)
     smooth = weighted_laplacian(state.velocity_mm.detach(), edges) / state.velocity_mm[:, 0].numel()
-    return data_force(images, state) + smooth
+    return images.share * data_force(images, state) + smooth  # voxels without data count as perfect
 
 
 def quotient(function, velocity, direction, step):

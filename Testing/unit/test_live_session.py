@@ -414,7 +414,7 @@ def test_an_alignment_says_what_it_did(pair):
         assert (live.pair.alignment.mode, live.pair.aligned_mm, live.pair.covered) == ("none", 0.0, 1.0)
     far = Volume(pair["moving"].array, np.array([[1, 0, 0, 30.0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]) @ AFFINE)
     with LiveSession.open(pair["fixed"], far, device="cpu", init="auto") as live:
-        assert live.pair.alignment.mode == "affine"
+        assert live.pair.alignment.mode in ("rigid", "affine")
         assert "centers" in live.pair.alignment.reason
         assert live.pair.covered > 0.7
         assert live.pair.aligned_mm > 20.0

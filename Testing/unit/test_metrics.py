@@ -6,7 +6,7 @@ import pytest
 
 from SPRCore import metrics
 from SPRCore.errors import InputError
-from SPRCore.geometry import Field, Grid, Volume, affine_field
+from SPRCore.geometry import Field, Grid, MaskedVolume, Volume, affine_field
 from SPRCore.metrics.report import evaluate
 
 OBLIQUE = np.array([[0.0, -1.9, 0.3, 5.0], [1.2, 0.1, 0.0, -7.0], [0.1, 0.2, 2.5, 3.0], [0, 0, 0, 1.0]])
@@ -167,14 +167,15 @@ def test_report_holds_exactly_what_was_given():
     shift[0, 3] = 2.0
     field, back = affine_field(grid, shift), affine_field(grid, np.linalg.inv(shift))
     points = np.array([[8.0, 8, 8], [10, 12, 9]])
+    still = MaskedVolume.whole(labels)
     assert evaluate() == {}
     assert set(evaluate(displacement=field)) == {"after"}
     assert set(evaluate(fixed_labels=labels, moving_labels=moved)) == {"before"}
     result = evaluate(
-        displacement=field, inverse=back, fixed=labels, moving=moved, fixed_labels=labels, moving_labels=moved,
-        fixed_points=points, moving_points=points + np.array([2, 0, 0]),
+        displacement=field, inverse=back, fixed=still, moving=MaskedVolume.whole(moved), fixed_labels=labels,
+        moving_labels=moved, fixed_points=points, moving_points=points + np.array([2, 0, 0]),
     )  # fmt: skip
-    similarity = {"dice_mean", "dice", "hd95_mm", "tre_mm", "lncc"}
+    similarity = {"dice_mean", "dice", "hd95_mm", "tre_mm", "lncc", "overlap_percent"}
     regularity = {"folding_percent", "ndv_percent", "jacobian", "displacement_mm", "inverse_consistency_mm"}
     assert set(result["before"]) == similarity
     assert set(result["after"]) == similarity | regularity
@@ -184,7 +185,9 @@ def test_report_holds_exactly_what_was_given():
     assert result["before"]["tre_mm"]["mean"] == pytest.approx(2)
     assert result["after"]["tre_mm"]["mean"] == pytest.approx(0, abs=1e-5)
     assert json.loads(json.dumps(result, allow_nan=False)) == result
-    given = evaluate(fixed=labels, warped=labels, fixed_labels=labels, warped_labels=labels)
+    assert result["before"]["overlap_percent"] == 100.0
+    assert result["after"]["overlap_percent"] == pytest.approx(100 * 11 / 12)  # a plane has left the moving image
+    given = evaluate(fixed=still, warped=labels, fixed_labels=labels, warped_labels=labels)
     assert given["after"]["dice_mean"] == 1.0
     assert "before" not in given
 

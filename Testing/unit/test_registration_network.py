@@ -12,10 +12,11 @@ from scipy.spatial.transform import Rotation
 
 from SPRCore.errors import ConvergenceError, InputError
 from SPRCore.functional import compose, integrate
-from SPRCore.geometry import Grid, Volume, voxel_to_ras
+from SPRCore.geometry import Grid, MaskedVolume, Volume, voxel_to_ras
 from SPRCore.io.cards import ModelCard, WorkingGrid
 from SPRCore.networks import RegistrationOutput
-from SPRCore.registration.network import code_of, model_prior, register_network
+from SPRCore.registration import network as by_network
+from SPRCore.registration.network import code_of, model_prior
 from SPRCore.regularization import BetaPrior, GaussianPrior
 
 AFFINE = np.array([[-1.5, 0, 0, 30], [0, 2.0, 0, -12], [0, 0, 2.5, 4], [0, 0, 0, 1.0]])
@@ -26,6 +27,11 @@ def volume(seed, shape=SHAPE, affine=AFFINE):
     from scipy.ndimage import gaussian_filter
 
     return Volume(gaussian_filter(np.random.default_rng(seed).random(shape, dtype=np.float32), 1.5), affine)
+
+
+def register_network(fixed, moving, *rest, **options):
+    images = (MaskedVolume.whole(image) for image in (fixed, moving))
+    return by_network.register_network(*images, *rest, **options)
 
 
 class Stub(torch.nn.Module):

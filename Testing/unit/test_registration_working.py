@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from SPRCore.errors import InputError
-from SPRCore.geometry import Grid, Volume, voxel_to_ras
+from SPRCore.geometry import Grid, MaskedVolume, Volume, voxel_to_ras
 from SPRCore.io.cards import Preprocessing, WorkingGrid
-from SPRCore.registration.working import onto, prepared, working_grid
+from SPRCore.registration import working
+from SPRCore.registration.working import onto, working_grid
 
 FIXED = Grid((30, 20, 11), np.array([[0, 0, -3, 40], [-1, 0, 0, 5], [0, 2, 0, -7], [0, 0, 0, 1.0]]))  # axes P, S, L
 
@@ -49,6 +50,10 @@ def test_a_shape_lies_about_the_middle_on_the_voxels_of_the_image():
 def test_a_grid_that_no_machine_holds_is_refused():
     with pytest.raises(InputError, match="voxels at most"):
         working_grid(FIXED, WorkingGrid(spacing_mm=(0.01, 0.01, 0.01)))
+
+
+def prepared(image, *rest):
+    return working.prepared(MaskedVolume.whole(image), *rest)
 
 
 def test_intensities_come_to_one_range():

@@ -10,7 +10,7 @@ from SPRCore.analysis.annotations import Annotations
 from SPRCore.analysis.methods import parse_methods
 from SPRCore.analysis.pairs import LoadedPair
 from SPRCore.errors import InputError
-from SPRCore.geometry import Field, Volume, compose_affine
+from SPRCore.geometry import Field, MaskedVolume, Volume, compose_affine
 from SPRCore.io import write_bundle
 from SPRCore.io.bundles import Bundle
 from SPRCore.metrics import evaluate, folding_percent, ndv_percent
@@ -52,7 +52,8 @@ def phantom(request):
         fixed_points=made.fixed_points,
         moving_points=made.moving_points,
     )
-    return LoadedPair(fixed=made.fixed, moving=parts["moving"], annotations=marked, mask=None)
+    images = {"fixed": made.fixed, "moving": parts["moving"]}
+    return LoadedPair(**{name: MaskedVolume.whole(image) for name, image in images.items()}, annotations=marked)
 
 
 def test_a_sweep_measures_what_a_registration_measures(hyper, phantom):

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-from ...geometry import Volume, ras_to_voxel
+from ...geometry import MaskedVolume, Volume, ras_to_voxel
 from ...io.cards import Preprocessing
 from ...registration.working import prepared
 from ...synthetic import Phantom, beating_heart, scene, shape_cohort
@@ -89,7 +89,7 @@ class GeneratedSource:
     def _sample(self, phantom: Phantom, role: str) -> Sample:
         volume: Volume = getattr(phantom, role)
         return Sample(
-            image=prepared(volume, self._preprocessing, role).array,
+            image=prepared(MaskedVolume.whole(volume), self._preprocessing, role).array,
             labels=getattr(phantom, f"{role}_labels").array.astype(np.int16),
             points=ras_to_voxel(getattr(phantom, f"{role}_points"), volume.affine).astype(np.float32),
             spacing_mm=volume.spacing,

@@ -29,7 +29,7 @@ from .sampling import Box, align, check_together, lay_box, sample_image, strippe
 logger = logging.getLogger("SPRCore")
 
 Report = Callable[[str, float], None]
-_VERSION = 1  # of the way images are prepared; another number prepares them anew
+_VERSION = 2  # of the way images are prepared; another number prepares them anew
 _SAVE_EVERY = 32
 
 

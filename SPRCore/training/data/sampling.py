@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 
 from ...errors import InputError
-from ...geometry import Grid, Volume, ras_to_voxel, resample, voxel_to_ras
+from ...geometry import Grid, MaskedVolume, Volume, ras_to_voxel, resample, voxel_to_ras
 from ...networks.network import MIN_SIZE
 from ...registration.prealign import overlap_fraction, prealign
 from ...registration.working import onto, prepared, working_grid
@@ -99,7 +99,8 @@ def align(item: Images, reference: Images, config: PreprocessingConfig) -> Affin
     """
     if item.image is reference.image:
         return None
-    return prealign(reference.image, item.image, config.align).affine_ras
+    pair = (MaskedVolume.of(part.image, "image") for part in (reference, item))
+    return prealign(*pair, config.align).affine_ras
 
 
 def check_together(item: Images, first: Images) -> None:
@@ -154,7 +155,8 @@ def sample_image(
     Raises:
         InputError: The image has no contrast, none of it lies in the box, or its labels cannot be kept.
     """
-    image = onto(prepared(item.image, config.card_preprocessing(), "image"), box.inner, affine_ras).array
+    whole = MaskedVolume.of(item.image, "image")
+    image = onto(prepared(whole, config.card_preprocessing(), "image"), box.inner, affine_ras).array
     if image.min() == image.max():
         raise InputError("image", got="one value alone within the crop", remedy="see preprocessing.shape and crop")
     labels = points = None

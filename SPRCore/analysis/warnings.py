@@ -1,0 +1,143 @@
+"""What is doubtful about a pair, or about what became of it, in one sentence each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from SPRCore.analysis.annotations import Annotations
+from SPRCore.geometry import Grid, MaskedVolume, Volume, ras_to_voxel, voxel_to_ras
+from SPRCore.io import ModelCard
+from SPRCore.networks.network import MIN_SIZE
+from SPRCore.registration.prealign import overlap_fraction
+from SPRCore.registration.working import working_grid
+
+LEAST_OVERLAP_PERCENT = 25.0
+"""Less of the fixed image with a counterpart in the moving one is seldom what was meant."""
+
+_COARSER = 2.5  # times the spacing of the model
+_LEAST_SEEN = 0.7  # of the fixed image, by a model with a grid of fixed shape
+_AIR_HU = -500.0
+
+
+def pair_warnings(
+    fixed: MaskedVolume, moving: MaskedVolume, given: Annotations, card: ModelCard | None = None
+) -> list[str]:
+    """Tell what is doubtful before a pair is registered.
+
+    Args:
+        fixed: Fixed image with its data.
+        moving: Moving image with its data.
+        given: Labels and landmarks, each on the grid on which it came or on that of its image.
+        card: Card of the model that is to register the pair; None for the instance solver.
+
+    Returns:
+        Sentences; none where nothing is doubtful.
+    """
+    found = []
+    for side, image in (("fixed", fixed), ("moving", moving)):
+        found += _label_warnings(side, image.grid, getattr(given, f"{side}_labels"))
+        found += _point_warnings(side, image.grid, getattr(given, f"{side}_points"))
+        found += [] if card is None else _card_warnings(side, image, card)
+    return found + _common_labels(given)
+
+
+def change_warnings(metrics: dict[str, dict[str, Any]]) -> list[str]:
+    """Tell what is worse after a registration than before, and where too little of the images meets.
+
+    Args:
+        metrics: `before` and `after`, as `SPRCore.metrics.evaluate` gives them.
+
+    Returns:
+        Sentences; none where nothing got worse.
+    """
+    before, after = metrics.get("before", {}), metrics.get("after", {})
+    found = []
+    for name, keys, form, sign, margin in (
+        ("the local correlation", ("lncc",), "{:.3f}", 1.0, 1e-3),
+        ("the mean Dice of the labels", ("dice_mean",), "{:.3f}", 1.0, 1e-3),
+        ("the mean landmark error", ("tre_mm", "mean"), "{:.2f} mm", -1.0, 0.01),
+    ):
+        old, new = (_look_up(side, keys) for side in (before, after))
+        if old is not None and new is not None and sign * (new - old) < -margin:
+            way = "fell" if sign > 0 else "rose"
+            found.append(f"{name} {way} from {form.format(old)} to {form.format(new)}: it was better before")
+    share = _look_up(after, ("overlap_percent",))
+    if share is not None and share < LEAST_OVERLAP_PERCENT:
+        found.append(f"only {share:.0f} % of the fixed image has a counterpart in the moving image")
+    return found
+
+
+def _look_up(values: Any, keys: tuple[str, ...]) -> float | None:
+    for key in keys:
+        values = values.get(key) if isinstance(values, dict) else None
+    return values
+
+
+def _label_warnings(side: str, grid: Grid, labels: Volume | None) -> list[str]:
+    if labels is None:
+        return []
+    marked = np.argwhere(labels.array != 0)
+    if not len(marked):
+        return [f"the {side} labels are 0 everywhere: nothing can be measured by them"]
+    if labels.grid.matches(grid):
+        return []
+    points = voxel_to_ras(marked[:: max(1, len(marked) // 20_000)], labels.affine)
+    outside = 1.0 - float(_inside(points, grid).mean())
+    return [f"{100 * outside:.0f} % of the {side} labels lie outside of the {side} image"] if outside > 0.01 else []
+
+
+def _common_labels(given: Annotations) -> list[str]:
+    if given.fixed_labels is None or given.moving_labels is None:
+        return []
+    sides = [set(np.unique(labels.array).tolist()) - {0} for labels in (given.fixed_labels, given.moving_labels)]
+    if all(sides) and not sides[0] & sides[1]:
+        return ["the fixed and the moving labels have no number in common: their overlap is 0"]
+    return []
+
+
+def _point_warnings(side: str, grid: Grid, points: np.ndarray | None) -> list[str]:
+    if points is None or not len(points):
+        return []
+    outside = ~_inside(points, grid)
+    if not outside.any():
+        return []
+    index = ras_to_voxel(points[outside], grid.affine)
+    nearest = voxel_to_ras(np.clip(index, -0.5, np.array(grid.shape) - 0.5), grid.affine)
+    away = np.linalg.norm(points[outside] - nearest, axis=1).max()
+    count = f"{int(outside.sum())} of {len(points)}"
+    return [f"{count} {side} landmarks lie outside of the {side} image, up to {away:.0f} mm away"]
+
+
+def _inside(points_mm: np.ndarray, grid: Grid) -> np.ndarray:
+    index = ras_to_voxel(points_mm, grid.affine)
+    return ((index >= -0.5) & (index <= np.array(grid.shape) - 0.5)).all(axis=1)
+
+
+def _card_warnings(side: str, image: MaskedVolume, card: ModelCard) -> list[str]:
+    """What lies beyond what the card of a model covers."""
+    found, what = [], f"the {side} image"
+    shape = working_grid(image.grid, card.grid).shape
+    if min(shape) < MIN_SIZE // 2:
+        found.append(
+            f"{what} has {min(shape)} voxels along an axis, less than half of the {MIN_SIZE} that the network of the"
+            f" model {card.name} sees: most of what it sees there is the border, repeated"
+        )
+    wanted = card.grid.spacing_mm
+    if wanted is not None and max(image.grid.spacing) > _COARSER * max(wanted):
+        spacing = max(image.grid.spacing)
+        found.append(
+            f"{what} has voxels of {spacing:.3g} mm; the model {card.name} was trained at {max(wanted):.3g} mm"
+        )
+    if side == "fixed" and card.grid.shape is not None:
+        seen = overlap_fraction(image.grid, working_grid(image.grid, card.grid))
+        if seen < _LEAST_SEEN:
+            found.append(f"the model {card.name} sees {100 * seen:.0f} % of the fixed image")
+    is_ct = float(np.percentile(image.data, 1.0)) < _AIR_HU
+    modality = card.modality.upper()
+    if is_ct and "MR" in modality and "CT" not in modality:
+        found.append(f"{what} looks like CT; the model {card.name} is made for {card.modality}")
+    if not is_ct and modality == "CT":
+        found.append(f"{what} does not look like CT in Hounsfield units, which the model {card.name} is made for")
+    return found

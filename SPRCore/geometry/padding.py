@@ -1,0 +1,192 @@
+"""Recognition of padding: a constant beyond a field of view or a reconstruction circle.
+
+A constant at the border of an image is padding or a cleared background. They differ in shape: a field of view is a box,
+a cylinder, or a box that was turned or sheared, whatever it cuts through, and anatomy is none of these. A cleared
+background holds information (the outline of the body), and stays data.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import binary_dilation, binary_erosion, label
+from scipy.spatial import ConvexHull, QhullError
+
+_LOOKED_AT = 64  # voxels along an axis: a lattice of an image is as convex as the image
+_LEAST_SHARE = 0.005
+_BORDER_SHARE = 0.02
+_MOST_GAP = 0.75  # voxels between a digital shape and its convex hull, in the mean over its surface
+_CUT_SHARE = 0.5
+_BELOW_AIR_HU = -1050.0
+
+
+def padding_mask(array: np.ndarray) -> np.ndarray | None:
+    """Tell which voxels are padding.
+
+    Padding is a region of one exact value that reaches the border of the image and leaves free a field of view: what
+    remains is a box, a convex cylinder along an axis, or a convex body of few plane faces; or the region consists of
+    whole slices at an end of an axis where a large cross-section ends at once; or its value lies below that of air on
+    the Hounsfield scale. A remainder that is uniform next to it is an object on a background, not a field of view.
+
+    Args:
+        array: Finite intensities, shape (X, Y, Z).
+
+    Returns:
+        Truth values of the same shape; None where there is no padding. The outermost voxels of the field of view count
+        as padding where resampling has mixed them with it.
+    """
+    steps = [max(1, -(-size // _LOOKED_AT)) for size in array.shape]
+    coarse = array[tuple(slice(None, None, step) for step in steps)]
+    values = _border_values(coarse)
+    solid = [value for value in values if _is_solid(coarse == value)]
+    groups = [[value] for value in values] + ([solid] if len(solid) > 1 else [])
+    below_air = [value for value in values if value < _BELOW_AIR_HU]
+    found = np.zeros(array.shape, dtype=bool)
+    if below_air and (coarse[~_reaching_border(coarse, below_air)] >= _BELOW_AIR_HU).all():
+        found |= _reaching_border(array, below_air)
+    for group in groups:
+        if _leaves_field_of_view(coarse, _reaching_border(coarse, group), others=values):
+            found |= _reaching_border(array, group)
+    found |= _cut_slices(array, values)
+    if found.mean() < _LEAST_SHARE or found.all():
+        return None
+    return binary_dilation(found) if _is_mixed(array, found) else found
+
+
+def _is_mixed(array: np.ndarray, padding: np.ndarray) -> bool:
+    """Whether the voxels next to padding lie between it and the data behind them, as interpolation leaves them."""
+    shares = []
+    for axis in range(3):
+        for values, outside in ((array, padding), (np.flip(array, axis), np.flip(padding, axis))):
+            first, second, third = (
+                np.moveaxis(values, axis, 0)[place : place - 2 or None].astype(np.float64) for place in range(3)
+            )
+            marks = np.moveaxis(outside, axis, 0)
+            edge = marks[:-2] & ~marks[1:-1] & ~marks[2:]
+            pad, ring, inner = first[edge], second[edge], third[edge]
+            clear = np.abs(pad - inner) > 1e-9 * (np.abs(pad) + np.abs(inner))
+            shares.append((ring[clear] - inner[clear]) / (pad[clear] - inner[clear]))
+    found = np.concatenate(shares)
+    return bool(found.size and np.median(found) > 0.15)
+
+
+def _border_values(array: np.ndarray) -> list[float]:
+    """The values at a corner that fill a part of the border: padding of any shape leaves out no side of a corner."""
+    faces = np.concatenate([np.take(array, end, axis=axis).ravel() for axis in range(3) for end in (0, -1)])
+    corners = np.unique(array[np.ix_(*[(0, size - 1) for size in array.shape])])
+    return [value.item() for value in corners if (faces == value).mean() >= _BORDER_SHARE]
+
+
+def _is_solid(mask: np.ndarray) -> bool:
+    """Whether most of a region lies within it, as of padding, and not at its surface, as of a noisy background."""
+    return bool(binary_erosion(mask, border_value=1).sum() > 0.3 * mask.sum())
+
+
+def _reaching_border(array: np.ndarray, values: list[float]) -> np.ndarray:
+    """The voxels of some values that hang together with those at the border of the image."""
+    numbers, count = label(np.isin(array, values))
+    faces = [np.take(numbers, end, axis=axis).ravel() for axis in range(3) for end in (0, -1)]
+    touching = np.zeros(count + 1, dtype=bool)
+    touching[np.unique(np.concatenate(faces))] = True
+    touching[0] = False
+    return touching[numbers]
+
+
+def _leaves_field_of_view(array: np.ndarray, constant: np.ndarray, others: list[float]) -> bool:
+    inside = ~constant
+    if constant.mean() < _LEAST_SHARE or inside.sum() < 64:
+        return False
+    rest = array[inside]
+    surface = array[binary_dilation(constant) & inside & ~np.isin(array, others)]
+    if surface.size == 0 or np.ptp(surface.astype(np.float64)) <= 1e-3 * np.ptp(rest.astype(np.float64)):
+        return False
+    inside = _largest(inside)
+    hull = _hull(_ends(inside))
+    if hull is None or (hull.volume - inside.sum()) / hull.area >= _MOST_GAP:
+        return False
+    points = np.argwhere(constant)
+    points = points[:: max(1, len(points) // 4000)]
+    depth = (points @ hull.equations[:, :3].T + hull.equations[:, 3]).max(axis=1)
+    if (depth > -0.6).mean() < 0.95:  # a speckled background lies within the hull of the rest, padding beyond it
+        return False
+    return _few_directions(hull) or any(_is_round(inside, axis) for axis in range(3))
+
+
+def _largest(mask: np.ndarray) -> np.ndarray:
+    """The largest connected part: letters and speckles beside it say nothing of a field of view."""
+    numbers, count = label(mask)
+    return mask if count < 2 else numbers == 1 + np.argmax(np.bincount(numbers.ravel())[1:])
+
+
+def _is_round(inside: np.ndarray, axis: int) -> bool:
+    """Whether all slices across an axis are one circle, which the border of the image may cut off."""
+    outline = inside.any(axis=axis)
+    thickness = int(inside.any(axis=tuple(other for other in range(3) if other != axis)).sum())
+    edge = outline & ~binary_erosion(outline)
+    if inside.sum() < (outline.sum() - max(0.01 * outline.sum(), 0.34 * edge.sum())) * thickness:
+        return False
+    return _is_circle(np.argwhere(edge), outline.shape)
+
+
+def _is_circle(points: np.ndarray, shape: tuple[int, ...]) -> bool:
+    """Whether the edge of an outline, where it is not that of the image, lies on one circle."""
+    free = points[((points > 0) & (points < np.array(shape) - 1)).all(axis=1)].astype(np.float64)
+    if len(free) < 12:
+        return False
+    rows = np.column_stack([2.0 * free, np.ones(len(free))])
+    center_x, center_y, rest = np.linalg.lstsq(rows, (free**2).sum(axis=1), rcond=None)[0]
+    radius = np.sqrt(max(rest + center_x**2 + center_y**2, 0.0))
+    residual = np.hypot(free[:, 0] - center_x, free[:, 1] - center_y) - radius
+    return bool(radius < 4.0 * max(shape) and np.sqrt((residual**2).mean()) < 0.6)
+
+
+def _few_directions(hull: ConvexHull) -> bool:
+    """Whether ten directions, each within 8 degrees, hold nine tenths of a surface: a body of few plane faces."""
+    a, b, c = (hull.points[hull.simplices[:, place]] for place in range(3))
+    areas = 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)
+    normals, left = hull.equations[:, :3], areas.copy()
+    for _ in range(10):
+        left[normals @ normals[np.argmax(left)] > np.cos(np.deg2rad(8.0))] = 0.0
+    return bool(left.sum() < 0.1 * areas.sum())
+
+
+def _ends(inside: np.ndarray) -> np.ndarray:
+    """First and last voxel of each line along Z: all that the hull of a convex body needs."""
+    lines = inside.any(axis=2)
+    x, y = np.nonzero(lines)
+    first, last = inside.argmax(axis=2)[lines], inside.shape[2] - 1 - inside[:, :, ::-1].argmax(axis=2)[lines]
+    return np.concatenate([np.column_stack([x, y, first]), np.column_stack([x, y, last])])
+
+
+def _hull(points: np.ndarray) -> ConvexHull | None:
+    """Convex hull of voxels with their corners, so that a single layer has a volume; None where there is none."""
+    offsets = np.indices((2, 2, 2)).reshape(3, -1).T - 0.5
+    try:
+        return ConvexHull((points[:, None] + offsets).reshape(-1, 3))
+    except QhullError:
+        return None
+
+
+def _cut_slices(array: np.ndarray, values: list[float]) -> np.ndarray:
+    """Whole slices of one value at the end of an axis, behind which a large cross-section begins at once."""
+    found = np.zeros(array.shape, dtype=bool)
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        for value in values:
+            areas = (array != value).sum(axis=others)
+            filled = np.flatnonzero(areas)
+            if not filled.size:
+                continue
+            first, last = filled[0], filled[-1]
+            slices: list[slice] = []
+            if first > 0 and areas[first] >= _CUT_SHARE * areas.max() and _is_rough(array, axis, first):
+                slices.append(slice(0, first))
+            if last < len(areas) - 1 and areas[last] >= _CUT_SHARE * areas.max() and _is_rough(array, axis, last):
+                slices.append(slice(last + 1, None))
+            for part in slices:
+                found[(slice(None),) * axis + (part,)] = True
+    return found
+
+
+def _is_rough(array: np.ndarray, axis: int, place: int) -> bool:
+    """Whether the content of a slice varies: the face of a drawn block does not."""
+    return np.unique(np.take(array, place, axis=axis)).size > 8
