@@ -175,7 +175,9 @@ def aligned(mode: str, reason: str, covered: float) -> str:
     kinds = {"center": _("by their centers"), "rigid": _("rigidly"), "affine": _("affinely")}
     why = "" if reason == "asked for" else f": {reason}"
     if mode not in kinds:
-        return _("The images were not aligned, as chosen.") if not why else _("No alignment needed{}.").format(why)
+        return (
+            _("The images were not aligned, as chosen.") if not why else _("The images were not aligned{}.").format(why)
+        )
     done = _("The images were aligned {how} first{why}.").format(how=kinds[mode], why=why)
     now = _("The moving image covers {:.0f} % of the fixed one now.").format(100 * covered)
     return f"{done} {now}"
