@@ -28,6 +28,10 @@ for _place in (_FOLDER, _FOLDER.parent):
         sys.path.append(str(_place))
 
 
+HOMEPAGE = "https://github.com/OWNER/SlicerSPRRegistration"
+"""Where the project lives, as `CMakeLists.txt` says it too."""
+
+
 class SPRRegistration(ScriptedLoadableModule):
     """What Slicer shows in its list of modules."""
 
@@ -41,6 +45,8 @@ class SPRRegistration(ScriptedLoadableModule):
             "Deforms one 3-D image onto another. How stiff the deformation is varies over the image, follows two "
             "sliders while you move them, and is shown as a map. Research software: not for diagnosis or treatment."
         )
+        page = f"{HOMEPAGE}/blob/main/docs/how-to/use-in-slicer.md"
+        parent.helpText += f'<p><a href="{page}">{_("How to use it, step by step")}</a></p>'
         parent.acknowledgementText = _(
             "The method is spatially varying regularization with hyperparameters that are learned: "
             "J. Chen et al., “Unsupervised learning of spatially varying regularization for diffeomorphic image "
@@ -74,9 +80,11 @@ class SPRRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         widget.setMRMLScene(slicer.mrmlScene)
         self.logic = SPRRegistrationLogic()
         self.panel = Panel(slicer.util.childWidgetVariables(widget), self.logic, self.resourcePath)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.scene_closes)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.scene_changed)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.scene_changed)
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self.scene_closes)
+        self.addObserver(scene, scene.StartImportEvent, self.import_starts)
+        for event in (scene.EndCloseEvent, scene.EndImportEvent, scene.EndBatchProcessEvent):
+            self.addObserver(scene, event, self.scene_changed)
         slicer.app.connect("aboutToQuit()", self.cleanup)
         self.panel.enter()
 
@@ -84,8 +92,15 @@ class SPRRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """End all workers: Slicer closes, or the module is loaded anew."""
         self.removeObservers()
         if self.panel is not None:
+            slicer.app.disconnect("aboutToQuit()", self.cleanup)
             self.panel.close()
             self.panel = None
+
+    def onReload(self) -> None:
+        """Load the module anew with all of its files, for those who develop it."""
+        for name in [name for name in sys.modules if name.split(".")[0] == "SPRRegistrationLib"]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
 
     def enter(self) -> None:
         """Go on, when the module is opened again."""
@@ -102,9 +117,14 @@ class SPRRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.panel is not None:
             self.panel.forget_scene()
 
+    def import_starts(self, caller: vtk.vtkObject, event: str) -> None:
+        """Note what is in the scene before a file is read into it."""
+        if self.panel is not None:
+            self.panel.import_starts()
+
     def scene_changed(self, caller: vtk.vtkObject, event: str) -> None:
-        """Take up what is in the scene now."""
-        if self.panel is not None and self.parent.isEntered:
+        """Take up what is in the scene now; opening a file closes the scene and reads the file, all in one batch."""
+        if self.panel is not None and self.parent.isEntered and not slicer.mrmlScene.IsBatchProcessing():
             self.panel.enter()
 
 

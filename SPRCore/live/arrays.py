@@ -1,7 +1,8 @@
 """Arrays that travel between a live worker and its client without passing through the pipe.
 
-A session has a folder among the temporary files. The names of all segments follow from it, so that whichever side is
-left over can remove them all, and the next session those of two that were killed together.
+A session has a folder among the temporary files. The names of all segments follow from it and from what lies in it, so
+that whichever side is left over can remove them all, and the next session those of two that were killed together. The
+names of a worker's segments end in its number, for a worker that was given up may end later than the next one starts.
 """
 
 from __future__ import annotations
@@ -51,17 +52,21 @@ class Store:
     Args:
         folder: The session's folder.
         side: "c" for the client, "w" for the worker: whose segments this store makes.
+        number: Number of the process, if there may be several of this side; it is noted in the folder. 0 for none.
 
     Raises:
         InputError: The folder is none of a session.
     """
 
-    def __init__(self, folder: Path, side: str) -> None:
+    def __init__(self, folder: Path, side: str, number: int = 0) -> None:
         if not _NAME.fullmatch(folder.name) or not folder.is_dir():
             expected = f"a folder that exists, named {PREFIX}..."
             raise InputError("folder of the session", got=ascii(str(folder))[:200], expected=expected)
-        self.folder, self._side = folder, side
+        self.folder, self._side, self._number = folder, side, number
         self._open: dict[str, tuple[str, mmap.mmap]] = {}
+        if number:
+            with contextlib.suppress(OSError):  # without room for it nothing can be shared either
+                (folder / f"{side}-{number}").touch(mode=0o600)
 
     def put(self, place: int, arrays: Mapping[str, tuple[np.ndarray, np.ndarray | None]]) -> Segment:
         """Write arrays into a segment, which is made or made larger if need be.
@@ -76,7 +81,7 @@ class Store:
         Raises:
             OutputError: There is no room, neither in shared memory nor for a temporary file.
         """
-        slot, places, size = f"{self._side}{place}", {}, 0
+        slot, places, size = _slot(self._side, place, self._number), {}, 0
         for name, (array, affine) in arrays.items():
             places[name] = ArrayPlace(
                 offset=size,
@@ -117,17 +122,16 @@ class Store:
 
     def drop(self, place: int) -> None:
         """Give a segment of this side back to the system."""
-        self._drop(f"{self._side}{place}")
+        self._drop(_slot(self._side, place, self._number))
 
     def sweep(self, side: str) -> None:
         """Remove all segments of a side: ours at the end, those of the other after it has died."""
-        for place in range(SLOTS):
-            self._drop(f"{side}{place}")
+        self._sweep(side, {self._number} if side == self._side else self._numbers(side))
 
     def remove(self) -> None:
         """Remove the segments of both sides and the folder: the end of the session."""
         for side in "cw":
-            self.sweep(side)
+            self._sweep(side, self._numbers(side))
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
@@ -153,6 +157,16 @@ class Store:
             _unlock(lock)
             shutil.rmtree(self.folder, ignore_errors=True)  # Windows removes no open file
 
+    def _sweep(self, side: str, numbers: set[int]) -> None:
+        for number in numbers:
+            for place in range(SLOTS):
+                self._drop(_slot(side, place, number))
+
+    def _numbers(self, side: str) -> set[int]:
+        """Return the numbers of all processes that have made segments of a side, 0 for those without."""
+        ends = {path.name[2:] for path in self.folder.glob(f"{side}-*")}
+        return {0, *(int(end) for end in ends if end.isascii() and end.isdigit())}
+
     def _name(self, slot: str) -> str:
         return f"{self.folder.name}-{slot}"
 
@@ -162,6 +176,8 @@ class Store:
             if size <= len(memory) <= 4 * size:  # fresh pages cost more than what is written into them
                 return kind, memory
             self._drop(slot)
+        if not self.folder.is_dir():  # who removed it would not remove this
+            raise OutputError("shared memory", got="a session that has ended", expected="its folder")
         memory = create_memory(self._name(slot), size)
         kind = "file" if memory is None else "memory"
         try:
@@ -255,6 +271,10 @@ def _is_ours(folder: Path) -> bool:
     with contextlib.suppress(OSError):
         return not hasattr(os, "geteuid") or folder.stat().st_uid == os.geteuid()
     return False
+
+
+def _slot(side: str, place: int, number: int) -> str:
+    return f"{side}{place}" + (f"-{number}" if number else "")
 
 
 def _view(memory: mmap.mmap, place: ArrayPlace) -> np.ndarray:

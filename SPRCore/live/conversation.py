@@ -135,6 +135,19 @@ class Conversation:
         segment = None if stiffness is None else self._ledger.put({"stiffness": (stiffness, affine)})
         return self._send(self._ledger.make(protocol.Stiffness, segment=segment))
 
+    def annotate(self, arrays: Arrays) -> int:
+        """Ask to measure with other labels and landmarks.
+
+        Args:
+            arrays: Those of `protocol.Open.segment` that there are; the ones left out are no longer measured with.
+
+        Returns:
+            The number of the request.
+        """
+        self._refuse_if_over()
+        segment = self._ledger.put(arrays) if arrays else None
+        return self._send(self._ledger.make(protocol.Annotate, segment=segment))
+
     def cancel(self) -> int:
         """Ask to give up what is computed or waiting; return the number of the request."""
         self._refuse_if_over()
@@ -201,7 +214,7 @@ class Conversation:
             self._move(State.CLOSED, "The worker has been closed.")
         elif self.status.state is State.FAILED or self._losses > MOST_LOSSES:
             self._lose(why)
-            self._move(State.FAILED, f"The worker cannot be kept running: {why}.")
+            self._move(State.FAILED, f"The worker cannot be kept running: {_part(why)}.")
         else:
             if not self._killed_for:
                 self._say_lost(why)
@@ -294,7 +307,9 @@ class Conversation:
             self._move(State.OPENING, "The pair is being opened.")
         elif isinstance(message, protocol.Ready):
             self._move(State.READY, "The worker is ready.")
-        elif isinstance(message, Result | protocol.Done) and isinstance(asked, Update | protocol.Stiffness):
+        elif isinstance(message, Result | protocol.Done) and isinstance(
+            asked, Update | protocol.Stiffness | protocol.Annotate
+        ):
             self._ledger.remember(asked)
         if isinstance(asked, Update):
             self._ledger.send_held(self._watch.time)
@@ -305,12 +320,12 @@ class Conversation:
         if isinstance(asked, protocol.Hello):
             self._fail(error.words())
         elif isinstance(asked, Open):
-            self._move(State.READY, f"The pair was not opened: {error.words()}.")
+            self._move(State.READY, f"The pair was not opened: {_part(error.words())}.")
         elif isinstance(asked, Update | protocol.Commit):
             self.setting = dict(self._reached)
 
     def _fail(self, why: str) -> None:
-        self._move(State.FAILED, f"The worker cannot be used: {why}.")
+        self._move(State.FAILED, f"The worker cannot be used: {_part(why)}.")
         self._kill(why)
 
     def _hear_garbage(self, error: Unreadable) -> None:
@@ -337,7 +352,7 @@ class Conversation:
                 self._say_lost(why)
 
     def _say_lost(self, why: str) -> None:
-        self._move(State.RESTARTING, f"The worker was lost: {why}. It is started again with the same pair.")
+        self._move(State.RESTARTING, f"The worker was lost: {_part(why)}. It is started again with the same pair.")
 
     def _tell(self, message: Checked, arrays: Arrays | None = None) -> None:
         self._events.append(Arrived(message=message, arrays=arrays or {}))
@@ -349,3 +364,8 @@ class Conversation:
     def _told(self) -> list[Event]:
         events, self._events = self._events, []
         return events
+
+
+def _part(text: str) -> str:
+    """Return a text as a part of a sentence that ends after it."""
+    return text.rstrip(". ")

@@ -9,7 +9,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from SPRCore.live.protocol import Cancel, Close, Commit, Error, Open, Release, Stiffness, Superseded, Sweep, Update
+from SPRCore.live.protocol import (
+    Annotate,
+    Cancel,
+    Close,
+    Commit,
+    Error,
+    Open,
+    Release,
+    Stiffness,
+    Superseded,
+    Sweep,
+    Update,
+)
 from SPRCore.live.schema import Checked
 
 RESULTS = 3
@@ -21,8 +33,8 @@ _REPLACES: dict[type, tuple[type, ...]] = {
     Update: (Update, Commit),
     Commit: (Commit,),
     Cancel: (Update, Commit),
-    Open: (Update, Commit, Stiffness, Sweep, Open),
-    Close: (Update, Commit, Stiffness, Sweep, Open),
+    Open: (Update, Commit, Stiffness, Annotate, Sweep, Open),
+    Close: (Update, Commit, Stiffness, Annotate, Sweep, Open),
 }
 """What each kind of request makes void while it waits."""
 
@@ -67,7 +79,7 @@ class Desk:
 
     def _put(self, request: Any) -> list[Checked]:
         if isinstance(request, Release):
-            self._free |= {int(request.slot[1:])} & set(range(RESULTS))
+            self._free |= {int(request.slot[1])} & set(range(RESULTS))
             return []
         if len(self._waiting) >= MOST_WAITING:
             got, expected = f"more than {MOST_WAITING} waiting", "a client that waits for answers"

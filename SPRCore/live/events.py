@@ -147,7 +147,9 @@ class LastWords:
         if code is None:
             return f"it ended{last}"
         if code >= 0:
-            return f"it ended with code {code}{last}"
+            # Slicer starts the worker through a launcher, which says so little of a crash.
+            hint = "; it may have crashed, or the system may have run out of memory" if code == 1 else ""
+            return f"it ended with code {code}{hint}{last}"
         try:
             name = signal.Signals(-code).name
         except ValueError:

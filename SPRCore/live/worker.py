@@ -115,10 +115,13 @@ def _read(incoming: int, desk: Desk, voice: _Voice) -> None:
 
 def _watch(parent: int, desk: Desk, service: Service) -> None:
     """End the process when its client is gone, whatever the other threads are stuck in."""
-    while desk.over_for() < GRACE:
+    has_parent = True
+    while has_parent and desk.over_for() < GRACE:
         time.sleep(0.5)
+        # Without it, the client was killed, or the launcher in between was, which is all that a client can kill.
+        has_parent = os.getppid() == parent
         # The pipe may be held open by another child of the client.
-        if os.getppid() != parent or (service.store is not None and service.store.is_dead):
+        if not has_parent or (service.store is not None and service.store.is_dead):
             desk.hang_up()
     try:
         _leave(service, desk)

@@ -170,6 +170,8 @@ def _fill(table: slicer.vtkMRMLTableNode, columns: dict[str, Sequence]) -> None:
     """Replace the columns of a table, as one change."""
     was_modifying = table.StartModify()
     table.RemoveAllColumns()
+    table.SetUseColumnTitleAsColumnHeader(True)  # otherwise views show letters, and the titles as a row
+    table.SetLocked(True)
     for name, values in columns.items():
         is_text = len(values) > 0 and isinstance(values[0], str)
         column = vtk.vtkStringArray() if is_text else vtk.vtkDoubleArray()

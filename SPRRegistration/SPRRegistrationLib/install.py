@@ -7,6 +7,7 @@ PyTorch comes through the extension PyTorch, which picks the right build for the
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import logging
 import subprocess
 import tempfile
@@ -19,11 +20,23 @@ TORCH = "torch>=2.4,!=2.9.*"
 PROTECTED = ("numpy", "SimpleITK", "vtk", "itk", "scipy", "requests", "packaging")
 """Packages that come with Slicer and must stay as they are: it stops working with others."""
 
+_FAILURES = (RuntimeError, OSError, subprocess.CalledProcessError)
+"""What Slicer raises when pip fails or the user declines."""
+
 logger = logging.getLogger("SPRRegistration")
 
 
 class InstallError(Exception):
-    """What the worker needs is not there; the text says what to do, in the user's words."""
+    """What the worker needs is not there; the text says what to do, in the user's words.
+
+    Args:
+        text: The text.
+        is_told: Whether Slicer has shown a dialog about it.
+    """
+
+    def __init__(self, text: str, is_told: bool = False) -> None:
+        self.is_told = is_told
+        super().__init__(text)
 
 
 def missing(requirements: Path) -> list[str]:
@@ -65,14 +78,14 @@ def install(wanted: list[str]) -> None:
             _install_torch()
         if rest:
             _pip(rest)
-    except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
+    except (*_FAILURES, ImportError) as error:  # an import ends the installation of PyTorch
         logger.exception("installation failed")
-        raise InstallError(
-            _(
-                "The installation did not work: {error}. Check the connection to the internet, or ask for a folder of "
-                "wheels and choose “Install from a folder”. Nothing else of 3D Slicer was changed."
-            ).format(error=error)
-        ) from error
+        text = _(
+            "The installation did not work: {error}. Check the connection to the internet, or ask for a folder of "
+            "wheels and choose “Install from a folder”. Nothing else of 3D Slicer was changed."
+        )
+        raise InstallError(text.format(error=str(error).strip().rstrip(".")), _tells_itself(error)) from error
+    _check(wanted)
 
 
 def install_from(folder: str, wanted: list[str]) -> None:
@@ -91,14 +104,14 @@ def install_from(folder: str, wanted: list[str]) -> None:
         with tempfile.TemporaryDirectory() as temporary:
             offline = ["--no-index", "--find-links", folder, "-c", str(_constraints(Path(temporary)))]
             slicer.util.pip_install([*wanted, *offline])
-    except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
+    except _FAILURES as error:
         logger.exception("installation from a folder failed")
-        raise InstallError(
-            _(
-                "The folder does not hold all that is needed for this computer. It must hold wheels of {wanted} for "
-                "this version of Python and this operating system, with all that they need themselves."
-            ).format(wanted=", ".join(wanted))
-        ) from error
+        text = _(
+            "The folder does not hold all that is needed for this computer. It must hold wheels of {wanted} for "
+            "this version of Python and this operating system, with all that they need themselves."
+        )
+        raise InstallError(text.format(wanted=", ".join(wanted)), _tells_itself(error)) from error
+    _check(wanted)
 
 
 def _install_torch() -> None:
@@ -128,6 +141,20 @@ def _pip(wanted: list[str]) -> None:
             slicer.util.pip_install([*wanted, "-c", str(constraints)])
         else:
             pip_ensure(wanted, constraints=constraints, prompt_install=False, requester="SPR Registration")
+
+
+def _tells_itself(error: Exception) -> bool:
+    """Whether Slicer has shown a dialog about an error: since 5.12 it does where pip fails."""
+    return isinstance(error, subprocess.CalledProcessError) and importlib.util.find_spec("slicer.packaging") is not None
+
+
+def _check(wanted: list[str]) -> None:
+    """See that all is there now; some installations end without a word (in its tests, Slicer installs nothing)."""
+    importlib.invalidate_caches()
+    left = [item for item in wanted if not _is_there(item)]
+    if left:
+        text = _("After the installation there is still no {packages}. Restart 3D Slicer and press Apply again.")
+        raise InstallError(text.format(packages=", ".join(left)))
 
 
 def _constraints(folder: Path) -> Path:

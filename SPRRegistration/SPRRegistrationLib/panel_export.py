@@ -10,7 +10,9 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from .exports import directions, formats
+from SPRCore.errors import OutputError
+
+from .exports import directions, formats, write_node
 from .panel_section import Section
 
 logger = logging.getLogger("SPRRegistration")
@@ -44,7 +46,13 @@ class Export(Section):
         path = self._ask(_("Save the transform"), f"{node.GetName()}{ending}", f"*{ending}")
         if path:
             path = path if path.endswith(ending) else path + ending
-            self._report(slicer.util.saveNode(node, path), path)
+            try:
+                write_node(node, Path(path))  # what the scene knows of the node's own file stays as it is
+            except OutputError:
+                logger.exception("the transform was not saved")
+                self._report(False, path)
+            else:
+                self._report(True, path)
 
     def save_report(self) -> None:
         """Ask where, and save the report."""

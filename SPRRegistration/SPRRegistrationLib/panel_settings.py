@@ -37,6 +37,17 @@ class DoubleClick(qt.QObject):
         return False
 
 
+def inner_of(slider: qt.QWidget, name: str, kind: str) -> qt.QWidget:
+    """Return the widget of Qt inside a part of a slider: mouse and keys go to it, and CTK gives it no name.
+
+    Args:
+        slider: A `ctkSliderWidget`.
+        name: Name of the part, "Slider" or "SpinBox".
+        kind: Class of the widget in it.
+    """
+    return next(child for child in slicer.util.findChild(slider, name).children() if child.inherits(kind))
+
+
 class Settings(Section):
     """The sliders of the hyperparameters."""
 
@@ -72,7 +83,9 @@ class Settings(Section):
         for name, field in FIELDS.items():
             visible = name in shown and name in ranges
             for part in ("Label", "Slider", "TunedButton"):
-                getattr(self.ui, f"{field}{part}").visible = visible
+                widget = getattr(self.ui, f"{field}{part}")
+                if widget.isHidden() == visible:  # a slider that is shown again forgets what is being typed
+                    widget.visible = visible
             if visible:
                 self._set_range(name, *ranges[name])
                 getattr(self.ui, f"{field}TunedButton").toolTip = _(
@@ -105,7 +118,9 @@ class Settings(Section):
     def preview(self, setting: dict[str, float]) -> None:
         """Show the deformation at a setting, if that is wanted and possible without asking anything."""
         self._asked = dict(setting)
-        if not self.parameters.live or words.why_not_apply(self.parameters) or self.panel.missing():
+        if not self.parameters.live or words.why_not_apply(self.parameters):
+            return
+        if self.panel.is_installing or self.panel.missing():
             return
         session = self.panel.ensure_session()
         if session.stage is not Stage.COMMITTING or session.setting != setting:
@@ -113,25 +128,28 @@ class Settings(Section):
 
     def place_tick(self, name: str) -> None:
         """Mark the recommended value under a slider."""
-        slider, tick = self.sliders[name], self._ticks.get(name)
-        inner = slicer.util.findChild(slider, "Slider")
+        slider, tick = self.sliders[name], self._ticks[name]
+        groove = inner_of(slider, "Slider", "QSlider")
         low, high = slider.minimum, slider.maximum
         part = (self.recommended()[name] - low) / (high - low) if high > low else -1.0
         tick.visible = 0.0 <= part <= 1.0
         handle = 14  # half of it is left free at both ends
-        tick.setGeometry(int(handle / 2 + part * (inner.width - handle)) - 1, inner.height - 5, 3, 5)
+        tick.setGeometry(int(handle / 2 + part * (groove.width - handle)) - 1, groove.height - 5, 3, 5)
 
     def _connect(self, name: str) -> None:
         slider, field = self.sliders[name], FIELDS[name]
         slider.connect("valueIsChanging(double)", lambda value: self._dragged(name, value))
         getattr(self.ui, f"{field}TunedButton").connect("clicked()", lambda: self.recommend(name))
-        inner = slicer.util.findChild(slider, "Slider")
-        inner.connect("sliderPressed()", self._hold)
-        inner.connect("sliderReleased()", self._let_go)  # after the slider itself has told its value
-        tick = self._ticks[name] = qt.QFrame(inner)
+        inner_of(slider, "SpinBox", "QDoubleSpinBox").keyboardTracking = False  # a typed number is one change
+        named = slicer.util.findChild(slider, "Slider")
+        named.connect("sliderPressed()", self._hold)
+        named.connect("sliderReleased()", self._let_go)  # after the slider itself has told its value
+        groove = inner_of(slider, "Slider", "QSlider")
+        tick = self._ticks[name] = qt.QFrame(groove)
+        tick.setAttribute(qt.Qt.WA_TransparentForMouseEvents)
         tick.setStyleSheet("background-color: #c46a00;")
         tick.toolTip = _("Recommended value")
-        self._filters.append(DoubleClick(inner, lambda: self.recommend(name), lambda: self.place_tick(name)))
+        self._filters.append(DoubleClick(groove, lambda: self.recommend(name), lambda: self.place_tick(name)))
 
     def _hold(self) -> None:
         """Hold the news of the parameter node back while a slider is dragged.
@@ -167,4 +185,4 @@ class Settings(Section):
     def _show_latency(self) -> None:
         session = self.session
         shown = session.shown if session is not None else None
-        self.ui.latencyLabel.text = "" if shown is None else words.latency(shown.milliseconds, shown.exact)
+        self.ui.latencyLabel.text = "" if shown is None else words.latency(shown.age_ms, shown.exact)

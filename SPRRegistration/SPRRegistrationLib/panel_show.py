@@ -34,10 +34,14 @@ class Show(Section):
         self._shown = None
 
     def detach(self) -> None:
-        """Stop the flicker."""
+        """Stop the flicker, take maps and lines off and give the layout back: another module does not explain them."""
         self._timer.stop()
+        if self._layout is not None:
+            slicer.app.layoutManager().setLayout(self._layout)
+            self._layout = None
         if outputs.is_alive(self.parameters):
             display.set_blend(self.parameters, self.parameters.deformedOpacity)
+            display.hide(self.parameters)
 
     def close(self) -> None:
         """End the clock."""

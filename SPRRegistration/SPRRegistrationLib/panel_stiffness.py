@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from SPRCore.errors import SPRError
@@ -19,6 +20,8 @@ class PaintedStiffness(Section):
     def build(self) -> None:
         """Connect the table."""
         self._shown = self._told = None
+        self._keys: list[str] = []
+        self._followed: tuple[object, list[int]] = (None, [])
         self._filling = False
         self.ui.stiffnessTable.setHorizontalHeaderLabels([_("Segment"), _("Times as stiff")])
         self.ui.stiffnessTable.connect("cellChanged(int,int)", self._typed)
@@ -26,11 +29,20 @@ class PaintedStiffness(Section):
     def attach(self) -> None:
         """Show the segments of another registration."""
         self._shown, self._told = None, self._state()
+        self._follow()
+
+    def detach(self) -> None:
+        """Follow the segments no more."""
+        followed, tags = self._followed
+        for tag in tags:
+            followed.RemoveObserver(tag)
+        self._followed = (None, [])
 
     def refresh(self) -> None:
         """List the segments, and tell the worker what has changed."""
-        segments, text = self.parameters.stiffnessSegments, self.parameters.stiffnessFactors
-        state = (segments and segments.GetID(), segments and segments.GetMTime(), text)
+        self._follow()
+        segments = self.parameters.stiffnessSegments
+        state = (segments and segments.GetID(), self._segments(), self.parameters.stiffnessFactors)
         if state != self._shown:
             self._shown = state
             self._fill()
@@ -38,9 +50,23 @@ class PaintedStiffness(Section):
             self._told = self._state()
             self._tell()
 
+    def _follow(self) -> None:
+        """Look again when a segment is added, removed or named otherwise, which the parameters do not tell."""
+        node = self.parameters.stiffnessSegments
+        segmentation = None if node is None else node.GetSegmentation()
+        if segmentation is not self._followed[0]:
+            self.detach()
+            kind = slicer.vtkSegmentation
+            events = (kind.SegmentAdded, kind.SegmentRemoved, kind.SegmentModified)
+            look = lambda caller, event: self.panel.refresh()  # noqa: E731
+            tags = [] if segmentation is None else [segmentation.AddObserver(event, look) for event in events]
+            self._followed = (segmentation, tags)
+
     def _state(self) -> tuple:
-        segments = self.parameters.stiffnessSegments
-        return (segments and segments.GetID(), self.parameters.stiffnessFactors)
+        """Return what the worker has to know: which segments there are and what was typed for them."""
+        segments, factors = self.parameters.stiffnessSegments, self._factors()
+        there = {key: factors[key] for key, _name in self._segments() if key in factors}
+        return (segments and segments.GetID(), there)
 
     def _factors(self) -> dict[str, float]:
         return json.loads(self.parameters.stiffnessFactors) if self.parameters.stiffnessFactors else {}
@@ -56,6 +82,7 @@ class PaintedStiffness(Section):
         table, factors = self.ui.stiffnessTable, self._factors()
         self._filling = True
         table.setRowCount(0)
+        self._keys = [key for key, _name in self._segments()]
         for row, (key, name) in enumerate(self._segments()):
             table.insertRow(row)
             title = qt.QTableWidgetItem(name)
@@ -67,7 +94,7 @@ class PaintedStiffness(Section):
     def _typed(self, row: int, column: int) -> None:
         if self._filling or column != 1 or self.parameters is None:
             return
-        key, text = self._segments()[row][0], self.ui.stiffnessTable.item(row, 1).text()
+        key, text = self._keys[row], self.ui.stiffnessTable.item(row, 1).text()
         try:
             value = float(text.replace(",", "."))
         except ValueError:

@@ -71,8 +71,11 @@ class QProcessTransport:
     def stop(self) -> None:
         """Let go of the worker and end it; nothing is told any more."""
         process, self._process = self._process, None
-        self._timer.stop()
+        timer, self._timer = self._timer, None
         self.on_output = self.on_log = self.on_ended = self.on_tick = _nothing
+        if timer is not None:
+            timer.stop()
+            timer.deleteLater()  # its connection holds this object
         if process is not None:
             process.closeWriteChannel()  # where a launcher stands between, the worker ends by this
             process.kill()
@@ -96,11 +99,13 @@ class QProcessTransport:
         if process is self._process:  # what was read last may have started another
             crashed = process.exitStatus() == qt.QProcess.CrashExit
             self._end(-process.exitCode() if crashed else process.exitCode())
+        process.deleteLater()  # with its connections, whose functions hold it
 
     def _failed(self, process: qt.QProcess, error: qt.QProcess.ProcessError) -> None:
         if process is self._process and error == qt.QProcess.FailedToStart:
             self.on_log(f"{process.errorString()}\n".encode())
             self._end(None)
+            process.deleteLater()
 
     def _end(self, code: int | None) -> None:
         self._process = None

@@ -37,6 +37,9 @@ def register(icons: str) -> None:
     logic.registerCustomSampleDataSource(
         category=CATEGORY,
         sampleName=NAME,
+        uris=[],  # nothing is downloaded, but the module compares the lengths of these lists
+        fileNames=[],
+        nodeNames=[],
         thumbnailFileName=str(Path(icons) / f"{NAME}.png"),
         customDownloader=lambda source: load(),
     )

@@ -6,22 +6,26 @@ changed; called often, must be cheap) and `detach`. They hold no state that the 
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import qt
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from SPRCore.live.events import Deadlines
 
-from . import install, process
+from . import inputs, install, process, snapshots
 from .models import TaskModel
 from .panel_export import Export
 from .panel_inputs import Inputs
 from .panel_map import SettingsMap
 from .panel_model import Model
+from .panel_nodes import Nodes
 from .panel_quality import Quality
 from .panel_run import Run
 from .panel_settings import Settings
@@ -32,11 +36,11 @@ from .parameters import HYPERPARAMETERS, SPRRegistrationParameters
 from .session import RegistrationSession, Stage
 
 SECTIONS = (Inputs, Model, Settings, PaintedStiffness, Run, Show, Quality, SettingsMap, SnapshotButtons, Export)
-PAIR = (
-    *("fixedVolume", "movingVolume", "fixedLabels", "movingLabels", "fixedLandmarks", "movingLandmarks"),
-    *("method", "refine", "device", "alignment", "prior"),
+PARTS = (
+    *("inputsSection", "modelSection", "regularizationSection", "applyFrame"),
+    *("showSection", "qualitySection", "mapSection", "exportSection"),
 )
-"""Fields with which a pair is opened: a change of one of them needs another opening."""
+"""Widgets that are of use only while there is a registration."""
 
 logger = logging.getLogger("SPRRegistration")
 
@@ -53,6 +57,7 @@ class Panel:
         ui: The widgets by their names.
         parameters: The registration that is looked at, or None.
         session: Its worker, or None as long as none was needed.
+        is_installing: Whether packages are being installed.
     """
 
     def __init__(self, ui: SimpleNamespace, logic: object, resource: Callable[[str], str]) -> None:
@@ -62,11 +67,17 @@ class Panel:
         self.command: list[str] = process.worker_command()
         self.deadlines: Deadlines | None = None
         self._gui_tag = self._observation = None
-        self._refreshing = False
+        self._refreshing, self._entered, self.is_installing = False, False, False
+        self._before_import: set[str] | None = None
+        for widget in vars(ui).values():
+            if widget.inherits("qMRMLNodeComboBox"):  # otherwise the longest name says how wide the panel is
+                widget.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
+        ui.registrationSelector.setNodeTypeLabel(_("Registration"), "vtkMRMLScriptedModuleNode")
         ui.registrationSelector.addAttribute("vtkMRMLScriptedModuleNode", "ModuleName", logic.moduleName)
         self.sections = [section(self) for section in SECTIONS]
-        self._model = next(section for section in self.sections if isinstance(section, Model))
+        self._inputs, self._model = self.sections[SECTIONS.index(Inputs)], self.sections[SECTIONS.index(Model)]
         ui.registrationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._choose)
+        self._nodes = Nodes(self, slicer.mrmlScene)
 
     @property
     def session(self) -> RegistrationSession | None:
@@ -75,36 +86,49 @@ class Panel:
         return None if found is None else found[0]
 
     def enter(self) -> None:
-        """Look at the registration that was looked at before, or at the first of the scene."""
+        """Look at the registration that was looked at before, or at the first of the scene; once more does no harm."""
+        self._entered = True
+        self._take_imported()
         if self.parameters is None:
             parameters = self.logic.getParameterNode()
             self.ui.registrationSelector.setCurrentNode(parameters.parameterNode)
             if self.parameters is None:  # it was current already
                 self._attach(parameters)
-        elif self._gui_tag is None:
-            self._attach(self.parameters)
+        elif self._observation is None:
+            self._resume()
 
     def exit(self) -> None:
-        """Leave the widgets alone until the module is entered again."""
-        self._detach()
+        """Rest until the module is entered again; the widgets stay connected, for Slicer 5.10 forgets an observer."""
+        self._entered = False
+        self._rest()
 
     def forget_scene(self) -> None:
         """Let go of all nodes and end all workers: the scene is being closed."""
         self._detach()
-        self.parameters = None
+        self.parameters, self._before_import = None, None
         for identifier in list(self.sessions):
+            self.end_session(identifier)
+
+    def import_starts(self) -> None:
+        """Note which registrations there are: a file is about to be read into the scene."""
+        self._before_import = {node.GetID() for node in self.logic.getAllParameterNodes()}
+
+    def end_orphans(self) -> None:
+        """End the workers of registrations that were deleted."""
+        for identifier in [key for key in self.sessions if slicer.mrmlScene.GetNodeByID(key) is None]:
             self.end_session(identifier)
 
     def close(self) -> None:
         """End everything."""
         self.forget_scene()
+        self._nodes.close()
         for section in self.sections:
             getattr(section, "close", lambda: None)()
 
     @property
     def is_refreshing(self) -> bool:
         """Whether the widgets change because of a program, not of the user."""
-        return self._refreshing or self._gui_tag is None
+        return self._refreshing or self._observation is None
 
     @property
     def task_model(self) -> TaskModel:
@@ -115,6 +139,11 @@ class Panel:
         """Choose the task model for a new pair of which something is known, unless the user has chosen one."""
         self._model.propose(about)
 
+    def choose_only_pair(self) -> None:
+        """Choose the images if there are exactly two and nothing is chosen: some came while the panel is open."""
+        if self._observation is not None and not slicer.mrmlScene.IsBatchProcessing():
+            self._inputs.choose_only_pair()
+
     def recommend_all(self, setting: dict[str, float]) -> None:
         """Set the sliders to what a task model recommends."""
         for fields in HYPERPARAMETERS.values():
@@ -124,6 +153,21 @@ class Panel:
     def missing(self) -> list[str]:
         """Return what has to be installed before a worker can run."""
         return install.missing(Path(self.resource("requirements.txt")))
+
+    @contextlib.contextmanager
+    def installing(self) -> Iterator[None]:
+        """Let nobody click or drag while packages are installed: Slicer lets events through after each line of pip."""
+        self.is_installing = True
+        self._enable()
+        qt.QApplication.setOverrideCursor(qt.QCursor(qt.Qt.WaitCursor))
+        try:
+            self.refresh()
+            slicer.app.processEvents()
+            yield
+        finally:
+            qt.QApplication.restoreOverrideCursor()
+            self.is_installing = False
+            self._enable()
 
     def ensure_session(self) -> RegistrationSession:
         """Return a worker that has opened, or is opening, the pair as the parameters name it now."""
@@ -158,7 +202,7 @@ class Panel:
 
     def refresh(self) -> None:
         """Show how things stand."""
-        if self.parameters is None or self._gui_tag is None or self._refreshing:
+        if self.parameters is None or self._observation is None or self._refreshing:
             return
         self._refreshing = True
         try:
@@ -171,40 +215,76 @@ class Panel:
         return "" if self.parameters is None else self.parameters.parameterNode.GetID() or ""
 
     def _pair(self) -> tuple:
-        values = [getattr(self.parameters, field) for field in PAIR]
-        return tuple(value.GetID() if hasattr(value, "GetID") else value for value in values)
+        return inputs.chosen(self.parameters, inputs.OPENING)
 
     def _choose(self, node: slicer.vtkMRMLNode | None) -> None:
-        for identifier in [key for key in self.sessions if slicer.mrmlScene.GetNodeByID(key) is None]:
-            self.end_session(identifier)  # the registration was deleted
+        self.end_orphans()
         if node is None:
             self._detach()
             self.parameters = None
         elif self.parameters is None or node is not self.parameters.parameterNode:
             self._attach(self.logic.parameters_of(node))
 
+    def _take_imported(self) -> None:
+        """Look at a registration that a file has brought, in place of one that nobody has touched."""
+        before, self._before_import = self._before_import, None
+        if before is None or self.parameters is None or not is_untouched(self.parameters):
+            return
+        came = [node for node in self.logic.getAllParameterNodes() if node.GetID() not in before]
+        if came:
+            empty = self.parameters.parameterNode
+            self.ui.registrationSelector.setCurrentNode(came[0])
+            slicer.mrmlScene.RemoveNode(empty)
+
     def _attach(self, parameters: SPRRegistrationParameters) -> None:
         self._detach()
         self.parameters = parameters
         self._gui_tag = parameters.connectGui(self.ui)
+        self._enable()
+        if self._entered:
+            self._resume()
+
+    def _resume(self) -> None:
         for section in self.sections:
             section.attach()
-        self._observation = parameters.AddObserver(vtk.vtkCommand.ModifiedEvent, self._parameters_changed)
+        self._observation = self.parameters.AddObserver(vtk.vtkCommand.ModifiedEvent, self._parameters_changed)
         self.refresh()
 
-    def _detach(self) -> None:
-        if self.parameters is not None and self._gui_tag is not None:
+    def _rest(self) -> None:
+        if self._observation is not None:
             for section in self.sections:
                 section.detach()
-            self.parameters.disconnectGui(self._gui_tag)
             self.parameters.RemoveObserver(self._observation)
-        self._gui_tag = self._observation = None
+            self._observation = None
+
+    def _detach(self) -> None:
+        self._rest()
+        if self._gui_tag is not None:
+            self.parameters.disconnectGui(self._gui_tag)
+            self._gui_tag = None
+        self._enable()
+
+    def _enable(self) -> None:
+        """Let nobody click what needs a registration while there is none, nor anything during an installation."""
+        for name in PARTS:
+            getattr(self.ui, name).enabled = self._gui_tag is not None and not self.is_installing
+        self.ui.registrationSelector.enabled = not self.is_installing
 
     def _parameters_changed(self, caller: vtk.vtkObject, event: str) -> None:
         if self.is_stale() and self.session.stage not in (Stage.NO_PAIR, Stage.FAILED):
             self.end_session()
+        elif self.session is not None:
+            self.session.remeasure()
         self.refresh()
 
     def _session_changed(self, session: RegistrationSession) -> None:
         if self.session is session:
             self.refresh()
+
+
+def is_untouched(parameters: SPRRegistrationParameters) -> bool:
+    """Whether a registration refers to nothing in the scene and its setting was never changed."""
+    node = parameters.parameterNode
+    roles = [node.GetNthNodeReferenceRole(index) for index in range(node.GetNumberOfNodeReferenceRoles())]
+    has_nodes = any(node.GetNodeReferenceID(role) for role in roles)
+    return not has_nodes and not parameters.snapshots and not snapshots.history_of(parameters).can_undo

@@ -431,6 +431,60 @@ def test_a_client_that_dies_while_another_process_holds_its_pipe():
     session.close()
 
 
+# Behind a launcher, as in Slicer
+
+LAUNCHED = (sys.executable, str(Path(__file__).with_name("launcher.py")), *FAKE[1:])
+
+
+def behind(client):
+    """The worker behind the launcher."""
+    (worker,) = psutil.Process(client.process.pid).children()
+    return worker
+
+
+def has_ended(process):
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_crash_behind_a_launcher_is_told_in_words(live):
+    client = live(LAUNCHED)
+    assert shown(client, alpha=2.0) == 2.0
+    behind(client).send_signal(signal.SIGKILL)
+    words = words_until(client, State.OPEN)
+    assert "code 1; it may have crashed, or the system may have run out of memory" in words
+    assert shown(client, alpha=3.0) == 3.0
+
+
+@pytest.mark.parametrize("busy", ["at rest", "stuck"])
+def test_a_worker_whose_launcher_is_killed_ends_at_once_and_the_next_one_is_not_disturbed(live, busy):
+    client = live(LAUNCHED)
+    assert shown(client, alpha=2.0) == 2.0
+    late = behind(client)
+    if busy == "stuck":
+        client.ask("update", stick=1000.0)
+        client.poll(0.3)
+    client.process.kill()  # all that a client can kill
+    words_until(client, State.OPEN)
+    assert shown(client, alpha=3.0) == 3.0
+    wait_until(lambda: has_ended(late), 3.0)
+    for value in (4.0, 5.0):
+        assert shown(client, alpha=value) == value
+
+
+@pytest.mark.parametrize("busy", ["at rest", "stuck"])
+def test_nothing_is_left_of_a_client_that_kills_the_launcher_and_closes(live, busy):
+    client = live(LAUNCHED)
+    assert shown(client, alpha=2.0) == 2.0
+    late = behind(client)
+    if busy == "stuck":
+        client.ask("update", stick=1000.0)
+        client.poll(0.3)
+    client.process.kill()
+    client._session.close()
+    wait_until(lambda: has_ended(late), 3.0)
+    assert not [name for name in left_over() if client._session.folder.name in name]
+
+
 # Two clients, full memory, sleep
 
 

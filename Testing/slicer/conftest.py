@@ -1,10 +1,13 @@
-"""Makes `harness` importable for the tests of the module of 3D Slicer, and scenes for them."""
+"""Makes `harness` importable for the tests of the module of 3D Slicer; scenes and the module itself for them."""
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,3 +24,55 @@ def scene():
     yield scene
     scene.Clear(True)
     del application
+
+
+@contextlib.contextmanager
+def opened(*names):
+    """The module, opened for the first time with images of these names in the scene, and the dialogs that it shows."""
+    if None in (importlib.util.find_spec("slicer"), importlib.util.find_spec("PySide6")):
+        pytest.skip("slicer-core or PySide6 is not installed")
+    from harness import application, driving
+
+    dialogs = application.start()
+    images = [driving.add_image(name, seed) for seed, name in enumerate(names, start=1)]
+    widget = application.load()
+    widget.panel.command = driving.worker()
+    widget.panel.missing = lambda: []
+    widget.parent.resize(460, 1500)
+    widget.parent.show()
+    yield SimpleNamespace(widget=widget, panel=widget.panel, ui=widget.panel.ui, dialogs=dialogs, images=images)
+    widget.cleanup()
+
+
+@pytest.fixture
+def empty():
+    """The module in an empty scene."""
+    with opened() as module:
+        yield module
+
+
+@pytest.fixture
+def module():
+    """The module with three images in the scene."""
+    with opened("before", "after", "third") as module:
+        yield module
+
+
+@pytest.fixture
+def chosen(module):
+    """The module with a pair chosen."""
+    from harness import driving
+
+    driving.pick(module.ui.fixedSelector, "before")
+    driving.pick(module.ui.movingSelector, "after")
+    return module
+
+
+@pytest.fixture
+def done(chosen):
+    """The module with an exact result."""
+    from harness import driving
+
+    chosen.ui.applyButton.click()
+    driving.wait_for(chosen.panel, "DONE")
+    return chosen

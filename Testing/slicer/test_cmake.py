@@ -53,6 +53,12 @@ def test_the_self_tests_are_tests_of_ctest(installed):
     assert {"py_SPRRegistration", "py_SPRRegistrationSelfTest"} <= set(installed[1])
 
 
+def test_policies_are_those_of_slicer_5_10(repository):
+    """Newer ones (CMP0148, of CMake 3.27) take away FindPythonLibs, which its SlicerConfig asks for."""
+    text = (repository / "CMakeLists.txt").read_text(encoding="utf-8")
+    assert text.splitlines()[0] == "cmake_minimum_required(VERSION 3.20.6...3.22.6 FATAL_ERROR)"
+
+
 def test_the_descriptions_agree(repository):
     text = (repository / "CMakeLists.txt").read_text(encoding="utf-8")
     said = dict(ONE_LINE.findall(text))

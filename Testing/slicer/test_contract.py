@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -92,6 +93,45 @@ def test_every_label_leads_to_its_control_by_the_keyboard():
         entries = {entry.get("name"): "".join(entry.itertext()) for entry in item.findall("property")}
         if item.get("class") == "QLabel" and "&" in entries.get("text", ""):
             assert entries.get("buddy") in WIDGETS
+
+
+MENUS = set("FEVH")
+"""Letters of Slicer's own menus: File, Edit, View, Help."""
+
+
+def alt_keys():
+    """Widgets of the file by the letter that goes to them with the key Alt."""
+    found = {}
+    for item in TREE.iter("widget"):
+        texts = [entry.findtext("string") or "" for entry in item.findall("property") if entry.get("name") == "text"]
+        for text in texts:
+            for letter in re.findall(r"&(\w)", text.replace("&&", "")):
+                found.setdefault(letter.upper(), set()).add(item.get("name"))
+    return found
+
+
+def test_every_alt_key_goes_to_one_control_and_to_no_menu_of_slicer():
+    found = alt_keys()
+    assert len(found) > 12
+    assert {letter: names for letter, names in found.items() if len(names) > 1} == {}
+    assert not MENUS & set(found)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_alt_keys_in_python_are_those_of_the_button_that_they_are_written_on(path):
+    texts = [
+        node.value for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Constant)
+    ]
+    letters = {key.upper() for text in texts for key in re.findall(r"^\w*&(\w)\w*$", str(text))}
+    taken = {letter for letter, names in alt_keys().items() if not names <= {"applyButton", "cancelButton"}}
+    assert not letters & (MENUS | taken)
+
+
+def test_label_maps_are_not_offered_as_images():
+    for item in TREE.iter("widget"):
+        kinds = [entry.text for entry in item.findall("property[@name='nodeTypes']/stringlist/string")]
+        if kinds == ["vtkMRMLScalarVolumeNode"]:
+            assert item.findtext("property[@name='showChildNodeTypes']/bool") == "false", item.get("name")
 
 
 def test_fields_in_the_file_are_fields_of_the_parameters():

@@ -7,7 +7,6 @@ import json
 import os
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,77 +16,12 @@ if None in (importlib.util.find_spec("slicer"), importlib.util.find_spec("PySide
 
 import slicer
 from harness import application
+from harness.driving import double_click, drag, groove, move, pick, type_keys, wait_for
 from harness.widgets import qt
 
 pytestmark = pytest.mark.slicer
-WORKER = Path(__file__).with_name("panel_worker.py")
 IMAGES = os.environ.get("SPR_WRITE_IMAGES", "")
 """Folder where pictures of the panel are written; nothing for none."""
-
-
-def add_image(name, seed=0, shape=(12, 11, 10)):
-    array = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-    node = slicer.util.addVolumeFromArray(array, name=name)
-    node.CreateDefaultDisplayNodes()
-    return node
-
-
-@pytest.fixture
-def module():
-    """The module with two images in the scene, and the dialogs that it shows."""
-    dialogs = application.start()
-    images = [add_image("before", 1), add_image("after", 2), add_image("third", 3)]
-    widget = application.load()
-    panel = widget.panel
-    panel.command = [sys.executable, str(WORKER), "0.1"]
-    panel.missing = lambda: []
-    widget.parent.resize(460, 1500)
-    widget.parent.show()
-    yield SimpleNamespace(widget=widget, panel=panel, ui=panel.ui, dialogs=dialogs, images=images)
-    widget.cleanup()
-
-
-def pick(selector, name):
-    """Choose a node by its name, as a user does."""
-    box = selector._box
-    box.setCurrentIndex(next(index for index in range(box.count) if box.itemText(index) == name))
-
-
-def drag(slider, values):
-    """Drag a slider over values; return what its value was said to be on the way."""
-    inner, said = slicer.util.findChild(slider, "Slider"), []
-    inner.setSliderDown(True)
-    for value in values:
-        inner.setValue(round((value - slider.minimum) / (slider.maximum - slider.minimum) * slider.STEPS))
-        said.append(slider.value)
-        application.process_events(0.05)
-    inner.setSliderDown(False)
-    return said
-
-
-def stage(panel):
-    return "" if panel.session is None else panel.session.stage.name
-
-
-def wait_for(panel, *names, seconds=30):
-    assert application.process_events(seconds, lambda: stage(panel) in (*names, "FAILED"))
-    assert stage(panel) in names, (stage(panel), panel.session.words)
-
-
-@pytest.fixture
-def chosen(module):
-    """The module with a pair chosen."""
-    pick(module.ui.fixedSelector, "before")
-    pick(module.ui.movingSelector, "after")
-    return module
-
-
-@pytest.fixture
-def done(chosen):
-    """The module with an exact result."""
-    chosen.ui.applyButton.click()
-    wait_for(chosen.panel, "DONE")
-    return chosen
 
 
 def test_the_button_says_what_is_missing(module):
@@ -101,7 +35,8 @@ def test_the_button_says_what_is_missing(module):
     pick(module.ui.movingSelector, "after")
     assert module.ui.applyButton.text == "&Apply"
     assert module.ui.applyButton.enabled
-    assert "fit" in module.ui.guardLabel.text
+    assert "covers 100 %" in module.ui.guardLabel.text
+    assert "fit" not in module.ui.guardLabel.text
 
 
 def test_a_pair_that_says_what_it_is_gets_its_model_and_a_choice_of_the_user_stays(module):
@@ -137,10 +72,9 @@ def test_dragging_previews_and_a_gesture_is_one_change(done, name, field):
     before, changes = getattr(parameters, field), []
     parameters.AddObserver("ModifiedEvent", lambda caller, event: changes.append(getattr(parameters, field)))
     middle, end = slider.minimum + 0.5, slider.minimum + 0.3
-    inner = slicer.util.findChild(slider, "Slider")
-    inner.setSliderDown(True)
+    groove(slider).setSliderDown(True)
     for value in (middle, end):
-        inner.setValue(round((value - slider.minimum) / (slider.maximum - slider.minimum) * slider.STEPS))
+        move(slider, value)
         assert slider.value == pytest.approx(before)  # as it is in Slicer: stale while it is dragged
         assert getattr(parameters, field) == before
     hyperparameter = {"alpha": "alpha", "lambdaMax": "lambda_max"}[field]
@@ -151,7 +85,7 @@ def test_dragging_previews_and_a_gesture_is_one_change(done, name, field):
 
     assert application.process_events(10, shows_the_end)
     assert changes == []
-    inner.setSliderDown(False)
+    groove(slider).setSliderDown(False)
     assert getattr(parameters, field) == pytest.approx(end, abs=0.02)
     assert len(set(changes)) == 1
 
@@ -163,17 +97,38 @@ def test_live_off_asks_for_nothing(done):
     assert done.panel.session.setting == asked
 
 
-def test_double_click_and_button_go_back_to_the_recommended_value(done):
+@pytest.mark.parametrize("part", ["left", "tick"])
+def test_double_click_and_button_go_back_to_the_recommended_value(done, part):
     done.panel.parameters.alpha = 0.4
-    inner = slicer.util.findChild(done.ui.alphaSlider, "Slider")
-    place = qt.QPointF(5, 5)
-    left, none = qt.Qt.LeftButton, qt.Qt.NoModifier
-    double = qt.QMouseEvent(qt.QEvent.MouseButtonDblClick, place, inner.mapToGlobal(place), left, left, none)
-    qt.QCoreApplication.sendEvent(inner, double)
+    slider = done.ui.alphaSlider
+    application.process_events(0.05)
+    tick = done.panel.sections[2]._ticks["alpha"]
+    place = tick.mapTo(slider, tick.rect.center()) if part == "tick" else qt.QPoint(3, slider.height // 2)
+    assert slider.childAt(place) is groove(slider)
+    double_click(slider, place)
     assert done.panel.parameters.alpha == pytest.approx(0.1)
     done.panel.parameters.lambdaMax = 3.0
     done.ui.lambdaMaxTunedButton.click()
     assert done.panel.parameters.lambdaMax == pytest.approx(1.0)
+
+
+def test_digits_that_are_typed_stay_and_are_one_change(done):
+    parameters, field = done.panel.parameters, done.ui.alphaSlider._spin
+    changes = []
+    parameters.AddObserver("ModifiedEvent", lambda caller, event: changes.append(parameters.alpha))
+    field.selectAll()
+    type_keys(field, "0.2")
+    done.panel.refresh()  # as an answer of the worker does
+    type_keys(field, "5\n")
+    assert parameters.alpha == pytest.approx(0.25)
+    assert changes
+    assert all(value == pytest.approx(0.25) for value in changes)
+
+
+def test_a_key_of_the_slider_counts_at_once(done):
+    before = done.panel.parameters.alpha
+    done.ui.alphaSlider._spin.stepUp()
+    assert done.panel.parameters.alpha == pytest.approx(before + 0.001)
 
 
 def test_another_prior_has_other_sliders(chosen):
@@ -189,11 +144,13 @@ def test_cancel_ends_the_computation(chosen):
     chosen.panel.command[-1] = "60"
     chosen.ui.applyButton.click()
     wait_for(chosen.panel, "COMMITTING")
-    assert chosen.ui.applyButton.text == "&Cancel"
-    assert chosen.ui.progressBar.visible
-    chosen.ui.applyButton.click()
-    wait_for(chosen.panel, "CANCELLED", seconds=5)
     assert chosen.ui.applyButton.text == "&Apply"
+    assert not chosen.ui.applyButton.enabled
+    assert chosen.ui.progressBar.visible
+    chosen.ui.cancelButton.click()
+    wait_for(chosen.panel, "CANCELLED", seconds=5)
+    assert chosen.ui.applyButton.enabled
+    assert not chosen.ui.cancelButton.enabled
     assert "ancelled" in chosen.ui.statusLabel.text
 
 
@@ -218,6 +175,9 @@ def test_images_that_do_not_overlap_are_told_and_aligned_by_one_click(module):
     pick(module.ui.fixedSelector, "before")
     pick(module.ui.movingSelector, "after")
     assert "⚠" in module.ui.guardLabel.text
+    assert "They are aligned before the deformation." in module.ui.guardLabel.text
+    assert not module.ui.alignRigidButton.visible
+    module.panel.parameters.alignment = type(module.panel.parameters.alignment).NONE
     assert module.ui.alignRigidButton.visible
     module.ui.alignRigidButton.click()
     assert module.panel.parameters.alignment.value == "rigid"
@@ -376,7 +336,8 @@ def test_the_settings_map_is_filled_and_a_click_goes_there(done):
     assert application.process_events(20, lambda: len(done.panel.session.points) == 4)
     assert done.ui.mapTable.rowCount == 2
     assert done.ui.mapTable.columnCount == 2
-    assert any("★" in done.ui.mapTable.item(row, 0).text() for row in range(2))
+    texts = [done.ui.mapTable.item(row, column).text() for row in range(2) for column in range(2)]
+    assert sum("★" in text for text in texts) == 1
     assert application.process_events(5, lambda: not done.panel.session.sweeping)
     done.panel.end_session()
     done.panel.refresh()
@@ -418,23 +379,65 @@ def test_a_task_model_is_imported_and_sets_the_sliders(chosen, tiny_network, car
 def test_swap_and_other_module(done):
     done.ui.swapButton.click()
     assert done.panel.parameters.fixedVolume.GetName() == "after"
+    asked = done.panel.session
     done.widget.exit()
     done.panel.parameters.alpha = 0.33
-    assert done.ui.alphaSlider.value != pytest.approx(0.33)
+    assert done.panel.session is asked  # another module is open: nothing is computed
     done.widget.enter()
     assert done.ui.alphaSlider.value == pytest.approx(0.33)
 
 
 def test_export(done, tmp_path, monkeypatch):
-    saved = []
-    monkeypatch.setattr(slicer.util, "saveNode", lambda node, path: saved.append((node, path)) or True)
+    import nibabel
+
+    transform = done.panel.parameters.displacementTransform
     monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", lambda *arguments: str(tmp_path / "out"))
+    done.ui.exportFormatSelector.setCurrentIndex(2)
     done.ui.exportTransformButton.click()
     done.ui.exportReportButton.click()
-    assert saved == [(done.panel.parameters.displacementTransform, str(tmp_path / "out.h5"))]
+    assert nibabel.load(tmp_path / "out.nii.gz").shape[-1] == 3
+    assert transform.GetStorageNode() is None  # the scene will save it where it would have
     report = json.loads((tmp_path / "out").read_text(encoding="utf-8"))
     assert report["setting"]["alpha"] == pytest.approx(0.1)
-    assert "before" not in str(report)
+    assert "before" not in [str(value) for value in report.values()], "the name of an image"
+
+
+def test_an_export_that_fails_is_told(done, monkeypatch):
+    monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", lambda *arguments: "/nowhere/at/all/out.h5")
+    done.ui.exportTransformButton.click()
+    assert "was not saved" in done.dialogs.shown[-1]
+
+
+@pytest.mark.parametrize("way", ["another module", "another registration"])
+def test_what_is_left_takes_its_maps_and_legend_along(done, way):
+    display = sys.modules["SPRRegistrationLib.display"]
+    parameters, layouts = done.panel.parameters, slicer.app.layoutManager()
+    composite = slicer.mrmlScene.AddNode(slicer.vtkMRMLSliceCompositeNode())
+    view = slicer.vtkMRMLSliceNode()
+    for node in (composite, view):
+        node.SetLayoutName("Red")
+    slicer.mrmlScene.AddNode(view)
+    layouts.layout = 7
+    for box in ("showDisplacementCheckBox", "originalAnatomyCheckBox"):
+        getattr(done.ui, box).click()
+    assert composite.GetNthLayerVolumeID(display.MAP_LAYER) == parameters.weightVolume.GetID()
+    assert parameters.displacementTransform.GetDisplayNode().GetVisibility()
+    assert layouts.layout != 7
+    if way == "another module":
+        done.widget.exit()
+    else:
+        done.ui.registrationSelector.addNode()
+    assert not composite.GetNthLayerVolumeID(display.MAP_LAYER)
+    assert not parameters.displacementTransform.GetDisplayNode().GetVisibility()
+    assert composite.GetForegroundVolumeID() == parameters.deformedVolume.GetID()
+    assert layouts.layout == 7
+    if way == "another module":
+        done.widget.enter()
+    else:
+        done.ui.registrationSelector.setCurrentNode(parameters.parameterNode)
+    assert composite.GetNthLayerVolumeID(display.MAP_LAYER) == parameters.weightVolume.GetID()
+    assert parameters.displacementTransform.GetDisplayNode().GetVisibility()
+    assert layouts.layout != 7
 
 
 def test_names_that_slicer_has_not_are_refused_to_the_module(module):
@@ -443,15 +446,20 @@ def test_names_that_slicer_has_not_are_refused_to_the_module(module):
         eval(compile("ui.alphaSlider.setRange(0, 1)", path, "eval"), {"ui": module.ui})
     with pytest.raises(AttributeError, match="no property colour"):
         exec(compile("ui.applyButton.colour = 1", path, "exec"), {"ui": module.ui})
-    with pytest.raises(ValueError, match="no signal"):
-        eval(compile("ui.applyButton.connect('clickedd()', print)", path, "eval"), {"ui": module.ui})
+    for wrong in (
+        "applyButton.connect('clickedd()'",
+        "alphaSlider.connect('valueChanged(int)'",
+        "applyButton.connect('clicked'",
+    ):
+        with pytest.raises(ValueError, match="no signal"):
+            eval(compile(f"ui.{wrong}, print)", path, "eval"), {"ui": module.ui})
 
 
 @pytest.mark.slow
 def test_the_sample_data_on_the_real_worker(module):
     module.panel.command = sys.modules["SPRRegistrationLib.process"].worker_command()
     module.ui.sampleButton.click()
-    assert "fit" in module.ui.guardLabel.text
+    assert "covers 100 %" in module.ui.guardLabel.text
     module.ui.applyButton.click()
     wait_for(module.panel, "DONE", "FAILED", seconds=250)
     assert module.panel.session.shown.metrics["after"]["dice_mean"] > 0.85

@@ -93,6 +93,31 @@ def test_both_ways_at_once(session, worker, kind):
     assert session.store.get(places[1])["a"][0].min() == 2.0
 
 
+def test_a_worker_that_ends_late_takes_nothing_from_the_next(session, kind):
+    """Slicer can kill only the launcher of a worker: for seconds there are two of them in one session."""
+    late, following = Store(session.folder, "w", 4711), Store(session.folder, "w", 4712)
+    told = [store.put(0, {"a": (np.full(3, value), None)}) for store, value in ((late, 1.0), (following, 2.0))]
+    late.sweep("w")
+    late.put(1, {"a": (np.zeros(3), None)})
+    assert session.store.get(told[1])["a"][0].max() == 2.0
+    with pytest.raises(InputError, match="segment w0-4711"):
+        session.store.get(told[0])
+    session.store.sweep("w")  # of all workers, when the last one has ended
+    with pytest.raises(InputError, match="segment w0-4712"):
+        session.store.get(told[1])
+
+
+def test_a_worker_of_a_session_that_has_ended_makes_nothing_more(kind):
+    session = Session()
+    late = Store(session.folder, "w", 4711)
+    late.put(0, {"a": (np.zeros(3), None)})
+    before = left_over()
+    session.close()
+    assert not [name for name in left_over() & before if session.folder.name in name]
+    with pytest.raises(OutputError, match="a session that has ended"):
+        late.put(1, {"a": (np.zeros(3), None)})
+
+
 def test_a_segment_is_used_again_and_grows(session, worker, kind):
     sizes = []
     for length in (100, 90, 100_000, 3):
@@ -181,7 +206,7 @@ def test_no_room_at_all_is_said_in_words(session, full):
 
 
 def test_names_are_short_enough_for_every_system(session):
-    assert len(f"/{session.folder.name}-w{SLOTS - 1}") <= 31  # macOS
+    assert len(f"/{session.folder.name}-w{SLOTS - 1}-99999") <= 31  # macOS
     assert session.folder.stat().st_mode & 0o077 == 0
 
 
@@ -199,7 +224,7 @@ import numpy as np
 from SPRCore.live.arrays import Session, Store
 tempfile.tempdir = sys.argv[1]
 session = Session()
-for store in (session.store, Store(session.folder, "w")):
+for store in (session.store, Store(session.folder, "w"), Store(session.folder, "w", 4711)):
     store.put(0, {{"a": (np.zeros(100), None)}})
     store.put({SLOTS - 1}, {{"a": (np.zeros(100), None)}})
 os.kill(os.getpid(), signal.SIGKILL)
@@ -212,7 +237,7 @@ def test_the_next_session_removes_what_a_killed_one_left_and_no_other(tmp_path):
     living.store.put(0, {"a": (np.zeros(100), None)})
     before = left_over()
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
-    assert len(left_over() - before) >= 1 + 4 * SHM.is_dir()
+    assert len(left_over() - before) >= 1 + 6 * SHM.is_dir()
     Session().close()
     assert left_over() == before
     assert living.folder.is_dir()

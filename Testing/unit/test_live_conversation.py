@@ -46,6 +46,7 @@ class Played:
         request = self.last(protocol.Open)
         ranges = {"alpha": (0.0, 1.0)}
         opened = {"prior": "beta", "setting": {"alpha": 0.1, "lambda_max": 1.0}, "ranges": ranges, "milliseconds": 1.0}
+        opened |= {"init": "none", "init_reason": "asked for", "init_mm": 0.0, "covered": 1.0}
         self.say(protocol.Opened(id=request.id, **opened))
 
     def requests(self):
@@ -65,7 +66,7 @@ class Played:
         array = np.full((2, 3, 4, 3), value, dtype=np.float32)
         segment = self.store.put(place, {"displacement": (array, np.eye(4)), "weight": IMAGE})
         rest = {"setting": setting or {"alpha": value}, "quality": QUALITY, "segment": segment, "stage": "preview"}
-        numbers = {"milliseconds": 1.0, "age_ms": 2.0, "exact": False}
+        numbers = {"milliseconds": 1.0, "age_ms": 2.0, "exact": False, "weight_known": False}
         self.say(protocol.Result(id=id_, improvement=improvement, **rest, **numbers))
 
     def die(self, code=-9):
@@ -274,6 +275,19 @@ def test_a_worker_that_dies_again_and_again_is_given_up_in_words(play):
     assert [request.verb for request in worker.requests()][:2] == ["hello", "open"]
 
 
+def test_a_last_word_that_ends_in_a_dot_ends_the_sentence(play):
+    worker = play()
+    worker.open()
+    for _loss in range(4):
+        worker.client.feed_log(b"The disk is full.\n")
+        worker.die(3)
+        worker.client.started()
+    said = [event.words for event in worker.told() if isinstance(event, Status)]
+    assert any("The disk is full. It is started again" in words for words in said)
+    assert said[-1] == "The worker cannot be kept running: it ended with code 3: The disk is full."
+    assert not [words for words in said if ".." in words]
+
+
 def test_a_result_in_between_makes_up_for_a_loss(play):
     worker = play()
     worker.open()
@@ -457,12 +471,31 @@ def test_a_result_whose_segment_is_not_there_is_an_answer_too(play):
     worker.say(
         protocol.Result(
             **{"id": number, "improvement": False, "exact": False, "stage": "preview", "milliseconds": 1.0},
-            **{"age_ms": 1.0, "setting": {}, "quality": QUALITY, "segment": segment},
+            **{"age_ms": 1.0, "setting": {}, "quality": QUALITY, "segment": segment, "weight_known": True},
         )
     )
     (error,) = worker.messages(protocol.Error)
     assert (error.id, error.code) == (number, "worker")
     assert json.loads(worker.client.take()) == line
+
+
+# Labels and landmarks
+
+
+def test_labels_and_landmarks_are_told_to_the_next_worker_too(play):
+    worker = play()
+    worker.open()
+    number = worker.client.annotate({"fixed_labels": IMAGE, "moving_labels": IMAGE})
+    worker.requests()
+    worker.say(protocol.Done(id=number))
+    worker.die()
+    worker.client.started()
+    worker.answer_open()
+    again = worker.last(protocol.Annotate)
+    assert again.id != number
+    assert sorted(again.segment.arrays) == ["fixed_labels", "moving_labels"]
+    worker.client.annotate({})
+    assert worker.last(protocol.Annotate).segment is None
 
 
 # The end
@@ -501,7 +534,13 @@ def test_closing_without_a_worker(play):
 
 @pytest.mark.parametrize(
     ("code", "words"),
-    [(-9, "SIGKILL; the system may have run out of memory"), (-11, "SIGSEGV"), (-999, "signal 999"), (3, "code 3")],
+    [
+        (-9, "SIGKILL; the system may have run out of memory"),
+        (-11, "SIGSEGV"),
+        (-999, "signal 999"),
+        (3, "code 3"),
+        (1, "code 1; it may have crashed"),
+    ],
 )
 def test_endings_are_told_in_words(code, words):
     assert words in LastWords().ending(code)

@@ -138,14 +138,29 @@ def start():
             names = [name for name in vars(scripted) if name.startswith("Scripted")]
             core._module("ScriptedLoadableModule", **{name: getattr(scripted, name) for name in names}, __all__=names)
     ui_loader.install()
+    SampleDataLogic.sources.clear()
     sys.modules["SampleData"] = types.SimpleNamespace(SampleDataLogic=SampleDataLogic)
     dialogs = Dialogs()
     for name in ("infoDisplay", "warningDisplay", "errorDisplay", "confirmOkCancelDisplay", "confirmYesNoDisplay"):
         setattr(slicer.util, name, dialogs.show)
     slicer.util.showStatusMessage = lambda *arguments: None
+    slicer.util.reloadScriptedModule = reload
+    slicer.util.getModuleWidget = lambda name: getattr(slicer.modules, f"{name}Widget")
     slicer.util.mainWindow = lambda *arguments: None
     slicer.util.settingsValue = lambda key, default, **options: default
     return dialogs
+
+
+class SampleDataSource:
+    """Data that the module Sample Data offers; like Slicer's, it compares lengths even where nothing is downloaded."""
+
+    def __init__(self, sampleName, uris, fileNames, nodeNames, thumbnailFileName, customDownloader):
+        self.sampleName, self.thumbnailFileName = sampleName, thumbnailFileName
+        self.customDownloader = customDownloader
+        lists = [[entry] if isinstance(uris, str) else entry for entry in (uris, fileNames, nodeNames)]
+        if len({len(entry) for entry in lists}) != 1:
+            raise ValueError("All fields of sample data source must have the same length")
+        self.uris, self.fileNames, self.nodeNames = lists
 
 
 class SampleDataLogic:
@@ -154,9 +169,10 @@ class SampleDataLogic:
     sources: typing.ClassVar[dict] = {}
 
     @classmethod
-    def registerCustomSampleDataSource(cls, category, sampleName, thumbnailFileName, customDownloader):
-        assert Path(thumbnailFileName).is_file()
-        cls.sources[sampleName] = customDownloader
+    def registerCustomSampleDataSource(cls, category, sampleName, thumbnailFileName, customDownloader, uris=None,
+                                       fileNames=None, nodeNames=None):  # fmt: skip
+        source = SampleDataSource(sampleName, uris, fileNames, nodeNames, thumbnailFileName, customDownloader)
+        cls.sources.setdefault(category, []).append(source)
 
 
 class qSlicerScriptedLoadableModuleWidget(mrml_widgets.qMRMLWidget):
@@ -173,6 +189,17 @@ def load():
     """
     for name in [name for name in sys.modules if name.split(".")[0] in ("SPRRegistration", "SPRRegistrationLib")]:
         del sys.modules[name]
+    return read()
+
+
+def reload(name):
+    """Load the module anew, as the button Reload does: its file, and nothing that it imports."""
+    getattr(slicer.modules, f"{name}Widget").cleanup()
+    return read()
+
+
+def read():
+    """Run the file of the module and set its panel up."""
     spec = importlib.util.spec_from_file_location("SPRRegistration", MODULE)
     module = sys.modules["SPRRegistration"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -67,6 +67,7 @@ def make_scene():
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
     kinds = {
         "Colors": "vtkSlicerColorLogic",
+        "Segmentations": "vtkSlicerSegmentationsModuleLogic",
         "Volumes": "vtkSlicerVolumesLogic",
         "Transforms": "vtkSlicerTransformLogic",
     }

@@ -84,6 +84,37 @@ class ctkCollapsibleGroupBox(QtWidgets.QGroupBox):
     collapsed = Property(bool, lambda self: not self.checked, lambda self, value: self.setChecked(not value))
 
 
+class _Around(QtWidgets.QWidget):
+    """A widget of CTK around one of Qt that nobody named; the mouse and the keys go to the inner one."""
+
+    def __init__(self, inner, name, parent):
+        super().__init__(parent)
+        self.inner = inner
+        self.setObjectName(name)
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(inner)
+        self.setFocusProxy(inner)
+        inner.installEventFilter(self)
+
+
+class _DoubleSlider(_Around):
+    sliderPressed, sliderReleased = Signal(), Signal()
+
+    def __init__(self, parent, steps):
+        super().__init__(QtWidgets.QSlider(QtCore.Qt.Horizontal), "Slider", parent)
+        self.inner.setRange(0, steps)
+        self.inner.setPageStep(steps // 10)
+        self.inner.sliderPressed.connect(self.sliderPressed)
+        self.inner.sliderReleased.connect(self.sliderReleased)
+
+
+class _DoubleSpinBox(_Around):
+    def __init__(self, parent):
+        super().__init__(QtWidgets.QDoubleSpinBox(), "SpinBox", parent)
+        self.inner.setRange(0.0, 99.0)
+
+
 class ctkSliderWidget(QtWidgets.QWidget):
     """While it is dragged without tracking, `value` is what it was before, and only `valueIsChanging` is told."""
 
@@ -96,18 +127,19 @@ class ctkSliderWidget(QtWidgets.QWidget):
         super().__init__(parent)
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        self._slider, self._spin = QtWidgets.QSlider(QtCore.Qt.Horizontal, self), QtWidgets.QDoubleSpinBox(self)
-        self._slider.setObjectName("Slider")
-        self._spin.setObjectName("SpinBox")
-        self._slider.setRange(0, self.STEPS)
-        self._spin.setRange(0.0, 99.0)
-        layout.addWidget(self._slider, 1)
-        layout.addWidget(self._spin)
+        slider, spin = _DoubleSlider(self, self.STEPS), _DoubleSpinBox(self)
+        layout.addWidget(slider, 1)
+        layout.addWidget(spin)
+        self._slider, self._spin = slider.inner, spin.inner
         self._tracking, self._before, self._changing, self._busy = True, 0.0, False, False
-        self._slider.sliderPressed.connect(self._press)
-        self._slider.sliderReleased.connect(self._release)
+        slider.sliderPressed.connect(self._press)
+        slider.sliderReleased.connect(self._release)
         self._slider.valueChanged.connect(self._slid)
         self._spin.valueChanged.connect(self._typed)
+
+    def setVisible(self, visible):
+        super().setVisible(visible)
+        self._spin.setValue(self._spin.value)  # written anew, with what is being typed in it
 
     def _press(self):
         if not self._tracking:
@@ -141,6 +173,8 @@ class ctkSliderWidget(QtWidgets.QWidget):
         return self._before if self._changing else self._spin.value
 
     def setValue(self, value):
+        if round(value, self._spin.decimals) == self._spin.value:
+            return
         changing, self._changing = self._changing, False
         self._spin.setValue(value)
         self._changing = changing

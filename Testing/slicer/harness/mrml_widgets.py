@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import slicer
+import vtk
 from PySide6 import QtCore, QtWidgets
 from shiboken6 import Shiboken
 
@@ -58,11 +59,10 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         self._box = QtWidgets.QComboBox(self)
         self._box.setSizePolicy(QtWidgets.QSizePolicy.Expanding, QtWidgets.QSizePolicy.Fixed)
-        self._box.setMinimumContentsLength(12)
         self._box.currentIndexChanged.connect(self._picked)
         layout.addWidget(self._box)
         self.setFocusProxy(self._box)
-        self._scene, self._observed, self._ids, self._current = None, [], [], None
+        self._scene, self._observed, self._ids, self._current, self._labels = None, [], [], None, {}
         self._busy, self._attributes, self._chose_none = False, [], False
 
     def setMRMLScene(self, scene):
@@ -72,10 +72,28 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         if scene is not None:
             events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndImportEvent, scene.EndBatchProcessEvent)
             self._observed = [scene.AddObserver(event, lambda caller, name: self._refresh()) for event in events]
+            self._observed.append(scene.AddObserver(scene.NodeAboutToBeRemovedEvent, self._go_on))
         self._refresh()
 
     def mrmlScene(self):
         return self._scene
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _go_on(self, scene, event, node):
+        """Do as a list of Qt does whose current row is taken away: the next row is current, or the last one."""
+        if self._busy or not Shiboken.isValid(self) or node.GetID() != self._current or scene.IsBatchProcessing():
+            return
+        nodes = [each.GetID() for each in self._nodes()]
+        place = nodes.index(self._current)
+        nodes.remove(self._current)
+        self._choose(nodes[min(place, len(nodes) - 1)] if nodes else None)
+
+    def setNodeTypeLabel(self, label, kind):
+        self._labels[kind] = label
+        self._refresh()
+
+    def nodeTypeLabel(self, kind):
+        return self._labels.get(kind) or getattr(slicer, kind)().GetNodeTagName()
 
     def addAttribute(self, kind, name, value=None):
         self._attributes.append((kind, name, value))
@@ -119,6 +137,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         return (
             any(node.IsA(kind) for kind in self.nodeTypes)
             and not any(node.IsA(kind) for kind in self.hideChildNodeTypes)
+            and (self.showChildNodeTypes or node.GetClassName() in self.nodeTypes)
             and (self.showHidden or not node.GetHideFromEditors())
             and all(node.GetAttribute(name) == value for kind, name, value in self._attributes if node.IsA(kind))
         )
@@ -131,7 +150,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         if self.noneEnabled or not nodes:
             entries.insert(0, ("None" if self.noneEnabled else "Select…", None))
         if self.addEnabled:
-            entries.append(("Create new…", _NEW))
+            entries.append((f"Create new {self.nodeTypeLabel(self.nodeTypes[0])}", _NEW))
         self._ids = [identifier for _, identifier in entries]
         self._box.clear()
         self._box.addItems([text for text, _ in entries])
@@ -161,6 +180,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     nodeTypes = stored("QStringList", "nodeTypes", (), "_refresh")
     hideChildNodeTypes = stored("QStringList", "hidden", (), "_refresh")
+    showChildNodeTypes = stored(bool, "children", True, "_refresh")
     noneEnabled = stored(bool, "noneEnabled", False, "_refresh")
     addEnabled = stored(bool, "addEnabled", True, "_refresh")
     showHidden = stored(bool, "showHidden", False, "_refresh")
@@ -169,6 +189,11 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     editEnabled = stored(bool, "editEnabled", False)
     selectNodeUponCreation = stored(bool, "select", True)
     baseName = stored(str, "baseName", "")
+    sizeAdjustPolicy = Property(
+        int,
+        lambda self: self._box.sizeAdjustPolicy.value,
+        lambda self, value: self._box.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy(value)),
+    )
     currentNodeID = Property(str, lambda self: self._current or "", setCurrentNodeID)
 
 

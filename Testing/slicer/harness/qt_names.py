@@ -68,8 +68,10 @@ def _setattr(self, name, value):
 
 
 def _signal(self, text):
-    """Return the signal that a text such as "clicked(bool)" means."""
+    """Return the signal that a text such as "clicked(bool)" means; with other arguments there is none, as in Qt."""
     name, kind = text.split("(")[0], type(self).__name__
-    if kind in contract.CLASSES and not contract.has(kind, name):
+    signature = QtCore.QMetaObject.normalizedSignature(text).data().decode().replace("vtkMRMLNode*", "PyObject")
+    is_there = _read(self, "metaObject")().indexOfSignal(signature) >= 0
+    if not is_there or (kind in contract.CLASSES and not contract.has(kind, name)):
         raise ValueError(f"{kind} has no signal {text}")
     return _read(self, name)

@@ -38,6 +38,9 @@ class ScriptedLoadableModuleWidget:
     def cleanup(self):
         pass
 
+    def onReload(self):
+        slicer.util.reloadScriptedModule(self.moduleName)
+
     def _unloaded(self, name):
         if name == self.moduleName:
             self.cleanup()

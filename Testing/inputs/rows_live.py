@@ -1,0 +1,158 @@
+"""What live sessions, the panels and their addresses are given."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+from table import Row, refused
+
+from SPRCore.analysis.annotations import Annotations
+from SPRCore.geometry import Volume
+from SPRCore.live import LiveSession
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "SPRRegistration"))
+from SPRRegistrationLib import verdict, words
+from SPRRegistrationLib.explorer import links
+
+SHAPE = (12, 11, 10)
+LIVE, PAIR, RESULT, ADDRESS = "Live session", "Panels: pair", "Panels: verdict", "Explorer: address"
+NEAR = {"overlap": 1.0, "angle_degrees": 0.0, "spacing_ratio": 1.0, "thickest_mm": 3.0}
+QUALITY = {"folding_percent": 0.0, "min_jacobian": 0.4, "max_displacement_mm": 12.0, "lncc": 0.7, "weight_gap": 0.0}
+ROSE = {"before": {"lncc": 0.3}, "after": {"lncc": 0.6}}
+
+
+@cache
+def image(seed: int) -> Volume:
+    """A smooth image."""
+    from scipy.ndimage import gaussian_filter
+
+    array = gaussian_filter(np.random.default_rng(seed).normal(size=SHAPE), 1.5)
+    return Volume(array.astype(np.float32), np.diag([2.0, 2.0, 2.0, 1.0]))
+
+
+def check_update(said: tuple[str, ...], changes: dict, folder: Path) -> None:
+    with LiveSession.open(image(0), image(1), device="cpu") as live:
+        before = dict(live.setting)
+        refused(lambda: live.update(**changes), *said)
+        assert dict(live.setting) == before
+
+
+def check_paint(folder: Path) -> None:
+    with LiveSession.open(image(0), image(1), device="cpu") as live:
+        painted = Volume(np.zeros(SHAPE, dtype=np.float32), image(0).affine)
+        refused(lambda: live.set_stiffness(painted), "stiffness")
+
+
+def check_marks(given: dict, said: tuple[str, ...], folder: Path) -> None:
+    refused(lambda: Annotations(**given), *said)
+
+
+def check_labels_elsewhere(folder: Path) -> None:
+    far = np.diag([2.0, 2.0, 2.0, 1.0])
+    far[0, 3] = 900.0
+    labels = Volume(np.ones(SHAPE, dtype=np.uint8), far)
+    with LiveSession.open(image(0), image(1), device="cpu") as live:
+        given = live.pair.given
+        refused(lambda: live.set_annotations(Annotations(fixed_labels=labels, moving_labels=labels)), "fixed labels")
+        assert live.pair.given is given
+
+
+def check_guard(facts: dict, said: str, folder: Path) -> None:
+    (line,) = words.guard(NEAR | facts)
+    assert said in line
+
+
+def check_fit(folder: Path) -> None:
+    assert words.guard(NEAR) == []
+    assert "fit" not in words.checked(NEAR)
+
+
+def check_verdict(level: str, said: str, facts: dict, folder: Path) -> None:
+    facts = {"exact": True, "covered": 0.98, "extent_mm": 280.0, "metrics": ROSE} | facts
+    found = verdict.badge(verdict.Shown(quality=QUALITY | facts.pop("quality", {}), **facts))
+    assert (found.level, said in found.line) == (level, True), found
+
+
+def check_address(text: str, taken: set[str], told: list[str], folder: Path) -> None:
+    assert set(links.fields_in(text)) == taken
+    assert links.unknown_in(text) == told
+
+
+POINTS = np.zeros((3, 3))
+NAN = float("nan")
+UPDATES = [
+    ("a hyperparameter that there is not", {"alpah": 0.1}, ("alpah", "alpha")),
+    ("a hyperparameter that is no number", {"alpha": "much"}, ("alpha", "much")),
+    ("a hyperparameter that is NaN", {"alpha": NAN}, ("alpha", "nan")),
+    ("a negative hyperparameter", {"alpha": -1.0}, ("alpha", "-1")),
+]
+FACTS = [
+    ("images at different places", {"overlap": 0.01}, "do not lie at the same place"),
+    ("an image that covers a third of the other", {"overlap": 0.3}, "Only 30 %"),
+    ("images turned by 45 degrees", {"angle_degrees": 45.0}, "by 45 degrees"),
+    ("segments of another image", {"segments": [("fixed", 0.0, 0.0, False)]}, "belong to another image"),
+    ("segments on another grid", {"segments": [("moving", 0.34, 0.02, False)]}, "another grid, 34 %"),
+    ("landmarks outside of their image", {"landmarks": [("moving", 3, 7)]}, "3 of 7 landmarks"),
+]
+RESULTS = [
+    ("a preview near nothing exact", "preview", "first guess", {"exact": False, "is_known": False, "metrics": {}}),
+    ("an exact result that was not measured", "preview", "not measured", {"metrics": {}}),
+    ("a result with folding", "bad", "Folding: 2.00 %", {"quality": {"folding_percent": 2.0}}),
+    ("a result without folding of images that hardly overlap", "check", "Only 8 %", {"covered": 0.08}),
+    (
+        "a result without folding of images of different things",
+        "check",
+        "hardly resemble",
+        {"metrics": {"before": {"lncc": 0.03}, "after": {"lncc": 0.04}}},
+    ),
+    ("a displacement of 112 mm in a chest", "check", "112 mm", {"quality": {"max_displacement_mm": 112.0}}),
+    ("tissue that shrinks to a hundredth", "check", "1.0 % of its volume", {"quality": {"min_jacobian": 0.01}}),
+    ("a result that the worker doubts", "check", "The overlap fell.", {"warnings": ("the overlap fell",)}),
+]
+ADDRESSES = [
+    ("a name that is misspelled", "#alpha=0.02&alpah=0.3", {"alpha"}, ["alpah"]),
+    ("a field that no page may set", "fixedVolume=/etc/passwd", set(), ["fixedVolume"]),
+    ("bytes that are no address", "%%%", set(), ["%%%"]),
+]
+
+ROWS = [
+    *(
+        Row(LIVE, what, "refused, and the setting stays", partial(check_update, said, change))
+        for what, change, said in UPDATES
+    ),
+    Row(LIVE, "a painted stiffness of 0", "refused", check_paint),
+    Row(
+        LIVE,
+        "landmarks of the fixed image only",
+        "refused",
+        partial(check_marks, {"fixed_points": POINTS}, ("landmarks", "one image only")),
+    ),
+    Row(
+        LIVE,
+        "other labels while the pair is open, none of them inside of the fixed image",
+        "refused, and it measures with what it had",
+        check_labels_elsewhere,
+    ),
+    *(
+        Row(PAIR, what, f"told before anything is registered: “… {said} …”", partial(check_guard, f, said))
+        for what, f, said in FACTS
+    ),
+    Row(PAIR, "images of which nothing is unusual", "what was checked is said, and never that they fit", check_fit),
+    *(
+        Row(RESULT, what, f"never green: level “{level}”, “… {said} …”", partial(check_verdict, level, said, facts))
+        for what, level, said, facts in RESULTS
+    ),
+    Row(
+        RESULT,
+        "a result without folding, warning or loss, of images that overlap and have become more alike",
+        "green",
+        partial(check_verdict, "good", "No folding", {}),
+    ),
+    *(
+        Row(ADDRESS, what, "left out and named, the rest is taken", partial(check_address, text, taken, told))
+        for what, text, taken, told in ADDRESSES
+    ),
+]

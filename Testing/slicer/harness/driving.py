@@ -1,0 +1,93 @@
+"""What a user does with the panel: chooses, drags, clicks, types; with events that go where Qt would send them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import slicer
+
+from harness import application
+from harness.widgets import qt
+
+WORKER = Path(__file__).resolve().parents[1] / "panel_worker.py"
+
+
+def add_image(name, seed=0, shape=(12, 11, 10)):
+    """Add an image of noise to the scene."""
+    array = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    node = slicer.util.addVolumeFromArray(array, name=name)
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+def worker(seconds=0.1):
+    """Return the command of a worker that computes nothing and takes so long for it."""
+    return [sys.executable, str(WORKER), str(seconds)]
+
+
+def pick(selector, name):
+    """Choose a node by its name, as a user does."""
+    box = selector._box
+    box.setCurrentIndex(next(index for index in range(box.count) if box.itemText(index) == name))
+
+
+def groove(slider):
+    """Return the widget inside a slider of CTK that the mouse reaches: nobody named it."""
+    return slider._slider
+
+
+def drag(slider, values):
+    """Drag a slider over values; return what its value was said to be on the way."""
+    said = []
+    groove(slider).setSliderDown(True)
+    for value in values:
+        move(slider, value)
+        said.append(slider.value)
+        application.process_events(0.05)
+    groove(slider).setSliderDown(False)
+    return said
+
+
+def move(slider, value):
+    """Move the handle of a slider to a value."""
+    groove(slider).setValue(round((value - slider.minimum) / (slider.maximum - slider.minimum) * slider.STEPS))
+
+
+def mouse(widget, place, *kinds):
+    """Send events of the left button to whatever lies at a place of a widget."""
+    hit = widget.childAt(place) or widget
+    spot = hit.mapFrom(widget, place)
+    for kind in kinds:
+        buttons = qt.Qt.NoButton if kind == qt.QEvent.MouseButtonRelease else qt.Qt.LeftButton
+        places = (qt.QPointF(spot), qt.QPointF(hit.mapToGlobal(spot)))
+        event = qt.QMouseEvent(kind, *places, qt.Qt.LeftButton, buttons, qt.Qt.NoModifier)
+        qt.QCoreApplication.sendEvent(hit, event)
+
+
+def double_click(widget, place):
+    """Click twice, as Qt tells it: the second press is the double click."""
+    kinds = qt.QEvent
+    mouse(widget, place, kinds.MouseButtonPress, kinds.MouseButtonRelease)
+    mouse(widget, place, kinds.MouseButtonDblClick, kinds.MouseButtonRelease)
+
+
+def type_keys(widget, text):
+    """Type a text key by key; a line feed is the key Return."""
+    for sign in text:
+        key = qt.Qt.Key_Return if sign == "\n" else qt.Qt.Key(ord(sign))
+        for kind in (qt.QEvent.KeyPress, qt.QEvent.KeyRelease):
+            event = qt.QKeyEvent(kind, key, qt.Qt.NoModifier, "\r" if sign == "\n" else sign)
+            qt.QCoreApplication.sendEvent(widget, event)
+
+
+def stage(panel):
+    """Return where the registration stands that is looked at; nothing if it has no worker."""
+    return "" if panel.session is None else panel.session.stage.name
+
+
+def wait_for(panel, *names, seconds=30):
+    """Wait until the registration stands somewhere."""
+    assert application.process_events(seconds, lambda: stage(panel) in (*names, "FAILED"))
+    assert stage(panel) in names, (stage(panel), panel.session.words)
