@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 import SPRCore
+from SPRCore.analysis.annotations import Annotations
 from SPRCore.errors import InputError
 from SPRCore.geometry import Volume
 from SPRCore.live.events import Arrays
@@ -17,6 +19,7 @@ from SPRCore.regularization.naming import HYPERPARAMETERS, make_prior
 
 _VOLUMES = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "stiffness")
 _POINTS = ("fixed_points", "moving_points")
+_LABELS = ("fixed_labels", "moving_labels")
 
 
 class TorchBackend:
@@ -49,8 +52,7 @@ class TorchBackend:
             raise InputError("arrays", got=got, expected=expected)
         if request.setting and request.prior is None:
             raise InputError("setting", got="no prior that it belongs to", expected="both or none")
-        given = {name: self.volume(arrays, name) for name in _VOLUMES}
-        given |= {name: arrays[name][0] if name in arrays else None for name in _POINTS}
+        given = {name: self.volume(arrays, name) for name in _VOLUMES} | _points(arrays)
         return LiveSession.open(
             **given,
             method=request.method,
@@ -84,3 +86,24 @@ class TorchBackend:
         if affine is None:
             raise InputError(name, got="no affine", expected="where its voxels lie")
         return Volume(array, affine)
+
+    def annotations(self, arrays: Arrays) -> Annotations:
+        """Return labels and landmarks.
+
+        Args:
+            arrays: Arrays by name, nothing else among them.
+
+        Returns:
+            What there is of them.
+
+        Raises:
+            InputError: An array of another name, or as `Annotations`.
+        """
+        unknown = sorted(set(arrays) - {*_LABELS, *_POINTS})
+        if unknown:
+            raise InputError("arrays", got=", ".join(unknown), expected=", ".join(_LABELS + _POINTS))
+        return Annotations(**{name: self.volume(arrays, name) for name in _LABELS}, **_points(arrays))
+
+
+def _points(arrays: Arrays) -> dict[str, np.ndarray | None]:
+    return {name: arrays[name][0] if name in arrays else None for name in _POINTS}

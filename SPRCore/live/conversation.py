@@ -135,6 +135,19 @@ class Conversation:
         segment = None if stiffness is None else self._ledger.put({"stiffness": (stiffness, affine)})
         return self._send(self._ledger.make(protocol.Stiffness, segment=segment))
 
+    def annotate(self, arrays: Arrays) -> int:
+        """Ask to measure with other labels and landmarks.
+
+        Args:
+            arrays: Those of `protocol.Open.segment` that there are; the ones left out are no longer measured with.
+
+        Returns:
+            The number of the request.
+        """
+        self._refuse_if_over()
+        segment = self._ledger.put(arrays) if arrays else None
+        return self._send(self._ledger.make(protocol.Annotate, segment=segment))
+
     def cancel(self) -> int:
         """Ask to give up what is computed or waiting; return the number of the request."""
         self._refuse_if_over()
@@ -294,7 +307,9 @@ class Conversation:
             self._move(State.OPENING, "The pair is being opened.")
         elif isinstance(message, protocol.Ready):
             self._move(State.READY, "The worker is ready.")
-        elif isinstance(message, Result | protocol.Done) and isinstance(asked, Update | protocol.Stiffness):
+        elif isinstance(message, Result | protocol.Done) and isinstance(
+            asked, Update | protocol.Stiffness | protocol.Annotate
+        ):
             self._ledger.remember(asked)
         if isinstance(asked, Update):
             self._ledger.send_held(self._watch.time)

@@ -9,7 +9,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from SPRCore.live.protocol import Cancel, Close, Commit, Error, Open, Release, Stiffness, Superseded, Sweep, Update
+from SPRCore.live.protocol import (
+    Annotate,
+    Cancel,
+    Close,
+    Commit,
+    Error,
+    Open,
+    Release,
+    Stiffness,
+    Superseded,
+    Sweep,
+    Update,
+)
 from SPRCore.live.schema import Checked
 
 RESULTS = 3
@@ -21,8 +33,8 @@ _REPLACES: dict[type, tuple[type, ...]] = {
     Update: (Update, Commit),
     Commit: (Commit,),
     Cancel: (Update, Commit),
-    Open: (Update, Commit, Stiffness, Sweep, Open),
-    Close: (Update, Commit, Stiffness, Sweep, Open),
+    Open: (Update, Commit, Stiffness, Annotate, Sweep, Open),
+    Close: (Update, Commit, Stiffness, Annotate, Sweep, Open),
 }
 """What each kind of request makes void while it waits."""
 

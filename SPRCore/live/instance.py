@@ -168,7 +168,7 @@ class InstanceMethod:
             self._course = prior, self._problem.course(prior)
         course = self._course[1]
         try:
-            solved = course.completed(lambda _: check())
+            solved = course.completed(check)
         finally:
             if course.is_over:  # done, or failed
                 self._course = None

@@ -10,14 +10,15 @@ import numpy as np
 
 from SPRCore.analysis.annotations import Annotations
 from SPRCore.functional import integrate_quickly
-from SPRCore.geometry import Field, Volume, compose_affine
+from SPRCore.geometry import Field, Grid, Volume, compose_affine
 from SPRCore.live.canvas import Canvas
 from SPRCore.live.method import Exact
 from SPRCore.live.quality import full_quality, longest_mm
 from SPRCore.live.reply import Reply, Setting
 from SPRCore.metrics import evaluate
-from SPRCore.registration import Deformation
+from SPRCore.registration import Deformation, PreAlignment
 from SPRCore.registration.pair import assembled
+from SPRCore.registration.prealign import overlap_fraction
 from SPRCore.typing import Vectors
 
 
@@ -28,14 +29,38 @@ class Pair:
     Attributes:
         fixed: Fixed image.
         moving: Moving image, on any grid.
-        affine_ras: Alignment as a whole, pull map from fixed to moving world points, or None.
+        alignment: What was done beforehand: the alignment as a whole and why.
         given: Labels and landmarks, the fixed labels on the fixed grid.
     """
 
     fixed: Volume
     moving: Volume
-    affine_ras: np.ndarray | None
+    alignment: PreAlignment
     given: Annotations
+
+    @property
+    def affine_ras(self) -> np.ndarray | None:
+        """Alignment as a whole, pull map from fixed to moving world points, shape (4, 4), or None."""
+        return self.alignment.affine_ras
+
+    @property
+    def aligned_mm(self) -> float:
+        """How far the alignment as a whole moves the farthest corner of the fixed image, in mm; 0 without one."""
+        if self.affine_ras is None:
+            return 0.0
+        grid = self.fixed.grid
+        corners = np.indices((2, 2, 2)).reshape(3, -1).T * (np.array(grid.shape) - 1)
+        points = corners @ grid.affine[:3, :3].T + grid.affine[:3, 3]
+        moved = points @ self.affine_ras[:3, :3].T + self.affine_ras[:3, 3]
+        return float(np.linalg.norm(moved - points, axis=1).max())
+
+    @property
+    def covered(self) -> float:
+        """Part of the fixed image that lies inside the moving one after the alignment as a whole, 0 to 1."""
+        moving = self.moving.grid
+        if self.affine_ras is not None:
+            moving = Grid(moving.shape, np.linalg.solve(self.affine_ras, moving.affine))
+        return overlap_fraction(self.fixed.grid, moving)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,11 +71,13 @@ class Known:
         reply: The reply.
         found: What it was made of, until inverse and metrics have been added to the reply.
         invert: Computes its inverse where that has been left out.
+        given: Labels and landmarks that its metrics were measured with.
     """
 
     reply: Reply
     found: Deformation | None
     invert: Callable[[], Field] | None = None
+    given: Annotations | None = None
 
     @classmethod
     def of(cls, exact: Exact, pair: Pair, canvas: Canvas, setting: Setting) -> Known:
@@ -67,6 +94,7 @@ class Known:
             quality=dataclasses.replace(quality, max_displacement_mm=longest),
             setting=setting,
             exact=True,
+            weight_known=True,
             milliseconds=0.0,
             stage="exact",
         )
@@ -87,11 +115,26 @@ class Known:
         found = self.found if self.invert is None else dataclasses.replace(self.found, inverse=self.invert())
         result = assembled(pair.fixed, pair.moving, found, pair.affine_ras)
         moves = {"displacement": result.displacement, "inverse": result.inverse}
-        images = {"fixed": pair.fixed, "moving": pair.moving, "warped": result.warped}
-        metrics = evaluate(**moves, **images, **vars(pair.given), mask=mask)
         quality = full_quality(self.reply.quality, result.displacement)
-        reply = dataclasses.replace(self.reply, **moves, quality=quality, warped=result.warped, metrics=metrics)
-        return Known(reply=reply, found=None)
+        reply = dataclasses.replace(self.reply, **moves, quality=quality, warped=result.warped)
+        return Known(reply=reply, found=None).measured(pair, mask)
+
+    def measured(self, pair: Pair, mask: Volume | None) -> Known:
+        """Measure a complete reply, anew where labels or landmarks are others than those it was measured with.
+
+        Args:
+            pair: The pair.
+            mask: Voxels of the fixed image that count in the metrics, or None.
+
+        Returns:
+            The same with metrics.
+        """
+        if self.given is pair.given:
+            return self
+        moves = {"displacement": self.reply.displacement, "inverse": self.reply.inverse}
+        images = {"fixed": pair.fixed, "moving": pair.moving, "warped": self.reply.warped}
+        metrics = evaluate(**moves, **images, **vars(pair.given), mask=mask)
+        return dataclasses.replace(self, reply=dataclasses.replace(self.reply, metrics=metrics), given=pair.given)
 
     @property
     def nbytes(self) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from SPRCore.errors import InputError
 from SPRCore.live.arrays import Store
 from SPRCore.live.events import Arrays
-from SPRCore.live.protocol import SLOTS, Open, Segment, Stiffness, Update
+from SPRCore.live.protocol import SLOTS, Annotate, Open, Segment, Stiffness, Update
 from SPRCore.live.schema import Checked
 from SPRCore.live.wire import to_line
 
@@ -130,11 +130,11 @@ class Ledger:
             del self._lasting[type(request)]
 
     def repeat(self, now: float) -> None:
-        """Send a new worker the pair and what was answered last: stiffness and setting.
+        """Send a new worker the pair and what was answered last: stiffness, labels and landmarks, setting.
 
         What was not answered may be what the lost one died of, and so may improvements.
         """
-        for kind in (Open, Stiffness, Update):
+        for kind in (Open, Stiffness, Annotate, Update):
             request = self._lasting.get(kind)
             if request is not None and request.id not in self._asked:
                 fields = {"improve": False} if kind is Update else {}

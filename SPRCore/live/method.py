@@ -16,8 +16,8 @@ from SPRCore.registration.result import Deformation
 from SPRCore.regularization import Prior
 from SPRCore.typing import Scalars, Tensor, Vectors
 
-Check = Callable[[], None]
-"""Called between the parts of a computation; raises to give it up."""
+Check = Callable[..., None]
+"""Called between the parts of a computation, with the part done (0 to 1) where that is known; raises to give it up."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -135,7 +135,7 @@ class NetworkMethod:
     def _refined(self, found: Deformation, prior: Prior, check: Check) -> Exact:
         problem = problem_of(self._fixed, self._moving, self._affine_ras, self._job)
         course = problem.course(prior, start_mm(found, self._job.device))
-        solved = course.completed(lambda _: check())
+        solved = course.completed(check)
         return Exact(found=deformation_of(solved, self._fixed), weight_gap=0.0)
 
     def _code(self, prior: Prior) -> Tensor | None:

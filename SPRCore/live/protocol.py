@@ -162,6 +162,15 @@ class Stiffness(Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Annotate(Checked):
+    """Measure with other labels and landmarks from now on: of the arrays of `open` those; null for none."""
+
+    verb: Literal["annotate"] = "annotate"
+    id: Id
+    segment: Segment | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cancel(Checked):
     """Give up what is computed or waiting, improvements and the map included."""
 
@@ -219,6 +228,10 @@ class Opened(Checked):
         setting: The hyperparameters to start at.
         ranges: Lowest and highest value of each hyperparameter that may be changed.
         milliseconds: Time that it took.
+        init: Which alignment was made beforehand.
+        init_reason: Why, in words.
+        init_mm: How far it moves the farthest corner of the fixed image, in mm.
+        covered: Part of the fixed image that lies inside the moving one after it.
     """
 
     kind: Literal["opened"] = "opened"
@@ -227,6 +240,10 @@ class Opened(Checked):
     setting: Hyperparameters
     ranges: dict[str, Annotated[tuple[float, ...], Bounds(shortest=2, longest=2)]]
     milliseconds: float
+    init: Literal["none", "center", "rigid", "affine"]
+    init_reason: Text
+    init_mm: Annotated[float, Bounds(minimum=0)]
+    covered: Annotated[float, Bounds(minimum=0, maximum=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,6 +254,8 @@ class Result(Checked):
         id: Number of the request.
         improvement: False for the answer, true for the better ones after it.
         exact: Whether it is what `SPRCore.register` gives at this setting; a preview otherwise.
+        weight_known: Whether `weight` may be shown as that of this setting: false for a preview that is near nothing
+            exact, whose weight may contradict the exact one.
         stage: What was done, in words.
         milliseconds: Time that the computation took.
         age_ms: Time since the request arrived.
@@ -245,12 +264,14 @@ class Result(Checked):
         segment: `displacement` (RAS mm, shape (X, Y, Z, 3), total pull map from fixed to moving) and `weight`; for
             `commit` also `inverse` on the moving grid and `warped`. To be given back with `release`.
         metrics: For `commit`: as in the report of `SPRCore.register`.
+        warnings: For `commit`: what makes the result doubtful, one plain sentence each.
     """
 
     kind: Literal["result"] = "result"
     id: Id
     improvement: bool
     exact: bool
+    weight_known: bool
     stage: Text
     milliseconds: float
     age_ms: float
@@ -258,11 +279,12 @@ class Result(Checked):
     quality: Measures
     segment: Segment
     metrics: dict[str, Any] = field(default_factory=dict)
+    warnings: Annotated[tuple[Text, ...], Bounds(longest=64)] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Done(Checked):
-    """Answer to `sweep`, `stiffness`, `cancel` and `close`."""
+    """Answer to `sweep`, `stiffness`, `annotate`, `cancel` and `close`."""
 
     kind: Literal["done"] = "done"
     id: Id
@@ -355,5 +377,7 @@ class Log(Checked):
     text: Text
 
 
-REQUESTS = {kind.verb: kind for kind in (Hello, Open, Update, Commit, Sweep, Stiffness, Cancel, Close, Release)}
+REQUESTS = {
+    kind.verb: kind for kind in (Hello, Open, Update, Commit, Sweep, Stiffness, Annotate, Cancel, Close, Release)
+}
 ANSWERS = {kind.kind: kind for kind in (Ready, Opened, Result, Done, Superseded, Error, Progress, Point, Idle, Log)}

@@ -49,6 +49,8 @@ class Reply:
         displacement: Total pull map from fixed to moving, alignment as a whole included, RAS mm: on the fixed grid if
             exact, otherwise on a coarser one of the same field of view.
         weight: Weight λ/λ_max (or λ/λ_mean) of each voxel, on the grid of the displacement.
+        weight_known: Whether the weight may be shown as that of this setting. False for a preview that is near nothing
+            exact: on a coarse grid a weight hardly varies where the exact one does, see docs/adr/0015.
         quality: How good it is, measured on the grid of the previews; the folding of a committed reply on its own grid.
         setting: The hyperparameters it belongs to.
         exact: Whether it is what `SPRCore.register` gives at this setting; a preview otherwise.
@@ -57,6 +59,7 @@ class Reply:
         inverse: Total pull map from moving to fixed on the moving grid, RAS mm; for committed replies alone.
         warped: Moving image on the fixed grid, sampled once from the original; for committed replies alone.
         metrics: As in the report of `SPRCore.register`; for committed replies alone.
+        warnings: What makes the result doubtful, one plain sentence each, as in the report of `SPRCore.register`.
     """
 
     displacement: Field
@@ -64,11 +67,13 @@ class Reply:
     quality: Quality
     setting: Setting
     exact: bool
+    weight_known: bool
     milliseconds: float
     stage: str
     inverse: Field | None = None
     warped: Volume | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

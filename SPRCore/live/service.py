@@ -31,6 +31,7 @@ REST = 0.05
 next preview, since what computes can be left only every few hundredths of a second."""
 
 _LEADS_TO_WORK = (protocol.Update, protocol.Commit, protocol.Sweep)
+_OF_A_PAIR = (protocol.Update, protocol.Commit, protocol.Stiffness, protocol.Annotate)
 
 
 class Backend(Protocol):
@@ -55,6 +56,10 @@ class Backend(Protocol):
         """Return an array as a volume; None if it is not there."""
         ...
 
+    def annotations(self, arrays: Arrays) -> Any:
+        """Return labels and landmarks as a session takes them."""
+        ...
+
 
 class Service:
     """Answers requests; everything happens in the thread that calls `run`.
@@ -73,6 +78,7 @@ class Service:
         self._shown: Job | None = None  # the update that can be improved
         self._sweeps, self._told_idle = False, True
         self._beaten, self._stopped_by = 0.0, None
+        self._fraction: float | None = None
         self._rests_at = 0.0
 
     def run(self) -> None:
@@ -118,7 +124,7 @@ class Service:
         request = job.request
         if self.store is None and not isinstance(request, protocol.Hello):
             raise _NotNow("a conversation begins with hello", request.verb)
-        if self._session is None and isinstance(request, (protocol.Update, protocol.Commit, protocol.Stiffness)):
+        if self._session is None and isinstance(request, _OF_A_PAIR):
             raise InputError(request.verb, got="no pair that is open", expected="open first")
         if isinstance(request, (protocol.Update, protocol.Commit)):
             for name in request.setting:
@@ -138,8 +144,12 @@ class Service:
         start = time.perf_counter()
         arrays = self.store.get(job.request.segment)
         self._session = self._backend.open(job.request, arrays)
+        self._session.on_progress = self._note_progress
         facts = {"setting": dict(self._session.setting), "ranges": dict(self._session.ranges)}
         facts |= {"prior": self._backend.prior(self._session), "milliseconds": 1e3 * (time.perf_counter() - start)}
+        pair = self._session.pair
+        facts |= {"init": pair.alignment.mode, "init_reason": pair.alignment.reason}
+        facts |= {"init_mm": pair.aligned_mm, "covered": pair.covered}
         self._say(protocol.Opened(id=job.request.id, **facts))
 
     def _update(self, job: Job) -> None:
@@ -162,6 +172,11 @@ class Service:
     def _stiffness(self, job: Job) -> None:
         arrays = {} if job.request.segment is None else self.store.get(job.request.segment)
         self._session.set_stiffness(self._backend.volume(arrays, "stiffness"))
+        self._say(protocol.Done(id=job.request.id))
+
+    def _annotate(self, job: Job) -> None:
+        arrays = {} if job.request.segment is None else self.store.get(job.request.segment)
+        self._session.set_annotations(self._backend.annotations(arrays))
         self._say(protocol.Done(id=job.request.id))
 
     def _sweep(self, job: Job) -> None:
@@ -206,6 +221,7 @@ class Service:
                     id=job.request.id,
                     improvement=improvement,
                     exact=reply.exact,
+                    weight_known=reply.weight_known,
                     stage=reply.stage,
                     milliseconds=reply.milliseconds,
                     age_ms=1e3 * (time.perf_counter() - job.arrived),
@@ -213,19 +229,23 @@ class Service:
                     quality=Measures(**finite(dataclasses.asdict(reply.quality))),
                     segment=segment,
                     metrics=finite(reply.metrics) if isinstance(job.request, protocol.Commit) else {},
+                    warnings=tuple(reply.warnings) if isinstance(job.request, protocol.Commit) else (),
                 )
             )
         except BaseException:
             self._desk.give_back(place)
             raise
 
+    def _note_progress(self, fraction: float) -> None:
+        self._fraction = min(max(fraction, 0.0), 1.0)
+
     def _stopper(self, request: Any) -> Callable[[], bool]:
-        self._beaten, self._stopped_by = time.monotonic(), None
+        self._beaten, self._stopped_by, self._fraction = time.monotonic(), None, None
 
         def should_stop() -> bool:
             if request is not None and time.monotonic() - self._beaten > BEAT:
                 self._beaten = time.monotonic()
-                self._say(Progress(id=request.id, stage="computing"))
+                self._say(Progress(id=request.id, stage="computing", fraction=self._fraction))
             self._stopped_by = self._desk.stops(request)
             return self._stopped_by is not None
 

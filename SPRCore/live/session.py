@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -22,25 +22,16 @@ from SPRCore.live.instance import InstanceMethod
 from SPRCore.live.known import Known, Pair
 from SPRCore.live.method import Check, Method, Sketch
 from SPRCore.live.network import NetworkMethod
-from SPRCore.live.reply import Reply, Setting, ShouldStop, Superseded, SweepPoint
+from SPRCore.live.reply import Reply, Setting, ShouldStop, SweepPoint
 from SPRCore.live.settings import Key, checked, key_of
 from SPRCore.live.sweep import Yardstick
+from SPRCore.live.timing import SLICE_S, asking, default_budget_ms, milliseconds_since, slices_of
 from SPRCore.live.visited import Visited
 from SPRCore.registration import Job, Model, prealign
 from SPRCore.registration.devices import pick_device
 from SPRCore.registration.job import INSTANCE, check_refine, make_job, model_path, stiffness_on
 from SPRCore.regularization import Prior
 from SPRCore.regularization.naming import hyperparameters
-
-BUDGET_MS = {2**20: 80.0, math.inf: 200.0}
-"""Time of a preview by the number of voxels: what still feels immediate, and for large images what shows enough."""
-
-SLICE_S = 0.4
-"""An improvement is shown about this often, in seconds."""
-
-SLICE_VOXELS = 1_000_000
-"""An image gets so many slices of better previews as it has millions of voxels, and one more, before its exact result
-is computed: a tenth of what that takes, and where that is short, no more than that the eye sees something coming."""
 
 _REMEMBERED = 0.25  # of the memory, for velocities on the grid of the previews
 
@@ -50,7 +41,12 @@ class LiveSession:
 
     A call either completes or, given up with `Superseded` or failed, leaves the session at the setting at which it was.
     Not for several threads at once. Made by `open`.
+
+    Attributes:
+        on_progress: Told the part done (0 to 1) of an exact solution of the solver; None for nobody.
     """
+
+    on_progress: Callable[[float], None] | None = None
 
     def __init__(self, pair: Pair, job: Job, budget_ms: float, cache_bytes: int) -> None:
         self._pair, self._job, self._budget_s = pair, job, 1e-3 * budget_ms
@@ -115,7 +111,7 @@ class LiveSession:
         """
         check_image(fixed, "fixed image")
         check_image(moving, "moving image")
-        budget_ms = _budget_ms(fixed) if budget_ms is None else budget_ms
+        budget_ms = default_budget_ms(fixed) if budget_ms is None else budget_ms
         for name, value in (("budget_ms", budget_ms), ("cache_mb", cache_mb)):
             if not 0 < value < math.inf:
                 raise InputError(name, got=f"{value:g}", expected="a number above 0")
@@ -130,8 +126,8 @@ class LiveSession:
         model = None if path is None else Model.read(path, target)
         asked = {"prior": prior, "refine": refine, "mask": fixed_mask, "stiffness": stiffness}
         job = make_job(model, fixed.grid, target, **asked)
-        affine_ras = prealign(fixed, moving, init).affine_ras
-        pair = Pair(fixed=fixed, moving=moving, affine_ras=affine_ras, given=given.on(fixed.grid))
+        alignment = prealign(fixed, moving, init)
+        pair = Pair(fixed=fixed, moving=moving, alignment=alignment, given=given.on(fixed.grid))
         return cls(pair, job, budget_ms, int(cache_mb * 2**20))
 
     def __enter__(self) -> LiveSession:
@@ -161,6 +157,11 @@ class LiveSession:
     def ranges(self) -> Mapping[str, tuple[float, float]]:
         """Lowest and highest value of each hyperparameter that may be changed, for sliders and the sweep."""
         return dict(self._method.axes.ranges)
+
+    @property
+    def pair(self) -> Pair:
+        """What is registered, with what was done beforehand."""
+        return self._pair
 
     @property
     def preview_shape(self) -> tuple[int, int, int]:
@@ -193,9 +194,9 @@ class LiveSession:
             known = self._known
         if known is not None:
             self._arrive(prior, None, known)
-            return dataclasses.replace(known.reply, milliseconds=_milliseconds(start))
+            return dataclasses.replace(known.reply, milliseconds=milliseconds_since(start))
         deadline = start + self._budget_s - self._drawing_s
-        sketch = self._begun(prior, deadline, _asking(should_stop))
+        sketch = self._begun(prior, deadline, asking(should_stop))
         reply = self._drawn(sketch, start, "preview")
         self._arrive(prior, sketch, None)
         return reply
@@ -214,7 +215,7 @@ class LiveSession:
         """
         if self._known is not None:
             return None
-        start, check = time.perf_counter(), _asking(should_stop)
+        start, check = time.perf_counter(), asking(should_stop, self.on_progress)
         # With the detail of an exact solution at hand, coarse steps would show little more than the preview did.
         is_done = self._sketch is not None and self._sketch.is_final
         if not self._method.has_stages or self._slices <= 0 or self._visited.has_exact or is_done:
@@ -238,14 +239,14 @@ class LiveSession:
         Raises:
             Superseded: `should_stop` said so. What was done so far is not lost.
         """
-        start, check = time.perf_counter(), _asking(should_stop)
+        start, check = time.perf_counter(), asking(should_stop, self.on_progress)
         known = self._known or self._solved(start, check)
-        if known.found is not None:
+        if known.given is not self._pair.given:
             check()
-            known = known.completed(self._pair, self._job.mask)
+            known = known.completed(self._pair, self._job.mask).measured(self._pair, self._job.mask)
             trim_memory()
             self._keep(known)
-        return dataclasses.replace(known.reply, milliseconds=_milliseconds(start))
+        return dataclasses.replace(known.reply, milliseconds=milliseconds_since(start))
 
     def sweep_step(self, *, should_stop: ShouldStop | None = None) -> SweepPoint | None:
         """Compute one more point of the settings map; the velocities make later previews better, too.
@@ -259,7 +260,7 @@ class LiveSession:
         Raises:
             Superseded: `should_stop` said so. What was done so far is not lost.
         """
-        start, check = time.perf_counter(), _asking(should_stop)
+        start, check = time.perf_counter(), asking(should_stop)
         prior, wanted = self._visited.unfinished(), self._next_point()
         if wanted is None:
             return None
@@ -271,7 +272,7 @@ class LiveSession:
             quality=picture.quality,
             dice_mean=self._yardstick.dice_mean(picture.displacement),
             tre_mm=self._yardstick.tre_mm(picture.displacement),
-            milliseconds=_milliseconds(start),
+            milliseconds=milliseconds_since(start),
         )
         self._points[key_of(point.setting)] = point
         return point
@@ -298,6 +299,20 @@ class LiveSession:
         self._visited.forget_coarse()
         self._points.clear()
 
+    def set_annotations(self, given: Annotations) -> None:
+        """Measure with other labels and landmarks from now on; the deformations stay as they are.
+
+        Args:
+            given: Labels of the images, on any grids, and landmarks; each may be absent.
+
+        Raises:
+            InputError: As for those of `open`; the session measures with what it had.
+        """
+        given = given.on(self._pair.fixed.grid)
+        self._yardstick = Yardstick(given, self._method.canvas.grid)
+        self._pair = dataclasses.replace(self._pair, given=given)
+        self._points.clear()
+
     def _begun(self, prior: Prior, deadline: float, check: Check) -> Sketch:
         place = self._method.axes.place(hyperparameters(prior))
         return self._method.begin(prior, place, self._visited, self._last, deadline, check)
@@ -305,7 +320,7 @@ class LiveSession:
     def _arrive(self, prior: Prior, sketch: Sketch | None, known: Known | None) -> None:
         """Take a setting as the last one answered for."""
         self._prior, self._sketch, self._known = prior, None, known
-        self._slices = 1 + self._pair.fixed.array.size // SLICE_VOXELS
+        self._slices = slices_of(self._pair.fixed)
         self._method.keep_only(prior)
         if sketch is not None:
             self._take(sketch)
@@ -341,7 +356,11 @@ class LiveSession:
         self._drawing_s = max(time.perf_counter() - begin, 0.8 * self._drawing_s)
         setting = hyperparameters(sketch.prior)
         fields = {**picture._asdict(), "setting": setting, "exact": False, "stage": stage}
-        return Reply(**fields, milliseconds=_milliseconds(start))
+        return Reply(**fields, weight_known=self._is_weight_known(sketch), milliseconds=milliseconds_since(start))
+
+    def _is_weight_known(self, sketch: Sketch) -> bool:
+        """Whether the weight of a sketch is that of its setting: given by a network, or vouched for by an exact one."""
+        return (sketch.weight is not None and sketch.is_final) or self._visited.is_near_exact(sketch.place)
 
     def _picture(self, sketch: Sketch) -> Picture:
         """Show a sketch, with the detail that exact solutions of visited settings have."""
@@ -371,26 +390,10 @@ class LiveSession:
             self._visited.add_exact(self._prior, place, velocity_mm, sketch.velocity_mm, sketch.is_final)
             self._method.settle(self._prior, place, velocity_mm)
         known = Known.of(exact, self._pair, canvas, self.setting)
-        reply = dataclasses.replace(known.reply, milliseconds=_milliseconds(start))
+        reply = dataclasses.replace(known.reply, milliseconds=milliseconds_since(start))
         self._keep(dataclasses.replace(known, reply=reply))
         return self._known
 
     def _keep(self, known: Known) -> None:
         self._known = known
         self._exact.put(key_of(known.reply.setting), known, known.nbytes)
-
-
-def _budget_ms(fixed: Volume) -> float:
-    return next(budget for most, budget in BUDGET_MS.items() if fixed.array.size <= most)
-
-
-def _milliseconds(start: float) -> float:
-    return 1e3 * (time.perf_counter() - start)
-
-
-def _asking(should_stop: ShouldStop | None) -> Check:
-    def check() -> None:
-        if should_stop is not None and should_stop():
-            raise Superseded("computation", got="a newer request")
-
-    return check

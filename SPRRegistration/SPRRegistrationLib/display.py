@@ -12,7 +12,7 @@ from typing import Any
 import slicer
 import vtk
 
-from . import geometry, legends, outputs
+from . import geometry, legends, outputs, unknown
 from .i18n import tr as _
 
 MAP_LAYER = 3
@@ -190,7 +190,13 @@ def _show_original(composite: slicer.vtkMRMLSliceCompositeNode, parameters: Any)
 def _shown_map(parameters: Any) -> slicer.vtkMRMLScalarVolumeNode | None:
     if parameters.showJacobian:
         return parameters.jacobianVolume
-    return parameters.weightVolume if parameters.showWeight else None
+    if not parameters.showWeight:
+        return None
+    transform = parameters.displacementTransform
+    is_deformed = transform is not None and geometry.displacement_of(transform) is not None
+    if not _has_image(parameters.weightVolume) and is_deformed:
+        return unknown.volume_over(parameters.fixedVolume)
+    return parameters.weightVolume
 
 
 def _has_image(volume: slicer.vtkMRMLScalarVolumeNode | None) -> bool:

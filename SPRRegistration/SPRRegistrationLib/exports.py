@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,20 @@ def directions() -> list[tuple[str, str]]:
         (_("Moving image onto the fixed image"), "displacementTransform"),
         (_("Fixed image onto the moving image (inverse)"), "inverseTransform"),
     ]
+
+
+def file_name(parameters: Any, what: str, ending: str) -> str:
+    """Return a name for a file that says which images it is of, in letters that every computer takes.
+
+    Args:
+        parameters: The parameters of a registration, with both images.
+        what: What it holds, such as "deformed".
+        ending: Of the file, such as ".nii.gz".
+    """
+    names = [volume.GetName() for volume in (parameters.movingVolume, parameters.fixedVolume) if volume is not None]
+    parts = [re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:60] for name in names]
+    pair = "-on-".join(part for part in parts if part)
+    return f"{pair}-{what}{ending}" if pair else f"{what}{ending}"
 
 
 def report_text(parameters: Any) -> str:

@@ -260,6 +260,21 @@ def value_at(volume: slicer.vtkMRMLScalarVolumeNode | None, place: tuple[float, 
     return None if np.isnan(values[0]) else float(values[0])
 
 
+def is_inside(shape: tuple[int, ...], affine: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Tell which points lie inside an image.
+
+    Args:
+        shape: Its number of voxels along each axis.
+        affine: Matrix from their indices to RAS mm.
+        points: The points in RAS mm, shape (N, 3).
+
+    Returns:
+        Booleans of shape (N,); an image ends half a voxel beyond the centers of its outermost voxels.
+    """
+    voxels = (points - affine[:3, 3]) @ np.linalg.inv(affine[:3, :3]).T
+    return ((voxels >= -0.5) & (voxels <= np.array(shape[:3]) - 0.5)).all(axis=1)
+
+
 def values_at(array: np.ndarray, affine: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Return the voxels that points lie in.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,34 @@ from SPRCore.errors import InputError
 
 from . import dicom, geometry
 from .parameters import setting_of
+
+MEASURED = ("fixedLabels", "movingLabels", "fixedLandmarks", "movingLandmarks")
+"""Fields of the parameters with what there is to measure with: it never changes a deformation."""
+
+OPENING = ("fixedVolume", "movingVolume", "method", "refine", "device", "alignment", "prior")
+"""Fields with which a pair is opened: a change of one of them needs another opening."""
+
+
+def chosen(parameters: Any, fields: Sequence[str]) -> tuple:
+    """Return what fields of the parameters hold, nodes by their identifiers, to be compared."""
+    values = [getattr(parameters, field) for field in fields]
+    return tuple(value.GetID() if hasattr(value, "GetID") else value for value in values)
+
+
+def annotations_of(parameters: Any) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+    """Return what a pair is measured with, by the names that the worker knows; arguments and errors as `arrays_of`."""
+    arrays: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
+    labels = label_pair(parameters)
+    if labels is not None:
+        arrays["fixed_labels"], arrays["moving_labels"] = labels[1:]
+    if parameters.fixedLandmarks is not None and parameters.movingLandmarks is not None:
+        sides = [geometry.points_of(node) for node in (parameters.fixedLandmarks, parameters.movingLandmarks)]
+        if len(sides[0]) != len(sides[1]):
+            got = f"{len(sides[0])} in the fixed and {len(sides[1])} in the moving image"
+            raise InputError("landmarks", got=got, expected="the same points in the same order in both")
+        if len(sides[0]):
+            arrays["fixed_points"], arrays["moving_points"] = ((side, None) for side in sides)
+    return arrays
 
 
 def arrays_of(parameters: Any) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
@@ -31,16 +61,7 @@ def arrays_of(parameters: Any) -> dict[str, tuple[np.ndarray, np.ndarray | None]
         if volume is None:
             raise InputError(f"{name} image", got="none", expected="an image")
         arrays[name] = geometry.image_of(volume)
-    labels = label_pair(parameters)
-    if labels is not None:
-        arrays["fixed_labels"], arrays["moving_labels"] = labels[1:]
-    if parameters.fixedLandmarks is not None and parameters.movingLandmarks is not None:
-        sides = [geometry.points_of(node) for node in (parameters.fixedLandmarks, parameters.movingLandmarks)]
-        if len(sides[0]) != len(sides[1]):
-            got = f"{len(sides[0])} in the fixed and {len(sides[1])} in the moving image"
-            raise InputError("landmarks", got=got, expected="the same points in the same order in both")
-        if len(sides[0]):
-            arrays["fixed_points"], arrays["moving_points"] = ((side, None) for side in sides)
+    arrays |= annotations_of(parameters)
     stiffness = painted_stiffness(parameters)
     if stiffness is not None:
         arrays["stiffness"] = stiffness
@@ -59,15 +80,27 @@ def options_of(parameters: Any) -> dict[str, Any]:
     }
 
 
-def report_of(parameters: Any, result: Any) -> dict[str, Any]:
+def report_of(parameters: Any, result: Any, opened: Any) -> dict[str, Any]:
     """Return what was done, without the names of patients or files, to be kept with the scene.
 
     Args:
         parameters: The parameters of the registration.
         result: The exact `Result`.
+        opened: The answer to the opening of the pair, `Opened`.
     """
     options = options_of(parameters) | {"setting": result.setting}
+    alignment = {"mode": opened.init, "reason": opened.init_reason, "longest_mm": opened.init_mm}
+    options |= {"alignment": alignment, "covered": opened.covered, "warnings": list(result.warnings)}
+    options["inputs"] = {side: _described(getattr(parameters, f"{side}Volume")) for side in ("fixed", "moving")}
     return options | {"milliseconds": result.milliseconds, "metrics": result.metrics}
+
+
+def _described(volume: slicer.vtkMRMLScalarVolumeNode) -> dict[str, Any]:
+    """Return what tells an image from others, without its name: shape, voxel size, and a hash of its voxels."""
+    array, affine = geometry.image_of(volume)
+    spacing = [round(float(step), 6) for step in np.linalg.norm(affine[:3, :3], axis=0)]
+    digest = hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
+    return {"shape": list(array.shape), "spacing_mm": spacing, "dtype": str(array.dtype), "sha256_voxels": digest}
 
 
 def label_pair(parameters: Any) -> tuple[dict[str, int], tuple, tuple] | None:
@@ -181,7 +214,7 @@ def words_about(parameters: Any) -> str:
     return " ".join(words)
 
 
-def facts_of(parameters: Any) -> dict[str, float]:
+def facts_of(parameters: Any) -> dict[str, Any]:
     """Return what can be said of a pair before it is registered.
 
     Args:
@@ -190,7 +223,7 @@ def facts_of(parameters: Any) -> dict[str, float]:
     Returns:
         `overlap`: part of the fixed image that lies inside the moving one, 0 to 1; `angle_degrees` between their
         directions, axes swapped or turned round not counted; `spacing_ratio` of their voxels, 1 or more; `thickest_mm`:
-        the largest distance of voxels.
+        the largest distance of voxels; `segments` and `landmarks`: what `words` says of those that there are.
     """
     grids = []
     for volume in (parameters.fixedVolume, parameters.movingVolume):
@@ -198,9 +231,7 @@ def facts_of(parameters: Any) -> dict[str, float]:
         grids.append((array.shape, affine, *geometry.directions_and_spacing(affine)))
     (shape, affine, turned, spacing), (moving_shape, moving_affine, moving_turned, moving_spacing) = grids
     points = np.indices((9, 9, 9)).reshape(3, -1).T / 8 * (np.array(shape) - 1)
-    there = points @ affine[:3, :3].T + affine[:3, 3] - moving_affine[:3, 3]
-    voxels = there @ np.linalg.inv(moving_affine[:3, :3]).T
-    inside = ((voxels >= -0.5) & (voxels <= np.array(moving_shape) - 0.5)).all(axis=1)
+    inside = geometry.is_inside(moving_shape, moving_affine, points @ affine[:3, :3].T + affine[:3, 3])
     cosines = np.abs(turned.T @ moving_turned).max(axis=1)
     sizes = [float(np.prod(each)) ** (1 / 3) for each in (spacing, moving_spacing)]
     return {
@@ -208,7 +239,52 @@ def facts_of(parameters: Any) -> dict[str, float]:
         "angle_degrees": float(np.degrees(np.arccos(np.clip(cosines.min(), 0, 1)))),
         "spacing_ratio": max(sizes) / min(sizes),
         "thickest_mm": float(max(spacing.max(), moving_spacing.max())),
+        **_references(parameters),
     }
+
+
+def _references(parameters: Any) -> dict[str, list[tuple]]:
+    """Return how segments and landmarks lie in their images, as arguments of `words.segments` and `words.landmarks`."""
+    found: dict[str, list[tuple]] = {"segments": [], "landmarks": []}
+    for side in ("fixed", "moving"):
+        array, affine = geometry.image_of(getattr(parameters, f"{side}Volume"))
+        labels, points = getattr(parameters, f"{side}Labels"), getattr(parameters, f"{side}Landmarks")
+        if labels is not None:
+            found["segments"].append((side, *_place_of(labels, array.shape, affine)))
+        if points is not None:
+            inside = geometry.is_inside(array.shape, affine, geometry.points_of(points))
+            found["landmarks"].append((side, int((~inside).sum()), len(inside)))
+    return found
+
+
+def _place_of(labels: Any, shape: tuple[int, ...], affine: np.ndarray) -> tuple[float, float | None, bool]:
+    """Part of the labels inside an image, part of the image that they cover (if known), whether their grids are one.
+
+    Of a segmentation, whose segments may be surfaces, the box around it is looked at.
+    """
+    if not labels.IsA("vtkMRMLLabelMapVolumeNode"):
+        bounds = [0.0] * 6
+        labels.GetRASBounds(bounds)
+        ends = np.array(bounds).reshape(3, 2)
+        places = ends[:, 0] + np.indices((9, 9, 9)).reshape(3, -1).T / 8 * (ends[:, 1] - ends[:, 0])
+        is_empty = (ends[:, 1] < ends[:, 0]).any()
+        return (0.0 if is_empty else float(geometry.is_inside(shape, affine, places).mean())), None, True
+    array, own = geometry.image_of(labels)
+    marked = np.argwhere(array != 0)
+    is_one = array.shape == shape and np.allclose(own, affine, atol=1e-3)
+    if not len(marked):
+        return 0.0, 0.0, is_one
+    inside = geometry.is_inside(shape, affine, marked @ own[:3, :3].T + own[:3, 3])
+    voxels = abs(np.linalg.det(own[:3, :3]) / np.linalg.det(affine[:3, :3]))
+    return float(inside.mean()), float(inside.sum() * voxels / np.prod(shape)), is_one
+
+
+def extent_mm(volume: slicer.vtkMRMLScalarVolumeNode | None) -> float | None:
+    """Return the middle one of the three extents of an image; None for none."""
+    if volume is None or volume.GetImageData() is None:
+        return None
+    sizes = np.array(volume.GetImageData().GetDimensions()) * np.array(volume.GetSpacing())
+    return float(np.median(sizes))
 
 
 def _label_name(labels: slicer.vtkMRMLLabelMapVolumeNode, value: int) -> str:

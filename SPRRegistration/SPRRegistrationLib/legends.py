@@ -10,6 +10,7 @@ from typing import Any
 
 import slicer
 
+from . import outputs, unknown
 from .i18n import tr as _
 
 
@@ -21,9 +22,12 @@ def show(parameters: Any, shown: slicer.vtkMRMLScalarVolumeNode | None) -> None:
         shown: The map; None for none.
     """
     scene = parameters.fixedVolume.GetScene()
+    preview = _("Preview:\n") if outputs.is_preview(parameters) else ""
+    hatched = scene.GetSingletonNode(unknown.TAG, "vtkMRMLScalarVolumeNode")
     kinds = (
-        ("SPRStiffnessLegend", parameters.weightVolume, _("Stiffness\n1 stiff\n0 free"), 1.0),
-        ("SPRVolumeChangeLegend", parameters.jacobianVolume, _("Volume\n> 1 grows\n< 1 shrinks"), 2.0),
+        ("SPRStiffnessLegend", parameters.weightVolume, preview + _("Stiffness\n1 stiff\n0 free"), 1.0),
+        ("SPRVolumeChangeLegend", parameters.jacobianVolume, preview + _("Volume\n> 1 grows\n< 1 shrinks"), 2.0),
+        ("SPRUnknownLegend", hatched, unknown.title(), 1.0),
     )
     for tag, volume, title, highest in kinds:
         visible = parameters.showLegend and volume is not None and volume is shown
@@ -76,6 +80,8 @@ def _set_legend(
             views.append(view.GetID())
     legend.SetViewNodeIDs(views)
     legend.SetTitleText(title)
+    if title == unknown.title():  # hatching has no numbers
+        legend.GetLabelTextProperty().SetOpacity(0.0)
     legend.SetVisibility(visible)
 
 

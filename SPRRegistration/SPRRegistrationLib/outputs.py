@@ -15,6 +15,8 @@ from . import colors, geometry
 from .i18n import tr as _
 
 _AUTOMATIC_NAME = "SPRRegistration.Name"
+_PREVIEW = "SPRRegistration.Preview"
+_LOOKS_OF = "SPRRegistration.LooksOf"
 
 CLASSES = {
     "displacementTransform": "vtkMRMLGridTransformNode",
@@ -73,15 +75,26 @@ def ensure(parameters: Any) -> None:
     _ensure_looks(parameters)
 
 
-def show_preview(parameters: Any, displacement: tuple, weight: tuple) -> None:
+def is_preview(parameters: Any) -> bool:
+    """Whether the maps that are shown are those of a preview."""
+    volume = parameters.weightVolume
+    return volume is not None and volume.GetAttribute(_PREVIEW) == "yes"
+
+
+def show_preview(parameters: Any, displacement: tuple, weight: tuple | None, exact: bool = False) -> None:
     """Show a deformation that may still change.
 
     Args:
         parameters: The parameters of the registration, whose nodes are there.
         displacement: Pull map in RAS mm, shape (X, Y, Z, 3), with its affine.
-        weight: Relative stiffness, shape (X, Y, Z), with its affine.
+        weight: Relative stiffness, shape (X, Y, Z), with its affine; None if it is not known.
+        exact: Whether it is the exact deformation, of which the rest is still to come.
     """
-    geometry.set_image(parameters.weightVolume, *weight)
+    if weight is None:
+        parameters.weightVolume.SetAndObserveImageData(None)
+    else:
+        geometry.set_image(parameters.weightVolume, *weight)
+    parameters.weightVolume.SetAttribute(_PREVIEW, "no" if exact else "yes")
     show_deformation(parameters, *displacement)
 
 
@@ -117,6 +130,7 @@ def show_result(parameters: Any, displacement: tuple, weight: tuple, inverse: tu
     geometry.set_displacement(parameters.displacementTransform, *displacement)
     geometry.set_displacement(parameters.inverseTransform, *inverse)
     geometry.set_image(parameters.weightVolume, *weight)
+    parameters.weightVolume.SetAttribute(_PREVIEW, "no")
     refresh_jacobian(parameters)
     bake(parameters)
 
@@ -185,12 +199,16 @@ def _see_through(
 
 
 def _ensure_looks(parameters: Any) -> None:
-    """Give the images of the results their display; what the user has changed there stays."""
-    if parameters.deformedVolume.GetDisplayNode() is None:
-        parameters.deformedVolume.CreateDefaultDisplayNodes()
-        shown = parameters.movingVolume.GetDisplayNode()
-        if shown is not None:
-            parameters.deformedVolume.GetDisplayNode().CopyContent(shown)
+    """Give the images of the results their display; what the user has changed there stays, for the same image."""
+    deformed, moving = parameters.deformedVolume, parameters.movingVolume
+    is_new = deformed.GetDisplayNode() is None
+    if is_new:
+        deformed.CreateDefaultDisplayNodes()
+    before = deformed.GetNodeReference(_LOOKS_OF)
+    if before is not moving:  # a window for one image shows another one black or white
+        if (is_new or before is not None) and moving.GetDisplayNode() is not None:
+            deformed.GetDisplayNode().CopyContent(moving.GetDisplayNode())
+        deformed.SetNodeReferenceID(_LOOKS_OF, moving.GetID())
     maps = {"weightVolume": (parameters.weightColors, 1.0), "jacobianVolume": (parameters.jacobianColors, 2.0)}
     for field, (table, highest) in maps.items():
         volume = getattr(parameters, field)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import slicer
-from slicer.i18n import tr as _
 
-from SPRCore.errors import SPRError
-
-from . import dicom, inputs, words
-from .panel_section import Section, words_of
+from . import checks, inputs, words
+from .panel_section import Section
 from .parameters import Alignment
 
 SIDES = ("Volume", "Labels", "Landmarks")
@@ -54,7 +51,8 @@ class Inputs(Section):
         volumes = (self.parameters.fixedVolume, self.parameters.movingVolume)
         state = (
             *((volume and volume.GetID(), volume and volume.GetMTime()) for volume in volumes),
-            *(self.parameters.alignment, self.parameters.method),
+            *inputs.chosen(self.parameters, (*inputs.OPENING, *inputs.MEASURED)),
+            self.session and self.session.opened,
         )
         if self._pair() != self._known and None not in self._pair():
             self._known = self._pair()
@@ -69,25 +67,10 @@ class Inputs(Section):
         return tuple(volume and volume.GetID() for volume in volumes)
 
     def _check(self) -> None:
-        aligned = self.parameters.alignment is not Alignment.NONE
-        why_not = words.why_not_apply(self.parameters)
-        found, can_help = ([], False) if why_not else self._guard()
-        self.ui.alignRigidButton.visible = self.ui.alignAffineButton.visible = can_help and not aligned
-        if aligned and can_help:
-            found.append(_("They are aligned before the deformation."))
-        text = "\n".join(f"⚠ {line}" for line in found) if found else _("✓ The images fit each other.")
-        self.ui.guardLabel.text = why_not or text
-
-    def _guard(self) -> tuple[list[str], bool]:
-        """Return what is to be said about the images, and whether an alignment would help."""
+        opened = None if self.session is None else self.session.opened
         modality = str(self.panel.task_model.card.get("modality", ""))
-        try:
-            facts = inputs.facts_of(self.parameters)
-        except SPRError as error:
-            return [words_of(error)], False
-        return words.guard(facts, modality, self._kinds()), words.needs_alignment(facts)
-
-    def _kinds(self) -> list[str]:
-        """Return the kinds of the images, where the files say so."""
-        volumes = (self.parameters.fixedVolume, self.parameters.movingVolume)
-        return [dicom.tags_of(volume).get("Modality", "") for volume in volumes]
+        found = checks.pair_check(self.parameters, modality, opened)
+        self.ui.alignRigidButton.visible = self.ui.alignAffineButton.visible = found.can_align
+        sign = "⚠ " if found.level == "check" else "• "
+        is_pair = not words.why_not_apply(self.parameters)
+        self.ui.guardLabel.text = "\n".join(f"{sign if is_pair else ''}{line}" for line in found.lines)

@@ -8,7 +8,7 @@ from slicer.i18n import tr as _
 from . import charts, words
 from .panel_section import Section
 from .parameters import apply_setting
-from .settings_map import Cell, table_of
+from .settings_map import Cell, legend_of, table_of
 
 
 class SettingsMap(Section):
@@ -79,7 +79,7 @@ class SettingsMap(Section):
             texts = [names.get(name, name) for name in list(points[0].setting)[:2]]
             lines = [_("Rows: {name}.").format(name=texts[0])]
             lines += [_("Columns: {name}.").format(name=text) for text in texts[1:]]
-            text = " ".join([*lines, _("Click a cell to go there; ★ is the best.")])
+            text = " ".join([*lines, legend_of(table_of(points, self.parameters.mapMeasure))])
         elif self.parameters.sweep:
             text = _("The map is filled once a deformation was computed and nothing else is to be done.")
         else:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import html
-import json
 
 import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from . import charts, display, geometry, outputs, words
+from . import charts, display, geometry, inputs, outputs, verdict, words
 from .panel_section import Section
 
-SIGNS = {"good": "✓", "check": "⚠", "bad": "✕"}
-BORDERS = {"good": "#2e7d32", "check": "#c46a00", "bad": "#b3261e"}
+BORDERS = {"good": "#2e7d32", "preview": "#6b7682", "check": "#c46a00", "bad": "#b3261e"}
 """Color of the left edge; the sign and the words say the same."""
 
 
@@ -41,18 +39,21 @@ class Quality(Section):
     def refresh(self) -> None:
         """Show the verdict on what is shown."""
         self._follow()
-        quality, metrics = self._measures()
+        shown = self._shown()
         has_result = outputs.is_alive(self.parameters) and self.parameters.weightVolume is not None
-        self.ui.histogramButton.enabled = self.ui.segmentTableButton.enabled = has_result
-        if quality is None:
+        is_known = has_result and self.parameters.weightVolume.GetImageData() is not None
+        self.ui.histogramButton.enabled = is_known
+        self.ui.segmentTableButton.enabled = is_known and not outputs.is_preview(self.parameters)
+        if shown is None:
             self.ui.badgeLabel.text, self.ui.measuresLabel.text = _("No result yet."), ""
             self.ui.badgeLabel.setStyleSheet("")
             return
-        badge = words.badge(quality, metrics)
-        self.ui.badgeLabel.text = f"<b>{SIGNS[badge.level]}&nbsp; {html.escape(badge.line)}</b>"
+        badge = verdict.badge(shown)
+        doubts = "".join(f"<br>{html.escape(doubt)}" for doubt in badge.doubts)
+        self.ui.badgeLabel.text = f"<b>{verdict.SIGNS[badge.level]}&nbsp; {html.escape(badge.line)}</b>{doubts}"
         self.ui.badgeLabel.setStyleSheet(f"QLabel {{ border-left: 5px solid {BORDERS[badge.level]}; }}")
-        rows = [detail.split(": ", 1) for detail in badge.details]
-        cells = "".join(f"<tr><td>{html.escape(a)}&nbsp;&nbsp;</td><td>{html.escape(b)}</td></tr>" for a, b in rows)
+        rows = [(html.escape(name), html.escape(value)) for name, value in badge.details]
+        cells = "".join(f"<tr><td>{name}&nbsp;&nbsp;</td><td>{value}</td></tr>" for name, value in rows)
         self.ui.measuresLabel.text = f"<table>{cells}</table>"
 
     def show_histogram(self) -> None:
@@ -66,15 +67,13 @@ class Quality(Section):
         self.ui.segmentTableView.setMRMLTableNode(self.parameters.segmentTable)
         self.ui.segmentTableView.visible = self.parameters.segmentTable is not None
 
-    def _measures(self) -> tuple[dict | None, dict | None]:
-        """Return the measures of what is shown: live from the worker, or as they were saved with the scene."""
-        shown = None if self.session is None else self.session.shown
-        if shown is not None:
-            return vars(shown.quality), shown.metrics.get("after")
-        if not self.parameters.quality:
-            return None, None
-        report = json.loads(self.parameters.report) if self.parameters.report else {}
-        return json.loads(self.parameters.quality), report.get("metrics", {}).get("after")
+    def _shown(self) -> verdict.Shown | None:
+        """Return what there is to judge: live from the worker, or as it was saved with the scene."""
+        parameters, session = self.parameters, self.session
+        extent_mm = inputs.extent_mm(parameters.fixedVolume)
+        if session is None or session.shown is None:
+            return verdict.of_report(parameters.quality, parameters.report, extent_mm)
+        return verdict.of_result(session.shown, session.opened, extent_mm)
 
     def _follow(self) -> None:
         if self._cursor is None and self.parameters.fixedVolume is not None:

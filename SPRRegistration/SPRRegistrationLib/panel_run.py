@@ -1,4 +1,4 @@
-"""Apply and Cancel, in one place: what is missing, what is being done, and the way back from what failed."""
+"""Apply and Cancel, side by side: what is missing, what is being done, and the way back from what failed."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ BUSY = (Stage.OPENING, Stage.COMMITTING)
 
 
 class Run(Section):
-    """The button that computes the exact result."""
+    """The buttons that compute the exact result and give it up."""
 
     def build(self) -> None:
         """Connect the buttons."""
         self._problem = ""
-        self.ui.applyButton.connect("clicked()", self.apply_or_cancel)
+        self.ui.applyButton.connect("clicked()", self.apply)
+        self.ui.cancelButton.connect("clicked()", self.cancel)
         self.ui.offlineButton.connect("clicked()", self.install_from_folder)
         self.ui.restartButton.connect("clicked()", self.restart)
         self.ui.offlineButton.visible = False
@@ -35,11 +36,19 @@ class Run(Section):
         """Whether something runs that Cancel would end."""
         return self.session is not None and self.session.stage in BUSY
 
-    def apply_or_cancel(self) -> None:
-        """Compute the exact result, or give up."""
+    def is_committing(self) -> bool:
+        """Whether an exact result is being computed, so that Apply has nothing to ask for."""
+        return self.session is not None and self.session.stage is Stage.COMMITTING
+
+    def cancel(self) -> None:
+        """Give up what is being computed; nothing happens where nothing is."""
         if self.is_busy():
             self.session.cancel()
-        elif self.ensure_installed():
+        self.panel.refresh()
+
+    def apply(self) -> None:
+        """Compute the exact result; nothing else happens while that is being done."""
+        if not self.is_committing() and self.ensure_installed():
             session = self.panel.ensure_session()
             if session.stage is not Stage.FAILED:
                 session.commit(setting_of(self.parameters))
@@ -75,15 +84,16 @@ class Run(Section):
     def restart(self) -> None:
         """Start anew after a failure."""
         self.panel.end_session()
-        self.apply_or_cancel()
+        self.apply()
 
     def refresh(self) -> None:
         """Say on the button what it does or what is missing, and below what is going on."""
         busy, session, button = self.is_busy(), self.session, self.ui.applyButton
         why_not = words.why_not_apply(self.parameters)
         failed = session is not None and session.stage is Stage.FAILED
-        button.text = _("&Cancel") if busy else (why_not.rstrip(".") or _("&Apply"))
-        button.enabled = busy or not why_not
+        button.text = why_not.rstrip(".") or _("&Apply")
+        button.enabled = not why_not and not self.is_committing()
+        self.ui.cancelButton.enabled = busy
         self.ui.restartButton.visible = failed and not why_not
         said = "" if session is None else session.words
         if self.panel.is_installing:

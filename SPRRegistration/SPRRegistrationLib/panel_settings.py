@@ -185,4 +185,4 @@ class Settings(Section):
     def _show_latency(self) -> None:
         session = self.session
         shown = session.shown if session is not None else None
-        self.ui.latencyLabel.text = "" if shown is None else words.latency(shown.milliseconds, shown.exact)
+        self.ui.latencyLabel.text = "" if shown is None else words.latency(shown.age_ms, shown.exact)

@@ -112,9 +112,9 @@ class MapMeasure(Enum):
     def label(self) -> str:
         """Return the name that is shown."""
         return {
-            MapMeasure.SIMILARITY: _("Similarity of the images"),
+            MapMeasure.SIMILARITY: _("Similarity on the coarse grid"),
             MapMeasure.FOLDING: _("Folding (percent of the voxels)"),
-            MapMeasure.DISPLACEMENT: _("Largest displacement (mm)"),
+            MapMeasure.DISPLACEMENT: _("Largest displacement on the coarse grid (mm)"),
             MapMeasure.OVERLAP: _("Overlap of the segments (Dice)"),
             MapMeasure.LANDMARKS: _("Distance of the landmarks (mm)"),
         }[self]
@@ -188,7 +188,7 @@ class SPRRegistrationParameters:
     method: str = INSTANCE
     refine: Annotated[int, WithinRange(0, 10000)] = 0
     device: Device = Device.AUTO
-    alignment: Alignment = Alignment.NONE
+    alignment: Alignment = Alignment.AUTO
 
     # Widest of all ranges; the sliders take those of the task model.
     prior: Prior = Prior.BETA

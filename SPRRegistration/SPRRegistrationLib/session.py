@@ -39,6 +39,11 @@ class Stage(Enum):
     CANCELLED = "cancelled"
 
 
+def kind_of(result: Any) -> tuple[bool, bool]:
+    """Return what decides how a result is shown: whether it is exact, and whether its stiffness is known."""
+    return result.exact, result.weight_known
+
+
 class Transport(Protocol):
     """Who owns the process; it calls `feed`, `feed_log`, `ended` and `tick` of the session."""
 
@@ -71,6 +76,7 @@ class RegistrationSession:
         words: Why, in one sentence for the user.
         progress: The part done of what takes long, 0 to 1; None if unknown or nothing is done.
         shown: The last result that is shown, without its arrays; None for none.
+        opened: What the worker said when it had opened the pair; None before.
         points: The settings map, as far as it has come.
         ranges: Lowest and highest value of each hyperparameter.
         setting: The hyperparameters that were asked for last.
@@ -90,6 +96,7 @@ class RegistrationSession:
         self._on_change, self._deadlines, self._budget_ms = on_change, deadlines, budget_ms
         self._store: Session | None = None
         self._talk: Conversation | None = None
+        self._versions: dict[str, str] = {}
         self._forget_pair()
         self._move(Stage.NO_PAIR, words.no_pair())
 
@@ -99,6 +106,7 @@ class RegistrationSession:
         What is wrong with the images is said in `words`, the stage then is FAILED.
         """
         self._forget_pair()
+        self._measured = inputs.chosen(self.parameters, inputs.MEASURED)
         try:
             arrays, options = inputs.arrays_of(self.parameters), inputs.options_of(self.parameters)
             self._start_if_need_be()
@@ -129,6 +137,27 @@ class RegistrationSession:
             affine: Its voxel index to RAS mm, shape (4, 4).
         """
         self._ask("paint", self.stage, self.words, stiffness, affine)
+
+    def remeasure(self) -> None:
+        """Measure with the labels and landmarks that the parameters name, if these are others than before.
+
+        What was computed stays; an exact result that is shown is measured anew. What cannot be measured with is said in
+        `words`, and nothing is measured with it.
+        """
+        chosen = inputs.chosen(self.parameters, inputs.MEASURED)
+        if self._open_id is None or chosen == self._measured:
+            return
+        self._measured, refused = chosen, ""
+        try:
+            arrays = inputs.annotations_of(self.parameters)
+        except SPRError as error:
+            arrays, refused = {}, words.refused(error)
+        self.points.clear()
+        self._ask("annotate", self.stage, refused or self.words, arrays)
+        if self.sweeping or self.parameters.sweep:
+            self.sweep(True)
+        if self.stage in (Stage.DONE, Stage.COMMITTING) and not refused:
+            self.commit(self.setting)
 
     def cancel(self) -> None:
         """Give up what is computed or waits; what is shown stays."""
@@ -236,8 +265,11 @@ class RegistrationSession:
         elif status.state is State.OPEN and self.stage is Stage.OPENING:
             self._move(Stage.READY, words.ready())
 
+    def _on_ready(self, message: protocol.Ready, arrays: dict) -> None:
+        self._versions = {"SPRCore": message.version, "torch": message.torch}
+
     def _on_opened(self, message: protocol.Opened, arrays: dict) -> None:
-        self.ranges, self.prior = dict(message.ranges), message.prior
+        self.ranges, self.prior, self.opened = dict(message.ranges), message.prior, message
         if self.stage is Stage.OPENING:
             self._move(Stage.READY, words.ready())
         if self.ranges and self.parameters.method != INSTANCE:
@@ -257,16 +289,20 @@ class RegistrationSession:
         if is_final:
             outputs.show_result(self.parameters, *(arrays[name] for name in ("displacement", "weight", "inverse")))
             self.parameters.quality = json.dumps(vars(message.quality))
-            self.parameters.report = json.dumps(inputs.report_of(self.parameters, message))
+            facts = {"versions": self._versions} | inputs.report_of(self.parameters, message, self.opened)
+            self.parameters.report = json.dumps(facts)
+            if self.parameters.segmentTable is not None:
+                charts.update_segment_table(self.parameters)
             self._commit_id = None
         else:
-            outputs.show_preview(self.parameters, arrays["displacement"], arrays["weight"])
-        if self.shown is None:
+            weight = arrays["weight"] if message.weight_known else None
+            outputs.show_preview(self.parameters, arrays["displacement"], weight, message.exact)
+        if self.shown is None or kind_of(self.shown) != kind_of(message):
             display.show(self.parameters)
         display.set_detail(self.parameters, fine=message.exact)
         self.shown, self.progress = message, None
         if is_final:
-            self._move(Stage.DONE, words.done(message.milliseconds))
+            self._move(Stage.DONE, words.done(message.age_ms))  # what the user has waited
         elif self.stage is Stage.COMMITTING:
             self._untold = True
         else:
@@ -311,12 +347,14 @@ class RegistrationSession:
 
     def _forget_pair(self) -> None:
         self.shown: protocol.Result | None = None
+        self.opened: protocol.Opened | None = None
         self.points: list[protocol.Point] = []
         self.ranges: dict[str, tuple[float, ...]] = {}
         self.prior, self.sweeping, self.progress = "", False, None
         self._open_id: int | None = None
         self._commit_id: int | None = None
         self._floor = 0
+        self._measured: tuple = ()
 
     @property
     def setting(self) -> dict[str, float]:

@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .i18n import tr as _
 from .parameters import MapMeasure
 
 LOW_IS_GOOD = (MapMeasure.FOLDING, MapMeasure.DISPLACEMENT, MapMeasure.LANDMARKS)
 # Dark blue, green, yellow: even steps of brightness, told apart by color-blind people, too.
+LEAST_SPREAD = {MapMeasure.SIMILARITY: 0.01, MapMeasure.OVERLAP: 0.005, MapMeasure.DISPLACEMENT: 0.5}
+"""Values that differ by less are as good as equal: colors and a star would tell what is not there."""
+
+NO_COLOR = (150, 150, 150)
 COLORS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
 
 
@@ -32,12 +37,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """The map: the names of rows and columns, their values, and the cells that are known."""
+    """The map: names of rows and columns, their values, the cells that are known, and whether all are about equal."""
 
     names: tuple[str, ...]
     rows: tuple[float, ...]
     columns: tuple[float, ...]
     cells: tuple[Cell, ...]
+    is_even: bool = False
 
 
 def table_of(points: Sequence[Any], measure: MapMeasure) -> Table:
@@ -53,19 +59,36 @@ def table_of(points: Sequence[Any], measure: MapMeasure) -> Table:
     rows = sorted({point.setting[names[0]] for point in points}, reverse=True)
     columns = sorted({point.setting[names[1]] for point in points}) if names[1:] else [0.0]
     values = [value_of(point, measure) for point in points]
-    best = best_of(values, measure)
+    is_even = not is_spread(values, measure)
+    best = None if is_even else best_of(values, measure)
     cells = []
     for point, value in zip(points, values, strict=True):
         row, column = rows.index(point.setting[names[0]]), columns.index(point.setting[names[1]]) if names[1:] else 0
-        color = None if value is None else color_of(value, values, measure in LOW_IS_GOOD)
+        color = None if value is None else NO_COLOR
+        if value is not None and best is not None:
+            color = color_of(value, values, measure in LOW_IS_GOOD)
         cells.append(Cell(row, column, point, value, color, value is not None and value == best))
-    return Table(names, tuple(rows), tuple(columns), tuple(cells))
+    return Table(names, tuple(rows), tuple(columns), tuple(cells), is_even)
+
+
+def legend_of(table: Table) -> str:
+    """Return what the colors of a map say."""
+    if table.is_even:
+        return _("Click a cell to go there; by this measure the settings do about equally well.")
+    return _("Click a cell to go there; ★ is the best.")
 
 
 def value_of(point: Any, measure: MapMeasure) -> float | None:
     """Return a measure of a point of the map."""
     name = measure.value
     return getattr(point, name) if hasattr(point, name) else getattr(point.quality, name)
+
+
+def is_spread(values: Sequence[float | None], measure: MapMeasure) -> bool:
+    """Whether some values differ by more than what says nothing; a single one is taken to."""
+    known = [value for value in values if value is not None]
+    least = LEAST_SPREAD.get(measure, 0.05)
+    return len(known) == 1 or (len(known) > 1 and max(known) - min(known) >= least)
 
 
 def best_of(values: Sequence[float | None], measure: MapMeasure) -> float | None:

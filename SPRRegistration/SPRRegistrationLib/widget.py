@@ -19,7 +19,7 @@ from slicer.i18n import tr as _
 
 from SPRCore.live.events import Deadlines
 
-from . import install, process, snapshots
+from . import inputs, install, process, snapshots
 from .models import TaskModel
 from .panel_export import Export
 from .panel_inputs import Inputs
@@ -36,12 +36,6 @@ from .parameters import HYPERPARAMETERS, SPRRegistrationParameters
 from .session import RegistrationSession, Stage
 
 SECTIONS = (Inputs, Model, Settings, PaintedStiffness, Run, Show, Quality, SettingsMap, SnapshotButtons, Export)
-PAIR = (
-    *("fixedVolume", "movingVolume", "fixedLabels", "movingLabels", "fixedLandmarks", "movingLandmarks"),
-    *("method", "refine", "device", "alignment", "prior"),
-)
-"""Fields with which a pair is opened: a change of one of them needs another opening."""
-
 PARTS = (
     *("inputsSection", "modelSection", "regularizationSection", "applyFrame"),
     *("showSection", "qualitySection", "mapSection", "exportSection"),
@@ -221,8 +215,7 @@ class Panel:
         return "" if self.parameters is None else self.parameters.parameterNode.GetID() or ""
 
     def _pair(self) -> tuple:
-        values = [getattr(self.parameters, field) for field in PAIR]
-        return tuple(value.GetID() if hasattr(value, "GetID") else value for value in values)
+        return inputs.chosen(self.parameters, inputs.OPENING)
 
     def _choose(self, node: slicer.vtkMRMLNode | None) -> None:
         self.end_orphans()
@@ -280,6 +273,8 @@ class Panel:
     def _parameters_changed(self, caller: vtk.vtkObject, event: str) -> None:
         if self.is_stale() and self.session.stage not in (Stage.NO_PAIR, Stage.FAILED):
             self.end_session()
+        elif self.session is not None:
+            self.session.remeasure()
         self.refresh()
 
     def _session_changed(self, session: RegistrationSession) -> None:

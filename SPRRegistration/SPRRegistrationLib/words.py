@@ -5,24 +5,10 @@ Plain words for a radiologist, no abbreviation without its meaning. Pure functio
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from .i18n import tr as _
-
-FEW_FOLDS = 0.1
-"""Percent of folded voxels up to which folding is called slight."""
-
-
-@dataclass(frozen=True)
-class Badge:
-    """The quality of a deformation: a level ("good", "check" or "bad"), one line, and the measures line by line."""
-
-    level: str
-    line: str
-    details: tuple[str, ...]
 
 
 def no_pair() -> str:
@@ -52,7 +38,7 @@ def committing() -> str:
 
 def done(milliseconds: float) -> str:
     """Say that the exact result is there."""
-    return _("Done in {time}: the exact result is in the scene.").format(time=duration(milliseconds))
+    return _("Done in {time}: the exact result is shown and can be saved.").format(time=duration(milliseconds))
 
 
 def cancelled(has_result: bool) -> str:
@@ -63,13 +49,13 @@ def cancelled(has_result: bool) -> str:
 def shown(exact: bool) -> str:
     """Say what is shown after a slider has moved."""
     if exact:
-        return _("The deformation of these settings is shown. Apply puts all results into the scene.")
+        return _("The exact deformation is shown. Apply measures it and adds its inverse.")
     return _("A preview is shown. Apply computes the exact result.")
 
 
 def latency(milliseconds: float, exact: bool) -> str:
-    """Say how long an answer took and what it is, such as "64 ms, preview"."""
-    return f"{duration(milliseconds)}, {_('exact') if exact else _('preview')}"
+    """Say what an answer is and how long it took, such as "preview (64 ms)"."""
+    return f"{_('exact result') if exact else _('preview')} ({duration(milliseconds)})"
 
 
 def duration(milliseconds: float) -> str:
@@ -109,6 +95,11 @@ def failed(error: Any) -> str:
     return refused(error) if lead is None else f"{lead} ({refused(error)})"
 
 
+def left_out(names: Sequence[str]) -> str:
+    """Say which parts of an address were not taken."""
+    return _("Not taken from the address, unknown or out of range: {}.").format(", ".join(names))
+
+
 def needs_alignment(facts: dict[str, float]) -> bool:
     """Whether an alignment of the images would do away with something that `guard` says of these facts."""
     return facts["overlap"] < 0.5 or facts["angle_degrees"] > 20
@@ -138,28 +129,6 @@ def why_not_apply(parameters: Any, is_busy: bool = False, missing_packages: Sequ
     return ""
 
 
-def badge(quality: Mapping[str, float | None], metrics: Mapping[str, Any] | None = None) -> Badge:
-    """Return the quality of a deformation in words.
-
-    Args:
-        quality: Measures as `protocol.Measures` names them.
-        metrics: The part `after` of the metrics of an exact result, for overlap and landmarks; None for a preview.
-    """
-    folding = quality.get("folding_percent")
-    level, line = _verdict(folding)
-    rows = [
-        _row(_("Smallest change of volume"), quality.get("min_jacobian"), _("{:.2f} (1 is none, 0 or less is folded)")),
-        _row(_("Largest displacement"), quality.get("max_displacement_mm"), _("{:.1f} mm")),
-        _row(_("Similarity of the images"), quality.get("lncc"), _("{:.2f} (0 to 1, higher is better)")),
-    ]
-    after = metrics or {}
-    rows.append(_row(_("Overlap of the segments (Dice)"), after.get("dice_mean"), _("{:.2f} (1 is complete)")))
-    rows.append(
-        _row(_("Distance of the landmarks"), (after.get("tre_mm") or {}).get("mean"), _("{:.1f} mm on average"))
-    )
-    return Badge(level, line, tuple(row for row in rows if row))
-
-
 def cursor(weight: float | None, displacement_mm: float | None) -> str:
     """Return what is at the mouse: relative stiffness (1 is stiff) and length of the displacement."""
     parts = [] if weight is None else [_("stiffness {:.2f}").format(weight)]
@@ -183,6 +152,63 @@ def setting_names() -> dict[str, str]:
         "lambda_mean": _("mean stiffness (lambda)"),
         "lambda": _("stiffness (lambda)"),
     }
+
+
+def checked(facts: Mapping[str, Any]) -> str:
+    """Say what was checked of images of which `guard` says nothing; not that they fit, which nobody knows yet.
+
+    Args:
+        facts: As `inputs.facts_of` gives them.
+    """
+    text = _("Nothing unusual in position and size: the moving image covers {:.0f} % of the fixed one.")
+    return text.format(100 * facts["overlap"])
+
+
+def aligned(mode: str, reason: str, covered: float) -> str:
+    """Say what was done before the deformation, and why.
+
+    Args:
+        mode: What the worker did: "none", "center", "rigid" or "affine".
+        reason: Why, as the worker says it; "asked for" where the user chose it.
+        covered: Part of the fixed image that lies inside the moving one after it.
+    """
+    kinds = {"center": _("by their centers"), "rigid": _("rigidly"), "affine": _("affinely")}
+    why = "" if reason == "asked for" else f": {reason}"
+    if mode not in kinds:
+        return _("The images were not aligned, as chosen.") if not why else _("No alignment needed{}.").format(why)
+    done = _("The images were aligned {how} first{why}.").format(how=kinds[mode], why=why)
+    now = _("The moving image covers {:.0f} % of the fixed one now.").format(100 * covered)
+    return f"{done} {now}"
+
+
+def segments(side: str, inside: float, covers: float | None, same_grid: bool) -> str:
+    """Return what is doubtful about the segments of an image; nothing if they lie where it lies.
+
+    Args:
+        side: "fixed" or "moving".
+        inside: Part of the segments that lies inside the image, 0 to 1.
+        covers: Part of the image that they cover; None if unknown.
+        same_grid: Whether they lie on its grid.
+    """
+    image = {"fixed": _("the fixed image"), "moving": _("the moving image")}[side]
+    if inside <= 0:
+        text = _("No part of the segments of {image} lies inside of it: they belong to another image.")
+        return text.format(image=image)
+    if inside >= 0.9 and same_grid:
+        return ""
+    text = _("Only {part:.0f} % of the segments of {image} lie inside of it")
+    if not same_grid:
+        text = _("The segments of {image} lie on another grid, {part:.0f} % of them inside of it")
+    found = text.format(image=image, part=100 * inside)
+    part = "" if covers is None else _(", and they cover {:.1f} % of it").format(100 * covers)
+    return f"{found}{part}. {_('Do they belong to it?')}"
+
+
+def landmarks(side: str, outside: int, count: int) -> str:
+    """Return what is doubtful about the landmarks of an image; nothing if all lie inside of it."""
+    image = {"fixed": _("the fixed image"), "moving": _("the moving image")}[side]
+    text = _("{outside} of {count} landmarks lie outside of {image}. Do they belong to it?")
+    return text.format(outside=outside, count=count, image=image) if outside else ""
 
 
 def guard(facts: Mapping[str, Any], modality: str = "", chosen_modalities: Sequence[str] = ()) -> list[str]:
@@ -209,25 +235,13 @@ def guard(facts: Mapping[str, Any], modality: str = "", chosen_modalities: Seque
         found.append(
             _("Slices lie {:.0f} mm apart: motion across them cannot be seen well.").format(facts["thickest_mm"])
         )
+    found += [text for text in (segments(*each) for each in facts.get("segments", ())) if text]
+    found += [text for text in (landmarks(*each) for each in facts.get("landmarks", ())) if text]
     foreign = [kind for kind in chosen_modalities if kind and modality and not _same_kind(kind, modality)]
     if foreign:
         text = _("The task model was made for {model}, an image is {kind}.")
         found.append(text.format(model=modality, kind=foreign[0]))
     return found
-
-
-def _verdict(folding: float | None) -> tuple[str, str]:
-    if folding is None or not math.isfinite(folding):
-        return "check", _("The folding is not known.")
-    if folding == 0:
-        return "good", _("No folding: the deformation can be undone everywhere.")
-    if folding < FEW_FOLDS:
-        return "check", _("Slight folding: {:.3f} % of the voxels. Look at the change of volume.").format(folding)
-    return "bad", _("Folding: {:.2f} % of the voxels. Choose a stiffer setting.").format(folding)
-
-
-def _row(name: str, value: float | None, pattern: str) -> str:
-    return "" if value is None or not math.isfinite(value) else f"{name}: {pattern.format(value)}"
 
 
 def _same_kind(kind: str, modality: str) -> bool:
@@ -239,4 +253,6 @@ def _same_kind(kind: str, modality: str) -> bool:
 
 def _sentence(text: str) -> str:
     text = " ".join(text.split())
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    is_name = "." in text.split(":")[0].split(" ")[0]  # of a file, which is written as it is
+    first = text[:1] if is_name else text[:1].upper()
+    return first + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

@@ -50,6 +50,9 @@ class FakeSession:
     def __init__(self, arrays):
         self.ranges = {"alpha": (0.0, 9.0)}
         self.fixed = arrays["fixed"]
+        alignment = SimpleNamespace(mode="none", reason="same grid, centers of mass 0.0 mm apart")
+        self.pair = SimpleNamespace(alignment=alignment, aligned_mm=0.0, covered=1.0)
+        self.annotations = {}
         self.setting = dict.fromkeys(("alpha", "seconds", "improvements", "die", "stick", "print", "fail", "fill"), 0.0)
         self.left = 0
         self.swept = 0
@@ -80,6 +83,9 @@ class FakeSession:
 
     def set_stiffness(self, volume):
         self.factor = 1.0 if volume is None else float(volume.array.mean())
+
+    def set_annotations(self, given):
+        self.annotations = given
 
     def close(self):
         pass
@@ -118,8 +124,10 @@ class FakeSession:
             quality=Quality(),
             setting=self.setting,
             exact=exact,
+            weight_known=True,
             milliseconds=1.0,
             stage=stage,
+            warnings=(),
             metrics={"after": {"dice": {1: np.float32(0.5)}, "lncc": float("inf")}},
         )
 
@@ -138,6 +146,9 @@ class FakeBackend:
 
     def volume(self, arrays, name):
         return SimpleNamespace(array=arrays[name][0]) if name in arrays else None
+
+    def annotations(self, arrays):
+        return sorted(arrays)
 
 
 if __name__ == "__main__":

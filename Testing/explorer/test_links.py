@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from SPRRegistrationLib.explorer.links import LINKED, fields_in, link_of
+from SPRRegistrationLib.explorer.links import LINKED, fields_in, link_of, unknown_in
 
 FIELDS = {name: 0.25 for name in LINKED} | {"method": "instance", "prior": "beta", "showWeight": True}
 
@@ -27,3 +27,8 @@ def test_what_is_unknown_is_left_out(text):
 @pytest.mark.parametrize("value", ["nan", "inf", "-1e400", "<script>"])
 def test_values_are_left_to_the_panel(value):
     assert set(fields_in(f"alpha={value}")) == {"alpha"}
+
+
+def test_what_is_unknown_is_named():
+    assert unknown_in("#alpha=0.02&alpah=0.3&report=x") == ["alpah", "report"]
+    assert unknown_in("#alpha=0.02") == []

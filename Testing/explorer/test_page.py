@@ -39,7 +39,8 @@ def test_the_sections_are_those_of_slicer_in_their_order(page):
     titles = page.js("return [...document.querySelectorAll('.v-expansion-panel-title')].map(e => e.innerText.trim())")
     assert titles == SECTIONS
     assert page.get("fixed_name").startswith("Breathed out")
-    assert page.get("guard_ok")
+    assert page.get("guard_level") == "plain"
+    assert "fit" not in " ".join(page.get("guard"))
 
 
 @pytest.mark.parametrize("field", ["alpha", "lambdaMax"])
@@ -70,8 +71,9 @@ def test_apply_gives_an_exact_result_and_files(page, tmp_path):
 def test_cancel(page):
     page.click(page.find("#spr-apply"))
     page.wait_state("busy")
-    assert page.get("apply_text") == "Cancel"
-    page.click(page.find("#spr-apply"))
+    page.wait_state("can_apply", False)
+    assert page.get("apply_text") == "Apply"
+    page.click(page.find("#spr-cancel"))
     page.wait_state("busy", False)
     assert "Cancelled" in page.get("status")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "end_to_end"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from fake_worker import FakeBackend, FakeSession, Point
+from fake_worker import FakeBackend, FakeSession, Point, Quality
 
 from SPRCore.live.worker import main
 
@@ -26,7 +26,9 @@ class Session(FakeSession):
 
     def commit(self, should_stop):
         self._wait(SECONDS, should_stop)
-        return self._reply("exact", True)
+        reply = self._reply("exact", True)
+        reply.metrics = {"before": {"lncc": 0.3}, "after": {"lncc": 0.5, "dice": {1: 0.5}}}
+        return reply
 
     def _reply(self, stage, exact):
         reply = super()._reply(stage, exact)
@@ -38,7 +40,8 @@ class Session(FakeSession):
         self.swept += 1
         if self.swept > 4:
             return None
-        return Point({"alpha": 0.1 * (1 + self.swept % 2), "lambda_max": float(1 + self.swept // 3)})
+        setting = {"alpha": 0.1 * (1 + self.swept % 2), "lambda_max": float(1 + self.swept // 3)}
+        return Point(setting, Quality(lncc=0.4 + 0.05 * self.swept))
 
 
 class Backend(FakeBackend):

@@ -118,7 +118,7 @@ def registration(phantom):
 
 def test_from_images_to_results(registration, phantom):
     import slicer.util
-    from SPRRegistrationLib import geometry, words
+    from SPRRegistrationLib import geometry, verdict
 
     from SPRCore.geometry import Field, resample
 
@@ -148,8 +148,9 @@ def test_from_images_to_results(registration, phantom):
     assert np.median(np.abs(shown - warped)) < 1e-4
     there_and_back = geometry.moved_points(parameters.inverseTransform, moved)
     assert np.median(np.linalg.norm(there_and_back - phantom.fixed_points, axis=1)) < 1.0
-    badge = words.badge(vars(session.shown.quality), after)
-    assert any("Dice" in line for line in badge.details)
+    badge = verdict.badge(verdict.of_result(session.shown, session.opened, None))
+    assert (badge.level, badge.doubts) == ("good", ())
+    assert f"{before['dice_mean']:.3f} → {after['dice_mean']:.3f} (1 is complete)" in dict(badge.details).values()
 
 
 def test_a_worker_that_is_killed_comes_back_with_the_same_pair(registration):

@@ -64,7 +64,7 @@ def test_a_pair_is_opened_with_what_the_parameters_say(begin):
     assert (session.stage, worker.starts) == (stage("OPENING"), 1)
     worker.greet()
     request = worker.last(protocol.Open)
-    assert (request.method, request.prior, request.init, request.refine) == ("instance", "beta", "none", 7)
+    assert (request.method, request.prior, request.init, request.refine) == ("instance", "beta", "auto", 7)
     assert request.setting == {"alpha": 0.3, "lambda_max": 1.0}
     assert set(request.segment.arrays) == {"fixed", "moving"}
     worker.answer_open()
@@ -327,3 +327,186 @@ def test_each_batch_is_told_once(begin):
     worker.result(worker.last(protocol.Update).id, 1.0)
     session.tick(5.0)
     assert session.told == [stage("PREVIEWING"), stage("READY")]
+
+
+def layers(scene):
+    from SPRRegistrationLib import display
+
+    return {composite.GetNthLayerVolumeID(display.MAP_LAYER) for composite, _view in display.slice_views(scene)}
+
+
+def add_view(scene):
+    """A slice view without a window."""
+    import slicer
+
+    for name, tag in (("vtkMRMLSliceNode", "Red"), ("vtkMRMLSliceCompositeNode", "Red")):
+        node = getattr(slicer, name)()
+        node.SetLayoutName(tag)
+        node.SetSingletonTag(tag)
+        scene.AddNode(node)
+
+
+def test_a_map_that_is_not_known_is_hatched_until_it_is(begin, scene):
+    from SPRRegistrationLib import outputs, unknown
+
+    add_view(scene)
+    session, worker, parameters = begin()
+    session.preview({"alpha": 0.2})
+    worker.result(worker.last(protocol.Update).id, 1.0, known=False)
+    hatching = scene.GetSingletonNode(unknown.TAG, "vtkMRMLScalarVolumeNode")
+    assert parameters.weightVolume.GetImageData() is None, "a color would be read as a number"
+    assert layers(scene) == {hatching.GetID()}
+    session.preview({"alpha": 0.25})
+    worker.result(worker.last(protocol.Update).id, 1.0, known=True)
+    assert layers(scene) == {parameters.weightVolume.GetID()}
+    assert outputs.is_preview(parameters)
+    session.preview({"alpha": 0.3})
+    worker.result(worker.last(protocol.Update).id, 1.0, known=False)
+    assert layers(scene) == {hatching.GetID()}
+    session.commit({"alpha": 0.3})
+    worker.result(worker.last(protocol.Commit).id, 2.0, final=True)
+    assert layers(scene) == {parameters.weightVolume.GetID()}
+    assert not outputs.is_preview(parameters)
+
+
+def test_the_hatching_lies_over_the_image_and_is_no_color_of_the_map(begin, scene):
+    from SPRRegistrationLib import colors, geometry, unknown
+
+    _session, _worker, parameters = begin()
+    node = unknown.volume_over(parameters.fixedVolume)
+    assert unknown.volume_over(parameters.fixedVolume) is node
+    assert not node.GetSaveWithScene()
+    bounds, own = [0.0] * 6, [0.0] * 6
+    parameters.fixedVolume.GetRASBounds(bounds)
+    node.GetRASBounds(own)
+    np.testing.assert_allclose(own, bounds, atol=1e-3)
+    array, _affine = geometry.image_of(node)
+    for axis in range(3):
+        assert 0.08 < (array.take(array.shape[axis] // 2, axis=axis) > 0).mean() < 0.25
+    assert int(node.GetDisplayNode().GetLowerThreshold()) > 0, "rounded as VTK does, the gaps stay clear"
+    color, table = [0.0] * 4, colors.stiffness_colors(scene)
+    node.GetDisplayNode().GetColorNode().GetColor(1, color)
+    assert max(color[:3]) - min(color[:3]) < 0.01
+    for index in range(table.GetNumberOfColors()):
+        table.GetColor(index, color)
+        assert max(color[:3]) - min(color[:3]) > 0.1, "no gray is a stiffness"
+
+
+def test_the_second_pair_has_the_window_of_its_own_image(begin, scene):
+    from harness import pairs
+
+    session, worker, parameters = begin()
+    parameters.movingVolume.GetDisplayNode().AutoWindowLevelOff()
+    parameters.movingVolume.GetDisplayNode().SetWindowLevelMinMax(-1000.0, 400.0)
+    session.commit({"alpha": 0.2})
+    worker.result(worker.last(protocol.Commit).id, 1.0, final=True)
+    look = parameters.deformedVolume.GetDisplayNode()
+    assert (look.GetWindowLevelMin(), look.GetWindowLevelMax()) == (-1000.0, 400.0)
+    look.SetWindowLevelMinMax(-200.0, 200.0)  # what the user chose
+    session.preview({"alpha": 0.3})
+    worker.result(worker.last(protocol.Update).id, 1.0)
+    assert look.GetWindowLevelMax() == 200.0
+    other = pairs.add_registration(scene, "heart").movingVolume
+    other.GetDisplayNode().AutoWindowLevelOff()
+    other.GetDisplayNode().SetWindowLevelMinMax(0.0, 30000.0)
+    parameters.movingVolume = other
+    session.open()
+    worker.answer_open()
+    session.commit({"alpha": 0.2})
+    worker.result(worker.last(protocol.Commit).id, 1.0, final=True)
+    assert (look.GetWindowLevelMin(), look.GetWindowLevelMax()) == (0.0, 30000.0)
+
+
+def add_points(scene, parameters, count=3):
+    for side in ("fixed", "moving"):
+        node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", f"{side} points")
+        for index in range(count):
+            node.AddControlPoint(8.0 + index, 10.0, 12.0)
+        setattr(parameters, f"{side}Landmarks", node)
+
+
+def test_landmarks_are_measured_with_without_opening_the_pair_anew(begin, scene):
+    session, worker, parameters = begin()
+    session.commit({"alpha": 0.2})
+    worker.result(worker.last(protocol.Commit).id, 2.0, final=True)
+    asked = len(worker.requests)
+    add_points(scene, parameters)
+    session.remeasure()
+    worker.read()
+    assert [request.verb for request in worker.requests[asked:] if request.verb != "release"] == ["annotate", "commit"]
+    assert sorted(worker.last(protocol.Annotate).segment.arrays) == ["fixed_points", "moving_points"]
+    worker.say(protocol.Done(id=worker.last(protocol.Annotate).id))
+    assert session.shown is not None, "what was measured stays until it is measured anew"
+    session.remeasure()
+    worker.read()
+    assert worker.requests[-1].verb == "commit", "nothing has changed since"
+
+
+def test_landmarks_that_do_not_pair_leave_the_registration_alone(begin, scene):
+    session, worker, parameters = begin()
+    session.preview({"alpha": 0.2})
+    worker.result(worker.last(protocol.Update).id, 1.0)
+    add_points(scene, parameters)
+    parameters.movingLandmarks.AddControlPoint(1, 2, 3)
+    session.remeasure()
+    assert session.stage is stage("READY")
+    assert "andmarks: 3 in the fixed and 4 in the moving image" in session.words
+    assert worker.last(protocol.Annotate).segment is None
+
+
+def test_the_report_says_what_was_aligned_and_what_is_doubtful(begin):
+    from SPRRegistrationLib import checks
+
+    session, worker, parameters = begin(is_open=False)
+    session.open()
+    worker.greet()
+    said = checks.pair_check(parameters, "", None)
+    assert (said.level, said.can_align) == ("plain", False)
+    worker.answer_open(init="affine", init_reason="overlap 82 %, centers 39.0 mm apart", covered=0.97)
+    assert "aligned affinely first: overlap 82 %" in checks.pair_check(parameters, "", session.opened).lines[-1]
+    session.commit({"alpha": 0.2})
+    worker.result(worker.last(protocol.Commit).id, 2.0, final=True, warnings=("The images hardly overlap.",))
+    report = json.loads(parameters.report)
+    assert report["alignment"]["mode"] == "affine"
+    assert report["alignment"]["reason"] == "overlap 82 %, centers 39.0 mm apart"
+    assert (report["covered"], report["warnings"]) == (0.97, ["The images hardly overlap."])
+    assert report["versions"] == {"SPRCore": "0", "torch": ""}
+    fixed = report["inputs"]["fixed"]
+    assert (fixed["shape"], fixed["spacing_mm"], len(fixed["sha256_voxels"])) == ([8, 9, 10], [2.0, 2.5, 3.0], 64)
+    assert fixed["sha256_voxels"] != report["inputs"]["moving"]["sha256_voxels"]
+
+
+def test_labels_of_another_grid_are_told_before_anything_is_registered(begin, scene):
+    from SPRRegistrationLib import checks, geometry
+
+    _session, _worker, parameters = begin(is_open=False)
+    array, affine = geometry.image_of(parameters.fixedVolume)
+    labels = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "heart")
+    parameters.fixedLabels = labels
+    for shift, level, part in ((0.0, "plain", ""), (4.0, "check", "another grid"), (900.0, "check", "No part")):
+        there = affine.copy()
+        there[0, 3] += shift
+        geometry.set_image(labels, np.ones(array.shape, dtype=np.int16), there)
+        said = checks.pair_check(parameters, "", None)
+        assert said.level == level
+        assert part in said.lines[0]
+
+
+def test_the_table_of_the_segments_follows_the_exact_result(begin, scene):
+    from SPRRegistrationLib import charts, geometry
+
+    session, worker, parameters = begin()
+    array, affine = geometry.image_of(parameters.fixedVolume)
+    labels = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "organs")
+    geometry.set_image(labels, np.ones(array.shape, dtype=np.int16), affine)
+    parameters.fixedLabels = labels
+    session.commit({"alpha": 0.2})
+    worker.result(worker.last(protocol.Commit).id, 2.0, final=True)
+    charts.update_segment_table(parameters)
+    table = parameters.segmentTable
+    column, before = table.GetColumnIndex("Displacement, largest (mm)"), table.GetMTime()
+    assert float(table.GetCellText(0, column)) == pytest.approx(2.0 * 3**0.5)
+    session.commit({"alpha": 0.3})
+    worker.result(worker.last(protocol.Commit).id, 4.0, final=True)
+    assert float(table.GetCellText(0, column)) == pytest.approx(4.0 * 3**0.5)
+    assert table.GetMTime() > before

@@ -187,6 +187,21 @@ def test_the_map_of_the_stiffness_stands_out_and_leaves_stiff_anatomy_gray(shown
     np.testing.assert_array_equal(image[inside & (weight > 0.95)], plain[inside & (weight > 0.95)])
 
 
+def test_what_is_not_known_is_hatched_in_gray_with_clear_gaps(shown):
+    from SPRRegistrationLib import outputs
+
+    result = shown.solved.result
+    outputs.show_preview(shown.parameters, (result.displacement.array, result.displacement.affine), None)
+    plain = picture(shown, showWeight=False)
+    image = picture(shown, showWeight=True, weightOpacity=0.6)
+    _values, inside = engine_slice(shown, shown.solved.fixed, image)
+    changed = np.abs(image - plain).max(axis=-1) > 3
+    assert not is_colored(image).any()
+    assert 0.05 < changed[inside].mean() < 0.35, "lines, and anatomy between them"
+    with_legend = picture(shown, showLegend=True)
+    assert difference(with_legend, image) > 0.1, "the legend says what the lines mean"
+
+
 def test_what_is_free_is_brighter_than_what_is_stiff(shown):
     from SPRRegistrationLib import geometry
 

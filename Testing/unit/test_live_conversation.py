@@ -46,6 +46,7 @@ class Played:
         request = self.last(protocol.Open)
         ranges = {"alpha": (0.0, 1.0)}
         opened = {"prior": "beta", "setting": {"alpha": 0.1, "lambda_max": 1.0}, "ranges": ranges, "milliseconds": 1.0}
+        opened |= {"init": "none", "init_reason": "asked for", "init_mm": 0.0, "covered": 1.0}
         self.say(protocol.Opened(id=request.id, **opened))
 
     def requests(self):
@@ -65,7 +66,7 @@ class Played:
         array = np.full((2, 3, 4, 3), value, dtype=np.float32)
         segment = self.store.put(place, {"displacement": (array, np.eye(4)), "weight": IMAGE})
         rest = {"setting": setting or {"alpha": value}, "quality": QUALITY, "segment": segment, "stage": "preview"}
-        numbers = {"milliseconds": 1.0, "age_ms": 2.0, "exact": False}
+        numbers = {"milliseconds": 1.0, "age_ms": 2.0, "exact": False, "weight_known": False}
         self.say(protocol.Result(id=id_, improvement=improvement, **rest, **numbers))
 
     def die(self, code=-9):
@@ -470,12 +471,31 @@ def test_a_result_whose_segment_is_not_there_is_an_answer_too(play):
     worker.say(
         protocol.Result(
             **{"id": number, "improvement": False, "exact": False, "stage": "preview", "milliseconds": 1.0},
-            **{"age_ms": 1.0, "setting": {}, "quality": QUALITY, "segment": segment},
+            **{"age_ms": 1.0, "setting": {}, "quality": QUALITY, "segment": segment, "weight_known": True},
         )
     )
     (error,) = worker.messages(protocol.Error)
     assert (error.id, error.code) == (number, "worker")
     assert json.loads(worker.client.take()) == line
+
+
+# Labels and landmarks
+
+
+def test_labels_and_landmarks_are_told_to_the_next_worker_too(play):
+    worker = play()
+    worker.open()
+    number = worker.client.annotate({"fixed_labels": IMAGE, "moving_labels": IMAGE})
+    worker.requests()
+    worker.say(protocol.Done(id=number))
+    worker.die()
+    worker.client.started()
+    worker.answer_open()
+    again = worker.last(protocol.Annotate)
+    assert again.id != number
+    assert sorted(again.segment.arrays) == ["fixed_labels", "moving_labels"]
+    worker.client.annotate({})
+    assert worker.last(protocol.Annotate).segment is None
 
 
 # The end

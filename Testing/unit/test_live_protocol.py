@@ -31,6 +31,7 @@ POINTS = ArrayPlace(offset=0, shape=(0, 3), dtype="float64")
 SEGMENT = Segment(kind="memory", slot="w3", size=40_000, arrays={"weight": PLACE, "points": POINTS})
 QUALITY = Measures(folding_percent=0.0, min_jacobian=0.2, max_displacement_mm=7.5, lncc=0.8, weight_gap=None)
 SETTING = {"alpha": 0.1, "lambda_max": 2.0}
+ALIGNED = {"init": "affine", "init_reason": "overlap 82 %, centers 39.0 mm apart", "init_mm": 41.5, "covered": 0.97}
 
 REQUESTS = [
     protocol.Hello(id=1, protocol=PROTOCOL, folder="somewhere/spr-live-abcd", client="a test"),
@@ -41,6 +42,8 @@ REQUESTS = [
     protocol.Sweep(id=5, on=False),
     protocol.Stiffness(id=6, segment=SEGMENT),
     protocol.Stiffness(id=7, segment=None),
+    protocol.Annotate(id=8, segment=SEGMENT),
+    protocol.Annotate(id=9, segment=None),
     protocol.Cancel(id=2**53),
     protocol.Close(id=8),
     protocol.Release(slot="w7"),
@@ -48,9 +51,10 @@ REQUESTS = [
 ]
 ANSWERS = [
     protocol.Ready(id=1, protocol=PROTOCOL, version="0.1", torch="2.4", device="cpu", threads=2, pid=7),
-    protocol.Opened(id=2, prior="beta", setting=SETTING, ranges={"alpha": (0.0, 1.0)}, milliseconds=3.5),
+    protocol.Opened(id=2, prior="beta", setting=SETTING, ranges={"alpha": (0.0, 1.0)}, milliseconds=3.5, **ALIGNED),
     protocol.Result(
         **{"id": 3, "improvement": False, "exact": True, "stage": "preview", "milliseconds": 3.5, "age_ms": 4.0},
+        **{"weight_known": False, "warnings": ("The images hardly overlap.",)},
         **{"setting": SETTING, "quality": QUALITY, "segment": SEGMENT, "metrics": {"after": {"dice": {"1": 0.5}}}},
     ),
     protocol.Done(id=4),

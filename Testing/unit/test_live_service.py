@@ -240,6 +240,22 @@ def test_a_long_computation_gives_signs_of_life(worker, monkeypatch):
     worker.wait(number)
     assert 2 <= worker.kinds().count("progress") <= 10
     assert {m.id for _, m in worker.said if m.kind == "progress"} == {number}
+    assert {m.fraction for _, m in worker.said if m.kind == "progress"} == {None}
+
+
+def test_a_sign_of_life_says_how_far_the_exact_result_is(worker, monkeypatch):
+    monkeypatch.setattr("SPRCore.live.service.BEAT", 0.02)
+    session = worker.service._session
+    waited = session._wait
+
+    def wait(seconds, should_stop):
+        session.on_progress(0.4)
+        waited(seconds, should_stop)
+
+    monkeypatch.setattr(session, "_wait", wait)
+    worker.wait(worker.update(seconds=0.2))
+    worker.wait(worker.ask(Commit, setting={}))
+    assert 0.4 in {m.fraction for _, m in worker.said if m.kind == "progress"}
 
 
 def test_stiffness_reaches_the_session(worker):
@@ -341,3 +357,29 @@ def test_a_client_that_goes_away_ends_it_in_the_middle_of_a_computation(worker):
     worker.desk.hang_up()
     worker.thread.join(2.0)
     assert not worker.thread.is_alive()
+
+
+def test_labels_and_landmarks_change_without_opening_the_pair_anew(worker):
+    session = worker.service._session
+    segment = worker.session.store.put(1, {"fixed_labels": IMAGE, "moving_labels": IMAGE})
+    assert worker.wait(worker.ask(protocol.Annotate, segment=segment)).kind == "done"
+    assert worker.service._session is session
+    assert session.annotations == ["fixed_labels", "moving_labels"]
+    assert worker.wait(worker.ask(protocol.Annotate, segment=None)).kind == "done"
+    assert session.annotations == []
+
+
+def test_the_answer_to_open_says_what_was_aligned_and_why(run):
+    opened = run().open()
+    assert (opened.init, opened.covered) == ("none", 1.0)
+    assert "centers of mass" in opened.init_reason
+
+
+def test_warnings_and_what_is_known_of_the_map_are_passed_on(worker, monkeypatch):
+    reply = worker.service._session._reply("exact", True)
+    reply.warnings, reply.weight_known = ["The images hardly overlap."], False
+    monkeypatch.setattr(worker.service._session, "_reply", lambda stage, exact: reply)
+    assert worker.wait(worker.update(alpha=1.0)).warnings == ()
+    result = worker.wait(worker.ask(Commit, setting={}))
+    assert result.warnings == ("The images hardly overlap.",)
+    assert not result.weight_known

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from SPRCore import BetaPrior, Field, Volume, register
+from SPRCore.analysis.annotations import Annotations
 from SPRCore.errors import InputError
 from SPRCore.io import Bundle, write_bundle
 from SPRCore.io.cards import WorkingGrid
@@ -377,3 +378,56 @@ def test_a_closed_session_can_be_closed_again(pair):
     live.close()
     live.close()
     assert dataclasses.is_dataclass(live.commit) is False
+
+
+def test_the_weight_of_a_preview_is_known_near_an_exact_solution_alone(pair, bundle_of):
+    with opened(pair) as live:
+        assert not live.update(alpha=0.3, lambda_max=2.0).weight_known
+        *better, exact = replies(live)
+        assert exact.weight_known
+        assert not any(reply.weight_known for reply in better)
+        assert live.update(alpha=0.28, lambda_max=2.0).weight_known
+        assert not live.update(alpha=0.01, lambda_max=2.0).weight_known, "too far from what was solved"
+        live.set_stiffness(Volume(np.full(SHAPE, 5.0, dtype=np.float32), AFFINE))
+        assert not live.update(alpha=0.28, lambda_max=2.0).weight_known, "what was solved is of another energy"
+    with opened(pair, method=bundle_of("hyper-vxm-spr-small")) as live:
+        reply = live.update()
+        assert reply.exact or reply.weight_known, "the network itself gave it for this setting"
+
+
+def test_other_labels_measure_the_same_deformation(pair):
+    given = Annotations(fixed_labels=pair["fixed_labels"], moving_labels=pair["moving_labels"])
+    with opened(pair) as live:
+        bare = live.commit()
+        live.set_annotations(given)
+        measured = live.commit()
+        live.set_annotations(Annotations())
+        again = live.commit()
+    assert "dice" not in bare.metrics["after"]
+    assert measured.metrics["after"]["dice_mean"] > 0.5
+    assert "dice" not in again.metrics["after"]
+    assert measured.displacement is bare.displacement, "it was not computed anew"
+
+
+def test_an_alignment_says_what_it_did(pair):
+    with opened(pair) as live:
+        assert (live.pair.alignment.mode, live.pair.aligned_mm, live.pair.covered) == ("none", 0.0, 1.0)
+    far = Volume(pair["moving"].array, np.array([[1, 0, 0, 30.0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]) @ AFFINE)
+    with LiveSession.open(pair["fixed"], far, device="cpu", init="auto") as live:
+        assert live.pair.alignment.mode == "affine"
+        assert "centers" in live.pair.alignment.reason
+        assert live.pair.covered > 0.7
+        assert live.pair.aligned_mm > 20.0
+    with LiveSession.open(pair["fixed"], far, device="cpu") as live:
+        assert live.pair.covered < 0.5
+
+
+def test_an_exact_solution_tells_how_far_it_is(pair):
+    told = []
+    with opened(pair) as live:
+        live.on_progress = told.append
+        live.update(alpha=0.3, lambda_max=2.0)
+        assert told == []
+        live.commit()
+    assert told == sorted(told)
+    assert 0.0 <= told[0] < 0.5 < told[-1] <= 1.0

@@ -17,7 +17,7 @@ from vtkmodules.vtkCommonCore import vtkLogger, vtkOutputWindow
 
 from SPRCore.errors import SPRError
 
-from .. import display, outputs, words
+from .. import display, inputs, outputs, words
 from ..i18n import tr as _
 from ..parameters import HYPERPARAMETERS
 from ..sliders import FIELDS
@@ -174,16 +174,26 @@ class Explorer:
         elif key in (",", "."):
             self.views.step(1 if key == "." else -1)
         else:
-            wishes = {"a": self.panel.apply, "z": lambda: self.panel.step(-1), "Z": lambda: self.panel.step(1)}
-            wishes.get(key, self.views.fit if key == "r" else lambda: None)()
+            wishes = {
+                "a": self.panel.apply,
+                "c": self.panel.cancel,
+                "z": lambda: self.panel.step(-1),
+                "Z": lambda: self.panel.step(1),
+                "r": self.views.fit,
+            }
+            wishes.get(key, lambda: None)()
 
     def open_link(self, text: str) -> None:
-        """Take the settings of an address; what is wrong in it is left out."""
+        """Take the settings of an address; what is wrong in it is left out, and told."""
+        wrong = links.unknown_in(str(text))
         for field, value in links.fields_in(str(text)).items():
             try:
                 self.panel.change(field, value)
             except SPRError as error:
                 logger.warning("part of an address was left out: %s", error)
+                wrong.append(field)
+        if wrong:
+            self.tell(words.left_out(wrong))
 
     def soon(self, work: Any) -> None:
         """Let something happen in the event loop."""
@@ -232,7 +242,7 @@ class Explorer:
                 "map": state.map_of(self.panel),
                 "histogram": [],
                 "painted": [],
-                "cursor_help": _("Move the mouse over a slice view to read the stiffness and the displacement there."),
+                "cursor_help": _("Point at a slice view to read the stiffness and the displacement there."),
                 "link": "",
             }
         )
@@ -287,8 +297,7 @@ class Explorer:
     def _push_rare(self) -> None:
         """What is not cheap to compute."""
         parameters, session = self.panel.parameters, self.panel.session
-        measured = tuple(getattr(parameters, field) for field in REFERENCES)
-        pair = (parameters.fixedVolume, parameters.movingVolume, parameters.alignment, parameters.method, *measured)
+        pair = (*inputs.chosen(parameters, (*inputs.OPENING, *inputs.MEASURED)), session and session.opened)
         if pair != self._checked:
             self._checked = pair
             self.state.update(state.check_of(self.panel))
@@ -297,7 +306,9 @@ class Explorer:
         shown = None if session is None else session.shown
         if shown is not self._drawn and not self.views.painter.is_moving:
             self._drawn, self.state.histogram = shown, state.histogram_of(self.panel)
-        points = (None if session is None else len(session.points), parameters.mapMeasure, parameters.segmentTable)
+        table = parameters.segmentTable
+        points = (None if session is None else len(session.points), parameters.mapMeasure)
+        points += (None if table is None else (table.GetID(), table.GetMTime()),)
         if points != self._pushed_points:
             self._pushed_points = points
             self.state.map, self.state.segments = state.map_of(self.panel), state.segments_of(self.panel)

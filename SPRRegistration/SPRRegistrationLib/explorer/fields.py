@@ -5,13 +5,11 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
+from ..inputs import MEASURED
 from ..sliders import FIELDS
 
-PAIR = ("fixedVolume", "movingVolume", "fixedLabels", "movingLabels", "fixedLandmarks", "movingLandmarks")
+PAIR = ("fixedVolume", "movingVolume", *MEASURED)
 """What a pair is made of."""
-
-OPENING = (*PAIR, "method", "refine", "device", "alignment", "prior")
-"""Fields with which a pair is opened: a change of one of them needs another opening."""
 
 SHOWN = (
     *("showDeformed", "deformedOpacity", "flicker", "showWeight", "weightOpacity", "weightLimit", "showJacobian"),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import slicer
 from trame.widgets import html
 
-from .. import colors
+from .. import colors, unknown
 from ..i18n import tr as _
 
 STOPS = 17
 SHOWN = "has_result && showLegend && "
-WEIGHT, VOLUME = f"{SHOWN}showWeight && !showJacobian", f"{SHOWN}showJacobian"
+STIFFNESS = f"{SHOWN}showWeight && !showJacobian && "
+WEIGHT, UNKNOWN, VOLUME = f"{STIFFNESS}map_known", f"{STIFFNESS}!map_known", f"{SHOWN}showJacobian"
 
 
 def gradient(table: slicer.vtkMRMLColorTableNode) -> str:
@@ -29,11 +30,15 @@ def build(scene: slicer.vtkMRMLScene) -> None:
     change = ((2.0, _("grows")), (1.0, _("as it was")), (0.0, _("folded")))
     _legend(WEIGHT, _("Stiffness"), gradient(colors.stiffness_colors(scene)), stiffness)
     _legend(VOLUME, _("Change of volume"), gradient(colors.volume_change_colors(scene)), change)
+    with html.Div(classes="spr-legend spr-legend-unknown", v_if=(UNKNOWN,)):
+        html.Span(unknown.title())
+        html.Div(classes="spr-hatching")
 
 
 def _legend(when: str, title: str, bar: str, marks: tuple[tuple[float, str], ...]) -> None:
     with html.Div(classes="spr-legend", v_if=(when,)):
         html.Span(title, classes="spr-legend-title")
+        html.Span(_("preview"), v_if=("!is_exact",), classes="spr-legend-preview")
         with html.Div(classes="spr-legend-body"):
             with html.Div(classes="spr-legend-marks"):
                 for value, word in marks:

@@ -39,6 +39,16 @@ def fields_in(text: str) -> dict[str, Any]:
     return {name: _read(found[name]) for name in LINKED if name in found}
 
 
+def unknown_in(text: str) -> list[str]:
+    """Return the names in such a text that are none of a setting, shortened.
+
+    Args:
+        text: What follows the `#` of the address.
+    """
+    pairs = parse_qsl(text.lstrip("#")[:LONGEST], keep_blank_values=True)
+    return [name[:40] for name, _value in pairs if name not in LINKED]
+
+
 def _written(value: Any) -> str:
     if isinstance(value, bool):
         return "1" if value else "0"

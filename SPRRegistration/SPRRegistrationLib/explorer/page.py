@@ -20,7 +20,8 @@ COLORS = {
     "dark": {"primary": "#5cc2dd", "surface": "#1d232b", "background": "#12161b", "warning": "#f2a65a"},
 }
 SHORTCUTS = (
-    ("A", _("Apply, or cancel")),
+    ("A", _("Apply")),
+    ("C", _("Cancel")),
     ("[  ]", _("Less, more strength")),
     ("-  =", _("Less, more evenness")),
     ("D", _("Deformed image on and off")),
@@ -127,14 +128,14 @@ def _inputs(do: Any) -> None:
     with html.Div(classes="spr-buttons"):
         button(_("Load sample data"), do.load_sample, "sampleButton", prepend_icon="mdi-lungs")
         button(_("Swap"), do.swap, "swapButton", prepend_icon="mdi-swap-vertical")
-    with html.Div(classes=("`spr-guard ${guard_ok ? 'good' : 'check'}`",), **plain(role="status")):
-        v.VIcon("{{ guard_ok ? 'mdi-check-circle' : 'mdi-alert' }}", size="small")
+    with html.Div(classes=("`spr-guard ${guard_level}`",), **plain(role="status")):
+        v.VIcon("{{ guard_level === 'check' ? 'mdi-alert' : 'mdi-information-outline' }}", size="small")
         with html.Div():
             html.Div("{{ line }}", v_for="line in guard", key="line")
             with html.Div(classes="spr-buttons", v_if=("can_align",)):
                 button(_("Align first: rigid"), "alignment = 'rigid'", "alignRigidButton")
                 button(_("Align first: affine"), "alignment = 'affine'", "alignAffineButton")
-    choice("alignment", _("Align before"))
+    choice("alignment", _("Alignment before the deformation"))
     _references(do)
 
 
@@ -170,7 +171,7 @@ def _references(do: Any) -> None:
                     html.Span(title, classes="spr-small")
                     html.Strong(f"{{{{ {field}_name || '{_('none')}' }}}}")
                 remove = {"click": (do.forget, f"['{field}']"), "v_if": (f"{field}_name",)}
-                named = plain(aria_label=_("{what}: measure without them").format(what=title))
+                named = plain(aria_label=_("{what}: remove").format(what=title))
                 with v.VBtn(icon=True, size="x-small", variant="text", **remove, **named):
                     v.VIcon("mdi-close")
                 upload_button(field, _("Open"), field, reading=True)

@@ -79,9 +79,9 @@ def _painted(do: Any) -> None:
 
 
 def _factors() -> list[dict[str, Any]]:
-    words = {1.0: _("as it is")}
+    words = {1.0: _("unchanged")}
     for factor in painting.FACTORS:
-        text = _("{factor:g} times stiffer") if factor > 1 else _("{factor:g} times freer")
+        text = _("{factor:.2g} times stiffer") if factor > 1 else _("{factor:.2g} times freer")
         words.setdefault(factor, text.format(factor=factor if factor > 1 else 1 / factor))
     return [{"value": factor, "title": words[factor]} for factor in painting.FACTORS]
 
@@ -89,10 +89,13 @@ def _factors() -> list[dict[str, Any]]:
 def run(do: Any) -> None:
     """Build Apply and Cancel, and what is said about the work."""
     with html.Div(classes="spr-run"):
-        color = ("busy ? 'warning' : 'primary'",)
-        looks = {"block": True, "color": color, "variant": "flat", "id": "spr-apply"}
-        with v.VBtn("{{ apply_text }}", click=do.apply, disabled=("!can_apply",), **looks):
-            hint("applyButton")
+        with html.Div(classes="spr-apply-row"):
+            looks = {"color": "primary", "variant": "flat", "id": "spr-apply"}
+            with v.VBtn("{{ apply_text }}", click=do.apply, disabled=("!can_apply",), **looks):
+                hint("applyButton")
+            looks = {"color": "warning", "variant": "tonal", "id": "spr-cancel"}
+            with v.VBtn(_("Cancel"), click=do.cancel, disabled=("!busy",), **looks):
+                hint("cancelButton")
         v.VProgressLinear(
             v_if=("busy",),
             indeterminate=("progress < 0",),

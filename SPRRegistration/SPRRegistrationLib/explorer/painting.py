@@ -15,12 +15,13 @@ FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
 """To choose from: a tenth lets organs slide, ten times is bone."""
 
 
-def forget(parameters: Any) -> None:
-    """Let go of what was painted, since it belongs to labels that are not chosen any more."""
+def forget(parameters: Any) -> bool:
+    """Let go of what was painted, since it belongs to labels that are not chosen any more; tell whether it was."""
     node = parameters.stiffnessSegments
     parameters.stiffnessSegments, parameters.stiffnessFactors = None, ""
     if node is not None and node.GetScene() is not None:
         node.GetScene().RemoveNode(node)
+    return node is not None
 
 
 def paint(parameters: Any, label: int, factor: float) -> None:

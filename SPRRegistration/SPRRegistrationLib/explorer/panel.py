@@ -10,21 +10,20 @@ from typing import Any
 import numpy as np
 import slicer
 
-from SPRCore.errors import InputError
 from SPRCore.live.events import Deadlines
 
 from .. import charts, display, geometry, inputs, legends, models, outputs, samples, snapshots, words
 from ..parameters import INSTANCE, Prior, SPRRegistrationParameters, apply_setting, setting_of
-from ..session import RegistrationSession, Stage
-from ..sliders import FIELDS, ranges_of, recommended_of
-from . import nodes, painting
-from .fields import CHANGEABLE, OPENING, PAIR, converted
+from ..session import RegistrationSession, Stage, kind_of
+from ..sliders import FIELDS, recommended_of
+from . import changes, nodes, painting
+from .fields import PAIR
 from .pace import AtRest, Pace
 from .transport import AsyncTransport
 
 logger = logging.getLogger("SPRRegistration")
 
-SAMPLE_SETTING = {"alpha": 0.01, "lambda_max": 4.0}
+SAMPLE_SETTING = {"alpha": 0.01, "lambda_max": 2.0}
 """Lets the lungs of the sample pair slide along the ribs, as they do, and shows where."""
 
 BUSY = (Stage.OPENING, Stage.COMMITTING)
@@ -72,6 +71,7 @@ class Panel:
         self.transport = AsyncTransport()
         self.cursor = ""
         self._opened: tuple = ()
+        self._sample: frozenset = frozenset()
         self._asked: dict[str, float] | None = None
         self._seen: Any = None
         self._cursor_node: display.LinkedCursor | None = None
@@ -88,11 +88,17 @@ class Panel:
         """Whether something runs that Cancel would end."""
         return self.session is not None and self.session.stage in BUSY
 
+    @property
+    def is_committing(self) -> bool:
+        """Whether an exact result is being computed, so that Apply has nothing to ask for."""
+        return self.is_busy and self.session.stage is Stage.COMMITTING
+
     def load_sample(self) -> None:
         """Make the sample pair and choose it."""
-        was_modifying = self.parameters.StartModify()
+        was_modifying, self._sample = self.parameters.StartModify(), frozenset()
         apply_setting(self.parameters, SAMPLE_SETTING)
         self.choose(samples.load())
+        self._sample = self._images()
         self.parameters.EndModify(was_modifying)
         self.record()
 
@@ -122,21 +128,44 @@ class Panel:
             chosen: Nodes by the names of the fields of the parameters.
         """
         was_modifying = self.parameters.StartModify()
+        chosen = self._without_half_a_sample(chosen)
+        is_other_pair = bool(chosen.keys() & {"fixedVolume", "movingVolume"})
         try:
             for side in ("fixed", "moving"):
                 if f"{side}Volume" in chosen:
                     setattr(self.parameters, f"{side}Labels", None)
                     setattr(self.parameters, f"{side}Landmarks", None)
             if chosen.keys() & {"fixedVolume", "fixedLabels"}:
-                painting.forget(self.parameters)
+                was_painted = painting.forget(self.parameters)
+                if was_painted and not is_other_pair and self.session is not None:
+                    self.session.paint(None)
             for field, node in chosen.items():
                 setattr(self.parameters, field, node)
-            self.parameters.quality = self.parameters.report = ""
-            self._propose()
+            if is_other_pair:
+                self._begin_pair()
         finally:
             self.parameters.EndModify(was_modifying)
-        self._show_inputs()
+        if is_other_pair:
+            self._show_inputs()
         self._after_change()
+
+    def _without_half_a_sample(self, chosen: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Let go of the other image of the sample pair: nobody wants a heart on a chest, not even for a moment."""
+        if self._images() != self._sample or len(chosen.keys() & {"fixedVolume", "movingVolume"}) != 1:
+            return chosen
+        return {"fixedVolume": None, "movingVolume": None} | dict(chosen)
+
+    def _images(self) -> frozenset:
+        return frozenset(inputs.chosen(self.parameters, ("fixedVolume", "movingVolume")))
+
+    def _begin_pair(self) -> None:
+        """Let go of what belongs to other images: results, the setting of the sample pair, and the task model."""
+        self.parameters.quality = self.parameters.report = ""
+        if self._sample and self._images() != self._sample:
+            self._sample = frozenset()
+            recommended = recommended_of(self.model)
+            apply_setting(self.parameters, {name: recommended[name] for name in SAMPLE_SETTING})
+        self._propose()
 
     def _propose(self) -> None:
         """Choose the task model that is made for images like these; a choice of the user stays."""
@@ -164,39 +193,12 @@ class Panel:
         self.choose({field: getattr(self.parameters, other) for field, other in pairs.items()})
 
     def change(self, field: str, value: Any) -> None:
-        """Take a value from the page.
-
-        Args:
-            field: One of `CHANGEABLE`.
-            value: A number, a text or a boolean; of an enumeration the name that the worker knows.
-
-        Raises:
-            InputError: The field or the value is none that a page may set.
-        """
-        if field not in CHANGEABLE:
-            raise InputError("setting", got=str(field)[:40], expected="one that the page shows")
-        parameter = self.parameters.allParameters[field]
-        kind = parameter.kinds[0]
-        try:
-            value = converted(kind, value)
-            value = self._checked_method(value) if field == "method" else value
-            if getattr(self.parameters, field) == value:
-                return
-            self._check_slider(field, value)
-            setattr(self.parameters, field, value)
-        except (TypeError, ValueError) as error:
-            raise InputError(field, got=repr(value)[:40], expected="a value in its range") from error
+        """Take a value from the page; arguments and errors as for `changes.take`."""
+        if not changes.take(self, field, value):
+            return
         if field == "method":
             self._take_model()
         self._after_change(field not in FIELDS.values())
-
-    def _check_slider(self, field: str, value: Any) -> None:
-        """Refuse a value that no slider can take; the ends are rounded in addresses."""
-        ranges = {FIELDS[name]: ends for name, ends in ranges_of(self.session, self.model).items() if name in FIELDS}
-        if field in ranges:
-            low, high = ranges[field][:2]
-            if not 0.999 * low <= value <= 1.001 * high:
-                raise InputError(field, got=f"{value:g}", expected=f"{low:g} to {high:g}")
 
     def recommend(self, name: str) -> None:
         """Set a hyperparameter (by the worker's name) to the recommended value."""
@@ -240,12 +242,16 @@ class Panel:
             self._on_pictures()
 
     def apply(self) -> None:
-        """Compute the exact result, or give up what is being computed."""
-        if self.is_busy:
-            self.session.cancel()
-        elif not words.why_not_apply(self.parameters):
+        """Compute the exact result; nothing else happens while that is being done."""
+        if not self.is_committing and not words.why_not_apply(self.parameters):
             if self._ensure_session().stage is not Stage.FAILED:
                 self.session.commit(setting_of(self.parameters))
+        self._on_change()
+
+    def cancel(self) -> None:
+        """Give up what is being computed; nothing happens where nothing is."""
+        if self.is_busy:
+            self.session.cancel()
         self._on_change()
 
     def release(self) -> None:
@@ -300,11 +306,6 @@ class Panel:
             self.session.close()
         await self.transport.stop()
 
-    def _checked_method(self, value: Any) -> str:
-        if value not in [model.name for model in self.models]:
-            raise ValueError(value)  # not a path: a page must not name files
-        return value
-
     def _take_model(self) -> None:
         model = self.model
         if model.name != INSTANCE and model.card.get("prior") in [prior.value for prior in Prior]:
@@ -314,15 +315,17 @@ class Panel:
 
     def _after_change(self, looks: bool = True) -> None:
         """Bring the worker to the parameters, and the views, unless it is known that they stay (`looks`)."""
-        pair = self._pair()
+        pair = inputs.chosen(self.parameters, inputs.OPENING)
         why_not = words.why_not_apply(self.parameters)
         if why_not and self.session is not None:
             self.session.close()
         elif not why_not and self.parameters.live and not self.is_held:
-            self._ensure_session()
+            self._ensure_session().remeasure()
             self.catch_up()
-        elif pair != self._opened and self.session is not None:
+        elif self.session is not None and pair != self._opened:
             self.session.close()
+        elif self.session is not None:
+            self.session.remeasure()
         if self.session is not None and self.session.ranges and self.session.sweeping != self.parameters.sweep:
             self.session.sweep(self.parameters.sweep)
         if looks:
@@ -342,7 +345,7 @@ class Panel:
             )
             self.transport.on_output, self.transport.on_log = self.session.feed, self.session.feed_log
             self.transport.on_ended, self.transport.on_tick = self.session.ended, self.session.tick
-        pair = self._pair()
+        pair = inputs.chosen(self.parameters, inputs.OPENING)
         if pair != self._opened or self.session.stage in (Stage.NO_PAIR, Stage.FAILED):
             self._opened, self._asked = pair, None
             self.session.open()
@@ -351,9 +354,9 @@ class Panel:
     def _session_changed(self, session: RegistrationSession) -> None:
         shown = session.shown
         if shown is not self._seen:
-            first = self._seen is None
+            is_other_kind = None in (self._seen, shown) or kind_of(self._seen) != kind_of(shown)
             self._seen = shown
-            if first:
+            if is_other_kind:
                 self.show()
             self._on_pictures()
         if session.stage is Stage.READY and shown is None and session.ranges and self.parameters.live:
@@ -362,10 +365,6 @@ class Panel:
             session.sweep(True)
         self.catch_up()
         self._on_change()
-
-    def _pair(self) -> tuple:
-        values = [getattr(self.parameters, field) for field in OPENING]
-        return tuple(value.GetID() if hasattr(value, "GetID") else value for value in values)
 
     def _show_inputs(self) -> None:
         """Show the images as they are, until there is a deformation."""

@@ -22,6 +22,14 @@ from .security import COOKIE, HEADERS, Policy, judge
 logger = logging.getLogger("SPRRegistration")
 
 IMAGES = ("deformedVolume", "weightVolume", "jacobianVolume")
+WHAT = {
+    "deformedVolume": "deformed",
+    "weightVolume": "stiffness",
+    "jacobianVolume": "volume-change",
+    "displacementTransform": "displacement",
+    "inverseTransform": "inverse",
+}
+"""Last part of the name of a file, by the field that it is of."""
 UPLOADS = {
     **dict.fromkeys(("fixedVolume", "movingVolume", "fixedLabels", "movingLabels"), ()),
     **dict.fromkeys(("fixedLandmarks", "movingLandmarks"), LANDMARK_ENDINGS),
@@ -118,7 +126,9 @@ class Routes:
         name = request.match_info["name"]
         parameters = self._panel.parameters
         if name == "report.json" and parameters.report:
-            return _attachment(name, exports.report_text(parameters).encode())
+            return _attachment(
+                exports.file_name(parameters, "report", ".json"), exports.report_text(parameters).encode()
+            )
         endings = [ending for _title, ending in exports.formats()]
         allowed = {f"{field}{ending}": field for _title, field in exports.directions() for ending in endings}
         allowed |= {f"{field}.nii.gz": field for field in IMAGES}
@@ -131,7 +141,8 @@ class Routes:
                 exports.write_node(node, path)
             except SPRError as error:
                 return _refusal(500, words.refused(error))
-            return _attachment(name, path.read_bytes())
+            what = WHAT[allowed[name]]
+            return _attachment(exports.file_name(parameters, what, name[name.index(".") :]), path.read_bytes())
 
 
 async def _store(part: Any, inbox: Inbox) -> None:

@@ -7,9 +7,7 @@ import math
 from enum import Enum
 from typing import Any
 
-from SPRCore.errors import SPRError
-
-from .. import charts, inputs, models, settings_map, snapshots, words
+from .. import charts, checks, inputs, models, settings_map, snapshots, verdict, words
 from ..i18n import tr as _
 from ..parameters import Alignment, Device, DisplacementStyle, MapMeasure, Prior, setting_of
 from ..session import Stage
@@ -24,7 +22,12 @@ BARS = 40
 MOST_COUNTED = 300_000
 """Voxels that it is made of, evenly taken, so that the page does not wait for it."""
 
-SIGNS = {"good": "mdi-check-circle", "check": "mdi-alert", "bad": "mdi-close-octagon"}
+SIGNS = {
+    "good": "mdi-check-circle",
+    "preview": "mdi-progress-clock",
+    "check": "mdi-alert",
+    "bad": "mdi-close-octagon",
+}
 
 
 def fields_of(panel: Panel) -> dict[str, Any]:
@@ -75,6 +78,7 @@ def map_of(panel: Panel) -> dict[str, Any]:
         "rows": rows,
         "row_titles": [f"{value:.3g}" for value in table.rows],
         "column_titles": [f"{value:.3g}" for value in table.columns] if names[1:] else [""],
+        "legend": settings_map.legend_of(table),
         "row_name": names[0] if names else "",
         "column_name": names[1] if names[1:] else "",
     }
@@ -123,7 +127,9 @@ def _choice(title: str, value: str) -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else "-" if value != value else f"{value:.3g}"
+    if isinstance(value, str):
+        return value
+    return "-" if value != value else f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
 def _run(panel: Panel) -> dict[str, Any]:
@@ -132,12 +138,12 @@ def _run(panel: Panel) -> dict[str, Any]:
     shown = None if session is None else session.shown
     return {
         "busy": busy,
-        "apply_text": _("Cancel") if busy else (why_not.rstrip(".") or _("Apply")),
-        "can_apply": busy or not why_not,
+        "apply_text": why_not.rstrip(".") or _("Apply"),
+        "can_apply": not why_not and not panel.is_committing,
         "failed": session is not None and session.stage is Stage.FAILED and not why_not,
         "status": "" if session is None or (why_not and not busy) else session.words,
         "progress": -1 if session is None or session.progress is None else round(100 * session.progress),
-        "latency": "" if shown is None else words.latency(shown.milliseconds, shown.exact),
+        "latency": "" if shown is None else words.latency(shown.age_ms, shown.exact),
         "is_exact": shown is not None and shown.exact,
         "cursor_text": panel.cursor,
     }
@@ -154,15 +160,20 @@ def _sliders(panel: Panel) -> dict[str, Any]:
 
 
 def _quality(panel: Panel) -> dict[str, Any]:
-    shown = None if panel.session is None else panel.session.shown
+    session, parameters = panel.session, panel.parameters
+    shown = None if session is None else session.shown
+    nothing = {"badge": None, "measures": [], "has_result": False, "map_known": False, "segments_old": False}
     if shown is None:
-        return {"badge": None, "measures": [], "has_result": False, "has_report": bool(panel.parameters.report)}
-    badge = words.badge(vars(shown.quality), shown.metrics.get("after"))
+        return nothing | {"has_report": bool(parameters.report)}
+    badge = verdict.badge(verdict.of_result(shown, session.opened, inputs.extent_mm(parameters.fixedVolume)))
+    looks = {"level": badge.level, "line": badge.line, "icon": SIGNS[badge.level], "doubts": list(badge.doubts)}
     return {
-        "badge": {"level": badge.level, "line": badge.line, "icon": SIGNS[badge.level]},
-        "measures": [detail.split(": ", 1) for detail in badge.details],
+        "badge": looks,
+        "measures": [list(detail) for detail in badge.details],
         "has_result": True,
-        "has_report": bool(panel.parameters.report),
+        "map_known": shown.weight_known,
+        "segments_old": parameters.segmentTable is not None and not shown.metrics,
+        "has_report": bool(parameters.report),
     }
 
 
@@ -196,18 +207,6 @@ def _name_of(node: Any) -> str:
 
 def check_of(panel: Panel) -> dict[str, Any]:
     """Return what the check of the pair says; not cheap, so only for a new pair."""
-    why_not = words.why_not_apply(panel.parameters)
-    found = [] if why_not else _guard_lines(panel)
-    aligned = panel.parameters.alignment is not Alignment.NONE
-    if found and aligned:
-        found.append(_("They are aligned before the deformation."))
-    line = why_not or ("" if found else _("The images fit each other."))
-    return {"guard": found or [line], "guard_ok": not found and not why_not, "can_align": bool(found) and not aligned}
-
-
-def _guard_lines(panel: Panel) -> list[str]:
-    """Return what about the pair should be looked at before it is registered; nothing if all is well."""
-    try:
-        return words.guard(inputs.facts_of(panel.parameters), str(panel.model.card.get("modality", "")))
-    except SPRError as error:
-        return [words.refused(error)]
+    opened = None if panel.session is None else panel.session.opened
+    found = checks.pair_check(panel.parameters, str(panel.model.card.get("modality", "")), opened)
+    return {"guard": list(found.lines), "guard_level": found.level, "can_align": found.can_align}

@@ -24,7 +24,8 @@ class Wishes:
     def __init__(self, explorer: Any) -> None:
         self._explorer, self._panel = explorer, explorer.panel
         self.fit, self.load_sample = explorer.views.fit, explorer.load_sample
-        self.apply, self.restart, self.swap = self._panel.apply, self._panel.restart, self._panel.swap
+        self.apply, self.cancel = self._panel.apply, self._panel.cancel
+        self.restart, self.swap = self._panel.restart, self._panel.swap
         self.measure_segments, self.difference = self._panel.measure_segments, self._panel.show_difference
 
     def press(self) -> None:

@@ -76,11 +76,20 @@ class PlayedWorker:
         ready = {"protocol": protocol.PROTOCOL, "version": "0", "torch": "", "device": "cpu", "threads": 1, "pid": 1}
         self.say(protocol.Ready(id=hello.id, **ready))
 
-    def answer_open(self):
+    def answer_open(self, **alignment):
         ranges = {"alpha": (0.01, 0.6), "lambda_max": (0.5, 5.0)}
         request = self.last(protocol.Open)
         setting = {"alpha": 0.1, "lambda_max": 1.0} | request.setting
-        self.say(protocol.Opened(id=request.id, prior="beta", setting=setting, ranges=ranges, milliseconds=5.0))
+        facts = {
+            "prior": "beta",
+            "setting": setting,
+            "ranges": ranges,
+            "milliseconds": 5.0,
+            "init_mm": 0.0,
+            "covered": 1.0,
+        }
+        init = {"init": "none", "init_reason": "same grid, centers of mass 0.4 mm apart"} | dict(alignment)
+        self.say(protocol.Opened(id=request.id, **facts | init))
 
     def arrays(self, value, shape=SHAPE, affine=AFFINE, final=False):
         field = np.full((*shape, 3), value, dtype=np.float32)
@@ -88,14 +97,16 @@ class PlayedWorker:
         arrays = {"displacement": (field, affine), "weight": (weight, affine)}
         return arrays | ({"inverse": (-field, affine), "warped": (weight, affine)} if final else {})
 
-    def result(self, id_, value=1.0, final=False, improvement=False, place=0, **grid):
+    def result(self, id_, value=1.0, final=False, improvement=False, place=0, known=True, warnings=(), **grid):
         segment = self._store.put(place, self.arrays(value, final=final, **grid))
         quality = protocol.Measures(
             folding_percent=0.0, min_jacobian=0.5, max_displacement_mm=value, lncc=0.5, weight_gap=0.0
         )
-        metrics = {"after": {"dice_mean": 0.8, "dice": {"1": 0.8}}} if final else {}
+        before, after = {"dice_mean": 0.7, "lncc": 0.3}, {"dice_mean": 0.8, "dice": {"1": 0.8}, "lncc": 0.45}
+        metrics = {"before": before, "after": after} if final else {}
         facts = {"milliseconds": 64.0, "age_ms": 2.0, "setting": {"alpha": 0.2, "lambda_max": 1.0}}
         kind = {"exact": final, "improvement": improvement, "stage": "exact" if final else "preview"}
+        kind |= {"weight_known": final or known, "warnings": warnings}
         self.say(protocol.Result(id=id_, quality=quality, segment=segment, metrics=metrics, **facts, **kind))
 
     def close(self):

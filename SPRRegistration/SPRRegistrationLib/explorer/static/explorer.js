@@ -71,7 +71,7 @@
       return;
     }
     if (event.key === "?") trame().state.set("help", !state("help"));
-    else if ("adwvgfzr[]-=,.".includes(event.key) || event.key === "Z") trame().trigger("key", [event.key]);
+    else if ("acdwvgfzr[]-=,.".includes(event.key) || event.key === "Z") trame().trigger("key", [event.key]);
     else return;
     event.preventDefault();
   });

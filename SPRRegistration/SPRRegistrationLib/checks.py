@@ -1,0 +1,56 @@
+"""The check of a pair, as both panels show it: what was looked at, what is doubtful, and what was aligned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from SPRCore.errors import SPRError
+
+from . import dicom, inputs, words
+from .i18n import tr as _
+from .parameters import Alignment
+
+
+@dataclass(frozen=True)
+class PairCheck:
+    """What is said about a pair.
+
+    Attributes:
+        lines: Sentences.
+        level: "check" if something is doubtful; otherwise "plain", and never good: that images fit is not known before
+            they were registered.
+        can_align: Whether an alignment would help that is not made.
+    """
+
+    lines: tuple[str, ...]
+    level: str
+    can_align: bool
+
+
+def pair_check(parameters: Any, modality: str, opened: Any) -> PairCheck:
+    """Check a pair.
+
+    Args:
+        parameters: The parameters of a registration.
+        modality: Kind of image that the task model was made for; empty if that is not known.
+        opened: What the worker said when it had opened this pair, `protocol.Opened`; None before.
+    """
+    why_not = words.why_not_apply(parameters)
+    if why_not:
+        return PairCheck((why_not,), "check", False)
+    volumes = (parameters.fixedVolume, parameters.movingVolume)
+    kinds = [dicom.tags_of(volume).get("Modality", "") for volume in volumes]
+    try:
+        facts = inputs.facts_of(parameters)
+    except SPRError as error:
+        return PairCheck((words.refused(error),), "check", False)
+    found, aligns = words.guard(facts, modality, kinds), parameters.alignment is not Alignment.NONE
+    lines = found or [words.checked(facts)]
+    if opened is not None:
+        lines = [*lines, words.aligned(opened.init, opened.init_reason, opened.covered)]
+    elif aligns and words.needs_alignment(facts):
+        lines = [*lines, _("They are aligned before the deformation.")]
+    elif parameters.alignment is Alignment.AUTO:
+        lines = [*lines, _("Whether they are aligned first is decided when they are opened.")]
+    return PairCheck(tuple(lines), "check" if found else "plain", words.needs_alignment(facts) and not aligns)

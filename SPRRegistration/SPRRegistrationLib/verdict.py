@@ -1,0 +1,236 @@
+"""How good a deformation is, in words: a level, one line, what is doubtful about it, and the measures.
+
+Only a result that was measured as a whole can be good, and only if nothing speaks against it. Pure functions: numbers
+in, text out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .i18n import tr as _
+
+FEW_FOLDS = 0.1
+"""Percent of folded voxels up to which folding is called slight."""
+
+LEAST_COVERED = 0.5
+"""Part of the fixed image that has to lie inside the moving one: most of what is outside was made up."""
+
+LEAST_SIMILARITY = 0.1
+"""Mean squared local correlation below which images resemble each other little more than noise does."""
+
+LONGEST_PART = 0.25
+"""Part of the image's extent (the middle one of three) beyond which a displacement is hardly that of tissue."""
+
+LEAST_VOLUME = 0.05
+"""Factor of the change of volume below which it is hardly that of tissue."""
+
+SIGNS = {"good": "✓", "preview": "…", "check": "⚠", "bad": "✕"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What there is to judge.
+
+    Attributes:
+        quality: Measures as `protocol.Measures` names them.
+        exact: Whether it is an exact result; a preview otherwise.
+        is_known: Whether a preview is near an exact result, so that its map and its displacement are about right.
+        metrics: "before" and "after" as in the report of `SPRCore.register`; empty until the result was measured.
+        warnings: What makes it doubtful, in sentences.
+        covered: Part of the fixed image that lies inside the moving one, 0 to 1; None if unknown.
+        aligned_mm: How far an alignment as a whole moved it beforehand, which the displacement contains.
+        extent_mm: The middle one of the three extents of the fixed image; None if unknown.
+    """
+
+    quality: Mapping[str, float | None]
+    exact: bool
+    is_known: bool = True
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    covered: float | None = None
+    aligned_mm: float = 0.0
+    extent_mm: float | None = None
+
+
+@dataclass(frozen=True)
+class Badge:
+    """The verdict: a level ("good", "preview", "check" or "bad"), one line, what is doubtful, and the measures."""
+
+    level: str
+    line: str
+    doubts: tuple[str, ...]
+    details: tuple[tuple[str, str], ...]
+
+
+def badge(shown: Shown) -> Badge:
+    """Return the verdict on a deformation.
+
+    Args:
+        shown: What there is to judge.
+    """
+    measured = bool(shown.metrics.get("after"))
+    level, line = _folding(shown.quality.get("folding_percent"))
+    doubts = tuple(doubts_of(shown)) if measured else shown.warnings
+    if not measured and level == "good":
+        level, line = "preview", _not_measured(shown)
+    elif doubts and level == "good":
+        level, line, doubts = "check", doubts[0], doubts[1:]
+    return Badge(level, line, doubts, tuple(row for row in _details(shown, measured) if row))
+
+
+def doubts_of(shown: Shown) -> list[str]:
+    """Return what speaks against a result that was measured, folding left out; nothing if all is well.
+
+    Args:
+        shown: The result.
+    """
+    before, after = shown.metrics.get("before", {}), shown.metrics.get("after", {})
+    found = list(shown.warnings)
+    if shown.covered is not None and shown.covered < LEAST_COVERED:
+        text = _("Only {:.0f} % of the fixed image is covered by the moving one.")
+        found.append(text.format(100 * shown.covered))
+    found += _about_similarity(before.get("lncc"), after.get("lncc"))
+    found += _about_motion(shown)
+    if _fell(before.get("dice_mean"), after.get("dice_mean"), 0.005):
+        text = _("The overlap of the segments became worse: Dice {:.3f} → {:.3f}.")
+        found.append(text.format(before["dice_mean"], after["dice_mean"]))
+    errors = [(side.get("tre_mm") or {}).get("mean") for side in (after, before)]
+    if _fell(*errors, 0.1):
+        text = _("The landmarks are farther apart than before: {:.1f} → {:.1f} mm.")
+        found.append(text.format(*reversed(errors)))
+    return found
+
+
+def of_report(quality: str, report: str, extent_mm: float | None) -> Shown | None:
+    """Return the last exact result as it is kept with a scene; None if there is none.
+
+    Args:
+        quality: Its measures, as JSON; empty for none.
+        report: What was done, as JSON, of `inputs.report_of`; of earlier versions some of it is missing.
+        extent_mm: As for `Shown`.
+    """
+    if not quality:
+        return None
+    said = json.loads(report) if report else {}
+    return Shown(
+        quality=json.loads(quality),
+        exact=True,
+        metrics=said.get("metrics", {}),
+        warnings=tuple(said.get("warnings", ())),
+        covered=said.get("covered"),
+        aligned_mm=said.get("alignment", {}).get("longest_mm", 0.0),
+        extent_mm=extent_mm,
+    )
+
+
+def of_result(result: Any, opened: Any, extent_mm: float | None) -> Shown:
+    """Return a `protocol.Result` of the worker as it is to be judged.
+
+    Args:
+        result: The result.
+        opened: What the worker said when it had opened the pair, `protocol.Opened`; None before.
+        extent_mm: As for `Shown`.
+    """
+    return Shown(
+        quality=vars(result.quality),
+        exact=result.exact,
+        is_known=result.weight_known,
+        metrics=result.metrics,
+        warnings=tuple(result.warnings),
+        covered=None if opened is None else opened.covered,
+        aligned_mm=0.0 if opened is None else opened.init_mm,
+        extent_mm=extent_mm,
+    )
+
+
+def _folding(percent: float | None) -> tuple[str, str]:
+    if percent is None or not math.isfinite(percent):
+        return "check", _("The folding is not known.")
+    if percent == 0:
+        return "good", _("No folding, the images have become more alike, and no warning.")
+    if percent < FEW_FOLDS:
+        shown = _("less than 0.001") if percent < 0.001 else f"{percent:.3f}"
+        return "check", _("Slight folding: {} % of the voxels. Look at the change of volume.").format(shown)
+    return "bad", _("Folding: {:.2f} % of the voxels. Choose a stiffer setting.").format(percent)
+
+
+def _not_measured(shown: Shown) -> str:
+    if shown.exact:
+        return _("Exact, but not measured yet: Apply measures it.")
+    if shown.is_known:
+        return _("Preview: about what the exact result will be. Apply computes and measures it.")
+    return _("Preview: a first guess, which the exact result may contradict.")
+
+
+def _about_similarity(before: float | None, after: float | None) -> list[str]:
+    if before is None or after is None:
+        return [_("Whether the images have become more alike is not known.")]
+    if after <= before:
+        return [_("The images have not become more alike: similarity {:.2f} → {:.2f}.").format(before, after)]
+    if after < LEAST_SIMILARITY:
+        text = _("The images hardly resemble each other: similarity {:.2f} of 1. Do they show the same?")
+        return [text.format(after)]
+    return []
+
+
+def _about_motion(shown: Shown) -> list[str]:
+    longest, volume, found = shown.quality.get("max_displacement_mm"), shown.quality.get("min_jacobian"), []
+    if longest is not None and shown.extent_mm and longest - shown.aligned_mm > LONGEST_PART * shown.extent_mm:
+        text = _("The largest displacement, {:.0f} mm, is more than a quarter of the image: look whether that can be.")
+        found.append(text.format(longest))
+    if volume is not None and 0 < volume < LEAST_VOLUME:
+        text = _("Somewhere tissue shrinks to {:.1f} % of its volume: look at the change of volume.")
+        found.append(text.format(100 * volume))
+    return found
+
+
+def _fell(before: float | None, after: float | None, by: float) -> bool:
+    return before is not None and after is not None and after < before - by
+
+
+def _details(shown: Shown, measured: bool) -> list[tuple[str, str] | None]:
+    quality = shown.quality
+    volume, longest = quality.get("min_jacobian"), quality.get("max_displacement_mm")
+    names = _("Smallest change of volume"), _("Largest displacement")
+    if not shown.exact and not shown.is_known:
+        later = _("after the exact result")
+        rows = [(name, later) for name in names]
+    else:
+        about = "{}" if shown.exact else _("about {}")
+        rows = [
+            _row(names[0], volume, about.format(_("{:.2f} (1 is none, 0 or less is folded)"))),
+            _row(names[1], longest, about.format(_("{:.1f} mm"))),
+        ]
+    if not measured:  # the worker's number is of a coarse grid, far from that of the report
+        return [*rows, _row(_("Similarity on the coarse grid"), quality.get("lncc"), "{:.2f}")]
+    before, after = shown.metrics.get("before", {}), shown.metrics["after"]
+    errors = [(side.get("tre_mm") or {}).get("mean") for side in (before, after)]
+    return [
+        *rows,
+        _change(_("Similarity of the images"), before.get("lncc"), after.get("lncc"), _("{} (1 is alike)"), 2),
+        _change(
+            _("Overlap of the segments (Dice)"),
+            before.get("dice_mean"),
+            after.get("dice_mean"),
+            _("{} (1 is complete)"),
+            3,
+        ),
+        _change(_("Distance of the landmarks"), *errors, _("{} mm on average"), 1),
+    ]
+
+
+def _row(name: str, value: float | None, pattern: str) -> tuple[str, str] | None:
+    return None if value is None or not math.isfinite(value) else (name, pattern.format(value))
+
+
+def _change(name: str, before: float | None, after: float | None, pattern: str, digits: int) -> tuple[str, str] | None:
+    """Return a measure before and after the deformation; after alone where there was none before."""
+    if after is None or not math.isfinite(after):
+        return None
+    shown = f"{after:.{digits}f}" if before is None else f"{before:.{digits}f} → {after:.{digits}f}"
+    return name, pattern.format(shown)
