@@ -79,7 +79,8 @@ def _one_of(
         return sform  # the same but for rounding, and the less rounded one
     if not by_sform and _only_turned(sform, qform):
         found = ask_itk()
-        by_sform = found is not None and np.allclose(_directions(found), _directions(sform), atol=1e-3)
+        placed = _spaced(sform, header["pixdim"][1:4].astype(np.float64))
+        by_sform = found is not None and np.allclose(_directions(found), _directions(placed), atol=1e-3)
     if not np.allclose(sform, qform, atol=0.1):
         used = "sform" if by_sform else "qform"
         notes.append(f"has two different orientations; its {used} is used, {_AS_ITK}")

@@ -139,7 +139,7 @@ def check(path, drawn, header, stored):
     event("as ITK")
     corners = np.indices((2, 2, 2)).reshape(3, -1).T * (np.array(ours.shape) - 1)
     apart = corners @ (ours.affine - affine)[:3, :3].T + (ours.affine - affine)[:3, 3]
-    rounding = 1e-4 if drawn["form"] == "same" else 2e-5  # float32, and two forms that differ by it
+    rounding = 5e-4 if drawn["form"] == "same" else 2e-5  # float32, and two forms that differ by it
     assert np.abs(apart).max() <= rounding * max(unit, 1.0)
     if np.isnan(drawn["slope"][0]):
         values = stored[..., frame]  # the standard: no scale; ITK computes with it
