@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from SPRCore.api import load_model, register
     from SPRCore.geometry import Field, Volume
-    from SPRCore.io import read_volume, write_volume
+    from SPRCore.io import read_labels, read_landmarks, read_volume, write_volume
     from SPRCore.regularization import BetaPrior, GaussianPrior, UniformPrior
 
 __version__ = "0.1.0"
@@ -24,6 +24,8 @@ _HOME = {
     "UniformPrior": "SPRCore.regularization",
     "Volume": "SPRCore.geometry",
     "load_model": "SPRCore.api",
+    "read_labels": "SPRCore.io",
+    "read_landmarks": "SPRCore.io",
     "read_volume": "SPRCore.io",
     "register": "SPRCore.api",
     "write_volume": "SPRCore.io",
@@ -37,6 +39,8 @@ __all__ = [
     "Volume",
     "__version__",
     "load_model",
+    "read_labels",
+    "read_landmarks",
     "read_volume",
     "register",
     "write_volume",

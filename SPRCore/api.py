@@ -14,10 +14,13 @@ import numpy as np
 import torch
 
 from SPRCore.analysis.annotations import Annotations
+from SPRCore.analysis.given import given_pair
 from SPRCore.analysis.provenance import peak_memory_mb, versions
 from SPRCore.analysis.warnings import change_warnings, pair_warnings
-from SPRCore.geometry import MaskedVolume, Volume
-from SPRCore.io import ModelCard, find_bundle, read_bundle, read_card
+from SPRCore.errors import InputError
+from SPRCore.functional import plain_modes
+from SPRCore.geometry import MaskedVolume
+from SPRCore.io import ModelCard, PointsLike, VolumeLike, as_volume, find_bundle, read_bundle, read_card
 from SPRCore.metrics import evaluate
 from SPRCore.networks import RegistrationNetwork
 from SPRCore.networks.loading import build_from_bundle
@@ -25,7 +28,7 @@ from SPRCore.registration import InstanceConfig, Job, Model, RegistrationResult,
 from SPRCore.registration.devices import DEVICES, pick_device
 from SPRCore.registration.job import INSTANCE, check_refine, make_job, model_path
 from SPRCore.regularization import BetaPrior, GaussianPrior, UniformPrior
-from SPRCore.regularization.naming import hyperparameters
+from SPRCore.regularization.naming import as_prior, hyperparameters
 
 __all__ = ["DEVICES", "INSTANCE", "Progress", "card_of", "load_model", "pick_device", "register"]
 
@@ -45,21 +48,22 @@ class Progress(Protocol):
         ...
 
 
+@plain_modes()
 def register(
-    fixed: Volume | MaskedVolume,
-    moving: Volume | MaskedVolume,
+    fixed: VolumeLike | MaskedVolume,
+    moving: VolumeLike | MaskedVolume,
     *,
     method: str | Path = INSTANCE,
-    prior: Prior | None = None,
+    prior: Prior | str | None = None,
     refine: int = 0,
     init: str = "auto",
-    fixed_labels: Volume | None = None,
-    moving_labels: Volume | None = None,
-    fixed_points: np.ndarray | None = None,
-    moving_points: np.ndarray | None = None,
-    fixed_mask: Volume | None = None,
-    moving_mask: Volume | None = None,
-    stiffness: Volume | None = None,
+    fixed_labels: VolumeLike | None = None,
+    moving_labels: VolumeLike | None = None,
+    fixed_points: PointsLike | None = None,
+    moving_points: PointsLike | None = None,
+    fixed_mask: VolumeLike | None = None,
+    moving_mask: VolumeLike | None = None,
+    stiffness: VolumeLike | None = None,
     device: str = "auto",
     seed: int = 0,
     config: InstanceConfig | None = None,
@@ -67,15 +71,18 @@ def register(
 ) -> RegistrationResult:
     """Deform a moving image onto a fixed one and show how stiff the deformation was where.
 
-    Labels and landmarks are never used to register: they measure the result.
+    Labels and landmarks are never used to register: they measure the result. An image, label map or mask is a
+    `Volume`, the path of a file, or an image of nibabel or SimpleITK; an array alone does not tell its spacing, so make
+    a `Volume` of it. Landmarks may be the path of a file, too.
 
     Args:
         fixed: Fixed image. A `MaskedVolume` knows already where it has data, and its mask is not looked at again.
         moving: Moving image, on any grid, likewise.
         method: "instance": minimize the energy for this pair, without any training. Otherwise the name of a model, or
             the path of its bundle.
-        prior: Prior on the weight of the regularization. None for `BetaPrior()`, which the paper recommends, or for
-            the prior of the model; a model takes what lies in its ranges.
+        prior: Prior on the weight of the regularization, or its name: "beta", "gaussian" or "uniform". None for
+            `BetaPrior()`, which the paper recommends, or for the prior of the model; a model takes what lies in its
+            ranges.
         refine: Most steps of the instance solver that go on from what a model gave; 0 for none.
         init: Alignment beforehand: "none", "center" (of mass), "rigid", "affine", or "auto", which looks at the pair.
         fixed_labels: Label map of the fixed image; on another grid it is resampled.
@@ -102,21 +109,17 @@ def register(
             the model is not there, damaged, or cannot do what is asked.
         ConvergenceError: The computation left the numbers.
     """
+    _check_kinds(refine=refine, seed=seed, config=config, progress=progress)
+    prior, stiffness = _named_prior(prior, method), None if stiffness is None else as_volume(stiffness, "stiffness")
     target, watch = pick_device(device), _Stages(progress)
-    marked = Annotations(
-        fixed_labels=fixed_labels,
-        moving_labels=moving_labels,
-        fixed_points=fixed_points,
-        moving_points=moving_points,
-        fixed_mask=fixed_mask,
-        moving_mask=moving_mask,
-    )
-    pair = marked.masked(fixed, moving)
+    marks = {"fixed_labels": fixed_labels, "moving_labels": moving_labels, "fixed_points": fixed_points}
+    marks |= {"moving_points": moving_points, "fixed_mask": fixed_mask, "moving_mask": moving_mask}
+    *pair, marked = given_pair(fixed, moving, **marks)
     check_refine(method == INSTANCE, refine)
     asked = {"stiffness": stiffness, "refine": refine, "config": config, "prior": prior}
     job = make_job(_model(method, target, watch), pair[0].grid, target, **asked)
     with _seeded(seed, target):
-        return _registered(pair, marked, job, init, seed, watch)
+        return _registered((pair[0], pair[1]), marked, job, init, seed, watch)
 
 
 def _registered(
@@ -139,6 +142,7 @@ def _registered(
     return dataclasses.replace(result, report=report)
 
 
+@plain_modes()
 def load_model(name_or_path: str | Path) -> RegistrationNetwork:
     """Load the network of a model.
 
@@ -169,6 +173,24 @@ def card_of(method: str | Path) -> ModelCard | None:
     """
     path = model_path(method)
     return None if path is None else read_card(path)
+
+
+def _named_prior(prior: Prior | str | None, method: str | Path) -> Prior | None:
+    """The prior that was given; by its name, with the usual values of the model."""
+    card = card_of(method) if isinstance(prior, str) else None
+    return as_prior(prior, card.defaults if card is not None and card.prior == prior else None)
+
+
+def _check_kinds(*, refine: Any, seed: Any, config: Any, progress: Any) -> None:
+    """Refuse what is of another type than it must be."""
+    for name, value, fits, expected in (
+        ("refine", refine, isinstance(refine, (int, np.integer)), "a whole number of steps"),
+        ("seed", seed, isinstance(seed, (int, np.integer)), "a whole number"),
+        ("config", config, config is None or isinstance(config, InstanceConfig), "an InstanceConfig, or None"),
+        ("progress", progress, progress is None or callable(progress), "a function, or None"),
+    ):
+        if not fits:
+            raise InputError(name, got=f"a {type(value).__name__}", expected=expected)
 
 
 class _Stages:

@@ -14,7 +14,7 @@ from SPRCore.analysis.annotations import Annotations
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
 from SPRCore.geometry import MaskedVolume, Volume
-from SPRCore.io import read_labels, read_landmarks, read_volume
+from SPRCore.io import on_disk, read_labels, read_landmarks, read_volume
 
 _MARKS = ("labels", "points", "mask")
 PARTS = ("fixed", "moving", *(f"{side}_{mark}" for mark in _MARKS for side in ("fixed", "moving")))
@@ -143,7 +143,7 @@ def _pair(row: dict[str, str], number: int, place: str, base: Path) -> PairFiles
         if (f"fixed_{kind}" in files) != (f"moving_{kind}" in files):
             raise InputError(f"{place}, {kind}", got="those of one image only", expected="those of both, or none")
     for part, file in files.items():
-        if not file.exists():
+        if not on_disk(file).exists():
             raise InputError(f"{place}, {part}", got=f"no file {row[part]}", expected="a file")
     written = [row.get(part, "") for part in PARTS]
     written = written if written[-1] else written[:-1]  # rows of lists without moving masks keep their digest

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import sys
@@ -42,18 +41,6 @@ def _processor() -> str:
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def sha256(path: str | Path) -> str | None:
-    """Return the SHA-256 of a file in hexadecimal digits, or None for a folder (a DICOM series)."""
-    path = Path(path)
-    if not path.is_file():
-        return None
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        for block in iter(lambda: stream.read(_MEBIBYTE), b""):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def peak_memory_mb(device: torch.device, *, programs: bool = False) -> float | None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TABLE, PAGE, FIGURES = "table", "report.md", "figures"
+TABLES = tuple(f"{TABLE}.{suffix}" for suffix in ("md", "tex", "csv"))
+"""Names of the files of tables."""
 
 
 def collect(runs: Sequence[Path]) -> list[BenchmarkRow]:
@@ -80,12 +82,13 @@ def write_tables(
     shown = [table for table in tables if table is not None]
     if not shown:
         return summaries
-    for suffix, text in (
-        ("md", "\n".join(markdown(table) for table in shown)),
-        ("tex", "\n".join(latex(table) for table in shown)),
-        ("csv", long_csv(summaries, names)),
-    ):
-        (folder / f"{TABLE}.{suffix}").write_text(text, encoding="utf-8")
+    texts = (
+        "\n".join(markdown(table) for table in shown),
+        "\n".join(latex(table) for table in shown),
+        long_csv(summaries, names),
+    )
+    for name, text in zip(TABLES, texts, strict=True):
+        (folder / name).write_text(text, encoding="utf-8")
     return summaries
 
 

@@ -12,9 +12,9 @@ from SPRCore.analysis.annotations import Annotations
 from SPRCore.analysis.rows import finite
 from SPRCore.geometry import MaskedVolume, Volume, resample
 from SPRCore.io import write_affine_tfm, write_displacement, write_volume
+from SPRCore.io.outputs import REPORT, record
 from SPRCore.registration import RegistrationResult
 
-REPORT = "report.json"
 FILES = (
     "warped.nii.gz",
     "displacement.nii.gz",
@@ -40,7 +40,8 @@ def write_results(
         folder: Where to write; a temporary folder, so that nobody ever sees half of it.
 
     Returns:
-        The report as written: that of the result with the seconds for writing, and the total, added.
+        The report as written, but for the list of files: that of the result with the seconds for writing, and the
+        total, added.
 
     Raises:
         OutputError: A file could not be written.
@@ -64,6 +65,7 @@ def write_results(
             writing.result()
     report = with_write_seconds(result.report, time.perf_counter() - start)
     write_report(report, folder / REPORT)
+    record(folder)
     return report
 
 
@@ -81,17 +83,6 @@ def write_report(report: dict[str, Any], path: Path) -> None:
         path: The file.
     """
     path.write_text(json.dumps(finite(report), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def remove_stale(folder: Path, written: set[str]) -> None:
-    """Remove result files of an earlier run that the present one did not make, such as labels no longer given.
-
-    Args:
-        folder: The folder of results.
-        written: Names of the files of the present run.
-    """
-    for name in set(FILES) - written:
-        (folder / name).unlink(missing_ok=True)
 
 
 def _write_figure(

@@ -250,7 +250,8 @@ def _lines(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
 
 
 def _append(path: Path, values: dict[str, Any]) -> None:
-    line = (json.dumps(finite(values), **_NUMBERS) + "\n").encode()
+    # Names of files that are no UTF-8 become escapes of JSON.
+    line = (json.dumps(finite(values), **_NUMBERS) + "\n").encode(errors="backslashreplace")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # One write to a file opened for appending: lines of several processes do not mix.

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
+from SPRCore.cli.streams import complain, drop_output, flush_output, take_every_character
 from SPRCore.errors import InputError, OutputError, SPRError
 
 DONE, FAULT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -43,6 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Read when PyTorch is loaded. Its threads spin while they wait for each other by default, which makes a
     # registration three to six times slower as soon as another program wants a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    take_every_character()
+    code = _code_of(arguments)
+    flush_output()
+    return code
+
+
+def _code_of(arguments: Sequence[str] | None) -> int:
     try:
         with _terminable():
             _run(sys.argv[1:] if arguments is None else list(arguments))
@@ -53,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SPRError as error:
         return _end(FAULT, str(error))
     except BrokenPipeError:
-        return _leave_pipe()
+        drop_output()
     except OSError as error:
         if error.errno not in _MACHINE_REFUSES:
             return _fault()
@@ -96,20 +104,13 @@ def _terminable() -> Iterator[None]:
 
 
 def _end(code: int, message: str) -> int:
-    sys.stderr.write(f"spr: {' '.join(message.split())}\n")
+    complain(f"spr: {' '.join(message.split())}")
     return code
 
 
 def _fault() -> int:
-    sys.stderr.write(traceback.format_exc())
+    complain(traceback.format_exc().rstrip())
     return _end(FAULT, "this is a fault of the program; please report it with the lines above")
-
-
-def _leave_pipe() -> int:
-    """End without a word where the reader of our output has gone (`spr ... | head`)."""
-    # The interpreter would complain when it flushes at exit, so nothing is left to flush.
-    sys.stdout = None  # type: ignore[assignment]
-    return DONE
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,15 +10,16 @@ from typing import Annotated, Literal
 from tyro.conf import UseAppendAction, arg
 
 from SPRCore.analysis.benchmark import ROWS, Options, latest, run_benchmark
+from SPRCore.analysis.kept import FOLDER
 from SPRCore.analysis.methods import Method, parse_methods
-from SPRCore.analysis.pairs import read_pairs
-from SPRCore.analysis.report import write_tables
+from SPRCore.analysis.pairs import PARTS, PairFiles, read_pairs
+from SPRCore.analysis.report import TABLES, write_tables
 from SPRCore.analysis.rows import BenchmarkRow
 from SPRCore.analysis.tables import Table, results_table
 from SPRCore.cli.console import ReportStage, say, stages, table
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
-from SPRCore.io import atomic_directory
+from SPRCore.io.outputs import check_outputs, check_own, result_folder
 
 _PRINTED = ("method", "pairs", "Dice", "TRE, mm", "LNCC", "folding, %", "NDV, %", "seconds", "of processor")
 
@@ -70,6 +72,10 @@ class Benchmark:
         for name in self.keep:
             check_name(name, [pair.pair for pair in pairs], "--keep")
         options = Options(init=self.init, device=self.device, seed=self.seed, timeout_seconds=self.timeout)
+        read = [self.pairs, *input_files(pairs)]
+        check_outputs([self.out / name for name in (ROWS, *TABLES)], read)
+        check_apart(self.out / FOLDER, read)
+        check_own(self.out, TABLES)
         try:
             with stages() as tell:
                 told = {"command": command, "tell": _Teller(tell)}
@@ -77,11 +83,33 @@ class Benchmark:
         except KeyboardInterrupt:
             where = self.out / ROWS
             raise KeyboardInterrupt(f"interrupted; what was measured is in {where}, the same command goes on") from None
-        with atomic_directory(self.out) as folder:
+        with result_folder(self.out, TABLES, read) as folder:
             summaries = write_tables(latest(rows), folder, names=names)
         show(results_table(summaries, names))
         failed = sum(row.failed is not None for row in rows)
         say(f"{len(rows)} registrations{f', {failed} of them failed' if failed else ''}; results in {self.out}")
+
+
+def input_files(pairs: Sequence[PairFiles]) -> list[Path]:
+    """Return the files of all pairs."""
+    return [path for pair in pairs for part in PARTS if (path := getattr(pair, part)) is not None]
+
+
+def check_apart(folder: Path, inputs: Sequence[Path]) -> None:
+    """Refuse inputs that lie in a folder whose images are written anew.
+
+    Args:
+        folder: The folder; it need not exist.
+        inputs: Files that are read.
+
+    Raises:
+        InputError: One of them lies in it.
+    """
+    home = folder.resolve()
+    for path in inputs:
+        if home in path.resolve().parents:
+            expected = "inputs apart from what is written"
+            raise InputError(str(path), got=f"an input in {folder}", expected=expected, remedy="choose another --out")
 
 
 def with_twins(methods: list[Method], words: tuple[tuple[str, ...], ...]) -> list[Method]:

@@ -14,6 +14,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 from rich.text import Text
 
+from SPRCore.cli.streams import drop_output
+
 
 @runtime_checkable
 class ReportStage(Protocol):
@@ -24,9 +26,18 @@ class ReportStage(Protocol):
         ...
 
 
+class _Lasting(Console):
+    """A console that goes on when nobody reads it any more: results are in files, and the work is not given up."""
+
+    def on_broken_pipe(self) -> None:
+        """Print nothing more."""
+        self.quiet = True
+        drop_output()
+
+
 def console() -> Console:
     """Return a console on the standard output of this moment."""
-    return Console(highlight=False, soft_wrap=True)
+    return _Lasting(highlight=False, soft_wrap=True)
 
 
 def say(line: str) -> None:
@@ -58,7 +69,7 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> N
         result.add_column(name, justify="right" if place else "left", no_wrap=place > 0)
     for row in rows:
         result.add_row(*(Text(cell) for cell in row))  # plain text: [mm] is no markup
-    Console(highlight=False, width=None if console().is_terminal else 110).print(result)
+    _Lasting(highlight=False, width=None if console().is_terminal else 110).print(result)
 
 
 def has_screen() -> bool:

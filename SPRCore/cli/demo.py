@@ -11,14 +11,15 @@ from tyro.conf import arg
 from SPRCore import api
 from SPRCore.analysis.annotations import Annotations
 from SPRCore.analysis.figures import save_figure
-from SPRCore.analysis.results import write_report, write_results
+from SPRCore.analysis.results import FILES, write_report, write_results
 from SPRCore.analysis.sliding import NEAR_VOXELS, Contender, landmark_errors
 from SPRCore.analysis.sliding_figure import sliding_figure
 from SPRCore.cli.console import ReportStage, has_screen, say, stages, table
 from SPRCore.cli.explore import explorer_server
 from SPRCore.errors import InputError, SPRError
 from SPRCore.geometry import Volume
-from SPRCore.io import atomic_directory, write_displacement, write_landmarks, write_volume
+from SPRCore.io import write_displacement, write_landmarks, write_volume
+from SPRCore.io.outputs import REPORT, result_folder
 from SPRCore.metrics import evaluate
 from SPRCore.regularization import BetaPrior, UniformPrior
 from SPRCore.synthetic import Phantom, sliding_thorax
@@ -55,7 +56,7 @@ class Demo:
         if self.voxels < _LEAST_VOXELS:
             raise InputError("--voxels", got=str(self.voxels), expected=f"{_LEAST_VOXELS} or more")
         device = str(api.pick_device(self.device))
-        with stages() as tell, atomic_directory(self.out) as folder:
+        with stages() as tell, result_folder(self.out, _files(), ()) as folder:
             tell("drawing the phantom")
             phantom = thorax(self.voxels, self.seed)
             write_phantom(phantom, folder)
@@ -64,7 +65,7 @@ class Demo:
             mean = spr.strength * float(spr.weight.array.mean())
             uniform = self._register(phantom, UniformPrior(strength=mean), "uniform", device, folder, tell)
             save_figure(sliding_figure(phantom, [uniform, spr]), folder / "figure.png")
-            write_report({"command": command, **_numbers(phantom, [uniform, spr])}, folder / "report.json")
+            write_report({"command": command, **_numbers(phantom, [uniform, spr])}, folder / REPORT)
         _print(phantom, [uniform, spr], self.out)
         if self.then != "nothing":
             _explore(self.out, pictures=self.then == "pictures" or not has_screen())
@@ -123,6 +124,18 @@ def write_phantom(phantom: Phantom, folder: Path) -> None:
     write_displacement(phantom.displacement, folder / "true_displacement.nii.gz")
     write_landmarks(phantom.fixed_points, folder / "fixed_points.mrk.json")
     write_landmarks(phantom.moving_points, folder / "moving_points.mrk.json")
+
+
+def _files() -> list[str]:
+    """Names of all files of a demonstration."""
+    volumes = ("fixed", "moving", "fixed_labels", "moving_labels", "true_displacement")
+    points = ("fixed_points.mrk.json", "moving_points.mrk.json")
+    return [
+        *(f"{name}.nii.gz" for name in volumes),
+        *points,
+        "figure.png",
+        *(f"{key}/{name}" for key in _NAMES for name in FILES),
+    ]
 
 
 def _numbers(phantom: Phantom, contenders: list[Contender]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Annotated, Any
 
 from tyro.conf import arg
 
-from SPRCore.analysis.provenance import sha256, versions
+from SPRCore.analysis.provenance import versions
 from SPRCore.analysis.results import write_report
 from SPRCore.api import SCHEMA_VERSION
 from SPRCore.cli.console import say, table
-from SPRCore.cli.register import metric_rows, read_annotations
+from SPRCore.cli.register import annotation_files, metric_rows, read_annotations
 from SPRCore.io import atomic_path, read_displacement
+from SPRCore.io.outputs import check_outputs, check_replaceable, sha256
 from SPRCore.metrics import evaluate
 
 
@@ -45,6 +47,9 @@ class Evaluate:
 
     def run(self, command: str) -> None:
         """Read, measure, print and, where asked for, write."""
+        if self.out is not None:
+            check_outputs([self.out], [self.displacement, *annotation_files(self)])
+            check_replaceable(self.out, _is_evaluation)
         with nullcontext() if self.out is None else atomic_path(self.out) as temporary:
             field = read_displacement(self.displacement)
             annotations = read_annotations(self).on(field.grid)
@@ -63,3 +68,9 @@ class Evaluate:
             "inputs": {"displacement": {"path": str(self.displacement), "sha256": sha256(self.displacement)}},
             "metrics": metrics,
         }
+
+
+def _is_evaluation(path: Path) -> bool:
+    """Whether a file is what this command writes, and not the report of a registration."""
+    values = json.loads(path.read_text(encoding="utf-8"))
+    return {"schema_version", "command", "metrics"} <= set(values) and "files" not in values

@@ -21,7 +21,7 @@ _NEEDED = {"trame_slicer": "trame-slicer", "slicer": "trame-slicer[standalone]",
 class Explore:
     """Register in the browser: sliders that answer at once, with the views of 3D Slicer. Without images, a sample."""
 
-    images: Annotated[Positional[tuple[Path, ...]], arg(metavar="[FIXED MOVING]")] = ()
+    images: Annotated[Positional[tuple[Path, ...]], arg(metavar="[FIXED MOVING]", help_behavior_hint="(optional)")] = ()
     """Fixed and moving image: NIfTI, NRRD, MetaImage, or folders of DICOM series."""
 
     host: Annotated[str, arg(metavar="ADDRESS")] = "127.0.0.1"
@@ -30,7 +30,7 @@ class Explore:
     port: Annotated[int, arg(metavar="N")] = 8765
     """Port to listen on; 0 for any that is free."""
 
-    folder: Annotated[Path | None, arg(metavar="DIR")] = None
+    folder: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(optional)")] = None
     """Folder whose images can be opened from the page; no other place on this computer can."""
 
     upload_mb: Annotated[int, arg(metavar="N")] = 2048
@@ -42,7 +42,7 @@ class Explore:
     no_browser: bool = False
     """Do not open the browser."""
 
-    pictures: Annotated[Path | None, arg(metavar="DIR")] = None
+    pictures: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(optional)")] = None
     """Register, leave pictures of the Explorer in this folder, and stop."""
 
     def run(self, command: str) -> None:

@@ -15,6 +15,7 @@ from SPRCore.errors import InputError
 from SPRCore.io import atomic_path, find_bundle, list_bundles, read_bundle, read_card, write_bundle
 from SPRCore.io.bundles import SUFFIX, check_suffix, home_of, models_folder
 from SPRCore.io.headers import MAX_HEADER_BYTES, parse_json
+from SPRCore.io.outputs import check_outputs, check_replaceable
 from SPRCore.networks.loading import build_from_bundle, import_model
 
 _Model = Annotated[Positional[str], arg(metavar="NAME|BUNDLE")]
@@ -88,6 +89,7 @@ class ImportModel:
         if self.out is None and path.exists():
             remedy = f"give another --name, or first spr models remove {bundle.card.name}"
             raise InputError(f"model {bundle.card.name}", got="one of that name already", remedy=remedy)
+        _check_place(path, bundle.sha256, self.file, self.card)
         write_bundle(bundle, path)
         say(f"written: {path}")
 
@@ -105,8 +107,9 @@ class ExportModel:
     def run(self) -> None:
         """Verify and copy."""
         source = find_bundle(self.model)
-        name = read_bundle(source).card.name
-        path = self.out / f"{name}{SUFFIX}" if self.out.is_dir() else check_suffix(self.out)
+        bundle = read_bundle(source)
+        path = self.out / f"{bundle.card.name}{SUFFIX}" if self.out.is_dir() else check_suffix(self.out)
+        _check_place(path, bundle.sha256, source)
         with atomic_path(path) as temporary:
             shutil.copyfile(source, temporary)
         say(f"written: {path}")
@@ -161,6 +164,12 @@ class Models:
     def run(self, command: str) -> None:
         """Do it."""
         self.action.run()
+
+
+def _check_place(path: Path, digest: str, *inputs: Path | None) -> None:
+    """Refuse to write a model over an input, or over another model or file."""
+    check_outputs([path], inputs)
+    check_replaceable(path, lambda there: read_bundle(there).sha256 == digest)
 
 
 def _read_fields(path: Path) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from typing import Annotated
 from tyro.conf import Positional, UseAppendAction, arg
 
 from SPRCore.cli.console import say, stages
+from SPRCore.io.outputs import check_outputs, check_replaceable
 from SPRCore.training.data import build_datasets
-from SPRCore.training.data.splits import write_split
+from SPRCore.training.data.splits import read_split, write_split
 from SPRCore.training.recipe import read_recipe
 
 
@@ -33,6 +34,11 @@ class Prepare:
     def run(self, command: str) -> None:
         """Check, prepare, and say what there is."""
         recipe = read_recipe(self.recipe, [change for group in self.overrides for change in group])
+        if self.split is not None:
+            given = recipe.data
+            read = [self.recipe, given.split.file, given.listing, given.atlas_image, given.atlas_labels]
+            check_outputs([self.split], read, "choose another --split")
+            check_replaceable(self.split, lambda path: read_split(path) is not None, "choose another --split")
         try:
             with stages() as tell:
                 data = build_datasets(recipe, tell)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
@@ -12,13 +12,14 @@ from tyro.conf import Positional, arg
 
 from SPRCore import api
 from SPRCore.analysis.annotations import Annotations
-from SPRCore.analysis.provenance import sha256
-from SPRCore.analysis.results import remove_stale, write_results
+from SPRCore.analysis.results import FILES, write_results
 from SPRCore.cli.console import say, stages, table
 from SPRCore.cli.priors import chosen_prior
 from SPRCore.errors import InputError
 from SPRCore.geometry import Volume
-from SPRCore.io import atomic_directory, read_labels, read_landmarks, read_volume
+from SPRCore.io import read_labels, read_landmarks, read_volume
+from SPRCore.io.outputs import result_folder, sha256
+from SPRCore.registration.job import model_path
 from SPRCore.regularization import BetaPrior, GaussianPrior, UniformPrior
 
 
@@ -31,7 +32,7 @@ class Register:
     """Deform MOVING onto FIXED, and leave images, displacements, weight map, figure and report in a folder."""
 
     fixed: Annotated[Positional[Path], arg(metavar="FIXED")]
-    """Fixed image: NIfTI, NRRD, MetaImage, or the folder of a DICOM series."""
+    """Fixed image: NIfTI, NRRD, MetaImage, or the folder of a DICOM series; PATH#3 for frame 3 of a 4-D image."""
 
     moving: Annotated[Positional[Path], arg(metavar="MOVING")]
     """Moving image, on any grid."""
@@ -106,7 +107,7 @@ class Register:
         prior = chosen_prior(self, api.card_of(self.method))
         device = str(api.pick_device(self.device))
         # Entered before anything is computed: a folder that cannot be written is found out at once.
-        with stages() as tell, atomic_directory(self.out) as folder:
+        with stages() as tell, result_folder(self.out, FILES, self._inputs(), complete=True) as folder:
             tell("reading")
             start = time.perf_counter()
             images = read_volume(self.fixed), read_volume(self.moving)
@@ -129,9 +130,10 @@ class Register:
             result = replace(result, report=_with_origin(result.report, command, origin, seconds))
             tell("writing")
             report = write_results(result, fixed, moving, annotations, folder)
-            written = {path.name for path in folder.iterdir()}
-        remove_stale(self.out, written)
         _summary(report, self.out)
+
+    def _inputs(self) -> list[Path | None]:
+        return [self.fixed, self.moving, *annotation_files(self), model_path(self.method)]
 
     def _origin(self, path: Path) -> dict[str, Any]:
         digest = sha256(path)
@@ -146,6 +148,11 @@ class HasAnnotations(Protocol):
     moving_labels: Path | None
     fixed_points: Path | None
     moving_points: Path | None
+
+
+def annotation_files(verb: HasAnnotations) -> list[Path | None]:
+    """Return the paths of the labels, landmarks and masks that a verb was given; None for those that were not."""
+    return [getattr(verb, part.name, None) for part in fields(Annotations)]
 
 
 def read_annotations(verb: HasAnnotations, fixed: Volume | None = None, moving: Volume | None = None) -> Annotations:

@@ -11,14 +11,14 @@ from tyro.conf import Positional, arg
 
 from SPRCore.analysis.benchmark import ROWS
 from SPRCore.analysis.kept import read_kept
-from SPRCore.analysis.report import PAGE, collect, write_figures, write_page, write_tables
+from SPRCore.analysis.report import PAGE, TABLES, collect, write_figures, write_page, write_tables
 from SPRCore.analysis.rows import SurfacePoint, command_without_folders, read_rows
 from SPRCore.analysis.tables import results_table
 from SPRCore.cli.benchmark import Words, assignments, show
 from SPRCore.cli.console import say
 from SPRCore.config import encode
 from SPRCore.errors import InputError
-from SPRCore.io import atomic_directory
+from SPRCore.io.outputs import result_folder
 from SPRCore.tuning.panels import PANELS
 from SPRCore.tuning.studies import STUDY, read_study
 from SPRCore.tuning.sweep import SURFACE
@@ -28,7 +28,7 @@ from SPRCore.tuning.sweep import SURFACE
 class Report:
     """Make the tables and figures of runs of `spr benchmark`, `spr sweep` and `spr tune`."""
 
-    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN")]
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN", help_behavior_hint="(one or more)")]
     """Folders of runs, benchmarks on the same pairs, or their files (rows.jsonl, surface.jsonl, study.json)."""
 
     out: Annotated[Path, arg(metavar="DIR")]
@@ -45,11 +45,14 @@ class Report:
 
     def run(self, command: str) -> None:
         """Read, write, and print the table."""
+        if not self.runs:
+            raise InputError("RUN", got="none", expected="folders of runs, or their files")
         names = assignments(self.label_names, "--label-names")
         twins = assignments(self.twins, "--twins") or None
         found = sort_runs(self.runs)
         rows = collect(found[ROWS]) if found[ROWS] else []
-        with atomic_directory(self.out) as folder:
+        read = [path for paths in found.values() for path in paths]
+        with result_folder(self.out, (*TABLES, PAGE), read) as folder:
             results: dict[str, Any] = {
                 "points": [point for path in found[SURFACE] for point in read_rows(path, SurfacePoint).rows],
                 "studies": [encode(read_study(path)) for path in found[STUDY]],

@@ -13,13 +13,15 @@ from tyro.conf import Positional, UseAppendAction, arg
 from SPRCore.analysis.benchmark import Options
 from SPRCore.analysis.methods import Method, parse_methods
 from SPRCore.analysis.pairs import PairFiles, read_pairs
-from SPRCore.analysis.rows import SurfacePoint
-from SPRCore.cli.benchmark import assignments
+from SPRCore.analysis.rows import SurfacePoint, read_rows
+from SPRCore.cli.benchmark import assignments, check_apart, input_files
 from SPRCore.cli.console import say, stages
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
+from SPRCore.io.outputs import check_outputs, removed_if_refused
+from SPRCore.registration.devices import pick_device
 from SPRCore.tuning.axes import grid, grid_axes
-from SPRCore.tuning.panels import keep_panels, panel_settings
+from SPRCore.tuning.panels import PANELS, keep_panels, panel_settings
 from SPRCore.tuning.sweep import SURFACE, SweepOptions, run_sweep
 
 Words = UseAppendAction[tuple[tuple[str, ...], ...]]
@@ -66,9 +68,14 @@ class Sweep:
         method, pairs = method_of(self.method), read_pairs(self.pairs)
         axes = grid_axes(method, assignments(self.grid, "--grid"), self.preset, self.points)
         settings, kept = grid(axes), self._kept(pairs)
+        pick_device(self.device)
+        read = [self.pairs, *input_files(pairs)]
+        check_outputs([self.out / SURFACE], read)
+        check_apart(self.out / PANELS, read)
         options = SweepOptions(init=self.init, device=self.device, processes=checked_processes(self.processes))
         try:
-            with stages() as tell:
+            begun = removed_if_refused(self.out, (SURFACE,), lambda: _has_points(self.out / SURFACE))
+            with begun, stages() as tell:
                 words = f"{len(settings)} settings on {len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'}"
                 tell(words, 0.0)
                 points = run_sweep(
@@ -89,6 +96,10 @@ class Sweep:
         for name in self.keep:
             check_name(name, [pair.pair for pair in pairs], "--keep")
         return [pair for pair in pairs if pair.pair in self.keep]
+
+
+def _has_points(path: Path) -> bool:
+    return path.exists() and bool(read_rows(path, SurfacePoint).rows)
 
 
 def method_of(text: str) -> Method:

@@ -11,22 +11,27 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 
 from SPRCore.analysis.pairs import read_pairs
-from SPRCore.cli.benchmark import assignments
+from SPRCore.cli.benchmark import assignments, input_files
 from SPRCore.cli.console import say, stages
 from SPRCore.cli.sweep import checked_processes, method_of
 from SPRCore.errors import InputError
 from SPRCore.io import read_card
+from SPRCore.io.outputs import check_outputs, check_replaceable, removed_if_refused
+from SPRCore.io.places import SUFFIX
+from SPRCore.registration.devices import pick_device
 from SPRCore.regularization.naming import HYPERPARAMETERS
 from SPRCore.training.recipe import Recipe, read_recipe
 from SPRCore.tuning.axes import open_ranges
 from SPRCore.tuning.space import Objective, Parameter, parameters
 from SPRCore.tuning.storage import storage_place
+from SPRCore.tuning.studies import STUDY, read_study
 from SPRCore.tuning.study import Finished, run_study
 from SPRCore.tuning.targets import CohortTarget, RecipeTarget, changed
 from SPRCore.tuning.worker import Task
 
 Words = UseAppendAction[tuple[tuple[str, ...], ...]]
 _RECIPE = (".yaml", ".yml")
+_BEGUN = (STUDY, "study.db", "study.db-journal")  # there before any trial is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +92,11 @@ class Tune:
     init: Literal["auto", "none", "center", "rigid", "affine"] = "auto"
     """Alignment beforehand, for a model or instance."""
 
-    device: Literal["auto", "cpu", "cuda", "mps"] | None = None
-    """Where to compute. (default: auto, or what the recipe says)"""
+    device: Annotated[
+        Literal["auto", "cpu", "cuda", "mps"] | None,
+        arg(help_behavior_hint="(default: auto, or what the recipe says)"),
+    ] = None
+    """Where to compute."""
 
     def run(self, command: str) -> None:
         """Search, and say what was found."""
@@ -96,7 +104,7 @@ class Tune:
         name, task, folder = self._recipe_task() if Path(self.target).suffix in _RECIPE else self._cohort_task()
         band = self.band if self.band is not None else 0.1 if self.objective == "tre" else 0.005
         try:
-            with stages() as tell:
+            with removed_if_refused(folder, _BEGUN, lambda: _has_trials(folder)), stages() as tell:
 
                 def show(done: int, count: int, best: float | None) -> None:
                     words = "" if best is None else f", best {self.objective} {best:.4f}"
@@ -112,6 +120,8 @@ class Tune:
 
     def _check(self) -> None:
         checked_processes(self.processes)
+        if self.device is not None:
+            pick_device(self.device)
         if self.trials < 1:
             raise InputError("--trials", got=str(self.trials), expected="1 or more")
         for name in ("patience", "max_folding", "band"):
@@ -128,6 +138,7 @@ class Tune:
         device = [] if self.device is None else [f"device={self.device}"]
         recipe = read_recipe(Path(self.target), [*(change for group in self.overrides for change in group), *device])
         folder = self.out or Path(f"{recipe.folder}-tune")
+        _check_place(folder, recipe.name, [Path(self.target)])
         written = assignments(self.ranges, "--ranges")
         taken = {} if recipe.hyper is None else recipe.hyper.ranges
         known = {name: None for name in HYPERPARAMETERS[recipe.loss.prior] if name not in taken}
@@ -147,22 +158,38 @@ class Tune:
         name = method.label if method.path is None else read_card(method.path).name
         folder = self.out or Path("runs") / f"{name}-tune"
         pairs = tuple(read_pairs(self.pairs))
+        _check_place(folder, name, [self.pairs, method.path, *input_files(pairs)])
         target = CohortTarget(method=method, pairs=pairs, init=self.init, device=self.device or "auto")
         return name, self._task(name, target, tried, folder), folder
 
     def _task(self, name: str, target: CohortTarget | RecipeTarget, tried: tuple[Parameter, ...], folder: Path) -> Task:
         free = self.objective == "label-free"
+        objective = Objective(name=self.objective, max_folding=self.max_folding if free else None)
+        objective.check(target)
         return Task(
             study=self.study or name,
             storage=storage_place(self.storage, folder),
             target=target,
             parameters=tried,
-            objective=Objective(name=self.objective, max_folding=self.max_folding if free else None),
+            objective=objective,
             trials=self.trials,
             pruner=self.pruner,
             seed=self.seed,
             patience_seconds=max(self.patience, 1.0),
         )
+
+
+def _has_trials(folder: Path) -> bool:
+    return (folder / STUDY).exists() and any(trial.state != "running" for trial in read_study(folder).trials)
+
+
+def _check_place(folder: Path, name: str, inputs: Sequence[Path | None]) -> None:
+    """Refuse to write over inputs, and over files of the user by the names of those of a study."""
+    model = folder / f"{name}{SUFFIX}"
+    check_outputs([folder / STUDY, model], inputs)
+    check_replaceable(folder / STUDY, lambda path: read_study(path) is not None)
+    if not (folder / STUDY).exists():
+        check_replaceable(model, lambda path: False)
 
 
 def told(found: Finished) -> Sequence[str]:

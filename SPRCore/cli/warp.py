@@ -11,6 +11,10 @@ from tyro.conf import Positional, arg
 from SPRCore.cli.console import say
 from SPRCore.geometry import resample
 from SPRCore.io import atomic_path, read_displacement, read_labels, read_volume, write_volume
+from SPRCore.io.outputs import check_outputs, check_replaceable
+from SPRCore.io.volumes import check_suffix, note_of
+
+_NOTE = "spr warp"  # in the header of what was written, so that it may be written anew
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +38,11 @@ class Warp:
 
     def run(self, command: str) -> None:
         """Read, resample and write."""
+        check_suffix(self.out)
+        check_outputs([self.out], [self.image, self.displacement, self.reference])
+        check_replaceable(self.out, lambda path: note_of(path) == _NOTE)
         with atomic_path(self.out) as temporary:
             image = read_labels(self.image) if self.labels else read_volume(self.image)
             field, reference = read_displacement(self.displacement), read_volume(self.reference)
-            write_volume(resample(image, reference.grid, displacement=field, labels=self.labels), temporary)
+            write_volume(resample(image, reference.grid, displacement=field, labels=self.labels), temporary, note=_NOTE)
         say(f"written: {self.out}")

@@ -14,6 +14,7 @@ from .integrate import integrate, integrate_quickly, sufficient_steps
 from .invert import invert
 from .logarithm import logarithm
 from .memory import kept_memory, trim_memory
+from .modes import plain_modes
 from .resize import resize, resize_displacement, step_ratio
 from .warp import compose, sample, sample_lattice, sampling_grid, warp
 
@@ -36,6 +37,7 @@ __all__ = [
     "kept_memory",
     "logarithm",
     "mirrored_box_mean",
+    "plain_modes",
     "resize",
     "resize_displacement",
     "sample",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from SPRCore.geometry.intensities import intensity_fence, robust_extremes, within_extremes
 from SPRCore.geometry.masked import MIN_VOXELS, MaskedVolume, fill, mask_on
 from SPRCore.geometry.resampling import affine_field, compose_affine, resample, resample_displacement
+from SPRCore.geometry.shear import is_sheared, orthogonal, orthogonal_grid
 from SPRCore.geometry.units import (
     affine_from_itk,
     affine_to_itk,
@@ -35,8 +36,11 @@ __all__ = [
     "flip_lps_ras",
     "flip_map_lps_ras",
     "intensity_fence",
+    "is_sheared",
     "mask_on",
     "on_host",
+    "orthogonal",
+    "orthogonal_grid",
     "ras_to_voxel",
     "resample",
     "resample_displacement",

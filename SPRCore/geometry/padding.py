@@ -57,12 +57,9 @@ def _is_mixed(array: np.ndarray, padding: np.ndarray) -> bool:
     shares = []
     for axis in range(3):
         for values, outside in ((array, padding), (np.flip(array, axis), np.flip(padding, axis))):
-            first, second, third = (
-                np.moveaxis(values, axis, 0)[place : place - 2 or None].astype(np.float64) for place in range(3)
-            )
-            marks = np.moveaxis(outside, axis, 0)
+            lines, marks = np.moveaxis(values, axis, 0), np.moveaxis(outside, axis, 0)
             edge = marks[:-2] & ~marks[1:-1] & ~marks[2:]
-            pad, ring, inner = first[edge], second[edge], third[edge]
+            pad, ring, inner = (lines[place : place - 2 or None][edge].astype(np.float64) for place in range(3))
             clear = np.abs(pad - inner) > 1e-9 * (np.abs(pad) + np.abs(inner))
             shares.append((ring[clear] - inner[clear]) / (pad[clear] - inner[clear]))
     found = np.concatenate(shares)

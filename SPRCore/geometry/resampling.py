@@ -66,6 +66,31 @@ def resample(
     return Volume(result, reference.affine)
 
 
+def lies_within(
+    source: Grid, reference: Grid, *, displacement: Field | None = None, affine_ras: Affine | None = None
+) -> np.ndarray:
+    """Tell for which voxels of a grid `resample` finds a value inside an image.
+
+    Args:
+        source: Grid of the image.
+        reference: Grid of the result.
+        displacement: As for `resample`.
+        affine_ras: As for `resample`.
+
+    Returns:
+        Truth values of the shape of `reference`.
+    """
+    world_to_index = np.linalg.inv(source.affine) @ (np.eye(4) if affine_ras is None else affine_ras)
+    if displacement is not None and not displacement.grid.matches(reference):
+        displacement = resample_displacement(displacement, reference)
+    result = np.empty(reference.shape, dtype=bool)
+    for slab, index_vox in lattice(reference.shape, world_to_index @ reference.affine):
+        if displacement is not None:
+            add_mapped(index_vox, shared(displacement.array[slab]), world_to_index)
+        result[slab] = _inside(index_vox, source.shape).numpy()
+    return result
+
+
 def resample_displacement(field: Field, reference: Grid, *, continued: bool = False) -> Field:
     """Interpolate a displacement field linearly onto another grid; outside its own grid it is 0, as in ITK.
 

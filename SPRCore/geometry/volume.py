@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 
 from SPRCore.errors import InputError
+from SPRCore.geometry.foreign import of_itk, of_nibabel
 from SPRCore.geometry.units import displacement_mm_to_vox, spacing_of, voxel_to_ras
 from SPRCore.typing import Affine, Scalars, Tensor, Vectors
 
@@ -54,7 +57,8 @@ class Volume:
     """A 3-D image or label map with its place in the world.
 
     Args:
-        array: Intensities or labels, shape (X, Y, Z), boolean, integer or real; not copied.
+        array: Intensities or labels, shape (X, Y, Z), boolean, integer or real; not copied unless its bytes are in
+            another order than the machine's.
         affine: Voxel index to RAS millimeters, shape (4, 4); copied to float64 and made read-only.
 
     Raises:
@@ -65,12 +69,43 @@ class Volume:
     affine: np.ndarray
 
     def __post_init__(self) -> None:
-        array = np.asarray(self.array)
+        array = _plain_array(self.array, "volume")
         if array.dtype.kind not in "biuf":
             raise InputError("volume", got=f"values of type {array.dtype}", expected="one real number per voxel")
         _checked_shape(array.shape, "volume")
         object.__setattr__(self, "array", array)
         object.__setattr__(self, "affine", _checked_affine(self.affine))
+
+    @classmethod
+    def from_array(
+        cls, array: np.ndarray, spacing: Sequence[float], origin: Sequence[float] = (0.0, 0.0, 0.0)
+    ) -> Volume:
+        """Build a volume whose axes point to the right, to the front and to the head.
+
+        Args:
+            array: Values, shape (X, Y, Z).
+            spacing: Distance in mm between neighboring voxels along X, Y, Z.
+            origin: Center of the first voxel in RAS mm.
+
+        Returns:
+            The volume.
+
+        Raises:
+            InputError: As the class, or spacing and origin are not three finite numbers each, spacing above 0.
+        """
+        affine = np.diag([*_three(spacing, "spacing"), 1.0])
+        affine[:3, 3] = _three(origin, "origin")
+        return cls(array, affine)
+
+    @classmethod
+    def from_nibabel(cls, image: Any) -> Volume:
+        """Build a volume of an image of nibabel (`InputError` if it is not 3-D with one real number per voxel)."""
+        return cls(*of_nibabel(image))
+
+    @classmethod
+    def from_itk(cls, image: Any) -> Volume:
+        """Build a volume of an image of SimpleITK (`InputError` if it is not 3-D with one number per voxel)."""
+        return cls(*of_itk(image))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -112,7 +147,7 @@ class Field:
     affine: np.ndarray
 
     def __post_init__(self) -> None:
-        array = np.asarray(self.array)
+        array = _plain_array(self.array, "displacement field")
         if array.ndim != 4 or array.shape[3] != 3 or array.dtype.kind not in "iuf":
             got = f"an array of shape {array.shape} and type {array.dtype}"
             raise InputError("displacement field", got=got, expected="real numbers of shape (X, Y, Z, 3)")
@@ -164,6 +199,34 @@ def on_host(tensor: Tensor) -> np.ndarray:
     return locked.copy_(tensor.detach()).numpy()
 
 
+def _plain_array(values: Any, what: str) -> np.ndarray:
+    """Values as an array of the machine's own byte order; nothing of them is lost without a word."""
+    if np.ma.is_masked(values):
+        remedy = "fill what is masked: array.filled(value)"
+        raise InputError(what, got="a masked array", expected="a value for every voxel", remedy=remedy)
+    try:
+        array = on_host(values) if isinstance(values, torch.Tensor) else np.asarray(values)
+    except (TypeError, ValueError) as error:
+        got = f"a {type(values).__name__} that makes no array"
+        raise InputError(what, got=got, expected="one real number per voxel") from error
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _numbers(values: Any, what: str) -> np.ndarray:
+    """Numbers as a new float64 array."""
+    try:
+        return np.array(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(what, got=f"a {type(values).__name__} without numbers", expected="finite numbers") from None
+
+
+def _three(values: Any, what: str) -> np.ndarray:
+    numbers = _numbers(values, what)
+    if numbers.shape != (3,) or not np.isfinite(numbers).all() or (what == "spacing" and numbers.min() <= 0):
+        raise InputError(what, got=str(numbers.tolist()), expected="three numbers in mm, of a spacing above 0")
+    return numbers
+
+
 def _checked_shape(shape: tuple[int, ...], what: str) -> tuple[int, ...]:
     shape = tuple(int(size) for size in shape)
     if len(shape) != 3 or min(shape) < 1:
@@ -172,7 +235,7 @@ def _checked_shape(shape: tuple[int, ...], what: str) -> tuple[int, ...]:
 
 
 def _checked_affine(affine: np.ndarray) -> np.ndarray:
-    matrix = np.array(affine, dtype=np.float64)
+    matrix = _numbers(affine, "affine")
     remedy = "set the spacing and orientation of the image right in the program that wrote it"
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or not np.allclose(matrix[3], [0, 0, 0, 1]):
         got = f"shape {matrix.shape}" if matrix.shape != (4, 4) else f"{matrix.tolist()}"

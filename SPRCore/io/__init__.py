@@ -15,17 +15,27 @@ if TYPE_CHECKING:
     from SPRCore.io.bundles import Bundle, find_bundle, list_bundles, read_bundle, read_card, write_bundle
     from SPRCore.io.cards import ModelCard
     from SPRCore.io.displacement import read_displacement, write_displacement
+    from SPRCore.io.given import PointsLike, VolumeLike, as_labels, as_mask, as_points, as_volume
     from SPRCore.io.landmarks import read_landmarks, write_landmarks
+    from SPRCore.io.paths import on_disk, split_frame, with_frame
     from SPRCore.io.transforms import read_affine_tfm, write_affine_tfm
-    from SPRCore.io.volumes import read_labels, read_volume, write_volume
+    from SPRCore.io.volumes import count_frames, read_labels, read_volume, write_volume
 
 _HOME = {
     "Bundle": "bundles",
     "ModelCard": "cards",
+    "PointsLike": "given",
+    "VolumeLike": "given",
+    "as_labels": "given",
+    "as_mask": "given",
+    "as_points": "given",
+    "as_volume": "given",
     "atomic_directory": "atomic",
     "atomic_path": "atomic",
+    "count_frames": "volumes",
     "find_bundle": "bundles",
     "list_bundles": "bundles",
+    "on_disk": "paths",
     "read_affine_tfm": "transforms",
     "read_bundle": "bundles",
     "read_card": "bundles",
@@ -33,6 +43,8 @@ _HOME = {
     "read_labels": "volumes",
     "read_landmarks": "landmarks",
     "read_volume": "volumes",
+    "split_frame": "paths",
+    "with_frame": "paths",
     "write_affine_tfm": "transforms",
     "write_bundle": "bundles",
     "write_displacement": "displacement",
@@ -43,10 +55,18 @@ _HOME = {
 __all__ = [
     "Bundle",
     "ModelCard",
+    "PointsLike",
+    "VolumeLike",
+    "as_labels",
+    "as_mask",
+    "as_points",
+    "as_volume",
     "atomic_directory",
     "atomic_path",
+    "count_frames",
     "find_bundle",
     "list_bundles",
+    "on_disk",
     "read_affine_tfm",
     "read_bundle",
     "read_card",
@@ -54,6 +74,8 @@ __all__ = [
     "read_labels",
     "read_landmarks",
     "read_volume",
+    "split_frame",
+    "with_frame",
     "write_affine_tfm",
     "write_bundle",
     "write_displacement",

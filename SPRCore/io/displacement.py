@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from SPRCore.errors import InputError
-from SPRCore.geometry import Field, flip_lps_ras
+from SPRCore.geometry import Field, flip_lps_ras, is_sheared
 from SPRCore.io import itk, nifti
-from SPRCore.io.volumes import check_exists, check_suffix, named
+from SPRCore.io.paths import check_exists, named, on_disk
+from SPRCore.io.volumes import check_suffix, check_upright
 from SPRCore.typing import Affine
 
 _DISPLACEMENT_VECTOR, _VECTOR = 1006, 1007
@@ -37,6 +38,8 @@ def read_displacement(path: str | Path) -> Field:
     """
     path = Path(path)
     check_exists(path)
+    if on_disk(path) != path:
+        raise InputError(str(path), got="a frame", expected="a file", remedy="a displacement field has no frames")
     array, affine = _read_nifti_ras(path) if nifti.is_nifti(path) else _read_itk_ras(path)
     if array.ndim != 4 or array.shape[3] != 3 or array.dtype.kind != "f":
         got = f"an image of shape {array.shape} and type {array.dtype}"
@@ -44,7 +47,15 @@ def read_displacement(path: str | Path) -> Field:
     if not np.isfinite(array).all():
         raise InputError(str(path), got="NaN or infinite displacements", expected="finite numbers")
     with named(path):
-        return Field(array, affine)
+        field = Field(array, affine)
+        if is_sheared(field.affine):
+            raise InputError(
+                "displacement field",
+                got="a grid whose axes are not at right angles",
+                expected="one that ITK and 3D Slicer can open",
+                remedy="register again to a fixed image at right angles",
+            )
+        return field
 
 
 def write_displacement(field: Field, path: str | Path) -> None:
@@ -55,11 +66,12 @@ def write_displacement(field: Field, path: str | Path) -> None:
         path: File to write: `.nii`, `.nii.gz` (intent 1006, RAS), `.nrrd`, `.mha` or `.mhd` (LPS).
 
     Raises:
-        InputError: The suffix is none of these.
+        InputError: The suffix is none of these, or the grid is sheared.
         OutputError: The file could not be written.
     """
     path = Path(path)
     check_suffix(path)
+    check_upright(field.affine, path)
     if nifti.is_nifti(path):
         nifti.write_nifti(field.array[:, :, :, None, :], field.affine, path, intent=_DISPLACEMENT_VECTOR)
     else:
@@ -67,7 +79,8 @@ def write_displacement(field: Field, path: str | Path) -> None:
 
 
 def _read_nifti_ras(path: Path) -> tuple[np.ndarray, Affine]:
-    array, affine, intent = nifti.read_nifti(path)
+    file = nifti.open_nifti(path)
+    array, affine, intent = file.values(), file.affine, file.intent
     if intent not in (_DISPLACEMENT_VECTOR, _VECTOR):
         raise InputError(
             str(path),
@@ -80,7 +93,7 @@ def _read_nifti_ras(path: Path) -> tuple[np.ndarray, Affine]:
 
 
 def _read_itk_ras(path: Path) -> tuple[np.ndarray, Affine]:
-    array, affine = itk.read_itk(path)
+    array, affine = itk.open_itk(path).read()
     return _flipped(array), affine
 
 

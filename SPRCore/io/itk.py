@@ -1,11 +1,15 @@
-"""NRRD, MetaImage, DICOM and whatever else SimpleITK reads."""
+"""NRRD, MetaImage and whatever else SimpleITK reads."""
 
 from __future__ import annotations
 
-import logging
+import os
 import re
+import sys
+import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +23,12 @@ from SPRCore.typing import Affine
 if TYPE_CHECKING:
     import SimpleITK
 
-logger = logging.getLogger("SPRCore")
-
-SUFFIXES = (".nrrd", ".mha", ".mhd")
+_METAIMAGE = (".mha", ".mhd")
+_ONE_AT_A_TIME = threading.Lock()
+SUFFIXES = (".nrrd", *_METAIMAGE)
 """Suffixes of the files that `write_itk` writes."""
+
+_NOTE = "SPRCore"  # name of the field of the header that holds a note
 
 
 def to_itk(array: np.ndarray, affine: Affine) -> SimpleITK.Image:
@@ -55,45 +61,85 @@ def from_itk(image: SimpleITK.Image) -> tuple[np.ndarray, Affine]:
     return array, affine_from_itk(image.GetSpacing(), image.GetOrigin(), image.GetDirection())
 
 
-def read_itk(path: Path) -> tuple[np.ndarray, Affine]:
-    """Read an image file, or a folder that holds a DICOM series.
+@dataclass(frozen=True)
+class ItkFile:
+    """A file that SimpleITK reads.
 
     Args:
-        path: An existing file or folder. Of several series in a folder the one with most files is read, and said so.
+        path: The file.
+        shape: Number of voxels along each axis, axes of length 1 behind the third dropped; the fourth counts frames.
+        is_list: Whether frames are stored as the values of a voxel, as 3D Slicer writes sequences.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    is_list: bool
+
+    def read(self, frame: int = 0) -> tuple[np.ndarray, Affine]:
+        """Read one frame: values of shape (X, Y, Z) or (X, Y, Z, C), and the affine to RAS mm (4, 4).
+
+        Raises:
+            InputError: The file is damaged, or not 3-D apart from its frames.
+        """
+        import SimpleITK as sitk
+
+        if len(self.shape) not in (3, 4):
+            what = f"a {len(self.shape)}-D image of shape {self.shape}"
+            raise InputError(str(self.path), got=what, expected="a 3-D image")
+        with _readable(self.path):
+            reader = _information(self.path)
+            if reader.GetDimension() > 3:
+                rest = reader.GetDimension() - 3
+                reader.SetExtractSize([*self.shape[:3], *[0] * rest])
+                reader.SetExtractIndex([0, 0, 0, frame, *[0] * (rest - 1)])
+            image = reader.Execute()
+            return from_itk(sitk.VectorIndexSelectionCast(image, frame) if self.is_list else image)
+
+
+def open_itk(path: Path) -> ItkFile:
+    """Read the header of a file that SimpleITK reads.
+
+    Args:
+        path: An existing file.
 
     Returns:
-        Values of shape (X, Y, Z) or (X, Y, Z, C), and the affine to RAS mm (4, 4).
+        Its size and the way to its values.
 
     Raises:
-        InputError: SimpleITK cannot read it, it is not 3-D, the folder holds no DICOM series, or slices are missing.
+        InputError: SimpleITK does not know it.
     """
-    import SimpleITK as sitk
+    with _readable(path):
+        reader = _information(path)
+        shape = reader.GetSize()
+        while len(shape) > 3 and shape[-1] == 1:
+            shape = shape[:-1]
+        kind = "NRRD_kinds[pixel]"
+        is_list = reader.HasMetaDataKey(kind) and reader.GetMetaData(kind) == "list"
+        return ItkFile(path, (*shape, reader.GetNumberOfComponents()) if is_list else tuple(shape), is_list)
 
+
+def affine_by_itk(path: Path) -> Affine | None:
+    """Return the affine to RAS mm of a 3-D file as ITK reads it, None if it does not."""
     try:
-        with _quiet():
-            image = _read_series(path) if path.is_dir() else sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise InputError(
-            str(path),
-            got=f"a file that cannot be read ({first_clause(error)})",
-            expected="a complete image: NIfTI, NRRD, MetaImage or a folder with a DICOM series",
-        ) from error
-    while image.GetDimension() > 3 and image.GetSize()[-1] == 1:
-        image = image[(slice(None),) * (image.GetDimension() - 1) + (0,)]
-    if image.GetDimension() != 3:
-        raise InputError(
-            str(path), got=f"a {image.GetDimension()}-D image of size {image.GetSize()}", expected="a 3-D image"
-        )
-    return from_itk(image)
+        with quiet_itk():
+            reader = _information(path)
+    except RuntimeError:
+        return None
+    dimension = reader.GetDimension()
+    if dimension < 3:
+        return None
+    direction = np.reshape(reader.GetDirection(), (dimension, dimension))[:3, :3].ravel()
+    return affine_from_itk(reader.GetSpacing()[:3], reader.GetOrigin()[:3], direction)
 
 
-def write_itk(array: np.ndarray, affine: Affine, path: Path) -> None:
+def write_itk(array: np.ndarray, affine: Affine, path: Path, note: str = "") -> None:
     """Write values, compressed, to an NRRD or MetaImage file.
 
     Args:
         array: Values of shape (X, Y, Z) or (X, Y, Z, C).
         affine: Voxel to RAS mm, shape (4, 4).
         path: The file, with one of `SUFFIXES`.
+        note: Words for the header, in a field of its own.
 
     Raises:
         OutputError: The file could not be written.
@@ -101,7 +147,9 @@ def write_itk(array: np.ndarray, affine: Affine, path: Path) -> None:
     import SimpleITK as sitk
 
     image = to_itk(array, affine)
-    with atomic_path(path) as partial, _quiet():
+    if note:
+        image.SetMetaData(_NOTE, note)
+    with atomic_path(path) as partial, quiet_itk():
         try:
             sitk.WriteImage(image, str(partial), useCompression=True)
         except RuntimeError as error:
@@ -110,72 +158,97 @@ def write_itk(array: np.ndarray, affine: Affine, path: Path) -> None:
             raise OutputError(str(path), got=reason, expected="to write it", remedy=remedy) from error
 
 
+def read_note(path: Path) -> str:
+    """Return the note in the header of a file that `write_itk` wrote, or ""; raises what SimpleITK does for others."""
+    import SimpleITK as sitk
+
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    return reader.GetMetaData(_NOTE) if reader.HasMetaDataKey(_NOTE) else ""
+
+
 def first_clause(error: Exception) -> str:
-    """Return what an exception of SimpleITK says first, without its source files and addresses."""
+    """Return the cause that an exception of SimpleITK names, without source files, addresses and names of functions."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if lines and lines[-1].startswith("[nrrd]"):  # the reader of NRRD tells its way down to the cause
+        return re.sub(r"^\[nrrd\] \w+:\s*", "", lines[-1]).rstrip(":. ")
     said = next((line for line in lines if "ERROR:" in line), lines[-1] if lines else type(error).__name__)
     return re.sub(r"^.*?ERROR:\s*(\w+\(0x[0-9a-fA-F]+\):\s*)?", "", said).rstrip(":. ")
 
 
-def _read_series(folder: Path) -> SimpleITK.Image:
-    import SimpleITK as sitk
-
-    files = {uid: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid) for uid in _series_of(folder)}
-    largest = max(files.values(), key=len)
-    if len(files) > 1:
-        number = _series_number(largest[0])
-        logger.warning("%s holds %d DICOM series; reading series number %s, the largest", folder, len(files), number)
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(largest)
-    reader.MetaDataDictionaryArrayUpdateOn()
-    image = reader.Execute()
-    if not _is_even(_slice_heights(reader, image)):
-        raise InputError(
-            str(folder),
-            got=f"{len(largest)} DICOM slices at uneven distances",
-            expected="a series without missing or repeated slices",
-            remedy="export the series again, alone in a folder",
-        )
-    return image
-
-
-def _slice_heights(reader: SimpleITK.ImageSeriesReader, image: SimpleITK.Image) -> np.ndarray:
-    """Return the places of the slices along their normal in mm; none if the files do not tell."""
-    position = "0020|0032"
-    slices = range(len(reader.GetFileNames()))
-    if image.GetDimension() != 3 or not all(reader.HasMetaDataKey(k, position) for k in slices):
-        return np.empty(0)
-    points = [np.array(reader.GetMetaData(k, position).split("\\"), dtype=float) for k in slices]
-    return np.array(points) @ np.array(image.GetDirection())[2::3]
-
-
-def _is_even(heights: np.ndarray) -> bool:
-    steps = np.diff(heights)
-    # A tenth of a step: scanners round positions, a missing or repeated slice shifts them by a whole one.
-    return steps.size == 0 or bool(np.abs(steps - np.median(steps)).max() <= 0.1 * np.abs(np.median(steps)))
-
-
-def _series_of(folder: Path) -> tuple[str, ...]:
-    import SimpleITK as sitk
-
-    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    if not series:
-        raise InputError(str(folder), got="a folder without DICOM images", expected="an image or a DICOM folder")
-    return series
-
-
-def _series_number(file: str) -> str:
-    """Return a number that the scanner's console shows too; UIDs and descriptions may point to the patient."""
+def _information(path: Path) -> SimpleITK.ImageFileReader:
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
-    reader.SetFileName(file)
+    reader.SetFileName(str(path))
     reader.ReadImageInformation()
-    return reader.GetMetaData("0020|0011").strip() if reader.HasMetaDataKey("0020|0011") else "(none)"
+    return reader
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what SimpleITK raises about a file into one line."""
+    told: list[str] = []
+    try:
+        with quiet_itk(), native_lines(told) if path.suffix.lower() in _METAIMAGE else nullcontext():
+            yield
+    except RuntimeError as error:
+        reason = (told[0] if told else first_clause(error)).replace(str(path), path.name)
+        if "Unable to determine ImageIO reader" in reason:
+            raise InputError(
+                str(path),
+                got=f"a damaged file or one of no known image format ({reason})",
+                expected="NIfTI, NRRD, MetaImage or another image that ITK reads, or a folder with a DICOM series",
+                remedy=_remedy(path),
+            ) from error
+        raise InputError(
+            str(path),
+            got=f"a file that cannot be read ({reason})",
+            expected="a complete image",
+            remedy="copy or export the file again",
+        ) from error
+
+
+def _remedy(path: Path) -> str:
+    """What to do with a file that ITK does not know, by its first bytes."""
+    with path.open("rb") as stream:
+        start = stream.read(348)
+    if start.startswith(b"PK\x03\x04"):
+        return "it is a ZIP archive: unpack it and give what is in it"
+    if start.startswith(b"\x1f\x8b"):
+        return "it is packed by gzip: name it .nii.gz if it holds a NIfTI image, otherwise unpack it"
+    known = {b"n+1\0": ".nii", b"n+2\0": ".nii", b"NRRD": ".nrrd"}
+    found = next((known[mark] for mark in (start[344:348], start[4:8], start[:4]) if mark in known), None)
+    if found is not None:
+        return f"its content is that of a {found} file: rename it to {path.name}{found}"
+    return "check that it is complete, and that its name has the suffix of its format"
+
+
+@contextmanager
+def native_lines(told: list[str]) -> Iterator[None]:
+    """Take up the lines that libraries below ITK write to the standard error, which no exception repeats."""
+    with _ONE_AT_A_TIME, tempfile.TemporaryFile() as caught:
+        try:
+            before = os.dup(2)
+        except OSError:  # a program without a terminal has none
+            yield
+            return
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+            caught.seek(0)
+            lines = caught.read().decode(errors="replace").splitlines()
+            told += [re.sub(r"^Meta\w+: (M_)?\w+: ", "", line).strip() for line in lines if line.strip()]
+
+
+@contextmanager
+def quiet_itk() -> Iterator[None]:
     """Keep ITK's warnings off the terminal; what matters is raised or logged."""
     import SimpleITK as sitk
 

@@ -1,67 +1,128 @@
-"""NIfTI files, through nibabel."""
+"""NIfTI files and their relatives (Analyze, FreeSurfer), through nibabel; their place in the world as ITK sees it."""
 
 from __future__ import annotations
 
-import logging
-import zlib
+import gzip
+import io
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from SPRCore.errors import InputError
 from SPRCore.io.atomic import atomic_path
+from SPRCore.io.nifti_geometry import affine_of
+from SPRCore.io.paths import named, reason_of, warn
 from SPRCore.typing import Affine
 
-logger = logging.getLogger("SPRCore")
-
 SUFFIXES = (".nii", ".nii.gz")
+"""Suffixes of the files that `write_nifti` writes."""
+_PAIRS = (".hdr", ".img", ".hdr.gz", ".img.gz")
+_FREESURFER = (".mgh", ".mgz")
 
 _SCANNER = 1  # NIfTI's code for "coordinates of the scanner": the one on which nibabel and ITK agree
-_DAMAGED = (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error)
+_GZIP = b"\x1f\x8b"
+_LONGEST = 540  # bytes of a header: that of NIfTI-2
+_MOST_PACKED = 1032  # bytes that gzip can make of one
 
 
 def is_nifti(path: Path) -> bool:
-    """Tell by its name whether a file is NIfTI."""
-    return path.name.lower().endswith(SUFFIXES)
+    """Tell by its name whether a file is NIfTI, Analyze or of FreeSurfer: what nibabel reads."""
+    return path.name.lower().endswith((*SUFFIXES, *_PAIRS, *_FREESURFER))
 
 
-def read_nifti(path: Path) -> tuple[np.ndarray, Affine, int]:
-    """Read the values of a NIfTI file, scaled by its slope and intercept.
-
-    The affine is the sform if there is one, else the qform. A file with neither is placed as ITK and 3D Slicer do:
-    first voxel at the origin, axes to the left, posterior and superior.
+@dataclass(frozen=True)
+class NiftiFile:
+    """The header of a file, and the way to its values.
 
     Args:
-        path: An existing `.nii` or `.nii.gz` file.
+        path: The file, as the user named it.
+        shape: Number of voxels along each axis, axes of length 1 behind the third dropped; the fourth counts frames.
+        affine: Voxel to RAS mm, shape (4, 4); perhaps sheared.
+        intent: NIfTI's code for what the values mean.
+        scaling: Slope and intercept of the stored values.
+        proxy: The stored values, read when indexed.
+        notes: What a user should know of its place, a clause each; logged when values are read.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    affine: Affine
+    intent: int
+    scaling: tuple[float, float]
+    proxy: Any = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+    def read(self, frame: int = 0) -> tuple[np.ndarray, Affine]:
+        """Read one frame: values of shape (X, Y, Z), and the affine to RAS mm (4, 4).
+
+        Raises:
+            InputError: The file is damaged, or not 3-D apart from its frames.
+        """
+        if len(self.shape) not in (3, 4):
+            what = f"a {len(self.shape)}-D image of shape {self.shape}"
+            raise InputError(str(self.path), got=what, expected="a 3-D image with one value per voxel")
+        return self.values(frame if len(self.shape) == 4 else None), self.affine
+
+    def values(self, frame: int | None = None) -> np.ndarray:
+        """Read all values or those of one frame, scaled, in C order and native byte order.
+
+        Raises:
+            InputError: The file is damaged or cut short.
+        """
+        warn(self.path, *self.notes)
+        with _readable(self.path):
+            part = self.proxy if frame is None else self.proxy[(*[slice(None)] * 3, frame)]
+            array = np.array(np.asarray(part), order="C")  # off the memory map of the file
+            array = array.reshape(self.shape if frame is None else self.shape[:3])
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
+        slope, intercept = self.scaling
+        if (slope, intercept) == (1.0, 0.0) or array.dtype.kind not in "biuf":
+            return array
+        array = array.astype(np.float64)
+        array *= slope
+        array += intercept
+        return array
+
+
+def open_nifti(path: Path) -> NiftiFile:
+    """Read the header of a NIfTI, Analyze or FreeSurfer file.
+
+    Args:
+        path: An existing file with a name that `is_nifti` knows; of a pair either the header or the image.
 
     Returns:
-        Values in the file's own shape, C order and native byte order; affine to RAS mm (4, 4); intent code.
+        Where it lies in the world and how to read its values.
 
     Raises:
-        InputError: The file is not NIfTI, is damaged or cut short, or has an axis without spacing.
+        InputError: The file is of no such kind, is damaged, or has an axis without spacing.
     """
     import nibabel
-    from nibabel.imageglobals import LoggingOutputSuppressor
 
-    try:
-        with LoggingOutputSuppressor():
-            image = nibabel.load(path)
-            with nibabel.openers.ImageOpener(path) as stream:  # nibabel.load mends what must be refused
-                stored = type(image.header).from_fileobj(stream, check=False)
-            array = np.array(np.asarray(image.dataobj), order="C")  # off the memory map of the file
-    except (*_DAMAGED, nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError) as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise InputError(
-            str(path),
-            got=f"a file that cannot be read ({reason})",
-            expected="a complete NIfTI image",
-            remedy="copy or export the file again",
-        ) from error
-    affine = _affine_of(image, stored, path)
-    return array.astype(array.dtype.newbyteorder("="), copy=False), affine, int(stored["intent_code"])
+    with _readable(path):
+        if path.name.lower().endswith(_FREESURFER):
+            with nibabel.openers.ImageOpener(path) as stream:
+                header = nibabel.freesurfer.mghformat.MGHHeader.from_fileobj(stream)
+            proxy = nibabel.arrayproxy.ArrayProxy(str(path), header)
+            _check_claim(path, proxy)
+            return NiftiFile(path, _trimmed(proxy.shape), header.get_affine(), 0, (1.0, 0.0), proxy)
+        head, values = _parts(path)
+        stored, mended = _headers(_start_of(head), is_pair=head != values)
+        shape = mended.get_data_shape()
+        spec = (shape, mended.get_data_dtype(), mended.get_data_offset(), 1.0, 0.0)
+        proxy = nibabel.arrayproxy.ArrayProxy(_openable(values), spec)
+        _check_claim(values, proxy)
+    with named(path), np.errstate(all="ignore"):  # what is no number is looked for
+        affine, notes = affine_of(stored, lambda: _by_itk(path))
+    intent = int(stored["intent_code"]) if "intent_code" in stored.keys() else 0
+    return NiftiFile(path, _trimmed(shape), affine, intent, _scaling(stored), proxy, tuple(notes))
 
 
-def write_nifti(array: np.ndarray, affine: Affine, path: Path, intent: int = 0) -> None:
+def write_nifti(array: np.ndarray, affine: Affine, path: Path, intent: int = 0, note: str = "") -> None:
     """Write values to a NIfTI file whose sform and qform both hold the affine.
 
     Args:
@@ -69,6 +130,7 @@ def write_nifti(array: np.ndarray, affine: Affine, path: Path, intent: int = 0) 
         affine: Voxel to RAS mm, shape (4, 4).
         path: The file, `.nii` or `.nii.gz`.
         intent: NIfTI's code for what the values mean; 0 says nothing.
+        note: Words for the description of the header, up to 79 ASCII characters.
 
     Raises:
         OutputError: The file could not be written.
@@ -81,22 +143,119 @@ def write_nifti(array: np.ndarray, affine: Affine, path: Path, intent: int = 0) 
     if np.allclose(directions.T @ directions, np.eye(3), atol=1e-5):  # a quaternion cannot hold shear
         image.set_qform(affine, _SCANNER)
     image.header.set_xyzt_units("mm")
-    image.header["intent_code"] = intent
+    image.header["intent_code"], image.header["descrip"] = intent, note
     # Not nibabel.save, which leaves its file open when the disk is full and so complains once more at a later time.
     with atomic_path(path) as partial, nibabel.openers.ImageOpener(partial, "wb") as stream:
         image.to_stream(stream)
 
 
-def _affine_of(image: object, stored: object, path: Path) -> Affine:
-    has_sform, has_qform = bool(stored["sform_code"]), bool(stored["qform_code"])
-    zooms = np.abs(stored["pixdim"][1:4].astype(np.float64))
-    if not has_sform and not zooms.all():
+def read_note(path: Path) -> str:
+    """Return the description in the header of a NIfTI file; raises whatever nibabel does for another file."""
+    import nibabel
+
+    return nibabel.load(path).header["descrip"].item().decode("utf-8", errors="replace")
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what nibabel raises about a damaged file into one line, and keep its own lines off the terminal."""
+    import nibabel
+
+    logger = nibabel.imageglobals.logger
+    before, logger.disabled = logger.disabled, True
+    try:
+        with np.errstate(all="ignore"):  # sizes that overflow are found out by the length of the file
+            yield
+    except InputError:
+        raise
+    except Exception as error:  # damaged bytes make nibabel raise whatever they lead to
         raise InputError(
-            str(path), got=f"spacing {zooms.tolist()} mm", expected="spacing above 0", remedy="set the spacing right"
-        )
-    if not (has_sform or has_qform):
-        logger.warning("%s has no orientation; its axes are taken as left, posterior, superior, as ITK does", path)
-        return np.diag([-zooms[0], -zooms[1], zooms[2], 1.0])
-    if has_sform and has_qform and not np.allclose(image.get_sform(), image.get_qform(), atol=0.1):
-        logger.warning("%s has two different orientations; its sform is used, other programs may use its qform", path)
-    return image.affine
+            str(path),
+            got=f"a file that cannot be read ({reason_of(error)})",
+            expected="a complete image of the format that its name says",
+            remedy="copy or export the file again",
+        ) from error
+    finally:
+        logger.disabled = before
+
+
+def _parts(path: Path) -> tuple[Path, Path]:
+    """The files of header and values: two for a pair, the same for all others."""
+    import nibabel
+
+    if not path.name.lower().endswith(_PAIRS):
+        return path, path
+    places = nibabel.Nifti1Pair.filespec_to_file_map(str(path))
+    pair = Path(places["header"].filename), Path(places["image"].filename)
+    for part in pair:
+        if not part.is_file():
+            raise InputError(str(path), got=f"no {part.name} beside it", expected="both files of a pair")
+    return pair
+
+
+def _is_packed(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(2) == _GZIP
+
+
+def _start_of(path: Path) -> bytes:
+    packed = _is_packed(path)
+    if packed and not path.name.lower().endswith(".gz"):
+        remedy = f"rename it to {path.name}.gz, or unpack it"
+        got = "gzip data under a name without .gz"
+        raise InputError(str(path), got=got, expected="what the name says", remedy=remedy)
+    with gzip.open(path) if packed else path.open("rb") as stream:
+        return stream.read(_LONGEST)
+
+
+def _openable(path: Path) -> str | io.BytesIO:
+    """What nibabel opens: the name of the file, or its content where it is not packed though its name says so."""
+    misnamed = path.name.lower().endswith(".gz") and not _is_packed(path)
+    return io.BytesIO(path.read_bytes()) if misnamed else str(path)
+
+
+def _check_claim(path: Path, proxy: Any) -> None:
+    """Refuse a packed file that cannot hold what its header says, before memory is taken for it."""
+    claimed = math.prod(int(size) for size in proxy.shape) * proxy.dtype.itemsize
+    if claimed > _MOST_PACKED * path.stat().st_size and path.name.lower().endswith((".gz", ".mgz")):
+        raise ValueError(f"its header asks for {claimed} bytes, more than it can hold")
+
+
+def _headers(start: bytes, *, is_pair: bool) -> tuple[Any, Any]:
+    """The header as it is stored, and as nibabel mends it, which refuses what cannot be mended."""
+    import nibabel
+
+    if len(start) < 348:
+        raise ValueError(f"{len(start)} bytes, less than a header")
+    second = start[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c")  # 540, the length of its header
+    if is_pair and not second and start[344:347] not in (b"ni1", b"n+1"):
+        kind = nibabel.AnalyzeHeader
+    elif is_pair:
+        kind = nibabel.nifti2.Nifti2PairHeader if second else nibabel.nifti1.Nifti1PairHeader
+    else:
+        kind = nibabel.Nifti2Header if second else nibabel.Nifti1Header
+    block = start[: kind.template_dtype.itemsize]
+    return kind(block, check=False), kind(block, check=True)
+
+
+def _trimmed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    shape = tuple(int(size) for size in shape)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
+
+
+def _scaling(header: Any) -> tuple[float, float]:
+    """Slope and intercept by ITK's rules: a slope of 0 is 1, what is no number counts as absent."""
+    if "scl_slope" not in header.keys():
+        return 1.0, 0.0
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if not np.isfinite(slope):
+        return 1.0, 0.0
+    return slope or 1.0, intercept if np.isfinite(intercept) else 0.0
+
+
+def _by_itk(path: Path) -> Affine | None:
+    from SPRCore.io.itk import affine_by_itk
+
+    return affine_by_itk(path)

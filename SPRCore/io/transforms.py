@@ -10,7 +10,7 @@ from SPRCore.errors import InputError
 from SPRCore.geometry import flip_map_lps_ras
 from SPRCore.io.atomic import atomic_path
 from SPRCore.io.itk import first_clause
-from SPRCore.io.volumes import check_exists
+from SPRCore.io.paths import check_exists
 from SPRCore.typing import Affine
 
 

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from SPRCore.errors import InputError
-from SPRCore.geometry import Volume
-from SPRCore.io import itk, nifti
+from SPRCore.geometry import Volume, is_sheared, orthogonal
+from SPRCore.io import dicom, itk, nifti
+from SPRCore.io.dicom import DicomSeries
+from SPRCore.io.itk import ItkFile
+from SPRCore.io.nifti import NiftiFile
+from SPRCore.io.paths import check_exists, named, on_disk, pick_frame, split_frame, warn
+from SPRCore.typing import Affine
+
+_ROUNDING = 1e-3  # slopes of NIfTI and resampling leave 1e-7 to 1e-4; a label that was interpolated is far off
 
 
 def read_volume(path: str | Path) -> Volume:
     """Read a 3-D image.
 
     Args:
-        path: A NIfTI file (`.nii`, `.nii.gz`), a folder with a DICOM series, or an NRRD, MetaImage or other file that
-            SimpleITK reads. Axes of length 1 behind the third are dropped.
+        path: A NIfTI, Analyze or FreeSurfer file, a folder with a DICOM series or a DICOM file, or an NRRD, MetaImage
+            or other file that SimpleITK reads. `PATH#3` is frame 3, counted from 0, of an image that holds several.
+            Axes of length 1 behind the third are dropped.
 
     Returns:
-        The image in RAS mm. Integers keep their type; real numbers, and integers with a scale, become float32.
+        The image in RAS mm, where ITK and 3D Slicer put it. Integers keep their type; real numbers, and integers with a
+        scale, become float32. A sheared grid is resampled to right angles, and said so (`geometry.orthogonal`).
 
     Raises:
-        InputError: The file is missing, unreadable or damaged, not 3-D, empty, not one real number per voxel, has an
-            unusable spacing or orientation, or a DICOM series lacks slices.
+        InputError: The file is missing, unreadable or damaged, not 3-D, of several frames none of which is named,
+            empty, not one real number per voxel, has an unusable spacing or orientation, or a DICOM series is not one
+            image.
     """
-    volume = _read(Path(path))
+    volume = _read(as_path(path))
     return volume if volume.array.dtype.kind != "f" else volume.with_array(volume.array.astype(np.float32, copy=False))
 
 
@@ -39,40 +47,76 @@ def read_labels(path: str | Path) -> Volume:
 
     Returns:
         The labels in RAS mm, of an integer type: the file's own, or int32 (int64 if needed) for integers that were
-        stored as real numbers.
+        stored as real numbers, such as with a slope; they count as whole up to a thousandth.
 
     Raises:
-        InputError: As for `read_volume`, or a value is not an integer.
+        InputError: As for `read_volume`, or a value is not a whole number.
     """
-    volume = _read(Path(path))
+    return whole(_read(as_path(path), labels=True), str(path))
+
+
+def whole(volume: Volume, what: str) -> Volume:
+    """Return a label map with whole numbers in an integer type.
+
+    Args:
+        volume: The label map.
+        what: What the user calls it.
+
+    Returns:
+        The same for integers; uint8 for booleans; int32 (int64 if needed) for real numbers that are whole up to a
+        thousandth.
+
+    Raises:
+        InputError: A value is not a whole number.
+    """
     if volume.array.dtype.kind in "iu":
         return volume
     if volume.array.dtype.kind == "b":
         return volume.with_array(volume.array.astype(np.uint8))
     rounded = np.rint(volume.array)
-    wrong = volume.array[~((rounded == volume.array) & (np.abs(rounded) < 2.0**53))]
+    with np.errstate(invalid="ignore"):  # infinity
+        is_whole = (np.abs(volume.array - rounded) <= _ROUNDING) & (np.abs(rounded) < 2.0**53)
+    wrong = volume.array[~is_whole]
     if wrong.size:
-        got = f"{wrong.size} values that are not whole numbers, the first {wrong[0]:g}"
-        raise InputError(str(path), got=got, expected="a label map", remedy="give the segmentation, not an image")
+        # As short as tells it from every other number of its type: a fraction is not rounded away.
+        got = f"{wrong.size} of {volume.array.size} values that are not whole numbers, such as {wrong[0]!s}"
+        raise InputError(what, got=got, expected="a label map", remedy="give the segmentation, not an image")
     return volume.with_array(_compact(rounded.astype(np.int64)))
 
 
-def write_volume(volume: Volume, path: str | Path) -> None:
+def write_volume(volume: Volume, path: str | Path, *, note: str = "") -> None:
     """Write an image or a label map, as a whole or not at all.
 
     Args:
         volume: What to write. Types that files lack change: booleans to uint8, float16 to float32; 64-bit integers
             become int32 where their values allow it, since few programs read them.
         path: File to write: `.nii`, `.nii.gz`, `.nrrd`, `.mha` or `.mhd`; missing folders are made.
+        note: Words for the header, up to 79 ASCII characters, such as what wrote the file.
 
     Raises:
-        InputError: The suffix is none of these.
+        InputError: The suffix is none of these, or the grid is sheared (`geometry.orthogonal` makes it upright).
         OutputError: The file could not be written.
     """
-    path = Path(path)
+    if not isinstance(volume, Volume):
+        raise InputError("volume", got=f"a {type(volume).__name__}", expected="a Volume, such as Volume(array, affine)")
+    path = as_path(path)
     check_suffix(path)
+    check_upright(volume.affine, path)
     write = nifti.write_nifti if nifti.is_nifti(path) else itk.write_itk
-    write(_storable(volume.array), volume.affine, path)
+    write(_storable(volume.array), volume.affine, path, note=note)
+
+
+def note_of(path: Path) -> str:
+    """Return the note in the header of an image that `write_volume` wrote; "" for one without."""
+    return nifti.read_note(path) if nifti.is_nifti(path) else itk.read_note(path)
+
+
+def as_path(path: str | Path) -> Path:
+    """Return the path of a file or folder (`InputError` if it can be none)."""
+    if not isinstance(path, (str, Path)) or not str(path) or "\0" in str(path):
+        got = repr(path) if isinstance(path, str) else f"a {type(path).__name__}"
+        raise InputError("path", got=got, expected="the path of a file or folder")
+    return Path(path)
 
 
 def check_suffix(path: Path) -> None:
@@ -82,40 +126,66 @@ def check_suffix(path: Path) -> None:
         raise InputError(str(path), got=f"suffix {path.suffix!r}", expected=" or ".join(suffixes))
 
 
-def check_exists(path: Path) -> None:
-    """Refuse a path at which there is nothing (`InputError`)."""
-    if not path.exists():
-        raise InputError(str(path), got="no such file or folder", remedy="check the path")
-
-
-@contextmanager
-def named(path: Path) -> Iterator[None]:
-    """Put the file's path before an `InputError` raised about its content."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(
-            f"{path}: {error.what}", got=error.got, expected=error.expected, remedy=error.remedy
-        ) from error
-
-
-def _read(path: Path) -> Volume:
-    check_exists(path)
-    if nifti.is_nifti(path) and not path.is_dir():
-        array, affine, _ = nifti.read_nifti(path)
-    else:
-        array, affine = itk.read_itk(path)
-    while array.ndim > 3 and array.shape[-1] == 1:
-        array = array[..., 0]
-    if array.ndim != 3:
+def check_upright(affine: Affine, path: Path) -> None:
+    """Refuse to write a sheared grid, which ITK and 3D Slicer cannot open (`InputError`)."""
+    if is_sheared(affine):
         raise InputError(
             str(path),
-            got=f"a {array.ndim}-D image of shape {array.shape}",
+            got="a grid whose axes are not at right angles",
+            expected="one that ITK and 3D Slicer can open",
+            remedy="resample it first with SPRCore.geometry.orthogonal",
+        )
+
+
+def count_frames(path: str | Path) -> int:
+    """Count the 3-D images that a file or a DICOM folder holds, by its headers alone.
+
+    Args:
+        path: As for `read_volume`, without a frame.
+
+    Returns:
+        1 for a 3-D image; otherwise `read_volume(f"{path}#{frame}")` reads a frame from 0 to the result - 1.
+
+    Raises:
+        InputError: The file is missing, damaged or no image.
+    """
+    check_exists(path)
+    shape = _open(on_disk(path)).shape
+    return shape[3] if len(shape) == 4 else 1
+
+
+def _open(place: Path, *, labels: bool = False) -> ItkFile | NiftiFile | DicomSeries:
+    if not (place.is_dir() or place.is_file()):
+        raise InputError(str(place), got="neither a file nor a folder", expected="an image")
+    if place.is_dir() or dicom.is_dicom(place):
+        return dicom.open_dicom(place, labels=labels)
+    return nifti.open_nifti(place) if nifti.is_nifti(place) else itk.open_itk(place)
+
+
+def _read(path: Path, *, labels: bool = False) -> Volume:
+    check_exists(path)
+    place, frame = split_frame(path)
+    source = _open(place, labels=labels)
+    array, affine = source.read(pick_frame(place, frame, source.shape))
+    if array.ndim != 3:
+        raise InputError(
+            str(place),
+            got=f"{array.shape[-1]} values per voxel, shape {array.shape}",
             expected="a 3-D image with one value per voxel",
-            remedy="extract one volume of it first" if array.ndim > 3 else "",
+            remedy="give an image without colors or vectors",
         )
     with named(path):
-        return Volume(array, affine)
+        volume = Volume(array, affine)
+        if not is_sheared(volume.affine):
+            return volume
+        volume = orthogonal(volume, labels=labels)
+    warn(
+        path,
+        "has axes that are not at right angles (a tilted gantry or a sheared header); it is resampled to "
+        f"{' x '.join(map(str, volume.shape))} voxels at right angles, which ITK and 3D Slicer can show, "
+        "without data outside its old field of view",
+    )
+    return volume
 
 
 def _storable(array: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from types import TracebackType
 import numpy as np
 
 from SPRCore.analysis.annotations import Annotations
+from SPRCore.analysis.given import given_pair
 from SPRCore.errors import InputError
 from SPRCore.functional import kept_memory, trim_memory
 from SPRCore.geometry import Volume
@@ -31,7 +32,7 @@ from SPRCore.registration import Job, Model, prealign
 from SPRCore.registration.devices import pick_device
 from SPRCore.registration.job import INSTANCE, check_refine, make_job, model_path, stiffness_on
 from SPRCore.regularization import Prior
-from SPRCore.regularization.naming import hyperparameters
+from SPRCore.regularization.naming import as_prior, hyperparameters
 
 _REMEMBERED = 0.25  # of the memory, for velocities on the grid of the previews
 
@@ -111,24 +112,18 @@ class LiveSession:
         Raises:
             InputError: As `SPRCore.register`; a budget or a memory that is not above 0.
         """
-        budget_ms = default_budget_ms(fixed) if budget_ms is None else budget_ms
+        marks = {"fixed_labels": fixed_labels, "moving_labels": moving_labels, "fixed_points": fixed_points}
+        marks |= {"moving_points": moving_points, "fixed_mask": fixed_mask, "moving_mask": moving_mask}
+        *images, given = given_pair(fixed, moving, **marks)
+        budget_ms = default_budget_ms(images[0].grid) if budget_ms is None else budget_ms
         for name, value in (("budget_ms", budget_ms), ("cache_mb", cache_mb)):
             if not 0 < value < math.inf:
                 raise InputError(name, got=f"{value:g}", expected="a number above 0")
         check_refine(method == INSTANCE, refine)
-        given = Annotations(
-            fixed_labels=fixed_labels,
-            moving_labels=moving_labels,
-            fixed_points=fixed_points,
-            moving_points=moving_points,
-            fixed_mask=fixed_mask,
-            moving_mask=moving_mask,
-        )
-        images = given.masked(fixed, moving)
         target, path = pick_device(device), model_path(method)
         model = None if path is None else Model.read(path, target)
-        asked = {"prior": prior, "refine": refine, "stiffness": stiffness}
-        job = make_job(model, fixed.grid, target, **asked)
+        asked = {"prior": as_prior(prior), "refine": refine, "stiffness": stiffness}
+        job = make_job(model, images[0].grid, target, **asked)
         pair = Pair.of(*images, given, prealign(*images, init), model)
         return cls(pair, job, budget_ms, int(cache_mb * 2**20))
 
@@ -320,7 +315,7 @@ class LiveSession:
     def _arrive(self, prior: Prior, sketch: Sketch | None, known: Known | None) -> None:
         """Take a setting as the last one answered for."""
         self._prior, self._sketch, self._known = prior, None, known
-        self._slices = slices_of(self._pair.fixed.volume)
+        self._slices = slices_of(self._pair.fixed.grid)
         self._method.keep_only(prior)
         if sketch is not None:
             self._take(sketch)

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 
-from SPRCore.geometry import Volume
+from SPRCore.geometry import Grid
 from SPRCore.live.method import Check
 from SPRCore.live.reply import ShouldStop, Superseded
 
@@ -21,14 +21,14 @@ SLICE_VOXELS = 1_000_000
 is computed: a tenth of what that takes, and where that is short, no more than that the eye sees something coming."""
 
 
-def slices_of(fixed: Volume) -> int:
+def slices_of(fixed: Grid) -> int:
     """Return how many slices of better previews an image gets before its exact result."""
-    return 1 + fixed.array.size // SLICE_VOXELS
+    return 1 + math.prod(fixed.shape) // SLICE_VOXELS
 
 
-def default_budget_ms(fixed: Volume) -> float:
+def default_budget_ms(fixed: Grid) -> float:
     """Return the time of a preview for an image, in ms."""
-    return next(budget for most, budget in BUDGET_MS.items() if fixed.array.size <= most)
+    return next(budget for most, budget in BUDGET_MS.items() if math.prod(fixed.shape) <= most)
 
 
 def milliseconds_since(start: float) -> float:

@@ -33,7 +33,7 @@ def local_correlation(fixed: Volume, warped: Volume, mask: Volume | np.ndarray |
 
 
 class Similarity:
-    """Local correlation of moving images with one fixed image, which is prepared once.
+    """Local correlation of moving images with one fixed image, over the voxels at which both have data.
 
     Args:
         fixed: Fixed image with its data, any intensity scale.
@@ -41,10 +41,8 @@ class Similarity:
     """
 
     def __init__(self, fixed: MaskedVolume, window: int = 9) -> None:
-        self._fixed = fixed
-        self._statistics = FixedStatistics.of(
-            _unit_range(fixed.volume, fixed.valid), window_radius(window), _as_tensor(fixed.valid)
-        )
+        self._fixed, self._radius = fixed, window_radius(window)
+        self._image = _unit_range(fixed.volume, fixed.valid)
 
     def measure(
         self, moving: MaskedVolume | None, displacement: Field | None = None, warped: Volume | None = None
@@ -64,9 +62,7 @@ class Similarity:
             return {}
         grid, valid, known = self._fixed.grid, self._fixed.valid, None
         if moving is not None and (displacement is not None or warped is None):
-            inside = np.ones(moving.grid.shape, dtype=bool) if moving.valid is None else moving.valid
-            seen = moving.volume.with_array(inside.astype(np.uint8))
-            known = resample(seen, grid, displacement=displacement, labels=True).array != 0
+            known = moving.known_on(grid, displacement=displacement)
         if warped is None or (known is not None and moving.valid is not None):  # no padding is mixed into its data
             warped = resample(moving.volume, grid, displacement=displacement)
         both = valid if known is None else known if valid is None else known & valid
@@ -83,10 +79,9 @@ class Similarity:
         if not self._fixed.grid.matches(warped.grid):
             got = f"two grids, {self._fixed.grid.shape} and {warped.shape} voxels"
             raise InputError("images", got=got, expected="one grid")
-        statistics = self._statistics
-        if valid is not None and not valid.all() and valid is not self._fixed.valid:
-            statistics = statistics.within(_as_tensor(valid))
+        valid = None if valid is None or valid.all() else valid
         with torch.no_grad():
+            statistics = FixedStatistics.of(self._image, self._radius, _as_tensor(valid))
             return float(lncc(statistics, _unit_range(warped, valid)))
 
 

@@ -60,3 +60,24 @@ def make_prior(name: str, values: Mapping[str, float]) -> Prior:
     if name not in kinds:
         raise InputError("prior", got=repr(name), expected=f"one of: {', '.join(kinds)}")
     return with_hyperparameters(kinds[name](), values)
+
+
+def as_prior(prior: Prior | str | None, defaults: Mapping[str, float] | None = None) -> Prior | None:
+    """Return the prior that was given by itself or by its name.
+
+    Args:
+        prior: "beta", "gaussian" or "uniform", a prior, or None.
+        defaults: Hyperparameters by name, for a prior that is given by its name.
+
+    Returns:
+        The prior, or None.
+
+    Raises:
+        InputError: It is neither.
+    """
+    if isinstance(prior, str):
+        return make_prior(prior, defaults or {})
+    if prior is None or type(prior) in _FIELDS:
+        return prior
+    expected = f"{', '.join(map(repr, HYPERPARAMETERS))} or a prior such as BetaPrior(alpha=0.01)"
+    raise InputError("prior", got=f"a {type(prior).__name__}", expected=expected)

@@ -103,7 +103,7 @@ def train(recipe: Recipe, *, resume: bool = False, progress: Callable[[Status], 
         with torch.random.fork_rng(devices=devices):
             with process.first_goes_ahead():
                 if process.is_first:
-                    check_folder(recipe.folder, resume)
+                    check_folder(recipe, resume)
                 datasets = build_datasets(recipe)
             run = _Run(recipe, datasets, process, progress)
             run.start(resume)
@@ -160,6 +160,8 @@ class _Run:
         if self.process.is_first:
             sweep(self.folder)
             for name, text in ((RECIPE, self.recipe.to_yaml()), (SPLIT, json.dumps(self.data.split, indent=1) + "\n")):
+                if resume and found and (self.folder / name).exists():
+                    continue  # the run may go on by its own recipe, which is an input then
                 with atomic_path(self.folder / name) as temporary:
                     temporary.write_text(text, encoding="utf-8")
             self.journal = Journal(self.folder, self.step)

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .recipe import Recipe
+from ..io.places import SUFFIX
+from .journal import METRICS, PICTURES
+from .model_card import LAST
+from .recipe import Recipe, read_recipe
 from .state import list_checkpoints
 
 RECIPE, SPLIT = "recipe.yaml", "split.json"
@@ -19,19 +22,36 @@ _FREE = {
 """What may change between two parts of a run: none of it changes the weights that come out."""
 
 
-def check_folder(folder: Path, resume: bool) -> None:
-    """Refuse to train over a run that is there.
+def check_folder(recipe: Recipe, resume: bool) -> None:
+    """Refuse to train over a run that is there, or over files that no run has written.
 
     Args:
-        folder: Folder of the run.
+        recipe: What is to be trained; it names the folder of the run.
         resume: Whether the run is to go on.
 
     Raises:
-        InputError: The folder holds a run that is not to go on.
+        InputError: The folder holds a run that is not to go on, or files of the user by the names of those of a run.
     """
-    if not resume and (list_checkpoints(folder) or (folder / RECIPE).exists()):
-        remedy = "go on with --resume, or choose another --set output=DIR"
-        raise InputError(str(folder), got="a run that is there already", expected="a new folder", remedy=remedy)
+    folder, remedy = recipe.folder, "choose another --set output=DIR"
+    is_run = (folder / RECIPE).exists() and _is_written(folder / RECIPE)
+    if not resume and (list_checkpoints(folder) or is_run):
+        got, ways = "a run that is there already", f"go on with --resume, or {remedy}"
+        raise InputError(str(folder), got=got, expected="a new folder", remedy=ways)
+    if is_run or list_checkpoints(folder):
+        return
+    model = f"{recipe.name}{SUFFIX}"
+    for name in (RECIPE, SPLIT, METRICS, model, f"{LAST}/{model}", f"{PICTURES}/curves.png"):
+        if (folder / name).exists():
+            got = "a file that no training has written"
+            raise InputError(str(folder / name), got=got, expected="a new folder", remedy=remedy)
+
+
+def _is_written(path: Path) -> bool:
+    """Whether a recipe is as a run writes it, every default included, and not as people do."""
+    try:
+        return read_recipe(path, []).to_yaml() == path.read_text(encoding="utf-8")
+    except InputError:
+        return False
 
 
 def identity(recipe: Recipe, split: dict[str, Any], world: int) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from ..typing import Tensor
 
 SCHEMA = 1
 FOLDER = "checkpoints"
+_WRITTEN_INTO = (FOLDER, "last", "pictures", "tensorboard")
 _SUFFIX = ".safetensors"
 
 
@@ -109,12 +110,12 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what a killed process was writing when it died.
+    """Remove what a killed process was writing when it died, in the folder and in those of its parts.
 
     Args:
         folder: Folder of the run.
     """
-    for place in (folder, *(path for path in folder.glob("*") if path.is_dir())):
+    for place in (folder, *(folder / part for part in _WRITTEN_INTO)):
         for partial in place.glob(".partial-*"):
             shutil.rmtree(partial, ignore_errors=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
@@ -17,6 +17,17 @@ OBJECTIVES: dict[str, tuple[str, Literal["maximize", "minimize"], str]] = {
     "label-free": ("lncc", "maximize", "pairs"),
 }
 """What is measured, which way is better, and what it takes, by the name of an objective."""
+
+_MARKS: dict[str, Literal["labels", "points"]] = {"dice": "labels", "tre": "points"}
+
+
+@runtime_checkable
+class Marked(Protocol):
+    """Data that may have labels or landmarks."""
+
+    def has(self, kind: Literal["labels", "points"]) -> bool:
+        """Whether labels or landmarks ("points") are there."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +78,15 @@ class Objective:
         """Which way is better."""
         return OBJECTIVES[self.name][1]
 
+    def check(self, data: Marked) -> None:
+        """Refuse data on which it cannot be measured (`InputError`), before anything is computed or written."""
+        if self.name in _MARKS and not data.has(_MARKS[self.name]):
+            raise self._missing()
+
+    def _missing(self) -> InputError:
+        needs, remedy = OBJECTIVES[self.name][2], f"give them, or choose another --objective: {', '.join(OBJECTIVES)}"
+        return InputError(f"objective {self.name}", got="none of it in the data", expected=needs, remedy=remedy)
+
     def value(self, measures: Mapping[str, Any]) -> float:
         """Return the value of a trial.
 
@@ -79,9 +99,9 @@ class Objective:
         Raises:
             InputError: It was not measured at all.
         """
-        key, _, needs = OBJECTIVES[self.name]
+        key = OBJECTIVES[self.name][0]
         if key not in measures:
-            raise InputError(f"objective {self.name}", got="none of it in the data", expected=needs)
+            raise self._missing()
         return math.nan if measures[key] is None else float(measures[key])
 
     def excess(self, measures: Mapping[str, Any]) -> float:

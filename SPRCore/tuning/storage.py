@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
+import sqlite3
 import time
 import warnings
 from collections.abc import Iterator
@@ -46,7 +48,7 @@ def storage_place(text: str | None, folder: Path) -> str:
         A URL, or "journal:" and a path.
 
     Raises:
-        InputError: It is none of these.
+        InputError: It is none of these, or a file of that name holds something else.
     """
     if text is not None and "://" in text:
         return text
@@ -54,9 +56,33 @@ def storage_place(text: str | None, folder: Path) -> str:
     if path.suffix not in _FILES:
         expected = "a database URL, a file *.db (SQLite) or *.log (journal)"
         raise InputError("--storage", got=repr(text), expected=expected)
-    path.parent.mkdir(parents=True, exist_ok=True)
     path = path.absolute()
+    _check_file(path)
     return f"sqlite:///{path}" if _FILES[path.suffix] == "sqlite" else f"journal:{path}"
+
+
+def _check_file(path: Path) -> None:
+    """Refuse to add trials to a file that is no storage of trials."""
+    if not path.exists() or (path.is_file() and not path.stat().st_size):
+        return
+    try:
+        is_storage = _is_database(path) if _FILES[path.suffix] == "sqlite" else _is_journal(path)
+    except (OSError, ValueError, sqlite3.Error):
+        is_storage = False
+    if not is_storage:
+        got, expected = "a file that holds something else", "a new file, or trials of spr tune"
+        raise InputError(f"storage {path}", got=got, expected=expected, remedy="choose another --storage")
+
+
+def _is_database(path: Path) -> bool:
+    with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=_WAIT_SECONDS)) as database:
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    return not tables or "studies" in tables
+
+
+def _is_journal(path: Path) -> bool:
+    with path.open(encoding="utf-8") as stream:
+        return "op_code" in json.loads(stream.readline())
 
 
 def open_storage(place: str) -> optuna.storages.BaseStorage:
@@ -72,6 +98,9 @@ def open_storage(place: str) -> optuna.storages.BaseStorage:
         InputError: It cannot be opened.
     """
     optuna = import_optuna()
+    file = place.removeprefix("journal:").removeprefix("sqlite:///")
+    if "://" not in file:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
     with quiet():
         if place.startswith("journal:"):
             from optuna.storages.journal import JournalFileBackend

@@ -106,7 +106,7 @@ def write_study(study: Study, path: Path) -> None:
     values = encode(study) | {"command": command_without_folders(study.command)}
     with atomic_path(path) as temporary:
         text = json.dumps(finite(values), allow_nan=False, ensure_ascii=False, indent=1)
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def read_study(path: Path) -> Study:

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -19,10 +19,14 @@ from SPRCore.errors import ConvergenceError, InputError, OutputError
 from SPRCore.functional import kept_memory
 from SPRCore.io.places import SUFFIX
 from SPRCore.regularization.naming import HYPERPARAMETERS
-from SPRCore.training.journal import read_rows
+from SPRCore.training.data.cohort import find_cohort
+from SPRCore.training.guards import BAD_BATCH
+from SPRCore.training.journal import BOARD, METRICS, PICTURES, read_rows
 from SPRCore.training.loop import Status, train
+from SPRCore.training.model_card import LAST
 from SPRCore.training.recipe import Recipe
-from SPRCore.training.state import list_checkpoints
+from SPRCore.training.resume import RECIPE, SPLIT, check_folder
+from SPRCore.training.state import FOLDER, list_checkpoints
 from SPRCore.training.validate import Validation
 from SPRCore.tuning.ready import above_zero
 from SPRCore.tuning.sweep import Plan, Surveyor
@@ -100,6 +104,10 @@ class CohortTarget:
 
         return trial
 
+    def has(self, kind: Literal["labels", "points"]) -> bool:
+        """Whether all pairs have labels or landmarks."""
+        return all(getattr(pair, f"fixed_{kind}") is not None for pair in self.pairs)
+
     def bundle(self, slot: int) -> Path | None:
         """Return the model, the same for all trials; None for the instance solver."""
         return self.method.path
@@ -121,6 +129,11 @@ class RecipeTarget:
     def opened(self) -> Callable[[int, Params, Tell], Measures]:
         """Return what does a trial."""
         return self._trial
+
+    def has(self, kind: Literal["labels", "points"]) -> bool:
+        """Whether any image of the data set has labels or landmarks; generated ones have both."""
+        data = self.recipe.data
+        return data.dataset == "generated" or any(getattr(case, kind) for case in find_cohort(data).cases)
 
     def bundle(self, slot: int) -> Path | None:
         """Return the best model of a trial; None where it is on another machine."""
@@ -163,7 +176,7 @@ class RecipeTarget:
             except InputError as error:  # left by another study in this folder
                 logger.warning("A trial begins anew: %s", error)
                 best.clear()
-        shutil.rmtree(recipe.folder, ignore_errors=True)
+        _clear(recipe)
         train(recipe, progress=listen)
 
 
@@ -228,7 +241,18 @@ def _validated(folder: Path, step: int) -> list[Validation]:
     return ranked[-1:]
 
 
-def _tidy(folder: Path) -> None:
+def _clear(recipe: Recipe) -> None:
+    """Remove what a trial that was lost has left, and nothing else that may lie in its folder."""
+    if not (recipe.folder / RECIPE).exists():
+        return
+    check_folder(recipe, resume=True)
+    names = (RECIPE, SPLIT, METRICS, f"{recipe.name}{SUFFIX}")
+    for path in (*(recipe.folder / name for name in names), *recipe.folder.glob(f"{BAD_BATCH}-*.safetensors")):
+        path.unlink(missing_ok=True)
+    _tidy(recipe.folder, FOLDER, LAST, BOARD, PICTURES)
+
+
+def _tidy(folder: Path, *parts: str) -> None:
     """Keep what a trial that is over has to show: its model, its recipe and its journal."""
-    for part in ("checkpoints", "last", "tensorboard"):
+    for part in parts or (FOLDER, LAST, BOARD):
         shutil.rmtree(folder / part, ignore_errors=True)

@@ -49,6 +49,7 @@ class Nodes:
             self._scene.RemoveObserver(tag)
         self._tags = []
         self._timer.stop()
+        self._timer.deleteLater()  # its connection holds the panel
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _leaves(self, scene: vtk.vtkObject, event: str, node: slicer.vtkMRMLNode) -> None:

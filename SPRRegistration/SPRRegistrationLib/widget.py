@@ -248,7 +248,7 @@ class Panel:
         for section in self.sections:
             section.attach()
         self._observation = self.parameters.AddObserver(vtk.vtkCommand.ModifiedEvent, self._parameters_changed)
-        self.refresh()
+        self._parameters_changed()  # perhaps, while nobody looked
 
     def _rest(self) -> None:
         if self._observation is not None:
@@ -270,7 +270,7 @@ class Panel:
             getattr(self.ui, name).enabled = self._gui_tag is not None and not self.is_installing
         self.ui.registrationSelector.enabled = not self.is_installing
 
-    def _parameters_changed(self, caller: vtk.vtkObject, event: str) -> None:
+    def _parameters_changed(self, caller: vtk.vtkObject | None = None, event: str = "") -> None:
         if self.is_stale() and self.session.stage not in (Stage.NO_PAIR, Stage.FAILED):
             self.end_session()
         elif self.session is not None:

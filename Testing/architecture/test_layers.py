@@ -73,6 +73,7 @@ def test_the_slicer_module_imports_only_what_needs_no_torch(path):
         "SPRCore.config",
         "SPRCore.errors",
         "SPRCore.io.headers",
+        "SPRCore.io.paths",
         "SPRCore.io.places",
     )
     if path.name == "reader_main.py":
@@ -96,6 +97,7 @@ def test_the_slicer_module_loads_no_torch():
         "live.protocol",
         "live.arrays",
         "io.headers",
+        "io.paths",
         "io.places",
     )
     imports = ", ".join(f"SPRCore.{name}" for name in names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -80,6 +81,8 @@ def test_the_report_has_the_keys_of_its_schema(report, pair):
         "seconds",
         "peak_memory_mb",
         "metrics",
+        "warnings",
+        "files",
     }
     assert report["schema_version"] == 1
     assert report["command"].startswith(f"spr register {pair.fixed} {pair.moving} --out ")
@@ -103,7 +106,7 @@ def test_seconds_add_up(report):
 
 def test_metrics_are_complete_and_better_than_before(report):
     before, after = report["metrics"]["before"], report["metrics"]["after"]
-    assert set(before) == {"dice_mean", "dice", "hd95_mm", "tre_mm", "lncc"}
+    assert set(before) == {"dice_mean", "dice", "hd95_mm", "tre_mm", "lncc", "overlap_percent"}
     assert set(after) == set(before) | {
         "folding_percent",
         "ndv_percent",
@@ -160,17 +163,17 @@ def test_evaluate_finds_what_register_reported(finished, pair, report, spr, tmp_
         assert found["after"][key] == pytest.approx(expected["after"][key], rel=1e-4), key
 
 
-def test_nothing_given_nothing_reported_and_no_old_labels_left(pair, spr, tmp_path):
+def test_nothing_given_nothing_reported_and_no_old_labels_left(pair, finished, spr, tmp_path):
     out = tmp_path / "out"
-    out.mkdir()
-    (out / "warped_labels.nii.gz").write_bytes(b"of an earlier run")
+    shutil.copytree(finished.folder, out)
+    assert (out / "warped_labels.nii.gz").is_file(), "of an earlier run"
     (out / "notes.txt").write_text("mine", encoding="utf-8")
     done = spr("register", pair.fixed, pair.moving, "--out", out, "--lambda", 1.5, "--device", "cpu")
     assert (done.code, done.err) == (0, [])
     assert {path.name for path in out.iterdir()} == FILES - {"warped_labels.nii.gz"} | {"notes.txt"}
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     assert report["hyperparameters"] == {"prior": "uniform", "lambda": 1.5}
-    assert set(report["metrics"]["before"]) == {"lncc"}
+    assert set(report["metrics"]["before"]) == {"lncc", "overlap_percent"}
     assert not {"dice", "dice_mean", "hd95_mm", "tre_mm"} & set(report["metrics"]["after"])
     np.testing.assert_array_equal(read_volume(out / "weight.nii.gz").array, 1)
 

@@ -193,6 +193,16 @@ def test_entering_again_connects_nothing_again(chosen, monkeypatch):
     assert chosen.ui.alphaSlider.value == pytest.approx(0.13)
 
 
+def test_another_pair_chosen_while_another_module_is_open_is_not_that_of_the_worker(done):
+    done.widget.exit()
+    done.panel.parameters.movingVolume = done.images[2]
+    assert done.panel.session is not None
+    done.widget.enter()
+    assert done.panel.session is None
+    done.ui.applyButton.click()
+    driving.wait_for(done.panel, "DONE")
+
+
 def test_the_list_of_registrations_says_what_it_makes(module):
     box = module.ui.registrationSelector._box
     assert [box.itemText(index) for index in range(box.count)] == ["SPRRegistration", "Create new Registration"]

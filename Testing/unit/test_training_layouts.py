@@ -115,7 +115,7 @@ def test_mnms_says_what_its_table_lacks(mnms, caplog):
     write_rows(table, rows)
     lines = problems_of(recipe_for(mnms, "mnms"), caplog)
     assert any("A0S9V0: got ED ''; expected a frame" in line for line in lines)
-    assert any("A1S9V1_sa.nii.gz" in line and "the last of more than 7" in line for line in lines)
+    assert any("A1S9V1_sa.nii.gz" in line and "frame 7" in line and "from 0 to 4" in line for line in lines)
     assert any("Z9: got no Z9_sa.nii.gz below" in line for line in lines)
     write_rows(table, [{key: value for key, value in rows[0].items() if key != "ES"}])
     with pytest.raises(InputError, match="no column 'ES'"):

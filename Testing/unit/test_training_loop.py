@@ -304,3 +304,23 @@ def test_the_status_tells_how_far_it_is(tiny_recipe):
     assert seen[0].epoch == 1
     assert seen[-1].epoch == 2
     assert dataclasses.asdict(seen[0])["steps"] == 12
+
+
+def test_a_run_that_goes_on_leaves_a_recipe_that_was_edited(tiny_recipe):
+    recipe = tiny_recipe(optimiser__epochs=1)
+    train(recipe)
+    path = recipe.folder / "recipe.yaml"
+    path.write_text(f"# mine\n{path.read_text()}")
+    train(recipe, resume=True)
+    assert path.read_text().startswith("# mine\n")
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "split.json", "metrics.jsonl", "tiny.sprmodel.safetensors"])
+def test_files_that_no_run_has_written_stay(tiny_recipe, name):
+    recipe = tiny_recipe()
+    recipe.folder.mkdir()
+    (recipe.folder / name).write_text("mine: 1\n")
+    for resume in (False, True):
+        with pytest.raises(InputError, match=f"{name}: got a file that no training has written"):
+            train(recipe, resume=resume)
+    assert [path.name for path in recipe.folder.iterdir()] == [name]

@@ -12,8 +12,8 @@ import pytest
 
 from SPRCore.errors import InputError
 from SPRCore.geometry import Volume
-from SPRCore.io import write_volume
-from SPRCore.training.data import build_datasets
+from SPRCore.io import with_frame, write_volume
+from SPRCore.training.data import build_datasets, prepare
 from SPRCore.training.data.cache import INDEX
 from SPRCore.training.recipe import Recipe
 
@@ -447,3 +447,11 @@ def test_the_real_hearts_are_divided_as_published_here(shared_data, repository, 
     assert not cohort.problems
     sets = make_split(cohort.subjects(), recipe.data.split).sets
     assert [len(sets[part]) for part in ("train", "validation", "test")] == [60, 8, 12]
+
+
+def test_frames_of_one_file_are_prepared_apart(tmp_path):
+    """The cache knows an image by the SHA-256 of its file, which two frames share."""
+    path = tmp_path / "series.nii"
+    path.write_bytes(b"any")
+    digests = {prepare._digest(place) for place in (path, with_frame(path, 0), with_frame(path, 1))}
+    assert len(digests) == 3

@@ -75,6 +75,10 @@ def _of_files(recipe: Recipe, report: Report | None) -> Datasets:
     problems = Problems()
     cohort = find_cohort(recipe.data)
     problems.add(cohort.problems)
+    if not cohort.subjects():  # what is missing is the cause, not how nothing was divided
+        problems.refuse(f"data of {recipe.name}")
+        got, expected = f"no subject in {recipe.data.folder or recipe.data.listing}", "images of two or more"
+        raise InputError(f"data of {recipe.name}", got=got, expected=expected, remedy="check data.folder, data.listing")
     split = make_split(cohort.subjects(), recipe.data.split)
     problems.add(check_split(split, cohort.subjects(), recipe.data.split))
     cohort = _used(cohort, split)
@@ -86,6 +90,7 @@ def _of_files(recipe: Recipe, report: Report | None) -> Datasets:
     problems.refuse(f"data of {recipe.name}")
     pairs = {part: make_pairs(cohort, split.sets[part], recipe.data, part) for part in PARTS}
     _check_counts(pairs, recipe)
+    _check_marked(pairs["train"], recipe, done.cache)
     split = replace(split, files={name: subject_hash(done.digests[name]) for name in cohort.subjects()})
     occurring = {label for case in cohort.cases for label in done.cache.entries[case.name].labels}
     numbers = {
@@ -135,6 +140,16 @@ def _check_counts(pairs: dict[str, list[Pair]], recipe: Recipe) -> None:
     for part in ("train", "validation"):
         if not pairs[part]:
             raise InputError(f"data of {recipe.name}, {part}", got="no pairs", expected="two subjects or more")
+
+
+def _check_marked(pairs: Sequence[Pair], recipe: Recipe, cache: Cache) -> None:
+    """Refuse terms of the loss for which a pair has no labels or landmarks, before the first step."""
+    for term, kind, words in (("dice_weight", "labels", "labels"), ("tre_weight", "points", "landmarks")):
+        for pair in pairs if getattr(recipe.loss, term) else ():
+            bare = [name for name in (pair.moving, pair.fixed) if not getattr(cache.entries[name], kind)]
+            if bare:
+                remedy = f"give them, or --set loss.{term}=0"
+                raise InputError(f"loss.{term}", got=f"{bare[0]} without {words}", expected=words, remedy=remedy)
 
 
 def _counted(recipe: Recipe, occurring: Sequence[int]) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ...errors import InputError
+from ...io import on_disk
 from ..data_config import DataConfig, OtherData
 from .acdc import find_acdc
 from .autopet import find_autopet
@@ -113,6 +114,6 @@ def _check(cases: list[Case]) -> list[Problem]:
     ]
     for case in cases:
         for path, what in ((case.image, "image"), (case.labels, "labels"), (case.points, "landmarks")):
-            if path is not None and not path.exists():
+            if path is not None and not on_disk(path).exists():
                 problems.append(Problem(str(path), f"got no such file; expected the {what} of {case.name}"))
     return problems

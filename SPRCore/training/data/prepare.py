@@ -16,6 +16,7 @@ import numpy as np
 from ...config import encode
 from ...errors import InputError
 from ...geometry import Grid
+from ...io import on_disk, split_frame
 from ...typing import Affine
 from ..recipe import Recipe
 from .cache import Cache, Entry, cache_folder
@@ -110,7 +111,7 @@ class _Work:
     def do_subject(self, cases: Sequence[Case]) -> tuple[list[Problem], int]:
         """Prepare the cases of a subject if they are not prepared; return what is wrong, and how many were made."""
         paths = [path for case in cases for path in _sources(case)]
-        if any(not path.exists() for path in paths):
+        if any(not on_disk(path).exists() for path in paths):
             return [], 0  # among the problems of the cohort already
         empty = [path for path in paths if not _files(path)]
         if empty:
@@ -228,14 +229,15 @@ def _hash(value: Any) -> str:
 
 def _files(path: Path) -> list[Path]:
     """The file, or those of a folder that holds a DICOM series."""
+    path = on_disk(path)
     return sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
 
 
 def _digest(path: Path) -> str:
-    """SHA-256 of a file, or of those of a folder."""
+    """SHA-256 of a file, or of those of a folder, and the frame that the path names."""
     digest = hashlib.sha256()
     for file in _files(path):
         with file.open("rb") as stream:
             while block := stream.read(2**20):
                 digest.update(block)
-    return digest.hexdigest()
+    return _with_frame(digest.hexdigest(), split_frame(path)[1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +9,9 @@ import numpy as np
 
 from ...errors import InputError
 from ...geometry import Volume, voxel_to_ras
-from ...io import read_labels, read_landmarks, read_volume
-from ...io.nifti import is_nifti, read_nifti
+from ...io import read_labels, read_landmarks, read_volume, with_frame
 from .cases import Case
 from .pickles import read_arrays
-
-_MGH = (".mgz", ".mgh")
-_DAMAGED = (OSError, EOFError, ValueError, KeyError, OverflowError, MemoryError, zlib.error)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -69,11 +64,8 @@ def read_case(case: Case, *, trust_voxels: bool = False) -> Images:
 def _read(path: Path, frame: int | None, *, labels: bool) -> Volume:
     if path.suffix == ".pkl":
         return _from_pickle(path, labels=labels)
-    if path.suffix in _MGH:
-        return _from_mgh(path)
-    if frame is None:
-        return read_labels(path) if labels else read_volume(path)
-    return _from_series(path, frame, labels=labels)
+    place = path if frame is None else with_frame(path, frame)
+    return read_labels(place) if labels else read_volume(place)
 
 
 def _check_place(labels: Volume, image: Volume, case: Case) -> None:
@@ -91,18 +83,6 @@ def _exchanged(labels: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> np.nda
     return result
 
 
-def _from_series(path: Path, frame: int, *, labels: bool) -> Volume:
-    """One volume of a 4-D NIfTI file."""
-    if not is_nifti(path) or not path.is_file():
-        raise InputError(str(path), got="no such file", expected="a NIfTI file of several volumes")
-    array, affine, _ = read_nifti(path)
-    if array.ndim != 4 or not 0 <= frame < array.shape[3]:
-        got = f"shape {array.shape}"
-        raise InputError(str(path), got=got, expected=f"four axes, the last of more than {frame}")
-    volume = np.ascontiguousarray(array[..., frame])
-    return Volume(_whole(volume, path) if labels else volume.astype(np.float32), affine)
-
-
 def _from_pickle(path: Path, *, labels: bool) -> Volume:
     """The first array is the image, the second its labels; a pickle knows no place in the world."""
     arrays = read_arrays(path)
@@ -111,21 +91,6 @@ def _from_pickle(path: Path, *, labels: bool) -> Volume:
         raise InputError(str(path), got=f"arrays of shape {got}", expected="an image and labels of three axes")
     array = arrays[1] if labels else arrays[0]
     return Volume(_whole(array, path) if labels else array.astype(np.float32), np.eye(4))
-
-
-def _from_mgh(path: Path) -> Volume:
-    """A volume of FreeSurfer."""
-    import nibabel
-
-    if not path.is_file():
-        raise InputError(str(path), got="no such file", expected="a volume of FreeSurfer")
-    try:
-        image = nibabel.load(path)
-        array = np.array(np.asarray(image.dataobj), order="C")
-    except (*_DAMAGED, nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError) as error:
-        reason = " ".join(str(error).split())[:80] or type(error).__name__
-        raise InputError(str(path), got=f"a file that cannot be read ({reason})", expected="a volume") from None
-    return Volume(array.astype(array.dtype.newbyteorder("=")), image.affine)
 
 
 def _whole(array: np.ndarray, path: Path) -> np.ndarray:

@@ -211,8 +211,9 @@ def _counts(config: SplitConfig, total: int) -> dict[str, int]:
         rest if config.train is None else min(number(config.train), rest) if config.train < 1 else int(config.train)
     )
     if counts["train"] < 0 or sum(counts.values()) > total:
-        asked = ", ".join(f"{counts[part]} {part}" for part in PARTS)
-        raise InputError("data.split", got=f"{asked} of {total} subjects", expected="no more than there are")
+        asked = ", ".join(f"{counts[part]} for {part}" for part in PARTS if counts[part] > 0)
+        got, remedy = f"{total} subject{'s' * (total != 1)}, but {asked}", "lower data.split, or give more subjects"
+        raise InputError("data.split", got=got, expected="no more than there are", remedy=remedy)
     return counts
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from SPRCore.errors import InputError
+from SPRCore.io.paths import on_disk
 
 from .security import Policy, is_local
 from .transport import half_of_the_cores
@@ -169,7 +170,7 @@ def _check(options: Options) -> None:
     if options.upload_mb < 1:
         raise InputError("--upload-mb", got=str(options.upload_mb), expected="1 or more")
     for path in options.pair or ():
-        if not path.exists():
+        if not on_disk(path).exists():
             raise InputError(str(path), got="nothing there", expected="an image", remedy="check the path")
     if options.folder is not None and not options.folder.is_dir():
         raise InputError("--folder", got=str(options.folder), expected="a folder")

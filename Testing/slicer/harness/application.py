@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
+import os
 import sys
 import types
 import typing
@@ -163,6 +165,17 @@ class SampleDataSource:
         self.uris, self.fileNames, self.nodeNames = lists
 
 
+def source_class():
+    """Return Slicer's own class of sample data where a checkout is at hand, otherwise the stand-in."""
+    if not core.SOURCE:
+        return SampleDataSource
+    path = Path(core.SOURCE) / "Modules" / "Scripted" / "SampleData" / "SampleData.py"
+    classes = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
+    found, names = [node for node in classes if node.name == "SampleDataSource"], {"os": os}
+    exec(compile(ast.Module(found, []), str(path), "exec"), names)
+    return names["SampleDataSource"]
+
+
 class SampleDataLogic:
     """Remembers what was registered."""
 
@@ -171,7 +184,8 @@ class SampleDataLogic:
     @classmethod
     def registerCustomSampleDataSource(cls, category, sampleName, thumbnailFileName, customDownloader, uris=None,
                                        fileNames=None, nodeNames=None):  # fmt: skip
-        source = SampleDataSource(sampleName, uris, fileNames, nodeNames, thumbnailFileName, customDownloader)
+        facts = {"uris": uris, "fileNames": fileNames, "nodeNames": nodeNames, "thumbnailFileName": thumbnailFileName}
+        source = source_class()(sampleName=sampleName, customDownloader=customDownloader, **facts)
         cls.sources.setdefault(category, []).append(source)
 
 

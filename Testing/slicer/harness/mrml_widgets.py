@@ -150,7 +150,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         if self.noneEnabled or not nodes:
             entries.insert(0, ("None" if self.noneEnabled else "Select…", None))
         if self.addEnabled:
-            entries.append((f"Create new {self.nodeTypeLabel(self.nodeTypes[0])}", _NEW))
+            entries += [(f"Create new {self.nodeTypeLabel(kind)}", _NEW) for kind in self.nodeTypes[:1]]
         self._ids = [identifier for _, identifier in entries]
         self._box.clear()
         self._box.addItems([text for text, _ in entries])

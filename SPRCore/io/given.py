@@ -1,0 +1,100 @@
+"""What people give where a volume or landmarks are wanted: the thing itself, a file, or an image of another library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from SPRCore.errors import InputError
+from SPRCore.geometry import Grid, Volume
+from SPRCore.io.landmarks import read_landmarks
+from SPRCore.io.volumes import read_labels, read_volume, whole
+from SPRCore.typing import Points
+
+VolumeLike = Volume | str | Path | Any
+"""A `Volume`, the path of a file or DICOM folder, or an image of nibabel or SimpleITK."""
+
+PointsLike = np.ndarray | str | Path | Any
+"""Points in RAS mm, shape (N, 3), as an array or nested lists, or the path of a file."""
+
+_EXPECTED = "a Volume, a path, or an image of nibabel or SimpleITK"
+
+
+def as_volume(value: VolumeLike, what: str, read: Callable[[str | Path], Volume] = read_volume) -> Volume:
+    """Return what was given as a volume.
+
+    Args:
+        value: What was given.
+        what: What the user calls it, such as "fixed image".
+        read: How to read a file.
+
+    Returns:
+        The volume; one of boolean values becomes uint8.
+
+    Raises:
+        InputError: It is nothing that knows where it is in the world, or a file that cannot be read.
+    """
+    if isinstance(value, (str, Path)):
+        volume = read(value)
+    elif isinstance(value, Volume):
+        volume = value
+    elif hasattr(value, "dataobj") and hasattr(value, "affine"):
+        volume = Volume.from_nibabel(value)
+    elif type(value).__module__.split(".")[0] == "SimpleITK" and hasattr(value, "GetDirection"):
+        volume = Volume.from_itk(value)
+    else:
+        raise _no_volume(value, what)
+    return volume.with_array(volume.array.astype(np.uint8)) if volume.array.dtype.kind == "b" else volume
+
+
+def as_labels(value: VolumeLike | None, what: str) -> Volume | None:
+    """Return what was given as a label map, whole numbers up to rounding; None for None, else as `as_volume`."""
+    return None if value is None else whole(as_volume(value, what, read_labels), what)
+
+
+def as_mask(value: VolumeLike | None, what: str) -> Volume | None:
+    """Return what was given as a mask, of which a file must hold whole numbers; None for None, else as `as_volume`."""
+    return None if value is None else as_volume(value, what, read_labels)
+
+
+def as_points(value: PointsLike | None, what: str, grid: Grid | None = None) -> Points | None:
+    """Return what was given as landmarks.
+
+    Args:
+        value: What was given.
+        what: What the user calls it, such as "fixed landmarks".
+        grid: Grid of their image, for files of voxel indices.
+
+    Returns:
+        Points in RAS mm, shape (N, 3), float64; None for None.
+
+    Raises:
+        InputError: It is no list of three finite numbers each, or a file that cannot be read.
+    """
+    if value is None or isinstance(value, (str, Path)):
+        return None if value is None else read_landmarks(value, grid=grid)
+    expected = "points in RAS mm, shape (N, 3), or the path of a file"
+    try:
+        points = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(what, got=f"a {type(value).__name__} without such numbers", expected=expected) from None
+    if points.ndim != 2 or points.shape[1] != 3:
+        raise InputError(what, got=f"an array of shape {points.shape}", expected=expected)
+    bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
+    if bad.size:
+        got = f"{bad.size} of {len(points)} points with NaN or infinity, the first at place {bad[0]}"
+        raise InputError(what, got=got, expected="finite numbers", remedy="remove these points from both lists")
+    return points
+
+
+def _no_volume(value: Any, what: str) -> InputError:
+    if value is None:
+        return InputError(what, got="None", expected=_EXPECTED)
+    kind = f"{type(value).__module__}.{type(value).__name__}".removeprefix("builtins.")
+    if hasattr(value, "ndim") and hasattr(value, "shape"):
+        remedy = "say where it is: Volume(array, affine), or Volume.from_array(array, spacing=(1.0, 1.0, 1.0))"
+        return InputError(what, got=f"a {kind}, which has no spacing", expected=_EXPECTED, remedy=remedy)
+    return InputError(what, got=f"a {kind}", expected=_EXPECTED)
