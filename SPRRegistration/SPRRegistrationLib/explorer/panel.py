@@ -23,7 +23,7 @@ from .transport import AsyncTransport
 
 logger = logging.getLogger("SPRRegistration")
 
-SAMPLE_SETTING = {"alpha": 0.01, "lambda_max": 2.0}
+SAMPLE_SETTING = {"alpha": 0.01, "lambda_max": 1.0}
 """Lets the lungs of the sample pair slide along the ribs, as they do, and shows where."""
 
 BUSY = (Stage.OPENING, Stage.COMMITTING)
