@@ -166,7 +166,8 @@ def _valid(array: np.ndarray, what: str) -> np.ndarray | None:
     from SPRCore.geometry.padding import padding_mask  # brings parts of SciPy that reading a file does not need
 
     padding = padding_mask(array if finite is None else np.where(finite, array, array[finite].min()))
-    if padding is None:
+    padding = padding if padding is None or finite is None else padding & finite
+    if padding is None or not padding.any():
         return finite
     logger.info("%s: %.0f %% of its voxels are padding: there are no data there", what, 100.0 * padding.mean())
     return ~padding if finite is None else finite & ~padding
