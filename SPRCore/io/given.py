@@ -11,7 +11,7 @@ import numpy as np
 from SPRCore.errors import InputError
 from SPRCore.geometry import Grid, Volume
 from SPRCore.io.landmarks import read_landmarks
-from SPRCore.io.volumes import read_labels, read_volume, whole
+from SPRCore.io.volumes import read_labels, read_volume, upright, whole
 from SPRCore.typing import Points
 
 VolumeLike = Volume | str | Path | Any
@@ -32,7 +32,8 @@ def as_volume(value: VolumeLike, what: str, read: Callable[[str | Path], Volume]
         read: How to read a file.
 
     Returns:
-        The volume; one of boolean values becomes uint8.
+        The volume; one of boolean values becomes uint8, and one on a sheared grid is resampled to right angles, as
+        files are.
 
     Raises:
         InputError: It is nothing that knows where it is in the world, or a file that cannot be read.
@@ -47,7 +48,9 @@ def as_volume(value: VolumeLike, what: str, read: Callable[[str | Path], Volume]
         volume = Volume.from_itk(value)
     else:
         raise _no_volume(value, what)
-    return volume.with_array(volume.array.astype(np.uint8)) if volume.array.dtype.kind == "b" else volume
+    if volume.array.dtype.kind == "b":
+        volume = volume.with_array(volume.array.astype(np.uint8))
+    return upright(volume, what, labels=read is read_labels)
 
 
 def as_labels(value: VolumeLike | None, what: str) -> Volume | None:

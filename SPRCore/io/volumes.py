@@ -175,12 +175,25 @@ def _read(path: Path, *, labels: bool = False) -> Volume:
             remedy="give an image without colors or vectors",
         )
     with named(path):
-        volume = Volume(array, affine)
-        if not is_sheared(volume.affine):
-            return volume
-        volume = orthogonal(volume, labels=labels)
+        return upright(Volume(array, affine), path, labels=labels)
+
+
+def upright(volume: Volume, what: str | Path, *, labels: bool = False) -> Volume:
+    """Resample a volume on a sheared grid to one at right angles, and say so; return any other as it is.
+
+    Args:
+        volume: Image or label map.
+        what: Its path, or what the user calls it.
+        labels: Take the nearest voxel and keep the type.
+
+    Returns:
+        The volume, see `geometry.orthogonal`.
+    """
+    if not is_sheared(volume.affine):
+        return volume
+    volume = orthogonal(volume, labels=labels)
     warn(
-        path,
+        what,
         "has axes that are not at right angles (a tilted gantry or a sheared header); it is resampled to "
         f"{' x '.join(map(str, volume.shape))} voxels at right angles, which ITK and 3D Slicer can show, "
         "without data outside its old field of view",

@@ -13,7 +13,7 @@ import nibabel
 import numpy as np
 import SimpleITK as sitk
 import torch
-from table import Row, refused
+from table import Row, refused, warned
 
 import SPRCore
 from SPRCore import Volume
@@ -50,6 +50,15 @@ def check_paths(folder: Path) -> None:
 
 def check_nibabel(folder: Path) -> None:
     same(run(nibabel.Nifti1Image(X, AFFINE), nibabel.Nifti1Image(X[..., None], AFFINE)))
+
+
+def check_sheared(folder: Path) -> None:
+    sheared = AFFINE.copy()
+    sheared[1, 2] = 0.8
+    with warned("fixed image has axes that are not at right angles", "moving image has axes that are not"):
+        result = run(Volume(X, sheared), Volume(X, sheared))
+    SPRCore.write_volume(result.warped, folder / "warped.nii.gz")
+    assert sitk.ReadImage(str(folder / "warped.nii.gz")).GetSize() == result.warped.shape
 
 
 def check_microns(folder: Path) -> None:
@@ -139,6 +148,11 @@ def points(fixed: Any) -> object:
 ROWS = [
     taken("paths of files instead of volumes", "read", check_paths),
     taken("images of nibabel, one with a fourth axis of length 1", "taken with their affine", check_nibabel),
+    taken(
+        "volumes whose axes are not at right angles",
+        "resampled to right angles as files are, with a warning; results can be opened by ITK and 3D Slicer",
+        check_sheared,
+    ),
     taken("an image of nibabel in micrometers", "its spacing turned into mm", check_microns),
     taken("an image of SimpleITK", "taken with its geometry", check_itk),
     taken("labels, mask and landmarks as paths and lists", "read and used", check_marks),
