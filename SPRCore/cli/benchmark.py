@@ -32,7 +32,7 @@ class Benchmark:
 
     pairs: Annotated[Path, arg(metavar="LIST.csv")]
     """Pairs, one a row, with the columns fixed and moving and any of pair, subject, group, fixed_labels, moving_labels,
-    fixed_points, moving_points and fixed_mask; paths start from the folder of the list."""
+    fixed_points, moving_points, fixed_mask and moving_mask; paths start from the folder of the list."""
 
     methods: Annotated[Words, arg(metavar="A,B,...", help_behavior_hint="(required; repeatable)")] = ()
     """Methods: instance, uniform or uniform:LAMBDA, syn, syn-cc, demons, deeds, and names or paths of models. With
