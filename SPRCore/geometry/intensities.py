@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 _SAMPLE = 1_000_000
+_PERCENTILES = (0.5, 99.5)  # structures of a hundredth of the volume, such as a bright vessel, are none
 _REACH = 4.0
 
 
 def intensity_fence(values: np.ndarray) -> tuple[float, float]:
     r"""Return the bounds beyond which an intensity is an outlier: a spike, metal, a wrapped or a damaged voxel.
 
-    .. math:: [\,p_2 - 4\,(p_{98} - p_2),\; p_{98} + 4\,(p_{98} - p_2)\,]
+    .. math:: [\,p_{0.5} - 4\,(p_{99.5} - p_{0.5}),\; p_{99.5} + 4\,(p_{99.5} - p_{0.5})\,]
 
     Where the two percentiles agree (an image that is nearly all background), they are those of all other values. The
     reach leaves vessels, fat and hot spots in: in images without outliers nothing lies beyond.
@@ -24,9 +25,9 @@ def intensity_fence(values: np.ndarray) -> tuple[float, float]:
     """
     sample = np.asarray(values).ravel()
     sample = sample[:: max(1, sample.size // _SAMPLE)].astype(np.float64)
-    low, high = np.percentile(sample, (2.0, 98.0))
+    low, high = np.percentile(sample, _PERCENTILES)
     if low == high and (others := sample[sample != low]).size:
-        ends = np.percentile(others, (2.0, 98.0))
+        ends = np.percentile(others, _PERCENTILES)
         low, high = min(low, ends[0]), max(high, ends[1])
     reach = _REACH * (high - low)
     return float(low - reach), float(high + reach)

@@ -100,6 +100,8 @@ def _leaves_field_of_view(array: np.ndarray, constant: np.ndarray, others: list[
     hull = _hull(_ends(inside))
     if hull is None or (hull.volume - inside.sum()) / hull.area >= _MOST_GAP:
         return False
+    if array.size - hull.volume < 0.5 * constant.sum():  # scattered over the surface of what is left free
+        return False
     points = np.argwhere(constant)
     points = points[:: max(1, len(points) // 4000)]
     depth = (points @ hull.equations[:, :3].T + hull.equations[:, 3]).max(axis=1)

@@ -215,7 +215,7 @@ def _method(images: list[tuple[sitk.Image, sitk.Image]]) -> sitk.ImageRegistrati
     method.SetMetricMovingMask(images[1][1])
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(
-        learningRate=1.0, minStep=1e-2, numberOfIterations=100, relaxationFactor=0.5, gradientMagnitudeTolerance=1e-6
+        learningRate=0.5, minStep=5e-3, numberOfIterations=100, relaxationFactor=0.7, gradientMagnitudeTolerance=1e-6
     )
     method.SetOptimizerScalesFromPhysicalShift()
     smallest = min(min(image.GetSize()) for image, _ in images)

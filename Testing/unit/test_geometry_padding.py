@@ -106,6 +106,14 @@ def test_speckles_of_background_are_data():
     assert padding_mask(image) is None
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_the_noise_of_a_dark_background_is_data(seed):
+    """Whole numbers so few that each of them is met all over the border."""
+    image = (20 * np.random.default_rng(seed).random((24, 22, 6))).astype(np.int16)
+    image[8:14, 8:14, 2:4] += 700
+    assert padding_mask(image) is None
+
+
 def test_values_below_air_are_padding_whatever_their_shape():
     image = np.where(brain() > 0, textured(), -1000.0 + np.random.default_rng(0).normal(0, 8, SHAPE))
     rim = gaussian_filter(np.random.default_rng(5).standard_normal(SHAPE), 4.0) > 0.01

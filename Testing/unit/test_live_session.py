@@ -18,7 +18,7 @@ from SPRCore.live import LiveSession, Superseded
 from SPRCore.metrics import folding_percent
 from SPRCore.networks.network import RegistrationNetwork
 
-AFFINE = np.array([[-2.0, 0.0, 0.2, 5.0], [0.0, 2.5, 0.0, -7.0], [0.2, 0.0, 3.0, 1.0], [0.0, 0.0, 0.0, 1.0]])
+AFFINE = np.array([[-2.0, 0.0, 0.3, 5.0], [0.0, 2.5, 0.0, -7.0], [0.2, 0.0, 3.0, 1.0], [0.0, 0.0, 0.0, 1.0]])
 SHAPE = (22, 20, 16)
 WANTED = {"alpha": 0.3, "lambda_max": 2.0}
 

@@ -230,7 +230,7 @@ def test_an_image_of_one_value_is_told(folder, caplog):
     lines, _ = problems_of(recipe_for(folder), caplog)
     assert len(lines) == 1
     assert "patient002" in lines[0]
-    assert "no contrast" in lines[0]
+    assert "the same intensity 7 everywhere" in lines[0]
 
 
 def test_the_image_that_is_wrong_is_the_one_that_is_named(folder, caplog):
@@ -244,7 +244,7 @@ def test_the_image_that_is_wrong_is_the_one_that_is_named(folder, caplog):
     write_volume(Volume(np.full((24, 22, 6), 7, np.int16), AFFINE), path)
     write_volume(Volume(heart(3)[1], AFFINE), path.with_name("patient002_frame11_gt.nii.gz"))
     (line,), _ = problems_of(recipe_for(folder), caplog)
-    assert line.startswith(f"{path}: image: got no contrast")
+    assert line.startswith(f"{path}: image: got the same intensity 7 everywhere")
 
 
 def test_labels_with_another_header_than_their_image_are_told(folder, caplog):
