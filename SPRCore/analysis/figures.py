@@ -21,6 +21,7 @@ DPI = 150
 WEIGHT_COLORS = "plasma_r"  # perceptually uniform; 0 is yellow, which no anatomy in grey is
 FIXED_COLOR, MOVING_COLOR = "#35d0ff", "#ff9a2e"
 _DIFFERENCE_COLORS = "RdBu_r"
+_NO_DATA_COLOR = "#8c8c8c"  # a gray that the colors of differences do not have
 _COLUMN_INCHES = 2.35
 _LINES_ACROSS = 22  # of the deformation grid, over the longest side
 _BAR_GREY = 0.45  # the grey on which the colors of the weight are shown in their bar
@@ -37,6 +38,8 @@ class RegistrationPicture:
         displacement: Total displacement.
         weight: Weight map: 0 free, 1 as stiff as the prior allows.
         fixed_valid: Where the fixed image has data, truth values of its shape; None for everywhere.
+        common: Where both images have data, before and after, truth values likewise; None for everywhere. Elsewhere no
+            difference is shown.
         moving_window: Intensities of the moving image that are black and white, see `gray_window`; None to take them
             from `moving`.
         fixed_labels: Labels of the fixed image, or None.
@@ -53,6 +56,7 @@ class RegistrationPicture:
     displacement: Field
     weight: Volume
     fixed_valid: np.ndarray | None = None
+    common: tuple[np.ndarray, np.ndarray] | None = None
     moving_window: dict[str, float] | None = None
     fixed_labels: Volume | None = None
     moving_labels: Volume | None = None
@@ -89,7 +93,7 @@ def registration_figure(picture: RegistrationPicture) -> Figure:
                 panel.set_title(title, fontsize=9)
     _label_legend(figure, grid[3, 0:3], picture)
     draw_weight_bar(figure.add_subplot(grid[3, 4]), weight_limit(picture.weight.array))
-    _draw_difference_bar(figure, grid[3, 5:7], differences[2])
+    _draw_difference_bar(figure, grid[3, 5:7], differences)
     if picture.title:
         figure.suptitle(picture.title, fontsize=10)
     return figure
@@ -187,18 +191,21 @@ def _differences(picture: RegistrationPicture) -> tuple[np.ndarray, np.ndarray, 
     """Difference to the fixed image before and after, with moving intensities brought to the fixed scale, and a limit.
 
     One gain and one offset, fitted after the registration where the anatomy agrees best, serve both, so that the two
-    pictures can be compared.
+    pictures can be compared. NaN where one of the images has no data.
     """
-    chosen = np.ones(picture.fixed.shape, dtype=bool) if picture.fixed_valid is None else picture.fixed_valid
+    everywhere = np.ones(picture.fixed.shape, dtype=bool)
+    shown, chosen = picture.common or (everywhere, everywhere)
+    chosen = chosen if chosen.any() else everywhere
     fixed, warped = (within_extremes(image.array, image.array[chosen]) for image in (picture.fixed, picture.warped))
     moving = within_extremes(picture.moving.array, picture.warped.array[chosen])
     mean = warped[chosen].mean()
     spread = float(((warped[chosen] - mean) ** 2).mean())
     gain = float(((warped[chosen] - mean) * fixed[chosen]).mean()) / spread if spread > 0 else 1.0
     offset = float(fixed[chosen].mean()) - gain * float(mean)
-    before = np.where(chosen, gain * moving + offset - fixed, 0.0)
-    after = np.where(chosen, gain * warped + offset - fixed, 0.0)
-    limit = float(np.percentile(np.abs(before[chosen]), 99.5)) or 1.0
+    before = np.where(shown, gain * moving + offset - fixed, np.nan)
+    after = np.where(chosen, gain * warped + offset - fixed, np.nan)
+    known = before[shown] if shown.any() else after[chosen]
+    limit = float(np.percentile(np.abs(known), 99.5)) or 1.0
     return before, after, limit
 
 
@@ -223,6 +230,7 @@ def _draw_row(
     show_plane(panels[4], weight_overlay(cutter.cut(weight, plane), weight_limit(weight)), size)
     limit = differences[2]
     for panel, difference in zip(panels[5:7], differences[:2], strict=True):
+        panel.set_facecolor(_NO_DATA_COLOR)  # shines through where there is no difference
         show_plane(panel, cutter.cut(difference, plane), size, cmap=_DIFFERENCE_COLORS, vmin=-limit, vmax=limit)
     for panel, labels, color in (
         (panels[0], picture.moving_labels, MOVING_COLOR),
@@ -323,9 +331,11 @@ def _label_legend(figure: Figure, place: Any, picture: RegistrationPicture) -> N
     axes.legend(handles=handles, loc="upper center", ncols=2, fontsize=8, frameon=False)
 
 
-def _draw_difference_bar(figure: Figure, place: Any, limit: float) -> None:
+def _draw_difference_bar(figure: Figure, place: Any, differences: tuple[np.ndarray, np.ndarray, float]) -> None:
+    *pictures, limit = differences
+    gray = "; gray: no data" if any(np.isnan(picture).any() for picture in pictures) else ""
     mappable = ScalarMappable(Normalize(-limit, limit), _DIFFERENCE_COLORS)
     bar = figure.add_subplot(place)
     scale = figure.colorbar(mappable, cax=bar, orientation="horizontal", ticks=[-limit, 0, limit])
-    scale.ax.set_xticklabels([f"{-limit:.3g}", "0\nin units of the fixed image", f"{limit:.3g}"])
+    scale.ax.set_xticklabels([f"{-limit:.3g}", f"0\nin units of the fixed image{gray}", f"{limit:.3g}"])
     _finish_bar(scale.ax)

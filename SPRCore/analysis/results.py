@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from SPRCore.analysis.annotations import Annotations
 from SPRCore.analysis.rows import finite
-from SPRCore.geometry import MaskedVolume, Volume, resample
+from SPRCore.geometry import Field, MaskedVolume, Volume, resample
 from SPRCore.io import write_affine_tfm, write_displacement, write_volume
 from SPRCore.io.outputs import REPORT, record
 from SPRCore.registration import RegistrationResult
@@ -102,6 +104,7 @@ def _write_figure(
         fixed=fixed.original,
         moving=resample(moving.original, grid),
         fixed_valid=fixed.valid,
+        common=_common(fixed, moving, result.displacement),
         moving_window=gray_window(moving.original, moving.valid),
         warped=result.warped,
         displacement=result.displacement,
@@ -114,6 +117,16 @@ def _write_figure(
         title=_title(result.report),
     )
     save_figure(registration_figure(picture), path)
+
+
+def _common(fixed: MaskedVolume, moving: MaskedVolume, displacement: Field) -> tuple[np.ndarray, np.ndarray]:
+    """Where both images have data, before and after, without the voxels into which padding has been interpolated."""
+    from scipy.ndimage import binary_erosion
+
+    still, moved = (moving.known_on(fixed.grid, displacement=by) for by in (None, displacement))
+    if moving.valid is not None:
+        still, moved = (binary_erosion(part, border_value=1) for part in (still, moved))
+    return (still, moved) if fixed.valid is None else (still & fixed.valid, moved & fixed.valid)
 
 
 def _title(report: dict[str, Any]) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from SPRCore.analysis import figures
 from SPRCore.analysis.figures import (
     RegistrationPicture,
     grid_step_mm,
@@ -98,3 +101,32 @@ def test_grid_lines_are_a_round_distance_apart(extent_mm):
     step = grid_step_mm(extent_mm)
     assert step / 10 ** np.floor(np.log10(step)) == pytest.approx(round(step / 10 ** np.floor(np.log10(step))))
     assert 11 <= extent_mm / step <= 44
+
+
+def test_where_an_image_has_no_data_no_difference_is_shown_and_none_rules_the_others():
+    whole = picture((12, 12, 12), (1, 1, 1), False)
+    known = np.zeros((12, 12, 12), dtype=bool)
+    known[:8] = True
+    padded = {
+        "moving": whole.moving.with_array(np.where(known, 2.0 * whole.fixed.array + 5.0, -3024.0)),
+        "warped": whole.warped.with_array(np.where(known, 2.0 * whole.fixed.array + 5.0, -3024.0)),
+    }
+    before, after, limit = figures._differences(dataclasses.replace(whole, **padded, common=(known, known)))
+    for difference in (before, after):
+        assert np.isnan(difference[8:]).all()
+        np.testing.assert_allclose(difference[:8], 0.0, atol=1e-5)
+    assert limit < 1e-4
+    drawn = registration_figure(dataclasses.replace(whole, common=(known, known)))
+    labels = [text.get_text() for axes in drawn.axes for text in axes.get_xticklabels()]
+    assert any("gray: no data" in text for text in labels)
+    plain = [text.get_text() for axes in registration_figure(whole).axes for text in axes.get_xticklabels()]
+    assert not any("no data" in text for text in plain)
+
+
+def test_padding_and_spikes_do_not_decide_what_is_black_and_white():
+    image = picture((12, 12, 12), (1, 1, 1), False).fixed
+    window = figures.gray_window(image)
+    array, known = image.array.copy(), np.ones((12, 12, 12), dtype=bool)
+    array[10:], known[10:], array[3, 3, 3] = -3024.0, False, 1e6
+    found = figures.gray_window(image.with_array(array), known)
+    assert found == {key: pytest.approx(value, abs=0.05) for key, value in window.items()}
