@@ -259,7 +259,7 @@ def test_images_are_uploaded_by_the_page(page, tmp_path):
     page.find("#spr-fixedVolume-file").send_keys(str(bad))
     page.wait_state("notice_open")
     assert page.get("fixed_name") == "fixed head"
-    page.errors()
+    wait(lambda: any("422" in line for line in page.errors()))  # which the browser may write down later
     page.set("notice_open", False)
     time.sleep(1)
     page.click(page.button("Load sample data"))
