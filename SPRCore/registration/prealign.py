@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -161,31 +162,31 @@ def _refined(pair: ReducedPair, apart: np.ndarray, mode: str, reason: str) -> Pr
             expected="volumes of the same body region",
             remedy="align them by hand first, or check the files",
         )
-    found = None
-    if headers.score >= DOUBTFUL * best.score:
-        found = _descended(pair, headers, mode)
-    if headers.score < AS_GOOD * best.score:  # else vertebrae, ribs: what repeats matches elsewhere as well
-        other = _descended(pair, best, mode)
-        found = other if found is None or other.score > found.score / AS_GOOD else found
-    if found is None or found.score < (1.0 + LEAST_GAIN) * headers.score:
+    # Headers nearly as good as the best start are the only one, since vertebrae and ribs match their neighbors as well.
+    taken = [headers] if headers.score >= DOUBTFUL * best.score else []
+    taken += [best] if headers.score < AS_GOOD * best.score else []
+    # Rigidly first: that keeps the shears from answering for a rotation. Each runs on one thread, both side by side.
+    with ThreadPoolExecutor() as pool:
+        first, *others = pool.map(lambda start: _improved(pair, start, "rigid"), taken)
+    found = others[0] if others and others[0].score > first.score / AS_GOOD else first
+    found = _improved(pair, found, "affine") if mode == "affine" else found
+    if found.score < (1.0 + LEAST_GAIN) * headers.score:
         logger.info("the alignment as a whole does not beat the headers: they are kept")
         return PreAlignment(affine_ras=None, mode="none", reason="no alignment beats the headers")
     return PreAlignment(affine_ras=found.matrix, mode=found.kind, reason=f"{reason}, from the {found.start}")
 
 
-def _descended(pair: ReducedPair, start: _Outcome, mode: str) -> _Outcome:
-    """Refine a start, rigidly first: that keeps the shears from answering for a rotation."""
-    found = start
-    for kind in ("rigid", "affine") if mode == "affine" else ("rigid",):
-        try:
-            matrix = pair.optimised(found.matrix, kind)
-        except AlignmentFailure as failure:
-            logger.warning("alignment as a whole from the %s: %s; this step is left out", start.start, failure)
-            continue
-        score = pair.score(matrix)
-        if score > found.score and _is_plausible(matrix):
-            found = _Outcome(matrix=matrix, score=score, kind=kind, start=start.start)
-    return found
+def _improved(pair: ReducedPair, start: _Outcome, kind: str) -> _Outcome:
+    """Optimise from a start; the start itself where that fails, is worse, or stretches beyond all anatomy."""
+    try:
+        matrix = pair.optimised(start.matrix, kind)
+    except AlignmentFailure as failure:
+        logger.warning("alignment as a whole from the %s: %s; this step is left out", start.start, failure)
+        return start
+    score = pair.score(matrix)
+    if score <= start.score or not _is_plausible(matrix):
+        return start
+    return _Outcome(matrix=matrix, score=score, kind=kind, start=start.start)
 
 
 def _is_plausible(matrix: Affine) -> bool:
