@@ -77,15 +77,17 @@ class LevelImages:
         """
         if self.moving_valid is None and not bool(velocity_mm.any()):
             return self
-        return self.seen_at(displacement_on(self.level, velocity_mm, self.spacing))
+        return self.seen_at(integrate_quickly(velocity_mm / self.spacing))
 
     @torch.no_grad()
     def seen_at(self, displacement_vox: Vectors) -> LevelImages:
-        """Return the same as ``seen_from`` for a displacement in voxels of the level, shape (1, 3, X, Y, Z)."""
+        """Return the same as ``seen_from`` for a displacement on any grid over the field of view, in its voxels."""
         seen = lies_inside(displacement_vox)
         if self.moving_valid is not None:
-            seen &= warp(self.moving_valid, displacement_vox) > 0.5
-        return self if bool(seen.all()) else dataclasses.replace(self, fixed=self.fixed.within(seen))
+            seen &= warp(_to_shape(self.moving_valid, seen.shape[2:]), displacement_vox) > 0.5
+        if bool(seen.all()):
+            return self
+        return dataclasses.replace(self, fixed=self.fixed.within(_to_shape(seen.float(), self.level.shape) > 0.5))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,6 +266,12 @@ def displacement_on(level: Level, velocity_mm: Vectors, spacing: Tensor) -> Vect
         Displacement in voxels of the level.
     """
     return resize_displacement(integrate_quickly(velocity_mm / spacing), level.shape)
+
+
+def _to_shape(mask: Tensor, shape: Sequence[int]) -> Tensor:
+    if tuple(mask.shape[2:]) == tuple(shape):
+        return mask
+    return F.interpolate(mask, size=tuple(shape), mode="trilinear", align_corners=True)
 
 
 def lies_inside(displacement_vox: Vectors) -> Tensor:
