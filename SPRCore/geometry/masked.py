@@ -85,7 +85,7 @@ class MaskedVolume:
 
     @property
     def data(self) -> np.ndarray:
-        """The intensities that are data, in no shape."""
+        """The intensities that are data: shape (N,), or that of the image where all of them are."""
         return self.volume.array if self.valid is None else self.volume.array[self.valid]
 
     @property
