@@ -99,7 +99,7 @@ class Demo:
             name=_NAMES[key],
             displacement=result.displacement,
             weight=result.weight,
-            strength=prior.strength,
+            strength=prior.scale,
             metrics=result.report["metrics"]["after"],
             seconds=result.report["seconds"]["register"],
         )

@@ -98,5 +98,5 @@ class Tangent:
 
 
 def _edges(canvas: Canvas, velocity_mm: Tensor, prior: Prior) -> list[Tensor]:
-    weight = canvas.closed_form(velocity_mm, prior) * (2.0 * prior.strength / TERMS)
+    weight = canvas.closed_form(velocity_mm, prior) * (2.0 * prior.scale / TERMS)
     return edge_weights(weight, canvas.images.grid.spacing)

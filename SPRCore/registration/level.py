@@ -147,7 +147,7 @@ def evaluation(images: LevelImages, velocity_mm: Vectors, prior: Prior, pool: Se
     yield
     similarity = float(correlation.squared.sum()) / images.fixed.total
     free, pooled = free_weight(images, velocity_mm, prior, pool)
-    regularizer = float((prior.strength * free * pooled + prior.penalty(free)).mean())
+    regularizer = float((prior.scale * free * pooled + prior.penalty(free)).mean())
     return Evaluation(
         energy=images.share * (1.0 - similarity) + regularizer,
         similarity=similarity,
@@ -188,7 +188,7 @@ def _effective(images: LevelImages, free: Tensor, pool: Sequence[int]) -> Tensor
     return pooled if images.stiffness is None else pooled * images.stiffness
 
 
-def newton_step(images: LevelImages, state: Evaluation, strength: float, iterations: int, damping: float) -> Vectors:
+def newton_step(images: LevelImages, state: Evaluation, scale: float, iterations: int, damping: float) -> Vectors:
     r"""Solve for the Gauss–Newton update with the weight held fixed (half-quadratic step).
 
     .. math:: (H + \tfrac{2r}{9} L_w)\,\delta = -(g + \tfrac{2r}{9} L_w v)
@@ -199,18 +199,18 @@ def newton_step(images: LevelImages, state: Evaluation, strength: float, iterati
     Args:
         images: Images of the level.
         state: Evaluation at v; its graph is used up.
-        strength: Factor r of the weighted diffusion.
+        scale: Factor r of the weighted diffusion.
         iterations: Largest number of conjugate gradient iterations.
         damping: Added to the diagonal, as a part of the mean data curvature.
 
     Returns:
         Update δ, same shape, in mm.
     """
-    return completed(newton_update(images, state, strength, iterations, damping))
+    return completed(newton_update(images, state, scale, iterations, damping))
 
 
 def newton_update(
-    images: LevelImages, state: Evaluation, strength: float, iterations: int, damping: float
+    images: LevelImages, state: Evaluation, scale: float, iterations: int, damping: float
 ) -> Pausing[Vectors]:
     """Do what ``newton_step`` does, with pauses."""
     velocity = state.velocity_mm.detach()
@@ -221,7 +221,7 @@ def newton_update(
     yield
     curvature = image_curvature(state.warped.detach(), 2.0 * state.data_curvature, images.level.spacing)
     curvature = _restrict(curvature, images.grid)
-    edges = edge_weights(state.weight * (2.0 * strength / TERMS), images.grid.spacing)
+    edges = edge_weights(state.weight * (2.0 * scale / TERMS), images.grid.spacing)
     mean_curvature = float(curvature[:, [0, 3, 5]].mean())
     system = NewtonSystem.of(curvature, edges, damping * max(mean_curvature, 1e-12))
     yield

@@ -150,7 +150,7 @@ class LevelSolver:
         given up in a pause takes the solver with it; `velocity` is still the last one accepted.
         """
         config, before = self.config, self.state.energy
-        update = yield from newton_update(self.images, self.state, self.prior.strength, config.inner, config.damping)
+        update = yield from newton_update(self.images, self.state, self.prior.scale, config.inner, config.damping)
         length = update.square().sum(dim=1, keepdim=True).sqrt_()
         update *= self.longest_mm / length.clamp(min=self.longest_mm)
         yield

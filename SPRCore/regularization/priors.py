@@ -24,7 +24,7 @@ class Prior(Protocol):
     name: ClassVar[str]
 
     @property
-    def strength(self) -> float:
+    def scale(self) -> float:
         """Factor r of the weighted diffusion: the weight λ of a voxel is r·w."""
         ...
 
@@ -76,7 +76,7 @@ class BetaPrior:
             raise InputError("floor", got=f"{self.floor:g}", expected="a number below 1")
 
     @property
-    def strength(self) -> float:
+    def scale(self) -> float:
         """Largest weight λ_max."""
         return self.lambda_max
 
@@ -167,7 +167,7 @@ class GaussianPrior:
         _check("bound", self.bound, self.floor, strictly=True)
 
     @property
-    def strength(self) -> float:
+    def scale(self) -> float:
         """Mean weight λ_mean."""
         return self.lambda_mean
 
@@ -236,6 +236,11 @@ class UniformPrior:
         """Check the range."""
         _check("lambda", self.strength, 0.0, strictly=True)
 
+    @property
+    def scale(self) -> float:
+        """The weight λ itself."""
+        return self.strength
+
     def map_weight(self, s: Tensor) -> Tensor:
         """Return 1 everywhere, in the shape of s."""
         return torch.ones_like(s)
@@ -251,4 +256,4 @@ class UniformPrior:
 
 def _profile(prior: Prior, s: Tensor) -> Tensor:
     weight = prior.map_weight(s)
-    return prior.strength * weight * s + prior.penalty(weight)
+    return prior.scale * weight * s + prior.penalty(weight)

@@ -130,9 +130,9 @@ def _terms(
 
 def _smoothness(field_mm: Vectors, weight: Scalars, priors: Sequence[Prior], spacing: Sequence[float]) -> Tensor:
     if len(priors) == 1:  # the weight itself, of which no scaled copy has to be kept
-        return priors[0].strength * weighted_diffusion(field_mm, weight, spacing)
-    strengths = weight.new_tensor([prior.strength for prior in priors]).view(-1, 1, 1, 1, 1)
-    return weighted_diffusion(field_mm, strengths * weight, spacing)
+        return priors[0].scale * weighted_diffusion(field_mm, weight, spacing)
+    scales = weight.new_tensor([prior.scale for prior in priors]).view(-1, 1, 1, 1, 1)
+    return weighted_diffusion(field_mm, scales * weight, spacing)
 
 
 def _one(output: RegistrationOutput, place: int) -> RegistrationOutput:

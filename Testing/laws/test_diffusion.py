@@ -98,5 +98,5 @@ def test_the_pooled_weight_gives_the_gradient_up_to_the_border(random_displaceme
     pooled = mirrored_box_mean(squared_gradient(field, spacing), pool)
     (exact,) = torch.autograd.grad(prior.profile(pooled).sum(), field)
     effective = mirrored_box_mean(prior.map_weight(pooled.detach()), pool)
-    edges = edge_weights(effective * (2.0 * prior.strength / 9.0), spacing)
+    edges = edge_weights(effective * (2.0 * prior.scale / 9.0), spacing)
     torch.testing.assert_close(weighted_laplacian(field.detach(), edges), exact, rtol=1e-6, atol=1e-9)

@@ -28,7 +28,7 @@ def double(*values):
 @given(prior=PRIORS, s=GRADIENTS)
 def test_no_weight_of_a_grid_is_better_than_the_closed_form(prior, s):
     grid = torch.linspace(prior.floor, 1.0 if isinstance(prior, BetaPrior) else prior.bound, 4001, dtype=torch.float64)
-    losses = prior.strength * grid * s + prior.penalty(grid)
+    losses = prior.scale * grid * s + prior.penalty(grid)
     best = float(prior.profile(double(s)))
     # At w = floor a loss of 0 · ∞ cannot arise; a grid may only tie with the minimiser.
     assert best <= float(losses.min()) + 1e-9 * (1.0 + abs(best))
@@ -37,7 +37,7 @@ def test_no_weight_of_a_grid_is_better_than_the_closed_form(prior, s):
 @given(prior=PRIORS, s=GRADIENTS)
 def test_the_weight_of_the_profile_is_the_weight(prior, s):
     weight = prior.map_weight(double(s))
-    torch.testing.assert_close(prior.profile(double(s)), prior.strength * weight * s + prior.penalty(weight))
+    torch.testing.assert_close(prior.profile(double(s)), prior.scale * weight * s + prior.penalty(weight))
     assert prior.floor <= float(weight) <= 1.0
 
 
@@ -49,14 +49,14 @@ def test_single_precision_gives_the_same_weight(prior, s):
 
 
 @given(prior=PRIORS, s=GRADIENTS.filter(bool))
-def test_the_derivative_of_the_profile_is_the_weighted_strength(prior, s):
+def test_the_derivative_of_the_profile_is_the_scaled_weight(prior, s):
     step = 1e-5 * s
     low, middle, high = prior.profile(double(s - step, s, s + step)).tolist()
     numeric = (high - low) / (2 * step)
-    expected = prior.strength * float(prior.map_weight(double(s)))
+    expected = prior.scale * float(prior.map_weight(double(s)))
     # The weight has corners, where a difference quotient lies between both sides, and rounding limits the quotient.
     rounding = 1e-15 * (1 + abs(middle)) / step
-    bend = prior.strength * float((prior.map_weight(double(s - step)) - prior.map_weight(double(s + step))).abs())
+    bend = prior.scale * float((prior.map_weight(double(s - step)) - prior.map_weight(double(s + step))).abs())
     assert abs(numeric - expected) <= 1e-6 * expected + 10 * rounding + bend
 
 
@@ -72,7 +72,7 @@ def test_steeper_places_are_freer_and_cost_more(prior, s, t):
 def test_the_profile_lies_below_its_tangents(prior, low, high):
     # Concavity in s is what makes a step with the weight held fixed lower the whole energy.
     profile, weight = prior.profile(double(low, high)), prior.map_weight(double(low))
-    tangent = float(profile[0]) + prior.strength * float(weight) * (high - low)
+    tangent = float(profile[0]) + prior.scale * float(weight) * (high - low)
     assert float(profile[1]) <= tangent + 1e-9 * (1 + abs(tangent))
 
 

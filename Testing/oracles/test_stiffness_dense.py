@@ -23,7 +23,7 @@ VOXELS = list(itertools.product(*(range(n) for n in SHAPE)))
 INDEX = {voxel: i for i, voxel in enumerate(VOXELS)}
 PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 PRIORS = [BetaPrior(alpha=0.01), BetaPrior(alpha=0.3, beta=1.5), GaussianPrior(), UniformPrior()]
-NAMED = {"argvalues": PRIORS, "ids": lambda prior: f"{prior.name}-{prior.strength:g}"}
+NAMED = {"argvalues": PRIORS, "ids": lambda prior: f"{prior.name}-{prior.scale:g}"}
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def oracle(velocity, stiffness, prior, pool):
     pooled = mean @ (q * local)
     free = prior.map_weight(torch.as_tensor(pooled)).numpy()
     weight = q * (mean @ free)
-    energy = prior.strength * (weight * local) + prior.penalty(torch.as_tensor(free)).numpy()
+    energy = prior.scale * (weight * local) + prior.penalty(torch.as_tensor(free)).numpy()
     laplacian = np.zeros((len(VOXELS), len(VOXELS)))
     for one, other, _ in differences(np.zeros(SHAPE)):
         axis = int(np.argmax(np.subtract(other, one)))
@@ -102,7 +102,7 @@ def test_no_other_weight_has_less_energy(images, velocity, stiffness, prior):
     state = evaluate_level(images, velocity, prior, (0, 0, 0))
     w = torch.linspace(1e-4, 0.9999, 4001, dtype=torch.float64)
     local = squared_gradient(velocity, SPACING)
-    costs = prior.strength * w * (stiffness * local).view(-1, 1) + prior.penalty(w)
+    costs = prior.scale * w * (stiffness * local).view(-1, 1) + prior.penalty(w)
     best = w[costs.argmin(dim=1)]
     np.testing.assert_allclose((state.weight / stiffness).numpy().ravel(), best, atol=4e-4)
 
@@ -113,7 +113,7 @@ def test_the_step_solves_the_dense_system(images, velocity, stiffness, prior):
     state = evaluate_level(images, velocity, prior, pool)
     (force,) = torch.autograd.grad(state.warped, state.velocity_mm, -state.data_force, retain_graph=True)
     _, _, laplacian = oracle(velocity, stiffness, prior, pool)
-    laplacian = np.kron(2 * prior.strength / 9 * laplacian, np.eye(3))
+    laplacian = np.kron(2 * prior.scale / 9 * laplacian, np.eye(3))
     curvature = image_curvature(state.warped.detach(), 2 * state.data_curvature, SPACING)
     matrix = laplacian + damping * float(curvature[:, [0, 3, 5]].mean()) * np.eye(3 * len(VOXELS))
     for i, voxel in enumerate(VOXELS):
@@ -121,7 +121,7 @@ def test_the_step_solves_the_dense_system(images, velocity, stiffness, prior):
             matrix[3 * i + a, 3 * i + b] += value
             matrix[3 * i + b, 3 * i + a] += value if a != b else 0
     right = -(flat(force) + laplacian @ flat(velocity))
-    left = right - matrix @ flat(newton_step(images, state, prior.strength, 2000, damping))
+    left = right - matrix @ flat(newton_step(images, state, prior.scale, 2000, damping))
     blocks = np.kron(np.eye(len(VOXELS)), np.ones((3, 3))) * matrix
     # The solver ends when its residual, preconditioned by the blocks of the diagonal, is 3 % of the first.
     assert left @ np.linalg.solve(blocks, left) < 0.0302**2 * (right @ np.linalg.solve(blocks, right))

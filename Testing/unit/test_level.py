@@ -48,9 +48,9 @@ def data_force(images, state):
     return force
 
 
-def energy_gradient(images, state, strength):
+def energy_gradient(images, state, scale):
     """Derivative of the whole energy: the weight drops out of it, being the minimiser."""
-    edges = edge_weights(state.weight * (2.0 * strength / TERMS), images.grid.spacing)
+    edges = edge_weights(state.weight * (2.0 * scale / TERMS), images.grid.spacing)
     smooth = weighted_laplacian(state.velocity_mm.detach(), edges) / state.velocity_mm[:, 0].numel()
     return images.share * data_force(images, state) + smooth  # voxels without data count as perfect
 
@@ -112,7 +112,7 @@ def test_the_force_at_rest_is_that_of_both_sides(random_image, random_displaceme
 @pytest.mark.parametrize("prior", **NAMED)
 def test_the_gradient_predicts_the_change_of_energy(random_image, random_displacement, prior, grid, pool):
     images, velocity = level_of(random_image, grid=grid), velocity_on(random_displacement, grid)
-    slope = energy_gradient(images, evaluate_level(images, velocity, prior, pool), prior.strength)
+    slope = energy_gradient(images, evaluate_level(images, velocity, prior, pool), prior.scale)
     for direction in (slope / slope.abs().amax(), velocity_on(random_displacement, grid, seed=5)):
 
         def energy(field):
@@ -131,8 +131,8 @@ def test_a_strongly_damped_newton_step_goes_down_the_gradient(random_image, rand
     )
     prior = BetaPrior(alpha=0.001)
     state = evaluate_level(images, velocity, prior, (1, 1, 1))
-    expected = -energy_gradient(images, state, prior.strength)
-    update = newton_step(images, state, prior.strength, 30, 1e8)
+    expected = -energy_gradient(images, state, prior.scale)
+    update = newton_step(images, state, prior.scale, 30, 1e8)
     torch.testing.assert_close(update / update.norm(), expected / expected.norm(), rtol=1e-4, atol=1e-6)
 
 
@@ -142,7 +142,7 @@ def test_a_small_newton_step_lowers_the_energy(random_image, random_displacement
     images, velocity = level_of(random_image, grid=grid), velocity_on(random_displacement, grid)
     before = velocity.clone()
     state = evaluate_level(images, velocity, prior, (1, 1, 1))
-    update = newton_step(images, state, prior.strength, 10, 1e-3)
+    update = newton_step(images, state, prior.scale, 10, 1e-3)
     assert update.shape == velocity.shape
     assert not update.requires_grad
     assert evaluate_level(images, velocity + 0.1 * update, prior, (1, 1, 1)).energy < state.energy
@@ -158,7 +158,7 @@ def test_refreshing_the_weight_never_raises_the_energy_it_stands_for(random_imag
     state, other = (evaluate_level(images, v, prior, pool) for v in (first, second))
 
     def held(field):
-        return float((prior.strength * state.weight * squared_gradient(field, SPACING)).mean())
+        return float((prior.scale * state.weight * squared_gradient(field, SPACING)).mean())
 
     free = prior.map_weight(mirrored_box_mean(squared_gradient(first, SPACING), pool))
     penalty = float(prior.penalty(free).mean())

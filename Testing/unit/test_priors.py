@@ -90,7 +90,7 @@ def test_uniform_weight_is_one_and_costs_nothing():
     ids=repr,
 )
 def test_weight_and_profile_are_finite_for_every_s(prior, dtype):
-    s = torch.tensor([0.0, 1e-38, 1e-12, prior.strength, 0.05, 1.0, 1e6, 1e18], dtype=dtype)
+    s = torch.tensor([0.0, 1e-38, 1e-12, prior.scale, 0.05, 1.0, 1e6, 1e18], dtype=dtype)
     weight = prior.map_weight(s)
     assert weight.dtype == dtype
     assert ((weight >= 1e-6 * 0.999) & (weight <= 1.0)).all()

@@ -49,11 +49,11 @@ def test_hypermorph_weighs_similarity_against_regularization():
     loss = LossConfig(prior="uniform", strength=0.25)
     usual, drawn = usual_setting(loss, HYPERMORPH), draw_setting(loss, HYPERMORPH, 0, 0)
     assert usual.data_weight == 0.75
-    assert usual.prior.strength == 0.25
-    assert drawn.data_weight + drawn.prior.strength == pytest.approx(1.0)
-    assert drawn.code == (drawn.prior.strength,)
+    assert usual.prior.scale == 0.25
+    assert drawn.data_weight + drawn.prior.scale == pytest.approx(1.0)
+    assert drawn.code == (drawn.prior.scale,)
     assert usual_setting(loss, HyperConfig(ranges={"lambda": (0.0, 1.0)})).data_weight == 1.0
 
 
 def test_the_lowest_strength_is_still_a_prior():
-    assert usual_setting(LossConfig(prior="uniform", strength=1e-9), HYPERMORPH).prior.strength > 0
+    assert usual_setting(LossConfig(prior="uniform", strength=1e-9), HYPERMORPH).prior.scale > 0

@@ -109,7 +109,7 @@ def test_the_loss_is_that_of_a_plain_twin(pair, output, prior):
     # 9 voxels of the finest axis are 9 mm: 9 x 7 x 5 voxels (radius 4 / 1.5 and 4 / 2, rounded).
     expected = {
         "similarity": -twin_lncc(pair.fixed, warped, (9, 7, 5)),
-        "smoothness": prior.strength * twin_smoothness(output.displacement, weight),
+        "smoothness": prior.scale * twin_smoothness(output.displacement, weight),
         "prior": twin_prior(prior, weight),
     }
     for name, value in expected.items():
@@ -272,7 +272,7 @@ def test_pairs_computed_together_give_what_they_give_one_by_one(pair, output, pr
         dataclasses.replace(pair, fixed=pair.moving, moving=pair.fixed, moving_labels=poorer, fixed_labels=fixed),
     ]
     name = {"beta": "lambda_max", "gaussian": "lambda_mean", "uniform": "strength"}[prior.name]
-    priors = [prior, dataclasses.replace(prior, **{name: 2.0 * prior.strength})]
+    priors = [prior, dataclasses.replace(prior, **{name: 2.0 * prior.scale})]
     settings = [Setting(prior=each) for each in priors]
     made = of(output, prior)
     leaf = made.displacement.detach().repeat(2, 1, 1, 1, 1).requires_grad_()
