@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from SPRCore.api import load_model, register
     from SPRCore.geometry import Field, Volume
     from SPRCore.io import read_labels, read_landmarks, read_volume, write_volume
-    from SPRCore.regularization import BetaPrior, GaussianPrior, UniformPrior
+    from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
 
 __version__ = "0.1.0"
 
@@ -21,6 +21,7 @@ _HOME = {
     "BetaPrior": "SPRCore.regularization",
     "Field": "SPRCore.geometry",
     "GaussianPrior": "SPRCore.regularization",
+    "TotalVariationPrior": "SPRCore.regularization",
     "UniformPrior": "SPRCore.regularization",
     "Volume": "SPRCore.geometry",
     "load_model": "SPRCore.api",
@@ -35,6 +36,7 @@ __all__ = [
     "BetaPrior",
     "Field",
     "GaussianPrior",
+    "TotalVariationPrior",
     "UniformPrior",
     "Volume",
     "__version__",

@@ -27,7 +27,7 @@ from SPRCore.networks.loading import build_from_bundle
 from SPRCore.registration import InstanceConfig, Job, Model, RegistrationResult, prealign, register_pair
 from SPRCore.registration.devices import DEVICES, pick_device
 from SPRCore.registration.job import INSTANCE, check_refine, make_job, model_path
-from SPRCore.regularization import BetaPrior, GaussianPrior, UniformPrior
+from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
 from SPRCore.regularization.naming import as_prior, hyperparameters
 
 __all__ = ["DEVICES", "INSTANCE", "Progress", "card_of", "load_model", "pick_device", "register"]
@@ -36,7 +36,7 @@ SCHEMA_VERSION = 1
 
 _LOG = logging.getLogger("SPRCore")
 
-Prior = BetaPrior | GaussianPrior | UniformPrior
+Prior = BetaPrior | GaussianPrior | TotalVariationPrior | UniformPrior
 
 
 @runtime_checkable
@@ -80,7 +80,7 @@ def register(
         moving: Moving image, on any grid, likewise.
         method: "instance": minimize the energy for this pair, without any training. Otherwise the name of a model, or
             the path of its bundle.
-        prior: Prior on the weight of the regularization, or its name: "beta", "gaussian" or "uniform". None for
+        prior: Prior on the weight of the regularization, or its name: "beta", "gaussian", "tv" or "uniform". None for
             `BetaPrior()`, which the paper recommends, or for the prior of the model; a model takes what lies in its
             ranges.
         refine: Most steps of the instance solver that go on from what a model gave; 0 for none.

@@ -21,13 +21,13 @@ from SPRCore.io import ModelCard, read_bundle, read_card
 from SPRCore.registration import Model, model_prior, register_pair
 from SPRCore.registration.job import INSTANCE, make_job, model_path
 from SPRCore.regularization import BetaPrior, Prior, UniformPrior
-from SPRCore.regularization.naming import HYPERPARAMETERS, hyperparameters, make_prior
+from SPRCore.regularization.naming import HYPERPARAMETERS, hyperparameters, make_prior, prior_with
 
 UNIFORM = "uniform"
 _REFINE = "refine"
 _LABEL = re.compile(r"([^@=/\\:]+)=(.+)")
 _VALUE = re.compile(r"(\w+)=([^@,=/\\]+)")
-_KEYS = (_REFINE, *{key for keys in HYPERPARAMETERS.values() for key in keys})
+_KEYS = (_REFINE, *dict.fromkeys(key for keys in HYPERPARAMETERS.values() for key in keys))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +88,8 @@ def parse_methods(texts: Sequence[str]) -> list[Method]:
     Args:
         texts: Lists with commas. Each entry is `instance`, `uniform` or `uniform:LAMBDA` (the instance solver with one
             stiffness everywhere), the name of a baseline, or the name or path of a model; with
-            `@alpha=A,lambda_max=L` (or `sigma=`, `lambda_mean=`, `lambda=`, `refine=`) after it its values, and with
-            `LABEL=` before it a name for tables.
+            `@alpha=A,lambda_max=L` (or `sigma=`, `lambda_mean=`, `tv=`, `lambda=`, `refine=`) after it its values, and
+            with `LABEL=` before it a name for tables.
 
     Returns:
         The methods in their order.
@@ -221,12 +221,12 @@ def _prior_of(card: ModelCard, values: dict[str, float]) -> Prior:
 
 def _instance_prior(values: dict[str, float]) -> Prior:
     """The prior that the values belong to."""
-    for name, keys in HYPERPARAMETERS.items():
-        if values and set(values) <= set(keys):
-            return make_prior(name, values)
-    if values:
+    if not values:
+        return BetaPrior()
+    name = prior_with(values)
+    if not set(values) <= set(HYPERPARAMETERS[name]):
         raise InputError("instance", got=f"values of no one prior: {', '.join(values)}", expected="those of one prior")
-    return BetaPrior()
+    return make_prior(name, values)
 
 
 def _values(text: str, entry: str) -> dict[str, float]:

@@ -80,7 +80,8 @@ class SurfacePoint:
         group: What the list calls the pair's group; "" for none.
         method: Name of the model or method.
         model: SHA-256 of the model's tensors, or None without a model.
-        setting: Hyperparameters by name: ``alpha`` and ``lambda_max``, ``sigma`` and ``lambda_mean``, or ``lambda``.
+        setting: Hyperparameters by name: ``alpha`` and ``lambda_max``, ``sigma`` and ``lambda_mean``, ``tv`` and
+            ``lambda_max``, or ``lambda``.
         dice: Dice by label; empty without labels.
         dice_mean: Mean of them, or None.
         tre_mm: Mean landmark error in mm, or None without landmarks.

@@ -31,6 +31,7 @@ _ZERO = 1e-5  # a strength of 0 is computed as one of 1e-6
 _WORDS = {
     "alpha": "spatial coherence",
     "sigma": "spatial coherence",
+    "tv": "total variation",
     "lambda_max": "strength",
     "lambda_mean": "strength",
     "lambda": "strength",

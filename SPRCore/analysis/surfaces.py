@@ -20,6 +20,7 @@ SYMBOLS = {
     "lambda_max": r"$\lambda_{max}$",
     "sigma": r"$\sigma'$",
     "lambda_mean": r"$\lambda_{mean}$",
+    "tv": r"$t$",
     "lambda": r"$\lambda$",
 }
 """Hyperparameters as the paper writes them."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from SPRCore.errors import InputError
 from SPRCore.io import ModelCard
 from SPRCore.registration import model_prior
 from SPRCore.regularization import Prior
-from SPRCore.regularization.naming import HYPERPARAMETERS, make_prior
+from SPRCore.regularization.naming import HYPERPARAMETERS, make_prior, prior_with
 
 _OPTIONS = {"lambda": "uniform"}  # `lambda` is a word of the language
 
@@ -22,6 +24,7 @@ class HasPrior(Protocol):
     lambda_max: float | None
     sigma: float | None
     lambda_mean: float | None
+    tv: float | None
     uniform: float | None
 
 
@@ -41,21 +44,23 @@ def chosen_prior(options: HasPrior, card: ModelCard | None = None) -> Prior | No
     if options.prior not in (None, *HYPERPARAMETERS):
         raise InputError("--prior", got=repr(options.prior), expected=f"one of: {', '.join(HYPERPARAMETERS)}")
     given = {
-        name: {key: value for key in keys if (value := getattr(options, _OPTIONS.get(key, key))) is not None}
-        for name, keys in HYPERPARAMETERS.items()
+        key: value
+        for key in dict.fromkeys(itertools.chain(*HYPERPARAMETERS.values()))
+        if (value := getattr(options, _OPTIONS.get(key, key))) is not None
     }
-    used = [name for name, values in given.items() if values]
-    name = options.prior or (used[0] if used else None)
+    usual = () if card is None else (card.prior,)
+    name = options.prior or (prior_with(given, usual) if given else None)
     if name is None:
         return None if card is None else model_prior(card)
-    foreign = [other for other in used if other != name]
+    foreign = [key for key in given if key not in HYPERPARAMETERS[name]]
     if foreign:
-        wrong, right = _spelled(given[foreign[0]]), _spelled(HYPERPARAMETERS[name])
-        raise InputError(wrong, got=f"together with the {name} prior", expected=right)
+        raise InputError(
+            _spelled(foreign), got=f"together with the {name} prior", expected=_spelled(HYPERPARAMETERS[name])
+        )
     defaults = card.defaults if card is not None and card.prior == name else {}
-    prior = make_prior(name, {**defaults, **given[name]})
+    prior = make_prior(name, {**defaults, **given})
     return prior if card is None else model_prior(card, prior)
 
 
-def _spelled(names: dict[str, float] | tuple[str, ...]) -> str:
+def _spelled(names: Sequence[str]) -> str:
     return ", ".join(f"--{name.replace('_', '-')}" for name in names)

@@ -20,11 +20,16 @@ from SPRCore.geometry import Volume
 from SPRCore.io import read_labels, read_landmarks, read_volume
 from SPRCore.io.outputs import result_folder, sha256
 from SPRCore.registration.job import model_path
-from SPRCore.regularization import BetaPrior, GaussianPrior, UniformPrior
+from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
 
 
 def _default(value: float) -> str:
     return f"(default: {value:g}, or that of the model)"
+
+
+_LAMBDA_MAX = (
+    f"(default: {BetaPrior().lambda_max:g}, for tv {TotalVariationPrior().lambda_max:g}, or that of the model)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +55,7 @@ class Register:
     prior: Annotated[
         str | None,
         arg(
-            metavar="beta|gaussian|uniform",
+            metavar="beta|gaussian|tv|uniform",
             help_behavior_hint="(default: that of the model or the values below, or beta)",
         ),
     ] = None
@@ -59,8 +64,8 @@ class Register:
     alpha: Annotated[float | None, arg(metavar="A", help_behavior_hint=_default(BetaPrior().alpha))] = None
     """Beta prior: spatial coherence, 0 or more. The larger, the less the stiffness varies."""
 
-    lambda_max: Annotated[float | None, arg(metavar="L", help_behavior_hint=_default(BetaPrior().lambda_max))] = None
-    """Beta prior: the stiffness of a voxel of weight 1, above 0."""
+    lambda_max: Annotated[float | None, arg(metavar="L", help_behavior_hint=_LAMBDA_MAX)] = None
+    """Beta and total-variation prior: the stiffness of a voxel of weight 1, above 0."""
 
     sigma: Annotated[float | None, arg(metavar="S", help_behavior_hint=_default(GaussianPrior().sigma))] = None
     """Gaussian prior: spatial coherence, 0 or more. The larger, the less the stiffness varies."""
@@ -69,6 +74,9 @@ class Register:
         None
     )
     """Gaussian prior: the stiffness of a voxel of weight 1, above 0."""
+
+    tv: Annotated[float | None, arg(metavar="T", help_behavior_hint=_default(TotalVariationPrior().strength))] = None
+    """Total-variation prior: cost of a gradient, above 0. The larger, the less the displacement may jump."""
 
     uniform: Annotated[
         float | None, arg(name="lambda", metavar="L", help_behavior_hint=_default(UniformPrior().strength))

@@ -143,7 +143,7 @@ class Tune:
         taken = {} if recipe.hyper is None else recipe.hyper.ranges
         known = {name: None for name in HYPERPARAMETERS[recipe.loss.prior] if name not in taken}
         keys = [name for name in written if "." in name]
-        tried = parameters(known, written, self.preset, keys)
+        tried = parameters(known, written, self.preset, keys, recipe.loss.prior)
         _try_out(recipe, tried)
         return recipe.name, self._task(recipe.name, RecipeTarget(recipe=recipe, folder=folder), tried, folder), folder
 
@@ -154,7 +154,7 @@ class Tune:
         if self.overrides:
             raise InputError("--set", got="changes to a recipe", expected="a recipe to tune")
         known = open_ranges(method)
-        tried = parameters(known, assignments(self.ranges, "--ranges"), self.preset)
+        tried = parameters(known, assignments(self.ranges, "--ranges"), self.preset, prior=method.prior.name)
         name = method.label if method.path is None else read_card(method.path).name
         folder = self.out or Path("runs") / f"{name}-tune"
         pairs = tuple(read_pairs(self.pairs))

@@ -115,7 +115,7 @@ class ModelCard:
     Attributes:
         name: Name by which the model is called: small letters, digits, ".", "_" and "-", at most 64.
         architecture: Configuration of the network, as its own part of the package reads it.
-        prior: Prior on the weight that the model was trained with: "beta", "gaussian" or "uniform".
+        prior: Prior on the weight that the model was trained with: "beta", "gaussian", "tv" or "uniform".
         conditioning: Hyperparameters of the prior that the network takes as its code, in the order of the code, each
             divided by the upper end of its range; none for a model trained at one setting.
         ranges: Lowest and highest value that each of them may take.

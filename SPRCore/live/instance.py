@@ -22,7 +22,7 @@ from SPRCore.registration.level import LevelImages, Pausing
 from SPRCore.registration.pair import aligned_tensors, deformation_of
 from SPRCore.registration.solver import Course, InstanceConfig, LevelSolver
 from SPRCore.regularization import Prior
-from SPRCore.regularization.naming import hyperparameters, with_hyperparameters
+from SPRCore.regularization.naming import with_hyperparameters
 from SPRCore.typing import Tensor, Vectors
 
 TOLERANCE = 1e-4
@@ -123,7 +123,7 @@ class InstanceMethod:
         tensors = aligned_tensors(fixed, moving, affine_ras, job)
         self._problem = InstanceProblem.of(spacing=fixed.grid.spacing, config=job.config, **tensors)
         self._device = job.device
-        self.axes = Axes({name: USUAL_RANGES[name] for name in hyperparameters(job.prior)})
+        self.axes = Axes(USUAL_RANGES[job.prior.name])
         self._course: tuple[Prior, Course] | None = None
         self._pace, self._tangent = Pace(), None
         self._warm_up(job.prior)

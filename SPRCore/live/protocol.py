@@ -99,7 +99,7 @@ class Open(Checked):
             `fixed_points` and `moving_points` (RAS mm, shape (N, 3)), `stiffness` (factor above 0 of the weight, on any
             grid).
         method: "instance", the name of a model, or the path of its bundle.
-        prior: "beta", "gaussian" or "uniform"; null for the recommended one or that of the model.
+        prior: "beta", "gaussian", "tv" or "uniform"; null for the recommended one or that of the model.
         setting: Hyperparameters to start at, of the prior named; those left out take their defaults.
         refine: Most steps of the instance solver that go on from what a model gave, for exact results.
         init: Alignment beforehand, as for `SPRCore.register`.
@@ -111,7 +111,7 @@ class Open(Checked):
     id: Id
     segment: Segment
     method: Text = "instance"
-    prior: Literal["beta", "gaussian", "uniform"] | None = None
+    prior: Literal["beta", "gaussian", "tv", "uniform"] | None = None
     setting: Hyperparameters = field(default_factory=dict)
     refine: Annotated[int, Bounds(minimum=0, maximum=10_000)] = 0
     init: Literal["auto", "none", "center", "rigid", "affine"] = "none"

@@ -15,14 +15,14 @@ Key = tuple[float, ...]
 """A setting as a key: its values in the order of their names, to nine digits."""
 
 USUAL_RANGES = {
-    "alpha": (0.01, 0.6),
-    "lambda_max": (0.5, 5.0),
-    "sigma": (0.1, 4.0),
-    "lambda_mean": (0.5, 5.0),
-    "lambda": (0.1, 10.0),
+    "beta": {"alpha": (0.01, 0.6), "lambda_max": (0.5, 5.0)},
+    "gaussian": {"sigma": (0.1, 4.0), "lambda_mean": (0.5, 5.0)},
+    "tv": {"tv": (0.02, 2.0), "lambda_max": (1.0, 100.0)},
+    "uniform": {"lambda": (0.1, 10.0)},
 }
-"""Ranges of the sliders where no model has its own: those of the paper's tables. At an alpha or sigma of 0 the weight
-is 0 wherever the field varies, so the sliders end above it."""
+"""Ranges of the sliders where no model has its own, by prior: those of the paper's tables; the paper has none for tv,
+whose range is wide. At an alpha or sigma of 0 the weight is 0 wherever the field varies, so the sliders end above
+it."""
 
 _RATIO = 4.0  # a range over more than this from end to end is divided evenly in its logarithm
 _POINTS = {1: (3, 5, 9), 2: (3, 5)}

@@ -34,7 +34,7 @@ _CHOICES = {
     "composition": ("composition", "addition"),
     "norm": ("instance", "batch"),
     "sampling": ("border", "zeros", "half_voxel"),
-    "weight": (None, "beta", "gaussian"),
+    "weight": (None, "beta", "gaussian", "tv"),
     "conditioning": (None, "film", "lora", "full"),
 }
 _FLAGS = ("integrate", "half_resolution", "checkpoint")

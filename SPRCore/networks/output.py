@@ -14,8 +14,8 @@ class RegistrationOutput:
     Attributes:
         displacement: Pull map from fixed to moving, shape (B, 3, X, Y, Z), float32.
         inverse_displacement: Pull map from moving to fixed, the integral of minus the velocity, same shape.
-        weight: Weight w = λ/λ_max of the beta prior in (0, 1], or λ/λ_mean of the Gaussian in (0, 5], shape
-            (B, 1, X, Y, Z).
+        weight: Weight w = λ/λ_max of the beta and the total-variation prior in (0, 1], or λ/λ_mean of the Gaussian in
+            (0, 5], shape (B, 1, X, Y, Z).
         velocity: Stationary velocity whose integral the displacement is, shape (B, 3, X, Y, Z), per unit time.
     """
 

@@ -58,12 +58,12 @@ def activate_weight(logits: Scalars, prior: str) -> Scalars:
 
     Args:
         logits: Shape (B, 1, X, Y, Z).
-        prior: ``"beta"``: sigmoid, in (0, 1], 0.5 at logit 0. ``"gaussian"``: softplus truncated at the bound, in
-            (0, 5], 1 (the prior's mean) at logit 0.
+        prior: ``"beta"`` and ``"tv"``: sigmoid, in (0, 1], 0.5 at logit 0. ``"gaussian"``: softplus truncated at the
+            bound, in (0, 5], 1 (the prior's mean) at logit 0.
 
     Returns:
         Same shape.
     """
-    if prior == "beta":
+    if prior in ("beta", "tv"):
         return logits.sigmoid().clamp(FLOOR, 1.0)
     return F.softplus(logits + math.log(math.e - 1.0)).clamp(FLOOR, BOUND)

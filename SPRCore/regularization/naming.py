@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from SPRCore.errors import InputError
-from SPRCore.regularization.priors import BetaPrior, GaussianPrior, Prior, UniformPrior
+from SPRCore.regularization.priors import BetaPrior, GaussianPrior, Prior, TotalVariationPrior, UniformPrior
 
 _FIELDS = {
     BetaPrior: {"alpha": "alpha", "lambda_max": "lambda_max"},
     GaussianPrior: {"sigma": "sigma", "lambda_mean": "lambda_mean"},
+    TotalVariationPrior: {"tv": "strength", "lambda_max": "lambda_max"},
     UniformPrior: {"lambda": "strength"},  # `lambda` is a word of the language
 }
 
@@ -47,7 +48,7 @@ def make_prior(name: str, values: Mapping[str, float]) -> Prior:
     """Build a prior from its name and its hyperparameters.
 
     Args:
-        name: "beta", "gaussian" or "uniform".
+        name: "beta", "gaussian", "tv" or "uniform".
         values: Hyperparameters by name; those left out keep the defaults of the class.
 
     Returns:
@@ -62,11 +63,27 @@ def make_prior(name: str, values: Mapping[str, float]) -> Prior:
     return with_hyperparameters(kinds[name](), values)
 
 
+def prior_with(names: Iterable[str], first: Iterable[str] = ()) -> str:
+    """Return the name of the prior that hyperparameters belong to.
+
+    Args:
+        names: Hyperparameters by name, at least one that there is.
+        first: Priors to think of before the others, for names that belong to several.
+
+    Returns:
+        The first prior that has all of them; if none has, the first that has one.
+    """
+    wanted, order = set(names), dict.fromkeys([*first, *HYPERPARAMETERS])
+    return next((name for name in order if wanted <= set(HYPERPARAMETERS[name])), None) or next(
+        name for name in order if wanted & set(HYPERPARAMETERS[name])
+    )
+
+
 def as_prior(prior: Prior | str | None, defaults: Mapping[str, float] | None = None) -> Prior | None:
     """Return the prior that was given by itself or by its name.
 
     Args:
-        prior: "beta", "gaussian" or "uniform", a prior, or None.
+        prior: "beta", "gaussian", "tv" or "uniform", a prior, or None.
         defaults: Hyperparameters by name, for a prior that is given by its name.
 
     Returns:

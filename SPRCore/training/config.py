@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -9,7 +10,7 @@ from ..config import require
 from ..regularization import Prior
 from ..regularization.naming import HYPERPARAMETERS, make_prior
 
-PriorName = Literal["beta", "gaussian", "uniform"]
+PriorName = Literal["beta", "gaussian", "tv", "uniform"]
 _OWNERS = {"lambda": "strength"}  # field of a hyperparameter whose name is a word of the language
 
 
@@ -18,11 +19,13 @@ class LossConfig:
     """Terms of the loss, paper Eq. 19; every term is a mean, so that its weight does not depend on the image size.
 
     Attributes:
-        prior: Prior on the weight: "beta" or "gaussian" need a network that predicts one; "uniform" has none.
+        prior: Prior on the weight: "beta", "gaussian" or "tv" (total variation) need a network that predicts
+            one; "uniform" has none.
         alpha: Beta prior: spatial coherence α′; None takes the default of the prior.
-        lambda_max: Beta prior: largest weight.
+        lambda_max: Beta and total-variation prior: largest weight.
         sigma: Gaussian prior: spatial coherence σ′.
         lambda_mean: Gaussian prior: mean weight.
+        tv: Total-variation prior: slope t of the penalty in the root of the squared gradient.
         strength: Uniform prior: λ.
         similarity: Data term.
         window: Window of the local correlation in voxels, odd; 9 as in the paper.
@@ -40,6 +43,7 @@ class LossConfig:
     lambda_max: float | None = None
     sigma: float | None = None
     lambda_mean: float | None = None
+    tv: float | None = None
     strength: float | None = None
     similarity: Literal["lncc", "mse"] = "lncc"
     window: int = 9
@@ -53,12 +57,11 @@ class LossConfig:
         require(self.window >= 3 and self.window % 2 == 1, "window", self.window, "an odd number of voxels from 3")
         for name in ("dice_weight", "tre_weight", "map_weight_pull"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        for prior, names in HYPERPARAMETERS.items():
-            for name in names:
-                key = _OWNERS.get(name, name)
-                given = getattr(self, key)
-                own = ", ".join(_OWNERS.get(own, own) for own in HYPERPARAMETERS[self.prior])
-                require(given is None or prior == self.prior, key, f"{given} with the {self.prior} prior", own)
+        own = [_OWNERS.get(name, name) for name in HYPERPARAMETERS[self.prior]]
+        for name in itertools.chain(*HYPERPARAMETERS.values()):
+            key = _OWNERS.get(name, name)
+            given = getattr(self, key)
+            require(given is None or key in own, key, f"{given} with the {self.prior} prior", ", ".join(own))
         require(self.map_weight_pull == 0 or self.prior != "uniform", "map_weight_pull", self.map_weight_pull, "0")
         self.make_prior()
 
@@ -79,7 +82,7 @@ class HyperConfig:
 
     Attributes:
         ranges: Lowest and highest value of each, by the names of cards ("alpha", "lambda_max", "sigma", "lambda_mean",
-            "lambda"), in the order of the code; a code is the value over the highest.
+            "tv", "lambda"), in the order of the code; a code is the value over the highest.
         weighting: "prior" puts the values into the loss as they are; "hypermorph" weighs the similarity by 1 - λ and
             the regularization by λ, for the baselines with the uniform prior.
         skew: Values are drawn as low + share^skew (high - low): 1 evenly, as in the paper; above it low values, where

@@ -134,7 +134,7 @@ class Recipe:
             require(not self.preprocessing.strip, "preprocessing.strip", True, "false without data.use_labels")
 
     def _check_prior(self) -> None:
-        head = {"beta": "beta", "gaussian": "gaussian", "uniform": None}[self.loss.prior]
+        head = None if self.loss.prior == "uniform" else self.loss.prior
         got = f"{self.loss.prior} with a network whose weight is {self.model.weight or 'not predicted'}"
         expected = f"{self.model.weight or 'uniform'}, or a model with weight: {head or 'null'}"
         require(self.model.weight == head, "loss.prior", got, expected)

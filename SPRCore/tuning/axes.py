@@ -12,6 +12,7 @@ from SPRCore.analysis.methods import Method
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
 from SPRCore.io import read_card
+from SPRCore.regularization import TotalVariationPrior
 from SPRCore.regularization.naming import HYPERPARAMETERS
 
 RANGES: dict[str, dict[str, tuple[float, float]]] = {
@@ -26,6 +27,9 @@ STEPS: dict[str, dict[str, float]] = {
     "heart": {"alpha": 0.012, "lambda_max": 0.06, "lambda": 0.01},
 }
 """Steps of the paper's dense grids, by task (Figs. 9, 10 and D.20)."""
+
+_BEYOND_THE_PAPER: dict[str, tuple[float, float]] = {"tv": (0.02, 2), "lambda_max": (1, 100)}
+"""Ranges of the total-variation prior, of which the paper has none: those of the sliders."""
 
 _MOST = 1_000_000
 
@@ -77,14 +81,15 @@ def grid_axes(method: Method, written: Mapping[str, str], preset: str | None, po
         InputError: A name, range or value that the method does not take, or a range that nobody has given.
     """
     known = open_ranges(method)
+    prior = method.prior.name  # not that of a baseline, which has no ranges
     for name in written:
         check_name(name, known, f"grid of {method.label}")
     if preset is not None:
         check_name(preset, STEPS, "preset")
     axes = []
     for name, own in known.items():
-        step = None if preset is None else STEPS[preset].get(name)
-        span = own if own is not None else None if preset is None else RANGES[preset][name]
+        span = own if own is not None else None if preset is None else preset_ranges(preset, prior)[name]
+        step = None if preset is None or prior == TotalVariationPrior.name else STEPS[preset].get(name)
         if name in written:
             axes.append(_read_axis(name, written[name], step, points))
         elif span is not None:
@@ -93,6 +98,19 @@ def grid_axes(method: Method, written: Mapping[str, str], preset: str | None, po
         remedy = "say what to vary: --grid NAME=LOW:HIGH:STEP, or --preset"
         raise InputError(f"grid of {method.label}", got="nothing to vary", expected=", ".join(known), remedy=remedy)
     return axes
+
+
+def preset_ranges(preset: str, prior: str) -> dict[str, tuple[float, float]]:
+    """Return the ranges of a preset for the hyperparameters of one prior.
+
+    Args:
+        preset: One of `RANGES`.
+        prior: Name of the prior.
+
+    Returns:
+        The paper's ranges; for the total-variation prior, which the paper does not have, those of the sliders.
+    """
+    return _BEYOND_THE_PAPER if prior == TotalVariationPrior.name else RANGES[preset]
 
 
 def open_ranges(method: Method) -> dict[str, tuple[float, float] | None]:

@@ -9,7 +9,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
-from SPRCore.tuning.axes import RANGES
+from SPRCore.regularization import BetaPrior
+from SPRCore.tuning.axes import RANGES, preset_ranges
 
 OBJECTIVES: dict[str, tuple[str, Literal["maximize", "minimize"], str]] = {
     "dice": ("dice", "maximize", "pairs with labels"),
@@ -119,6 +120,7 @@ def parameters(
     written: Mapping[str, str],
     preset: str | None,
     other: Iterable[str] | None = None,
+    prior: str = BetaPrior.name,
 ) -> tuple[Parameter, ...]:
     """Return what a study tries.
 
@@ -127,6 +129,7 @@ def parameters(
         written: What the user wrote, LOW:HIGH or LOW:HIGH:log, by parameter.
         preset: One of `RANGES` for the paper's, or None.
         other: Other names that may be written; None for none.
+        prior: Name of the prior whose hyperparameters they are.
 
     Returns:
         The parameters; those of the preset or of `known` that were not written come first.
@@ -138,7 +141,8 @@ def parameters(
         check_name(preset, RANGES, "preset")
     for name in written:
         check_name(name, [*known, *(other or ())], "parameter")
-    spans = {name: span if preset is None or span is not None else RANGES[preset][name] for name, span in known.items()}
+    own = {} if preset is None else preset_ranges(preset, prior)
+    spans = {name: span if preset is None or span is not None else own[name] for name, span in known.items()}
     found = [
         Parameter(name=name, low=span[0], high=span[1])
         for name, span in spans.items()

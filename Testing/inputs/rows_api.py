@@ -186,7 +186,7 @@ ROWS = [
     taken("called in a thread", "the usual result", check_thread),
     *(
         taken(f'`prior="{name}"`', "that prior with its defaults", partial(check_prior, name))
-        for name in ("beta", "gaussian", "uniform")
+        for name in ("beta", "gaussian", "tv", "uniform")
     ),
     taken("`Volume.from_array(array, spacing, origin)`", "axes to the right, front and head", check_from_array),
     bad(
@@ -252,7 +252,9 @@ ROWS = [
     bad("one landmark as a flat list", "the shape is told", lambda: points([1, 2, 3]), "(3,)", "(N, 3)"),
     bad("landmarks that are words", "numbers are asked for", lambda: points([["a", "b", "c"]]), "fixed landmarks"),
     bad("landmarks of one image only", "both are asked for", lambda: run(fixed_points=POINTS), "one image only"),
-    bad("an unknown prior", "the known ones are told", lambda: run(prior="bta"), "'bta'", "beta, gaussian, uniform"),
+    bad(
+        "an unknown prior", "the known ones are told", lambda: run(prior="bta"), "'bta'", "beta, gaussian, tv, uniform"
+    ),
     bad("a number as a prior", "the known ones are told", lambda: run(prior=0.1), "prior", "'beta'"),
     bad("`device=None`", "the known ones are told", lambda: run(device=None), "device", "auto"),
     bad("`method=None`", "the known ones are told", lambda: run(method=None), "method", "instance"),

@@ -9,7 +9,7 @@ import torch
 
 from SPRCore.functional import warp
 from SPRCore.registration import InstanceConfig, register_instance
-from SPRCore.regularization import BetaPrior, GaussianPrior
+from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior
 
 SHAPE, SPACING = (20, 18, 16), (1.0, 1.0, 1.5)
 CONFIG = InstanceConfig(steps=(4, 4))
@@ -51,7 +51,9 @@ def test_mirrored_images_give_the_mirrored_field(pair, reference, axis):
 
 
 @pytest.mark.parametrize("factor", [0.001, 10.0])
-@pytest.mark.parametrize("prior", [BetaPrior(alpha=0.01), GaussianPrior()], ids=lambda prior: prior.name)
+@pytest.mark.parametrize(
+    "prior", [BetaPrior(alpha=0.01), GaussianPrior(), TotalVariationPrior(lambda_max=5.0)], ids=lambda prior: prior.name
+)
 def test_the_unit_of_length_does_not_matter(pair, prior, factor):
     in_mm = register_instance(*pair, SPACING, prior, CONFIG)
     scaled = register_instance(*pair, [factor * s for s in SPACING], prior, CONFIG)

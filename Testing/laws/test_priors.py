@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate
 
-from SPRCore.regularization import BetaPrior, GaussianPrior
+from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior
 
 # Magnitudes over the decades that a registration meets, and the exact ends.
 GRADIENTS = st.one_of(st.just(0.0), st.floats(-8.0, 2.0).map(lambda e: 10.0**e))
@@ -18,7 +18,10 @@ ABOVE_ONE = st.one_of(st.floats(-9.0, 1.0).map(lambda e: 1.0 + 10.0**e), st.floa
 BETA_ONE = st.builds(BetaPrior, alpha=COHERENCES, lambda_max=STRENGTHS)
 BETA = st.builds(BetaPrior, alpha=COHERENCES, lambda_max=STRENGTHS, beta=ABOVE_ONE)
 GAUSSIAN = st.builds(GaussianPrior, sigma=COHERENCES, lambda_mean=STRENGTHS)
-PRIORS = st.one_of(BETA_ONE, BETA, GAUSSIAN)
+TOTAL_VARIATION = st.builds(
+    TotalVariationPrior, strength=st.floats(-3.0, 1.0).map(lambda e: 10.0**e), lambda_max=st.floats(0.01, 100.0)
+)
+PRIORS = st.one_of(BETA_ONE, BETA, GAUSSIAN, TOTAL_VARIATION)
 
 
 def double(*values):
@@ -27,7 +30,9 @@ def double(*values):
 
 @given(prior=PRIORS, s=GRADIENTS)
 def test_no_weight_of_a_grid_is_better_than_the_closed_form(prior, s):
-    grid = torch.linspace(prior.floor, 1.0 if isinstance(prior, BetaPrior) else prior.bound, 4001, dtype=torch.float64)
+    grid = torch.linspace(
+        prior.floor, prior.bound if isinstance(prior, GaussianPrior) else 1.0, 4001, dtype=torch.float64
+    )
     losses = prior.scale * grid * s + prior.penalty(grid)
     best = float(prior.profile(double(s)))
     # At w = floor a loss of 0 · ∞ cannot arise; a grid may only tie with the minimiser.
@@ -87,6 +92,30 @@ def test_the_beta_density_integrates_to_one(alpha, beta):
 def test_the_gaussian_density_integrates_to_one(sigma):
     prior = GaussianPrior(sigma=sigma)
     total, _ = integrate.quad(lambda w: np.exp(float(prior.log_density(double(w)))), 0.0, 1.0 + 10 / sigma**0.5)
+    assert abs(total - 1.0) < 1e-6
+
+
+@given(prior=TOTAL_VARIATION, far=st.floats(1.0, 1e6))
+def test_the_total_variation_profile_is_the_root_beyond_its_cap(prior, far):
+    """Quadratic up to the cap, with the same value and slope on both sides of it."""
+    t, cap = prior.strength, (prior.strength / (2.0 * prior.lambda_max)) ** 2
+    s = double(cap * far)
+    if float(prior.map_weight(s)) > prior.floor:
+        torch.testing.assert_close(prior.profile(s), t * s.sqrt())
+    below = double(cap / far)
+    torch.testing.assert_close(prior.profile(below), prior.lambda_max * below + prior.cost)
+    torch.testing.assert_close(prior.profile(double(cap)), double(t * cap**0.5), rtol=1e-12, atol=0.0)
+    assert abs(prior.lambda_max - t / (2.0 * cap**0.5)) <= 1e-12 * prior.lambda_max
+
+
+# 1.0 is where the normalizer changes its formula.
+@given(cost=st.one_of(st.floats(-12.0, 1.5).map(lambda e: 10.0**e), st.just(1.0), st.floats(0.99, 1.01)))
+def test_the_total_variation_density_integrates_to_one(cost):
+    prior = TotalVariationPrior(strength=2.0 * cost**0.5, lambda_max=1.0)
+    # Substituted u = 1/w: the density of w is that of u over u squared, smooth and without a corner at 0.
+    total, _ = integrate.quad(
+        lambda u: np.exp(float(prior.log_density(double(1.0 / u)))) / u**2, 1.0, np.inf, limit=500
+    )
     assert abs(total - 1.0) < 1e-6
 
 

@@ -14,7 +14,7 @@ from SPRCore.registration import register_instance
 from SPRCore.registration.instance import InstanceProblem
 from SPRCore.registration.level import LevelImages, closed_form_weight, evaluate_level, image_curvature, newton_step
 from SPRCore.registration.pyramid import Level
-from SPRCore.regularization import BetaPrior, GaussianPrior, UniformPrior, squared_gradient
+from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior, squared_gradient
 from SPRCore.similarity import FixedStatistics
 
 SHAPE, SPACING = (5, 4, 3), (1.0, 0.5, 2.5)
@@ -22,7 +22,13 @@ LEVEL = Level(shape=SHAPE, spacing=SPACING)
 VOXELS = list(itertools.product(*(range(n) for n in SHAPE)))
 INDEX = {voxel: i for i, voxel in enumerate(VOXELS)}
 PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
-PRIORS = [BetaPrior(alpha=0.01), BetaPrior(alpha=0.3, beta=1.5), GaussianPrior(), UniformPrior()]
+PRIORS = [
+    BetaPrior(alpha=0.01),
+    BetaPrior(alpha=0.3, beta=1.5),
+    GaussianPrior(),
+    TotalVariationPrior(strength=0.3, lambda_max=2.0),
+    UniformPrior(),
+]
 NAMED = {"argvalues": PRIORS, "ids": lambda prior: f"{prior.name}-{prior.scale:g}"}
 
 
@@ -96,7 +102,7 @@ def test_energy_and_weight_are_those_of_dense_sums(images, velocity, stiffness, 
     assert state.energy == pytest.approx(1 - state.similarity + regularizer, rel=1e-9)
 
 
-@pytest.mark.parametrize("prior", PRIORS[:3])
+@pytest.mark.parametrize("prior", PRIORS[:4])
 def test_no_other_weight_has_less_energy(images, velocity, stiffness, prior):
     """The weight in closed form minimizes r·q·w·s + penalty(w) in every voxel, found here by trying many."""
     state = evaluate_level(images, velocity, prior, (0, 0, 0))

@@ -10,7 +10,7 @@ from SPRCore.baselines import BASELINES
 from SPRCore.errors import InputError
 from SPRCore.io import write_bundle
 from SPRCore.io.bundles import Bundle
-from SPRCore.regularization import BetaPrior, GaussianPrior, UniformPrior
+from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
 
 
 @pytest.fixture
@@ -29,6 +29,9 @@ def bundle(tmp_path, tiny_network, card_for):
         ("instance", "instance", BetaPrior()),
         ("instance@alpha=0.2,lambda_max=3", "instance@alpha=0.2,lambda_max=3", BetaPrior(alpha=0.2, lambda_max=3.0)),
         ("soft=instance@sigma=0.1", "soft", GaussianPrior(sigma=0.1)),
+        ("tv=instance@tv=0.1", "tv", TotalVariationPrior(strength=0.1)),
+        ("tv=instance@lambda_max=10,tv=0.1", "tv", TotalVariationPrior(strength=0.1, lambda_max=10.0)),
+        ("instance@lambda_max=10", "instance@lambda_max=10", BetaPrior(lambda_max=10.0)),
         ("uniform", "uniform", UniformPrior()),
         ("uniform:0.25", "uniform:0.25", UniformPrior(strength=0.25)),
         ("u=uniform@lambda=2", "u", UniformPrior(strength=2.0)),
@@ -68,7 +71,9 @@ def test_a_model_by_its_path(bundle):
         ("instance@alpha=x", "a number"),
         ("instance@alpha=1@lambda_max=2", "alpha=1@lambda_max=2"),
         ("instance@alpha=0.1,sigma=2", "no one prior"),
+        ("instance@alpha=0.1,tv=2", "no one prior"),
         ("instance@alpha=-1", "alpha"),
+        ("instance@tv=0", "tv"),
         ("instance@refine=3", "refine"),
         ("uniform:many", "a number"),
         ("instance@lambdamax=1", "lambda_max"),

@@ -10,11 +10,17 @@ import torch
 from SPRCore.errors import ConvergenceError, InputError
 from SPRCore.functional import compose, jacobian_determinant, warp
 from SPRCore.registration import InstanceConfig, register_instance
-from SPRCore.regularization import BetaPrior, GaussianPrior, UniformPrior
+from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
 
 SHAPE, SPACING = (28, 24, 20), (1.0, 1.2, 1.5)
 INNER = (..., slice(4, -4), slice(4, -4), slice(4, -4))
-PRIORS = [BetaPrior(), BetaPrior(alpha=1.0, lambda_max=2.0, beta=2.0), GaussianPrior(), UniformPrior(strength=1.0)]
+PRIORS = [
+    BetaPrior(),
+    BetaPrior(alpha=1.0, lambda_max=2.0, beta=2.0),
+    GaussianPrior(),
+    TotalVariationPrior(),
+    UniformPrior(strength=1.0),
+]
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,21 @@ from SPRCore.functional import gradient, integrate, mirrored_box_mean, warp
 from SPRCore.registration.level import LevelImages, evaluate_level, image_curvature, newton_step
 from SPRCore.registration.newton import outer_product
 from SPRCore.registration.pyramid import Level
-from SPRCore.regularization import BetaPrior, GaussianPrior, UniformPrior, edge_weights, squared_gradient
+from SPRCore.regularization import (
+    BetaPrior,
+    GaussianPrior,
+    TotalVariationPrior,
+    UniformPrior,
+    edge_weights,
+    squared_gradient,
+)
 from SPRCore.regularization.diffusion import TERMS, weighted_laplacian
 from SPRCore.similarity import FixedStatistics, lncc
 
 SHAPE, SPACING = (18, 16, 14), (1.0, 1.5, 2.0)
 LEVEL = Level(shape=SHAPE, spacing=SPACING)
 COARSE = Level(shape=(9, 8, 7), spacing=(17 / 8, 1.5 * 15 / 7, 2.0 * 13 / 6))
-PRIORS = [BetaPrior(alpha=0.001), GaussianPrior(), UniformPrior()]
+PRIORS = [BetaPrior(alpha=0.001), GaussianPrior(), TotalVariationPrior(), UniformPrior()]
 NAMED = {"argvalues": PRIORS, "ids": lambda prior: prior.name}
 
 

@@ -68,7 +68,7 @@ def test_a_fresh_network_is_the_identity(name, pair):
     assert output.displacement.shape == (1, 3, *ODD)
     assert output.displacement.abs().max() < 0.01
     if output.weight is not None:
-        middle = {"beta": 0.5, "gaussian": 1.0}[fresh.config.weight]
+        middle = {"beta": 0.5, "tv": 0.5, "gaussian": 1.0}[fresh.config.weight]
         torch.testing.assert_close(output.weight, torch.full_like(output.weight, middle), atol=0.01, rtol=0)
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from SPRCore.errors import InputError
 from SPRCore.functional import integrate
 from SPRCore.networks import RegistrationOutput
-from SPRCore.regularization import BetaPrior, GaussianPrior, UniformPrior
+from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
 from SPRCore.training.config import LossConfig
 from SPRCore.training.hyper import Setting
 from SPRCore.training.losses import Pair, batch_loss, dice_loss, landmark_loss, map_gap, map_weight, pair_loss
@@ -22,6 +22,7 @@ PRIORS = (
     BetaPrior(alpha=0.2, lambda_max=2.0),
     GaussianPrior(sigma=0.7, lambda_mean=1.5),
     UniformPrior(strength=1.3),
+    TotalVariationPrior(strength=0.8, lambda_max=2.0),
 )
 
 
@@ -98,6 +99,8 @@ def twin_smoothness(displacement, weight):
 def twin_prior(prior, weight):
     if prior.name == "beta":
         return -(prior.alpha * weight.log()).mean()
+    if prior.name == "tv":
+        return (0.8**2 / (4 * 2.0) / weight).mean()
     return prior.sigma * ((weight - 1) ** 2).mean() if prior.name == "gaussian" else 0.0
 
 
@@ -271,7 +274,7 @@ def test_pairs_computed_together_give_what_they_give_one_by_one(pair, output, pr
         pair,
         dataclasses.replace(pair, fixed=pair.moving, moving=pair.fixed, moving_labels=poorer, fixed_labels=fixed),
     ]
-    name = {"beta": "lambda_max", "gaussian": "lambda_mean", "uniform": "strength"}[prior.name]
+    name = {"beta": "lambda_max", "gaussian": "lambda_mean", "tv": "lambda_max", "uniform": "strength"}[prior.name]
     priors = [prior, dataclasses.replace(prior, **{name: 2.0 * prior.scale})]
     settings = [Setting(prior=each) for each in priors]
     made = of(output, prior)

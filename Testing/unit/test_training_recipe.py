@@ -9,7 +9,9 @@ import yaml
 
 from SPRCore.config import decode, encode
 from SPRCore.errors import InputError
+from SPRCore.regularization import TotalVariationPrior
 from SPRCore.training.config import LossConfig
+from SPRCore.training.hyper import draw_setting
 from SPRCore.training.recipe import Recipe, read_recipe
 
 QUICK = """\
@@ -149,7 +151,42 @@ def test_hyperparameters_of_the_loss_make_its_prior():
     assert loss.hyperparameters == {"sigma": 0.4}
     assert loss.make_prior().sigma == 0.4
     assert LossConfig(prior="uniform", strength=2).hyperparameters == {"lambda": 2}
-    assert decode(LossConfig, encode(loss)) == loss
+    variation = LossConfig(prior="tv", tv=0.2, lambda_max=20.0)
+    assert variation.make_prior() == TotalVariationPrior(strength=0.2, lambda_max=20.0)
+    for loss in (loss, variation):
+        assert decode(LossConfig, encode(loss)) == loss
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"prior": "tv", "alpha": 0.1}, "alpha: got 0.1 with the tv prior; expected tv, lambda_max"),
+        ({"prior": "beta", "tv": 0.1}, "tv: got 0.1 with the beta prior; expected alpha, lambda_max"),
+        ({"prior": "tv", "strength": 0.1}, "strength: got 0.1 with the tv prior"),
+        ({"prior": "tv", "tv": 0.0}, "tv: got 0"),
+    ],
+)
+def test_a_hyperparameter_of_another_prior_is_refused(values, message):
+    with pytest.raises(InputError, match=message):
+        LossConfig(**values)
+
+
+def test_a_recipe_of_the_total_variation_prior(tmp_path):
+    """It is written and read again, needs a weight head of that prior, and may draw its hyperparameters."""
+    changes = {"model": {"preset": "hyper-vxm-spr-small", "weight": "tv"}, "loss": {"prior": "tv"}}
+    ranges = {"hyper": {"ranges": {"tv": [0.05, 1.0], "lambda_max": [1.0, 50.0]}}}
+    parts = yaml.safe_load(QUICK) | changes | ranges
+    parts["optimiser"]["lr"] = 1e-3
+    recipe = Recipe.from_dict(parts)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe.to_yaml(), encoding="utf-8")
+    assert read_recipe(path) == recipe
+    drawn = draw_setting(recipe.loss, recipe.hyper, 0, 3)
+    assert drawn.prior.name == "tv"
+    assert drawn.code == (drawn.prior.strength / 1.0, drawn.prior.lambda_max / 50.0)
+    parts["model"]["weight"] = "beta"
+    with pytest.raises(InputError, match="loss.prior: got tv with a network whose weight is beta"):
+        Recipe.from_dict(parts)
 
 
 @pytest.mark.parametrize(

@@ -375,6 +375,8 @@ def test_ranges():
         "alpha": (0, 0.6),
         "lambda_max": (0.8, 3),
     }
+    variation = parameters(dict.fromkeys(("tv", "lambda_max")), {}, "heart", prior="tv")
+    assert [(each.name, each.low, each.high) for each in variation] == [("tv", 0.02, 2), ("lambda_max", 1, 100)]
     rate = parameters({}, {"optimiser.lr": "1e-4:1e-2:log"}, None, ["optimiser.lr"])
     assert rate == (Parameter(name="optimiser.lr", low=1e-4, high=1e-2, log=True),)
     for wrong in ({"alpha": "1"}, {"alpha": "1:0"}, {"alpha": "0:1:log"}, {"alpha": "0:1:lin"}, {"beta": "0:1"}):

@@ -177,6 +177,11 @@ def test_axes_of_the_instance_solver():
     assert [axis.name for axis in grid_axes(instance, {"lambda_max": "1:2:0.5"}, None, 5)] == ["lambda_max"]
     with pytest.raises(InputError, match="nothing to vary"):
         grid_axes(instance, {}, None, 5)
+    # The paper has neither ranges nor steps of the total-variation prior.
+    (variation,) = parse_methods(["instance@tv=0.3"])
+    tv, lambda_max = grid_axes(variation, {}, "heart", 5)
+    assert (tv.values[0], tv.values[-1], len(tv.values)) == (0.02, 2.0, 5)
+    assert (lambda_max.values[0], lambda_max.values[-1], len(lambda_max.values)) == (1.0, 100.0, 5)
 
 
 @pytest.mark.parametrize(
