@@ -33,8 +33,8 @@ def _no_figure(monkeypatch):
 def write(tiny_network, card_for, tmp_path_factory):
     """Write a tiny network of a preset as a bundle."""
 
-    def write(preset: str, name: str = "tiny", **fields: object) -> Path:
-        network = tiny_network(preset)
+    def write(preset: str, name: str = "tiny", weight: str | None = None, **fields: object) -> Path:
+        network = tiny_network(preset, **({} if weight is None else {"weight": weight}))
         path = tmp_path_factory.mktemp("bundle") / f"{name}{SUFFIX}"
         write_bundle(bundle_of(network, card_for(network, name=name, **fields)), path)
         return path
@@ -99,6 +99,12 @@ def test_a_conditioned_model_takes_what_lies_in_its_ranges(write, odd_pair, spr,
     bundle = write("hyper-vxm-spr-small", **RANGES)
     report = registered(spr, odd_pair, tmp_path / "out", "--method", bundle, "--alpha", 0.2)
     assert report["hyperparameters"] == {"prior": "beta", "alpha": 0.2, "lambda_max": 2.0}
+
+
+def test_a_value_that_two_priors_have_is_that_of_the_model(write, odd_pair, spr, tmp_path):
+    bundle = write("hyper-vxm-spr-small", weight="tv")
+    report = registered(spr, odd_pair, tmp_path / "out", "--method", bundle, "--lambda-max", 3)
+    assert report["hyperparameters"] == {"prior": "tv", "tv": 1.0, "lambda_max": 3.0}
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,22 @@ def test_nothing_given_nothing_reported_and_no_old_labels_left(pair, finished, s
     np.testing.assert_array_equal(read_volume(out / "weight.nii.gz").array, 1)
 
 
+def test_the_total_variation_prior_by_its_options(pair, spr, tmp_path):
+    options = ("--init", "none", "--device", "cpu", "--lambda-max", 10)
+    written = {"tv": ("--tv", 0.05), "default": ("--prior", "tv")}
+    reports = {}
+    for name, chosen in written.items():
+        done = spr("register", pair.fixed, pair.moving, "--out", tmp_path / name, *options, *chosen)
+        assert (done.code, done.err) == (0, [])
+        reports[name] = json.loads((tmp_path / name / "report.json").read_text(encoding="utf-8"))
+    assert reports["tv"]["hyperparameters"] == {"prior": "tv", "tv": 0.05, "lambda_max": 10}
+    assert reports["default"]["hyperparameters"] == {"prior": "tv", "tv": 0.3, "lambda_max": 10}
+    weight = read_volume(tmp_path / "tv" / "weight.nii.gz").array
+    assert 0 < weight.min() < 0.5 * weight.max() <= 0.5, "it varies"
+    before, after = (reports["tv"]["metrics"][side]["lncc"] for side in ("before", "after"))
+    assert after > before + 0.05
+
+
 def test_the_alignment_is_part_of_the_displacement(pair, spr, tmp_path):
     moving = read_volume(pair.moving)
     elsewhere = moving.affine.copy()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from SPRCore import BetaPrior, Field, Volume, register
+from SPRCore import BetaPrior, Field, TotalVariationPrior, Volume, register
 from SPRCore.analysis.annotations import Annotations
 from SPRCore.errors import InputError
 from SPRCore.io import Bundle, write_bundle
@@ -251,6 +251,30 @@ def test_a_stiffness_that_is_none_changes_nothing(pair):
         assert live.update().exact
 
 
+def test_the_total_variation_prior_ends_where_a_cold_run_ends(pair):
+    wanted = {"tv": 0.1, "lambda_max": 8.0}
+    with opened(pair, prior="tv") as live:
+        assert live.setting == {"tv": 0.3, "lambda_max": 30.0}
+        assert {name: tuple(ends) for name, ends in live.ranges.items()} == {
+            "tv": (0.02, 2.0),
+            "lambda_max": (1.0, 100.0),
+        }
+        for tv in (0.05, 1.0):
+            live.update(tv=tv)
+        live.update(**wanted)
+        previews, final = replies(live), live.commit()
+        with pytest.raises(InputError, match="tv"):
+            live.update(tv=0.0)
+        with pytest.raises(InputError, match="alpha"):
+            live.update(alpha=0.1)
+        assert live.setting == wanted
+    prior = TotalVariationPrior(strength=0.1, lambda_max=8.0)
+    cold = register(pair["fixed"], pair["moving"], prior=prior, init="none", device="cpu")
+    assert previews[-1].exact
+    assert apart_vox(final.displacement, cold.displacement) <= 0.05
+    assert np.abs(final.weight.array - cold.weight.array).max() < 0.01
+
+
 # Networks
 
 
@@ -262,6 +286,7 @@ def test_a_stiffness_that_is_none_changes_nothing(pair):
         ("hyper-voxelmorph", {}),
         ("tm-spr", {}),
         ("hyper-vxm-spr-small", {"integrate": False}),
+        ("hyper-vxm-spr-small", {"weight": "tv"}),
         ("hyper-vxm-spr-small", {"conditioning": "full"}),
         ("hyper-vxm-spr-small", {"card": {"grid": WorkingGrid(spacing_mm=(2.3, 2.3, 2.3))}}),
     ],

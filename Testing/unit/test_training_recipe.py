@@ -153,8 +153,8 @@ def test_hyperparameters_of_the_loss_make_its_prior():
     assert LossConfig(prior="uniform", strength=2).hyperparameters == {"lambda": 2}
     variation = LossConfig(prior="tv", tv=0.2, lambda_max=20.0)
     assert variation.make_prior() == TotalVariationPrior(strength=0.2, lambda_max=20.0)
-    for loss in (loss, variation):
-        assert decode(LossConfig, encode(loss)) == loss
+    for each in (loss, variation):
+        assert decode(LossConfig, encode(each)) == each
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_recipe_of_the_total_variation_prior(tmp_path):
     assert drawn.prior.name == "tv"
     assert drawn.code == (drawn.prior.strength / 1.0, drawn.prior.lambda_max / 50.0)
     parts["model"]["weight"] = "beta"
-    with pytest.raises(InputError, match="loss.prior: got tv with a network whose weight is beta"):
+    with pytest.raises(InputError, match=r"loss\.prior: got tv with a network whose weight is beta"):
         Recipe.from_dict(parts)
 
 
