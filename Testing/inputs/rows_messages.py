@@ -182,6 +182,23 @@ def several_lists(folder: Path) -> None:
     refuses(folder, (*command, *options), "landmarks", "one image only")
 
 
+def hyperparameter(options: tuple[str, ...], said: tuple[str, ...], folder: Path) -> None:
+    fixed, moving = pair(folder)[:2]
+    refuses(folder, ("register", fixed, moving, "--out", folder / "new", *options), *said)
+
+
+HYPERPARAMETERS = [
+    (("--tv", "0"), ("tv", "above 0")),
+    (("--tv", "-0.3"), ("tv", "-0.3", "above 0")),
+    (("--tv", "nan"), ("tv", "nan")),
+    (("--tv", "inf"), ("tv", "inf", "finite")),
+    (("--tv", "much"), ("--tv", "much", "number")),
+    (("--tv", "0.3", "--lambda-max", "0"), ("lambda_max", "above 0")),
+    (("--tv", "0.3", "--alpha", "0.1"), ("--tv", "beta prior")),
+    (("--prior", "tv", "--lambda", "1"), ("--lambda", "tv prior", "--tv, --lambda-max")),
+]
+
+
 def error_in_words(folder: Path) -> None:
     said = refused(lambda: (_ for _ in ()).throw(InputError("a\nb", got=" c  d\n")), "a b", "c d")
     assert said == "a b: got c d"
@@ -244,6 +261,10 @@ ROWS = [
     Row(MESSAGES, "`spr tune` on a damaged image", "refused; no folder is left", tune_of_a_damaged_image),
     Row(MESSAGES, "`spr report` without a run", "refused; no folder is made", report_of_nothing),
     Row(MESSAGES, "landmarks of one image only", "refused; no folder is made", several_lists),
+    *(
+        Row(MESSAGES, f"`{' '.join(options)}`", "refused; no folder is made", partial(hyperparameter, options, said))
+        for options, said in HYPERPARAMETERS
+    ),
     Row(MESSAGES, "a message of several lines from below", "one line", error_in_words),
     *(
         Row(MESSAGES, f"`spr {verb} --help`", "no default that is empty or None", partial(plain_help, verb))
