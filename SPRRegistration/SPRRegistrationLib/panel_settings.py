@@ -10,9 +10,9 @@ from slicer.i18n import tr as _
 
 from . import words
 from .panel_section import Section
-from .parameters import HYPERPARAMETERS, INSTANCE, setting_of
+from .parameters import HYPERPARAMETERS, setting_of
 from .session import Stage
-from .sliders import FIELDS, RECOMMENDED
+from .sliders import FIELDS, ranges_of, recommended_of, shown_fields
 
 
 class DoubleClick(qt.QObject):
@@ -53,14 +53,14 @@ class Settings(Section):
 
     def build(self) -> None:
         """Connect the sliders; remember their ranges, which hold as long as no worker has said its own."""
-        self.sliders = {name: getattr(self.ui, f"{field}Slider") for name, field in FIELDS.items()}
-        self.usual_ranges = {name: (slider.minimum, slider.maximum) for name, slider in self.sliders.items()}
+        self.sliders = {field: getattr(self.ui, f"{field}Slider") for field in FIELDS}
+        self.usual_ranges = {field: (slider.minimum, slider.maximum) for field, slider in self.sliders.items()}
         self._ticks, self._filters = {}, []
         self._asked: dict[str, float] = {}
         self._seen: dict[str, float] = {}
         self._held = None
-        for name in self.sliders:
-            self._connect(name)
+        for field in self.sliders:
+            self._connect(field)
 
     def attach(self) -> None:
         """Show the sliders of the prior, with their ranges."""
@@ -78,20 +78,20 @@ class Settings(Section):
 
     def refresh(self) -> None:
         """Show the sliders of the prior with the ranges and the recommended values of the method."""
-        shown = HYPERPARAMETERS[self.parameters.prior]
         ranges, tuned = self.ranges(), self.recommended()
-        for name, field in FIELDS.items():
-            visible = name in shown and name in ranges
+        shown = shown_fields(self.parameters, ranges)
+        for field in FIELDS:
+            visible = field in shown
             for part in ("Label", "Slider", "TunedButton"):
                 widget = getattr(self.ui, f"{field}{part}")
                 if widget.isHidden() == visible:  # a slider that is shown again forgets what is being typed
                     widget.visible = visible
             if visible:
-                self._set_range(name, *ranges[name])
+                self._set_range(field, *ranges[field])
                 getattr(self.ui, f"{field}TunedButton").toolTip = _(
                     "Back to the recommended value, {value:g}. Double-clicking the slider does the same."
-                ).format(value=tuned[name])
-                self.place_tick(name)
+                ).format(value=tuned[field])
+                self.place_tick(field)
         self._show_latency()
         setting = setting_of(self.parameters)
         if setting != self._seen:  # by a gesture that has ended, undo, a snapshot, the map or a program
@@ -99,21 +99,17 @@ class Settings(Section):
             if setting != self._asked:
                 self.preview(setting)
 
-    def ranges(self) -> dict[str, tuple[float, float]]:
-        """Return lowest and highest values, from the worker, the task model or the panel's file."""
-        session = self.session
-        if session is not None and session.ranges:
-            return session.ranges
-        model = self.panel.task_model
-        return self.usual_ranges if model.name == INSTANCE else model.ranges
+    def ranges(self) -> dict[str, tuple[float, ...]]:
+        """Return lowest and highest values by field, from the worker, the task model or the panel's file."""
+        return ranges_of(self.session, self.panel.task_model, self.usual_ranges)
 
     def recommended(self) -> dict[str, float]:
-        """Return the recommended values: tuned ones of the task model first."""
-        return RECOMMENDED | self.panel.task_model.optimum
+        """Return the recommended values by field: tuned ones of the task model first."""
+        return recommended_of(self.panel.task_model)
 
-    def recommend(self, name: str) -> None:
+    def recommend(self, field: str) -> None:
         """Set one slider to the recommended value."""
-        setattr(self.parameters, FIELDS[name], self.recommended()[name])
+        setattr(self.parameters, field, self.recommended()[field])
 
     def preview(self, setting: dict[str, float]) -> None:
         """Show the deformation at a setting, if that is wanted and possible without asking anything."""
@@ -126,30 +122,30 @@ class Settings(Section):
         if session.stage is not Stage.COMMITTING or session.setting != setting:
             session.preview(setting)
 
-    def place_tick(self, name: str) -> None:
+    def place_tick(self, field: str) -> None:
         """Mark the recommended value under a slider."""
-        slider, tick = self.sliders[name], self._ticks[name]
+        slider, tick = self.sliders[field], self._ticks[field]
         groove = inner_of(slider, "Slider", "QSlider")
         low, high = slider.minimum, slider.maximum
-        part = (self.recommended()[name] - low) / (high - low) if high > low else -1.0
+        part = (self.recommended()[field] - low) / (high - low) if high > low else -1.0
         tick.visible = 0.0 <= part <= 1.0
         handle = 14  # half of it is left free at both ends
         tick.setGeometry(int(handle / 2 + part * (groove.width - handle)) - 1, groove.height - 5, 3, 5)
 
-    def _connect(self, name: str) -> None:
-        slider, field = self.sliders[name], FIELDS[name]
-        slider.connect("valueIsChanging(double)", lambda value: self._dragged(name, value))
-        getattr(self.ui, f"{field}TunedButton").connect("clicked()", lambda: self.recommend(name))
+    def _connect(self, field: str) -> None:
+        slider = self.sliders[field]
+        slider.connect("valueIsChanging(double)", lambda value: self._dragged(field, value))
+        getattr(self.ui, f"{field}TunedButton").connect("clicked()", lambda: self.recommend(field))
         inner_of(slider, "SpinBox", "QDoubleSpinBox").keyboardTracking = False  # a typed number is one change
         named = slicer.util.findChild(slider, "Slider")
         named.connect("sliderPressed()", self._hold)
         named.connect("sliderReleased()", self._let_go)  # after the slider itself has told its value
         groove = inner_of(slider, "Slider", "QSlider")
-        tick = self._ticks[name] = qt.QFrame(groove)
+        tick = self._ticks[field] = qt.QFrame(groove)
         tick.setAttribute(qt.Qt.WA_TransparentForMouseEvents)
         tick.setStyleSheet("background-color: #c46a00;")
         tick.toolTip = _("Recommended value")
-        self._filters.append(DoubleClick(groove, lambda: self.recommend(name), lambda: self.place_tick(name)))
+        self._filters.append(DoubleClick(groove, lambda: self.recommend(field), lambda: self.place_tick(field)))
 
     def _hold(self) -> None:
         """Hold the news of the parameter node back while a slider is dragged.
@@ -165,17 +161,18 @@ class Settings(Section):
         if held is not None:
             held[0].EndModify(held[1])
 
-    def _dragged(self, name: str, value: float) -> None:
+    def _dragged(self, field: str, value: float) -> None:
         """Take a value from the signal: the slider itself still says the old one while it is dragged."""
-        if self.panel.is_refreshing or name not in HYPERPARAMETERS[self.parameters.prior]:
+        names = {own: name for name, own in HYPERPARAMETERS[self.parameters.prior].items()}
+        if self.panel.is_refreshing or field not in names:
             return
-        setting = setting_of(self.parameters) | {name: value}
+        setting = setting_of(self.parameters) | {names[field]: value}
         if setting != self._asked:
             self.preview(setting)
 
-    def _set_range(self, name: str, low: float, high: float) -> None:
+    def _set_range(self, field: str, low: float, high: float) -> None:
         """Set the ends of a slider; it had to cut a value that its former ends left out."""
-        slider, wanted = self.sliders[name], getattr(self.parameters, FIELDS[name])
+        slider, wanted = self.sliders[field], getattr(self.parameters, field)
         low, high = round(low, slider.decimals), round(high, slider.decimals)  # as the slider would, too
         if (slider.minimum, slider.maximum) != (low, high):
             slider.minimum, slider.maximum = low, high

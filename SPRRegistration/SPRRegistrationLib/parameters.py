@@ -35,6 +35,7 @@ class Prior(Enum):
 
     BETA = "beta"
     GAUSSIAN = "gaussian"
+    TOTAL_VARIATION = "tv"
     UNIFORM = "uniform"
 
     def label(self) -> str:
@@ -42,6 +43,7 @@ class Prior(Enum):
         return {
             Prior.BETA: _("Varies, mostly stiff (Beta prior)"),
             Prior.GAUSSIAN: _("Varies about a mean (Gaussian prior)"),
+            Prior.TOTAL_VARIATION: _("Varies, free at edges (total variation)"),
             Prior.UNIFORM: _("The same everywhere (uniform)"),
         }[self]
 
@@ -140,6 +142,8 @@ class SPRRegistrationParameters:
         lambdaMax: Setting of the Beta prior: largest stiffness.
         sigma: Setting of the Gaussian prior: how far the stiffness spreads.
         lambdaMean: Setting of the Gaussian prior: mean stiffness.
+        tv: Setting of the total-variation prior: cost of a jump.
+        tvLambdaMax: Setting of the total-variation prior: largest stiffness.
         strength: Setting of the uniform prior: the stiffness.
         live: Whether the deformation follows the sliders.
         stiffnessSegments: Segmentation whose segments were given a stiffness of their own.
@@ -196,6 +200,8 @@ class SPRRegistrationParameters:
     lambdaMax: Annotated[float, WithinRange(0.0, 100.0)] = 1.0
     sigma: Annotated[float, WithinRange(0.0, 100.0)] = 0.5
     lambdaMean: Annotated[float, WithinRange(0.0, 100.0)] = 2.0
+    tv: Annotated[float, WithinRange(0.0, 100.0)] = 0.3
+    tvLambdaMax: Annotated[float, WithinRange(0.0, 1000.0)] = 30.0
     strength: Annotated[float, WithinRange(0.0, 100.0)] = 1.0
     live: bool = True
     stiffnessSegments: vtkMRMLSegmentationNode
@@ -240,6 +246,7 @@ class SPRRegistrationParameters:
 HYPERPARAMETERS = {
     Prior.BETA: {"alpha": "alpha", "lambda_max": "lambdaMax"},
     Prior.GAUSSIAN: {"sigma": "sigma", "lambda_mean": "lambdaMean"},
+    Prior.TOTAL_VARIATION: {"tv": "tv", "lambda_max": "tvLambdaMax"},
     Prior.UNIFORM: {"lambda": "strength"},
 }
 """For each prior, its hyperparameters by the worker's names, and the fields that hold them."""

@@ -1,45 +1,81 @@
-"""The sliders of the hyperparameters: which fields they change, how far they go, and what is recommended."""
+"""The sliders of the hyperparameters: which fields they change, how far they go, and what is recommended.
+
+The worker's names are not enough to tell the sliders apart: two priors have a `lambda_max`, each of its own range. So
+they go by their fields.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from .models import INSTANCE, TaskModel
-from .parameters import HYPERPARAMETERS, setting_of
+from .parameters import HYPERPARAMETERS, Prior
 
-RECOMMENDED = {"alpha": 0.1, "lambda_max": 1.0, "sigma": 0.5, "lambda_mean": 2.0, "lambda": 1.0}
-"""What does well with the instance optimization; task models say their own."""
+Value = TypeVar("Value")
+
+RECOMMENDED = {
+    "alpha": 0.1,
+    "lambdaMax": 1.0,
+    "sigma": 0.5,
+    "lambdaMean": 2.0,
+    "tv": 0.3,
+    "tvLambdaMax": 30.0,
+    "strength": 1.0,
+}
+"""What does well with the instance optimization, by field; task models say their own."""
 
 USUAL_RANGES = {
     "alpha": (0.01, 0.6),
-    "lambda_max": (0.5, 5.0),
+    "lambdaMax": (0.5, 5.0),
     "sigma": (0.1, 4.0),
-    "lambda_mean": (0.5, 5.0),
-    "lambda": (0.1, 10.0),
+    "lambdaMean": (0.5, 5.0),
+    "tv": (0.02, 2.0),
+    "tvLambdaMax": (1.0, 100.0),
+    "strength": (0.1, 10.0),
 }
-"""Ranges of the instance optimization, as long as no worker has said its own."""
+"""Ranges of the instance optimization by field, as long as no worker has said its own."""
 
-FIELDS = {name: field for fields in HYPERPARAMETERS.values() for name, field in fields.items()}
-"""For each hyperparameter, by the worker's name, the field that holds it."""
+FIELDS = tuple(field for fields in HYPERPARAMETERS.values() for field in fields.values())
+"""The fields that have a slider, in the order of the sliders."""
 
 
-def ranges_of(session: Any, model: TaskModel) -> dict[str, tuple[float, ...]]:
-    """Return lowest and highest values: as the worker says, otherwise as the task model or usage has it.
+def by_field(prior: Prior | str, values: Mapping[str, Value]) -> dict[str, Value]:
+    """Return values of hyperparameters by the fields that hold them.
+
+    Args:
+        prior: The prior that they belong to, or its name.
+        values: Values by the names that the worker knows; those that the prior does not have are left out.
+    """
+    return {field: values[name] for name, field in HYPERPARAMETERS[Prior(prior)].items() if name in values}
+
+
+def ranges_of(
+    session: Any, model: TaskModel, usual: Mapping[str, tuple[float, ...]] = USUAL_RANGES
+) -> dict[str, tuple[float, ...]]:
+    """Return lowest and highest values by field: as the worker says, otherwise as the task model or usage has it.
 
     Args:
         session: The `RegistrationSession`, or None.
         model: The method that is chosen.
+        usual: Ranges of the instance optimization.
     """
     if session is not None and session.ranges:
-        return session.ranges
-    return USUAL_RANGES if model.name == INSTANCE else model.ranges
+        return by_field(session.prior, session.ranges)
+    return dict(usual) if model.name == INSTANCE else _of_model(model, model.ranges)
 
 
 def recommended_of(model: TaskModel) -> dict[str, float]:
-    """Return the recommended values: tuned ones of the task model first."""
-    return RECOMMENDED | model.optimum
+    """Return the recommended values by field: tuned ones of the task model first."""
+    return RECOMMENDED | _of_model(model, model.optimum)
 
 
-def shown_names(parameters: Any, ranges: dict[str, tuple[float, ...]]) -> list[str]:
-    """Return the hyperparameters of the prior that may be changed, in the order of the sliders."""
-    return [name for name in setting_of(parameters) if name in ranges]
+def shown_fields(parameters: Any, ranges: Mapping[str, tuple[float, ...]]) -> list[str]:
+    """Return the fields of the prior that may be changed, in the order of the sliders."""
+    return [field for field in HYPERPARAMETERS[parameters.prior].values() if field in ranges]
+
+
+def _of_model(model: TaskModel, values: Mapping[str, Value]) -> dict[str, Value]:
+    """Values of a task model by field; none for a model whose card names no prior that there is."""
+    prior = model.card.get("prior", Prior.BETA.value)
+    return by_field(prior, values) if prior in [known.value for known in Prior] else {}

@@ -32,8 +32,9 @@ from .panel_settings import Settings
 from .panel_show import Show
 from .panel_snapshots import SnapshotButtons
 from .panel_stiffness import PaintedStiffness
-from .parameters import HYPERPARAMETERS, SPRRegistrationParameters
+from .parameters import SPRRegistrationParameters
 from .session import RegistrationSession, Stage
+from .sliders import by_field
 
 SECTIONS = (Inputs, Model, Settings, PaintedStiffness, Run, Show, Quality, SettingsMap, SnapshotButtons, Export)
 PARTS = (
@@ -146,9 +147,8 @@ class Panel:
 
     def recommend_all(self, setting: dict[str, float]) -> None:
         """Set the sliders to what a task model recommends."""
-        for fields in HYPERPARAMETERS.values():
-            for name in setting.keys() & fields.keys():
-                setattr(self.parameters, fields[name], setting[name])
+        for field, value in by_field(self.parameters.prior, setting).items():
+            setattr(self.parameters, field, value)
 
     def missing(self) -> list[str]:
         """Return what has to be installed before a worker can run."""

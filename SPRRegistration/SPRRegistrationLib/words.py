@@ -150,6 +150,7 @@ def setting_names() -> dict[str, str]:
         "lambda_max": _("largest stiffness (lambda)"),
         "sigma": _("spread (sigma)"),
         "lambda_mean": _("mean stiffness (lambda)"),
+        "tv": _("cost of a jump (t)"),
         "lambda": _("stiffness (lambda)"),
     }
 

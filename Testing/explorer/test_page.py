@@ -106,6 +106,12 @@ def test_keys(page):
 def test_another_prior_has_other_sliders(page):
     page.set("prior", "uniform")
     wait(lambda: "alpha" not in page.get("sliders"))
+    page.set("prior", "tv")
+    page.wait_state("sliders", ["tv", "tvLambdaMax"])
+    assert page.get("limits") == {"tv": [0.02, 2.0], "tvLambdaMax": [1.0, 100.0]}
+    page.wait_state("has_result")
+    page.set("tvLambdaMax", 60.0)
+    page.wait_state("tvLambdaMax", 60.0)
     page.set("prior", "beta")
     page.wait_state("sliders", ["alpha", "lambdaMax"])
     page.wait_state("has_result")

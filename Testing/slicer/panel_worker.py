@@ -22,7 +22,7 @@ class Session(FakeSession):
     def __init__(self, arrays):
         super().__init__(arrays)
         self.ranges = {"alpha": (0.01, 0.6), "lambda_max": (0.5, 5.0)}
-        self.setting |= {"alpha": 0.1, "lambda_max": 1.0, "sigma": 0.5, "lambda_mean": 2.0, "lambda": 1.0}
+        self.setting |= {"alpha": 0.1, "lambda_max": 1.0, "sigma": 0.5, "lambda_mean": 2.0, "tv": 0.3, "lambda": 1.0}
 
     def commit(self, should_stop):
         self._wait(SECONDS, should_stop)

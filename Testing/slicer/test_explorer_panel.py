@@ -137,7 +137,28 @@ def test_the_next_pair_does_not_keep_the_setting_of_the_sample(scene):
     panel.add("fixedVolume", "heart", (array, pairs.AFFINE))
     assert panel.parameters.movingVolume is None, "a heart is not registered to the chest of the sample"
     panel.add("movingVolume", "heart", (array, pairs.AFFINE))
-    assert setting_of(panel.parameters) == {name: RECOMMENDED[name] for name in SAMPLE_SETTING}
+    assert setting_of(panel.parameters) == {"alpha": RECOMMENDED["alpha"], "lambda_max": RECOMMENDED["lambdaMax"]}
     panel.go_to({"alpha": 0.3, "lambda_max": 1.0})
     panel.add("movingVolume", "another heart", (array, pairs.AFFINE))
     assert setting_of(panel.parameters)["alpha"] == 0.3, "what the user chose stays"
+
+
+def test_the_total_variation_prior_has_sliders_of_its_own(opened):
+    """Both it and the beta prior have a `lambda_max`, whose values and ranges are kept apart."""
+    from SPRRegistrationLib.explorer import state
+
+    panel, worker = opened
+    panel.parameters.lambdaMax = 2.0
+    panel.go_to({"tv": 0.3, "lambda_max": 30.0})
+    request = worker.last(protocol.Open)
+    assert (request.prior, request.setting) == ("tv", {"tv": 0.3, "lambda_max": 30.0})
+    worker.answer_open()
+    shown = state.state_of(panel)
+    assert shown["sliders"] == ["tv", "tvLambdaMax"]
+    assert shown["limits"] == {"tv": [0.02, 2.0], "tvLambdaMax": [1.0, 100.0]}
+    assert shown["tuned"] == {"tv": 0.3, "tvLambdaMax": 30.0}
+    panel.go_to({"tv": 0.1, "lambda_max": 12.0})
+    parameters = panel.parameters
+    assert (parameters.tv, parameters.tvLambdaMax, parameters.lambdaMax) == (0.1, 12.0, 2.0)
+    panel.go_to({"alpha": 0.2, "lambda_max": 3.0})
+    assert (parameters.prior.value, parameters.tvLambdaMax, parameters.lambdaMax) == ("beta", 12.0, 3.0)

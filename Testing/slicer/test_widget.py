@@ -140,6 +140,40 @@ def test_another_prior_has_other_sliders(chosen):
     assert chosen.ui.lambdaMeanSlider.visible
 
 
+def test_the_total_variation_prior_has_sliders_of_its_own(chosen):
+    ui, parameters = chosen.ui, chosen.panel.parameters
+    ui.liveCheckBox.click()
+    parameters.lambdaMax = 2.0
+    ui.priorSelector.setCurrentIndex(2)
+    assert parameters.prior.value == "tv"
+    assert [name for name in ("alpha", "lambdaMax", "sigma", "tv", "tvLambdaMax", "strength")
+            if getattr(ui, f"{name}Slider").visible] == ["tv", "tvLambdaMax"]  # fmt: skip
+    assert (ui.tvLambdaMaxSlider.minimum, ui.tvLambdaMaxSlider.maximum) == (1.0, 100.0)
+    drag(ui.tvLambdaMaxSlider, (60.0,))
+    drag(ui.tvSlider, (1.0,))
+    assert parameters.tvLambdaMax == pytest.approx(60.0, abs=0.1)
+    assert parameters.tv == pytest.approx(1.0, abs=0.01)
+    ui.tvTunedButton.click()
+    assert parameters.tv == pytest.approx(0.3)
+    ui.priorSelector.setCurrentIndex(0)
+    assert ui.lambdaMaxSlider.value == parameters.lambdaMax == pytest.approx(2.0)
+
+
+def test_a_model_of_the_total_variation_prior_sets_its_sliders_alone(chosen):
+    from SPRRegistrationLib import models, sliders
+
+    card = {"prior": "tv", "ranges": {"lambda_max": [2.0, 40.0]}, "defaults": {"tv": 0.2, "lambda_max": 20.0}}
+    model = models.TaskModel(name="liver", path=None, card=card)
+    parameters = chosen.panel.parameters
+    chosen.ui.liveCheckBox.click()
+    parameters.prior = type(parameters.prior)("tv")
+    chosen.panel.recommend_all(model.optimum)
+    assert (parameters.tv, parameters.tvLambdaMax, parameters.lambdaMax) == (0.2, 20.0, 1.0)
+    assert sliders.ranges_of(None, model) == {"tvLambdaMax": (2.0, 40.0)}
+    assert sliders.recommended_of(model)["tvLambdaMax"] == 20.0
+    assert sliders.recommended_of(model)["lambdaMax"] == 1.0
+
+
 def test_cancel_ends_the_computation(chosen):
     chosen.panel.command[-1] = "60"
     chosen.ui.applyButton.click()

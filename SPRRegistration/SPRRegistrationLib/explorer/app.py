@@ -19,8 +19,7 @@ from SPRCore.errors import SPRError
 
 from .. import display, inputs, outputs, words
 from ..i18n import tr as _
-from ..parameters import HYPERPARAMETERS
-from ..sliders import FIELDS
+from ..sliders import FIELDS, shown_fields
 from . import links, nodes, page, painting, state
 from .fields import CHANGEABLE
 from .files import listed, stem_of
@@ -202,9 +201,9 @@ class Explorer:
         task.add_done_callback(self._tasks.discard)
 
     def _nudge(self, place: int, direction: int) -> None:
-        names = [name for name in HYPERPARAMETERS[self.panel.parameters.prior] if FIELDS[name] in self.state.limits]
-        if names:
-            field = FIELDS[names[min(place, len(names) - 1)]]
+        fields = shown_fields(self.panel.parameters, self.state.limits)
+        if fields:
+            field = fields[min(place, len(fields) - 1)]
             low, high = self.state.limits[field]
             value = getattr(self.panel.parameters, field) + direction * (high - low) / 40
             self.panel.change(field, min(max(value, low), high))
@@ -256,7 +255,7 @@ class Explorer:
                     self.panel.change(field, values[field])
                 except SPRError as error:
                     logger.warning("the page asked for %s", error)
-                if field in FIELDS.values():
+                if field in FIELDS:
                     self._slid()
         self._changed()
 

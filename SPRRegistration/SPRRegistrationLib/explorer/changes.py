@@ -6,7 +6,7 @@ from typing import Any
 
 from SPRCore.errors import InputError
 
-from ..sliders import FIELDS, ranges_of
+from ..sliders import ranges_of
 from .fields import CHANGEABLE, converted
 
 
@@ -42,7 +42,7 @@ def take(panel: Any, field: str, value: Any) -> bool:
 
 def _check_slider(panel: Any, field: str, value: Any) -> None:
     """Refuse a value that no slider can take; the ends are rounded in addresses."""
-    ranges = {FIELDS[name]: ends for name, ends in ranges_of(panel.session, panel.model).items() if name in FIELDS}
+    ranges = ranges_of(panel.session, panel.model)
     if field in ranges:
         low, high = ranges[field][:2]
         if not 0.999 * low <= value <= 1.001 * high:

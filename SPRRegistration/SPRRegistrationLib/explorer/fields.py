@@ -18,7 +18,7 @@ SHOWN = (
 """Fields that change the views and nothing else."""
 
 CHANGEABLE = (
-    *FIELDS.values(),
+    *FIELDS,
     *SHOWN,
     "method",
     "refine",

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 LINKED = (
-    *("method", "alignment", "prior", "alpha", "lambdaMax", "sigma", "lambdaMean", "strength"),
+    *("method", "alignment", "prior", "alpha", "lambdaMax", "sigma", "lambdaMean", "tv", "tvLambdaMax", "strength"),
     *("showDeformed", "deformedOpacity", "showWeight", "weightOpacity", "weightLimit", "showJacobian"),
     *("showDisplacement", "displacementStyle"),
 )

@@ -8,16 +8,17 @@ from trame.widgets import html
 from trame.widgets import vuetify3 as v
 
 from ..i18n import tr as _
-from ..sliders import FIELDS
 from . import painting
 from .controls import SLIM, check, choice, hint, plain, tuned_slider, upload_button
 
 SLIDERS = (
     ("alpha", _("Evenness (α′)"), 0.001),  # noqa: RUF001  # the letters of the paper
-    ("lambda_max", _("Strength (λ max)"), 0.01),
+    ("lambdaMax", _("Strength (λ max)"), 0.01),
     ("sigma", _("Spread (σ)"), 0.01),  # noqa: RUF001
-    ("lambda_mean", _("Mean strength (λ mean)"), 0.01),
-    ("lambda", _("Strength (λ)"), 0.01),
+    ("lambdaMean", _("Mean strength (λ mean)"), 0.01),
+    ("tv", _("Cost of a jump (t)"), 0.01),
+    ("tvLambdaMax", _("Strength (λ max)"), 0.1),
+    ("strength", _("Strength (λ)"), 0.01),
 )
 
 REFINEMENTS = (8, 20, 50, 100)
@@ -48,8 +49,8 @@ def _refinements() -> list[dict[str, Any]]:
 def regularization(do: Any) -> None:
     """Build the section “Regularization”."""
     choice("prior", _("Stiffness"))
-    for name, label, step in SLIDERS:
-        tuned_slider(FIELDS[name], label, step, (do.recommend, f"['{name}']"), (do.press, "[]"))
+    for field, label, step in SLIDERS:
+        tuned_slider(field, label, step, (do.recommend, f"['{field}']"), (do.press, "[]"))
     with html.Div(classes="spr-pair"):
         check("live", _("Live"))
         kind = ("`spr-latency ${is_exact ? 'exact' : ''}`",)

@@ -13,9 +13,9 @@ import slicer
 from SPRCore.live.events import Deadlines
 
 from .. import charts, display, geometry, inputs, legends, models, outputs, samples, snapshots, words
-from ..parameters import INSTANCE, Prior, SPRRegistrationParameters, apply_setting, setting_of
+from ..parameters import HYPERPARAMETERS, INSTANCE, Prior, SPRRegistrationParameters, apply_setting, setting_of
 from ..session import RegistrationSession, Stage, kind_of
-from ..sliders import FIELDS, recommended_of
+from ..sliders import FIELDS, by_field, recommended_of
 from . import changes, nodes, painting
 from .fields import PAIR
 from .pace import AtRest, Pace
@@ -164,7 +164,9 @@ class Panel:
         if self._sample and self._images() != self._sample:
             self._sample = frozenset()
             recommended = recommended_of(self.model)
-            apply_setting(self.parameters, {name: recommended[name] for name in SAMPLE_SETTING})
+            apply_setting(
+                self.parameters, {name: recommended[field] for name, field in HYPERPARAMETERS[Prior.BETA].items()}
+            )
         self._propose()
 
     def _propose(self) -> None:
@@ -198,12 +200,12 @@ class Panel:
             return
         if field == "method":
             self._take_model()
-        self._after_change(field not in FIELDS.values())
+        self._after_change(field not in FIELDS)
 
-    def recommend(self, name: str) -> None:
-        """Set a hyperparameter (by the worker's name) to the recommended value."""
-        if name in FIELDS:
-            self.change(FIELDS[name], recommended_of(self.model)[name])
+    def recommend(self, field: str) -> None:
+        """Set a hyperparameter (by its field) to the recommended value."""
+        if field in FIELDS:
+            self.change(field, recommended_of(self.model)[field])
 
     def go_to(self, setting: Mapping[str, float]) -> None:
         """Set the sliders to a setting."""
@@ -310,8 +312,8 @@ class Panel:
         model = self.model
         if model.name != INSTANCE and model.card.get("prior") in [prior.value for prior in Prior]:
             self.parameters.prior = Prior(model.card["prior"])
-            for name in model.optimum.keys() & FIELDS.keys():
-                setattr(self.parameters, FIELDS[name], model.optimum[name])
+            for field, value in by_field(self.parameters.prior, model.optimum).items():
+                setattr(self.parameters, field, value)
 
     def _after_change(self, looks: bool = True) -> None:
         """Bring the worker to the parameters, and the views, unless it is known that they stay (`looks`)."""

@@ -11,7 +11,7 @@ from .. import charts, checks, inputs, models, settings_map, snapshots, verdict,
 from ..i18n import tr as _
 from ..parameters import Alignment, Device, DisplacementStyle, MapMeasure, Prior, setting_of
 from ..session import Stage
-from ..sliders import FIELDS, ranges_of, recommended_of, shown_names
+from ..sliders import ranges_of, recommended_of, shown_fields
 from .fields import CHANGEABLE
 from .nodes import REFERENCES, SIDES
 from .panel import Panel
@@ -151,11 +151,11 @@ def _run(panel: Panel) -> dict[str, Any]:
 
 def _sliders(panel: Panel) -> dict[str, Any]:
     ranges, tuned = ranges_of(panel.session, panel.model), recommended_of(panel.model)
-    names = shown_names(panel.parameters, ranges)
+    fields = shown_fields(panel.parameters, ranges)
     return {
-        "sliders": [FIELDS[name] for name in names],
-        "limits": {FIELDS[name]: list(ranges[name]) for name in names},
-        "tuned": {FIELDS[name]: tuned[name] for name in names if name in tuned},
+        "sliders": fields,
+        "limits": {field: list(ranges[field]) for field in fields},
+        "tuned": {field: tuned[field] for field in fields},
     }
 
 

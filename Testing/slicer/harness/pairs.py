@@ -9,6 +9,7 @@ import slicer
 
 from SPRCore.live import protocol
 from SPRCore.live.arrays import Store
+from SPRCore.live.settings import USUAL_RANGES
 from SPRCore.live.wire import read_request, to_line
 
 SHAPE = (8, 9, 10)
@@ -77,11 +78,12 @@ class PlayedWorker:
         self.say(protocol.Ready(id=hello.id, **ready))
 
     def answer_open(self, **alignment):
-        ranges = {"alpha": (0.01, 0.6), "lambda_max": (0.5, 5.0)}
         request = self.last(protocol.Open)
-        setting = {"alpha": 0.1, "lambda_max": 1.0} | request.setting
+        prior = request.prior or "beta"
+        ranges = USUAL_RANGES[prior]
+        setting = ({"alpha": 0.1, "lambda_max": 1.0} if prior == "beta" else {}) | request.setting
         facts = {
-            "prior": "beta",
+            "prior": prior,
             "setting": setting,
             "ranges": ranges,
             "milliseconds": 5.0,
