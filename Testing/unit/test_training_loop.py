@@ -6,6 +6,7 @@ import dataclasses
 import json
 import logging
 
+import numpy as np
 import pytest
 import torch
 
@@ -126,6 +127,31 @@ def test_a_hyper_model_takes_its_codes_and_resumes(tiny_recipe, tmp_path):
     pair = torch.rand(2, 1, 1, 16, 16, 16)
     one, two = (network(*pair, code=torch.tensor([code])).displacement for code in ([0.1, 0.2], [0.9, 0.9]))
     assert not torch.equal(one, two)
+
+
+def test_a_hyper_model_of_the_total_variation_prior(tiny_recipe):
+    """It trains, and the bundle registers within the ranges of its card and says where they end."""
+    recipe = tiny_recipe(
+        **{
+            "model__weight": "tv",
+            "model__conditioning": "film",
+            "model__codes": 2,
+            "loss": {"prior": "tv", "tv": 0.2, "lambda_max": 10.0, "map_weight_pull": 0.1},
+            "hyper": {"ranges": {"tv": [0.05, 1.0], "lambda_max": [1.0, 50.0]}},
+            "optimiser__epochs": 1,
+        }
+    )
+    best = train(recipe)
+    card = read_bundle(best).card
+    assert (card.prior, card.conditioning) == ("tv", ("tv", "lambda_max"))
+    assert card.defaults == {"tv": 0.2, "lambda_max": 10.0}
+    images = [spr.Volume(array, np.eye(4)) for array in np.random.default_rng(0).random((2, 16, 16, 16), np.float32)]
+    asked = spr.TotalVariationPrior(strength=0.5, lambda_max=20.0)
+    result = spr.register(*images, method=best, prior=asked, init="none", device="cpu")
+    assert result.report["hyperparameters"] == {"prior": "tv", "tv": 0.5, "lambda_max": 20.0}
+    assert 0 < result.weight.array.min() <= result.weight.array.max() <= 1
+    with pytest.raises(InputError, match=r"tv: got 2; expected 0\.05 to 1"):
+        spr.register(*images, method=best, prior=spr.TotalVariationPrior(strength=2.0), init="none", device="cpu")
 
 
 def test_hypermorph_trains(tiny_recipe):
