@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from SPRCore.functional import sample_lattice
-from SPRCore.geometry import Field, Volume
+from SPRCore.geometry import Field, Volume, percentiles
 from SPRCore.geometry.resampling import add_mapped, lattice, shared
 from SPRCore.metrics.checks import grid_mask
 
@@ -28,7 +28,7 @@ def displacement_summary(field: Field, mask: Volume | np.ndarray | None = None) 
     length = length if inside is None else length[inside]
     return {
         "mean": float(length.mean(dtype=np.float64)),
-        "p95": float(np.percentile(length, 95)),
+        "p95": percentiles(length, [95.0])[0],
         "max": float(length.max()),
     }
 
@@ -49,7 +49,7 @@ def inverse_consistency_mm(displacement: Field, inverse: Field) -> dict[str, flo
     residuals = np.concatenate([_residuals(displacement, inverse), _residuals(inverse, displacement)])
     if residuals.size == 0:
         return {"mean": float("nan"), "p95": float("nan")}
-    return {"mean": float(residuals.mean(dtype=np.float64)), "p95": float(np.percentile(residuals, 95))}
+    return {"mean": float(residuals.mean(dtype=np.float64)), "p95": percentiles(residuals, [95.0])[0]}
 
 
 def _residuals(first: Field, second: Field) -> np.ndarray:

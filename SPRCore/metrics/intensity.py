@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from SPRCore.errors import InputError
-from SPRCore.geometry import Field, MaskedVolume, Volume, resample
+from SPRCore.geometry import Field, MaskedVolume, Volume, percentiles, resample
 from SPRCore.metrics.checks import grid_mask
 from SPRCore.similarity import FixedStatistics, lncc, window_radius
 from SPRCore.typing import Tensor
@@ -91,6 +91,6 @@ def _as_tensor(valid: np.ndarray | None) -> Tensor | None:
 
 def _unit_range(volume: Volume, valid: np.ndarray | None) -> Tensor:
     """The image with its 0.5th and 99.5th percentile at 0 and 1: the scale for which lncc's noise floor is set."""
-    low, high = np.percentile(volume.array if valid is None else volume.array[valid], (0.5, 99.5))
-    scaled = (volume.to_tensor() - float(low)) / max(float(high - low), float(np.finfo(np.float32).tiny))
+    low, high = percentiles(volume.array if valid is None else volume.array[valid], (0.5, 99.5))
+    scaled = volume.to_tensor().sub_(low).div_(max(high - low, float(np.finfo(np.float32).tiny)))
     return scaled.clamp_(-4.0, 5.0)  # a spike would take the precision of all others

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from SPRCore.errors import InputError
-from SPRCore.geometry import Field, Volume
+from SPRCore.geometry import Field, Volume, percentiles
 from SPRCore.geometry.resampling import add_mapped, shared
 from SPRCore.metrics.checks import inner_mask
 from SPRCore.typing import Tensor
@@ -74,12 +74,12 @@ def folding_of(determinants: np.ndarray) -> float:
 
 def summary_of(determinants: np.ndarray) -> dict[str, float]:
     """The five numbers of `jacobian_summary` from determinants of any shape."""
-    low, median, high = np.percentile(determinants, (1, 50, 99))
+    low, median, high = percentiles(determinants, (1.0, 50.0, 99.0))
     return {
         "min": float(determinants.min()),
-        "p01": float(low),
-        "median": float(median),
-        "p99": float(high),
+        "p01": low,
+        "median": median,
+        "p99": high,
         "max": float(determinants.max()),
     }
 
