@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from SPRCore.errors import InputError
+from SPRCore.functional import box_count, box_sum
 from SPRCore.geometry.resampling import lies_within, resample
 from SPRCore.geometry.volume import Field, Grid, Volume
 from SPRCore.typing import Affine, Scalars
@@ -197,9 +198,9 @@ def fill(image: Scalars, known: Scalars) -> Scalars:
     sums = F.avg_pool3d(image * weight, cell, ceil_mode=True)
     counts = F.avg_pool3d(weight, cell, ceil_mode=True)
     coarse = fill(sums / counts.clamp(min=1e-12), counts > 0)
-    size = [3 if length > 2 else 1 for length in shape]
-    mean = {"kernel_size": size, "stride": 1, "padding": [side // 2 for side in size], "count_include_pad": False}
+    radius = [1 if length > 2 else 0 for length in shape]
     filled = F.interpolate(coarse, size=tuple(shape), mode="trilinear", align_corners=False)
+    count = box_count(image, radius)
     for _ in range(_RELAXATIONS if known.numel() < _LARGE else _RELAXATIONS // 3):
-        filled = F.avg_pool3d(torch.where(known, image, filled), **mean)
+        filled = box_sum(torch.where(known, image, filled), radius).div_(count)
     return torch.where(known, image, filled)

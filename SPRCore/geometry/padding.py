@@ -44,7 +44,8 @@ def padding_mask(array: np.ndarray) -> np.ndarray | None:
     if below_air and (coarse[~_reaching_border(coarse, below_air)] >= _BELOW_AIR_HU).all():
         found |= _reaching_border(array, below_air)
     for group in groups:
-        if _leaves_field_of_view(coarse, _reaching_border(coarse, group), others=values):
+        is_known = group == below_air and found.any()
+        if not is_known and _leaves_field_of_view(coarse, _reaching_border(coarse, group), others=values):
             found |= _reaching_border(array, group)
     found |= _cut_slices(array, values)
     if found.mean() < _LEAST_SHARE or found.all():
@@ -80,7 +81,7 @@ def _is_solid(mask: np.ndarray) -> bool:
 
 def _reaching_border(array: np.ndarray, values: list[float]) -> np.ndarray:
     """The voxels of some values that hang together with those at the border of the image."""
-    numbers, count = label(np.isin(array, values))
+    numbers, count = label(_one_of(array, values))
     faces = [np.take(numbers, end, axis=axis).ravel() for axis in range(3) for end in (0, -1)]
     touching = np.zeros(count + 1, dtype=bool)
     touching[np.unique(np.concatenate(faces))] = True
@@ -88,12 +89,20 @@ def _reaching_border(array: np.ndarray, values: list[float]) -> np.ndarray:
     return touching[numbers]
 
 
+def _one_of(array: np.ndarray, values: list[float]) -> np.ndarray:
+    """Whether each voxel has one of a few values; for these a third of the time of `numpy.isin`."""
+    found = np.zeros(array.shape, dtype=bool)
+    for value in values:
+        found |= array == value
+    return found
+
+
 def _leaves_field_of_view(array: np.ndarray, constant: np.ndarray, others: list[float]) -> bool:
     inside = ~constant
     if constant.mean() < _LEAST_SHARE or inside.sum() < 64:
         return False
     rest = array[inside]
-    surface = array[binary_dilation(constant) & inside & ~np.isin(array, others)]
+    surface = array[binary_dilation(constant) & inside & ~_one_of(array, others)]
     if surface.size == 0 or np.ptp(surface.astype(np.float64)) <= 1e-3 * np.ptp(rest.astype(np.float64)):
         return False
     inside = _largest(inside)

@@ -50,7 +50,7 @@ def resample(
     """
     world_to_index = np.linalg.inv(volume.affine) @ (np.eye(4) if affine_ras is None else affine_ras)
     index_to_index = world_to_index @ reference.affine
-    if displacement is None and volume.shape == reference.shape and np.allclose(index_to_index, np.eye(4), atol=1e-9):
+    if displacement is None and _is_same(volume.shape, reference.shape, index_to_index):
         return Volume(volume.array.astype(volume.array.dtype if labels else np.float32), reference.affine)
     if outside is None:
         outside = 0 if labels else volume.array.min()
@@ -83,8 +83,11 @@ def lies_within(
     world_to_index = np.linalg.inv(source.affine) @ (np.eye(4) if affine_ras is None else affine_ras)
     if displacement is not None and not displacement.grid.matches(reference):
         displacement = resample_displacement(displacement, reference)
+    index_to_index = world_to_index @ reference.affine
+    if displacement is None and _is_same(source.shape, reference.shape, index_to_index):
+        return np.ones(reference.shape, dtype=bool)
     result = np.empty(reference.shape, dtype=bool)
-    for slab, index_vox in lattice(reference.shape, world_to_index @ reference.affine):
+    for slab, index_vox in lattice(reference.shape, index_to_index):
         if displacement is not None:
             add_mapped(index_vox, shared(displacement.array[slab]), world_to_index)
         result[slab] = _inside(index_vox, source.shape).numpy()
@@ -188,6 +191,11 @@ def shared(array: np.ndarray) -> Tensor:
     """Return an array as a tensor, copied only where PyTorch cannot share its memory; it is not to be written to."""
     shares = array.flags.writeable and min(array.strides, default=0) >= 0
     return torch.from_numpy(array if shares else array.copy())
+
+
+def _is_same(source: tuple[int, ...], reference: tuple[int, ...], index_to_index: Affine) -> bool:
+    """Whether two grids are one, so that every voxel lies in itself."""
+    return source == reference and np.allclose(index_to_index, np.eye(4), atol=1e-9)
 
 
 def _inside(index_vox: Tensor, shape: tuple[int, ...]) -> Tensor:
