@@ -134,7 +134,7 @@ def _registered(
         result = register_pair(*pair, affine_ras, job, lambda fraction: watch.tell("registering", fraction))
     with watch.stage("measure", "measuring"):
         found = {"displacement": result.displacement, "inverse": result.inverse, "warped": result.warped}
-        metrics = evaluate(**found, fixed=pair[0], moving=pair[1], **vars(given))
+        metrics = evaluate(**found, fixed=pair[0], moving=pair[1], **vars(given), device=job.device)
     doubts += change_warnings(metrics)
     for doubt in doubts:
         _LOG.warning("%s", doubt)

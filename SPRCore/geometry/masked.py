@@ -110,7 +110,12 @@ class MaskedVolume:
         return image, None if there.all() else there
 
     def known_on(
-        self, grid: Grid, *, displacement: Field | None = None, affine_ras: Affine | None = None
+        self,
+        grid: Grid,
+        *,
+        displacement: Field | None = None,
+        affine_ras: Affine | None = None,
+        device: torch.device | None = None,
     ) -> np.ndarray:
         """Tell where the image has data when it is pulled onto another grid.
 
@@ -118,13 +123,14 @@ class MaskedVolume:
             grid: The grid.
             displacement: Pull displacement in RAS mm; None for none.
             affine_ras: As for `on`.
+            device: Where to compute for an image whose voxels are all data; None for the CPU.
 
         Returns:
             Truth values of the shape of `grid`, those of the nearest voxel of the image.
         """
         by = {"displacement": displacement, "affine_ras": affine_ras}
         if self.valid is None:
-            return lies_within(self.grid, grid, **by)
+            return lies_within(self.grid, grid, **by, device=device)
         return resample(self.volume.with_array(self.valid.astype(np.uint8)), grid, **by, labels=True).array != 0
 
 
