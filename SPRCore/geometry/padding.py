@@ -7,9 +7,12 @@ background holds information (the outline of the body), and stays data.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from scipy.ndimage import binary_dilation, binary_erosion, label
-from scipy.spatial import ConvexHull, QhullError
+
+if TYPE_CHECKING:
+    from scipy.spatial import ConvexHull
 
 _LOOKED_AT = 64  # voxels along an axis: a lattice of an image is as convex as the image
 _LEAST_SHARE = 0.005
@@ -37,6 +40,10 @@ def padding_mask(array: np.ndarray) -> np.ndarray | None:
     steps = [max(1, -(-size // _LOOKED_AT)) for size in array.shape]
     coarse = array[tuple(slice(None, None, step) for step in steps)]
     values = _border_values(coarse)
+    if not values:
+        return None
+    from scipy.ndimage import binary_dilation  # takes long to load, and images full of noise need none of it
+
     solid = [value for value in values if _is_solid(coarse == value)]
     groups = [[value] for value in values] + ([solid] if len(solid) > 1 else [])
     below_air = [value for value in values if value < _BELOW_AIR_HU]
@@ -76,11 +83,15 @@ def _border_values(array: np.ndarray) -> list[float]:
 
 def _is_solid(mask: np.ndarray) -> bool:
     """Whether most of a region lies within it, as of padding, and not at its surface, as of a noisy background."""
+    from scipy.ndimage import binary_erosion
+
     return bool(binary_erosion(mask, border_value=1).sum() > 0.3 * mask.sum())
 
 
 def _reaching_border(array: np.ndarray, values: list[float]) -> np.ndarray:
     """The voxels of some values that hang together with those at the border of the image."""
+    from scipy.ndimage import label
+
     numbers, count = label(_one_of(array, values))
     faces = [np.take(numbers, end, axis=axis).ravel() for axis in range(3) for end in (0, -1)]
     touching = np.zeros(count + 1, dtype=bool)
@@ -98,6 +109,8 @@ def _one_of(array: np.ndarray, values: list[float]) -> np.ndarray:
 
 
 def _leaves_field_of_view(array: np.ndarray, constant: np.ndarray, others: list[float]) -> bool:
+    from scipy.ndimage import binary_dilation
+
     inside = ~constant
     if constant.mean() < _LEAST_SHARE or inside.sum() < 64:
         return False
@@ -121,12 +134,16 @@ def _leaves_field_of_view(array: np.ndarray, constant: np.ndarray, others: list[
 
 def _largest(mask: np.ndarray) -> np.ndarray:
     """The largest connected part: letters and speckles beside it say nothing of a field of view."""
+    from scipy.ndimage import label
+
     numbers, count = label(mask)
     return mask if count < 2 else numbers == 1 + np.argmax(np.bincount(numbers.ravel())[1:])
 
 
 def _is_round(inside: np.ndarray, axis: int) -> bool:
     """Whether all slices across an axis are one circle, which the border of the image may cut off."""
+    from scipy.ndimage import binary_erosion
+
     outline = inside.any(axis=axis)
     thickness = int(inside.any(axis=tuple(other for other in range(3) if other != axis)).sum())
     edge = outline & ~binary_erosion(outline)
@@ -167,6 +184,8 @@ def _ends(inside: np.ndarray) -> np.ndarray:
 
 def _hull(points: np.ndarray) -> ConvexHull | None:
     """Convex hull of voxels with their corners, so that a single layer has a volume; None where there is none."""
+    from scipy.spatial import ConvexHull, QhullError
+
     offsets = np.indices((2, 2, 2)).reshape(3, -1).T - 0.5
     try:
         return ConvexHull((points[:, None] + offsets).reshape(-1, 3))

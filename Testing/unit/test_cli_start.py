@@ -28,6 +28,17 @@ print(json.dumps([type(verb).__name__, sorted(set({HEAVY!r}) & set(sys.modules))
     assert in_a_process(code) == ["Register", []]
 
 
+def test_an_image_without_an_even_border_is_taken_as_it_is_without_scipy():
+    code = """
+import json, sys
+import numpy as np
+from SPRCore.geometry import MaskedVolume, Volume
+image = MaskedVolume.of(Volume(np.random.default_rng(0).normal(size=(20, 20, 20)), np.eye(4)), "image")
+print(json.dumps([image.valid is None, "scipy" in sys.modules]))
+"""
+    assert in_a_process(code) == [True, False]
+
+
 def test_garbage_is_collected_again_once_the_modules_are_loaded():
     code = """
 import gc, json, sys
