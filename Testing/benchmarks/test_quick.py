@@ -77,7 +77,8 @@ def test_the_whole_command_is_measured_stage_by_stage(report):
     assert set(row["rows"]) == {*stages, "all"}
     sums = {key: sum(row["rows"][stage][key] for stage in stages) for key in ("seconds", "processor")}
     assert sums["processor"] == pytest.approx(row["rows"]["all"]["processor"], abs=0.1)
-    assert sums["seconds"] == pytest.approx(row["rows"]["all"]["seconds"], abs=0.2)
+    assert sums["seconds"] == pytest.approx(row["rows"]["all"]["seconds"])
+    assert row["rows"]["start"]["seconds"] > 0.1
     assert row["rows"]["register"]["peak_mib"] > 100
     assert "| register |" in report[1]
 
