@@ -132,9 +132,9 @@ def _registered(
         affine_ras = prealign(*pair, init).affine_ras
     with watch.stage("register", "registering"):
         result = register_pair(*pair, affine_ras, job, lambda fraction: watch.tell("registering", fraction))
-    watch.tell("measuring")
-    found = {"displacement": result.displacement, "inverse": result.inverse, "warped": result.warped}
-    metrics = evaluate(**found, fixed=pair[0], moving=pair[1], **vars(given))
+    with watch.stage("measure", "measuring"):
+        found = {"displacement": result.displacement, "inverse": result.inverse, "warped": result.warped}
+        metrics = evaluate(**found, fixed=pair[0], moving=pair[1], **vars(given), device=job.device)
     doubts += change_warnings(metrics)
     for doubt in doubts:
         _LOG.warning("%s", doubt)

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from SPRCore.analysis.planes import PLANES, Cutter, Plane, bounding_box, center_mm, foreground
-from SPRCore.geometry import Field, Volume, displacement_mm_to_vox, robust_extremes, within_extremes
+from SPRCore.geometry import Field, Volume, percentiles, robust_extremes, within_extremes
 
 DPI = 150
 WEIGHT_COLORS = "plasma_r"  # perceptually uniform; 0 is yellow, which no anatomy in grey is
@@ -83,17 +83,17 @@ def registration_figure(picture: RegistrationPicture) -> Figure:
     figure = Figure(figsize=(7 * (_COLUMN_INCHES + 0.1), heights.sum() + 1.55), dpi=DPI, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.0, hspace=0.0)
     grid = figure.add_gridspec(4, 7, height_ratios=[*heights, 0.14])
-    differences = _differences(picture)
+    scales = _Scales.of(picture)
     for row, plane in enumerate(PLANES):
         panels = [figure.add_subplot(grid[row, column]) for column in range(7)]
-        _draw_row(panels, cutter, plane, picture, differences)
+        _draw_row(panels, cutter, plane, picture, scales)
         panels[0].set_ylabel(plane.name, fontsize=9)
         if row == 0:
             for panel, title in zip(panels, _titles(picture), strict=True):
                 panel.set_title(title, fontsize=9)
     _label_legend(figure, grid[3, 0:3], picture)
-    draw_weight_bar(figure.add_subplot(grid[3, 4]), weight_limit(picture.weight.array))
-    _draw_difference_bar(figure, grid[3, 5:7], differences)
+    draw_weight_bar(figure.add_subplot(grid[3, 4]), scales.weight)
+    _draw_difference_bar(figure, grid[3, 5:7], scales.differences)
     if picture.title:
         figure.suptitle(picture.title, fontsize=10)
     return figure
@@ -106,7 +106,8 @@ def save_figure(figure: Figure, path: str | Path) -> None:
         figure: The figure.
         path: File to write, such as `figure.png`.
     """
-    figure.savefig(path, dpi=DPI, facecolor="white")
+    packed = {"pil_kwargs": {"compress_level": 1}} if Path(path).suffix.lower() == ".png" else {}  # a third of the time
+    figure.savefig(path, dpi=DPI, facecolor="white", **packed)
 
 
 def show_plane(panel: Axes, picture: np.ndarray, size_mm: tuple[float, float], **options: Any) -> Any:
@@ -136,7 +137,7 @@ def draw_marks(panel: Axes, plane: Plane) -> None:
 
 def weight_limit(weight: np.ndarray) -> float:
     """Return the upper end of the weight's scale: 1, or more where a prior lets the weight exceed its mean."""
-    return max(1.0, float(np.ceil(np.percentile(weight, 99.9) * 10) / 10))
+    return max(1.0, float(np.ceil(percentiles(weight, [99.9])[0] * 10) / 10))
 
 
 def weight_overlay(weight: np.ndarray, limit: float) -> np.ndarray:
@@ -205,8 +206,27 @@ def _differences(picture: RegistrationPicture) -> tuple[np.ndarray, np.ndarray, 
     before = np.where(shown, gain * moving + offset - fixed, np.nan)
     after = np.where(chosen, gain * warped + offset - fixed, np.nan)
     known = before[shown] if shown.any() else after[chosen]
-    limit = float(np.percentile(np.abs(known), 99.5)) or 1.0
+    limit = percentiles(np.abs(known), [99.5])[0] or 1.0
     return before, after, limit
+
+
+@dataclass(frozen=True)
+class _Scales:
+    """What is black, white, stiff and far apart in all planes: windows of gray, end of the weights, differences."""
+
+    fixed: dict[str, float]
+    moving: dict[str, float]
+    weight: float
+    differences: tuple[np.ndarray, np.ndarray, float]
+
+    @classmethod
+    def of(cls, picture: RegistrationPicture) -> _Scales:
+        return cls(
+            fixed=gray_window(picture.fixed, picture.fixed_valid),
+            moving=picture.moving_window or gray_window(picture.moving),
+            weight=weight_limit(picture.weight.array),
+            differences=_differences(picture),
+        )
 
 
 def _draw_row(
@@ -214,11 +234,10 @@ def _draw_row(
     cutter: Cutter,
     plane: Plane,
     picture: RegistrationPicture,
-    differences: tuple[np.ndarray, np.ndarray, float],
+    scales: _Scales,
 ) -> None:
     size = cutter.size_mm(plane)
-    fixed_window = gray_window(picture.fixed, picture.fixed_valid)
-    moving_window = picture.moving_window or gray_window(picture.moving)
+    fixed_window, moving_window = scales.fixed, scales.moving
     fixed_cut = cutter.cut(picture.fixed.array, plane)
     show_plane(panels[0], cutter.cut(picture.moving.array, plane), size, cmap="gray", **moving_window)
     show_plane(panels[1], fixed_cut, size, cmap="gray", **fixed_window)
@@ -227,9 +246,9 @@ def _draw_row(
         show_plane(panel, fixed_cut, size, cmap="gray", **fixed_window)
     draw_grid(panels[3], cutter, plane, picture.displacement)
     weight = picture.weight.array
-    show_plane(panels[4], weight_overlay(cutter.cut(weight, plane), weight_limit(weight)), size)
-    limit = differences[2]
-    for panel, difference in zip(panels[5:7], differences[:2], strict=True):
+    show_plane(panels[4], weight_overlay(cutter.cut(weight, plane), scales.weight), size)
+    *differences, limit = scales.differences
+    for panel, difference in zip(panels[5:7], differences, strict=True):
         panel.set_facecolor(_NO_DATA_COLOR)  # shines through where there is no difference
         show_plane(panel, cutter.cut(difference, plane), size, cmap=_DIFFERENCE_COLORS, vmin=-limit, vmax=limit)
     for panel, labels, color in (
@@ -255,9 +274,9 @@ def gray_window(image: Volume, valid: np.ndarray | None = None) -> dict[str, flo
     Returns:
         `vmin` and `vmax`; neither padding nor outliers decide them.
     """
-    low, high = np.percentile(image.array[foreground(image, valid)], (0.5, 99.5))
+    low, high = percentiles(image.array[foreground(image, valid)], (0.5, 99.5))
     lowest, _ = robust_extremes(image.array if valid is None else image.array[valid])
-    return {"vmin": min(float(low), lowest), "vmax": float(high)}
+    return {"vmin": min(low, lowest), "vmax": high}
 
 
 def _centers(picture: np.ndarray, size_mm: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
@@ -277,10 +296,9 @@ def draw_outlines(panel: Axes, labels: np.ndarray, size_mm: tuple[float, float],
 
 def draw_grid(panel: Axes, cutter: Cutter, plane: Plane, displacement: Field, lines: int = _LINES_ACROSS) -> None:
     """Draw the lines of a regular grid of the moving image where the registration puts them in the fixed one."""
-    displacement_vox = displacement_mm_to_vox(displacement.array, displacement.affine)
     size = cutter.size_mm(plane)
     step = grid_step_mm(max(size), lines)
-    for coordinate in cutter.coordinates(displacement_vox, plane):
+    for coordinate in cutter.coordinates(displacement.array, plane):
         if min(coordinate.shape) < 2:
             continue
         levels = np.arange(np.floor(coordinate.min() / step), np.ceil(coordinate.max() / step) + 1) * step

@@ -6,9 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from SPRCore.geometry import Grid, Volume, ras_to_voxel, robust_extremes, voxel_to_ras
+from SPRCore.geometry import (
+    Grid,
+    Volume,
+    displacement_mm_to_vox,
+    percentiles,
+    ras_to_voxel,
+    robust_extremes,
+    voxel_to_ras,
+)
 
 _FOREGROUND = 0.15  # of the range from the lowest value to the 99.5th percentile; air and background lie below
+_OTHERS = ((1, 2), (0, 2), (0, 1))  # the axes across each axis
 _MARGIN = 0.04  # of the extent of the anatomy, left around it in a picture
 
 
@@ -53,6 +62,7 @@ class Cutter:
     def __init__(self, grid: Grid, point_mm: np.ndarray, box: np.ndarray | None = None) -> None:
         from nibabel.orientations import io_orientation
 
+        self._affine = grid.affine
         orientation = io_orientation(grid.affine).astype(int)
         self._order = np.argsort(orientation[:, 0])
         self._sign = orientation[self._order, 1]
@@ -73,17 +83,18 @@ class Cutter:
         picture = np.take(canonical[tuple(window)], 0, axis=plane.normal)
         return np.swapaxes(picture, 0, 1)[:, ::-1]  # the lower of the two axes left is `across`, its plus end goes left
 
-    def coordinates(self, displacement_vox: np.ndarray, plane: Plane) -> tuple[np.ndarray, np.ndarray]:
+    def coordinates(self, displacement_mm: np.ndarray, plane: Plane) -> tuple[np.ndarray, np.ndarray]:
         """Tell where each voxel of a cut comes from.
 
         Args:
-            displacement_vox: Displacement (X, Y, Z, 3) in voxels, components in the order of the grid's axes.
+            displacement_mm: Displacement (X, Y, Z, 3) in RAS mm.
             plane: The plane to cut.
 
         Returns:
             The coordinates x + u(x) along `across` and `up` in mm, each a picture as `cut` gives it.
         """
-        moved = self.cut(displacement_vox, plane)[..., self._order] * self._sign
+        displacement_vox = displacement_mm_to_vox(self.cut(displacement_mm, plane), self._affine)
+        moved = displacement_vox[..., self._order] * self._sign
         # x runs with RAS from the first voxel that is shown; `across` is drawn from right to left.
         across = np.arange(moved.shape[1])[::-1] + moved[..., plane.across]
         up = np.arange(moved.shape[0])[:, None] + moved[..., plane.up]
@@ -111,7 +122,7 @@ def foreground(image: Volume, valid: np.ndarray | None = None) -> np.ndarray:
         Truth values of its shape, one of them true at least.
     """
     data = image.array if valid is None else image.array[valid]
-    lowest, highest = robust_extremes(data)[0], float(np.percentile(data, 99.5))
+    lowest, highest = robust_extremes(data)[0], percentiles(data, [99.5])[0]
     mask = image.array > lowest + _FOREGROUND * (highest - lowest)
     mask = mask if valid is None else mask & valid
     return mask if mask.any() else np.ones(image.shape, dtype=bool)
@@ -119,12 +130,13 @@ def foreground(image: Volume, valid: np.ndarray | None = None) -> np.ndarray:
 
 def center_mm(mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
     """Return the center of mass of a mask (X, Y, Z), at least one voxel of it set, in RAS mm."""
-    return voxel_to_ras(np.argwhere(mask).mean(axis=0), affine)
+    counts = [mask.sum(axis=axes) for axes in _OTHERS]
+    return voxel_to_ras(np.array([(np.arange(count.size) * count).sum() / count.sum() for count in counts]), affine)
 
 
 def bounding_box(mask: np.ndarray) -> np.ndarray:
     """Return the (first, last) voxel of a mask along each axis, shape (3, 2), widened by a small margin."""
-    found = np.argwhere(mask)
-    low, high = found.min(axis=0), found.max(axis=0)
+    lines = [np.flatnonzero(mask.any(axis=axes)) for axes in _OTHERS]
+    low, high = (np.array([line[end] for line in lines]) for end in (0, -1))
     margin = np.ceil(_MARGIN * (high - low)).astype(int)
     return np.stack([np.maximum(low - margin, 0), np.minimum(high + margin, np.array(mask.shape) - 1)], axis=1)

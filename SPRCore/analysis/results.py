@@ -121,10 +121,10 @@ def _write_figure(
 
 def _common(fixed: MaskedVolume, moving: MaskedVolume, displacement: Field) -> tuple[np.ndarray, np.ndarray]:
     """Where both images have data, before and after, without the voxels into which padding has been interpolated."""
-    from scipy.ndimage import binary_erosion
-
     still, moved = (moving.known_on(fixed.grid, displacement=by) for by in (None, displacement))
     if moving.valid is not None:
+        from scipy.ndimage import binary_erosion
+
         still, moved = (binary_erosion(part, border_value=1) for part in (still, moved))
     return (still, moved) if fixed.valid is None else (still & fixed.valid, moved & fixed.valid)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from SPRCore.geometry.intensities import intensity_fence, robust_extremes, within_extremes
+from SPRCore.geometry.intensities import intensity_fence, percentiles, robust_extremes, within_extremes
 from SPRCore.geometry.masked import MIN_VOXELS, MaskedVolume, fill, mask_on
 from SPRCore.geometry.resampling import affine_field, compose_affine, resample, resample_displacement
 from SPRCore.geometry.shear import is_sheared, orthogonal, orthogonal_grid
@@ -41,6 +41,7 @@ __all__ = [
     "on_host",
     "orthogonal",
     "orthogonal_grid",
+    "percentiles",
     "ras_to_voxel",
     "resample",
     "resample_displacement",

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from SPRCore.errors import InputError
+from SPRCore.functional import box_count, box_sum
 from SPRCore.geometry.resampling import lies_within, resample
 from SPRCore.geometry.volume import Field, Grid, Volume
 from SPRCore.typing import Affine, Scalars
@@ -109,7 +110,12 @@ class MaskedVolume:
         return image, None if there.all() else there
 
     def known_on(
-        self, grid: Grid, *, displacement: Field | None = None, affine_ras: Affine | None = None
+        self,
+        grid: Grid,
+        *,
+        displacement: Field | None = None,
+        affine_ras: Affine | None = None,
+        device: torch.device | None = None,
     ) -> np.ndarray:
         """Tell where the image has data when it is pulled onto another grid.
 
@@ -117,13 +123,14 @@ class MaskedVolume:
             grid: The grid.
             displacement: Pull displacement in RAS mm; None for none.
             affine_ras: As for `on`.
+            device: Where to compute for an image whose voxels are all data; None for the CPU.
 
         Returns:
             Truth values of the shape of `grid`, those of the nearest voxel of the image.
         """
         by = {"displacement": displacement, "affine_ras": affine_ras}
         if self.valid is None:
-            return lies_within(self.grid, grid, **by)
+            return lies_within(self.grid, grid, **by, device=device)
         return resample(self.volume.with_array(self.valid.astype(np.uint8)), grid, **by, labels=True).array != 0
 
 
@@ -197,9 +204,9 @@ def fill(image: Scalars, known: Scalars) -> Scalars:
     sums = F.avg_pool3d(image * weight, cell, ceil_mode=True)
     counts = F.avg_pool3d(weight, cell, ceil_mode=True)
     coarse = fill(sums / counts.clamp(min=1e-12), counts > 0)
-    size = [3 if length > 2 else 1 for length in shape]
-    mean = {"kernel_size": size, "stride": 1, "padding": [side // 2 for side in size], "count_include_pad": False}
+    radius = [1 if length > 2 else 0 for length in shape]
     filled = F.interpolate(coarse, size=tuple(shape), mode="trilinear", align_corners=False)
+    count = box_count(image, radius)
     for _ in range(_RELAXATIONS if known.numel() < _LARGE else _RELAXATIONS // 3):
-        filled = F.avg_pool3d(torch.where(known, image, filled), **mean)
+        filled = box_sum(torch.where(known, image, filled), radius).div_(count)
     return torch.where(known, image, filled)

@@ -21,6 +21,9 @@ _BITS = {1: np.uint8, 2: np.int16, 4: np.int32, 8: np.int64}
 _SLAB_VOXELS = 2**17
 """Voxels of a slab: its coordinates, 1 MB along each axis, stay in the cache of a processor core."""
 
+_DEVICE_SLAB_VOXELS = 2**23
+"""The same on a graphics card, which wants much work at once: 64 MB along each axis."""
+
 
 def resample(
     volume: Volume,
@@ -50,7 +53,7 @@ def resample(
     """
     world_to_index = np.linalg.inv(volume.affine) @ (np.eye(4) if affine_ras is None else affine_ras)
     index_to_index = world_to_index @ reference.affine
-    if displacement is None and volume.shape == reference.shape and np.allclose(index_to_index, np.eye(4), atol=1e-9):
+    if displacement is None and _is_same(volume.shape, reference.shape, index_to_index):
         return Volume(volume.array.astype(volume.array.dtype if labels else np.float32), reference.affine)
     if outside is None:
         outside = 0 if labels else volume.array.min()
@@ -67,7 +70,12 @@ def resample(
 
 
 def lies_within(
-    source: Grid, reference: Grid, *, displacement: Field | None = None, affine_ras: Affine | None = None
+    source: Grid,
+    reference: Grid,
+    *,
+    displacement: Field | None = None,
+    affine_ras: Affine | None = None,
+    device: torch.device | None = None,
 ) -> np.ndarray:
     """Tell for which voxels of a grid `resample` finds a value inside an image.
 
@@ -76,6 +84,7 @@ def lies_within(
         reference: Grid of the result.
         displacement: As for `resample`.
         affine_ras: As for `resample`.
+        device: Where to compute; None for the CPU.
 
     Returns:
         Truth values of the shape of `reference`.
@@ -83,11 +92,14 @@ def lies_within(
     world_to_index = np.linalg.inv(source.affine) @ (np.eye(4) if affine_ras is None else affine_ras)
     if displacement is not None and not displacement.grid.matches(reference):
         displacement = resample_displacement(displacement, reference)
+    index_to_index = world_to_index @ reference.affine
+    if displacement is None and _is_same(source.shape, reference.shape, index_to_index):
+        return np.ones(reference.shape, dtype=bool)
     result = np.empty(reference.shape, dtype=bool)
-    for slab, index_vox in lattice(reference.shape, world_to_index @ reference.affine):
+    for slab, index_vox in lattice(reference.shape, index_to_index, device):
         if displacement is not None:
-            add_mapped(index_vox, shared(displacement.array[slab]), world_to_index)
-        result[slab] = _inside(index_vox, source.shape).numpy()
+            add_mapped(index_vox, shared(displacement.array[slab]).to(index_vox.device), world_to_index)
+        result[slab] = _inside(index_vox, source.shape).cpu().numpy()
     return result
 
 
@@ -147,20 +159,24 @@ def _moved(grid: Grid, affine_ras: Affine, displacement_mm: np.ndarray | None) -
     return Field(result.numpy(), grid.affine)
 
 
-def lattice(shape: tuple[int, int, int], matrix: Affine) -> Iterator[tuple[slice, Tensor]]:
+def lattice(
+    shape: tuple[int, int, int], matrix: Affine, device: torch.device | None = None
+) -> Iterator[tuple[slice, Tensor]]:
     """Map the voxel indices of a grid, slab by slab along X.
 
     Args:
         shape: Number of voxels along each axis.
         matrix: Homogeneous matrix, shape (4, 4).
+        device: Where the result lies, one that knows float64; None for the CPU.
 
     Yields:
         The planes of the slab, and `matrix` applied to their indices: shape (3, x, Y, Z), float64. The memory is used
         again for the next slab.
     """
-    thickness = min(shape[0], max(1, _SLAB_VOXELS // (shape[1] * shape[2])))
-    room = torch.empty((3, thickness, *shape[1:]), dtype=torch.float64)
-    lines = [torch.arange(size, dtype=torch.float64) for size in shape]
+    voxels = _SLAB_VOXELS if device is None or device.type == "cpu" else _DEVICE_SLAB_VOXELS
+    thickness = min(shape[0], max(1, voxels // (shape[1] * shape[2])))
+    room = torch.empty((3, thickness, *shape[1:]), dtype=torch.float64, device=device)
+    lines = [torch.arange(size, dtype=torch.float64, device=device) for size in shape]
     for start in range(0, shape[0], thickness):
         part = room[:, : min(thickness, shape[0] - start)]
         for row, out in zip(np.asarray(matrix)[:3].tolist(), part, strict=True):
@@ -188,6 +204,11 @@ def shared(array: np.ndarray) -> Tensor:
     """Return an array as a tensor, copied only where PyTorch cannot share its memory; it is not to be written to."""
     shares = array.flags.writeable and min(array.strides, default=0) >= 0
     return torch.from_numpy(array if shares else array.copy())
+
+
+def _is_same(source: tuple[int, ...], reference: tuple[int, ...], index_to_index: Affine) -> bool:
+    """Whether two grids are one, so that every voxel lies in itself."""
+    return source == reference and np.allclose(index_to_index, np.eye(4), atol=1e-9)
 
 
 def _inside(index_vox: Tensor, shape: tuple[int, ...]) -> Tensor:

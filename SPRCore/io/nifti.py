@@ -28,6 +28,7 @@ _SCANNER = 1  # NIfTI's code for "coordinates of the scanner": the one on which 
 _GZIP = b"\x1f\x8b"
 _LONGEST = 540  # bytes of a header: that of NIfTI-2
 _MOST_PACKED = 1032  # bytes that gzip can make of one
+_LEVEL = 1  # of gzip: fields of real numbers shrink by a tenth at any level
 
 
 def is_nifti(path: Path) -> bool:
@@ -76,8 +77,9 @@ class NiftiFile:
         """
         warn(self.path, *self.notes)
         with _readable(self.path):
-            part = self.proxy if frame is None else self.proxy[(*[slice(None)] * 3, frame)]
-            array = np.array(np.asarray(part), order="C")  # off the memory map of the file
+            with _unpacking(self.proxy) as proxy:
+                part = proxy if frame is None else proxy[(*[slice(None)] * 3, frame)]
+                array = np.array(np.asarray(part), order="C")  # off the memory map of the file
             array = array.reshape(self.shape if frame is None else self.shape[:3])
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
         slope, intercept = self.scaling
@@ -145,8 +147,34 @@ def write_nifti(array: np.ndarray, affine: Affine, path: Path, intent: int = 0, 
     image.header.set_xyzt_units("mm")
     image.header["intent_code"], image.header["descrip"] = intent, note
     # Not nibabel.save, which leaves its file open when the disk is full and so complains once more at a later time.
-    with atomic_path(path) as partial, nibabel.openers.ImageOpener(partial, "wb") as stream:
+    with atomic_path(path) as partial, _writing(partial) as stream:
         image.to_stream(stream)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[Any]:
+    """Open a file to write to, packed as its name says; the same values always give the same bytes."""
+    with path.open("wb") as file:
+        if not path.name.lower().endswith(".gz"):
+            yield file
+            return
+        from isal import igzip
+
+        with igzip.IGzipFile("", "wb", _LEVEL, file, 0) as stream:  # neither a name nor a time in its header
+            yield stream
+
+
+@contextmanager
+def _unpacking(proxy: Any) -> Iterator[Any]:
+    """Give the values of a packed file in place of nibabel's own, which takes several times as long to unpack them."""
+    name = proxy.file_like
+    if not (isinstance(name, str) and name.lower().endswith((".gz", ".mgz"))):
+        yield proxy
+        return
+    from isal import igzip
+
+    with igzip.open(name, "rb") as stream:
+        yield type(proxy)(stream, (proxy.shape, proxy.dtype, proxy.offset, 1.0, 0.0))
 
 
 def read_note(path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from SPRCore.errors import InputError
 from SPRCore.geometry import Volume
@@ -68,6 +69,7 @@ def _hd95(a: np.ndarray, b: np.ndarray) -> float:
     from scipy.spatial import cKDTree
 
     # A tree of the surface points costs the surface, a distance transform would cost the label's whole box.
-    to_b, _ = cKDTree(b, balanced_tree=False).query(a)
-    to_a, _ = cKDTree(a, balanced_tree=False).query(b)
+    threads = torch.get_num_threads()
+    to_b, _ = cKDTree(b, balanced_tree=False).query(a, workers=threads)
+    to_a, _ = cKDTree(a, balanced_tree=False).query(b, workers=threads)
     return float(max(np.percentile(to_b, 95), np.percentile(to_a, 95)))

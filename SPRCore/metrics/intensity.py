@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from SPRCore.errors import InputError
-from SPRCore.geometry import Field, MaskedVolume, Volume, resample
+from SPRCore.geometry import Field, MaskedVolume, Volume, percentiles, resample
 from SPRCore.metrics.checks import grid_mask
 from SPRCore.similarity import FixedStatistics, lncc, window_radius
 from SPRCore.typing import Tensor
@@ -38,11 +38,12 @@ class Similarity:
     Args:
         fixed: Fixed image with its data, any intensity scale.
         window: Window in voxels; 9 as in the paper.
+        device: Where to compute; None for the CPU.
     """
 
-    def __init__(self, fixed: MaskedVolume, window: int = 9) -> None:
-        self._fixed, self._radius = fixed, window_radius(window)
-        self._image = _unit_range(fixed.volume, fixed.valid)
+    def __init__(self, fixed: MaskedVolume, window: int = 9, device: torch.device | None = None) -> None:
+        self._fixed, self._radius, self._device = fixed, window_radius(window), device or torch.device("cpu")
+        self._image = _unit_range(fixed.volume, fixed.valid).to(self._device)
 
     def measure(
         self, moving: MaskedVolume | None, displacement: Field | None = None, warped: Volume | None = None
@@ -62,7 +63,7 @@ class Similarity:
             return {}
         grid, valid, known = self._fixed.grid, self._fixed.valid, None
         if moving is not None and (displacement is not None or warped is None):
-            known = moving.known_on(grid, displacement=displacement)
+            known = moving.known_on(grid, displacement=displacement, device=self._device)
         if warped is None or (known is not None and moving.valid is not None):  # no padding is mixed into its data
             warped = resample(moving.volume, grid, displacement=displacement)
         both = valid if known is None else known if valid is None else known & valid
@@ -81,16 +82,13 @@ class Similarity:
             raise InputError("images", got=got, expected="one grid")
         valid = None if valid is None or valid.all() else valid
         with torch.no_grad():
-            statistics = FixedStatistics.of(self._image, self._radius, _as_tensor(valid))
-            return float(lncc(statistics, _unit_range(warped, valid)))
-
-
-def _as_tensor(valid: np.ndarray | None) -> Tensor | None:
-    return None if valid is None else torch.from_numpy(valid.astype(np.float32))[None, None]
+            mask = None if valid is None else torch.from_numpy(valid)[None, None].to(self._device, torch.float32)
+            statistics = FixedStatistics.of(self._image, self._radius, mask)
+            return float(lncc(statistics, _unit_range(warped, valid).to(self._device)))
 
 
 def _unit_range(volume: Volume, valid: np.ndarray | None) -> Tensor:
     """The image with its 0.5th and 99.5th percentile at 0 and 1: the scale for which lncc's noise floor is set."""
-    low, high = np.percentile(volume.array if valid is None else volume.array[valid], (0.5, 99.5))
-    scaled = (volume.to_tensor() - float(low)) / max(float(high - low), float(np.finfo(np.float32).tiny))
+    low, high = percentiles(volume.array if valid is None else volume.array[valid], (0.5, 99.5))
+    scaled = volume.to_tensor().sub_(low).div_(max(high - low, float(np.finfo(np.float32).tiny)))
     return scaled.clamp_(-4.0, 5.0)  # a spike would take the precision of all others

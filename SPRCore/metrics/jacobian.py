@@ -14,22 +14,24 @@ import numpy as np
 import torch
 
 from SPRCore.errors import InputError
-from SPRCore.geometry import Field, Volume
+from SPRCore.geometry import Field, Volume, percentiles
 from SPRCore.geometry.resampling import add_mapped, shared
 from SPRCore.metrics.checks import inner_mask
 from SPRCore.typing import Tensor
 
 # Slabs of about this many voxels keep the temporaries in cache and the memory flat.
 _SLAB_VOXELS = 1 << 16
+_DEVICE_SLAB_VOXELS = 1 << 23  # on a graphics card, which wants much work at once
 
 Step = tuple[int, int, int]
 
 
-def determinant_map(field: Field) -> np.ndarray:
+def determinant_map(field: Field, device: torch.device | None = None) -> np.ndarray:
     """Jacobian determinant of x + u(x) by central differences at the inner voxels.
 
     Args:
         field: Pull displacement in RAS mm, at least 3 voxels along each axis.
+        device: Where to compute; None for the CPU.
 
     Returns:
         (X-2, Y-2, Z-2) float32: local volume change, 1 where volume is kept, at or below 0 where the map folds.
@@ -39,10 +41,10 @@ def determinant_map(field: Field) -> np.ndarray:
     """
     shape = field.array.shape[:3]
     result = torch.empty([size - 2 for size in shape])
-    for start, displacement_vox in _slabs(field):
-        out = result[start : start + displacement_vox.shape[1] - 2]
+    for start, displacement_vox in _slabs(field, device):
         columns = [_slopes(displacement_vox, axis) for axis in range(3)]
-        torch.mul(_dot(columns[0], _cross(columns[1], columns[2])), 0.125, out=out)
+        determinant = _dot(columns[0], _cross(columns[1], columns[2]))
+        result[start : start + determinant.shape[0]] = determinant.mul_(0.125)
     return result.numpy()
 
 
@@ -74,17 +76,17 @@ def folding_of(determinants: np.ndarray) -> float:
 
 def summary_of(determinants: np.ndarray) -> dict[str, float]:
     """The five numbers of `jacobian_summary` from determinants of any shape."""
-    low, median, high = np.percentile(determinants, (1, 50, 99))
+    low, median, high = percentiles(determinants, (1.0, 50.0, 99.0))
     return {
         "min": float(determinants.min()),
-        "p01": float(low),
-        "median": float(median),
-        "p99": float(high),
+        "p01": low,
+        "median": median,
+        "p99": high,
         "max": float(determinants.max()),
     }
 
 
-def ndv_percent(field: Field, mask: Volume | np.ndarray | None = None) -> float:
+def ndv_percent(field: Field, mask: Volume | np.ndarray | None = None, device: torch.device | None = None) -> float:
     r"""Non-diffeomorphic volume: the volume of the tetrahedra that the map turns over, in percent of the voxels.
 
     A cube of voxel centers can be cut into five tetrahedra in two ways. Their ten signed volumes are finite-difference
@@ -95,6 +97,7 @@ def ndv_percent(field: Field, mask: Volume | np.ndarray | None = None) -> float:
     Args:
         field: Pull displacement in RAS mm.
         mask: Voxels that count (nonzero) on the field's grid; None for all.
+        device: Where to compute; None for the CPU.
 
     Returns:
         Percent, 0 for a digital diffeomorphism; can exceed 100 for wild maps.
@@ -107,10 +110,10 @@ def ndv_percent(field: Field, mask: Volume | np.ndarray | None = None) -> float:
     """
     inner = inner_mask(mask, field.array.shape[:3])
     total = 0.0
-    for start, slab in _slabs(field):
+    for start, slab in _slabs(field, device):
         negative = negative_volume(partial(_shifted, _add_identity(slab)))
         if inner is not None:
-            negative = negative[torch.from_numpy(inner[start : start + negative.shape[0]])]
+            negative = negative[torch.from_numpy(inner[start : start + negative.shape[0]]).to(negative.device)]
         total += float(negative.sum(dtype=torch.float64))
     voxels = np.prod([n - 2 for n in field.array.shape[:3]]) if inner is None else np.count_nonzero(inner)
     return 100.0 * total / float(voxels)
@@ -121,15 +124,16 @@ def _masked(determinants: np.ndarray, mask: Volume | np.ndarray | None, field: F
     return determinants if inner is None else determinants[inner]
 
 
-def _slabs(field: Field) -> Iterator[tuple[int, Tensor]]:
+def _slabs(field: Field, device: torch.device | None) -> Iterator[tuple[int, Tensor]]:
     """Slabs along X with one plane of halo on both sides: (index of the first plane, (3, x, Y, Z) in voxels)."""
     shape = field.array.shape[:3]
     if min(shape) < 3:
         raise InputError("displacement", got=f"shape {shape}", expected="at least 3 voxels along each axis")
-    to_vox, step = np.linalg.inv(field.affine), max(1, _SLAB_VOXELS // (shape[1] * shape[2]))
+    voxels = _SLAB_VOXELS if device is None or device.type == "cpu" else _DEVICE_SLAB_VOXELS
+    to_vox, step = np.linalg.inv(field.affine), max(1, voxels // (shape[1] * shape[2]))
     for start in range(0, shape[0] - 2, step):
-        part = shared(field.array[start : start + step + 2])
-        displacement_vox = torch.zeros((3, *part.shape[:3]))
+        part = shared(field.array[start : start + step + 2]).to(device or "cpu")
+        displacement_vox = torch.zeros((3, *part.shape[:3]), device=part.device)
         add_mapped(displacement_vox, part, to_vox)
         yield start, displacement_vox
 
@@ -145,7 +149,9 @@ def _slopes(displacement_vox: Tensor, axis: int) -> list[Tensor]:
 def _add_identity(displacement_vox: Tensor) -> Tensor:
     """Positions (3, x, Y, Z) in voxels of the slab; only differences of them matter."""
     for axis, n in enumerate(displacement_vox.shape[1:]):
-        displacement_vox[axis] += torch.arange(n).view([-1 if a == axis else 1 for a in range(3)])
+        displacement_vox[axis] += torch.arange(n, device=displacement_vox.device).view(
+            [-1 if a == axis else 1 for a in range(3)]
+        )
     return displacement_vox
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import torch
 
 from SPRCore.functional import kept_memory
 from SPRCore.geometry import Field, Grid, MaskedVolume, Volume, resample
@@ -35,6 +37,7 @@ def evaluate(
     moving_points: np.ndarray | None = None,
     fixed_mask: Volume | None = None,
     moving_mask: Volume | None = None,
+    device: torch.device | None = None,
 ) -> dict[str, Metrics]:
     """Metrics before and after registration from whatever is given.
 
@@ -55,6 +58,8 @@ def evaluate(
             images have data.
         moving_mask: Not looked at, since the moving image knows where it has data; so that all that belongs to a pair
             can be passed together.
+        device: Where to compute similarity and regularity: a CUDA device, or the CPU for any other (they need float64)
+            and for None. The numbers of both agree up to rounding.
 
     Returns:
         {"before": {...}, "after": {...}} with the keys dice_mean, dice, hd95_mm, tre_mm, lncc, overlap_percent (the
@@ -66,24 +71,21 @@ def evaluate(
     Raises:
         InputError: Inputs that do not fit each other.
     """
-    before: Metrics = _overlap(fixed_labels, moving_labels, None)
-    after: Metrics = {}
-    measured = [side for side in (moving, warped) if side is not None]
-    similarity = Similarity(fixed) if fixed is not None and measured else None
-    before.update(similarity.measure(moving) if similarity and moving is not None else {})
-    if displacement is not None or warped_labels is not None:
-        labels = warped_labels if warped_labels is not None else moving_labels
-        after.update(_overlap(fixed_labels, labels, None if warped_labels is not None else displacement))
-    if displacement is not None or warped is not None:
-        after.update(similarity.measure(moving, displacement, warped) if similarity else {})
+    device = device if device is not None and device.type == "cuda" else None
+    with ThreadPoolExecutor(1) as pool:  # each half spends much of its time in steps that run on one thread
+        regularity = pool.submit(_regularity, displacement, inverse, fixed_mask, device)
+        before: Metrics = _overlap(fixed_labels, moving_labels, None)
+        after: Metrics = {}
+        if displacement is not None or warped_labels is not None:
+            labels = warped_labels if warped_labels is not None else moving_labels
+            after.update(_overlap(fixed_labels, labels, None if warped_labels is not None else displacement))
+        for side, part in zip((before, after), _similarity(fixed, moving, displacement, warped, device), strict=True):
+            side.update(part)
     if fixed_points is not None and moving_points is not None and len(fixed_points):
         before["tre_mm"] = summarize(tre_mm(fixed_points, moving_points))
         if displacement is not None:
             after["tre_mm"] = summarize(tre_mm(fixed_points, moving_points, displacement))
-    if displacement is not None:
-        after.update(_regularity(displacement, fixed_mask))
-        if inverse is not None:
-            after["inverse_consistency_mm"] = inverse_consistency_mm(displacement, inverse)
+    after.update(regularity.result())
     return {name: _plain(part) for name, part in (("before", before), ("after", after)) if part}
 
 
@@ -103,15 +105,37 @@ def _overlap(fixed: Volume | None, moving: Volume | None, displacement: Field | 
     return {"dice_mean": dice_mean(scores), "dice": scores, "hd95_mm": hd95_mm(fixed, warped)}
 
 
-def _regularity(displacement: Field, mask: Volume | None) -> Metrics:
-    """Everything that the displacement tells alone; nothing of the Jacobian for fewer than 3 voxels along an axis."""
+def _similarity(
+    fixed: MaskedVolume | None,
+    moving: MaskedVolume | None,
+    displacement: Field | None,
+    warped: Volume | None,
+    device: torch.device | None,
+) -> tuple[Metrics, Metrics]:
+    """How alike the images are before and after, as far as they are there."""
+    if fixed is None or (moving is None and warped is None):
+        return {}, {}
+    similarity = Similarity(fixed, device=device)
+    before = {} if moving is None else similarity.measure(moving)
+    is_moved = displacement is not None or warped is not None
+    return before, similarity.measure(moving, displacement, warped) if is_moved else {}
+
+
+def _regularity(
+    displacement: Field | None, inverse: Field | None, mask: Volume | None, device: torch.device | None
+) -> Metrics:
+    """Everything that the displacements tell alone; nothing of the Jacobian for fewer than 3 voxels along an axis."""
+    if displacement is None:
+        return {}
     result: Metrics = {"displacement_mm": displacement_summary(displacement, mask)}
     shape = displacement.array.shape[:3]
     if min(shape) >= 3:
-        determinants, inner = determinant_map(displacement), inner_mask(mask, shape)
+        determinants, inner = determinant_map(displacement, device), inner_mask(mask, shape)
         values = determinants if inner is None else determinants[inner]
         result.update(folding_percent=folding_of(values), jacobian=summary_of(values))
-        result["ndv_percent"] = ndv_percent(displacement, mask)
+        result["ndv_percent"] = ndv_percent(displacement, mask, device)
+    if inverse is not None:
+        result["inverse_consistency_mm"] = inverse_consistency_mm(displacement, inverse, device)
     return result
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parents[1] / "docs" / "reference" / "performance.md"
+CUBES = (64, 96, 128, 192, 256)  # voxels along each axis: what the whole command costs has to grow with their number
 LOG = logging.getLogger("benchmark")
 
 
@@ -29,7 +30,8 @@ def arguments():
     parser.add_argument("--size", type=int, nargs=3, default=(160, 192, 224), metavar=("X", "Y", "Z"))
     parser.add_argument("--repeats", type=int, default=3, help="runs of each operation; the median counts")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="operations, pairs, and `stages`, by name")
+    parser.add_argument("--command-threads", type=int, help="threads of the whole command, if others than of the rest")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="operations, pairs, `stages` and `command`, by name")
     parser.add_argument("--methods", nargs="+", metavar="NAME", help="methods to register pairs with")
     parser.add_argument("--slow", action="store_true", help="also SyN with local correlation, and FireANTs: hours")
     parser.add_argument("--results", type=Path, default=HERE / "results", help="folder of the JSON file")
@@ -39,7 +41,7 @@ def arguments():
         options.size, options.repeats, options.only = (
             (24, 20, 16),
             1,
-            options.only or ["warp", "lncc", "heart", "stages"],
+            options.only or ["warp", "lncc", "heart", "stages", "command"],
         )
     return options
 
@@ -112,6 +114,17 @@ def measure_all_stages(options, report):
         report["stages"] = in_a_child(measure_stages, folder, options.repeats)
 
 
+def measure_whole_command(options, report):
+    from command import measure_sizes
+
+    if options.only and "command" not in options.only:
+        return
+    LOG.info("spr register, whole")
+    cubes = [] if options.quick else [(n, n, n) for n in CUBES]
+    threads = options.command_threads or options.threads
+    report["command"] = {"threads": threads, "sizes": measure_sizes([options.size, *cubes], 1, threads)}
+
+
 def kept(path, where):
     """What an earlier run on the same machine measured."""
     try:
@@ -145,6 +158,7 @@ def main():
     for part in (
         lambda: measure_operations(options, report["operations"]),
         lambda: measure_all_stages(options, report),
+        lambda: measure_whole_command(options, report),
         lambda: measure_pairs(options, report["pairs"], save),
     ):
         part()

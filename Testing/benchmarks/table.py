@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from command import markdown as stage_tables
+
 HEAD = """# Performance
 
 Measured by `make bench`; each row in a process of its own, ours and its rival in one run. Numbers of another machine
@@ -32,6 +34,16 @@ SimpleITK, in parts of its range (its fields are in double precision).
 """
 STAGE_COLUMNS = ("stage", "seconds", "SimpleITK, seconds", "ratio", "difference")
 
+COMMAND = """
+## The whole command
+
+`spr register FIXED MOVING --out DIR` with its defaults, from typing to the prompt, {threads} of PyTorch, on made-up
+scenes in NIfTI files (`python Testing/benchmarks/command.py --size X Y Z --cubes N... --threads T`; into this page by
+`python Testing/benchmarks/run.py --only command --command-threads T`). *Seconds* are those of the clock; *processor*
+are those of all threads together, which do not see what else the machine does; *peak* is the most resident memory of
+the process. *Start* is Python and its modules, most of it PyTorch; *end* is what Python does after the last line is
+printed.
+"""
 PAIRS = """
 ## Registration
 
@@ -68,6 +80,10 @@ def markdown(report):
         stages = report["stages"]
         text += STAGES.format(shape=_size(stages["shape"]), threads=stages["threads"]) + _head(STAGE_COLUMNS)
         text += "".join(_stage(name, row) for name, row in stages["rows"].items())
+    if report.get("command"):
+        count = report["command"]["threads"]
+        text += COMMAND.format(threads="one thread" if count == 1 else f"{count} threads")
+        text += stage_tables(report["command"]["sizes"])
     text += PAIRS + _head(PAIR_COLUMNS)
     return text + "".join(_pair(name, row, report["methods"]) for name, row in report["pairs"].items())
 

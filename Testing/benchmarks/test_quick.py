@@ -71,6 +71,18 @@ def test_every_stage_is_measured_and_agrees_with_simpleitk(report):
     assert rows["Jacobian determinant"]["difference"] < 1e-3
 
 
+def test_the_whole_command_is_measured_stage_by_stage(report):
+    (row,) = report[0]["command"]["sizes"].values()
+    stages = {"start", "read", "align", "register", "measure", "write", "end"}
+    assert set(row["rows"]) == {*stages, "all"}
+    sums = {key: sum(row["rows"][stage][key] for stage in stages) for key in ("seconds", "processor")}
+    assert sums["processor"] == pytest.approx(row["rows"]["all"]["processor"], abs=0.1)
+    assert sums["seconds"] == pytest.approx(row["rows"]["all"]["seconds"])
+    assert row["rows"]["start"]["seconds"] > 0.1
+    assert row["rows"]["register"]["peak_mib"] > 100
+    assert "| register |" in report[1]
+
+
 def test_a_rival_that_is_not_installed_is_a_row_that_says_so(tmp_path):
     if importlib.util.find_spec("convexAdam") is not None:
         pytest.skip("convexAdam is installed")
@@ -83,7 +95,8 @@ def test_a_rival_that_is_not_installed_is_a_row_that_says_so(tmp_path):
 
 def test_the_page_has_a_line_for_every_row(report):
     lines = [line for line in report[1].splitlines() if line.startswith("|")]
-    assert len(lines) == (2 + 2) + (2 + len(report[0]["stages"]["rows"])) + (2 + len(report[0]["methods"]))
+    stages = 2 + len(report[0]["stages"]["rows"])
+    assert len(lines) == (2 + 2) + stages + (2 + 8) + (2 + len(report[0]["methods"]))
     assert sum("not measured" in line for line in lines) == len(report[0]["methods"]) - 1
     assert len({line.count("|") for line in lines[:4]}) == 1
     assert not [line for line in lines if "failed" in line]

@@ -55,7 +55,7 @@ def test_every_network_registers_any_pair(preset, write, odd_pair, spr, tmp_path
     assert report["method"] == "tiny"
     assert report["model"] == {"name": "tiny", "sha256": read_bundle(bundle).sha256}
     assert report["hyperparameters"]["prior"] == read_bundle(bundle).card.prior
-    assert {"load", "model", "prealign", "register", "write", "total"} == set(report["seconds"])
+    assert {"load", "model", "prealign", "register", "measure", "write", "total"} == set(report["seconds"])
     assert "refine" not in report
     grid = read_volume(odd_pair.fixed).grid
     field = read_displacement(tmp_path / "out" / "displacement.nii.gz")

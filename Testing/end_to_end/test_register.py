@@ -98,7 +98,7 @@ def test_the_report_has_the_keys_of_its_schema(report, pair):
 
 def test_seconds_add_up(report):
     seconds = dict(report["seconds"])
-    assert set(seconds) == {"load", "prealign", "register", "write", "total"}
+    assert set(seconds) == {"load", "prealign", "register", "measure", "write", "total"}
     total = seconds.pop("total")
     assert all(value >= 0 for value in seconds.values())
     assert sum(seconds.values()) <= total < 240

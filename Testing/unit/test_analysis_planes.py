@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from SPRCore.analysis.planes import PLANES, Cutter, bounding_box, center_mm, foreground
-from SPRCore.geometry import Grid, Volume, displacement_mm_to_vox, resample
+from SPRCore.geometry import Grid, Volume, resample
 
 AXIAL, CORONAL, SAGITTAL = PLANES
 AFFINE = np.diag([2.0, 3.0, 4.0, 1.0])
@@ -74,10 +74,10 @@ def test_coordinates_follow_the_patient(order, signs):
     """A constant displacement of 5 mm to the right and 3 mm to the head shifts the lines by just that."""
     grid = reoriented(order, signs)
     cutter = Cutter(grid, center_mm(np.ones(grid.shape, dtype=bool), grid.affine))
-    moved_vox = displacement_mm_to_vox(np.broadcast_to([5.0, 0.0, 3.0], (*grid.shape, 3)), grid.affine)
+    moved_mm = np.broadcast_to([5.0, 0.0, 3.0], (*grid.shape, 3))
     for plane, across_mm, up_mm in ((AXIAL, 5.0, 0.0), (CORONAL, 5.0, 3.0), (SAGITTAL, 0.0, 3.0)):
         still = cutter.coordinates(np.zeros((*grid.shape, 3)), plane)
-        moved = cutter.coordinates(moved_vox, plane)
+        moved = cutter.coordinates(moved_mm, plane)
         np.testing.assert_allclose(moved[0] - still[0], across_mm, atol=1e-9)
         np.testing.assert_allclose(moved[1] - still[1], up_mm, atol=1e-9)
         assert (np.diff(still[0], axis=1) < 0).all()  # to the right of the picture is to the left of the patient

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import zlib
 
 import numpy as np
 import pytest
@@ -209,6 +210,20 @@ def test_a_file_without_orientation_lies_where_itk_puts_it(tmp_path, caplog):
             theirs.TransformIndexToPhysicalPoint(point), placed.TransformIndexToPhysicalPoint(point)
         )
     assert "no orientation" in caplog.text
+
+
+def test_a_packed_file_is_one_plain_gzip_stream_that_is_the_same_every_time(tmp_path):
+    names = ("first.nii.gz", "second.nii.gz", "plain.nii")
+    for name in names:
+        write_volume(Volume(IMAGE, np.eye(4)), tmp_path / name)
+    first, second, plain = ((tmp_path / name).read_bytes() for name in names)
+    assert first == second
+    assert first[:4] == b"\x1f\x8b\x08\0"  # deflated, no name in the header
+    assert first[4:8] == bytes(4)  # no time either
+    stream = zlib.decompressobj(31)
+    assert stream.decompress(first) == plain
+    assert stream.eof
+    assert not stream.unused_data
 
 
 def test_written_files_have_both_forms_and_millimeters(tmp_path):

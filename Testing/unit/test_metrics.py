@@ -3,6 +3,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from SPRCore import metrics
 from SPRCore.errors import InputError
@@ -195,3 +196,23 @@ def test_report_holds_exactly_what_was_given():
 def test_report_of_a_thin_field_has_no_jacobian():
     after = evaluate(displacement=Field(np.zeros((8, 8, 2, 3)), np.eye(4)))["after"]
     assert set(after) == {"displacement_mm"}
+
+
+@pytest.mark.gpu
+def test_a_gpu_measures_what_the_cpu_measures():
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    rng = np.random.default_rng(0)
+    shape = (20, 24, 28)
+    fixed, moving = (MaskedVolume.whole(Volume(rng.normal(size=shape).astype(np.float32), OBLIQUE)) for _ in range(2))
+    fields = [Field(rng.normal(scale=2.0, size=(*shape, 3)), OBLIQUE) for _ in range(2)]
+    given = {"displacement": fields[0], "inverse": fields[1], "fixed": fixed, "moving": moving}
+    for mask in (None, Volume(box(shape, (2, 2, 2), (15, 20, 20)), OBLIQUE)):
+        on_cpu, on_gpu = (
+            evaluate(**given, fixed_mask=mask, device=torch.device(name))["after"] for name in ("cpu", "cuda")
+        )
+        assert on_cpu.keys() == on_gpu.keys()
+        for name, value in on_cpu.items():
+            parts = value if isinstance(value, dict) else {"": value}
+            found = on_gpu[name] if isinstance(value, dict) else {"": on_gpu[name]}
+            assert found == {key: pytest.approx(part, rel=1e-4, abs=1e-5) for key, part in parts.items()}, name
