@@ -21,10 +21,14 @@ _SOLVER = ("functional", "registration", "regularization", "similarity")
 
 
 @functools.cache
-def solver_version():
-    """Digest of all source that decides what the solver finds: a row of another version is measured anew."""
+def solver_version(*more):
+    """Digest of all source that decides what the solver finds: a row of another version is measured anew.
+
+    Args:
+        more: Further packages of the source that count.
+    """
     digest = hashlib.sha256()
-    for folder in _SOLVER:
+    for folder in (*_SOLVER, *more):
         for path in sorted((Path(SPRCore.__file__).parent / folder).glob("*.py")):
             digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:8]
