@@ -38,7 +38,7 @@ class Case:
     points: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     def score(self, displacement):
-        """What a total displacement is worth: mean Dice over the labels of both maps, mean errors at landmarks in mm."""
+        """What a total displacement is worth: mean Dice over labels that both maps have, mean landmark errors in mm."""
         row = {f"tre_{place}": float(tre_mm(*both, displacement).mean()) for place, both in self.points.items()}
         if row:
             row["tre"] = float(np.mean(list(row.values())))

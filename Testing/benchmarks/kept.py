@@ -110,6 +110,10 @@ class Rows:
             self._save()
         return row
 
+    def shown(self, version):
+        """Rows of others, and those of this version of the solver."""
+        return {key: row for key, row in self.rows.items() if row.get("version", version) == version}
+
     def write(self, table):
         """Write the table beside the rows, and print it."""
         (self.folder / "table.md").write_text(table, encoding="utf-8")

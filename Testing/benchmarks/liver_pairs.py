@@ -39,7 +39,7 @@ def liver_pairs():
         fixed = read_volume(volunteer / f"{_EXHALE}_unmasked{_IMAGE}")
         for path in sorted(volunteer.glob(f"cyc_*{_IMAGE}")):
             phase = path.name.removesuffix(_IMAGE)
-            # One header says slices of 5 mm where the other phases, and the landmarks of all, say 4: the grid is shared.
+            # One header says slices of 5 mm where the other phases and all landmarks say 4: the grid is shared.
             moving = read_volume(path)
             if moving.shape != fixed.shape:
                 raise InputError(str(path), got=f"shape {moving.shape}", expected=f"{fixed.shape} of the exhale")

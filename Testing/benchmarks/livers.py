@@ -15,8 +15,12 @@ from pathlib import Path
 import numpy as np
 from kept import RESULTS, Rows, Watch, known_settings, markdown, solver_version
 from liver_pairs import FOLDER, PLACES, isotropic, liver_pairs
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FixedLocator, NullLocator
 from rivals import METHODS
 
+from SPRCore.analysis.figures import save_figure
 from SPRCore.baselines import BASELINES
 from SPRCore.errors import InputError
 from SPRCore.geometry import Field
@@ -39,7 +43,7 @@ SETTINGS = (
     "tv:0.3,30",
 )
 PUBLISHED = {"pTVreg, published": {"liver": 1.88, "outside": 1.72, "seconds": 22.0}}
-"""Vishnevskiy et al., IEEE TMI 2017, doi:10.1109/TMI.2016.2610583: all eight pairs of four volunteers, by its authors."""
+"""All eight pairs of four volunteers, by its authors: Vishnevskiy et al., IEEE TMI 2017, doi:10.1109/TMI.2016.2610583."""
 GOALS = {"liver": 1.9, "outside": 1.8}
 
 
@@ -125,6 +129,35 @@ def table(rows, pairs):
 _DIGITS = {"liver": 2, "outside": 2, "folding_percent": 4, "seconds": 1, "processor_seconds": 1}
 
 
+def figure(rows, count):
+    """Error in the liver against that outside of it, a point for each method: below and to the left is better."""
+    made = Figure(figsize=(7.5, 5.6), layout="constrained")
+    axes = made.subplots()
+    found = {method: means(list(own.values())) for method, own in methods_of(rows).items() if len(own) == count}
+    points = {name: (row["liver"], row["outside"]) for name, row in (found | PUBLISHED).items()}
+    sweep = sorted((float(name.split(":")[1]), name) for name in points if name.startswith("uniform:"))
+    axes.plot(*zip(*(points[name] for _, name in sweep), strict=True), color="#8c8c8c", linewidth=1.2, zorder=1)
+    axes.add_patch(Rectangle((0, 0), GOALS["liver"], GOALS["outside"], color="#1b7f5c", alpha=0.12, zorder=0))
+    axes.text(GOALS["liver"], GOALS["outside"], " goal", fontsize=8, color="#1b7f5c", va="bottom")
+    marks = {name: ("o", "#8c8c8c") for _, name in sweep}
+    marks |= {name: ("s", "black") for name in (*RIVALS, *PUBLISHED, "before")}
+    for name, point in points.items():
+        mark, color = marks.get(name, ("D", "#d1495b"))
+        axes.scatter(*point, marker=mark, color=color, s=28, zorder=2)
+        axes.annotate(name, point, xytext=(5, 3), textcoords="offset points", fontsize=7)
+    for scale in (axes.set_xscale, axes.set_yscale):
+        scale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(FixedLocator([1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15]))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter("{x:g}")
+    axes.set_xlabel("error in the liver, mm")
+    axes.set_ylabel("error outside of it, mm")
+    axes.grid(alpha=0.3, linewidth=0.5)
+    axes.set_title(f"Breathing livers, mean of {count} pairs; gray: one uniform strength for all", fontsize=10)
+    return made
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--methods", nargs="*", choices=RIVALS, default=[], help="methods of others")
@@ -137,7 +170,9 @@ def main():
         sys.exit(f"livers: no data in {FOLDER.name}")
     rows = Rows(options.out)
     measure(rows, pairs, options)
-    rows.write(table(rows.rows, [pair.name for pair in pairs]))
+    shown = rows.shown(solver_version())
+    rows.write(table(shown, [pair.name for pair in pairs]))
+    save_figure(figure(shown, len(pairs)), options.out / "figure.png")
 
 
 if __name__ == "__main__":

@@ -128,8 +128,9 @@ def main():
         rows.take(name, lambda name=name: case.by_rival(name))
     for name, setting in known_settings(options.settings).items():
         rows.take(name, lambda setting=setting: case.by_setting(setting, options.device), solver_version())
-    rows.write(table(rows.rows))
-    save_figure(figure(rows.rows), options.out / "figure.png")
+    shown = rows.shown(solver_version())
+    rows.write(table(shown))
+    save_figure(figure(shown), options.out / "figure.png")
 
 
 if __name__ == "__main__":

@@ -163,7 +163,9 @@ def _set_table(means):
         good = uniform and is_no_worse(row[measure], means[uniform][measure], measure)
         cells = [name, f"{row[measure]:.4f}", *(None if value is None else f"{value:+.4f}" for value in against)]
         cells += [None if uniform is None else "yes" if good else "no"]
-        cells += [f"{row[key]:.{digits}f}" if key in row else None for key, digits in (("folding_percent", 4), ("seconds", 1))]
+        cells += [
+            f"{row[key]:.{digits}f}" if key in row else None for key, digits in (("folding_percent", 4), ("seconds", 1))
+        ]
         lines.append(cells + ([f"{row[key]:.2f}" for key in ("tre_liver", "tre_outside")] if measure == "tre" else []))
     return markdown(columns, lines)
 
@@ -195,7 +197,11 @@ def _curves(means, measure):
         prior = parse_setting(name)[0]
         *first, (_, strength) = hyperparameters(prior).items()
         label = " ".join([prior.name, *(f"{key} {value:g}" for key, value in first)])
-        style = {"color": "black", "linewidth": 2.2} if not first else {"linestyle": "-" if prior.name == BetaPrior.name else "--"}
+        style = (
+            {"color": "black", "linewidth": 2.2}
+            if not first
+            else {"linestyle": "-" if prior.name == BetaPrior.name else "--"}
+        )
         curves.setdefault((label, tuple(style.items())), []).append((strength, row[measure]))
     return curves
 
@@ -214,9 +220,7 @@ def main():
     path, version = options.out / "rows.jsonl", solver_version()
     settings = list(known_settings(options.settings))
     tasks = list(missing(options, settings, read_lines(path, version)))
-    call = partial(
-        measure_pair, path=path, device=options.device, version=version, threads=options.threads
-    )
+    call = partial(measure_pair, path=path, device=options.device, version=version, threads=options.threads)
     with multiprocessing.get_context("spawn").Pool(options.workers, maxtasksperchild=1) as pool:
         for done in pool.imap_unordered(call, tasks):
             print(done, flush=True)

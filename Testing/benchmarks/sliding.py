@@ -172,7 +172,7 @@ def main():
         for name, setting in settings.items():
             call = lambda made=made, setting=setting: register(made, setting, options.device)[2]  # noqa: E731
             rows.take(f"{phantom}|{name}", call, version)
-    current = {key: row for key, row in rows.rows.items() if row["version"] == version}
+    current = rows.shown(version)
     rows.write(table(current, options.phantoms))
     if not options.no_figure and verdicts(current, options.phantoms):
         known = known_settings({key.partition("|")[2] for key in current})

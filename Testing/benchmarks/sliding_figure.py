@@ -90,7 +90,7 @@ class _Cut:
 
 
 def steepest(phantom, normal):
-    """Where, along which axis of a cut, and in which direction the true displacement jumps most straight across the wall.
+    """Where, along which axis of a cut and in which direction the truth jumps most, straight across the wall.
 
     Args:
         phantom: A phantom with a wall.
