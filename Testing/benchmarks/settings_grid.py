@@ -54,9 +54,11 @@ def read_lines(path, version):
 
 
 def append_line(path, row):
-    """Add a row by one write, so that lines of several processes do not mix."""
-    with path.open("ab", buffering=0) as stream:
-        stream.write((json.dumps(row) + "\n").encode())
+    """Add a row by one write, so that lines of several processes do not mix; the line before may be half written."""
+    with path.open("a+b", buffering=0) as stream:
+        stream.seek(max(stream.seek(0, 2) - 1, 0))
+        start = b"" if stream.read(1) in (b"", b"\n") else b"\n"
+        stream.write(start + (json.dumps(row) + "\n").encode())
 
 
 def register(case, problems, setting, device):
