@@ -1,0 +1,94 @@
+"""Two textured regions that slide on each other: gray values, end-to-end slides and landmarks of such phantoms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from SPRCore.errors import InputError
+from SPRCore.synthetic.phantom import Coordinates, Drawing
+from SPRCore.synthetic.shapes import SplineNoise, paint, smooth_step, soft
+
+# A slide is full in the middle of the axis and zero at its ends, so that nothing enters or leaves the field of view.
+_FULL, _STILL = 0.45, 0.96
+_STEEPEST = 1.875 / (_STILL - _FULL)
+_LEAST_STRETCH = 0.25
+_NEAR_VOXELS, _BORDER_VOXELS, _LANDMARKS = 4, 3, 100
+
+
+class Texture:
+    """Image and labels of two textured regions as functions of the position in the moving image (RAS mm).
+
+    Args:
+        half: Half extents of the field of view in mm.
+        voxel: Largest voxel size in mm; the edge between the regions is softened by it.
+        rng: Source of all texture.
+    """
+
+    def __init__(self, half: Sequence[float], voxel: float, rng: np.random.Generator) -> None:
+        size = float(np.mean(half))
+        self._voxel = voxel
+        # Coarse bands that a search over some voxels can follow, and detail that says where exactly things are.
+        self._fine, self._bands = SplineNoise(rng, half, size / 18), SplineNoise(rng, half, size / 6)
+
+    def render(self, position: Coordinates, level_mm: np.ndarray) -> Drawing:
+        """Image (float32, about [0, 1]) and labels (uint8: 2 where the level is negative, 1 elsewhere)."""
+        texture = 0.08 * np.tanh(2.0 * self._bands(position)) + 0.10 * self._fine(position)
+        image = paint(0.40 + texture, soft(level_mm, self._voxel), 0.58 + texture)
+        return image.astype(np.float32), np.where(level_mm < 0, 2, 1).astype(np.uint8)
+
+
+def rise(z: np.ndarray) -> np.ndarray:
+    """Part of the full motion at positions along an axis in units of its half extent: 1 in the middle, 0 at the ends.
+
+    Args:
+        z: Positions, -1 to 1.
+
+    Returns:
+        0 to 1, C2.
+    """
+    return smooth_step((_STILL - np.abs(z)) / (_STILL - _FULL))
+
+
+def slide(z_mm: np.ndarray, half_mm: float, shift_mm: float) -> np.ndarray:
+    """Move positions along an axis by up to `shift_mm`: an increasing function, so a bijection of the axis."""
+    return z_mm + np.float32(shift_mm) * rise(z_mm / np.float32(half_mm))
+
+
+def check_shift(name: str, shift_mm: float, half_mm: float, part: float = 1.0) -> None:
+    """Refuse a slide that would squeeze anything to less than a quarter of its length.
+
+    Args:
+        name: Name of the argument, for the message.
+        shift_mm: What was asked for.
+        half_mm: Half of the field of view along the slide.
+        part: Largest motion of one region for a shift of 1.
+
+    Raises:
+        InputError: The shift is negative, not finite or too large.
+    """
+    largest = (1.0 - _LEAST_STRETCH) * half_mm / (_STEEPEST * part)
+    if not 0 <= shift_mm <= largest:
+        expected = f"0 to {largest:.1f} mm for a field of view of {2 * half_mm:g} mm along the slide"
+        remedy = "make the volume longer or the slide smaller"
+        raise InputError(name, got=f"{shift_mm:g} mm", expected=expected, remedy=remedy)
+
+
+def landmarks(boundary: np.ndarray, voxel: float, seed: int) -> np.ndarray:
+    """Voxel indices (N, 3) on the fixed grid: up to 100 each near the wall inside, near it outside, and away from it.
+
+    Args:
+        boundary: Signed distance to the wall in mm.
+        voxel: Largest voxel size in mm; up to 4 voxels count as near.
+        seed: Everything random follows from it.
+
+    Returns:
+        Indices, none within 3 voxels of the border of the volume.
+    """
+    inner = np.zeros(boundary.shape, dtype=bool)
+    inner[(slice(_BORDER_VOXELS, -_BORDER_VOXELS),) * 3] = True
+    near = np.abs(boundary) <= _NEAR_VOXELS * voxel
+    rng = np.random.default_rng([seed, 3])
+    sets = (inner & near & (boundary < 0), inner & near & (boundary >= 0), inner & ~near)
+    return np.concatenate([rng.permutation(np.argwhere(members))[:_LANDMARKS] for members in sets])

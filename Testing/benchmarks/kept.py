@@ -1,0 +1,133 @@
+"""What the benchmarks share: settings by name, and rows that are kept so that nothing is measured twice."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+import SPRCore
+from SPRCore.errors import InputError
+from SPRCore.regularization.naming import HYPERPARAMETERS, make_prior
+
+RESULTS = Path("docs/results")
+_SOLVER = ("functional", "registration", "regularization", "similarity")
+
+
+@functools.cache
+def solver_version(*more):
+    """Digest of all source that decides what the solver finds: a row of another version is measured anew.
+
+    Args:
+        more: Further packages of the source that count.
+    """
+    digest = hashlib.sha256()
+    for folder in (*_SOLVER, *more):
+        for path in sorted((Path(SPRCore.__file__).parent / folder).glob("*.py")):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:8]
+
+
+def parse_setting(text):
+    """Prior and configuration of "beta:0.01,5" or "tv:0.3,30@window=7;steps=[6,6,6,6]".
+
+    Raises:
+        InputError: There is no such prior, or it does not take these values.
+    """
+    from SPRCore.registration import InstanceConfig
+
+    words, _, changes = text.partition("@")
+    name, _, values = words.partition(":")
+    if name not in HYPERPARAMETERS:
+        raise InputError("setting", got=repr(text), expected=f"one of: {', '.join(HYPERPARAMETERS)}")
+    keys, numbers = HYPERPARAMETERS[name], values.split(",") if values else []
+    if len(numbers) > len(keys):
+        raise InputError("setting", got=repr(text), expected=f"{name}:{','.join(keys)}")
+    try:
+        prior = make_prior(name, {key: float(value) for key, value in zip(keys, numbers, strict=False)})
+        pairs = (change.split("=") for change in changes.split(";") if change)
+        parts = {key: json.loads(value) for key, value in pairs}
+        parts = {key: tuple(value) if isinstance(value, list) else value for key, value in parts.items()}
+        return prior, replace(InstanceConfig(), **parts)
+    except (ValueError, TypeError) as error:
+        raise InputError("setting", got=repr(text), expected="PRIOR:NUMBER,NUMBER@FIELD=VALUE;FIELD=VALUE") from error
+
+
+def known_settings(texts):
+    """The settings that this version knows, by name; why it leaves out the others is printed."""
+    known = {}
+    for text in texts:
+        try:
+            known[text] = parse_setting(text)
+        except InputError as error:
+            print(f"left out {text}: {error}", flush=True)
+    return known
+
+
+class Watch:
+    """Time passed, and time of all threads and child processes on the processor."""
+
+    def __init__(self):
+        self._start = self._now()
+
+    def read(self):
+        """Both, in seconds."""
+        wall, processor = (now - start for now, start in zip(self._now(), self._start, strict=True))
+        return {"seconds": wall, "processor_seconds": processor}
+
+    @staticmethod
+    def _now():
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+        return time.perf_counter(), sum(os.times()[:4])
+
+
+class Rows:
+    """Rows of a results folder: `rows.json` holds them, and each is written as soon as it is measured.
+
+    Args:
+        folder: The folder; made if missing.
+    """
+
+    def __init__(self, folder):
+        self.folder, self.path = folder, folder / "rows.json"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.rows = json.loads(self.path.read_text(encoding="utf-8")) if self.path.exists() else {}
+
+    def take(self, key, measure, version=None):
+        """The row kept under a key, or a new one: where it is missing, failed, or of another version of the solver."""
+        row = self.rows.get(key)
+        if row is None or "failed" in row or row.get("version") != version:
+            print(f"{key} ...", flush=True)
+            row = measure() | ({"version": version} if version else {})
+            self.rows[key] = row
+            self._save()
+        return row
+
+    def shown(self, version):
+        """Rows of others, and those of this version of the solver."""
+        return {key: row for key, row in self.rows.items() if row.get("version", version) == version}
+
+    def write(self, table):
+        """Write the table beside the rows, and print it."""
+        (self.folder / "table.md").write_text(table, encoding="utf-8")
+        print(table)
+
+    def _save(self):
+        partial = self.path.with_suffix(".part")
+        partial.write_text(json.dumps(self.rows, indent=1) + "\n", encoding="utf-8")
+        partial.replace(self.path)
+
+
+def markdown(columns, lines):
+    """A table as Markdown; None is an empty cell."""
+    cells = [columns, ["---"] * len(columns), *lines]
+    return (
+        "\n".join("| " + " | ".join("" if cell is None else str(cell) for cell in line) + " |" for line in cells) + "\n"
+    )
