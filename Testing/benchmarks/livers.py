@@ -148,6 +148,7 @@ def figure(rows, count):
         axes.annotate(name, point, xytext=(5, 3), textcoords="offset points", fontsize=7)
     for scale in (axes.set_xscale, axes.set_yscale):
         scale("log")
+    axes.set_xlim(0.9 * min(x for x, _ in points.values()), 1.2 * max(x for x, _ in points.values()))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(FixedLocator([1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15]))
         axis.set_minor_locator(NullLocator())

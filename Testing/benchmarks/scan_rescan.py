@@ -95,9 +95,11 @@ def figure(rows):
     axes = made.subplots(1, 2, sharey=True)
     titles = {"mm": "false displacement, mm", "log_jacobian": "false change of volume, |log determinant|"}
     for panel, (name, title) in zip(axes, titles.items(), strict=True):
-        for method, row in rows.items():
+        for number, (method, row) in enumerate(rows.items()):
             if f"quantiles_{name}" in row:
-                style = {"color": "black", "linewidth": 2.4, "linestyle": "--"} if method in RIVALS else {}
+                # Curves that coincide stay visible: later ones are thinner.
+                style = {"linewidth": max(4.5 - number, 1.2)}
+                style = {"color": "black", "linewidth": 2.4, "linestyle": "--"} if method in RIVALS else style
                 panel.plot(row[f"quantiles_{name}"][:-2], 100 * (1 - PARTS[:-2]), label=method, **style)
         panel.set_xlabel(title)
         panel.grid(alpha=0.3, linewidth=0.5)

@@ -33,12 +33,15 @@ def test_a_setting_names_a_prior_and_a_configuration(load):
     assert (prior.strength, config.window, config.steps) == (1.0, 7, (1, 2))
 
 
-@pytest.mark.parametrize("wrong", ["", "none:1", "beta:1,2,3", "beta:x", "uniform:-1", "uniform:1@window", "uniform:1@w=7"])
+WRONG = ["", "none:1", "beta:1,2,3", "beta:x", "uniform:-1", "uniform:1@window", "uniform:1@w=7"]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_a_setting_that_is_none_is_refused_and_left_out_with_a_reason(load, capsys, wrong):
     with pytest.raises(InputError):
         load("kept").parse_setting(wrong)
     assert load("kept").known_settings([wrong, "beta"]).keys() == {"beta"}
-    assert f"left out {wrong}: setting" in capsys.readouterr().out or "left out" in wrong or wrong == "uniform:-1"
+    assert f"left out {wrong}: " in capsys.readouterr().out
 
 
 def test_a_row_is_measured_once_until_the_version_changes_or_it_failed(load, tmp_path):
