@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -65,21 +66,44 @@ class NewtonSystem:
         Returns:
             The update δ, same shape. A truncated solution is still a descent direction.
         """
-        solution = torch.zeros_like(right)
-        residual = right.clone()
-        direction = symmetric_product(self.inverse_diagonal, residual)
-        rho = start = float(torch.sum(residual * direction))
-        for _ in range(iterations):
-            if rho <= tolerance**2 * start or start == 0.0:
-                break
-            image = self.apply(direction)
-            step = rho / float(torch.sum(direction * image))
-            solution.add_(direction, alpha=step)
-            residual.add_(image, alpha=-step)
-            z = symmetric_product(self.inverse_diagonal, residual)
-            previous, rho = rho, float(torch.sum(residual * z))
-            direction = z.add_(direction, alpha=rho / previous)
-        return solution
+        precondition = partial(symmetric_product, self.inverse_diagonal)
+        return conjugate_gradients(self.apply, precondition, right, iterations, tolerance)
+
+
+def conjugate_gradients(
+    apply: Callable[[Tensor], Tensor],
+    precondition: Callable[[Tensor], Tensor],
+    right: Tensor,
+    iterations: int,
+    tolerance: float = 0.03,
+) -> Tensor:
+    """Solve a symmetric positive system by preconditioned conjugate gradients.
+
+    Args:
+        apply: Multiplies by the matrix.
+        precondition: Multiplies by a symmetric positive approximation of its inverse.
+        right: Right-hand side.
+        iterations: Largest number of iterations.
+        tolerance: Stop when the preconditioned residual has fallen to this part of its start.
+
+    Returns:
+        The solution, the shape of ``right``. A truncated one is still a descent direction.
+    """
+    solution = torch.zeros_like(right)
+    residual = right.clone()
+    direction = precondition(residual)
+    rho = start = float(torch.sum(residual * direction))
+    for _ in range(iterations):
+        if rho <= tolerance**2 * start or start == 0.0:
+            break
+        image = apply(direction)
+        step = rho / float(torch.sum(direction * image))
+        solution.add_(direction, alpha=step)
+        residual.add_(image, alpha=-step)
+        z = precondition(residual)
+        previous, rho = rho, float(torch.sum(residual * z))
+        direction = z.add_(direction, alpha=rho / previous)
+    return solution
 
 
 def symmetric_product(matrix: Tensor, field: Vectors) -> Vectors:
