@@ -19,7 +19,8 @@ from SPRCore.errors import InputError
 from SPRCore.geometry import Volume
 from SPRCore.io import read_labels, read_landmarks, read_volume
 from SPRCore.io.outputs import result_folder, sha256
-from SPRCore.registration.job import model_path
+from SPRCore.registration.job import INSTANCE, model_path
+from SPRCore.registration.solver import InstanceConfig
 from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
 
 
@@ -86,6 +87,10 @@ class Register:
     init: Literal["auto", "none", "center", "rigid", "affine"] = "auto"
     """Alignment beforehand; "auto" looks at the pair."""
 
+    start: Literal["rest", "search"] = "rest"
+    """What the instance solver starts from: rest, or displacements of blocks that a discrete search finds. The search
+    is for large motion that differs between neighbors, such as a liver sliding along the ribs."""
+
     fixed_labels: Annotated[Path | None, arg(metavar="F", help_behavior_hint="(optional)")] = None
     """Label map of the fixed image. Labels and landmarks measure the result and never steer it."""
 
@@ -130,6 +135,7 @@ class Register:
                 prior=prior,
                 refine=self.refine,
                 init=self.init,
+                config=self._config(),
                 **vars(annotations),
                 device=device,
                 seed=self.seed,
@@ -139,6 +145,17 @@ class Register:
             tell("writing")
             report = write_results(result, fixed, moving, annotations, folder)
         _summary(report, self.out)
+
+    def _config(self) -> InstanceConfig | None:
+        if self.start == "rest":
+            return None
+        if self.method != INSTANCE:
+            expected = f"the method {INSTANCE}"
+            remedy = "leave out --start: a model is where the refinement starts from"
+            raise InputError(
+                "--start search", got=f"together with the method {self.method}", expected=expected, remedy=remedy
+            )
+        return InstanceConfig.searching()
 
     def _inputs(self) -> list[Path | None]:
         return [self.fixed, self.moving, *annotation_files(self), model_path(self.method)]

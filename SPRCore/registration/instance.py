@@ -11,8 +11,9 @@ import torch
 from SPRCore.errors import InputError
 from SPRCore.functional import kept_memory, resize
 from SPRCore.geometry import intensity_fence
-from SPRCore.registration.level import LevelImages
+from SPRCore.registration.level import LevelImages, Pausing
 from SPRCore.registration.pyramid import Level, make_level, pyramid_steps
+from SPRCore.registration.search import searched_velocity
 from SPRCore.registration.solver import Course, InstanceConfig, InstanceResult
 from SPRCore.regularization import Prior
 from SPRCore.similarity import FixedStatistics, variance_floor, window_radius
@@ -55,7 +56,8 @@ def register_instance(
         stiffness: Factor q > 0 of the weight of each voxel of the fixed image, or None for 1: the weight λ of a voxel
             is r·q·w, at most q times what the prior allows elsewhere.
         start: Velocity to start from, in mm, shape (1, 3, x, y, z) over the same field of view at any resolution: a
-            network's, or that of a neighboring setting. Coarse levels correct it and keep its detail. None for rest.
+            network's, or that of a neighboring setting. Coarse levels correct it and keep its detail. None for rest, or
+            for what the discrete search finds where the settings have one.
         callback: Told the fraction done, 0 to 1, several times in every step; an exception raised in it stops the
             registration.
 
@@ -81,11 +83,13 @@ class InstanceProblem:
         levels: Images of all levels, coarsest first.
         spacing: Voxel size of the fixed grid, in mm.
         config: Settings.
+        found: Holds the velocity that the discrete search found, once it has run: it depends on the images alone.
     """
 
     levels: tuple[LevelImages, ...]
     spacing: tuple[float, ...]
     config: InstanceConfig
+    found: list[Vectors] = dataclasses.field(default_factory=list, repr=False)
 
     @classmethod
     def of(
@@ -146,7 +150,16 @@ class InstanceProblem:
             expected = "finite velocities, shape (1, 3, X, Y, Z)"
             raise InputError("start", got=f"shape {tuple(start.shape)}", expected=expected)
         steps = self.config.steps[len(self.config.steps) - len(self.levels) :]
-        return Course(self.levels, steps, self.shape, prior, self.config, start)
+        begin = self.searched() if start is None and self.config.search else start
+        return Course(self.levels, steps, self.shape, prior, self.config, begin)
+
+    def searched(self) -> Pausing[Vectors]:
+        """Run the discrete search, or return what it found before; in mm."""
+        if not self.found:
+            finest = self.levels[-1]
+            masks = finest.fixed.mask, finest.moving_valid
+            self.found.append((yield from searched_velocity(finest.fixed.image, finest.moving, self.spacing, masks)))
+        return self.found[0]
 
 
 def _check_shape(name: str, image: Tensor, fixed: Tensor) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,6 +39,8 @@ class InstanceConfig:
         longest_step_vox: Longest update of a voxel in one step, in voxels of the level: the range of the linearisation.
         tolerance: A level ends when a step lowers the energy by less than this part of it.
         squarings: Squaring steps of the final integration; 7 as in the paper.
+        search: Start from displacements of blocks that a discrete search finds (``searched_velocity``) instead of from
+            rest, where no start is given: for motion that is large and differs between neighbors. See ``searching``.
 
     Raises:
         InputError: A value is outside its range.
@@ -53,6 +55,7 @@ class InstanceConfig:
     longest_step_vox: float = 2.0
     tolerance: float = 3e-4
     squarings: int = 7
+    search: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -67,6 +70,17 @@ class InstanceConfig:
             value = getattr(self, name)
             if not value >= 0:
                 raise InputError(name, got=str(value), expected="0 or more")
+
+    @classmethod
+    def searching(cls) -> InstanceConfig:
+        """Return settings for large motion that differs between neighbors, such as a liver that slides in breathing.
+
+        Steps on coarse levels would undo what the search found: their windows cover both sides of a sliding wall.
+
+        Returns:
+            The settings: a discrete search, then steps on the finest level alone.
+        """
+        return cls(steps=(0, 0, 0, 10), search=True)
 
     @classmethod
     def refining(cls, steps: int) -> InstanceConfig:
@@ -186,7 +200,8 @@ class Course:
         shape: Shape of the fixed grid.
         prior: Prior on the weight.
         config: Settings.
-        start: Velocity to start from, in mm, over the same field of view at any resolution; None for rest.
+        start: Velocity to start from, in mm, over the same field of view at any resolution, or a computation that
+            finds it; None for rest.
 
     Attributes:
         fraction: Fraction done, 0 to 1.
@@ -201,7 +216,7 @@ class Course:
         shape: Sequence[int],
         prior: Prior,
         config: InstanceConfig,
-        start: Vectors | None = None,
+        start: Vectors | Pausing[Vectors] | None = None,
     ) -> None:
         self._levels, self._steps, self._shape = tuple(levels), tuple(steps), tuple(shape)
         self._prior, self._config = prior, config
@@ -235,8 +250,10 @@ class Course:
                 callback(self.fraction)
         return self.result
 
-    def _run(self, start: Tensor | None) -> Pausing[InstanceResult]:
+    def _run(self, start: Tensor | Pausing[Tensor] | None) -> Pausing[InstanceResult]:
         levels, energies = self._levels, []
+        if isinstance(start, Generator):
+            start = yield from start
         if start is None:
             start = levels[0].moving.new_zeros((1, 3, *levels[0].grid.shape), dtype=torch.float32)
         correction = torch.zeros_like(start)
