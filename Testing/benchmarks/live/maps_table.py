@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
 import numpy as np
 
 GROUPS = {
     "nothing exact": lambda row: row["near"] is None,
-    "near an exact one (0.4)": lambda row: row["near"] is not None and row["near"] <= 0.4,
-    "farther": lambda row: row["near"] is not None and row["near"] > 0.4,
+    "beside something exact": lambda row: row["near"] is not None,
     "shown as known": lambda row: row["known"],
     "hatched": lambda row: not row["known"],
 }
@@ -33,9 +37,9 @@ def write_table(rows, file):
     """Write a table by pair, prior and group."""
     lines = []
     for name in dict.fromkeys(row["pair"] for row in rows):
-        for prior in ("beta", "tv"):
+        for prior in ("beta", "tv", "both"):
             for title, belongs in GROUPS.items():
-                here = [row for row in rows if row["pair"] == name and row["prior"] == prior and belongs(row)]
+                here = [row for row in rows if row["pair"] == name and prior in (row["prior"], "both") and belongs(row)]
                 if here:
                     found = summary(here)
                     if not lines:
@@ -48,3 +52,24 @@ def write_table(rows, file):
 
 def write_figure(rows, file):
     """Draw correlation, difference and displacement by the distance of the nearest exact setting."""
+    parts = (
+        ("correlation", "correlation of the weight maps", 0.9),
+        ("difference", "mean difference of the weight maps", 0.08),
+        ("ratio", "largest displacement, preview / exact", 1.0),
+    )
+    figure, panels = plt.subplots(1, len(parts), figsize=(15, 4.5), layout="constrained")
+    names = list(dict.fromkeys(row["pair"] for row in rows))
+    for panel, (key, title, line) in zip(panels, parts, strict=True):
+        for color, name in enumerate(names):
+            for known, marker in ((True, "o"), (False, "x")):
+                here = [r for r in rows if r["pair"] == name and r["known"] == known and r[key] is not None]
+                near = [1.5 if row["near"] is None else row["near"] for row in here]
+                label = f"{name}, {'shown' if known else 'hatched'}"
+                panel.scatter(near, [row[key] for row in here], 22, f"C{color}", marker, alpha=0.7, label=label)
+        panel.axhline(line, color="gray", linewidth=0.8)
+        panel.set(xlabel="distance of the nearest exact setting, slider lengths (1.5: none)", title=title)
+    panels[2].axhspan(0.9, 1.1, color="gray", alpha=0.15)
+    panels[2].set_ylim(0.0, 2.0)
+    panels[0].legend(fontsize=8)
+    figure.savefig(file, dpi=100)
+    plt.close(figure)

@@ -1,6 +1,7 @@
 """How near previews are to exact results: `python Testing/benchmarks/live/measure_maps.py --out docs/results/live`.
 
-A heart (ACDC), a lung (proton MRI), a labelled brain, each where its data are at hand, and the thorax of `spr demo`.
+A heart (ACDC), a lung (proton MRI) and a labelled brain, where their data are at hand, and the thorax of `spr demo
+--voxels 64`.
 Settings are drawn evenly over the sliders, with a seed, for the priors beta and tv. They are visited in short walks,
 each in a session of its own: at every setting the first preview is compared with the exact result, which is then known
 to the session. So the first preview of a walk knows nothing exact, the second one setting, and so on.
@@ -41,7 +42,7 @@ INIT = {"heart": "auto", "lung": "affine", "brain": "affine", "thorax": "none"}
 def pair_of(name):
     """Fixed and moving image: the first pair of a set, or the phantom of `spr demo`."""
     if name == "thorax":
-        phantom = thorax(96, 0)
+        phantom = thorax(64, 0)
         return phantom.fixed, phantom.moving
     case = next(iter(SETS[name]())).load()
     return case.fixed.original, case.moving.original
@@ -84,10 +85,8 @@ class Solved:
 
 def exact_reply(live):
     """The exact reply at the setting of a session, the previews on the way left out."""
-    reply = None
-    for reply in iter(live.improve, None):
-        pass
-    return reply or live.update()
+    replies = list(iter(live.improve, None))
+    return replies[-1] if replies else live.update()
 
 
 def compared(preview, exact):
@@ -112,21 +111,23 @@ def walk(pair, name, prior, settings, solved):
     """Rows of one walk over settings, in a session of its own."""
     with LiveSession.open(*pair, prior=make_prior(prior, settings[0]), init=INIT[name], device="cpu") as live:
         solved.into(live)
-        places = []
+        places, lengths = [], []
         for visited, setting in enumerate(settings):
             preview = live.update(**setting)
             place = live._method.axes.place(setting)
-            near = min((float(np.linalg.norm(place - at)) for at in places), default=None)
+            near = [float(np.linalg.norm(place - at)) for at in places]
             row = compared(preview, exact_reply(live))
+            where = {"near": min(near, default=None), "nearest_mm": lengths[int(np.argmin(near))] if near else None}
             places.append(place)
-            yield {"pair": name, "prior": prior, "setting": setting, "visited": visited, "near": near, **row}
+            lengths.append(row["exact_mm"])
+            yield {"pair": name, "prior": prior, "setting": setting, "visited": visited, **where, **row}
 
 
 def rows_of(name, arguments):
     """Rows of all walks of a pair."""
     pair = pair_of(name)
-    for number, prior in enumerate(PRIORS):
-        settings = settings_of(prior, arguments.settings, arguments.seed + number)
+    for prior in arguments.priors:
+        settings = settings_of(prior, arguments.settings, arguments.seed + PRIORS.index(prior))
         solved = Solved(None if arguments.keep is None else arguments.keep / name)
         random = np.random.default_rng(arguments.seed)
         for _ in range(arguments.walks):
@@ -141,6 +142,7 @@ def main():
     parser.add_argument("--settings", type=int, default=7, help="settings of each prior that are solved exactly")
     parser.add_argument("--walks", type=int, default=5, help="walks of each prior")
     parser.add_argument("--length", type=int, default=5, help="settings of a walk")
+    parser.add_argument("--priors", nargs="+", choices=PRIORS, default=list(PRIORS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="folder for exact solutions, to be read again")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "live")
