@@ -17,6 +17,16 @@ GROUPS = {
 }
 
 
+INTRODUCTION = """# Previews beside exact results
+
+Measured by `python Testing/benchmarks/live/measure_maps.py`, one thread; its docstring says how. *Correlation* and
+*difference* (0 to 1) of the weight maps on the fixed grid; a correlation is left out where a map is constant.
+*Displacement off*: largest displacement of the preview over that of the exact result, minus 1. *Shown as known*: `Reply.weight_known`;
+else the map is hatched. *ms*: of a preview, on a machine that did other things. The rows are in `maps.json`, a figure is `maps.png`.
+
+"""
+
+
 def summary(rows):
     """Medians and tails of some rows."""
     correlations = [row["correlation"] for row in rows if row["correlation"] is not None]
@@ -47,7 +57,7 @@ def write_table(rows, file):
                         lines.append("|" + "---|" * (len(found) + 3))
                     cells = [f"{value:d}" if isinstance(value, int) else f"{value:.3f}" for value in found.values()]
                     lines.append("| " + " | ".join([name, prior, title, *cells]) + " |")
-    file.write_text("\n".join(lines) + "\n")
+    file.write_text(INTRODUCTION + "\n".join(lines) + "\n")
 
 
 def write_figure(rows, file):
