@@ -29,7 +29,7 @@ from SPRCore.typing import Scalars, Tensor, Vectors
 NEIGHBORS = 12
 NEAR = 0.25
 """Distance of settings, in lengths of a slider, within which an exact solution vouches for the weight of a preview: of
-0.25, 0.3 and 0.4 the only one with a median correlation with the exact weight of 0.9 or more on all pairs measured (docs/adr/0015)."""
+0.25, 0.3 and 0.4 the only one with a median correlation of 0.9 or more on all pairs measured (docs/adr/0015)."""
 
 _EXACTNESS = 30.0
 
