@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from SPRCore.functional import integrate_quickly, resize
+from SPRCore.functional import integrate_quickly, mirrored_box_mean, resize
 from SPRCore.geometry import Field, Grid, Volume, compose_affine, on_host, resample_displacement
 from SPRCore.live.quality import coarse_quality, inner_determinant
 from SPRCore.live.reply import Quality
-from SPRCore.registration.level import LevelImages, closed_form_weight
+from SPRCore.registration.level import LevelImages, closed_form_weight, free_weight
 from SPRCore.registration.pyramid import LEAST_SIZE, Level, make_level
 from SPRCore.registration.solver import InstanceConfig, pool_of
 from SPRCore.registration.unfold import unfold
-from SPRCore.regularization import Prior
+from SPRCore.regularization import Prior, squared_gradient
 from SPRCore.similarity import FixedStatistics, variance_floor, window_radius
 from SPRCore.typing import Scalars, Tensor, Vectors
 
@@ -27,6 +27,9 @@ MOST_VOXELS = 400_000
 
 SHARE = 0.7
 """Part of the budget that a preview may take when it is measured: the rest is for a machine that does other things."""
+
+
+_LEAST_SQUARE = 1e-12  # of a gradient: below it a weight is 1 at every usual setting
 
 
 class Picture(NamedTuple):
@@ -65,9 +68,31 @@ class Canvas:
         factors = None if stiffness is None else resize(stiffness.log(), self.grid.shape).exp()
         return dataclasses.replace(self, images=dataclasses.replace(self.images, stiffness=factors))
 
-    def closed_form(self, velocity_mm: Vectors, prior: Prior) -> Scalars:
-        """Return the weight that minimizes the energy for a velocity."""
-        return closed_form_weight(self.images, velocity_mm, prior, pool_of(self.images, self.settings))
+    def closed_form(self, velocity_mm: Vectors, prior: Prior, sharpness: Scalars | None = None) -> Scalars:
+        """Return the weight that minimizes the energy for a velocity, or for one that is as much sharper."""
+        pool = pool_of(self.images, self.settings)
+        if sharpness is None:
+            return closed_form_weight(self.images, velocity_mm, prior, pool)
+        _, pooled = free_weight(self.images, velocity_mm, prior, pool)
+        weight = mirrored_box_mean(prior.map_weight(pooled * sharpness.exp()), pool)
+        return weight if self.images.stiffness is None else weight * self.images.stiffness
+
+    def sharpness(self, velocity: Field) -> Scalars:
+        """Compare the gradient of an exact solution with what is left of it on the canvas.
+
+        Args:
+            velocity: The solution's velocity in the world, on the grid of the solver.
+
+        Returns:
+            Logarithm of how much larger the pooled squared gradient is on the grid of the solver, on the canvas. A
+            painted stiffness is no part of it: it multiplies both.
+        """
+        step = velocity.grid.spacing
+        pool = [self.settings.pool if one < 1.5 * min(step) else 0 for one in step]  # as `pool_of` has it
+        fine_mm = velocity.to_tensor_vox().to(self.fixed.device) * self.fixed.new_tensor(step).view(1, 3, 1, 1, 1)
+        fine = _log_square(fine_mm, step, pool)
+        coarse = _log_square(self.velocity_mm(velocity), self.images.grid.spacing, pool_of(self.images, self.settings))
+        return resize(fine, self.grid.shape) - coarse
 
     def weight_gap(self, velocity_mm: Vectors, weight: Scalars, prior: Prior) -> float:
         """Return the mean distance of a weight from the one that minimizes the energy for a velocity."""
@@ -201,6 +226,10 @@ class Easel:
 
     def _level(self, step_mm: float) -> Level:
         return make_level(self._grid.shape, self._grid.spacing, step_mm)
+
+
+def _log_square(velocity_mm: Vectors, spacing: Sequence[float], pool: Sequence[int]) -> Scalars:
+    return mirrored_box_mean(squared_gradient(velocity_mm, spacing), pool).clamp(min=_LEAST_SQUARE).log()
 
 
 def _fits(canvas: Canvas, attempt: Callable[[Canvas], float], most_ms: float) -> bool:

@@ -226,7 +226,8 @@ class InstanceMethod:
         begin = time.thread_time()
         before = self.prior(self.axes.values([0.5] * len(self.axes.ranges)), prior)
         velocity_mm, displacement_vox = canvas.flow(start + tangent.response(canvas, before, prior))
-        canvas.picture(displacement_vox, canvas.closed_form(velocity_mm, prior), 0.0)
+        sharpness = torch.zeros_like(canvas.images.moving)
+        canvas.picture(displacement_vox, canvas.closed_form(velocity_mm, prior, sharpness), 0.0)
         return 1e3 * (time.thread_time() - begin)
 
 

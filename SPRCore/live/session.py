@@ -367,7 +367,8 @@ class LiveSession:
             field_mm, displacement_vox = canvas.flow(
                 sketch.velocity_mm if detail is None else sketch.velocity_mm + detail
             )
-        closed = canvas.closed_form(field_mm, sketch.prior)
+        sharpness = self._visited.sharpness(sketch.place) if sketch.weight is None else None
+        closed = canvas.closed_form(field_mm, sketch.prior, sharpness)
         weight = closed if sketch.weight is None else sketch.weight
         return canvas.picture(displacement_vox, weight, float((weight - closed).abs().mean()))
 
@@ -383,6 +384,7 @@ class LiveSession:
         elif exact.found.velocity is not None and self._sketch.velocity_mm is not None:
             velocity_mm, sketch = canvas.velocity_mm(exact.found.velocity), self._sketch
             self._visited.add_exact(self._prior, place, velocity_mm, sketch.velocity_mm, sketch.is_final)
+            self._visited.add_sharpness(self._prior, place, canvas.sharpness(exact.found.velocity))
             self._method.settle(self._prior, place, velocity_mm)
         known = Known.of(exact, self._pair, canvas, self.setting)
         reply = dataclasses.replace(known.reply, milliseconds=milliseconds_since(start))

@@ -204,15 +204,15 @@ def _details(shown: Shown, measured: bool) -> list[tuple[str, str] | None]:
     quality = shown.quality
     volume, longest = quality.get("min_jacobian"), quality.get("max_displacement_mm")
     names = _("Smallest change of volume"), _("Largest displacement")
-    if not shown.exact and not shown.is_known:
-        later = _("after the exact result")
-        rows = [(name, later) for name in names]
-    else:
-        about = "{}" if shown.exact else _("about {}")
-        rows = [
-            _row(names[0], volume, about.format(_("{:.2f} (1 is none, 0 or less is folded)"))),
-            _row(names[1], longest, about.format(_("{:.1f} mm"))),
-        ]
+    about = "{}" if shown.exact else _("about {}")
+    rows = [
+        _row(names[0], volume, about.format(_("{:.2f} (1 is none, 0 or less is folded)"))),
+        _row(names[1], longest, _("{:.1f} mm")),
+    ]
+    later = _("after the exact result")
+    if not shown.exact:  # a coarse grid misses the longest one, however near something exact is
+        rows[1] = names[1], later
+        rows[0] = rows[0] if shown.is_known else (names[0], later)
     if not measured:  # the worker's number is of a coarse grid, far from that of the report
         return [*rows, _row(_("Similarity on the coarse grid"), quality.get("lncc"), "{:.2f}")]
     before, after = shown.metrics.get("before", {}), shown.metrics["after"]

@@ -12,6 +12,7 @@ import torch
 from SPRCore import BetaPrior, Field, TotalVariationPrior, Volume, register
 from SPRCore.analysis.annotations import Annotations
 from SPRCore.errors import InputError
+from SPRCore.geometry import resample
 from SPRCore.io import Bundle, write_bundle
 from SPRCore.io.cards import WorkingGrid
 from SPRCore.live import LiveSession, Superseded
@@ -403,6 +404,36 @@ def test_a_closed_session_can_be_closed_again(pair):
     live.close()
     live.close()
     assert dataclasses.is_dataclass(live.commit) is False
+
+
+def test_a_velocity_of_the_canvas_is_as_sharp_there_as_on_its_own_grid(pair):
+    with opened(pair) as live:
+        live.update(**WANTED)
+        canvas, sketch = live._method.canvas, live._sketch
+    field = Field.from_tensor_vox(sketch.velocity_mm / canvas.images.spacing, canvas.grid.affine)
+    assert canvas.sharpness(field).abs().max() < 1e-3
+    plain = canvas.closed_form(sketch.velocity_mm, sketch.prior)
+    torch.testing.assert_close(canvas.closed_form(sketch.velocity_mm, sketch.prior, torch.zeros_like(plain)), plain)
+    varied = BetaPrior(alpha=0.001, lambda_max=5.0)
+    plain = canvas.closed_form(sketch.velocity_mm, varied)
+    sharper = canvas.closed_form(sketch.velocity_mm, varied, torch.ones_like(plain))
+    assert (sharper <= plain).all()
+    assert sharper.mean() < plain.mean(), "where the field bends more sharply it is less stiff"
+
+
+def test_beside_an_exact_solution_the_map_of_a_coarse_preview_has_its_detail(pair):
+    setting = {"alpha": 0.02, "lambda_max": 2.0}
+    with opened(pair, budget_ms=1e-3) as live:  # the coarsest canvas
+        live.update(**setting)
+        exact = replies(live)[-1]
+        beside = live.update(alpha=0.0202, lambda_max=2.0)
+        canvas, sketch = live._method.canvas, live._sketch
+        assert canvas.grid.shape != pair["fixed"].grid.shape
+        field_mm, _ = canvas.flow(sketch.velocity_mm + live._visited.detail(sketch.place))
+        blunt = canvas.closed_form(field_mm, sketch.prior)[0, 0].numpy()
+    there = resample(exact.weight, beside.weight.grid, continued=True).array
+    assert np.abs(beside.weight.array - there).mean() < 0.8 * np.abs(blunt - there).mean()
+    assert not beside.exact
 
 
 def test_the_weight_of_a_preview_is_known_near_an_exact_solution_alone(pair, bundle_of):
