@@ -33,7 +33,9 @@ def test_a_setting_names_a_prior_and_a_configuration(load):
     assert (prior.strength, config.window, config.steps) == (1.0, 7, (1, 2))
 
 
-@pytest.mark.parametrize("wrong", ["", "none:1", "beta:1,2,3", "beta:x", "uniform:-1", "uniform:1@window", "uniform:1@w=7"])
+@pytest.mark.parametrize(
+    "wrong", ["", "none:1", "beta:1,2,3", "beta:x", "uniform:-1", "uniform:1@window", "uniform:1@w=7"]
+)
 def test_a_setting_that_is_none_is_refused_and_left_out_with_a_reason(load, capsys, wrong):
     with pytest.raises(InputError):
         load("kept").parse_setting(wrong)
