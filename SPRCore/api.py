@@ -150,7 +150,8 @@ def _registered(
         job = dataclasses.replace(job, prior=choice.prior)
         doubts += choice.warnings
     with watch.stage("register", "registering"):
-        result = register_pair(*pair, affine_ras, job, lambda fraction: watch.tell("registering", fraction))
+        start = None if choice is None else choice.start_mm
+        result = register_pair(*pair, affine_ras, job, lambda done: watch.tell("registering", done), start)
     with watch.stage("measure", "measuring"):
         found = {"displacement": result.displacement, "inverse": result.inverse, "warped": result.warped}
         metrics = evaluate(**found, fixed=pair[0], moving=pair[1], **vars(given), device=job.device)

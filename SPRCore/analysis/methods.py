@@ -92,10 +92,10 @@ def parse_methods(texts: Sequence[str]) -> list[Method]:
     """Read what the command line says of methods, and find out whether each can run.
 
     Args:
-        texts: Lists with commas. Each entry is `instance`, `auto` (the same with a setting chosen for each pair), `uniform`
-            or `uniform:LAMBDA` (the instance solver with one stiffness everywhere), the name of a baseline, or the name or path of a model; with
-            `@alpha=A,lambda_max=L` (or `sigma=`, `lambda_mean=`, `tv=`, `lambda=`, `refine=`) after it its values, and
-            with `LABEL=` before it a name for tables.
+        texts: Lists with commas. Each entry is `instance`, `auto` (the same with a setting chosen for each pair),
+            `uniform` or `uniform:LAMBDA` (the instance solver with one stiffness everywhere), the name of a baseline,
+            or the name or path of a model; with `@alpha=A,lambda_max=L` (or `sigma=`, `lambda_mean=`, `tv=`,
+            `lambda=`, `refine=`) after it its values, and with `LABEL=` before it a name for tables.
 
     Returns:
         The methods in their order.
@@ -144,9 +144,11 @@ def run_method(
     model = None if method.path is None else Model.read(method.path, where)
     loaded, watch = loading.read()[0], _Watch()
     job = make_job(model, fixed.grid, where, prior=method.prior, refine=method.refine)
+    start = None
     if method.chooses:
-        job = dataclasses.replace(job, prior=chosen_setting(fixed, moving, affine_ras, job).prior)
-    result = register_pair(fixed, moving, affine_ras, job)
+        choice = chosen_setting(fixed, moving, affine_ras, job)
+        job, start = dataclasses.replace(job, prior=choice.prior), choice.start_mm
+    result = register_pair(fixed, moving, affine_ras, job, start=start)
     seconds, processor_seconds = watch.read()
     return Found(
         displacement=result.displacement,

@@ -51,9 +51,8 @@ def chosen_prior(options: HasPrior, card: ModelCard | None = None, *more: str) -
     }
     if options.prior in more:
         if given:
-            raise InputError(
-                _spelled(list(given)), got=f"together with --prior {options.prior}", expected="neither value"
-            )
+            got = f"together with --prior {options.prior}"
+            raise InputError(_spelled(list(given)), got=got, expected="no values of a prior")
         return options.prior
     usual = () if card is None else (card.prior,)
     name = options.prior or (prior_with(given, usual) if given else None)

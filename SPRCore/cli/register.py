@@ -232,11 +232,10 @@ def choice_line(choice: dict[str, Any]) -> str:
     """Say in one line which setting was chosen for a pair, from the report."""
     if not choice["candidates"]:
         return f"no setting could be chosen for this pair: {_setting(choice['chosen'])} is the default"
-    scores = [
-        next(row for row in choice["candidates"] if row["setting"] == choice[key]) for key in ("chosen", "default")
-    ]
-    held = "held-out similarity {:.3f}; default {:.3f}".format(*(row["similarity"] for row in scores))
-    return f"setting chosen for this pair: {_setting(choice['chosen'])} ({held})"
+    scores = {_setting(row["setting"]): f"{row['similarity']:.3f}" for row in choice["candidates"]}
+    chosen, default = _setting(choice["chosen"]), _setting(choice["default"])
+    held = f"held-out similarity {scores[chosen]}; default {scores.get(default, 'not compared')}"
+    return f"setting chosen for this pair: {chosen} ({held})"
 
 
 def _setting(values: dict[str, Any]) -> str:

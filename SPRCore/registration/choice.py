@@ -23,7 +23,7 @@ from SPRCore.registration.solver import InstanceConfig
 from SPRCore.regularization import BetaPrior, Prior
 from SPRCore.regularization.naming import hyperparameters
 from SPRCore.similarity import FixedStatistics, correlate, variance_floor, window_radius
-from SPRCore.typing import Masks, Scalars, Tensor
+from SPRCore.typing import Masks, Scalars, Tensor, Vectors
 
 AUTO = "auto"
 """What stands for a prior that is chosen for the pair."""
@@ -50,7 +50,7 @@ class ChoiceConfig:
     """
 
     candidates: tuple[Prior, ...] = CANDIDATES
-    voxels: int = 50_000
+    voxels: int = 60_000
     block: int = 13
     window: int = 5
     cold: tuple[int, ...] = (6, 4, 3)
@@ -85,12 +85,16 @@ class Choice:
         default: The setting that stands where nothing is chosen.
         scores: All candidates, the stiffest first; empty where nothing could be compared.
         blocks: Number of held-out blocks with information.
+        start_mm: Velocity found at the setting on the coarse grid, shape (1, 3, x, y, z), for the registration to start
+            from: the path from stiff to free finds motions that a free setting does not find from rest, and it is the
+            end of this path that was compared. None where nothing was compared.
     """
 
     prior: Prior
     default: Prior
     scores: tuple[Score, ...]
     blocks: int
+    start_mm: Vectors | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
     def warnings(self) -> list[str]:
@@ -196,36 +200,93 @@ def choose_setting(
     config, default = config or ChoiceConfig(), default or BetaPrior()
     if not config.candidates:
         raise InputError("candidates", got="none", expected="at least one setting")
-    level = coarse_level(tuple(fixed.shape[2:]), spacing, config.voxels)
-    f, m = (
-        resize(normalized(image, name, known), level.shape)
-        for image, name, known in ((fixed, "fixed", mask), (moving, "moving", moving_mask))
-    )
-    known, moving_known = (_coarse_mask(part, level) for part in (mask, moving_mask))
-    number, held = held_out_blocks(level, config.block)
-    held = held.to(f.device)
-    inside = held if known is None else held & known
-    statistics = FixedStatistics.of(
-        f, window_radius(config.window, level.spacing), inside.float(), max(variance_floor(f), variance_floor(m))
-    )
-    seen = _whole_windows(inside, statistics.radius) & (statistics.usable > 0)
-    blocks = int(number.to(seen.device)[seen[0, 0]].unique().numel())
+    parts = {"mask": mask, "moving_mask": moving_mask, "stiffness": stiffness}
+    pair = _CoarsePair.of(fixed, moving, spacing, config, **parts)
+    blocks = int(pair.number[pair.scored].unique().numel())
     if blocks < LEAST_BLOCKS:
         return Choice(prior=default, default=default, scores=(), blocks=blocks)
-    used = (~held if known is None else ~held & known).float()
-    q = None if stiffness is None else resize(stiffness.float().log(), level.shape).exp()
-    solver = dataclasses.replace(solver or InstanceConfig(), steps=config.cold, tolerance=config.tolerance)
-    masks = {"mask": used, "moving_mask": None if moving_known is None else moving_known.float(), "stiffness": q}
-    problem = InstanceProblem.of(f, m, level.spacing, solver, **masks)
-    maps = []
+    problem, seen, maps, starts = pair.problem(solver or InstanceConfig(), config), pair.scored, [], {}
     for place, found in enumerate(_registered(problem, config)):
-        maps.append(correlate(statistics, warp(m, found.displacement_vox), derivatives=False).squared)
-        seen &= lies_inside(found.displacement_vox)
-        if moving_known is not None:
-            seen &= warp(moving_known.float(), found.displacement_vox) > 0.5
+        squared, known = pair.compare(found)
+        maps.append(squared)
+        seen = seen & known
+        starts[config.candidates[place]] = found.velocity_mm
         if callback is not None:
             callback((place + 1) / len(config.candidates))
-    return compared(config.candidates, [part[seen] for part in maps], number.to(seen.device)[seen[0, 0]], default)
+    choice = compared(config.candidates, [part[seen] for part in maps], pair.number[seen], default)
+    return dataclasses.replace(choice, start_mm=starts[choice.prior]) if choice.scores else choice
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _CoarsePair:
+    """Both images on the coarse grid, what the solver sees of them and what is held out.
+
+    Attributes:
+        level: The coarse grid.
+        images: Fixed and moving image, shape (1, 1, x, y, z).
+        used: Voxels that the solver sees.
+        moving_known: Voxels of the moving image with data, or None for all.
+        stiffness: Painted factor of each voxel, or None.
+        statistics: Those of the held-out windows.
+        number: Block of each voxel, shape (1, 1, x, y, z).
+        scored: Centers of the windows that lie in held-out blocks and hold information.
+    """
+
+    level: Level
+    images: tuple[Scalars, Scalars]
+    used: Scalars
+    moving_known: Scalars | None
+    stiffness: Scalars | None
+    statistics: FixedStatistics
+    number: Tensor
+    scored: Masks
+
+    @classmethod
+    def of(
+        cls,
+        fixed: Scalars,
+        moving: Scalars,
+        spacing: Sequence[float],
+        config: ChoiceConfig,
+        *,
+        mask: Scalars | None,
+        moving_mask: Scalars | None,
+        stiffness: Scalars | None,
+    ) -> _CoarsePair:
+        level = coarse_level(tuple(fixed.shape[2:]), spacing, config.voxels)
+        f, m = (
+            resize(normalized(image, name, known), level.shape)
+            for image, name, known in ((fixed, "fixed", mask), (moving, "moving", moving_mask))
+        )
+        known, moving_known = (_coarse_mask(part, level) for part in (mask, moving_mask))
+        number, held = (part.to(f.device) for part in held_out_blocks(level, config.block))
+        inside = held if known is None else held & known
+        floor = max(variance_floor(f), variance_floor(m))
+        statistics = FixedStatistics.of(f, window_radius(config.window, level.spacing), inside.float(), floor)
+        return cls(
+            level=level,
+            images=(f, m),
+            used=(~held if known is None else ~held & known).float(),
+            moving_known=None if moving_known is None else moving_known.float(),
+            stiffness=None if stiffness is None else resize(stiffness.float().log(), level.shape).exp(),
+            statistics=statistics,
+            number=number[None, None],
+            scored=_whole_windows(inside, statistics.radius) & (statistics.usable > 0),
+        )
+
+    def problem(self, solver: InstanceConfig, config: ChoiceConfig) -> InstanceProblem:
+        """The pair without its held-out blocks, with the steps of the stiffest candidate."""
+        solver = dataclasses.replace(solver, steps=config.cold, tolerance=config.tolerance)
+        masks = {"mask": self.used, "moving_mask": self.moving_known, "stiffness": self.stiffness}
+        return InstanceProblem.of(*self.images, self.level.spacing, solver, **masks)
+
+    def compare(self, found: InstanceResult) -> tuple[Scalars, Masks]:
+        """Squared correlation of every held-out window, and where the moving image has data for it."""
+        displacement_vox = found.displacement_vox
+        known = lies_inside(displacement_vox)
+        if self.moving_known is not None:
+            known &= warp(self.moving_known, displacement_vox) > 0.5
+        return correlate(self.statistics, warp(self.images[1], displacement_vox), derivatives=False).squared, known
 
 
 def _registered(problem: InstanceProblem, config: ChoiceConfig) -> Iterator[InstanceResult]:

@@ -34,6 +34,7 @@ def register_pair(
     affine_ras: np.ndarray | None,
     job: Job,
     callback: Callable[[float], None] | None = None,
+    start: Vectors | None = None,
 ) -> RegistrationResult:
     """Deform an aligned pair and put the alignment and the deformation together.
 
@@ -43,6 +44,7 @@ def register_pair(
         affine_ras: Alignment as a whole, pull map from fixed to moving world points, shape (4, 4); None for none.
         job: How to deform.
         callback: Told the fraction done by the instance solver, 0 to 1.
+        start: Velocity that the instance solver starts from without a model, as for ``register_instance``.
 
     Returns:
         The result, its report empty.
@@ -58,7 +60,7 @@ def register_pair(
     if found is None or job.refine:
         with kept_memory():
             problem = problem_of(fixed, moving, affine_ras, job)
-            start = None if found is None else start_mm(found, job.device)
+            start = start if found is None else start_mm(found, job.device)
             found = deformation_of(problem.course(job.prior, start).completed(callback), fixed.grid)
     return assembled(fixed.grid, moving, found, affine_ras)
 

@@ -2,8 +2,8 @@
 
 Every pair is read, aligned and prepared once and registered at each setting of the grid. A row is a line of JSON, on
 the disk as soon as it is measured, so a run can be stopped and goes on where it was; `--workers N` divides the pairs
-among processes, `--device cuda` computes there. Rows of another version of the solver are left alone and not shown. The setting "auto" is chosen for each pair,
-and the time to choose counts; a row of it is measured anew with `--again`.
+among processes, `--device cuda` computes there. Rows of another version of the solver are left alone and not shown.
+The setting "auto" is chosen for each pair, and the time to choose counts; `--again` measures its rows anew.
 """
 
 from __future__ import annotations
@@ -71,11 +71,11 @@ def register(case, problems, setting, device):
     with kept_memory():
         if config not in problems:
             problems[config] = problem_of(case.fixed, case.moving, case.affine_ras, job)
-        watch, choice = Watch(), None
+        watch, choice, start = Watch(), None, None
         if setting == AUTO:
             choice = chosen_setting(case.fixed, case.moving, case.affine_ras, job)
-            prior, choosing = choice.prior, watch.read()["processor_seconds"]
-        solved = problems[config].course(prior).completed()
+            prior, start, choosing = choice.prior, choice.start_mm, watch.read()["processor_seconds"]
+        solved = problems[config].course(prior, start).completed()
         times = watch.read()
     if choice is not None:
         times |= {"choosing_processor_seconds": choosing, "choice": choice.report()}
