@@ -23,6 +23,7 @@ from SPRCore.registration.choice import (
 )
 from SPRCore.registration.pyramid import Level
 from SPRCore.regularization import BetaPrior
+from SPRCore.regularization.naming import hyperparameters
 from SPRCore.regularization.presets import ANATOMIES, anatomy_prior
 
 QUICK = ChoiceConfig(candidates=CANDIDATES[1:4], voxels=20_000, block=7, cold=(3, 2), warm=(0, 1))
@@ -130,7 +131,8 @@ def test_register_chooses_and_reports():
 def test_an_anatomy_stands_for_its_setting(name):
     image = SPRCore.Volume(textured(3, (12, 12, 12))[0, 0].numpy(), torch.eye(4).numpy())
     result = SPRCore.register(image, image, anatomy=name, init="none", device="cpu")
-    assert result.report["hyperparameters"]["lambda_max"] == anatomy_prior(name).lambda_max
+    prior = anatomy_prior(name)
+    assert result.report["hyperparameters"] == {"prior": prior.name, **hyperparameters(prior)}
 
 
 def test_what_cannot_be_had_together_is_refused():
