@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ import SPRCore
 from SPRCore.analysis.methods import parse_methods
 from SPRCore.errors import InputError
 from SPRCore.functional import gaussian_smooth, warp
+from SPRCore.registration import register_instance
 from SPRCore.registration.choice import (
     CANDIDATES,
     ChoiceConfig,
@@ -117,6 +119,15 @@ def test_the_choice_is_the_same_each_time():
     assert first == second
     assert first.blocks >= 8
     assert first.report()["candidates"][0]["similarity"] > 0.5
+
+
+def test_the_registration_starts_from_what_was_compared():
+    fixed, moving = textured(3), textured(4)
+    choice = choose_setting(fixed, moving, ONE)
+    image, other = (SPRCore.Volume(part[0, 0].numpy(), torch.eye(4).numpy()) for part in (fixed, moving))
+    result = SPRCore.register(image, other, prior="auto", init="none", device="cpu")
+    expected = register_instance(fixed, moving, ONE, choice.prior, start=choice.start_mm)
+    np.testing.assert_allclose(result.weight.array, expected.weight[0, 0].numpy(), atol=1e-5)
 
 
 def test_register_chooses_and_reports():
