@@ -25,12 +25,14 @@ from SPRCore.metrics import evaluate
 from SPRCore.networks import RegistrationNetwork
 from SPRCore.networks.loading import build_from_bundle
 from SPRCore.registration import InstanceConfig, Job, Model, RegistrationResult, prealign, register_pair
+from SPRCore.registration.choice import AUTO, Choice, chosen_setting
 from SPRCore.registration.devices import DEVICES, pick_device
 from SPRCore.registration.job import INSTANCE, check_refine, make_job, model_path
 from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
 from SPRCore.regularization.naming import as_prior, hyperparameters
+from SPRCore.regularization.presets import LARGE_MOTION, anatomy_prior
 
-__all__ = ["DEVICES", "INSTANCE", "Progress", "card_of", "load_model", "pick_device", "register"]
+__all__ = ["AUTO", "DEVICES", "INSTANCE", "Progress", "card_of", "load_model", "pick_device", "register"]
 
 SCHEMA_VERSION = 1
 
@@ -55,6 +57,7 @@ def register(
     *,
     method: str | Path = INSTANCE,
     prior: Prior | str | None = None,
+    anatomy: str | None = None,
     refine: int = 0,
     init: str = "auto",
     fixed_labels: VolumeLike | None = None,
@@ -82,7 +85,9 @@ def register(
             the path of its bundle.
         prior: Prior on the weight of the regularization, or its name: "beta", "gaussian", "tv" or "uniform". None for
             `BetaPrior()`, which the paper recommends, or for the prior of the model; a model takes what lies in its
-            ranges.
+            ranges. "auto" chooses a setting for this pair by held-out similarity, without labels; instance solver only.
+        anatomy: Part of the body whose setting is used: "brain", "heart", "lung", "liver" or "pelvis"; instance solver
+            only, and not together with a prior. For livers the solver starts from a discrete search, too.
         refine: Most steps of the instance solver that go on from what a model gave; 0 for none.
         init: Alignment beforehand: "none", "center" (of mass), "rigid", "affine", or "auto", which looks at the pair.
         fixed_labels: Label map of the fixed image; on another grid it is resampled.
@@ -97,8 +102,8 @@ def register(
             with a model only together with `refine`.
         device: "auto" (CUDA if there is one, otherwise the CPU), "cpu", "cuda" or "mps".
         seed: Seed of every random choice; the same seed and machine give the same result.
-        config: Settings of the instance solver; None for its defaults, or with `refine` those of
-            `InstanceConfig.refining`.
+        config: Settings of the instance solver; None for its defaults, those of `InstanceConfig.searching` with the
+            anatomy of a liver, or with `refine` those of `InstanceConfig.refining`.
         progress: Told about stages of the work.
 
     Returns:
@@ -110,7 +115,10 @@ def register(
         ConvergenceError: The computation left the numbers.
     """
     _check_kinds(refine=refine, seed=seed, config=config, progress=progress)
-    prior, stiffness = _named_prior(prior, method), None if stiffness is None else as_volume(stiffness, "stiffness")
+    chooses = _chooses(prior, anatomy, method)
+    prior = _named_prior(None if chooses else prior, method) if anatomy is None else anatomy_prior(anatomy)
+    config = InstanceConfig.searching() if config is None and anatomy in LARGE_MOTION else config
+    stiffness = None if stiffness is None else as_volume(stiffness, "stiffness")
     target, watch = pick_device(device), _Stages(progress)
     marks = {"fixed_labels": fixed_labels, "moving_labels": moving_labels, "fixed_points": fixed_points}
     marks |= {"moving_points": moving_points, "fixed_mask": fixed_mask, "moving_mask": moving_mask}
@@ -119,26 +127,38 @@ def register(
     asked = {"stiffness": stiffness, "refine": refine, "config": config, "prior": prior}
     job = make_job(_model(method, target, watch), pair[0].grid, target, **asked)
     with _seeded(seed, target):
-        return _registered((pair[0], pair[1]), marked, job, init, seed, watch)
+        return _registered((pair[0], pair[1]), marked, job, init, seed, watch, chooses)
 
 
 def _registered(
-    pair: tuple[MaskedVolume, MaskedVolume], marked: Annotations, job: Job, init: str, seed: int, watch: _Stages
+    pair: tuple[MaskedVolume, MaskedVolume],
+    marked: Annotations,
+    job: Job,
+    init: str,
+    seed: int,
+    watch: _Stages,
+    chooses: bool,
 ) -> RegistrationResult:
     """Align, deform and measure a pair, and tell what is doubtful."""
     given = marked.on(pair[0].grid)
     doubts = pair_warnings(*pair, marked, None if job.model is None else job.model.card)
     with watch.stage("prealign", "aligning"):
         affine_ras = prealign(*pair, init).affine_ras
+    choice = None
+    if chooses:
+        with watch.stage("choose", "choosing a setting"):
+            choice = chosen_setting(*pair, affine_ras, job, lambda done: watch.tell("choosing a setting", done))
+        job = dataclasses.replace(job, prior=choice.prior)
+        doubts += choice.warnings
     with watch.stage("register", "registering"):
-        result = register_pair(*pair, affine_ras, job, lambda fraction: watch.tell("registering", fraction))
+        result = register_pair(*pair, affine_ras, job, lambda done: watch.tell("registering", done))
     with watch.stage("measure", "measuring"):
         found = {"displacement": result.displacement, "inverse": result.inverse, "warped": result.warped}
         metrics = evaluate(**found, fixed=pair[0], moving=pair[1], **vars(given), device=job.device)
     doubts += change_warnings(metrics)
     for doubt in doubts:
         _LOG.warning("%s", doubt)
-    report = _report(*pair, job, seed, watch, metrics) | {"warnings": doubts}
+    report = _report(*pair, job, seed, watch, metrics, choice) | {"warnings": doubts}
     return dataclasses.replace(result, report=report)
 
 
@@ -179,6 +199,18 @@ def _named_prior(prior: Prior | str | None, method: str | Path) -> Prior | None:
     """The prior that was given; by its name, with the usual values of the model."""
     card = card_of(method) if isinstance(prior, str) else None
     return as_prior(prior, card.defaults if card is not None and card.prior == prior else None)
+
+
+def _chooses(prior: Prior | str | None, anatomy: str | None, method: str | Path) -> bool:
+    """Whether a setting is to be chosen; refuses what cannot be had together."""
+    chooses = isinstance(prior, str) and prior == AUTO
+    what = "anatomy" if anatomy is not None else f"prior {AUTO}"
+    if (chooses or anatomy is not None) and method != INSTANCE:
+        got = f"it with the model {method}"
+        raise InputError(what, got=got, expected=f"the method {INSTANCE}", remedy="a model has settings of its own")
+    if anatomy is not None and prior is not None:
+        raise InputError("anatomy", got="it together with a prior", expected="one of the two")
+    return chooses
 
 
 def _check_kinds(*, refine: Any, seed: Any, config: Any, progress: Any) -> None:
@@ -242,7 +274,13 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def _report(
-    fixed: MaskedVolume, moving: MaskedVolume, job: Job, seed: int, watch: _Stages, metrics: dict[str, Any]
+    fixed: MaskedVolume,
+    moving: MaskedVolume,
+    job: Job,
+    seed: int,
+    watch: _Stages,
+    metrics: dict[str, Any],
+    choice: Choice | None,
 ) -> dict[str, Any]:
     model = job.model
     return {
@@ -255,6 +293,7 @@ def _report(
         "device": str(job.device),
         "seed": seed,
         "hyperparameters": {"prior": job.prior.name, **hyperparameters(job.prior)},
+        **({} if choice is None else {"prior": choice.report()}),
         "seconds": watch.seconds | {"total": watch.elapsed()},
         "peak_memory_mb": peak_memory_mb(job.device),
         "metrics": metrics,

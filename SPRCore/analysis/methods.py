@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import time
@@ -19,6 +20,7 @@ from SPRCore.errors import InputError
 from SPRCore.geometry import Field, MaskedVolume, Volume, compose_affine, resample
 from SPRCore.io import ModelCard, read_bundle, read_card
 from SPRCore.registration import Model, model_prior, register_pair
+from SPRCore.registration.choice import AUTO, chosen_setting
 from SPRCore.registration.job import INSTANCE, make_job, model_path
 from SPRCore.regularization import BetaPrior, Prior, UniformPrior
 from SPRCore.regularization.naming import HYPERPARAMETERS, hyperparameters, make_prior, prior_with
@@ -40,6 +42,7 @@ class Method:
         path: File of the model, or None.
         model: SHA-256 of the model's tensors, or None.
         prior: Prior on the weight; None for a baseline.
+        chooses: Whether a prior is chosen for each pair; `prior` is the default then.
         refine: Most steps of the instance solver that go on from a model.
         twin: Label of the method that this one is tested against, or None.
     """
@@ -49,6 +52,7 @@ class Method:
     path: Path | None = None
     model: str | None = None
     prior: Prior | None = None
+    chooses: bool = False
     refine: int = 0
     twin: str | None = None
 
@@ -57,6 +61,8 @@ class Method:
         """What was chosen, as saved results hold it."""
         if self.prior is None:
             return encode(BASELINES[self.kind])
+        if self.chooses:
+            return {"prior": AUTO}
         chosen = {"prior": self.prior.name, **hyperparameters(self.prior)}
         return chosen | ({_REFINE: self.refine} if self.refine else {})
 
@@ -86,10 +92,10 @@ def parse_methods(texts: Sequence[str]) -> list[Method]:
     """Read what the command line says of methods, and find out whether each can run.
 
     Args:
-        texts: Lists with commas. Each entry is `instance`, `uniform` or `uniform:LAMBDA` (the instance solver with one
-            stiffness everywhere), the name of a baseline, or the name or path of a model; with
-            `@alpha=A,lambda_max=L` (or `sigma=`, `lambda_mean=`, `tv=`, `lambda=`, `refine=`) after it its values, and
-            with `LABEL=` before it a name for tables.
+        texts: Lists with commas. Each entry is `instance`, `auto` (the same with a setting chosen for each pair),
+            `uniform` or `uniform:LAMBDA` (the instance solver with one stiffness everywhere), the name of a baseline,
+            or the name or path of a model; with `@alpha=A,lambda_max=L` (or `sigma=`, `lambda_mean=`, `tv=`,
+            `lambda=`, `refine=`) after it its values, and with `LABEL=` before it a name for tables.
 
     Returns:
         The methods in their order.
@@ -138,7 +144,11 @@ def run_method(
     model = None if method.path is None else Model.read(method.path, where)
     loaded, watch = loading.read()[0], _Watch()
     job = make_job(model, fixed.grid, where, prior=method.prior, refine=method.refine)
-    result = register_pair(fixed, moving, affine_ras, job)
+    start = None
+    if method.chooses:
+        choice = chosen_setting(fixed, moving, affine_ras, job)
+        job, start = dataclasses.replace(job, prior=choice.prior), choice.start_mm
+    result = register_pair(fixed, moving, affine_ras, job, start=start)
     seconds, processor_seconds = watch.read()
     return Found(
         displacement=result.displacement,
@@ -187,6 +197,10 @@ def _method(entry: str) -> Method:
         strength = {"lambda": _number(variant, entry)} if variant else {}
         prior = make_prior(UniformPrior.name, values | strength)
         return Method(label=label or text, kind=INSTANCE, prior=prior)
+    if spec == AUTO:
+        if values:
+            raise InputError(f"method {entry}", got="values for a setting that is chosen", expected=AUTO)
+        return Method(label=label or spec, kind=INSTANCE, prior=BetaPrior(), chooses=True)
     if spec in BASELINES:
         if values:
             raise InputError(f"method {entry}", got="values for a baseline", expected=spec)
@@ -204,7 +218,7 @@ def _model_method(label: str, spec: str, values: dict[str, float], refine: int, 
     try:
         path = model_path(spec)
     except InputError as error:
-        known = ", ".join([INSTANCE, UNIFORM, *BASELINES])
+        known = ", ".join([INSTANCE, AUTO, UNIFORM, *BASELINES])
         raise InputError(
             f"method {entry}", got=error.got, expected=f"{known}, or a model", remedy=error.remedy
         ) from None

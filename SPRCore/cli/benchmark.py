@@ -35,8 +35,8 @@ class Benchmark:
     fixed_points, moving_points, fixed_mask and moving_mask; paths start from the folder of the list."""
 
     methods: Annotated[Words, arg(metavar="A,B,...", help_behavior_hint="(required; repeatable)")] = ()
-    """Methods: instance, uniform or uniform:LAMBDA, syn, syn-cc, demons, deeds, and names or paths of models. With
-    values: NAME@alpha=A,lambda_max=L; with a name for the table: LABEL=NAME."""
+    """Methods: instance, auto, uniform or uniform:LAMBDA, syn, syn-cc, demons, deeds, and names or paths of models.
+    With values: NAME@alpha=A,lambda_max=L; with a name for the table: LABEL=NAME."""
 
     out: Annotated[Path, arg(metavar="DIR")]
     """Folder for rows.jsonl and the tables. A run goes on where it stopped: what is measured stays."""

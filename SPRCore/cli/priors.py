@@ -28,12 +28,13 @@ class HasPrior(Protocol):
     uniform: float | None
 
 
-def chosen_prior(options: HasPrior, card: ModelCard | None = None) -> Prior | None:
+def chosen_prior(options: HasPrior, card: ModelCard | None = None, *more: str) -> Prior | str | None:
     """Build the prior that options ask for.
 
     Args:
         options: The options; without `prior` the one that the values given belong to.
         card: Card of the model to use, whose defaults stand for values that were not given; None for no model.
+        more: Words that stand in the place of a prior and are given back as they are; they take no values.
 
     Returns:
         The prior, the usual one of the model where nothing was asked for; without a model None then.
@@ -41,13 +42,18 @@ def chosen_prior(options: HasPrior, card: ModelCard | None = None) -> Prior | No
     Raises:
         InputError: Values of different priors were given, or a value is out of range or not what the model takes.
     """
-    if options.prior not in (None, *HYPERPARAMETERS):
-        raise InputError("--prior", got=repr(options.prior), expected=f"one of: {', '.join(HYPERPARAMETERS)}")
+    if options.prior not in (None, *HYPERPARAMETERS, *more):
+        raise InputError("--prior", got=repr(options.prior), expected=f"one of: {', '.join([*HYPERPARAMETERS, *more])}")
     given = {
         key: value
         for key in dict.fromkeys(itertools.chain(*HYPERPARAMETERS.values()))
         if (value := getattr(options, _OPTIONS.get(key, key))) is not None
     }
+    if options.prior in more:
+        if given:
+            got = f"together with --prior {options.prior}"
+            raise InputError(_spelled(list(given)), got=got, expected="no values of a prior")
+        return options.prior
     usual = () if card is None else (card.prior,)
     name = options.prior or (prior_with(given, usual) if given else None)
     if name is None:

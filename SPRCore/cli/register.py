@@ -56,11 +56,16 @@ class Register:
     prior: Annotated[
         str | None,
         arg(
-            metavar="beta|gaussian|tv|uniform",
+            metavar="beta|gaussian|tv|uniform|auto",
             help_behavior_hint="(default: that of the model or the values below, or beta)",
         ),
     ] = None
-    """Prior on the weight of the regularization."""
+    """Prior on the weight of the regularization; "auto" chooses a setting for this pair, without labels."""
+
+    anatomy: Annotated[
+        Literal["brain", "heart", "lung", "liver", "pelvis"] | None, arg(help_behavior_hint="(optional)")
+    ] = None
+    """Use the setting measured for this part of the body, in place of a prior and its values."""
 
     alpha: Annotated[float | None, arg(metavar="A", help_behavior_hint=_default(BetaPrior().alpha))] = None
     """Beta prior: spatial coherence, 0 or more. The larger, the less the stiffness varies."""
@@ -117,7 +122,7 @@ class Register:
 
     def run(self, command: str) -> None:
         """Read, register, write, and print how the images agree before and after."""
-        prior = chosen_prior(self, api.card_of(self.method))
+        prior = chosen_prior(self, api.card_of(self.method), api.AUTO)
         device = str(api.pick_device(self.device))
         # Entered before anything is computed: a folder that cannot be written is found out at once.
         with stages() as tell, result_folder(self.out, FILES, self._inputs(), complete=True) as folder:
@@ -133,6 +138,7 @@ class Register:
                 moving,
                 method=self.method,
                 prior=prior,
+                anatomy=self.anatomy,
                 refine=self.refine,
                 init=self.init,
                 config=self._config(),
@@ -234,7 +240,23 @@ def _with_origin(report: dict[str, Any], command: str, origin: dict[str, Any], l
 
 def _summary(report: dict[str, Any], folder: Path) -> None:
     table("Registration", ("", "before", "after"), metric_rows(report["metrics"]))
+    if "prior" in report:
+        say(choice_line(report["prior"]))
     say(f"{report['seconds']['total']:.1f} s on {report['device']}; results in {folder}")
+
+
+def choice_line(choice: dict[str, Any]) -> str:
+    """Say in one line which setting was chosen for a pair, from the report."""
+    if not choice["candidates"]:
+        return f"no setting could be chosen for this pair: {_setting(choice['chosen'])} is the default"
+    scores = {_setting(row["setting"]): f"{row['similarity']:.3f}" for row in choice["candidates"]}
+    chosen, default = _setting(choice["chosen"]), _setting(choice["default"])
+    held = f"held-out similarity {scores[chosen]}; default {scores.get(default, 'not compared')}"
+    return f"setting chosen for this pair: {chosen} ({held})"
+
+
+def _setting(values: dict[str, Any]) -> str:
+    return ", ".join([values["prior"], *(f"{key} {value:g}" for key, value in values.items() if key != "prior")])
 
 
 def metric_rows(metrics: dict[str, dict[str, Any]]) -> list[tuple[str, ...]]:

@@ -59,7 +59,7 @@ class Stage:
 
 STAGES = (
     Stage(voxels=2.0, block=6.0, reach=20.0, dilation=2, coupling=150.0, rounds=6),
-    Stage(voxels=1.0, block=3.0, reach=6.0, dilation=2, coupling=60.0, rounds=6),
+    Stage(voxels=1.0, block=3.0, reach=6.0, dilation=1, coupling=6.0, rounds=4),
 )
 """Stages of the search: 7³ displacements of up to 18 voxels, then 5³ of up to 6 around them. Chosen on two of the
 breathing livers of Testing/benchmarks/livers.py; the other two and both directions agree."""

@@ -3,6 +3,7 @@
 Every pair is read, aligned and prepared once and registered at each setting of the grid. A row is a line of JSON, on
 the disk as soon as it is measured, so a run can be stopped and goes on where it was; `--workers N` divides the pairs
 among processes, `--device cuda` computes there. Rows of another version of the solver are left alone and not shown.
+The setting "auto" is chosen for each pair, and the time to choose counts; `--again` measures its rows anew.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from SPRCore.analysis.figures import save_figure
 from SPRCore.functional import kept_memory
 from SPRCore.geometry import compose_affine
 from SPRCore.metrics import folding_percent
+from SPRCore.registration.choice import AUTO, chosen_setting
 from SPRCore.registration.job import Job
 from SPRCore.registration.pair import deformation_of, problem_of
 from SPRCore.regularization import BetaPrior
@@ -35,6 +37,7 @@ GRID = (
     *(f"beta:{alpha:g},{strength:g}" for alpha in (0.01, 0.03, 0.1, 0.3) for strength in (0.5, 1, 3, 10)),
     *(f"gaussian:{sigma:g},{strength:g}" for sigma in (0.1, 0.3) for strength in (0.5, 1, 3)),
     *(f"tv:{t:g},{strength:g}" for t in (0.1, 0.3, 1) for strength in (3, 10, 30)),
+    AUTO,
 )
 LEAST = {"dice": 0.003, "tre": 0.03}
 """How much worse than the best uniform strength counts as no worse: Dice, and part of the landmark error."""
@@ -63,14 +66,19 @@ def append_line(path, row):
 
 def register(case, problems, setting, device):
     """A row: the scores, what the solver says, and what it cost beyond the preparation of the pair."""
-    prior, config = parse_setting(setting)
+    prior, config = parse_setting(DEFAULT if setting == AUTO else setting)
     job = Job(prior=prior, model=None, refine=0, config=config, device=torch.device(device))
     with kept_memory():
         if config not in problems:
             problems[config] = problem_of(case.fixed, case.moving, case.affine_ras, job)
-        watch = Watch()
-        solved = problems[config].course(prior).completed()
+        watch, choice, start = Watch(), None, None
+        if setting == AUTO:
+            choice = chosen_setting(case.fixed, case.moving, case.affine_ras, job)
+            prior, start, choosing = choice.prior, choice.start_mm, watch.read()["processor_seconds"]
+        solved = problems[config].course(prior, start).completed()
         times = watch.read()
+    if choice is not None:
+        times |= {"choosing_processor_seconds": choosing, "choice": choice.report()}
     found = deformation_of(solved, case.fixed.grid)
     total = found.displacement if case.affine_ras is None else compose_affine(found.displacement, case.affine_ras)
     extra = {"similarity": solved.similarity, "energy": solved.energies[-1][-1]}
@@ -194,7 +202,7 @@ def _curves(means, measure):
     """Points (strength, score) by label and style."""
     curves = {}
     for name, row in means.items():
-        if name == "before":
+        if name in ("before", AUTO):
             continue
         prior = parse_setting(name)[0]
         *first, (_, strength) = hyperparameters(prior).items()
@@ -216,12 +224,15 @@ def main():
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1, help="threads of each worker")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--again", action="store_true", help="measure the rows of auto anew")
     parser.add_argument("--out", type=Path, default=RESULTS / "settings_grid")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     path, version = options.out / "rows.jsonl", solver_version()
-    settings = list(known_settings(options.settings))
-    tasks = list(missing(options, settings, read_lines(path, version)))
+    settings = [name for name in options.settings if name == AUTO or known_settings([name])]
+    kept = read_lines(path, version)
+    kept = {key: row for key, row in kept.items() if not (options.again and key[2] == AUTO)}
+    tasks = list(missing(options, settings, kept))
     call = partial(measure_pair, path=path, device=options.device, version=version, threads=options.threads)
     with multiprocessing.get_context("spawn").Pool(options.workers, maxtasksperchild=1) as pool:
         for done in pool.imap_unordered(call, tasks):

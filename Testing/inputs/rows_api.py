@@ -120,6 +120,13 @@ def check_thread(folder: Path) -> None:
     same(found[0])
 
 
+def check_auto(folder: Path) -> None:
+    with warned("the default setting was used"):
+        result = run(prior="auto")
+    assert result.report["prior"]["chosen_by"] == "default"
+    same(result)
+
+
 def check_prior(name: str, folder: Path) -> None:
     assert run(prior=name).report["hyperparameters"]["prior"] == name
 
@@ -188,6 +195,7 @@ ROWS = [
         taken(f'`prior="{name}"`', "that prior with its defaults", partial(check_prior, name))
         for name in ("beta", "gaussian", "tv", "uniform")
     ),
+    taken('`prior="auto"` for a pair with hardly a block to hold out', "the default, and a warning", check_auto),
     taken("`Volume.from_array(array, spacing, origin)`", "axes to the right, front and head", check_from_array),
     bad(
         "an array of NumPy",
@@ -254,6 +262,21 @@ ROWS = [
     bad("landmarks of one image only", "both are asked for", lambda: run(fixed_points=POINTS), "one image only"),
     bad(
         "an unknown prior", "the known ones are told", lambda: run(prior="bta"), "'bta'", "beta, gaussian, tv, uniform"
+    ),
+    bad("an unknown anatomy", "the known ones are told", lambda: run(anatomy="knee"), "'knee'", "brain, heart, liver"),
+    bad(
+        "an anatomy beside a prior",
+        "one of the two is asked for",
+        lambda: run(anatomy="brain", prior="auto"),
+        "anatomy",
+        "together with a prior",
+    ),
+    bad(
+        '`prior="auto"` with a model',
+        "the solver is asked for",
+        lambda: run(prior="auto", method="general-hyper-spr"),
+        "prior auto",
+        "the method instance",
     ),
     bad("a number as a prior", "the known ones are told", lambda: run(prior=0.1), "prior", "'beta'"),
     bad("`device=None`", "the known ones are told", lambda: run(device=None), "device", "auto"),

@@ -196,6 +196,8 @@ HYPERPARAMETERS = [
     (("--tv", "0.3", "--lambda-max", "0"), ("lambda_max", "above 0")),
     (("--tv", "0.3", "--alpha", "0.1"), ("--tv", "beta prior")),
     (("--prior", "tv", "--lambda", "1"), ("--lambda", "tv prior", "--tv, --lambda-max")),
+    (("--prior", "auto", "--alpha", "0.1"), ("--alpha", "--prior auto")),
+    (("--anatomy", "brain", "--alpha", "0.1"), ("anatomy", "together with a prior")),
 ]
 
 
