@@ -60,9 +60,10 @@ class Stage:
 STAGES = (
     Stage(voxels=2.0, block=6.0, reach=20.0, dilation=2, coupling=150.0, rounds=6),
     Stage(voxels=1.0, block=3.0, reach=6.0, dilation=1, coupling=6.0, rounds=4),
+    Stage(voxels=1.0, block=2.0, reach=2.0, dilation=1, coupling=10.0, rounds=2),
 )
-"""Stages of the search: 7³ displacements of up to 18 voxels, then 5³ of up to 6 around them. Chosen on two of the
-breathing livers of Testing/benchmarks/livers.py; the other two and both directions agree."""
+"""Stages of the search: 7³ displacements of up to 18 voxels, then 5³ of up to 6 around them, then 3³ of up to 2. Chosen
+on the breathing livers of Testing/benchmarks/livers.py (docs/adr/0018-discrete-search.md)."""
 
 LEAST_SPACING_VOXELS = 1_500_000
 """An image with more voxels than this is searched at half its resolution."""

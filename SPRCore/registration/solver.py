@@ -75,12 +75,14 @@ class InstanceConfig:
     def searching(cls) -> InstanceConfig:
         """Return settings for large motion that differs between neighbors, such as a liver that slides in breathing.
 
-        Steps on coarse levels would undo what the search found: their windows cover both sides of a sliding wall.
+        Steps on coarse levels would undo what the search found: their windows cover both sides of a sliding wall. Each
+        voxel has its own weight, since a search leaves no single voxels that could tear, and more iterations per step
+        make up for the contrast of the weights.
 
         Returns:
             The settings: a discrete search, then steps on the finest level alone.
         """
-        return cls(steps=(0, 0, 0, 10), search=True)
+        return cls(steps=(0, 0, 0, 12), pool=0, inner=30, search=True)
 
     @classmethod
     def refining(cls, steps: int) -> InstanceConfig:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from SPRCore.config import check_name
-from SPRCore.regularization.priors import BetaPrior, Prior, TotalVariationPrior
+from SPRCore.regularization.priors import BetaPrior, Prior
 
 ANATOMIES = MappingProxyType(
     {
         "brain": BetaPrior(alpha=0.1, lambda_max=0.5),
         "heart": BetaPrior(alpha=0.1, lambda_max=2.0),
         "lung": BetaPrior(alpha=0.1, lambda_max=4.0),
-        "liver": TotalVariationPrior(strength=0.3, lambda_max=30.0),
+        "liver": BetaPrior(alpha=0.02, lambda_max=20.0),
         "pelvis": BetaPrior(alpha=0.1, lambda_max=2.0),
     }
 )

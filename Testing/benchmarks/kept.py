@@ -39,15 +39,15 @@ def solver_version(*more):
 
 
 def parse_setting(text):
-    """Prior and configuration of "beta:0.01,5" or "tv:0.3,30@window=7;steps=[6,6,6,6]".
+    """Prior and configuration of "beta:0.01,5", "beta:0.02,20@search" or "tv:0.3,30@window=7;steps=[6,6,6,6]".
 
     Raises:
         InputError: There is no such prior, or it does not take these values.
     """
     from SPRCore.registration import InstanceConfig
 
-    words, _, changes = text.partition("@")
-    name, _, values = words.partition(":")
+    setting, _, changes = text.partition("@")
+    name, _, values = setting.partition(":")
     if name not in HYPERPARAMETERS:
         raise InputError("setting", got=repr(text), expected=f"one of: {', '.join(HYPERPARAMETERS)}")
     keys, numbers = HYPERPARAMETERS[name], values.split(",") if values else []
@@ -55,10 +55,12 @@ def parse_setting(text):
         raise InputError("setting", got=repr(text), expected=f"{name}:{','.join(keys)}")
     try:
         prior = make_prior(name, {key: float(value) for key, value in zip(keys, numbers, strict=False)})
-        pairs = (change.split("=") for change in changes.split(";") if change)
+        words = [change for change in changes.split(";") if change]
+        base = InstanceConfig.searching() if "search" in words else InstanceConfig()
+        pairs = (change.split("=") for change in words if change != "search")
         parts = {key: json.loads(value) for key, value in pairs}
         parts = {key: tuple(value) if isinstance(value, list) else value for key, value in parts.items()}
-        return prior, replace(InstanceConfig(), **parts)
+        return prior, replace(base, **parts)
     except (ValueError, TypeError) as error:
         raise InputError("setting", got=repr(text), expected="PRIOR:NUMBER,NUMBER@FIELD=VALUE;FIELD=VALUE") from error
 

@@ -36,11 +36,8 @@ RIVALS = {
 }
 _VOXELS_ONLY = ("convexAdam", "deeds", "deeds:body")
 SETTINGS = (
-    "beta:0.1,1",
-    *(f"uniform:{strength:g}" for strength in (0.1, 0.3, 1, 3, 5, 10)),
-    "beta:0.05,10",
-    "beta:0.01,20",
-    "tv:0.3,30",
+    *("beta:0.1,1", "uniform:1", "uniform:3", "uniform:5"),
+    *("beta:0.02,20@search", "tv:0.3,30@search", "uniform:0.3@search", "uniform:1@search", "uniform:3@search"),
 )
 PUBLISHED = {"pTVreg, published": {"liver": 1.88, "outside": 1.72, "seconds": 22.0}}
 """By its authors on all eight pairs of four volunteers: Vishnevskiy et al., Isotropic total variation regularization of

@@ -23,8 +23,8 @@ from SPRCore.synthetic import sliding_cylinder, sliding_plates, sliding_thorax
 
 NEAR_VOXELS = 4
 PHANTOMS = {"thorax": sliding_thorax, "cylinder": sliding_cylinder, "plates": sliding_plates}
-SETTINGS = ("beta:0.01,5", "beta:0.01,20", "gaussian:0.1,1", "tv:0.3,30")
-STRENGTHS = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0, 10.0)
+SETTINGS = ("beta:0.02,20@search", "tv:0.3,30@search", "beta:0.01,5", "gaussian:0.1,1", "tv:0.3,30")
+STRENGTHS = (0.03, 0.1, 0.2, 0.3, 0.5, 1.0, 3.0)
 GOALS = {"near": 0.70, "away": 0.75, "folding_percent": 0.01, "time": 2.0}
 """Largest error near the wall and away from it and largest time, in parts of the best uniform's; largest folding."""
 
