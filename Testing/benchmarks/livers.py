@@ -128,33 +128,53 @@ _DIGITS = {"liver": 2, "outside": 2, "folding_percent": 4, "seconds": 1, "proces
 
 
 def figure(rows, count):
-    """Error in the liver against that outside of it, a point for each method: below and to the left is better."""
-    made = Figure(figsize=(7.5, 5.6), layout="constrained")
-    axes = made.subplots()
+    """Error in the liver against that outside of it, a point for each method: all of them, and those near the goal."""
+    made = Figure(figsize=(12, 5.4), layout="constrained")
     found = {method: means(list(own.values())) for method, own in methods_of(rows).items() if len(own) == count}
     points = {name: (row["liver"], row["outside"]) for name, row in (found | PUBLISHED).items()}
-    sweep = sorted((float(name.split(":")[1]), name) for name in points if name.startswith("uniform:"))
-    axes.plot(*zip(*(points[name] for _, name in sweep), strict=True), color="#8c8c8c", linewidth=1.2, zorder=1)
-    axes.add_patch(Rectangle((0, 0), GOALS["liver"], GOALS["outside"], color="#1b7f5c", alpha=0.12, zorder=0))
-    axes.text(GOALS["liver"], GOALS["outside"], " goal", fontsize=8, color="#1b7f5c", va="bottom")
-    marks = {name: ("o", "#8c8c8c") for _, name in sweep}
-    marks |= {name: ("s", "black") for name in (*RIVALS, *PUBLISHED, "before")}
-    for name, point in points.items():
-        mark, color = marks.get(name, ("D", "#d1495b"))
-        axes.scatter(*point, marker=mark, color=color, s=28, zorder=2)
-        axes.annotate(name, point, xytext=(5, 3), textcoords="offset points", fontsize=7)
-    for scale in (axes.set_xscale, axes.set_yscale):
+    near = {name: point for name, point in points.items() if max(point) < NEAR_MM}
+    far = {name: point for name, point in points.items() if name not in near}
+    made.suptitle(f"Breathing livers, mean of {count} pairs; gray: one uniform strength for all", fontsize=11)
+    left, right = made.subplots(1, 2)
+    for axes, named in ((left, far), (right, near)):
+        _points(axes, points, named)
+    for scale in (left.set_xscale, left.set_yscale):
         scale("log")
-    axes.set_xlim(0.9 * min(x for x, _ in points.values()), 1.2 * max(x for x, _ in points.values()))
-    for axis in (axes.xaxis, axes.yaxis):
+    for axis in (left.xaxis, left.yaxis):
         axis.set_major_locator(FixedLocator([1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15]))
         axis.set_minor_locator(NullLocator())
         axis.set_major_formatter("{x:g}")
+    left.set_xlim(0.9 * min(x for x, _ in points.values()), 1.4 * max(x for x, _ in points.values()))
+    right.set_xlim(1.4, NEAR_MM)
+    right.set_ylim(1.6, NEAR_MM)
+    left.set_title("all", fontsize=10)
+    right.set_title("near the goal (green)", fontsize=10)
+    return made
+
+
+NEAR_MM = 2.2
+
+
+def _points(axes, points, named):
+    """Draw all points, those of uniform strengths joined in their order, and name some of them."""
+    uniform = [name for name in points if name.startswith("uniform:")]
+    for start in ("", "search"):
+        sweep = [name for name in uniform if name.partition("@")[2] == start]
+        sweep.sort(key=lambda name: float(name.partition("@")[0].split(":")[1]))
+        axes.plot(*zip(*(points[name] for name in sweep), strict=True), color="#8c8c8c", linewidth=1.2, zorder=1)
+    axes.add_patch(Rectangle((0, 0), GOALS["liver"], GOALS["outside"], color="#1b7f5c", alpha=0.12, zorder=0))
+    marks = {name: ("o", "#8c8c8c") for name in uniform}
+    marks |= {name: ("s", "black") for name in (*RIVALS, *PUBLISHED, "before")}
+    middle = np.median([x for x, _ in named.values()])
+    for name, point in points.items():
+        mark, color = marks.get(name, ("D", "#d1495b"))
+        axes.scatter(*point, marker=mark, color=color, s=28, zorder=2)
+        if name in named:  # away from the crowd in the middle
+            side, align = ((6, -3), "left") if point[0] >= middle else ((-6, -3), "right")
+            axes.annotate(name, point, xytext=side, textcoords="offset points", fontsize=8, ha=align)
     axes.set_xlabel("error in the liver, mm")
     axes.set_ylabel("error outside of it, mm")
     axes.grid(alpha=0.3, linewidth=0.5)
-    axes.set_title(f"Breathing livers, mean of {count} pairs; gray: one uniform strength for all", fontsize=10)
-    return made
 
 
 def main():
