@@ -65,7 +65,7 @@ STAGES = (
 """Stages of the search: 7³ displacements of up to 18 voxels, then 5³ of up to 6 around them, then 3³ of up to 2. Chosen
 on the breathing livers of Testing/benchmarks/livers.py (docs/adr/0018-discrete-search.md)."""
 
-LEAST_SPACING_VOXELS = 1_500_000
+MOST_VOXELS = 1_500_000
 """An image with more voxels than this is searched at half its resolution."""
 
 
@@ -102,7 +102,7 @@ def searched_velocity(
     """
     images, shape = ((fixed, masks[0]), (moving, masks[1])), fixed.shape[2:]
     finest = min(step for step, size in zip(spacing, shape, strict=True) if size > 1)
-    unit = finest * (2.0 if fixed.numel() > LEAST_SPACING_VOXELS else 1.0)
+    unit = finest * (2.0 if fixed.numel() > MOST_VOXELS else 1.0)
     found: tuple[Vectors, Vectors] | None = None
     for stage in stages:
         level = make_level(shape, spacing, stage.voxels * unit)
