@@ -144,11 +144,9 @@ def run_method(
     model = None if method.path is None else Model.read(method.path, where)
     loaded, watch = loading.read()[0], _Watch()
     job = make_job(model, fixed.grid, where, prior=method.prior, refine=method.refine)
-    start = None
     if method.chooses:
-        choice = chosen_setting(fixed, moving, affine_ras, job)
-        job, start = dataclasses.replace(job, prior=choice.prior), choice.start_mm
-    result = register_pair(fixed, moving, affine_ras, job, start=start)
+        job = dataclasses.replace(job, prior=chosen_setting(fixed, moving, affine_ras, job).prior)
+    result = register_pair(fixed, moving, affine_ras, job)
     seconds, processor_seconds = watch.read()
     return Found(
         displacement=result.displacement,

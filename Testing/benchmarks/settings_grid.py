@@ -71,11 +71,11 @@ def register(case, problems, setting, device):
     with kept_memory():
         if config not in problems:
             problems[config] = problem_of(case.fixed, case.moving, case.affine_ras, job)
-        watch, choice, start = Watch(), None, None
+        watch, choice = Watch(), None
         if setting == AUTO:
             choice = chosen_setting(case.fixed, case.moving, case.affine_ras, job)
-            prior, start, choosing = choice.prior, choice.start_mm, watch.read()["processor_seconds"]
-        solved = problems[config].course(prior, start).completed()
+            prior, choosing = choice.prior, watch.read()["processor_seconds"]
+        solved = problems[config].course(prior).completed()
         times = watch.read()
     if choice is not None:
         times |= {"choosing_processor_seconds": choosing, "choice": choice.report()}

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import SPRCore
-from SPRCore.analysis.methods import parse_methods
+from SPRCore.analysis.methods import parse_methods, run_method
 from SPRCore.errors import InputError
 from SPRCore.functional import gaussian_smooth, warp
+from SPRCore.geometry import MaskedVolume
 from SPRCore.registration import register_instance
 from SPRCore.registration.choice import (
     CANDIDATES,
@@ -156,6 +157,16 @@ def test_what_cannot_be_had_together_is_refused():
     ):
         with pytest.raises(InputError, match=words):
             SPRCore.register(image, image, init="none", device="cpu", **given_)
+
+
+def test_a_method_of_a_benchmark_chooses():
+    image = SPRCore.Volume(textured(3, (16, 16, 16))[0, 0].numpy(), torch.eye(4).numpy())
+    pair = [MaskedVolume.of(image, name) for name in ("fixed", "moving")]
+    (method,) = parse_methods(["auto"])
+    found = run_method(method, *pair, None, "cpu")
+    given_by_hand = run_method(dataclasses.replace(method, chooses=False), *pair, None, "cpu")
+    np.testing.assert_array_equal(found.weight.array, given_by_hand.weight.array)  # too few blocks: the default
+    assert found.seconds["register"] > 0
 
 
 def test_a_benchmark_knows_auto():
