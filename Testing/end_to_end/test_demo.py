@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,3 +81,17 @@ def test_the_table_has_a_column_for_each_registration_and_says_how_uniform_stren
         assert row in out
     assert all(f"{report[key]['error_mm']['near']:.2f} / " in out for key in ("before", *KEYS))
     assert "docs/results/demo/table.md" in out
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_at_full_size_it_shows_what_the_readme_says(spr, tmp_path):
+    assert spr("demo", "--out", tmp_path / "out", "--device", "cpu").code == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    said = re.search(r"^Mean error in the figure.*?:(.*?)\. All three", readme, re.S | re.M)[1]
+    numbers = re.findall(r"(\d\.\d\d) and (\d\.\d\d)", said)
+    assert len(numbers) == 3
+    for key, (near, away) in zip(("spr", "uniform-0.1", "uniform-2"), numbers, strict=True):
+        assert report[key]["error_mm"] == pytest.approx({"near": float(near), "away": float(away)}, abs=0.02)
+        assert report[key]["folding_percent"] == 0
