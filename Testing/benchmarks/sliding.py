@@ -160,7 +160,7 @@ def main():
     parser.add_argument("--no-figure", action="store_true")
     parser.add_argument("--out", type=Path, default=RESULTS / "sliding")
     options = parser.parse_args()
-    rows, version = Rows(options.out), solver_version("synthetic")
+    rows, version = Rows(options.out), solver_version()
     settings = known_settings([*options.settings, *(f"uniform:{strength:g}" for strength in options.strengths)])
     for phantom in options.phantoms:
         made = PHANTOMS[phantom]()
