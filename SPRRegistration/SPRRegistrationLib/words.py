@@ -143,6 +143,37 @@ def settings_point(setting: Mapping[str, float], measure: str, value: float | No
     return f"{at}: {measure} {shown}"
 
 
+def choosing() -> str:
+    """Say that a setting is being chosen for the pair."""
+    return _("A setting is being chosen for this pair. You can go on working; Cancel gives it up.")
+
+
+def suggested(prior: str, setting: Mapping[str, float], in_force: bool) -> str:
+    """Say which setting suits the pair.
+
+    Args:
+        prior: What the prior is called; empty if it is the one that is chosen.
+        setting: Its hyperparameters, by the worker's names.
+        in_force: Whether the sliders stand there.
+    """
+    names = setting_names()
+    values = ", ".join(f"{names.get(name, name)} {value:.3g}" for name, value in setting.items())
+    if prior:
+        text = _("Suggested for this pair is another kind of stiffness: {prior}, {values}.")
+        return text.format(prior=prior, values=values)
+    text = _("Suggested for this pair: {values}.")
+    if in_force:
+        text = _("Suggested for this pair, and in force: {values}.")
+    return text.format(values=values)
+
+
+def nothing_suggested() -> str:
+    """Say that no setting could be chosen."""
+    return _(
+        "No setting can be suggested: too little of these images can be compared. The recommended values are a start."
+    )
+
+
 def setting_names() -> dict[str, str]:
     """Return what the hyperparameters are called, by the worker's names."""
     return {

@@ -166,8 +166,7 @@ def test_a_model_of_the_total_variation_prior_sets_its_sliders_alone(chosen):
     model = models.TaskModel(name="liver", path=None, card=card)
     parameters = chosen.panel.parameters
     chosen.ui.liveCheckBox.click()
-    parameters.prior = type(parameters.prior)("tv")
-    chosen.panel.recommend_all(model.optimum)
+    sliders.take_model(parameters, model)
     assert (parameters.tv, parameters.tvLambdaMax, parameters.lambdaMax) == (0.2, 20.0, 1.0)
     assert sliders.ranges_of(None, model) == {"tvLambdaMax": (2.0, 40.0)}
     assert sliders.recommended_of(model)["tvLambdaMax"] == 20.0
