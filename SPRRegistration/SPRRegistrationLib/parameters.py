@@ -78,7 +78,7 @@ class Start(Enum):
 
     def label(self) -> str:
         """Return the name that is shown."""
-        return {Start.REST: _("From rest"), Start.SEARCH: _("Search first, for large motion")}[self]
+        return {Start.REST: _("From rest"), Start.SEARCH: _("From a search")}[self]
 
 
 class Alignment(Enum):

@@ -27,7 +27,7 @@ def take(panel: Any, field: str, value: Any) -> bool:
     """
     if field not in CHANGEABLE:
         raise InputError("setting", got=str(field)[:40], expected="one that the page shows")
-    kind = panel.parameters.allParameters[field].kinds[0]
+    kind = type(getattr(panel.parameters, field))
     try:
         value = converted(kind, value)
         if field == "method" and value not in [model.name for model in panel.models]:

@@ -71,7 +71,7 @@ def _suggestion(do: Any) -> None:
             html.Span(classes="spr-tick-sample")
             html.Span(_("recommended"))
             html.Span(MARK, classes="spr-diamond", v_if=("Object.keys(suggested).length",))
-            html.Span(_("suggested for this pair"), v_if=("Object.keys(suggested).length",))
+            html.Span(_("suggested"), v_if=("Object.keys(suggested).length",))
         with html.Div(classes="spr-buttons"):
             ask = {
                 "disabled": ("!can_suggest",),
