@@ -13,7 +13,7 @@ from .panel_section import Section
 from .parameters import HYPERPARAMETERS, setting_of
 from .session import Stage
 from .sliders import FIELDS, Sliders, sliders_of
-from .suggestion import MARK
+from .words import MARK
 
 
 class DoubleClick(qt.QObject):

@@ -9,7 +9,7 @@ from typing import Any
 
 from .i18n import tr as _
 from .parameters import MapMeasure
-from .suggestion import MARK
+from .words import MARK
 
 LOW_IS_GOOD = (MapMeasure.FOLDING, MapMeasure.DISPLACEMENT, MapMeasure.LANDMARKS)
 # Dark blue, green, yellow: even steps of brightness, told apart by color-blind people, too.

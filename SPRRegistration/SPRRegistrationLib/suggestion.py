@@ -14,9 +14,6 @@ from . import inputs, words
 from .models import INSTANCE
 from .parameters import HYPERPARAMETERS, Prior, apply_setting, setting_of
 
-MARK = "◆"
-"""Marks the suggested value on a slider and on the settings map."""
-
 DEPENDS_ON = ("fixedVolume", "movingVolume", "alignment", "start", "stiffnessSegments", "stiffnessFactors")
 """Fields of the parameters that a suggestion depends on: with another value of one of them there is none."""
 

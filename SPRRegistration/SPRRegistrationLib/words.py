@@ -10,6 +10,9 @@ from typing import Any
 
 from .i18n import tr as _
 
+MARK = "◆"
+"""Marks the suggested value on a slider and on the settings map."""
+
 
 def no_pair() -> str:
     """Say that there is nothing to register yet."""
@@ -161,10 +164,10 @@ def suggested(prior: str, setting: Mapping[str, float], in_force: bool) -> str:
     if prior:
         text = _("Suggested for this pair is another kind of stiffness: {prior}, {values}.")
         return text.format(prior=prior, values=values)
-    text = _("Suggested for this pair: {values}.")
+    text = _("Suggested for this pair ({mark}): {values}.")
     if in_force:
-        text = _("Suggested for this pair, and in force: {values}.")
-    return text.format(values=values)
+        text = _("Suggested for this pair ({mark}), and in force: {values}.")
+    return text.format(mark=MARK, values=values)
 
 
 def nothing_suggested() -> str:

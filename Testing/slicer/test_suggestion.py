@@ -98,7 +98,7 @@ def test_a_suggestion_is_marked_said_and_taken_over(suggested):
     assert parameters.alpha == 0.1, "it stays in force"
     expected = {"alpha": part_of(ui.alphaSlider, 0.3), "lambdaMax": part_of(ui.lambdaMaxSlider, 4.0)}
     assert marks(suggested) == pytest.approx(expected, abs=0.02)
-    assert "Suggested for this pair: evenness (alpha) 0.3, largest stiffness (lambda) 4." in ui.suggestLabel.text
+    assert "Suggested for this pair (◆): evenness (alpha) 0.3, largest stiffness (lambda) 4." in ui.suggestLabel.text
     ui.takeButton.click()
     assert (parameters.alpha, parameters.lambdaMax) == (0.3, 4.0)
     assert ui.alphaSlider.value == pytest.approx(0.3)

@@ -496,6 +496,9 @@ def test_the_sample_data_on_the_real_worker(module):
     module.ui.applyButton.click()
     wait_for(module.panel, "DONE", "FAILED", seconds=250)
     assert module.panel.session.shown.metrics["after"]["dice_mean"] > 0.85
+    module.ui.suggestButton.click()
+    assert application.process_events(60, lambda: module.panel.parameters.suggestion)
+    assert "Suggested for this pair" in module.ui.suggestLabel.text
     if IMAGES:
         module.ui.storeAButton.click()
         application.process_events(0.5)

@@ -15,7 +15,7 @@ from trame.widgets import vuetify3 as v
 from trame_client.ui.core import AbstractLayout
 
 from ..i18n import tr as _
-from ..suggestion import MARK
+from ..words import MARK
 from .tips import tip
 
 SLIM = {"hide_details": True, "density": "compact"}

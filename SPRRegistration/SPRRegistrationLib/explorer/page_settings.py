@@ -8,7 +8,7 @@ from trame.widgets import html
 from trame.widgets import vuetify3 as v
 
 from ..i18n import tr as _
-from ..suggestion import MARK
+from ..words import MARK
 from . import painting
 from .controls import SLIM, button, check, choice, hint, plain, tuned_slider, upload_button
 
