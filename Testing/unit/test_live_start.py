@@ -90,6 +90,15 @@ def test_the_first_preview_begins_from_the_search(thorax, cold):
     assert first["search"].mean() < 0.5 * first["rest"].mean()
 
 
+def test_previews_take_no_more_steps_than_the_exact_solution(thorax, cold):
+    with LiveSession.open(*thorax, **SEARCHING, budget_ms=60_000) as live:
+        preview = live.update()  # takes all the steps there are
+        assert live.preview_shape == thorax[0].grid.shape
+        assert not preview.exact
+    off = np.linalg.norm(preview.displacement.array - cold.displacement.array, axis=-1).mean()
+    assert off < 0.005 * np.linalg.norm(cold.displacement.array, axis=-1).mean()
+
+
 @pytest.mark.parametrize("verb", ["update", "commit"])
 def test_a_search_that_is_given_up_goes_on_where_it_was_left(thorax, cold, searches, verb):
     with LiveSession.open(*thorax, **SEARCHING) as live:
