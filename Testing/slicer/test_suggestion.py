@@ -117,7 +117,7 @@ def test_the_mark_is_on_the_settings_map(suggested):
     assert "◆ is the nearest to the suggested setting" in suggested.ui.mapLabel.text
 
 
-@pytest.mark.parametrize("change", ["another image", "swap", "start", "task model"])
+@pytest.mark.parametrize("change", ["another image", "swap", "start", "paint", "task model"])
 def test_a_suggestion_belongs_to_its_pair(suggested, change):
     ui, parameters = suggested.ui, suggested.panel.parameters
     ui.liveCheckBox.click()
@@ -127,6 +127,8 @@ def test_a_suggestion_belongs_to_its_pair(suggested, change):
         ui.swapButton.click()
     elif change == "start":
         choose(ui.startSelector, parameters.start.SEARCH.label())
+    elif change == "paint":
+        parameters.stiffnessFactors = '{"bone": 10.0}'
     else:
         parameters.method = "general-hyper-spr"
         assert not ui.suggestButton.visible
