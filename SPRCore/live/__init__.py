@@ -9,10 +9,11 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from SPRCore.live.reply import Quality, Reply, Superseded, SweepPoint
+    from SPRCore.live.reply import ChosenSetting, Quality, Reply, Superseded, SweepPoint
     from SPRCore.live.session import LiveSession
 
 _HOME = {
+    "ChosenSetting": "SPRCore.live.reply",
     "LiveSession": "SPRCore.live.session",
     "Quality": "SPRCore.live.reply",
     "Reply": "SPRCore.live.reply",
@@ -20,7 +21,7 @@ _HOME = {
     "SweepPoint": "SPRCore.live.reply",
 }
 
-__all__ = ["LiveSession", "Quality", "Reply", "Superseded", "SweepPoint"]
+__all__ = ["ChosenSetting", "LiveSession", "Quality", "Reply", "Superseded", "SweepPoint"]
 
 
 def __getattr__(name: str) -> object:

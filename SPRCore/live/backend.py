@@ -58,6 +58,7 @@ class TorchBackend:
             method=request.method,
             prior=None if request.prior is None else make_prior(request.prior, request.setting),
             refine=request.refine,
+            start=request.start,
             init=request.init,
             device=request.device,
             budget_ms=request.budget_ms,

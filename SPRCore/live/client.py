@@ -71,7 +71,7 @@ class SubprocessClient:
         """Ask for something without waiting.
 
         Args:
-            verb: A request of `Conversation`: "open", "update", "commit", "sweep", "paint" or "cancel".
+            verb: A request of `Conversation`: "open", "update", "commit", "sweep", "choose", "paint" or "cancel".
             arguments: Its arguments.
             options: Its options.
 

@@ -37,7 +37,9 @@ MOST_LOSSES = 3
 MOST_GARBAGE = 100
 """A worker that sends more lines than this in a row that cannot be read is killed."""
 
-_SIGNS_OF_LIFE = (protocol.Ready, protocol.Opened, Result, protocol.Done, protocol.Progress, protocol.Point)
+_SIGNS_OF_LIFE = (
+    *(protocol.Ready, protocol.Opened, Result, protocol.Chosen, protocol.Done, protocol.Progress, protocol.Point),
+)
 
 
 class Conversation:
@@ -120,6 +122,11 @@ class Conversation:
         """Ask to turn the map of settings on or off; return the number of the request."""
         self._refuse_if_over()
         return self._send(self._ledger.make(protocol.Sweep, on=on))
+
+    def choose(self) -> int:
+        """Ask for a setting that suits the pair; return the number of the request."""
+        self._refuse_if_over()
+        return self._send(self._ledger.make(protocol.Choose))
 
     def paint(self, stiffness: np.ndarray | None, affine: np.ndarray | None = None) -> int:
         """Ask for another painted stiffness.

@@ -12,6 +12,7 @@ from typing import Any
 from SPRCore.live.protocol import (
     Annotate,
     Cancel,
+    Choose,
     Close,
     Commit,
     Error,
@@ -32,9 +33,10 @@ MOST_WAITING = 64
 _REPLACES: dict[type, tuple[type, ...]] = {
     Update: (Update, Commit),
     Commit: (Commit,),
-    Cancel: (Update, Commit),
-    Open: (Update, Commit, Stiffness, Annotate, Sweep, Open),
-    Close: (Update, Commit, Stiffness, Annotate, Sweep, Open),
+    Choose: (Choose,),
+    Cancel: (Update, Commit, Choose),
+    Open: (Update, Commit, Stiffness, Annotate, Sweep, Choose, Open),
+    Close: (Update, Commit, Stiffness, Annotate, Sweep, Choose, Open),
 }
 """What each kind of request makes void while it waits."""
 
@@ -151,10 +153,11 @@ class Desk:
         return self._over is not None
 
     def stops(self, request: Any) -> int | None:
-        """Tell whether a computation is void.
+        """Tell whether a computation is void, or has to wait.
 
         Args:
-            request: The request that it is for; None for work in the background, which everything stops.
+            request: The request that it is for; None for improvements and the map, which everything stops, as it does
+                a choice.
 
         Returns:
             The number of the request that makes it void; 0 if nobody is there any more; None if it is to go on.
@@ -162,5 +165,6 @@ class Desk:
         with self._changed:
             if self._over is not None:
                 return 0
-            kinds = (object,) if request is None else _STOPS.get(type(request), ())
+            in_background = request is None or isinstance(request, Choose)
+            kinds = (object,) if in_background else _STOPS.get(type(request), ())
             return next((job.request.id for job in self._waiting if isinstance(job.request, kinds)), None)

@@ -1,28 +1,35 @@
-"""The instance method, live: previews by a few steps on a coarse grid, exact results by the solver itself."""
+"""The instance method, live: previews by a few steps on a coarse grid, exact results by the solver itself.
+
+Both begin from rest, or from what a discrete search finds, which depends on the images alone and is run once.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
+from SPRCore.config import check_name
+from SPRCore.errors import InputError
+from SPRCore.functional import resize
 from SPRCore.geometry import MaskedVolume, Volume
 from SPRCore.live.canvas import Canvas, Easel
 from SPRCore.live.method import Check, Exact, Sketch
-from SPRCore.live.settings import USUAL_RANGES, Axes
+from SPRCore.live.settings import START, USUAL_RANGES, Axes, widened
 from SPRCore.live.tangent import Tangent
 from SPRCore.live.visited import Visited
 from SPRCore.registration.instance import InstanceProblem, normalized
-from SPRCore.registration.job import Job
+from SPRCore.registration.job import INSTANCE, Job
 from SPRCore.registration.level import LevelImages, Pausing
 from SPRCore.registration.pair import aligned_tensors, deformation_of
 from SPRCore.registration.solver import Course, InstanceConfig, LevelSolver
 from SPRCore.regularization import Prior
-from SPRCore.regularization.naming import with_hyperparameters
+from SPRCore.regularization.naming import hyperparameters, with_hyperparameters
 from SPRCore.typing import Tensor, Vectors
 
 TOLERANCE = 1e-4
@@ -31,6 +38,25 @@ so that it has to be finer than for the levels of a registration."""
 
 MOST_STEPS = 30
 FIRST_STEPS = 12
+
+
+def solver_of(start: str, method: str | Path) -> InstanceConfig | None:
+    """Return the settings of the solver for what it starts from; None for those of the method.
+
+    Args:
+        start: "rest" or "search".
+        method: As for ``LiveSession.open``.
+
+    Raises:
+        InputError: There is no such start, or a model, which is where a refinement starts from.
+    """
+    check_name(start, START, "start")
+    if start == "rest":
+        return None
+    if method != INSTANCE:
+        expected, remedy = f"the method {INSTANCE}", "a model is where the refinement starts from"
+        raise InputError("start", got=f"{start} with the method {method}", expected=expected, remedy=remedy)
+    return InstanceConfig.searching()
 
 
 class Pace:
@@ -63,6 +89,8 @@ class Descent:
         self, levels: Sequence[LevelImages], start: Vectors | None, prior: Prior, settings: InstanceConfig, pace: Pace
     ) -> None:
         self._levels, self._prior, self._settings, self._pace = tuple(levels), prior, settings, pace
+        # From a search the exact solution is what a few steps make of it, not where they end.
+        self._most = settings.steps[-1] if settings.search else MOST_STEPS
         first = levels[0]
         self._velocity = first.moving.new_zeros((1, 3, *first.grid.shape)) if start is None else start
         self._running = self._run()
@@ -91,7 +119,7 @@ class Descent:
             start = _resampled(self._velocity, images.grid.shape)
             solver = LevelSolver(images.seen_from(start), start, self._prior, self._settings)
             yield from solver.started()
-            for _ in range(FIRST_STEPS if coarser else MOST_STEPS):
+            for _ in range(FIRST_STEPS if coarser else self._most):
                 going = yield from solver.step()
                 self._velocity, self.has_moved = solver.velocity, True
                 yield
@@ -123,8 +151,9 @@ class InstanceMethod:
         tensors = aligned_tensors(fixed, moving, affine_ras, job)
         self._problem = InstanceProblem.of(spacing=fixed.grid.spacing, config=job.config, **tensors)
         self._device = job.device
-        self.axes = Axes(USUAL_RANGES[job.prior.name])
+        self.axes = Axes(widened(USUAL_RANGES[job.prior.name], hyperparameters(job.prior)))
         self._course: tuple[Prior, Course] | None = None
+        self._search: Pausing[Vectors] | None = None
         self._pace, self._tangent = Pace(), None
         self._warm_up(job.prior)
         masks = tensors["mask"], tensors["moving_mask"]
@@ -140,11 +169,11 @@ class InstanceMethod:
     def begin(
         self, prior: Prior, place: np.ndarray, visited: Visited, last: Sketch | None, deadline: float, check: Check
     ) -> Sketch:
-        """Interpolate between visited settings, or respond from the nearest; without any, step from rest."""
+        """Interpolate between visited settings, or respond from the nearest; without any, step from the start."""
         tangent = self._nearest_tangent(place, visited, last)
         check()
         if tangent is None:
-            descent = self._descent([*self._coarser(), self.canvas.images], None, prior)
+            descent = self._from_the_start(prior, check)
             descent.advance_until(deadline, check)
             while not (descent.has_moved or descent.is_done):  # nothing else could be told from a broken slider
                 descent.advance_until(deadline, check)
@@ -164,7 +193,8 @@ class InstanceMethod:
         self._tangent = Tangent.of(self.canvas, prior, place, velocity_mm, False)
 
     def exact(self, prior: Prior, place: np.ndarray, check: Check) -> Exact:
-        """Run the solver from rest, as `SPRCore.register` does, or go on where it was left."""
+        """Run the solver as `SPRCore.register` does, or go on where it was left."""
+        self._found(check)
         if self._course is None or self._course[0] != prior:
             self._course = prior, self._problem.course(prior)
         course = self._course[1]
@@ -185,6 +215,23 @@ class InstanceMethod:
         factors = None if stiffness is None else stiffness.to_tensor().to(self._device)
         problem, canvas = self._problem.stiffened(factors), self.canvas.stiffened(factors)
         self._problem, self.canvas, self._course = problem, canvas, None
+
+    def _from_the_start(self, prior: Prior, check: Check) -> Descent:
+        """Begin from rest over coarser grids, or from what the discrete search finds."""
+        found = self._found(check)
+        if found is None:
+            return self._descent([*self._coarser(), self.canvas.images], None, prior)
+        return self._descent([self.canvas.images], resize(found, self.canvas.grid.shape), prior)
+
+    def _found(self, check: Check) -> Vectors | None:
+        """Return what the discrete search finds, in mm; given up by `check`, it goes on where it was left."""
+        problem = self._problem
+        while problem.config.search and not problem.found:
+            search, self._search = self._search or problem.searched(), None
+            if next(search, "over") != "over":
+                self._search = search
+                check()
+        return problem.found[0] if problem.found else None
 
     def _descent(self, levels: Sequence[LevelImages], start: Vectors | None, prior: Prior) -> Descent:
         return Descent(levels, start, prior, self._settings, self._pace)

@@ -6,69 +6,14 @@ Nothing here loads torch or Qt, so that a program which only talks to a worker c
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
 from SPRCore.errors import InputError
+from SPRCore.live.parts import SLOTS, ArrayPlace, Hyperparameters, Id, Measures, Segment, Text
 from SPRCore.live.schema import Bounds, Checked
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Version of the messages; client and worker must have the same."""
-
-SLOTS = 8
-"""Most segments that each side may have at a time; their names follow from it."""
-
-Id: TypeAlias = Annotated[int, Bounds(minimum=1, maximum=2**53)]
-Text: TypeAlias = Annotated[str, Bounds(longest=4096)]
-Hyperparameters: TypeAlias = dict[str, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArrayPlace(Checked):
-    """One array inside a segment, in C order.
-
-    Attributes:
-        offset: Where it starts, in bytes.
-        shape: Number of elements along each axis.
-        dtype: Type of the elements, as NumPy writes it, in the order of bytes of the machine.
-        affine: Voxel index to RAS millimeters, four rows of four one after the other; absent for what has no grid.
-    """
-
-    offset: Annotated[int, Bounds(minimum=0, maximum=2**53)]
-    shape: Annotated[tuple[Annotated[int, Bounds(minimum=0, maximum=2**31)], ...], Bounds(longest=5)]
-    dtype: Literal[
-        "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64"
-    ]
-    affine: Annotated[tuple[float, ...], Bounds(shortest=16, longest=16)] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Segment(Checked):
-    """Memory that both processes see, with the arrays in it.
-
-    Attributes:
-        kind: "memory": shared memory with the name FOLDER-SLOT, FOLDER being the last part of the path of the session's
-            folder; "file": the file SLOT in that folder, mapped into memory.
-        slot: Whose it is, `c` of the client or `w` of the worker, its place, and of a worker the number of its process,
-            so that one that is late to end touches nothing of the next.
-        size: Its size in bytes.
-        arrays: The arrays in it by their names.
-    """
-
-    kind: Literal["memory", "file"]
-    slot: Annotated[str, Bounds(pattern=f"^[cw][0-{SLOTS - 1}](-[0-9]{{1,10}})?$")]
-    size: Annotated[int, Bounds(minimum=1, maximum=2**53)]
-    arrays: dict[str, ArrayPlace]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measures(Checked):
-    """Quality of a deformation, as `SPRCore.live.Quality` describes it; null where a measure is no finite number."""
-
-    folding_percent: float | None
-    min_jacobian: float | None
-    max_displacement_mm: float | None
-    lncc: float | None
-    weight_gap: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +47,8 @@ class Open(Checked):
         prior: "beta", "gaussian", "tv" or "uniform"; null for the recommended one or that of the model.
         setting: Hyperparameters to start at, of the prior named; those left out take their defaults.
         refine: Most steps of the instance solver that go on from what a model gave, for exact results.
+        start: What the instance solver starts from: "rest", or "search", a discrete search for large motion that
+            differs between neighbors; it is run once for the pair, before the first answer.
         init: Alignment beforehand, as for `SPRCore.register`.
         device: Where to compute.
         budget_ms: Time that a preview may take; null for the default.
@@ -114,6 +61,7 @@ class Open(Checked):
     prior: Literal["beta", "gaussian", "tv", "uniform"] | None = None
     setting: Hyperparameters = field(default_factory=dict)
     refine: Annotated[int, Bounds(minimum=0, maximum=10_000)] = 0
+    start: Literal["rest", "search"] = "rest"
     init: Literal["auto", "none", "center", "rigid", "affine"] = "none"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     budget_ms: Annotated[float, Bounds(minimum=1, maximum=1e6)] | None = None
@@ -151,6 +99,14 @@ class Sweep(Checked):
     verb: Literal["sweep"] = "sweep"
     id: Id
     on: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choose(Checked):
+    """Choose a setting for the pair, without labels, while nothing else is asked; the setting in force stays."""
+
+    verb: Literal["choose"] = "choose"
+    id: Id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,6 +240,28 @@ class Result(Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Chosen(Checked):
+    """Answer to `choose`: the setting that `SPRCore.register(prior="auto")` would take.
+
+    Attributes:
+        id: Number of the request.
+        prior: The prior.
+        setting: Its hyperparameters.
+        compared: Whether settings were compared; false where the default stands because nothing could be.
+        blocks: Number of held-out blocks with information.
+        warnings: What the user must know, one plain sentence each.
+    """
+
+    kind: Literal["chosen"] = "chosen"
+    id: Id
+    prior: Literal["beta", "gaussian", "tv", "uniform"]
+    setting: Hyperparameters
+    compared: bool
+    blocks: Annotated[int, Bounds(minimum=0, maximum=2**53)]
+    warnings: Annotated[tuple[Text, ...], Bounds(longest=64)] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Done(Checked):
     """Answer to `sweep`, `stiffness`, `annotate`, `cancel` and `close`."""
 
@@ -379,6 +357,10 @@ class Log(Checked):
 
 
 REQUESTS = {
-    kind.verb: kind for kind in (Hello, Open, Update, Commit, Sweep, Stiffness, Annotate, Cancel, Close, Release)
+    kind.verb: kind
+    for kind in (Hello, Open, Update, Commit, Sweep, Choose, Stiffness, Annotate, Cancel, Close, Release)
 }
-ANSWERS = {kind.kind: kind for kind in (Ready, Opened, Result, Done, Superseded, Error, Progress, Point, Idle, Log)}
+ANSWERS = {
+    kind.kind: kind for kind in (Ready, Opened, Result, Chosen, Done, Superseded, Error, Progress, Point, Idle, Log)
+}
+PARTS = (ArrayPlace, Segment, Measures)

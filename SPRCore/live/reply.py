@@ -93,3 +93,22 @@ class SweepPoint:
     dice_mean: float | None = None
     tre_mm: float | None = None
     milliseconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenSetting:
+    """A setting that was chosen for the pair, without labels.
+
+    Attributes:
+        prior: Name of the prior.
+        setting: Its hyperparameters.
+        compared: Whether settings were compared; false where the default stands because nothing could be.
+        blocks: Number of held-out blocks with information.
+        warnings: What the user must know, one plain sentence each, as in the report of `SPRCore.register`.
+    """
+
+    prior: str
+    setting: Setting
+    compared: bool
+    blocks: int
+    warnings: tuple[str, ...] = ()

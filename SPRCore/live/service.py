@@ -30,8 +30,8 @@ REST = 0.05
 """Seconds without a new request after which a slider rests: before, a better result would only be in the way of the
 next preview, since what computes can be left only every few hundredths of a second."""
 
-_LEADS_TO_WORK = (protocol.Update, protocol.Commit, protocol.Sweep)
-_OF_A_PAIR = (protocol.Update, protocol.Commit, protocol.Stiffness, protocol.Annotate)
+_LEADS_TO_WORK = (protocol.Update, protocol.Commit, protocol.Sweep, protocol.Choose)
+_OF_A_PAIR = (protocol.Update, protocol.Commit, protocol.Choose, protocol.Stiffness, protocol.Annotate)
 
 
 class Backend(Protocol):
@@ -76,6 +76,7 @@ class Service:
         self._desk, self._say, self._backend, self._pid = desk, say, backend, pid
         self._session: Any = None
         self._shown: Job | None = None  # the update that can be improved
+        self._choice: Job | None = None  # the choice that is asked for
         self._sweeps, self._told_idle = False, True
         self._beaten, self._stopped_by = 0.0, None
         self._fraction: float | None = None
@@ -87,7 +88,10 @@ class Service:
             self._tell_idle()
             job = self._desk.take(has_background=self._has_background, rest_s=self._rests_at - time.monotonic())
             if job is None and self._has_background:
-                self._guarded(None, self._work_on)
+                if self._shown is None and self._choice is not None:
+                    self._guarded(self._choice.request, self._choose_on)
+                else:
+                    self._guarded(None, self._work_on)
             elif job is not None:
                 self._told_idle &= not isinstance(job.request, _LEADS_TO_WORK)
                 self._guarded(job.request, self._answer, job)
@@ -102,7 +106,8 @@ class Service:
 
     @property
     def _has_background(self) -> bool:
-        return self._session is not None and (self._shown is not None or self._sweeps)
+        has_work = self._shown is not None or self._choice is not None or self._sweeps
+        return self._session is not None and has_work
 
     def _guarded(self, request: Any, function: Callable, *arguments: Any) -> None:
         """Call a function; whatever goes wrong becomes an answer."""
@@ -140,6 +145,7 @@ class Service:
         self._say(protocol.Ready(id=job.request.id, protocol=protocol.PROTOCOL, pid=self._pid, **facts))
 
     def _open(self, job: Job) -> None:
+        self._give_up_choice(job.request)
         self._close_pair()
         start = time.perf_counter()
         arrays = self.store.get(job.request.segment)
@@ -183,11 +189,32 @@ class Service:
         self._sweeps = job.request.on
         self._say(protocol.Done(id=job.request.id))
 
+    def _choose(self, job: Job) -> None:
+        self._give_up_choice(job.request)
+        self._choice = job
+
+    def _choose_on(self) -> None:
+        """Go on with a choice; given up for something else, it is gone on with afterwards."""
+        job, self._choice = self._choice, None
+        try:
+            chosen = self._session.choose(should_stop=self._stopper(job.request))
+        except self._backend.superseded:
+            self._choice = job
+            return
+        self._say(protocol.Chosen(id=job.request.id, **vars(chosen) | {"setting": dict(chosen.setting)}))
+
+    def _give_up_choice(self, by: Any) -> None:
+        job, self._choice = self._choice, None
+        if job is not None:
+            self._say(protocol.Superseded(id=job.request.id, by=by.id))
+
     def _cancel(self, job: Job) -> None:
+        self._give_up_choice(job.request)
         self._shown, self._sweeps = None, False
         self._say(protocol.Done(id=job.request.id))
 
     def _close(self, job: Job) -> None:
+        self._give_up_choice(job.request)
         self._close_pair()
         self._say(protocol.Done(id=job.request.id))
 
@@ -241,11 +268,15 @@ class Service:
 
     def _stopper(self, request: Any) -> Callable[[], bool]:
         self._beaten, self._stopped_by, self._fraction = time.monotonic(), None, None
+        # While something else is computed in the background, a choice that waits gives signs of life, too.
+        is_waiting = request is None and self._choice is not None
+        told = self._choice.request if is_waiting else request
 
         def should_stop() -> bool:
-            if request is not None and time.monotonic() - self._beaten > BEAT:
+            if told is not None and time.monotonic() - self._beaten > BEAT:
                 self._beaten = time.monotonic()
-                self._say(Progress(id=request.id, stage="computing", fraction=self._fraction))
+                at = {"stage": "waiting"} if is_waiting else {"stage": "computing", "fraction": self._fraction}
+                self._say(Progress(id=told.id, **at))
             self._stopped_by = self._desk.stops(request)
             return self._stopped_by is not None
 

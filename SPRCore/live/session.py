@@ -6,9 +6,8 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
@@ -19,11 +18,12 @@ from SPRCore.functional import kept_memory, trim_memory
 from SPRCore.geometry import Volume
 from SPRCore.live.cache import ByteCache
 from SPRCore.live.canvas import Picture
-from SPRCore.live.instance import InstanceMethod
+from SPRCore.live.choosing import Chooser
+from SPRCore.live.instance import InstanceMethod, solver_of
 from SPRCore.live.known import Known, Pair
 from SPRCore.live.method import Check, Method, Sketch
 from SPRCore.live.network import NetworkMethod
-from SPRCore.live.reply import Reply, Setting, ShouldStop, SweepPoint
+from SPRCore.live.reply import ChosenSetting, Reply, Setting, ShouldStop, SweepPoint
 from SPRCore.live.settings import Key, checked, key_of
 from SPRCore.live.sweep import Yardstick
 from SPRCore.live.timing import SLICE_S, asking, default_budget_ms, milliseconds_since, slices_of
@@ -37,7 +37,7 @@ from SPRCore.regularization.naming import as_prior, hyperparameters
 _REMEMBERED = 0.25  # of the memory, for velocities on the grid of the previews
 
 
-class LiveSession:
+class LiveSession(AbstractContextManager):
     """One pair and one method, answering for one setting after the other.
 
     A call either completes or, given up with `Superseded` or failed, leaves the session at the setting at which it was.
@@ -55,12 +55,11 @@ class LiveSession:
         self._resources.enter_context(kept_memory())
         kind = InstanceMethod if job.model is None else NetworkMethod
         self._method: Method = kind(pair.fixed, pair.moving, pair.affine_ras, job, budget_ms)
-        self._yardstick = Yardstick(pair.given, self._method.canvas.grid)
+        self._yardstick, self._chooser = Yardstick(pair.given, self._method.canvas.grid), Chooser(pair, job)
         self._visited = Visited(int(_REMEMBERED * cache_bytes))
         self._exact: ByteCache[Known] = ByteCache(cache_bytes - int(_REMEMBERED * cache_bytes))
-        self._last: Sketch | None = None  # of any setting, to begin from
+        self._last, self._background = None, None  # sketches: of any setting, to begin from; of the map
         self._points: dict[Key, SweepPoint] = {}
-        self._background: Sketch | None = None
         self._drawing_s = 0.0
         self._arrive(job.prior, None, None)
 
@@ -73,6 +72,7 @@ class LiveSession:
         method: str | Path = INSTANCE,
         prior: Prior | None = None,
         refine: int = 0,
+        start: str = "rest",
         init: str = "none",
         fixed_labels: Volume | None = None,
         moving_labels: Volume | None = None,
@@ -93,6 +93,7 @@ class LiveSession:
             method: "instance", or the name of a model or the path of its bundle.
             prior: Prior on the weight and where to start; None for the default of the method.
             refine: Most steps of the instance solver that go on from what a model gave, for exact replies; 0 for none.
+            start: What the instance solver starts from: "rest", or "search", a discrete search that is run once.
             init: Alignment beforehand: "none", "center", "rigid", "affine" or "auto".
             fixed_labels: Label map of the fixed image; labels and landmarks measure and never register.
             moving_labels: Label map of the moving image.
@@ -122,18 +123,12 @@ class LiveSession:
         check_refine(method == INSTANCE, refine)
         target, path = pick_device(device), model_path(method)
         model = None if path is None else Model.read(path, target)
-        asked = {"prior": as_prior(prior), "refine": refine, "stiffness": stiffness}
+        asked = {"prior": as_prior(prior), "refine": refine, "config": solver_of(start, method), "stiffness": stiffness}
         job = make_job(model, images[0].grid, target, **asked)
         pair = Pair.of(*images, given, prealign(*images, init), model)
         return cls(pair, job, budget_ms, int(cache_mb * 2**20))
 
-    def __enter__(self) -> LiveSession:
-        """Return the session itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         """Close the session."""
         self.close()
 
@@ -262,19 +257,28 @@ class LiveSession:
         if prior is not None:  # what the others are compared with
             self._finished(prior, check)
         picture = self._picture(self._finished(wanted, check))
-        point = SweepPoint(
-            setting=hyperparameters(wanted),
-            quality=picture.quality,
-            dice_mean=self._yardstick.dice_mean(picture.displacement),
-            tre_mm=self._yardstick.tre_mm(picture.displacement),
-            milliseconds=milliseconds_since(start),
-        )
+        point = self._yardstick.point(hyperparameters(wanted), picture, start)
         self._points[key_of(point.setting)] = point
         return point
 
     def settings_map(self) -> tuple[SweepPoint, ...]:
         """Return the points of the settings map so far, in the order in which they were computed."""
         return tuple(self._points.values())
+
+    def choose(self, *, should_stop: ShouldStop | None = None) -> ChosenSetting:
+        """Choose a setting for the pair as `SPRCore.register(prior="auto")` does; the last setting stays in force.
+
+        Args:
+            should_stop: Asked between the parts of the computation; true gives it up.
+
+        Returns:
+            The choice.
+
+        Raises:
+            InputError: There is a model, which has settings of its own.
+            Superseded: `should_stop` said so. What was done so far is not lost.
+        """
+        return self._chooser.chosen(asking(should_stop, self.on_progress))
 
     def set_stiffness(self, stiffness: Volume | None) -> None:
         """Paint the stiffness anew; what is known of visited settings begins anew, too.
@@ -288,7 +292,7 @@ class LiveSession:
         painted = None if stiffness is None else stiffness_on(stiffness, self._pair.fixed.grid)
         job = dataclasses.replace(self._job, stiffness=painted)
         self._method.stiffen(painted)
-        self._job, self._background = job, None
+        self._job, self._background, self._chooser = job, None, Chooser(self._pair, job)
         self._arrive(self._prior, None, None)
         self._exact.clear()
         self._visited.forget_coarse()

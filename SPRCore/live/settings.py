@@ -24,6 +24,9 @@ USUAL_RANGES = {
 whose range is wide. At an alpha or sigma of 0 the weight is 0 wherever the field varies, so the sliders end above
 it."""
 
+START = ("rest", "search")
+"""What the instance solver starts from: rest, or displacements of blocks that a discrete search finds."""
+
 _RATIO = 4.0  # a range over more than this from end to end is divided evenly in its logarithm
 _POINTS = {1: (3, 5, 9), 2: (3, 5)}
 
@@ -53,6 +56,17 @@ def checked(changes: Mapping[str, object], names: Sequence[str]) -> dict[str, fl
         if not number:
             raise InputError(name, got=repr(value)[:64], expected="a finite number")
     return {name: float(value) for name, value in changes.items()}  # type: ignore[arg-type]
+
+
+def widened(ranges: Mapping[str, tuple[float, float]], setting: Setting) -> dict[str, tuple[float, float]]:
+    """Return ranges that include a setting: that of an anatomy, or one that was chosen, may lie beyond the usual ones.
+
+    Args:
+        ranges: Lowest and highest value of each hyperparameter.
+        setting: Values by name; those that are missing or not above 0 change nothing.
+    """
+    inside = {name: setting[name] if setting.get(name, 0.0) > 0 else low for name, (low, _) in ranges.items()}
+    return {name: (min(low, inside[name]), max(high, inside[name])) for name, (low, high) in ranges.items()}
 
 
 class Axes:

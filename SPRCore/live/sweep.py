@@ -6,6 +6,9 @@ import numpy as np
 
 from SPRCore.analysis.annotations import Annotations
 from SPRCore.geometry import Field, Grid, Volume, resample
+from SPRCore.live.canvas import Picture
+from SPRCore.live.reply import Setting, SweepPoint
+from SPRCore.live.timing import milliseconds_since
 from SPRCore.metrics import dice, dice_mean, summarize, tre_mm
 
 
@@ -24,6 +27,16 @@ class Yardstick:
         self._given = given
         both = given.fixed_labels is not None and given.moving_labels is not None
         self._fixed: Volume | None = resample(given.fixed_labels, grid, labels=True) if both else None
+
+    def point(self, setting: Setting, picture: Picture, start: float) -> SweepPoint:
+        """Measure the picture of a setting on which work began at a moment of `time.perf_counter`."""
+        return SweepPoint(
+            setting=setting,
+            quality=picture.quality,
+            dice_mean=self.dice_mean(picture.displacement),
+            tre_mm=self.tre_mm(picture.displacement),
+            milliseconds=milliseconds_since(start),
+        )
 
     def dice_mean(self, displacement: Field) -> float | None:
         """Mean Dice of all labels under a total displacement on the coarse grid; None without labels."""

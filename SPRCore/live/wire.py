@@ -125,12 +125,11 @@ def finite(value: Any) -> Any:
 def schema() -> dict[str, Any]:
     """Return the JSON schema of all messages."""
     kinds = [*protocol.REQUESTS.values(), *protocol.ANSWERS.values()]
-    parts = [protocol.ArrayPlace, protocol.Segment, protocol.Measures]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"Messages of the live worker, version {protocol.PROTOCOL}",
         "oneOf": [{"$ref": f"#/$defs/{kind.__name__}"} for kind in kinds],
-        "$defs": {kind.__name__: object_schema(kind) for kind in (*kinds, *parts)},
+        "$defs": {kind.__name__: object_schema(kind) for kind in (*kinds, *protocol.PARTS)},
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,9 @@ AUTO = "auto"
 
 CANDIDATES: tuple[Prior, ...] = tuple(BetaPrior(alpha=0.1, lambda_max=value) for value in (8.0, 4.0, 2.0, 1.0, 0.5))
 """Settings to choose from, the stiffest first; a default that is none of them is compared as the last."""
+
+Choosing = Generator[float, None, "Choice"]
+"""A choice that may be left, for good or for a while, wherever it yields the fraction done, 0 to 1."""
 
 LEAST_BLOCKS = 8
 """Fewer blocks with information give no standard error worth the name: then nothing is chosen."""
@@ -141,12 +144,21 @@ def chosen_setting(
         InputError: The images cannot be registered.
         ConvergenceError: The energy left the numbers.
     """
+    with kept_memory():
+        return _completed(choosing_for(fixed, moving, affine_ras, job, config), callback)
+
+
+def choosing_for(
+    fixed: MaskedVolume,
+    moving: MaskedVolume,
+    affine_ras: np.ndarray | None,
+    job: Job,
+    config: ChoiceConfig | None = None,
+) -> Choosing:
+    """Begin a choice that can be left and gone on with; arguments, result and errors as for ``chosen_setting``."""
     parts = aligned_tensors(fixed, moving, affine_ras, job)
     solver = dataclasses.replace(InstanceConfig(), window=job.config.window, search=job.config.search)
-    with kept_memory():
-        return choose_setting(
-            spacing=fixed.grid.spacing, default=job.prior, solver=solver, config=config, callback=callback, **parts
-        )
+    return (yield from _choosing(spacing=fixed.grid.spacing, default=job.prior, solver=solver, config=config, **parts))
 
 
 def choose_setting(
@@ -189,21 +201,49 @@ def choose_setting(
         InputError: The images cannot be registered.
         ConvergenceError: The energy left the numbers.
     """
+    parts = {"mask": mask, "moving_mask": moving_mask, "stiffness": stiffness}
+    options = {"default": default, "solver": solver, "config": config}
+    return _completed(_choosing(fixed, moving, spacing, **parts, **options), callback)
+
+
+def _completed(choosing: Choosing, callback: Callable[[float], None] | None) -> Choice:
+    while True:
+        try:
+            fraction = next(choosing)
+        except StopIteration as end:
+            return end.value
+        if callback is not None:
+            callback(fraction)
+
+
+def _choosing(
+    fixed: Scalars,
+    moving: Scalars,
+    spacing: Sequence[float],
+    *,
+    default: Prior | None,
+    solver: InstanceConfig | None,
+    config: ChoiceConfig | None,
+    **parts: Scalars | None,
+) -> Choosing:
     config, default = config or ChoiceConfig(), default or BetaPrior()
     if default not in config.candidates:
         config = dataclasses.replace(config, candidates=(*config.candidates, default))
-    parts = {"mask": mask, "moving_mask": moving_mask, "stiffness": stiffness}
     pair = _CoarsePair.of(fixed, moving, spacing, config, **parts)
     blocks = int(pair.number[pair.scored].unique().numel())
     if blocks < LEAST_BLOCKS:
         return Choice(prior=default, default=default, scores=(), blocks=blocks)
-    problem, seen, maps = pair.problem(solver or InstanceConfig(), config), pair.scored, []
-    for place, found in enumerate(_registered(problem, config)):
-        squared, known = pair.compare(found)
+    problem, seen, maps, start = pair.problem(solver or InstanceConfig(), config), pair.scored, [], None
+    warm = dataclasses.replace(problem, config=dataclasses.replace(problem.config, steps=config.warm))
+    for place, prior in enumerate(config.candidates):  # each from the result of the one before
+        course = (problem if start is None else warm).course(prior, start)
+        while course.advance():
+            yield (place + course.fraction) / len(config.candidates)
+        start = course.result.velocity_mm
+        squared, known = pair.compare(course.result)
         maps.append(squared)
         seen = seen & known
-        if callback is not None:
-            callback((place + 1) / len(config.candidates))
+        yield (place + 1) / len(config.candidates)
     return compared(config.candidates, [part[seen] for part in maps], pair.number[seen], default)
 
 
@@ -279,15 +319,6 @@ class _CoarsePair:
         return correlate(self.statistics, warp(self.images[1], displacement_vox), derivatives=False).squared, known
 
 
-def _registered(problem: InstanceProblem, config: ChoiceConfig) -> Iterator[InstanceResult]:
-    """The coarse result at every candidate, each from that of the one before."""
-    warm = dataclasses.replace(problem, config=dataclasses.replace(problem.config, steps=config.warm))
-    found = None
-    for prior in config.candidates:
-        found = (problem if found is None else warm).course(prior, found and found.velocity_mm).completed()
-        yield found
-
-
 def compared(candidates: Sequence[Prior], squared: Sequence[Tensor], number: Tensor, default: Prior) -> Choice:
     """Choose the best candidate where it is ahead of the default by more than a standard error, else the default.
 
@@ -296,9 +327,6 @@ def compared(candidates: Sequence[Prior], squared: Sequence[Tensor], number: Ten
         squared: For each of them the squared correlations of the same held-out windows, shape (N,).
         number: Block of each window, whole numbers, shape (N,).
         default: Setting that stands where nothing is better, or where there are too few blocks.
-
-    Returns:
-        The choice.
     """
     count = torch.bincount(number).double()
     filled = count > 0

@@ -15,13 +15,13 @@ import vtk
 
 from SPRCore.errors import InputError
 
-from . import dicom, geometry
+from . import anatomies, dicom, geometry
 from .parameters import setting_of
 
 MEASURED = ("fixedLabels", "movingLabels", "fixedLandmarks", "movingLandmarks")
 """Fields of the parameters with what there is to measure with: it never changes a deformation."""
 
-OPENING = ("fixedVolume", "movingVolume", "method", "refine", "device", "alignment", "prior")
+OPENING = ("fixedVolume", "movingVolume", "method", "refine", "device", "alignment", "start", "prior")
 """Fields with which a pair is opened: a change of one of them needs another opening."""
 
 
@@ -75,6 +75,7 @@ def options_of(parameters: Any) -> dict[str, Any]:
         "prior": parameters.prior.value,
         "setting": setting_of(parameters),
         "refine": parameters.refine,
+        "start": anatomies.start_of(parameters).value,
         "init": parameters.alignment.value,
         "device": parameters.device.value,
     }

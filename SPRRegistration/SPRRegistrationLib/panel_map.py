@@ -8,7 +8,8 @@ from slicer.i18n import tr as _
 from . import charts, words
 from .panel_section import Section
 from .parameters import apply_setting
-from .settings_map import Cell, legend_of, table_of
+from .settings_map import Cell, Table, legend_of, table_of
+from .suggestion import marked
 
 
 class SettingsMap(Section):
@@ -34,7 +35,7 @@ class SettingsMap(Section):
             if wanted or was[0] is session:
                 session.sweep(wanted)
         points = charts.saved_points(self.parameters) if session is None else session.points
-        state = (id(session), len(points), self.parameters.mapMeasure)
+        state = (id(session), len(points), self.parameters.mapMeasure, tuple(marked(self.parameters).items()))
         if state != self._drawn:
             self._drawn = state
             self.draw(points)
@@ -42,7 +43,7 @@ class SettingsMap(Section):
 
     def draw(self, points: list) -> None:
         """Fill the table: a row for each value of the first hyperparameter, a column for each of the second."""
-        widget, found = self.ui.mapTable, table_of(points, self.parameters.mapMeasure)
+        widget, found = self.ui.mapTable, self._table(points)
         widget.visible = bool(points)
         widget.clear()
         widget.setRowCount(len(found.rows))
@@ -57,9 +58,12 @@ class SettingsMap(Section):
         edges = 4
         widget.minimumHeight = widget.horizontalHeader().height + widget.verticalHeader().length() + edges
 
+    def _table(self, points: list) -> Table:
+        return table_of(points, self.parameters.mapMeasure, marked(self.parameters))
+
     def _item(self, cell: Cell) -> object:
-        text = "?" if cell.value is None else f"{cell.value:.4g}" + (" ★" if cell.best else "")
-        item = qt.QTableWidgetItem(text)
+        text = "?" if cell.value is None else f"{cell.value:.4g}"
+        item = qt.QTableWidgetItem(text + cell.signs)
         item.setToolTip(words.settings_point(cell.point.setting, self.parameters.mapMeasure.label(), cell.value))
         item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
         item.setTextAlignment(qt.Qt.AlignCenter)
@@ -79,7 +83,7 @@ class SettingsMap(Section):
             texts = [names.get(name, name) for name in list(points[0].setting)[:2]]
             lines = [_("Rows: {name}.").format(name=texts[0])]
             lines += [_("Columns: {name}.").format(name=text) for text in texts[1:]]
-            text = " ".join([*lines, legend_of(table_of(points, self.parameters.mapMeasure))])
+            text = " ".join([*lines, legend_of(self._table(points))])
         elif self.parameters.sweep:
             text = _("The map is filled once a deformation was computed and nothing else is to be done.")
         else:

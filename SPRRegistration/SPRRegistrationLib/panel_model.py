@@ -12,7 +12,8 @@ from SPRCore.errors import SPRError
 
 from . import models, samples
 from .panel_section import Section, words_of
-from .parameters import INSTANCE, Prior
+from .parameters import INSTANCE
+from .sliders import take_model
 
 
 class Model(Section):
@@ -111,8 +112,4 @@ class Model(Section):
             self._take(self._listed[index])
 
     def _take(self, model: models.TaskModel) -> None:
-        with slicer.util.NodeModify(self.parameters):
-            self.parameters.method = model.name
-            if model.name != INSTANCE and model.card.get("prior") in [prior.value for prior in Prior]:
-                self.parameters.prior = Prior(model.card["prior"])
-                self.panel.recommend_all(model.optimum)
+        take_model(self.parameters, model)

@@ -13,8 +13,6 @@ from .panel_section import Section
 from .parameters import setting_of
 from .session import Stage
 
-BUSY = (Stage.OPENING, Stage.COMMITTING)
-
 
 class Run(Section):
     """The buttons that compute the exact result and give it up."""
@@ -34,7 +32,7 @@ class Run(Section):
 
     def is_busy(self) -> bool:
         """Whether something runs that Cancel would end."""
-        return self.session is not None and self.session.stage in BUSY
+        return self.session is not None and self.session.is_busy
 
     def is_committing(self) -> bool:
         """Whether an exact result is being computed, so that Apply has nothing to ask for."""
@@ -48,10 +46,9 @@ class Run(Section):
 
     def apply(self) -> None:
         """Compute the exact result; nothing else happens while that is being done."""
-        if not self.is_committing() and self.ensure_installed():
-            session = self.panel.ensure_session()
-            if session.stage is not Stage.FAILED:
-                session.commit(setting_of(self.parameters))
+        session = None if self.is_committing() else self.panel.ready_session()
+        if session is not None:
+            session.commit(setting_of(self.parameters))
         self.panel.refresh()
 
     def ensure_installed(self) -> bool:

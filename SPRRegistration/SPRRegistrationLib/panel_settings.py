@@ -12,7 +12,8 @@ from . import words
 from .panel_section import Section
 from .parameters import HYPERPARAMETERS, setting_of
 from .session import Stage
-from .sliders import FIELDS, ranges_of, recommended_of, shown_fields
+from .sliders import FIELDS, Sliders, sliders_of
+from .words import MARK
 
 
 class DoubleClick(qt.QObject):
@@ -55,7 +56,7 @@ class Settings(Section):
         """Connect the sliders; remember their ranges, which hold as long as no worker has said its own."""
         self.sliders = {field: getattr(self.ui, f"{field}Slider") for field in FIELDS}
         self.usual_ranges = {field: (slider.minimum, slider.maximum) for field, slider in self.sliders.items()}
-        self._ticks, self._filters = {}, []
+        self._ticks, self._suggested, self._filters = {}, {}, []
         self._asked: dict[str, float] = {}
         self._seen: dict[str, float] = {}
         self._held = None
@@ -78,20 +79,19 @@ class Settings(Section):
 
     def refresh(self) -> None:
         """Show the sliders of the prior with the ranges and the recommended values of the method."""
-        ranges, tuned = self.ranges(), self.recommended()
-        shown = shown_fields(self.parameters, ranges)
+        stand = self.stand()
         for field in FIELDS:
-            visible = field in shown
+            visible = field in stand.fields
             for part in ("Label", "Slider", "TunedButton"):
                 widget = getattr(self.ui, f"{field}{part}")
                 if widget.isHidden() == visible:  # a slider that is shown again forgets what is being typed
                     widget.visible = visible
             if visible:
-                self._set_range(field, *ranges[field])
+                self._set_range(field, *stand.ranges[field])
                 getattr(self.ui, f"{field}TunedButton").toolTip = _(
                     "Back to the recommended value, {value:g}. Double-clicking the slider does the same."
-                ).format(value=tuned[field])
-                self.place_tick(field)
+                ).format(value=stand.recommended[field])
+                self.place_marks(field, stand)
         self._show_latency()
         setting = setting_of(self.parameters)
         if setting != self._seen:  # by a gesture that has ended, undo, a snapshot, the map or a program
@@ -99,17 +99,13 @@ class Settings(Section):
             if setting != self._asked:
                 self.preview(setting)
 
-    def ranges(self) -> dict[str, tuple[float, ...]]:
-        """Return lowest and highest values by field, from the worker, the task model or the panel's file."""
-        return ranges_of(self.session, self.panel.task_model, self.usual_ranges)
-
-    def recommended(self) -> dict[str, float]:
-        """Return the recommended values by field: tuned ones of the task model first."""
-        return recommended_of(self.panel.task_model)
+    def stand(self) -> Sliders:
+        """Return how the sliders stand."""
+        return sliders_of(self.parameters, self.session, self.panel.task_model, self.usual_ranges)
 
     def recommend(self, field: str) -> None:
         """Set one slider to the recommended value."""
-        setattr(self.parameters, field, self.recommended()[field])
+        setattr(self.parameters, field, self.stand().recommended[field])
 
     def preview(self, setting: dict[str, float]) -> None:
         """Show the deformation at a setting, if that is wanted and possible without asking anything."""
@@ -122,15 +118,19 @@ class Settings(Section):
         if session.stage is not Stage.COMMITTING or session.setting != setting:
             session.preview(setting)
 
-    def place_tick(self, field: str) -> None:
-        """Mark the recommended value under a slider."""
-        slider, tick = self.sliders[field], self._ticks[field]
+    def place_marks(self, field: str, stand: Sliders) -> None:
+        """Mark the recommended value under a slider, and above it the suggested one."""
+        slider = self.sliders[field]
         groove = inner_of(slider, "Slider", "QSlider")
         low, high = slider.minimum, slider.maximum
-        part = (self.recommended()[field] - low) / (high - low) if high > low else -1.0
-        tick.visible = 0.0 <= part <= 1.0
         handle = 14  # half of it is left free at both ends
-        tick.setGeometry(int(handle / 2 + part * (groove.width - handle)) - 1, groove.height - 5, 3, 5)
+        for value, (mark, width, height, top) in (
+            (stand.recommended[field], (self._ticks[field], 3, 5, groove.height - 5)),
+            (stand.suggested.get(field), (self._suggested[field], 11, 11, -2)),
+        ):
+            part = (value - low) / (high - low) if value is not None and high > low else -1.0
+            mark.visible = 0.0 <= part <= 1.0
+            mark.setGeometry(int(handle / 2 + part * (groove.width - handle)) - width // 2, top, width, height)
 
     def _connect(self, field: str) -> None:
         slider = self.sliders[field]
@@ -145,7 +145,23 @@ class Settings(Section):
         tick.setAttribute(qt.Qt.WA_TransparentForMouseEvents)
         tick.setStyleSheet("background-color: #c46a00;")
         tick.toolTip = _("Recommended value")
-        self._filters.append(DoubleClick(groove, lambda: self.recommend(field), lambda: self.place_tick(field)))
+        self._suggested[field] = self._diamond(groove)
+        self._filters.append(DoubleClick(groove, lambda: self.recommend(field), lambda: self._resized(field)))
+
+    def _diamond(self, groove: qt.QWidget) -> qt.QLabel:
+        mark = qt.QLabel(MARK, groove)
+        mark.setAttribute(qt.Qt.WA_TransparentForMouseEvents)
+        mark.setAlignment(qt.Qt.AlignCenter)
+        mark.setStyleSheet("color: #7a3db8; font-size: 10px;")
+        mark.toolTip = _("Suggested for this pair")
+        mark.visible = False
+        return mark
+
+    def _resized(self, field: str) -> None:
+        if self.parameters is not None:
+            stand = self.stand()
+            if field in stand.fields:
+                self.place_marks(field, stand)
 
     def _hold(self) -> None:
         """Hold the news of the parameter node back while a slider is dragged.

@@ -48,6 +48,39 @@ class Prior(Enum):
         }[self]
 
 
+class Anatomy(Enum):
+    """Part of the body whose measured setting is used; the value is the name that `SPRCore` knows."""
+
+    NONE = "none"
+    BRAIN = "brain"
+    HEART = "heart"
+    LUNG = "lung"
+    LIVER = "liver"
+    PELVIS = "pelvis"
+
+    def label(self) -> str:
+        """Return the name that is shown."""
+        return {
+            Anatomy.NONE: _("None"),
+            Anatomy.BRAIN: _("Brain"),
+            Anatomy.HEART: _("Heart"),
+            Anatomy.LUNG: _("Lung"),
+            Anatomy.LIVER: _("Liver"),
+            Anatomy.PELVIS: _("Pelvis"),
+        }[self]
+
+
+class Start(Enum):
+    """What the instance optimization starts from; the value is the name that the worker knows."""
+
+    REST = "rest"
+    SEARCH = "search"
+
+    def label(self) -> str:
+        """Return the name that is shown."""
+        return {Start.REST: _("From rest"), Start.SEARCH: _("From a search")}[self]
+
+
 class Alignment(Enum):
     """What is done before the deformation; the value is the name that the worker knows."""
 
@@ -137,6 +170,8 @@ class SPRRegistrationParameters:
         refine: Most steps of the instance solver after a task model, for exact results.
         device: Where to compute.
         alignment: What is done before the deformation.
+        anatomy: Part of the body whose setting was chosen; the values that it brought may have been changed since.
+        start: What the instance optimization starts from.
         prior: How the stiffness may vary.
         alpha: Setting of the Beta prior: evenness of the stiffness.
         lambdaMax: Setting of the Beta prior: largest stiffness.
@@ -176,6 +211,7 @@ class SPRRegistrationParameters:
         segmentTable: Stiffness, displacement and overlap of each segment.
         sweep: Whether the settings map is filled while nothing else is to be done.
         mapMeasure: What the settings map shows.
+        suggestion: Setting that was suggested, with the pair that it belongs to, as JSON.
         snapshots: Snapshots A, B, C, as JSON.
         history: Settings to which undo goes back, as JSON.
         quality: Measures of the last result, as JSON.
@@ -194,6 +230,8 @@ class SPRRegistrationParameters:
     device: Device = Device.AUTO
     alignment: Alignment = Alignment.AUTO
 
+    anatomy: Anatomy = Anatomy.NONE
+    start: Start = Start.REST
     # Widest of all ranges; the sliders take those of the task model.
     prior: Prior = Prior.BETA
     alpha: Annotated[float, WithinRange(0.0, 100.0)] = 0.1
@@ -237,6 +275,7 @@ class SPRRegistrationParameters:
 
     sweep: bool = False
     mapMeasure: MapMeasure = MapMeasure.SIMILARITY
+    suggestion: str = ""
     snapshots: str = ""
     history: str = ""
     quality: str = ""

@@ -20,7 +20,7 @@ from SPRCore.live.arrays import Session
 from SPRCore.live.conversation import Conversation
 from SPRCore.live.events import Arrived, Deadlines, Event, Kill, Start, State
 
-from . import charts, display, inputs, outputs, words
+from . import charts, display, inputs, outputs, suggestion, words
 from .models import INSTANCE
 
 logger = logging.getLogger("SPRRegistration")
@@ -129,6 +129,10 @@ class RegistrationSession:
         """Fill the settings map while nothing else is to be done, or stop."""
         self._ask("sweep", self.stage, self.words, on=on)
 
+    def choose(self) -> None:
+        """Have a setting chosen for the pair, while nothing else is to be done; it comes to stand in the parameters."""
+        self._ask("choose", self.stage, self.words)
+
     def paint(self, stiffness: np.ndarray | None, affine: np.ndarray | None = None) -> None:
         """Change the painted stiffness.
 
@@ -222,8 +226,10 @@ class RegistrationSession:
             self._move(stage, why)
             if verb == "commit":
                 self._commit_id = asked
+            elif verb == "choose":
+                self._choose_id = asked
             elif verb == "cancel":
-                self._floor, self._commit_id, self.sweeping = asked, None, False
+                self._floor, self._commit_id, self._choose_id, self.sweeping = asked, None, None, False
             elif verb == "sweep":
                 self.sweeping = options["on"]
         self._go_on([])
@@ -257,10 +263,10 @@ class RegistrationSession:
 
     def _on_status(self, status: Any) -> None:
         if status.state is State.RESTARTING:
-            self.sweeping, self._commit_id = False, None
+            self.sweeping, self._commit_id, self._choose_id = False, None, None
             self._move(Stage.OPENING, status.words)
         elif status.state is State.FAILED:
-            self.sweeping, self._commit_id = False, None
+            self.sweeping, self._commit_id, self._choose_id = False, None, None
             self._move(Stage.FAILED, status.words)
         elif status.state is State.OPEN and self.stage is Stage.OPENING:
             self._move(Stage.READY, words.ready())
@@ -308,7 +314,16 @@ class RegistrationSession:
         else:
             self._move(Stage.READY, words.shown(message.exact))
 
+    def _on_chosen(self, message: protocol.Chosen, arrays: dict) -> None:
+        if message.id == self._choose_id:
+            self._choose_id = self.progress = None
+            if outputs.is_alive(self.parameters):
+                suggestion.keep(self.parameters, message)
+            self._untold = True
+
     def _on_superseded(self, message: protocol.Superseded, arrays: dict) -> None:
+        if message.id == self._choose_id:
+            self._choose_id, self._untold = None, True
         if message.id == self._commit_id:
             self._commit_id = None
             if self.stage is Stage.COMMITTING:
@@ -326,7 +341,9 @@ class RegistrationSession:
             self._commit_id = None
         if message.id is None:
             self.sweeping = False
-        self._move(Stage.FAILED, words.failed(message))
+        is_choice = message.id is not None and message.id == self._choose_id
+        self._choose_id = None if is_choice else self._choose_id
+        self._move(self.stage if is_choice else Stage.FAILED, words.failed(message))
 
     def _on_progress(self, message: protocol.Progress, arrays: dict) -> None:
         self.progress = message.fraction
@@ -353,8 +370,19 @@ class RegistrationSession:
         self.prior, self.sweeping, self.progress = "", False, None
         self._open_id: int | None = None
         self._commit_id: int | None = None
+        self._choose_id: int | None = None
         self._floor = 0
         self._measured: tuple = ()
+
+    @property
+    def is_choosing(self) -> bool:
+        """Whether a setting is being chosen for the pair."""
+        return self._choose_id is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something runs that Cancel would end."""
+        return self.is_choosing or self.stage in (Stage.OPENING, Stage.COMMITTING)
 
     @property
     def setting(self) -> dict[str, float]:

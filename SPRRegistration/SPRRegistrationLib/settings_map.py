@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .i18n import tr as _
 from .parameters import MapMeasure
+from .words import MARK
 
 LOW_IS_GOOD = (MapMeasure.FOLDING, MapMeasure.DISPLACEMENT, MapMeasure.LANDMARKS)
 # Dark blue, green, yellow: even steps of brightness, told apart by color-blind people, too.
@@ -20,7 +22,7 @@ COLORS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 
 
 @dataclass(frozen=True)
 class Cell:
-    """One setting: its place in the table, its measure (None if unknown), its color, and whether it is the best."""
+    """One setting: its place, its measure (None if unknown), its color, whether it is the best or nearest to a mark."""
 
     row: int
     column: int
@@ -28,6 +30,12 @@ class Cell:
     value: float | None
     color: tuple[int, int, int] | None
     best: bool
+    is_suggested: bool = False
+
+    @property
+    def signs(self) -> str:
+        """What stands beside the measure."""
+        return (" ★" if self.best else "") + (f" {MARK}" if self.is_suggested else "")
 
     @property
     def is_dark(self) -> bool:
@@ -46,12 +54,13 @@ class Table:
     is_even: bool = False
 
 
-def table_of(points: Sequence[Any], measure: MapMeasure) -> Table:
+def table_of(points: Sequence[Any], measure: MapMeasure, suggested: Mapping[str, float] | None = None) -> Table:
     """Lay out a settings map: large values of the first hyperparameter on top, of the second to the right.
 
     Args:
         points: The `Point`s of the worker.
         measure: What is shown.
+        suggested: The setting that is suggested, whose nearest cell is marked; nothing for none.
     """
     if not points:
         return Table((), (), (), ())
@@ -61,21 +70,36 @@ def table_of(points: Sequence[Any], measure: MapMeasure) -> Table:
     values = [value_of(point, measure) for point in points]
     is_even = not is_spread(values, measure)
     best = None if is_even else best_of(values, measure)
+    nearest = _nearest(points, suggested or {})
     cells = []
     for point, value in zip(points, values, strict=True):
         row, column = rows.index(point.setting[names[0]]), columns.index(point.setting[names[1]]) if names[1:] else 0
         color = None if value is None else NO_COLOR
         if value is not None and best is not None:
             color = color_of(value, values, measure in LOW_IS_GOOD)
-        cells.append(Cell(row, column, point, value, color, value is not None and value == best))
+        cells.append(Cell(row, column, point, value, color, value is not None and value == best, point is nearest))
     return Table(names, tuple(rows), tuple(columns), tuple(cells), is_even)
 
 
 def legend_of(table: Table) -> str:
-    """Return what the colors of a map say."""
+    """Return what the colors and signs of a map say."""
+    text = _("Click a cell to go there; ★ is the best.")
     if table.is_even:
-        return _("Click a cell to go there; by this measure the settings do about equally well.")
-    return _("Click a cell to go there; ★ is the best.")
+        text = _("Click a cell to go there; by this measure the settings do about equally well.")
+    if any(cell.is_suggested for cell in table.cells):
+        text += " " + _("{mark} is the nearest to the suggested setting.").format(mark=MARK)
+    return text
+
+
+def _nearest(points: Sequence[Any], suggested: Mapping[str, float]) -> Any:
+    """Return the point of the map that is nearest to a setting, in the logarithm; None if it is of another prior."""
+    if not suggested or suggested.keys() != points[0].setting.keys():
+        return None
+
+    def apart(point: Any) -> float:
+        return sum(math.log(max(point.setting[name], 1e-9) / value) ** 2 for name, value in suggested.items())
+
+    return min(points, key=apart)
 
 
 def value_of(point: Any, measure: MapMeasure) -> float | None:

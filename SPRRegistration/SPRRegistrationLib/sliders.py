@@ -7,16 +7,17 @@ they go by their fields.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from . import anatomies, suggestion
 from .models import INSTANCE, TaskModel
-from .parameters import HYPERPARAMETERS, Prior
+from .parameters import HYPERPARAMETERS, Anatomy, Prior
 
 Value = TypeVar("Value")
 
 RECOMMENDED = {
-    "alpha": 0.1,
-    "lambdaMax": 1.0,
+    **{field: anatomies.fields_of(Anatomy.NONE)[field] for field in HYPERPARAMETERS[anatomies.PRIOR].values()},
     "sigma": 0.5,
     "lambdaMean": 2.0,
     "tv": 0.3,
@@ -65,14 +66,62 @@ def ranges_of(
     return dict(usual) if model.name == INSTANCE else _of_model(model, model.ranges)
 
 
-def recommended_of(model: TaskModel) -> dict[str, float]:
-    """Return the recommended values by field: tuned ones of the task model first."""
-    return RECOMMENDED | _of_model(model, model.optimum)
+def recommended_of(model: TaskModel, anatomy: Anatomy = Anatomy.NONE) -> dict[str, float]:
+    """Return the recommended values by field: tuned ones of the task model first, then those of an anatomy."""
+    own = {} if model.name != INSTANCE else anatomies.fields_of(anatomy)
+    return RECOMMENDED | {field: own[field] for field in own if field in FIELDS} | _of_model(model, model.optimum)
+
+
+def take_model(parameters: Any, model: TaskModel) -> None:
+    """Choose a task model; prior and sliders become what it recommends."""
+    was_modifying = parameters.StartModify()
+    try:
+        parameters.method = model.name
+        if model.name != INSTANCE and model.card.get("prior") in [prior.value for prior in Prior]:
+            parameters.prior = Prior(model.card["prior"])
+            for field, value in by_field(parameters.prior, model.optimum).items():
+                setattr(parameters, field, value)
+    finally:
+        parameters.EndModify(was_modifying)
 
 
 def shown_fields(parameters: Any, ranges: Mapping[str, tuple[float, ...]]) -> list[str]:
     """Return the fields of the prior that may be changed, in the order of the sliders."""
     return [field for field in HYPERPARAMETERS[parameters.prior].values() if field in ranges]
+
+
+@dataclass(frozen=True)
+class Sliders:
+    """The sliders of the chosen prior: fields in order; by field their ranges, recommended and suggested values."""
+
+    fields: tuple[str, ...]
+    ranges: Mapping[str, tuple[float, ...]]
+    recommended: Mapping[str, float]
+    suggested: Mapping[str, float]
+
+
+def sliders_of(
+    parameters: Any, session: Any, model: TaskModel, usual: Mapping[str, tuple[float, ...]] = USUAL_RANGES
+) -> Sliders:
+    """Return how the sliders stand.
+
+    The optimization takes any setting, so that its ranges include all that is marked, and end at the value in force or
+    above it.
+
+    Args:
+        parameters: The parameters of the registration.
+        session: The `RegistrationSession`, or None.
+        model: The method that is chosen.
+        usual: Ranges of the instance optimization.
+    """
+    ranges = ranges_of(session, model, usual)
+    fields = tuple(shown_fields(parameters, ranges))
+    recommended, suggested = recommended_of(model, parameters.anatomy), suggestion.marks(parameters)
+    if model.name == INSTANCE:
+        for field in fields:
+            marked = (recommended[field], suggested.get(field, recommended[field]))
+            ranges[field] = min(*ranges[field], *marked), max(*ranges[field], *marked, getattr(parameters, field))
+    return Sliders(fields, {field: ranges[field] for field in fields}, recommended, suggested)
 
 
 def _of_model(model: TaskModel, values: Mapping[str, Value]) -> dict[str, Value]:

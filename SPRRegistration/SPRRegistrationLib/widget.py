@@ -32,11 +32,13 @@ from .panel_settings import Settings
 from .panel_show import Show
 from .panel_snapshots import SnapshotButtons
 from .panel_stiffness import PaintedStiffness
+from .panel_suggestion import Suggestion
 from .parameters import SPRRegistrationParameters
 from .session import RegistrationSession, Stage
-from .sliders import by_field
 
-SECTIONS = (Inputs, Model, Settings, PaintedStiffness, Run, Show, Quality, SettingsMap, SnapshotButtons, Export)
+SECTIONS = (
+    *(Inputs, Model, Settings, PaintedStiffness, Run, Show, Quality, SettingsMap, SnapshotButtons, Export, Suggestion),
+)
 PARTS = (
     *("inputsSection", "modelSection", "regularizationSection", "applyFrame"),
     *("showSection", "qualitySection", "mapSection", "exportSection"),
@@ -76,7 +78,7 @@ class Panel:
         ui.registrationSelector.setNodeTypeLabel(_("Registration"), "vtkMRMLScriptedModuleNode")
         ui.registrationSelector.addAttribute("vtkMRMLScriptedModuleNode", "ModuleName", logic.moduleName)
         self.sections = [section(self) for section in SECTIONS]
-        self._inputs, self._model = self.sections[SECTIONS.index(Inputs)], self.sections[SECTIONS.index(Model)]
+        self._inputs, self._model, self._run = (self.sections[SECTIONS.index(kind)] for kind in (Inputs, Model, Run))
         ui.registrationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._choose)
         self._nodes = Nodes(self, slicer.mrmlScene)
 
@@ -145,10 +147,10 @@ class Panel:
         if self._observation is not None and not slicer.mrmlScene.IsBatchProcessing():
             self._inputs.choose_only_pair()
 
-    def recommend_all(self, setting: dict[str, float]) -> None:
-        """Set the sliders to what a task model recommends."""
-        for field, value in by_field(self.parameters.prior, setting).items():
-            setattr(self.parameters, field, value)
+    def ready_session(self) -> RegistrationSession | None:
+        """Return a worker that can be asked for something, after an installation if need be; None if there is none."""
+        session = self.ensure_session() if self._run.ensure_installed() else None
+        return None if session is None or session.stage is Stage.FAILED else session
 
     def missing(self) -> list[str]:
         """Return what has to be installed before a worker can run."""

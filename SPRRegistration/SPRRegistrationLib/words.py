@@ -10,6 +10,9 @@ from typing import Any
 
 from .i18n import tr as _
 
+MARK = "◆"
+"""Marks the suggested value on a slider and on the settings map."""
+
 
 def no_pair() -> str:
     """Say that there is nothing to register yet."""
@@ -141,6 +144,37 @@ def settings_point(setting: Mapping[str, float], measure: str, value: float | No
     at = ", ".join(f"{setting_names().get(name, name)} {number:.3g}" for name, number in setting.items())
     shown = _("not known") if value is None else f"{value:.3g}"
     return f"{at}: {measure} {shown}"
+
+
+def choosing() -> str:
+    """Say that a setting is being chosen for the pair."""
+    return _("A setting is being chosen for this pair. You can go on working; Cancel gives it up.")
+
+
+def suggested(prior: str, setting: Mapping[str, float], in_force: bool) -> str:
+    """Say which setting suits the pair.
+
+    Args:
+        prior: What the prior is called; empty if it is the one that is chosen.
+        setting: Its hyperparameters, by the worker's names.
+        in_force: Whether the sliders stand there.
+    """
+    names = setting_names()
+    values = ", ".join(f"{names.get(name, name)} {value:.3g}" for name, value in setting.items())
+    if prior:
+        text = _("Suggested for this pair is another kind of stiffness: {prior}, {values}.")
+        return text.format(prior=prior, values=values)
+    text = _("Suggested for this pair ({mark}): {values}.")
+    if in_force:
+        text = _("Suggested for this pair ({mark}), and in force: {values}.")
+    return text.format(mark=MARK, values=values)
+
+
+def nothing_suggested() -> str:
+    """Say that no setting could be chosen."""
+    return _(
+        "No setting can be suggested: too little of these images can be compared. The recommended values are a start."
+    )
 
 
 def setting_names() -> dict[str, str]:

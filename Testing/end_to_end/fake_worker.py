@@ -35,6 +35,15 @@ class Point:
     milliseconds: float = 1.0
 
 
+@dataclass
+class ChosenSetting:
+    setting: dict = field(default_factory=lambda: {"alpha": 0.3, "lambda_max": 4.0})
+    prior: str = "beta"
+    compared: bool = True
+    blocks: int = 12
+    warnings: tuple = ()
+
+
 class Stopped(Exception):
     pass
 
@@ -56,6 +65,7 @@ class FakeSession:
         self.setting = dict.fromkeys(("alpha", "seconds", "improvements", "die", "stick", "print", "fail", "fill"), 0.0)
         self.left = 0
         self.swept = 0
+        self.choosing_s, self.chosen = 0.3, ChosenSetting()  # seconds that are left of a choice
         self.factor = 1.0
 
     def update(self, should_stop, **changes):
@@ -80,6 +90,12 @@ class FakeSession:
         self._wait(0.02, should_stop)
         self.swept += 1
         return Point({"alpha": float(self.swept)}) if self.swept <= 5 else None
+
+    def choose(self, should_stop):
+        while self.choosing_s > 0:
+            self.choosing_s -= 0.005
+            self._wait(0.005, should_stop)
+        return self.chosen
 
     def set_stiffness(self, volume):
         self.factor = 1.0 if volume is None else float(volume.array.mean())

@@ -117,6 +117,44 @@ def test_another_prior_has_other_sliders(page):
     page.wait_state("has_result")
 
 
+def test_a_suggestion_is_marked_on_the_sliders_and_one_click_away(page):
+    page.set("alpha", 0.1)
+    page.wait_state("alpha", 0.1)
+    page.click(page.button("Suggest a setting"))
+    page.wait_state("can_take")
+    assert page.get("suggested") == {"alpha": 0.3, "lambdaMax": 4.0}
+    rows = page.js(
+        "return ['alpha', 'lambdaMax'].map(f => { const r = document.querySelector(`[data-spr-field=${f}]`);"
+        "const d = r.querySelector('.spr-diamond').getBoundingClientRect(), t = r.querySelector('.spr-tick-row')"
+        ".getBoundingClientRect(); return [(d.left + d.width / 2 - t.left) / t.width, d.width] })"
+    )
+    for (place, width), part in zip(rows, ((0.3 - 0.01) / 0.59, 3.5 / 4.5), strict=True):
+        assert abs(place - part) < 0.02
+        assert width > 4
+    page.click(page.button("Use it"))
+    page.wait_state("alpha", 0.3)
+    page.wait_state("lambdaMax", 4.0)
+    page.wait_state("can_take", False)
+    assert "in force" in page.get("suggest_line")
+
+
+def test_a_part_of_the_body_is_chosen_and_stands_in_the_address(page, server):
+    page.set("anatomy", "liver")
+    page.wait_state("start", "search")
+    page.wait_state("lambdaMax", 20.0)
+    assert page.get("limits")["lambdaMax"] == [0.5, 20]
+    assert page.get("suggested") == {}, "a suggestion is of its start"
+    wait(lambda: "anatomy=liver" in page.get("link"), 60)
+    assert "lambdaMax" not in page.get("link"), "the part of the body says it"
+    page.set("anatomy", "none")
+    page.wait_state("start", "rest")
+    page.open(server.address + "#anatomy=heart&lambdaMax=3")
+    page.wait_state("anatomy", "heart")
+    page.wait_state("lambdaMax", 3)
+    page.set("anatomy", "none")
+    page.wait_state("lambdaMax", 1)
+
+
 def test_another_task_model_has_its_card_and_its_values(page):
     page.section("model")
     names = [item["value"] for item in page.get("method_items")]

@@ -31,10 +31,14 @@ def page(serve, browser):
 def keep(page, repository):
     """Write a picture of the page, if pictures are wanted."""
 
-    def write(name):
+    def write(name, part=""):
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        ActionChains(page.driver).move_to_element(page.find(".spr-name")).perform()  # no explanation over the picture
         time.sleep(2.5)  # the views are drawn sharper once nothing moves
         if WANTED:
-            page.driver.save_screenshot(str(repository / "docs" / "images" / f"{name}.png"))
+            path = str(repository / "docs" / "images" / f"{name}.png")
+            page.find(part).screenshot(path) if part else page.driver.save_screenshot(path)
 
     return write
 
@@ -66,6 +70,13 @@ def test_the_sample_is_registered_and_looks_good(page, keep):
     keep("explorer-light")
 
 
+def test_a_suggested_setting_is_marked(page, keep):
+    page.click(page.button("Suggest a setting"))
+    page.wait_state("can_take", seconds=120)
+    assert page.get("suggested").keys() == {"alpha", "lambdaMax"}
+    keep("explorer-suggestion", "[data-spr-section=settings]")
+
+
 def test_the_maps_are_seen(page, keep):
     page.set("theme", "dark")
     page.set("showDisplacement", False)
@@ -82,7 +93,8 @@ def test_the_maps_are_seen(page, keep):
 def test_the_settings_map_on_real_settings(page, keep):
     page.section("map")
     page.set("sweep", True)
-    page.wait_for("document.querySelectorAll('.spr-map button').length >= 6", 600)
+    page.wait_for("document.querySelectorAll('.spr-map button').length >= 24", 600)
+    assert "◆" in page.get("map")["legend"]
     page.js("document.querySelector('[data-spr-section=map]').scrollIntoView({block: 'end'})")
     keep("explorer-map")
     page.set("sweep", False)

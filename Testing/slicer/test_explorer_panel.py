@@ -162,3 +162,113 @@ def test_the_total_variation_prior_has_sliders_of_its_own(opened):
     assert (parameters.tv, parameters.tvLambdaMax, parameters.lambdaMax) == (0.1, 12.0, 2.0)
     panel.go_to({"alpha": 0.2, "lambda_max": 3.0})
     assert (parameters.prior.value, parameters.tvLambdaMax, parameters.lambdaMax) == ("beta", 12.0, 3.0)
+
+
+def test_a_part_of_the_body_sets_stiffness_sliders_and_start(opened):
+    from SPRRegistrationLib.explorer import links, state
+
+    panel, worker = opened
+    panel.change("anatomy", "liver")
+    request = worker.last(protocol.Open)
+    assert (request.start, request.prior, request.setting) == ("search", "beta", {"alpha": 0.02, "lambda_max": 20.0})
+    shown, fields = state.state_of(panel), state.fields_of(panel)
+    assert shown["limits"]["lambdaMax"] == [0.5, 20.0]
+    assert shown["tuned"] == {"alpha": 0.02, "lambdaMax": 20.0}
+    assert (fields["anatomy"], fields["start"]) == ("liver", "search")
+    defaults = {name: "" for name in links.LINKED} | fields
+    assert links.link_of(fields, defaults | {"anatomy": "none"} | state.set_by_anatomy(panel)) == "anatomy=liver"
+    panel.change("lambdaMax", 1.0)
+    link = links.link_of(state.fields_of(panel), defaults | {"anatomy": "none"} | state.set_by_anatomy(panel))
+    assert link == "anatomy=liver&lambdaMax=1"
+    panel.change("anatomy", "none")
+    assert worker.last(protocol.Open).start == "rest"
+    assert state.state_of(panel)["tuned"] == {"alpha": 0.1, "lambdaMax": 1.0}
+
+
+def test_a_suggestion_is_asked_for_once_marked_and_belongs_to_its_pair(opened):
+    from SPRRegistrationLib.explorer import state
+
+    panel, worker = opened
+    panel.suggest()
+    panel.suggest()
+    assert verbs(worker).count("choose") == 1
+    shown = state.state_of(panel)
+    assert (shown["is_choosing"], shown["can_suggest"], shown["suggested"], shown["busy"]) == (True, False, {}, True)
+    worker.chosen()
+    shown = state.state_of(panel)
+    assert shown["suggested"] == {"alpha": 0.3, "lambdaMax": 4.0}
+    assert (shown["can_take"], shown["can_suggest"], shown["is_choosing"], shown["busy"]) == (True, True, False, False)
+    panel.choose({"fixedLandmarks": None})
+    assert state.state_of(panel)["suggested"], "what the pair is measured with changes nothing"
+    panel.swap()
+    shown = state.state_of(panel)
+    assert (shown["suggested"], shown["suggest_line"], shown["can_take"]) == ({}, "", False)
+
+
+def test_the_suggestion_is_the_nearest_cell_of_the_map(opened):
+    from SPRRegistrationLib.explorer import state
+
+    panel, worker = opened
+    panel.suggest()
+    worker.chosen()
+    quality = protocol.Measures(
+        folding_percent=0.0, min_jacobian=0.5, max_displacement_mm=1.0, lncc=0.5, weight_gap=0.0
+    )
+    settings = [{"alpha": alpha, "lambda_max": value} for alpha in (0.077, 0.216) for value in (2.81, 5.0)]
+    worker.say(*(protocol.Point(setting=setting, quality=quality) for setting in settings))
+    cells = [cell for row in state.map_of(panel)["rows"] for cell in row]
+    assert [cell["setting"] for cell in cells if "◆" in cell["signs"]] == [{"alpha": 0.216, "lambda_max": 5.0}]
+
+
+@pytest.mark.parametrize(("compared", "prior", "setting"), [(False, "beta", {}), (True, "uniform", {"lambda": 2.0})])
+def test_what_cannot_be_marked_is_said(opened, compared, prior, setting):
+    from SPRRegistrationLib.explorer import state
+    from SPRRegistrationLib.explorer.wishes import Wishes
+
+    panel, worker = opened
+    before = dict(panel.session.setting)
+    panel.suggest()
+    worker.chosen(compared, prior, **setting)
+    shown = state.state_of(panel)
+    assert shown["suggested"] == {}
+    assert shown["can_take"] == compared
+    words = "The same everywhere (uniform), stiffness (lambda) 2" if compared else "No setting can be suggested"
+    assert words in shown["suggest_line"]
+    Wishes.take_suggestion(type("Page", (), {"_panel": panel}))
+    assert panel.parameters.prior.value == ("uniform" if compared else "beta")
+    assert compared or panel.session.setting == before
+
+
+@pytest.mark.parametrize("how", ["cancel", "error", "lost"])
+def test_a_choice_that_does_not_come_to_an_end_leaves_the_registration_as_it_was(opened, how):
+    from SPRRegistrationLib.explorer import state
+
+    panel, worker = opened
+    panel.suggest()
+    asked = worker.last(protocol.Choose).id
+    if how == "cancel":
+        panel.cancel()
+        assert verbs(worker)[-1] == "cancel"
+        worker.say(protocol.Superseded(id=asked, by=worker.last(protocol.Cancel).id))
+    elif how == "error":
+        worker.say(protocol.Error(id=asked, code="memory", what="not enough memory"))
+        assert "not enough memory" in state.state_of(panel)["status"].lower()
+    else:
+        panel.session.ended(-9)
+    shown = state.state_of(panel)
+    assert (shown["is_choosing"], shown["suggested"], shown["failed"]) == (False, {}, False)
+    assert panel.parameters.suggestion == ""
+
+
+def test_a_task_model_starts_nowhere_and_has_no_suggestion(opened):
+    from SPRRegistrationLib.explorer import state
+
+    panel, worker = opened
+    panel.change("anatomy", "liver")
+    panel.change("method", "general-hyper-spr")
+    assert (worker.last(protocol.Open).start, worker.last(protocol.Open).method) == ("rest", "general-hyper-spr")
+    since = len(worker.requests)
+    panel.suggest()
+    assert "choose" not in verbs(worker, since)
+    assert not state.state_of(panel)["can_suggest"]
+    assert state.set_by_anatomy(panel) == {}

@@ -166,8 +166,7 @@ def test_a_model_of_the_total_variation_prior_sets_its_sliders_alone(chosen):
     model = models.TaskModel(name="liver", path=None, card=card)
     parameters = chosen.panel.parameters
     chosen.ui.liveCheckBox.click()
-    parameters.prior = type(parameters.prior)("tv")
-    chosen.panel.recommend_all(model.optimum)
+    sliders.take_model(parameters, model)
     assert (parameters.tv, parameters.tvLambdaMax, parameters.lambdaMax) == (0.2, 20.0, 1.0)
     assert sliders.ranges_of(None, model) == {"tvLambdaMax": (2.0, 40.0)}
     assert sliders.recommended_of(model)["tvLambdaMax"] == 20.0
@@ -497,6 +496,9 @@ def test_the_sample_data_on_the_real_worker(module):
     module.ui.applyButton.click()
     wait_for(module.panel, "DONE", "FAILED", seconds=250)
     assert module.panel.session.shown.metrics["after"]["dice_mean"] > 0.85
+    module.ui.suggestButton.click()
+    assert application.process_events(60, lambda: module.panel.parameters.suggestion)
+    assert "Suggested for this pair" in module.ui.suggestLabel.text
     if IMAGES:
         module.ui.storeAButton.click()
         application.process_events(0.5)

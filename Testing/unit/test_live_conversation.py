@@ -337,6 +337,31 @@ def test_a_worker_that_refuses_our_version_likewise(play):
     assert Start() not in worker.client.ended(0)
 
 
+def test_a_choice_is_answered_once_and_a_lost_one_is_not_asked_again(play):
+    worker = play(other=10.0)
+    worker.start()
+    worker.client.open(PAIR, start="search")
+    worker.answer_open()
+    worker.told()
+    number = worker.client.choose()
+    worker.pass_time(9)
+    worker.say(protocol.Progress(id=number, stage="waiting"))
+    worker.pass_time(9)
+    assert Kill() not in worker.told()
+    chosen = protocol.Chosen(id=number, prior="beta", setting={"alpha": 0.3}, compared=True, blocks=9)
+    worker.say(chosen, chosen)
+    assert worker.messages(protocol.Chosen) == [chosen]
+    assert worker.client.setting["alpha"] == 0.1, "it stays in force"
+    lost = worker.client.choose()
+    worker.requests()
+    worker.die()
+    assert [error.id for error in worker.messages(protocol.Error)] == [lost]
+    worker.client.started()
+    again = worker.requests()
+    assert [request.verb for request in again] == ["hello", "open"]
+    assert again[1].start == "search"
+
+
 # Silence
 
 

@@ -40,6 +40,8 @@ REQUESTS = [
     protocol.Update(id=3, setting=SETTING, improve=False),
     protocol.Commit(id=4, setting={}),
     protocol.Sweep(id=5, on=False),
+    protocol.Open(id=2, segment=SEGMENT, start="search"),
+    protocol.Choose(id=6),
     protocol.Stiffness(id=6, segment=SEGMENT),
     protocol.Stiffness(id=7, segment=None),
     protocol.Annotate(id=8, segment=SEGMENT),
@@ -57,6 +59,8 @@ ANSWERS = [
         **{"weight_known": False, "warnings": ("The images hardly overlap.",)},
         **{"setting": SETTING, "quality": QUALITY, "segment": SEGMENT, "metrics": {"after": {"dice": {"1": 0.5}}}},
     ),
+    protocol.Chosen(id=6, prior="beta", setting=SETTING, compared=True, blocks=12),
+    protocol.Chosen(id=6, prior="uniform", setting={"lambda": 2.0}, compared=False, blocks=0, warnings=("None.",)),
     protocol.Done(id=4),
     protocol.Superseded(id=5, by=6),
     protocol.Error(id=None, code="protocol", what="message", got="nothing", expected="something", remedy="write it"),
@@ -149,6 +153,7 @@ def test_messages_have_the_fields_of_what_they_stand_for():
 
     assert names(Measures) == names(reply.Quality)
     assert names(protocol.Point) - {"kind"} == names(reply.SweepPoint)
+    assert names(protocol.Chosen) - {"kind", "id"} == names(reply.ChosenSetting)
     assert names(protocol.Result) >= names(reply.Reply) - {"displacement", "weight", "inverse", "warped"}
 
 

@@ -16,7 +16,7 @@ from SPRCore.errors import ConvergenceError, InputError, OutputError
 from SPRCore.live import protocol
 from SPRCore.live.arrays import Session
 from SPRCore.live.desk import MOST_WAITING, RESULTS, Desk
-from SPRCore.live.protocol import PROTOCOL, Cancel, Close, Commit, Done, Error, Open, Superseded, Sweep, Update
+from SPRCore.live.protocol import PROTOCOL, Cancel, Choose, Close, Commit, Done, Error, Open, Superseded, Sweep, Update
 from SPRCore.live.service import Service
 from SPRCore.live.wire import read_answer, to_line
 
@@ -219,6 +219,55 @@ def test_the_map_can_be_turned_off(worker):
     points = worker.kinds().count("point")
     time.sleep(0.1)
     assert worker.kinds().count("point") == points < 5
+
+
+def test_a_choice_gives_way_to_every_request_and_goes_on_afterwards(worker):
+    session = worker.service._session
+    choose = worker.ask(Choose)
+    for place in range(3):
+        time.sleep(0.05)
+        assert worker.wait(worker.update(alpha=0.1 * place, improvements=1, seconds=0.01)).kind == "result"
+    assert 0 < session.choosing_s < 0.3
+    answer = worker.wait(choose)
+    assert (answer.prior, answer.setting, answer.compared) == ("beta", {"alpha": 0.3, "lambda_max": 4.0}, True)
+    assert session.setting["alpha"] == pytest.approx(0.2), "it stays in force"
+    last = [m for _, m in worker.said if m.kind == "result"][-1]
+    assert last.improvement, "what is shown is made exact first"
+    worker.until(lambda m: m.kind == "idle")
+    assert worker.kinds().count("chosen") == 1
+
+
+@pytest.mark.parametrize("kind", [Cancel, Close, Open, Choose])
+def test_what_gives_a_choice_up(worker, kind):
+    worker.service._session.choosing_s = 1.0
+    choose = worker.ask(Choose)
+    time.sleep(0.05)
+    fields = {"segment": worker.session.store.put(1, {"fixed": IMAGE, "moving": IMAGE})} if kind is Open else {}
+    stop = worker.ask(kind, **fields)
+    assert worker.wait(choose) == Superseded(id=choose, by=stop)
+    assert worker.wait(stop).kind in ("done", "opened", "chosen")
+    assert worker.kinds().count("chosen") == (1 if kind is Choose else 0)
+
+
+def test_a_choice_that_fails_is_answered_and_the_rest_goes_on(worker, monkeypatch):
+    def failing(should_stop):
+        raise ConvergenceError("registration", got="an energy that is not a number")
+
+    monkeypatch.setattr(worker.service._session, "choose", failing)
+    worker.wait(worker.ask(Sweep))
+    error = worker.wait(worker.ask(Choose))
+    assert (error.kind, error.code) == ("error", "computation")
+    worker.until(lambda m: m.kind == "idle")
+    assert worker.kinds().count("point") == 5
+
+
+def test_a_choice_gives_signs_of_life_while_it_is_computed_and_while_it_waits(worker, monkeypatch):
+    monkeypatch.setattr("SPRCore.live.service.BEAT", 0.03)
+    worker.wait(worker.update(improvements=2, seconds=0.2))
+    choose = worker.ask(Choose)
+    worker.wait(choose)
+    stages = [m.stage for _, m in worker.said if m.kind == "progress" and m.id == choose]
+    assert list(dict.fromkeys(stages)) == ["waiting", "computing"]
 
 
 def test_nothing_is_computed_that_nobody_looks_at(worker):

@@ -288,7 +288,7 @@ class Explorer:
                 self._carded, self.state.card = self.panel.model, state.card_of(self.panel)
             self.state.update(fields)
             self.state.update(state.state_of(self.panel))
-            self.state.link = links.link_of(fields, self._defaults)
+            self.state.link = links.link_of(fields, self._defaults | state.set_by_anatomy(self.panel))
             self._push_rare()
         if fields["flicker"]:
             self._later("flicker", FLICKER_SECONDS, self._flicker)
@@ -306,7 +306,7 @@ class Explorer:
         if shown is not self._drawn and not self.views.painter.is_moving:
             self._drawn, self.state.histogram = shown, state.histogram_of(self.panel)
         table = parameters.segmentTable
-        points = (None if session is None else len(session.points), parameters.mapMeasure)
+        points = (None if session is None else len(session.points), parameters.mapMeasure, parameters.suggestion)
         points += (None if table is None else (table.GetID(), table.GetMTime()),)
         if points != self._pushed_points:
             self._pushed_points = points

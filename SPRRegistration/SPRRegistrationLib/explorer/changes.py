@@ -6,7 +6,8 @@ from typing import Any
 
 from SPRCore.errors import InputError
 
-from ..sliders import ranges_of
+from .. import anatomies
+from ..sliders import sliders_of, take_model
 from .fields import CHANGEABLE, converted
 
 
@@ -26,7 +27,7 @@ def take(panel: Any, field: str, value: Any) -> bool:
     """
     if field not in CHANGEABLE:
         raise InputError("setting", got=str(field)[:40], expected="one that the page shows")
-    kind = panel.parameters.allParameters[field].kinds[0]
+    kind = type(getattr(panel.parameters, field))
     try:
         value = converted(kind, value)
         if field == "method" and value not in [model.name for model in panel.models]:
@@ -34,7 +35,12 @@ def take(panel: Any, field: str, value: Any) -> bool:
         if getattr(panel.parameters, field) == value:
             return False
         _check_slider(panel, field, value)
-        setattr(panel.parameters, field, value)
+        if field == "method":
+            take_model(panel.parameters, next(model for model in panel.models if model.name == value))
+        elif field == "anatomy":
+            anatomies.choose(panel.parameters, value)
+        else:
+            setattr(panel.parameters, field, value)
     except (TypeError, ValueError) as error:
         raise InputError(field, got=repr(value)[:40], expected="a value in its range") from error
     return True
@@ -42,7 +48,7 @@ def take(panel: Any, field: str, value: Any) -> bool:
 
 def _check_slider(panel: Any, field: str, value: Any) -> None:
     """Refuse a value that no slider can take; the ends are rounded in addresses."""
-    ranges = ranges_of(panel.session, panel.model)
+    ranges = sliders_of(panel.parameters, panel.session, panel.model).ranges
     if field in ranges:
         low, high = ranges[field][:2]
         if not 0.999 * low <= value <= 1.001 * high:

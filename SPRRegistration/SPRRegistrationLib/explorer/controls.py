@@ -15,6 +15,7 @@ from trame.widgets import vuetify3 as v
 from trame_client.ui.core import AbstractLayout
 
 from ..i18n import tr as _
+from ..words import MARK
 from .tips import tip
 
 SLIM = {"hide_details": True, "density": "compact"}
@@ -62,7 +63,7 @@ def slider(field: str, label: str, step: float, low: float = 0, high: float = 1)
 
 
 def tuned_slider(field: str, label: str, step: float, recommend: Any, press: Any) -> None:
-    """Add a slider of a hyperparameter, with its recommended value marked and a way back to it.
+    """Add a slider of a hyperparameter, with its recommended and suggested values marked and a way back to the former.
 
     Args:
         field: The state it changes.
@@ -71,8 +72,7 @@ def tuned_slider(field: str, label: str, step: float, recommend: Any, press: Any
         recommend: Sets the recommended value.
         press: Called when it is taken hold of.
     """
-    limits, tuned = f"limits.{field}", f"tuned.{field}"
-    place = f"{{left: 100 * ({tuned} - {limits}[0]) / ({limits}[1] - {limits}[0]) + '%'}}"
+    limits, marks = f"limits.{field}", {"spr-tick": f"tuned.{field}", "spr-diamond": f"suggested.{field}"}
     shown = (f"sliders.includes('{field}')",)
     with piece(f"row_{field}"), html.Div(classes="spr-row", v_if=shown, **plain(data_spr_field=field)):
         _label(field, label)
@@ -80,8 +80,11 @@ def tuned_slider(field: str, label: str, step: float, recommend: Any, press: Any
             ends = {"min": (f"{limits}[0]",), "max": (f"{limits}[1]",), "step": step}
             looks = {"color": "primary", "track_size": 4, "thumb_size": 18}
             v.VSlider(v_model=(field,), start=press, **ends, **SLIM, **looks, **plain(aria_label=label))
-            with html.Div(classes="spr-tick-row", v_if=(f"{tuned} !== undefined",)):
-                html.Div(classes="spr-tick", style=(place,))
+            with html.Div(classes="spr-tick-row"):
+                for looks, value in marks.items():
+                    place = f"{{left: 100 * ({value} - {limits}[0]) / ({limits}[1] - {limits}[0]) + '%'}}"
+                    text = MARK if looks == "spr-diamond" else ""
+                    html.Div(text, classes=looks, style=(place,), v_if=(f"{value} !== undefined",))
         _number(field, step)
         back = _("{name}: back to the recommended value").format(name=label)
         with v.VBtn(icon=True, size="x-small", variant="text", click=recommend, **plain(aria_label=back)):

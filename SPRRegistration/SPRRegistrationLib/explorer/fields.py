@@ -24,6 +24,8 @@ CHANGEABLE = (
     "refine",
     "device",
     "alignment",
+    "anatomy",
+    "start",
     "prior",
     "live",
     "sweep",

@@ -10,11 +10,13 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 LINKED = (
-    *("method", "alignment", "prior", "alpha", "lambdaMax", "sigma", "lambdaMean", "tv", "tvLambdaMax", "strength"),
+    *("method", "alignment", "anatomy", "start", "prior"),
+    *("alpha", "lambdaMax", "sigma", "lambdaMean", "tv", "tvLambdaMax", "strength"),
     *("showDeformed", "deformedOpacity", "showWeight", "weightOpacity", "weightLimit", "showJacobian"),
     *("showDisplacement", "displacementStyle"),
 )
-"""Fields of the parameters that are part of the address, in the order in which they are set."""
+"""Fields of the parameters that are part of the address, in the order in which they are set: `anatomy` before what it
+sets itself."""
 
 LONGEST = 2000
 

@@ -100,7 +100,7 @@ def _map(do: Any) -> None:
             html.Th("{{ map.row_titles[place] }}")
             with html.Td(v_for="(cell, column) in row", key="column"):
                 html.Button(
-                    "{{ cell.text }}{{ cell.best ? ' ★' : '' }}",
+                    "{{ cell.text }}{{ cell.signs }}",
                     v_if=("cell",),
                     type="button",
                     title=("cell.hint",),

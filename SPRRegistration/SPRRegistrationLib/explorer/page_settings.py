@@ -8,8 +8,9 @@ from trame.widgets import html
 from trame.widgets import vuetify3 as v
 
 from ..i18n import tr as _
+from ..words import MARK
 from . import painting
-from .controls import SLIM, check, choice, hint, plain, tuned_slider, upload_button
+from .controls import SLIM, button, check, choice, hint, plain, tuned_slider, upload_button
 
 SLIDERS = (
     ("alpha", _("Evenness (α′)"), 0.001),  # noqa: RUF001  # the letters of the paper
@@ -48,15 +49,38 @@ def _refinements() -> list[dict[str, Any]]:
 
 def regularization(do: Any) -> None:
     """Build the section “Regularization”."""
+    with html.Div(v_if=("method === 'instance'",), classes="spr-pair"):
+        choice("anatomy", _("Part of the body"))
+        choice("start", _("Start"))
     choice("prior", _("Stiffness"))
     for field, label, step in SLIDERS:
         tuned_slider(field, label, step, (do.recommend, f"['{field}']"), (do.press, "[]"))
+    _suggestion(do)
     with html.Div(classes="spr-pair"):
         check("live", _("Live"))
         kind = ("`spr-latency ${is_exact ? 'exact' : ''}`",)
         with html.Span("{{ latency }}", classes=kind, **plain(aria_label=_("Time and kind of the result"))):
             hint("latencyLabel")
     _painted(do)
+
+
+def _suggestion(do: Any) -> None:
+    """Build the button that asks for a setting, what is suggested, and the way to it."""
+    with html.Div(v_if=("method === 'instance'",), classes="spr-suggestion"):
+        with html.Div(classes="spr-small spr-marks"):
+            html.Span(classes="spr-tick-sample")
+            html.Span(_("recommended"))
+            html.Span(MARK, classes="spr-diamond", v_if=("Object.keys(suggested).length",))
+            html.Span(_("suggested"), v_if=("Object.keys(suggested).length",))
+        with html.Div(classes="spr-buttons"):
+            ask = {
+                "disabled": ("!can_suggest",),
+                "loading": ("is_choosing",),
+                "prepend_icon": "mdi-lightbulb-on-outline",
+            }
+            button(_("Suggest a setting"), do.suggest, "suggestButton", **ask)
+            button(_("Use it"), do.take_suggestion, "takeButton", v_if=("can_take",), color="primary")
+        html.Div("{{ suggest_line }}", v_if=("suggest_line",), classes="spr-small", **plain(role="status"))
 
 
 def _painted(do: Any) -> None:

@@ -12,10 +12,10 @@ import slicer
 
 from SPRCore.live.events import Deadlines
 
-from .. import charts, display, geometry, inputs, legends, models, outputs, samples, snapshots, words
+from .. import charts, display, geometry, inputs, legends, models, outputs, samples, snapshots, suggestion, words
 from ..parameters import HYPERPARAMETERS, INSTANCE, Prior, SPRRegistrationParameters, apply_setting, setting_of
 from ..session import RegistrationSession, Stage, kind_of
-from ..sliders import FIELDS, by_field, recommended_of
+from ..sliders import FIELDS, recommended_of, take_model
 from . import changes, nodes, painting
 from .fields import PAIR
 from .pace import AtRest, Pace
@@ -25,8 +25,6 @@ logger = logging.getLogger("SPRRegistration")
 
 SAMPLE_SETTING = {"alpha": 0.01, "lambda_max": 1.0}
 """Lets the lungs of the sample pair slide along the ribs, as they do, and shows where."""
-
-BUSY = (Stage.OPENING, Stage.COMMITTING)
 
 BUDGET_MS = 30.0
 """Of a preview. Less than the worker takes by itself: server and browser draw on the same processor."""
@@ -86,7 +84,7 @@ class Panel:
     @property
     def is_busy(self) -> bool:
         """Whether something runs that Cancel would end."""
-        return self.session is not None and self.session.stage in BUSY
+        return self.session is not None and self.session.is_busy
 
     @property
     def is_committing(self) -> bool:
@@ -163,7 +161,7 @@ class Panel:
         self.parameters.quality = self.parameters.report = ""
         if self._sample and self._images() != self._sample:
             self._sample = frozenset()
-            recommended = recommended_of(self.model)
+            recommended = recommended_of(self.model, self.parameters.anatomy)
             apply_setting(
                 self.parameters, {name: recommended[field] for name, field in HYPERPARAMETERS[Prior.BETA].items()}
             )
@@ -174,8 +172,7 @@ class Panel:
         if self.parameters.method == INSTANCE and self.parameters.fixedVolume and self.parameters.movingVolume:
             model = models.best_match(self.models, inputs.words_about(self.parameters))
             if model.name != INSTANCE:
-                self.parameters.method = model.name
-                self._take_model()
+                take_model(self.parameters, model)
 
     def paint(self, label: int, factor: float) -> None:
         """Make a label of the fixed image stiffer or freer; arguments and errors as for `painting.paint`."""
@@ -198,14 +195,12 @@ class Panel:
         """Take a value from the page; arguments and errors as for `changes.take`."""
         if not changes.take(self, field, value):
             return
-        if field == "method":
-            self._take_model()
         self._after_change(field not in FIELDS)
 
     def recommend(self, field: str) -> None:
         """Set a hyperparameter (by its field) to the recommended value."""
         if field in FIELDS:
-            self.change(field, recommended_of(self.model)[field])
+            self.change(field, recommended_of(self.model, self.parameters.anatomy)[field])
 
     def go_to(self, setting: Mapping[str, float]) -> None:
         """Set the sliders to a setting."""
@@ -248,6 +243,12 @@ class Panel:
         if not self.is_committing and not words.why_not_apply(self.parameters):
             if self._ensure_session().stage is not Stage.FAILED:
                 self.session.commit(setting_of(self.parameters))
+        self._on_change()
+
+    def suggest(self) -> None:
+        """Have a setting chosen for the pair, in the background."""
+        if suggestion.shown(self.parameters, self.session).can_ask and self._ensure_session().stage is not Stage.FAILED:
+            self.session.choose()
         self._on_change()
 
     def cancel(self) -> None:
@@ -307,13 +308,6 @@ class Panel:
         if self.session is not None:
             self.session.close()
         await self.transport.stop()
-
-    def _take_model(self) -> None:
-        model = self.model
-        if model.name != INSTANCE and model.card.get("prior") in [prior.value for prior in Prior]:
-            self.parameters.prior = Prior(model.card["prior"])
-            for field, value in by_field(self.parameters.prior, model.optimum).items():
-                setattr(self.parameters, field, value)
 
     def _after_change(self, looks: bool = True) -> None:
         """Bring the worker to the parameters, and the views, unless it is known that they stay (`looks`)."""

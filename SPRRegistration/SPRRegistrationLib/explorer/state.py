@@ -7,11 +7,12 @@ import math
 from enum import Enum
 from typing import Any
 
-from .. import charts, checks, inputs, models, settings_map, snapshots, verdict, words
+from .. import anatomies, charts, checks, inputs, models, settings_map, snapshots, suggestion, verdict, words
 from ..i18n import tr as _
-from ..parameters import Alignment, Device, DisplacementStyle, MapMeasure, Prior, setting_of
+from ..models import INSTANCE
+from ..parameters import Alignment, Anatomy, Device, DisplacementStyle, MapMeasure, Prior, Start, setting_of
 from ..session import Stage
-from ..sliders import ranges_of, recommended_of, shown_fields
+from ..sliders import sliders_of
 from .fields import CHANGEABLE
 from .nodes import REFERENCES, SIDES
 from .panel import Panel
@@ -36,6 +37,12 @@ def fields_of(panel: Panel) -> dict[str, Any]:
     return {field: value.value if isinstance(value, Enum) else value for field, value in values.items()}
 
 
+def set_by_anatomy(panel: Panel) -> dict[str, Any]:
+    """Return the fields that the chosen part of the body sets, as plain values: an address need not repeat them."""
+    values = anatomies.fields_of(panel.parameters.anatomy) if panel.model.name == INSTANCE else {}
+    return {field: value.value if isinstance(value, Enum) else value for field, value in values.items()}
+
+
 def state_of(panel: Panel) -> dict[str, Any]:
     """Return everything else that the page shows and that changes all the time."""
     return {**_run(panel), **_sliders(panel), **_quality(panel), **_kept(panel), **_inputs(panel)}
@@ -45,6 +52,8 @@ def choices() -> dict[str, list[dict[str, str]]]:
     """Return what can be chosen from lists, by the fields."""
     kinds = {
         "alignment": Alignment,
+        "anatomy": Anatomy,
+        "start": Start,
         "device": Device,
         "displacementStyle": DisplacementStyle,
         "mapMeasure": MapMeasure,
@@ -62,7 +71,7 @@ def map_of(panel: Panel) -> dict[str, Any]:
     """Return the settings map as rows of colored cells."""
     points = [] if panel.session is None else panel.session.points
     measure = panel.parameters.mapMeasure
-    table = settings_map.table_of(points, measure)
+    table = settings_map.table_of(points, measure, suggestion.marked(panel.parameters))
     rows: list[list[Any]] = [[None] * len(table.columns) for _row in table.rows]
     for cell in table.cells:
         rows[cell.row][cell.column] = {
@@ -70,7 +79,7 @@ def map_of(panel: Panel) -> dict[str, Any]:
             "hint": words.settings_point(cell.point.setting, measure.label(), cell.value),
             "color": "transparent" if cell.color is None else "rgb({}, {}, {})".format(*cell.color),
             "ink": "#fff" if cell.is_dark else "#111",
-            "best": cell.best,
+            "signs": cell.signs,
             "setting": dict(cell.point.setting),
         }
     names = [words.setting_names().get(name, name) for name in table.names]
@@ -150,12 +159,17 @@ def _run(panel: Panel) -> dict[str, Any]:
 
 
 def _sliders(panel: Panel) -> dict[str, Any]:
-    ranges, tuned = ranges_of(panel.session, panel.model), recommended_of(panel.model)
-    fields = shown_fields(panel.parameters, ranges)
+    stand = sliders_of(panel.parameters, panel.session, panel.model)
+    advice = suggestion.shown(panel.parameters, panel.session)
     return {
-        "sliders": fields,
-        "limits": {field: list(ranges[field]) for field in fields},
-        "tuned": {field: tuned[field] for field in fields},
+        "sliders": list(stand.fields),
+        "limits": {field: list(ends) for field, ends in stand.ranges.items()},
+        "tuned": {field: stand.recommended[field] for field in stand.fields},
+        "suggested": dict(stand.suggested),
+        "suggest_line": advice.line,
+        "can_suggest": advice.can_ask,
+        "can_take": advice.can_take,
+        "is_choosing": panel.session is not None and panel.session.is_choosing,
     }
 
 

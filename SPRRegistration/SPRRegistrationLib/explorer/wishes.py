@@ -8,6 +8,7 @@ from typing import Any
 
 from SPRCore.errors import SPRError
 
+from .. import suggestion
 from . import nodes, painting
 from .files import listed
 
@@ -24,7 +25,7 @@ class Wishes:
     def __init__(self, explorer: Any) -> None:
         self._explorer, self._panel = explorer, explorer.panel
         self.fit, self.load_sample = explorer.views.fit, explorer.load_sample
-        self.apply, self.cancel = self._panel.apply, self._panel.cancel
+        self.apply, self.cancel, self.suggest = self._panel.apply, self._panel.cancel, self._panel.suggest
         self.restart, self.swap = self._panel.restart, self._panel.swap
         self.measure_segments, self.difference = self._panel.measure_segments, self._panel.show_difference
 
@@ -44,6 +45,12 @@ class Wishes:
     def recommend(self, name: str) -> None:
         """Set a hyperparameter to its recommended value."""
         self._panel.recommend(str(name))
+
+    def take_suggestion(self) -> None:
+        """Go to the setting that is suggested."""
+        setting = suggestion.marked(self._panel.parameters)
+        if setting:
+            self._panel.go_to(setting)
 
     def keep(self, name: str) -> None:
         """Keep what is shown as a snapshot."""

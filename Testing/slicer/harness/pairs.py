@@ -111,6 +111,12 @@ class PlayedWorker:
         kind |= {"weight_known": final or known, "warnings": warnings}
         self.say(protocol.Result(id=id_, quality=quality, segment=segment, metrics=metrics, **facts, **kind))
 
+    def chosen(self, compared=True, prior="beta", **setting):
+        setting = setting or {"alpha": 0.3, "lambda_max": 4.0}
+        facts = {"compared": compared, "blocks": 9 if compared else 2, "prior": prior, "setting": setting}
+        warnings = () if compared else ("No setting was chosen for this pair.",)
+        self.say(protocol.Chosen(id=self.last(protocol.Choose).id, warnings=warnings, **facts))
+
     def close(self):
         if self._store is not None:
             self._store.sweep("w")

@@ -1,0 +1,48 @@
+"""Settings for a part of the body that the user knows, as `SPRCore.regularization.presets` has them.
+
+Written down a second time, since those need torch, which is not there before it was installed; a test compares them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .models import INSTANCE
+from .parameters import HYPERPARAMETERS, Anatomy, Prior, Start
+
+PRIOR = Prior.BETA
+"""The prior of all of them, and of what is recommended for no part of the body."""
+
+SETTINGS = {
+    Anatomy.NONE: {"alpha": 0.1, "lambda_max": 1.0},
+    Anatomy.BRAIN: {"alpha": 0.1, "lambda_max": 0.5},
+    Anatomy.HEART: {"alpha": 0.1, "lambda_max": 2.0},
+    Anatomy.LUNG: {"alpha": 0.1, "lambda_max": 4.0},
+    Anatomy.LIVER: {"alpha": 0.02, "lambda_max": 20.0},
+    Anatomy.PELVIS: {"alpha": 0.1, "lambda_max": 2.0},
+}
+
+LARGE_MOTION = (Anatomy.LIVER,)
+"""Parts of the body whose motion is larger than what is found from rest."""
+
+
+def fields_of(anatomy: Anatomy) -> dict[str, Any]:
+    """Return what the choice of an anatomy sets: values by the fields of the parameters."""
+    values = {field: SETTINGS[anatomy][name] for name, field in HYPERPARAMETERS[PRIOR].items()}
+    return {"start": Start.SEARCH if anatomy in LARGE_MOTION else Start.REST, "prior": PRIOR, **values}
+
+
+def choose(parameters: Any, anatomy: Anatomy) -> None:
+    """Choose an anatomy and take prior, values and start from it, as one change of the parameter node."""
+    was_modifying = parameters.StartModify()
+    try:
+        parameters.anatomy = anatomy
+        for field, value in fields_of(anatomy).items():
+            setattr(parameters, field, value)
+    finally:
+        parameters.EndModify(was_modifying)
+
+
+def start_of(parameters: Any) -> Start:
+    """Return what the optimization starts from: the choice is that of the method without a model."""
+    return parameters.start if parameters.method == INSTANCE else Start.REST

@@ -1,0 +1,124 @@
+"""The setting that the worker suggests for a pair: kept with the pair, shown as marks and in words, and taken over.
+
+What both panels show of it is decided here, by `shown`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import inputs, words
+from .models import INSTANCE
+from .parameters import HYPERPARAMETERS, Prior, apply_setting, setting_of
+
+DEPENDS_ON = ("fixedVolume", "movingVolume", "alignment", "start", "stiffnessSegments", "stiffnessFactors")
+"""Fields of the parameters that a suggestion depends on: with another value of one of them there is none."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A setting, by the worker's names; what has to be said of it; whether settings could be compared at all."""
+
+    prior: Prior
+    setting: Mapping[str, float]
+    compared: bool
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a panel shows of a suggestion.
+
+    Attributes:
+        is_there: Whether the method can have suggestions, so that there are controls for them.
+        can_ask: Whether one can be asked for now.
+        can_take: Whether there is one that is not in force yet.
+        line: What is to be said.
+        marks: Suggested values by the fields of the sliders of the prior that is chosen.
+    """
+
+    is_there: bool
+    can_ask: bool
+    can_take: bool
+    line: str
+    marks: Mapping[str, float] = field(default_factory=dict)
+
+
+def keep(parameters: Any, chosen: Any) -> None:
+    """Keep what the worker has chosen for the pair that the parameters name.
+
+    Args:
+        parameters: The parameters of a registration.
+        chosen: The `Chosen` of the worker.
+    """
+    values = {"prior": chosen.prior, "setting": dict(chosen.setting), "compared": chosen.compared}
+    values |= {"warnings": list(chosen.warnings), "of": _pair(parameters)}
+    parameters.suggestion = json.dumps(values)
+
+
+def suggestion_of(parameters: Any) -> Suggestion | None:
+    """Return the suggestion for the pair that the parameters name; None if there is none."""
+    if not parameters.suggestion or parameters.method != INSTANCE:
+        return None
+    try:
+        values = json.loads(parameters.suggestion)
+        found = Suggestion(Prior(values["prior"]), values["setting"], values["compared"], tuple(values["warnings"]))
+        return found if values["of"] == _pair(parameters) else None
+    except (KeyError, TypeError, ValueError):  # of a scene that somebody else has written
+        return None
+
+
+def marked(parameters: Any) -> Mapping[str, float]:
+    """Return the setting that is to be marked, by the worker's names; nothing where none could be chosen."""
+    found = suggestion_of(parameters)
+    return found.setting if found is not None and found.compared else {}
+
+
+def marks(parameters: Any) -> dict[str, float]:
+    """Return the suggested values by the fields of the sliders, as far as they belong to the prior that is chosen."""
+    found = suggestion_of(parameters)
+    if found is None or not found.compared or found.prior is not parameters.prior:
+        return {}
+    return {field: found.setting[name] for name, field in HYPERPARAMETERS[found.prior].items()}
+
+
+def take(parameters: Any) -> None:
+    """Set prior and sliders to the suggestion, if there is one."""
+    setting = marked(parameters)
+    if setting:
+        apply_setting(parameters, dict(setting))
+
+
+def shown(parameters: Any, session: Any) -> Shown:
+    """Return what a panel shows.
+
+    Args:
+        parameters: The parameters of a registration.
+        session: The `RegistrationSession`, or None.
+    """
+    is_there = parameters.method == INSTANCE
+    is_choosing = session is not None and session.is_choosing
+    can_ask = is_there and not is_choosing and not words.why_not_apply(parameters)
+    found = suggestion_of(parameters)
+    if is_choosing:
+        return Shown(is_there, can_ask, False, words.choosing(), marks(parameters))
+    if found is None:
+        return Shown(is_there, can_ask, False, "")
+    if not found.compared:
+        return Shown(is_there, can_ask, False, words.nothing_suggested())
+    is_same = found.prior is parameters.prior
+    in_force = is_same and _is_same(found.setting, setting_of(parameters))
+    line = words.suggested("" if is_same else found.prior.label(), found.setting, in_force)
+    return Shown(is_there, can_ask, not in_force, " ".join([line, *found.warnings]), marks(parameters))
+
+
+def _is_same(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
+    return all(abs(one[name] - other[name]) <= 1e-6 * abs(one[name]) for name in one)
+
+
+def _pair(parameters: Any) -> list[Any]:
+    values = inputs.chosen(parameters, DEPENDS_ON)
+    return [getattr(value, "value", value) for value in values]
