@@ -9,16 +9,18 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 
 from SPRCore.analysis.figures import DPI, draw_marks, draw_weight_bar, show_plane, weight_limit, weight_overlay
 from SPRCore.analysis.planes import PLANES, Cutter
 from SPRCore.analysis.sliding import (
+    NEAR_VOXELS,
     Contender,
     Profile,
     error_map,
-    landmark_errors,
     plane_point_mm,
+    wall_errors,
     wall_profile,
 )
 from SPRCore.geometry import Volume
@@ -27,124 +29,154 @@ from SPRCore.synthetic import Phantom
 _CORONAL = PLANES[1]
 _WALL_COLOR = "#35d0ff"
 _PROFILE_COLOR = "#ffe14d"
-_LINE_COLORS = ("#d1495b", "#1b7f5c")  # one for each contender; told apart by their line style too
+_LINES = (("#d1495b", "--"), ("#30638e", "-."), ("#1b7f5c", "-"))  # told apart by their style, too
 _ERROR_COLORS = "magma"
+_TITLE, _TEXT, _SMALL = 12, 11, 10  # font sizes in points, on a figure that is 15 inches wide
 
 
-def sliding_figure(phantom: Phantom, contenders: Sequence[Contender]) -> Figure:
-    """Draw two registrations of a sliding phantom side by side.
+def sliding_figure(phantom: Phantom, contenders: Sequence[Contender], note: str = "") -> Figure:
+    """Draw three registrations of a sliding phantom side by side.
 
     Args:
         phantom: The phantom.
-        contenders: Two registrations of it; the second is the one that the reader should look at.
+        contenders: Three registrations of it; the last is the one whose stiffness varies.
+        note: Line below the figure.
 
     Returns:
-        The images with the wall; for each registration its error map and weight map; the displacement across the wall.
+        Above the images with the wall, the stiffness and the displacement across the wall; below the error maps of all
+        registrations, in one scale, and their mean errors near the wall and away from it.
     """
     profile = wall_profile(phantom)
-    cutter = Cutter(phantom.fixed.grid, plane_point_mm(phantom, profile))
-    size = cutter.size_mm(_CORONAL)
-    height = 3.0 * size[1] / size[0]
-    figure = Figure(figsize=(15.0, 2 * height + 2.3), dpi=DPI, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.05, h_pad=0.04, wspace=0.0, hspace=0.0)
-    grid = figure.add_gridspec(3, 4, width_ratios=[1, 1, 1, 1.5], height_ratios=[height, height, 0.14])
-    _draw_images(figure, grid, cutter, phantom, profile)
-    errors = [error_map(phantom, contender.displacement) for contender in contenders]
-    limit = max(float(np.percentile(error, 99.9)) for error in errors)
-    stiffest = max(contender.strength * weight_limit(contender.weight.array) for contender in contenders)
-    for row, (contender, error) in enumerate(zip(contenders, errors, strict=True)):
-        panel = figure.add_subplot(grid[row, 1])
-        show_plane(panel, cutter.cut(error, _CORONAL), size, cmap=_ERROR_COLORS, vmin=0, vmax=limit)
-        _finish(panel, cutter, phantom)
-        near = landmark_errors(phantom, contender.displacement)["near"]["mm"]
-        panel.set_title(f"{contender.name}\nerror of the displacement; {near:.2f} mm at the wall", fontsize=9)
-        panel = figure.add_subplot(grid[row, 2])
-        _draw_stiffness(panel, cutter, phantom, contender, stiffest)
-    _draw_error_bar(figure.add_subplot(grid[2, 1]), limit)
-    draw_weight_bar(figure.add_subplot(grid[2, 2]), stiffest)
+    view = _View(phantom, profile)
+    height = 3.1 * view.size[1] / view.size[0]
+    figure = Figure(figsize=(15.0, 2 * height + 2.8), dpi=DPI, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.05, wspace=0.0, hspace=0.0)
+    grid = figure.add_gridspec(4, 4, width_ratios=[1, 1, 1, 1.6], height_ratios=[height, 0.13, height, 0.13])
+    _draw_images(figure, grid, view, profile)
+    _draw_stiffness(figure, grid, view, contenders[-1])
+    _draw_errors(figure, grid, view, contenders)
     _draw_profile(figure.add_subplot(grid[0:2, 3]), phantom, contenders, profile)
-    figure.suptitle("A lung that slides along the chest wall: does the registration let it?", fontsize=12)
+    _draw_bars(figure.add_subplot(grid[2:4, 3]), phantom, contenders)
+    figure.suptitle("A lung slides along the chest wall: does the registration let it?", fontsize=15)
+    if note:
+        figure.supxlabel(note, fontsize=_SMALL)
     return figure
 
 
-def _draw_images(figure: Figure, grid: object, cutter: Cutter, phantom: Phantom, profile: Profile) -> None:
-    size = cutter.size_mm(_CORONAL)
-    for row, (name, image) in enumerate(
-        (("Fixed: breathed out", phantom.fixed), ("Moving: breathed in", phantom.moving))
-    ):
-        panel = figure.add_subplot(grid[row, 0])
-        show_plane(panel, cutter.cut(image.array, _CORONAL), size, cmap="gray", vmin=0, vmax=1)
+class _View:
+    """The coronal cut through the line of a profile."""
+
+    def __init__(self, phantom: Phantom, profile: Profile) -> None:
+        self.phantom = phantom
+        self._cutter = Cutter(phantom.fixed.grid, plane_point_mm(phantom, profile))
+        self.size = self._cutter.size_mm(_CORONAL)
+
+    def cut(self, array: np.ndarray) -> np.ndarray:
+        return self._cutter.cut(array, _CORONAL)
+
+    def centers(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of the voxel centers of a picture across and up, in mm."""
+        rows, columns = picture.shape
+        return (np.arange(columns) + 0.5) * self.size[0] / columns, (np.arange(rows) + 0.5) * self.size[1] / rows
+
+    def gray(self, panel: Axes, image: Volume, title: str) -> None:
+        show_plane(panel, self.cut(image.array), self.size, cmap="gray", vmin=0, vmax=1)
         draw_marks(panel, _CORONAL)
-        panel.set_title(f"{name}\n", fontsize=9)
-        if row == 0:
-            _draw_wall(panel, cutter, phantom)
-            across, up = _place(cutter, phantom.fixed, profile)
-            panel.plot(across, up, color=_PROFILE_COLOR, linewidth=1.4)
-    legend = figure.add_subplot(grid[2, 0])
+        panel.set_title(title, fontsize=_TITLE)
+
+    def wall(self, panel: Axes) -> None:
+        assert self.phantom.boundary is not None
+        distance = self.cut(self.phantom.boundary.array)
+        panel.contour(*self.centers(distance), distance, levels=[0.0], colors=_WALL_COLOR, linewidths=0.8)
+
+    def line(self, panel: Axes, profile: Profile) -> None:
+        """Draw the line of a profile, found in the cut by cutting a mark of it."""
+        mark = np.zeros(self.phantom.fixed.shape, dtype=bool)
+        mark[profile.voxels, profile.index[1], profile.index[2]] = True
+        picture = self.cut(mark)
+        across, up = self.centers(picture)
+        rows, columns = np.nonzero(picture)
+        panel.plot(across[columns], up[rows], color=_PROFILE_COLOR, linewidth=2.0)
+
+
+def _draw_images(figure: Figure, grid: GridSpec, view: _View, profile: Profile) -> None:
+    fixed, moving = (figure.add_subplot(grid[0, column]) for column in range(2))
+    view.gray(fixed, view.phantom.fixed, "Fixed: breathed out")
+    view.gray(moving, view.phantom.moving, "Moving: breathed in")
+    view.wall(fixed)
+    view.line(fixed, profile)
+    legend = figure.add_subplot(grid[1, 0:2])
     legend.axis("off")
     handles = [
-        Line2D([], [], color=_WALL_COLOR, label="sliding wall"),
-        Line2D([], [], color=_PROFILE_COLOR, label="line of the profile"),
+        Line2D([], [], color=_WALL_COLOR, linewidth=2, label="sliding wall"),
+        Line2D([], [], color=_PROFILE_COLOR, linewidth=2, label="line of the curves on the right"),
     ]
-    legend.legend(handles=handles, loc="upper center", ncols=2, fontsize=8, frameon=False)
+    legend.legend(handles=handles, loc="upper center", ncols=2, fontsize=_SMALL, frameon=False)
 
 
-def _finish(panel: Axes, cutter: Cutter, phantom: Phantom) -> None:
-    _draw_wall(panel, cutter, phantom)
-    draw_marks(panel, _CORONAL)
+def _draw_stiffness(figure: Figure, grid: GridSpec, view: _View, contender: Contender) -> None:
+    panel, bar = figure.add_subplot(grid[0, 2]), figure.add_subplot(grid[1, 2])
+    stiffest = contender.strength * weight_limit(contender.weight.array)
+    view.gray(panel, view.phantom.fixed, f"{contender.name}: stiffness found")
+    show_plane(panel, weight_overlay(contender.strength * view.cut(contender.weight.array), stiffest), view.size)
+    draw_weight_bar(bar, stiffest)
+    bar.tick_params(labelsize=_SMALL)
 
 
-def _draw_wall(panel: Axes, cutter: Cutter, phantom: Phantom) -> None:
-    assert phantom.boundary is not None
-    distance = cutter.cut(phantom.boundary.array, _CORONAL)
-    size = cutter.size_mm(_CORONAL)
-    across = (np.arange(distance.shape[1]) + 0.5) * size[0] / distance.shape[1]
-    up = (np.arange(distance.shape[0]) + 0.5) * size[1] / distance.shape[0]
-    panel.contour(across, up, distance, levels=[0.0], colors=_WALL_COLOR, linewidths=0.8)
-
-
-def _place(cutter: Cutter, image: Volume, profile: Profile) -> tuple[np.ndarray, np.ndarray]:
-    """Find the line of a profile in the coronal cut by cutting a mark of it."""
-    mark = np.zeros(image.shape, dtype=bool)
-    mark[profile.voxels, profile.index[1], profile.index[2]] = True
-    rows, columns = np.nonzero(cutter.cut(mark, _CORONAL))
-    spacing = cutter.spacing
-    return (columns + 0.5) * spacing[_CORONAL.across], (rows + 0.5) * spacing[_CORONAL.up]
-
-
-def _draw_stiffness(panel: Axes, cutter: Cutter, phantom: Phantom, contender: Contender, stiffest: float) -> None:
-    size = cutter.size_mm(_CORONAL)
-    show_plane(panel, cutter.cut(phantom.fixed.array, _CORONAL), size, cmap="gray", vmin=0, vmax=1)
-    stiffness = contender.strength * cutter.cut(contender.weight.array, _CORONAL)
-    show_plane(panel, weight_overlay(stiffness, stiffest), size)
-    draw_marks(panel, _CORONAL)
-    mean = contender.strength * float(contender.weight.array.mean())
-    panel.set_title(f"{contender.name}\nstiffness, on average {mean:.2f}", fontsize=9)
-
-
-def _draw_error_bar(bar: Axes, limit: float) -> None:
-    mappable = ScalarMappable(Normalize(0, limit), _ERROR_COLORS)
-    scale = bar.figure.colorbar(mappable, cax=bar, orientation="horizontal", ticks=[0, limit / 2, limit])
-    scale.ax.set_xticklabels(["0", f"{limit / 2:.1f}", f"{limit:.1f} mm"])
-    scale.ax.tick_params(labelsize=8, length=2)
-    first, *_, last = scale.ax.get_xticklabels()
-    first.set_horizontalalignment("left")
-    last.set_horizontalalignment("right")
+def _draw_errors(figure: Figure, grid: GridSpec, view: _View, contenders: Sequence[Contender]) -> None:
+    errors = [error_map(view.phantom, contender.displacement) for contender in contenders]
+    limit = float(np.ceil(max(np.percentile(error, 99.5) for error in errors)))
+    for column, (contender, error) in enumerate(zip(contenders, errors, strict=True)):
+        panel = figure.add_subplot(grid[2, column])
+        show_plane(panel, view.cut(error), view.size, cmap=_ERROR_COLORS, vmin=0, vmax=limit)
+        view.wall(panel)
+        draw_marks(panel, _CORONAL)
+        panel.set_title(f"{contender.name}: error", fontsize=_TITLE)
+    bar = figure.add_subplot(grid[3, 0:3])
+    scale = ScalarMappable(Normalize(0, limit), _ERROR_COLORS)
+    figure.colorbar(scale, cax=bar, orientation="horizontal", extend="max", extendfrac=0.02)
+    bar.tick_params(labelsize=_SMALL)
+    bar.set_xlabel("distance of the displacement found from the true one [mm]", fontsize=_TEXT)
 
 
 def _draw_profile(axes: Axes, phantom: Phantom, contenders: Sequence[Contender], profile: Profile) -> None:
     order = np.argsort(profile.distance_mm)
-    distance = profile.distance_mm[order]
-    axes.plot(distance, profile.along(phantom.displacement)[order], color="black", linewidth=2.2, label="truth")
-    for contender, color, style in zip(contenders, _LINE_COLORS, ("--", "-"), strict=False):
+    distance, truth = profile.distance_mm[order], profile.along(phantom.displacement)[order]
+    for side, label in ((distance < 0, "truth"), (distance > 0, None)):  # the truth jumps between the two voxels
+        axes.plot(distance[side], truth[side], color="black", linewidth=3.0, label=label)
+    for contender, (color, style) in zip(contenders, _LINES, strict=True):
         found = profile.along(contender.displacement)[order]
-        axes.plot(distance, found, color=color, linestyle=style, linewidth=1.8, label=contender.name)
-    axes.axvline(0.0, color=_WALL_COLOR, linewidth=1.2)
-    axes.text(-1.0, 1.0, "inside the lung ", ha="right", va="bottom", fontsize=8, transform=axes.get_xaxis_transform())
-    axes.text(1.0, 1.0, " chest wall", ha="left", va="bottom", fontsize=8, transform=axes.get_xaxis_transform())
-    axes.set_xlabel("distance to the sliding wall [mm]", fontsize=9)
-    axes.set_ylabel("displacement toward the head [mm]", fontsize=9)
-    axes.set_title("Displacement across the wall\n", fontsize=9)
-    axes.tick_params(labelsize=8)
+        axes.plot(distance, found, color=color, linestyle=style, linewidth=2.0, label=contender.name)
+    axes.axvline(0.0, color=_WALL_COLOR, linewidth=1.5, zorder=0)
+    for place, words, side in ((-0.8, "lung", "right"), (0.8, "chest wall", "left")):
+        axes.annotate(words, (place, 1.01), xycoords=axes.get_xaxis_transform(), ha=side, va="bottom", fontsize=_SMALL)
+    axes.set_xlabel("distance to the sliding wall [mm]", fontsize=_TEXT)
+    axes.set_ylabel("displacement toward the head [mm]", fontsize=_TEXT)
+    axes.set_title("Motion along the wall, on a line across it", fontsize=_TITLE, pad=24)
+    _finish(axes)
+    axes.legend(fontsize=_TEXT, loc="best", frameon=False)
+
+
+def _draw_bars(axes: Axes, phantom: Phantom, contenders: Sequence[Contender]) -> None:
+    width = 0.8 / len(contenders)
+    for number, (contender, (color, _)) in enumerate(zip(contenders, _LINES, strict=True)):
+        errors = wall_errors(phantom, contender.displacement)
+        places = np.arange(len(errors)) + (number - (len(contenders) - 1) / 2) * width
+        bars = axes.bar(places, list(errors.values()), 0.92 * width, color=color, label=contender.name)
+        axes.bar_label(bars, fmt="%.2f", fontsize=_TEXT, padding=2)
+    axes.set_xticks([0, 1], [f"near the wall\n(up to {NEAR_VOXELS} voxels)", "away from it\n(rest of the body)"])
+    axes.set_ylabel("mean error [mm]", fontsize=_TEXT)
+    axes.set_title("Mean error over all voxels of the body", fontsize=_TITLE)
+    axes.margins(y=0.12)
+    _finish(axes)
+    axes.grid(axis="x", visible=False)
+    axes.tick_params(axis="x", labelsize=_TEXT, length=0)
+    axes.legend(fontsize=_TEXT, loc="upper right", frameon=False)
+
+
+def _finish(axes: Axes) -> None:
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=_SMALL)
     axes.grid(alpha=0.3, linewidth=0.5)
-    axes.legend(fontsize=9, loc="best", frameon=False)
+    for edge in ("top", "right"):
+        axes.spines[edge].set_visible(False)

@@ -8,6 +8,7 @@ from .derivative import (
     gradient,
     jacobian,
     jacobian_determinant,
+    vector_jacobian_product,
 )
 from .filters import box_count, box_mean, gaussian_smooth, mirrored_box_mean
 from .integrate import integrate, integrate_quickly, sufficient_steps
@@ -46,5 +47,6 @@ __all__ = [
     "step_ratio",
     "sufficient_steps",
     "trim_memory",
+    "vector_jacobian_product",
     "warp",
 ]

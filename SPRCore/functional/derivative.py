@@ -3,10 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+from torch.autograd.function import once_differentiable
 
-from ..typing import Images, Jacobians, Scalars, Vectors
+from ..typing import Images, Jacobians, Scalars, Tensor, Vectors
+
+
+class _Pairing(torch.autograd.Function):
+    """A scalar whose derivative with respect to the output is a given factor; its value is not computed."""
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, factor: Tensor) -> Tensor:
+        ctx.save_for_backward(factor)
+        return output.new_zeros(())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (factor,) = ctx.saved_tensors
+        return factor * grad, None
+
+
+def vector_jacobian_product(output: Tensor, leaf: Tensor, factor: Tensor) -> Tensor:
+    """Return the derivative of ``sum(output * factor)`` with respect to a leaf, the factor held fixed.
+
+    The same as ``torch.autograd.grad(output, leaf, factor)``, which loads a library of symbolic algebra the first time
+    that it is given a factor: more than a second in each process.
+
+    Args:
+        output: Tensor with a graph to `leaf`, which is used up.
+        leaf: Tensor that requires gradients.
+        factor: The shape of `output`.
+
+    Returns:
+        The derivative, the shape of `leaf`.
+    """
+    with torch.enable_grad():
+        paired = _Pairing.apply(output, factor)
+    return torch.autograd.grad(paired, leaf)[0]
 
 
 def forward_difference(field: Images, axis: int, spacing: float = 1.0) -> Images:

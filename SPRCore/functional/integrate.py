@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 
 from ..errors import InputError
 from ..typing import Tensor, Vectors
-from .derivative import central_difference
+from .derivative import central_difference, vector_jacobian_product
 from .warp import compose
 
 
@@ -107,5 +107,6 @@ class _Integrate(torch.autograd.Function):
         for step_input in reversed(inputs):
             with torch.enable_grad():
                 leaf = step_input.detach().requires_grad_()
-                (grad,) = torch.autograd.grad(compose(leaf, leaf), leaf, grad)
+                composed = compose(leaf, leaf)
+            grad = vector_jacobian_product(composed, leaf, grad)
         return grad / 2**ctx.steps, None

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from SPRCore.errors import InputError
 from SPRCore.functional import kept_memory, resize, warp
 from SPRCore.geometry import MaskedVolume
 from SPRCore.registration.instance import InstanceProblem, InstanceResult, normalized
@@ -29,7 +28,7 @@ AUTO = "auto"
 """What stands for a prior that is chosen for the pair."""
 
 CANDIDATES: tuple[Prior, ...] = tuple(BetaPrior(alpha=0.1, lambda_max=value) for value in (8.0, 4.0, 2.0, 1.0, 0.5))
-"""Settings to choose from, the stiffest first; the default is one of them."""
+"""Settings to choose from, the stiffest first; a default that is none of them is compared as the last."""
 
 Choosing = Generator[float, None, "Choice"]
 """A choice that may be left, for good or for a while, wherever it yields the fraction done, 0 to 1."""
@@ -83,9 +82,9 @@ class Choice:
     """What was chosen for a pair.
 
     Attributes:
-        prior: The setting: the stiffest candidate that is no more than a standard error behind the best, or the
-            default where nothing could be compared.
-        default: The setting that stands where nothing is chosen.
+        prior: The setting: the best candidate where it is ahead of the default by more than a standard error, otherwise
+            the default.
+        default: The setting that stands where nothing is better.
         scores: All candidates, the stiffest first; empty where nothing could be compared.
         blocks: Number of held-out blocks with information.
     """
@@ -199,11 +198,8 @@ def choose_setting(
         The choice.
 
     Raises:
-        InputError: The images cannot be registered, or there is no candidate.
+        InputError: The images cannot be registered.
         ConvergenceError: The energy left the numbers.
-
-    References:
-        The rule of one standard error: Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, 7.10.
     """
     parts = {"mask": mask, "moving_mask": moving_mask, "stiffness": stiffness}
     options = {"default": default, "solver": solver, "config": config}
@@ -231,8 +227,8 @@ def _choosing(
     **parts: Scalars | None,
 ) -> Choosing:
     config, default = config or ChoiceConfig(), default or BetaPrior()
-    if not config.candidates:
-        raise InputError("candidates", got="none", expected="at least one setting")
+    if default not in config.candidates:
+        config = dataclasses.replace(config, candidates=(*config.candidates, default))
     pair = _CoarsePair.of(fixed, moving, spacing, config, **parts)
     blocks = int(pair.number[pair.scored].unique().numel())
     if blocks < LEAST_BLOCKS:
@@ -324,13 +320,13 @@ class _CoarsePair:
 
 
 def compared(candidates: Sequence[Prior], squared: Sequence[Tensor], number: Tensor, default: Prior) -> Choice:
-    """Choose the stiffest candidate that is no more than a standard error behind the best.
+    """Choose the best candidate where it is ahead of the default by more than a standard error, else the default.
 
     Args:
-        candidates: Settings, the stiffest first.
+        candidates: Settings, the default among them.
         squared: For each of them the squared correlations of the same held-out windows, shape (N,).
         number: Block of each window, whole numbers, shape (N,).
-        default: Setting where there are too few blocks.
+        default: Setting that stands where nothing is better, or where there are too few blocks.
     """
     count = torch.bincount(number).double()
     filled = count > 0
@@ -344,7 +340,9 @@ def compared(candidates: Sequence[Prior], squared: Sequence[Tensor], number: Ten
     error = ((behind - lag[:, None]).square() @ share.square()).sqrt()
     rows = zip(candidates, mean.tolist(), lag.tolist(), error.tolist(), strict=True)
     scores = tuple(Score(prior=p, similarity=s, behind=b, error=e) for p, s, b, e in rows)
-    prior = next(score.prior for score in scores if score.behind <= score.error)
+    usual = next(score for score in scores if score.prior == default)
+    best = min(scores, key=lambda score: score.behind)
+    prior = best.prior if usual.behind > usual.error else default
     return Choice(prior=prior, default=default, scores=scores, blocks=int(filled.sum()))
 
 

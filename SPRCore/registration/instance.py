@@ -186,7 +186,7 @@ def _levels(
         pyramid.append(tuple(None if image is None else resize(image.float(), level.shape) for image in pyramid[-1]))
     for level, step, (f, m, k, n) in zip(levels, steps, reversed(pyramid), strict=True):
         coarse = f.numel() > config.velocity_voxels
-        grid: Level = make_level(shape, spacing, 2.0 * step) if coarse else level
+        grid: Level = make_level(shape, spacing, config.velocity_step * step) if coarse else level
         where = None if k is None else (k > 0.5).to(f.dtype)
         statistics = FixedStatistics.of(f, window_radius(config.window, level.spacing), where, floor)
         yield LevelImages(level=level, grid=grid, fixed=statistics, moving=m, moving_valid=n)

@@ -10,7 +10,14 @@ from typing import TypeVar
 import torch
 from torch.nn import functional as F
 
-from SPRCore.functional import gradient, integrate_quickly, mirrored_box_mean, resize_displacement, warp
+from SPRCore.functional import (
+    gradient,
+    integrate_quickly,
+    mirrored_box_mean,
+    resize_displacement,
+    vector_jacobian_product,
+    warp,
+)
 from SPRCore.registration.newton import NewtonSystem, outer_product
 from SPRCore.registration.pyramid import Level
 from SPRCore.regularization import Prior, edge_weights, squared_gradient, weighted_laplacian
@@ -217,7 +224,7 @@ def newton_update(
     # Everything is scaled by the number of velocity voxels. Voxels without data count as perfect: they neither pull
     # nor change the balance of similarity and regularizer elsewhere.
     share = velocity[:, 0].numel() / images.moving.numel()
-    (force,) = torch.autograd.grad(state.warped, state.velocity_mm, state.data_force * -share)
+    force = vector_jacobian_product(state.warped, state.velocity_mm, state.data_force * -share)
     yield
     curvature = image_curvature(state.warped.detach(), 2.0 * state.data_curvature, images.level.spacing)
     curvature = _restrict(curvature, images.grid)

@@ -9,16 +9,16 @@ from SPRCore.regularization.priors import BetaPrior, Prior
 
 ANATOMIES = MappingProxyType(
     {
-        "brain": BetaPrior(alpha=0.1, lambda_max=0.5),
-        "heart": BetaPrior(alpha=0.1, lambda_max=2.0),
-        "lung": BetaPrior(alpha=0.1, lambda_max=4.0),
+        "brain": BetaPrior(alpha=0.03, lambda_max=1.0),
+        "heart": BetaPrior(alpha=0.1, lambda_max=1.0),
+        "lung": BetaPrior(alpha=0.05, lambda_max=5.0),
         "liver": BetaPrior(alpha=0.02, lambda_max=20.0),
-        "pelvis": BetaPrior(alpha=0.1, lambda_max=2.0),
+        "pelvis": BetaPrior(alpha=0.1, lambda_max=1.0),
     }
 )
 """Settings by the part of the body; docs/adr/0019-which-setting.md holds the tables that they come from."""
 
-LARGE_MOTION = frozenset({"liver"})
+LARGE_MOTION = frozenset({"liver", "lung"})
 """Parts of the body whose motion is larger than a solver that starts from rest can follow: a discrete search begins."""
 
 

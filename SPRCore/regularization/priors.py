@@ -45,6 +45,12 @@ def _check(name: str, value: float, low: float, *, strictly: bool = False) -> No
         raise InputError(name, got=f"{value:g}", expected=bound)
 
 
+def _check_floor(value: float) -> None:
+    _check("floor", value, 0.0, strictly=True)
+    if value >= 1.0:
+        raise InputError("floor", got=f"{value:g}", expected="a number below 1")
+
+
 @dataclass(frozen=True, kw_only=True)
 class BetaPrior:
     r"""Beta prior on w = λ/λ_max, paper Eq. 17–18: penalty :math:`-\alpha' \log w - (\beta - 1) \log(1 - w)`.
@@ -72,9 +78,7 @@ class BetaPrior:
         _check("alpha", self.alpha, 0.0)
         _check("lambda_max", self.lambda_max, 0.0, strictly=True)
         _check("beta", self.beta, 1.0)
-        _check("floor", self.floor, 0.0, strictly=True)
-        if self.floor >= 1.0:
-            raise InputError("floor", got=f"{self.floor:g}", expected="a number below 1")
+        _check_floor(self.floor)
 
     @property
     def scale(self) -> float:
@@ -247,9 +251,7 @@ class TotalVariationPrior:
         """Check the ranges."""
         _check("tv", self.strength, 0.0, strictly=True)
         _check("lambda_max", self.lambda_max, 0.0, strictly=True)
-        _check("floor", self.floor, 0.0, strictly=True)
-        if self.floor >= 1.0:
-            raise InputError("floor", got=f"{self.floor:g}", expected="a number below 1")
+        _check_floor(self.floor)
 
     @property
     def scale(self) -> float:

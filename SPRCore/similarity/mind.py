@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ..errors import InputError
-from ..functional import box_mean
+from ..functional import box_mean, vector_jacobian_product
 from ..typing import Images, Masks, Scalars, Tensor
 from .mse import mse
 
@@ -97,8 +97,7 @@ class _Mind(torch.autograd.Function):
             with torch.enable_grad():
                 leaf = image.detach().requires_grad_()
                 distance = _distance(_padded(leaf, ctx.options[1]), index, *ctx.options)
-                (part,) = torch.autograd.grad(distance, leaf, to_distances[:, index : index + 1])
-            total += part
+            total += vector_jacobian_product(distance, leaf, to_distances[:, index : index + 1])
         return total, None, None
 
 

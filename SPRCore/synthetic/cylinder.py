@@ -8,7 +8,7 @@ import numpy as np
 
 from SPRCore.errors import InputError
 from SPRCore.synthetic.phantom import Coordinates, Phantom, centered_affine, grid_coordinates, half_extent
-from SPRCore.synthetic.textured import Texture, check_shift, landmarks, rise, slide
+from SPRCore.synthetic.textured import check_shift, rise, slide, textured_phantom
 
 # Axis and radius in units of the smaller half extent across the axis; off the center, so that no symmetry helps.
 _CENTER, _RADIUS = (0.06, -0.09), 0.55
@@ -84,9 +84,5 @@ def sliding_cylinder(
     turning = _Turning(half, degrees, slip_mm)
     here = grid_coordinates(shape, affine)
     there, level = turning(here), turning.level(here)
-    texture = Texture(half, max(spacing), np.random.default_rng([seed, 0]))
-    displacement = np.stack([t - h for t, h in zip(there, here, strict=True)], axis=-1).astype(np.float32)
     # T keeps the distance to the axis, so the level of the fixed image is that of the moving one.
-    fixed, moving = texture.render(there, level), texture.render(here, level)
-    indices = landmarks(level, max(spacing), seed)
-    return Phantom.assemble(fixed, moving, displacement, indices, affine, noise=noise, seed=seed, boundary=level)
+    return textured_phantom((there, level), (here, level), level, affine, noise=noise, seed=seed)

@@ -9,7 +9,7 @@ import numpy as np
 from SPRCore.errors import InputError
 from SPRCore.synthetic.phantom import Coordinates, Phantom, centered_affine, grid_coordinates, half_extent
 from SPRCore.synthetic.shapes import signed_distance
-from SPRCore.synthetic.textured import Texture, check_shift, landmarks, slide
+from SPRCore.synthetic.textured import check_shift, slide, textured_phantom
 
 # The fault y = f(x) in units of the half extents: two waves, so that no two places of it look alike.
 _WAVES = ((0.22, 2.6, 0.4), (0.07, 6.1, 1.3))  # height, wave number, phase
@@ -89,12 +89,8 @@ def sliding_plates(
     faulting = _Faulting(half, slip_mm, bend_mm)
     here = grid_coordinates(shape, affine)
     there, level = faulting(here)
-    texture = Texture(half, max(spacing), np.random.default_rng([seed, 0]))
-    displacement = np.stack([t - h for t, h in zip(there, here, strict=True)], axis=-1).astype(np.float32)
-    fixed, moving = texture.render(there, level), texture.render(here, faulting.level(here))
-    boundary = signed_distance(level, spacing)
-    indices = landmarks(boundary, max(spacing), seed)
-    return Phantom.assemble(fixed, moving, displacement, indices, affine, noise=noise, seed=seed, boundary=boundary)
+    moving = here, faulting.level(here)
+    return textured_phantom((there, level), moving, signed_distance(level, spacing), affine, noise=noise, seed=seed)
 
 
 def _check_bend(bend_mm: float, half_mm: float) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from SPRCore.errors import InputError
-from SPRCore.synthetic.phantom import Coordinates, Drawing
+from SPRCore.synthetic.phantom import Coordinates, Drawing, Phantom, half_extent
 from SPRCore.synthetic.shapes import SplineNoise, paint, smooth_step, soft
 
 # A slide is full in the middle of the axis and zero at its ends, so that nothing enters or leaves the field of view.
@@ -37,6 +37,44 @@ class Texture:
         texture = 0.08 * np.tanh(2.0 * self._bands(position)) + 0.10 * self._fine(position)
         image = paint(0.40 + texture, soft(level_mm, self._voxel), 0.58 + texture)
         return image.astype(np.float32), np.where(level_mm < 0, 2, 1).astype(np.uint8)
+
+
+def textured_phantom(
+    fixed: tuple[Coordinates, np.ndarray],
+    moving: tuple[Coordinates, np.ndarray],
+    boundary: np.ndarray,
+    affine: np.ndarray,
+    *,
+    noise: float,
+    seed: int,
+) -> Phantom:
+    """Draw two textured regions before and after they slid on each other.
+
+    Args:
+        fixed: Where each voxel of the fixed image lies in the moving one, RAS mm, and the level function in mm there.
+        moving: Voxel centers, RAS mm, and the level function there.
+        boundary: Signed distance to the wall on the fixed grid in mm.
+        affine: Voxel -> RAS mm, axis-aligned.
+        noise: Standard deviation of the noise of each image.
+        seed: Everything random follows from it.
+
+    Returns:
+        The phantom, with landmarks near the wall and away from it.
+    """
+    spacing = np.diag(affine)[:3]
+    voxel = float(spacing.max())
+    texture = Texture(half_extent(boundary.shape, spacing), voxel, np.random.default_rng([seed, 0]))
+    displacement = np.stack([to - here for to, here in zip(fixed[0], moving[0], strict=True)], axis=-1)
+    return Phantom.assemble(
+        texture.render(*fixed),
+        texture.render(*moving),
+        displacement.astype(np.float32),
+        landmarks(boundary, voxel, seed),
+        affine,
+        noise=noise,
+        seed=seed,
+        boundary=boundary,
+    )
 
 
 def rise(z: np.ndarray) -> np.ndarray:

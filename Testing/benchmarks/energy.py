@@ -146,7 +146,7 @@ def main():
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=RESULTS / "energy")
     options = parser.parse_args()
-    rows, version = Rows(options.out), solver_version("synthetic")
+    rows, version = Rows(options.out), solver_version()
     settings = known_settings(options.settings)
     for name in options.cases:
         images = case(name)

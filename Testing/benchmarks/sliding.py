@@ -16,12 +16,12 @@ import numpy as np
 from kept import RESULTS, Rows, Watch, known_settings, markdown, solver_version
 
 from SPRCore.analysis.figures import save_figure
+from SPRCore.analysis.sliding import wall_errors
 from SPRCore.geometry import Field, Volume
 from SPRCore.metrics import folding_percent, ndv_percent
 from SPRCore.registration import register_instance
 from SPRCore.synthetic import sliding_cylinder, sliding_plates, sliding_thorax
 
-NEAR_VOXELS = 4
 PHANTOMS = {"thorax": sliding_thorax, "cylinder": sliding_cylinder, "plates": sliding_plates}
 SETTINGS = ("beta:0.02,20@search", "tv:0.3,30@search", "beta:0.01,5", "gaussian:0.1,1", "tv:0.3,30")
 STRENGTHS = (0.03, 0.1, 0.2, 0.3, 0.5, 1.0, 3.0)
@@ -31,12 +31,7 @@ GOALS = {"near": 0.70, "away": 0.75, "folding_percent": 0.01, "time": 2.0}
 
 def errors(phantom, field):
     """Mean error in voxels near the wall and away from it, within the body."""
-    voxel = min(phantom.fixed.spacing)
-    distance = np.abs(phantom.boundary.array) / voxel
-    body = phantom.fixed_labels.array > 0
-    error = np.linalg.norm(field.array - phantom.displacement.array, axis=-1) / voxel
-    near = distance <= NEAR_VOXELS
-    return {"near": float(error[body & near].mean()), "away": float(error[body & ~near].mean())}
+    return {place: mm / min(phantom.fixed.spacing) for place, mm in wall_errors(phantom, field).items()}
 
 
 def register(phantom, setting, device):
@@ -165,7 +160,7 @@ def main():
     parser.add_argument("--no-figure", action="store_true")
     parser.add_argument("--out", type=Path, default=RESULTS / "sliding")
     options = parser.parse_args()
-    rows, version = Rows(options.out), solver_version("synthetic")
+    rows, version = Rows(options.out), solver_version()
     settings = known_settings([*options.settings, *(f"uniform:{strength:g}" for strength in options.strengths)])
     for phantom in options.phantoms:
         made = PHANTOMS[phantom]()

@@ -44,6 +44,32 @@ def test_a_setting_that_is_none_is_refused_and_left_out_with_a_reason(load, caps
     assert f"left out {wrong}: " in capsys.readouterr().out
 
 
+FOUND = {
+    "sliding_thorax|beta:0.1,1@velocity_voxels=3000": (0.02128, 0.98225),
+    "sliding_thorax|uniform:1": (0.01126, 0.99317),
+    "sliding_thorax|beta:0.02,20@search": (0.02286, 0.98857),
+    "sliding_thorax|tv:0.3,30": (0.02044, 0.98924),
+    "sliding_cylinder|beta:0.1,1@velocity_voxels=3000": (0.13418, 0.87625),
+    "sliding_cylinder|uniform:1": (0.07533, 0.95546),
+    "sliding_cylinder|beta:0.02,20@search": (0.09954, 0.94472),
+    "sliding_cylinder|tv:0.3,30": (0.09472, 0.94594),
+    "sliding_plates|beta:0.1,1@velocity_voxels=3000": (0.22153, 0.79372),
+    "sliding_plates|uniform:1": (0.12446, 0.92460),
+    "sliding_plates|beta:0.02,20@search": (0.13730, 0.95600),
+    "sliding_plates|tv:0.3,30": (0.16044, 0.91714),
+}
+"""Energy and similarity that solver 1 finds."""
+
+
+def test_the_solver_finds_what_its_number_stands_for(load):
+    kept = load("kept")
+    assert kept.SOLVER == 1, "write down here what the new number stands for"
+    found = kept.fingerprint()
+    assert found.keys() == FOUND.keys()
+    for name, (energy, similarity) in FOUND.items():
+        assert found[name] == (pytest.approx(energy, rel=2e-3), pytest.approx(similarity, abs=2e-4)), name
+
+
 def test_a_row_is_measured_once_until_the_version_changes_or_it_failed(load, tmp_path):
     made = iter(range(10))
 

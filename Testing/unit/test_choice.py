@@ -15,7 +15,7 @@ from SPRCore.analysis.methods import parse_methods, run_method
 from SPRCore.errors import InputError
 from SPRCore.functional import gaussian_smooth, warp
 from SPRCore.geometry import MaskedVolume
-from SPRCore.registration import register_instance
+from SPRCore.registration import InstanceConfig, register_instance
 from SPRCore.registration.choice import (
     CANDIDATES,
     ChoiceConfig,
@@ -84,24 +84,32 @@ def test_what_lies_in_held_out_blocks_does_not_steer_the_solver(monkeypatch):
     assert torch.equal(masks[0] == 0, held)
 
 
-def test_the_stiffest_within_a_standard_error_is_chosen():
+def test_the_best_is_chosen_where_it_is_ahead_of_the_default_by_more_than_an_error():
     number = torch.arange(10).repeat_interleave(4)
     noise = 0.01 * torch.randn(40, generator=torch.Generator().manual_seed(0))
     base = torch.full((40,), 0.5)
-    priors = CANDIDATES[:3]
-    clear = compared(priors, [base - 0.1, base, base + 0.1], number, BetaPrior())
-    assert clear.prior == priors[2]
-    tied = compared(priors, [base + noise, base, base - 0.1], number, BetaPrior())
-    assert tied.prior == priors[0]
-    assert tied.scores[2].behind > tied.scores[2].error
+    *priors, default = CANDIDATES[:3]
+    clear = compared((*priors, default), [base - 0.1, base + 0.1, base], number, default)
+    assert clear.prior == priors[1]
+    assert clear.scores[2].behind > clear.scores[2].error
+    tied = compared((*priors, default), [base + noise - noise.mean() + 1e-4, base - 0.1, base], number, default)
+    assert tied.scores[0].behind == 0.0
+    assert tied.prior == default
 
 
 def test_the_standard_error_is_that_of_paired_differences():
     number = torch.arange(16)
     level = torch.linspace(0, 1, 16)  # blocks differ much, candidates by a constant: no error
-    choice = compared(CANDIDATES[:2], [level, level + 0.01], number, BetaPrior())
+    choice = compared(CANDIDATES[:2], [level, level + 0.01], number, CANDIDATES[0])
     assert choice.scores[0].error == pytest.approx(0.0, abs=1e-7)
     assert choice.prior == CANDIDATES[1]
+
+
+def test_a_default_of_its_own_is_compared_too():
+    image, default = textured(3), BetaPrior(alpha=0.05, lambda_max=3.0)
+    choice = choose_setting(image, textured(4), ONE, default=default, config=QUICK)
+    assert choice.scores[-1].prior == default
+    assert len(choice.scores) == len(QUICK.candidates) + 1
 
 
 def test_too_few_blocks_give_the_default_and_say_so():
@@ -176,3 +184,20 @@ def test_a_benchmark_knows_auto():
     with pytest.raises(InputError, match="values for a setting that is chosen"):
         parse_methods(["auto@alpha=0.1"])
     assert not dataclasses.replace(method, chooses=False).setting == method.setting
+
+
+def test_detail_is_that_of_the_settings_and_for_the_instance_solver_alone():
+    image, other = (SPRCore.Volume(textured(seed, (20, 18, 16))[0, 0].numpy(), torch.eye(4).numpy()) for seed in (3, 4))
+    given = {"init": "none", "device": "cpu"}
+    coarse = InstanceConfig(velocity_voxels=1000)
+    fine = SPRCore.register(image, other, config=coarse, detail="fine", **given)
+    same = SPRCore.register(image, other, config=coarse.detailed(), **given)
+    plain = SPRCore.register(image, other, config=coarse, **given)
+    np.testing.assert_array_equal(fine.displacement.array, same.displacement.array)
+    assert np.abs(fine.displacement.array - plain.displacement.array).max() > 0.01
+    for given_, words in (
+        ({"detail": "finer"}, "fine, standard"),
+        ({"detail": "fine", "method": "general-hyper-spr"}, "the method instance"),
+    ):
+        with pytest.raises(InputError, match=words):
+            SPRCore.register(image, image, init="none", device="cpu", **given_)

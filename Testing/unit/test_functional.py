@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.autograd import gradcheck
@@ -206,3 +209,23 @@ def test_a_folded_displacement_has_the_nearest_logarithm_met(random_displacement
     assert torch.isfinite(found).all()
     start = fn.compose(fn.integrate(-folded), folded).norm(dim=1).mean()
     assert 0 < rest < float(start)
+
+
+def test_a_vector_jacobian_product_is_that_of_autograd():
+    generator = torch.Generator().manual_seed(0)
+    leaf, factor = torch.randn((2, 3, 4), generator=generator), torch.randn((3, 4), generator=generator)
+    leaf.requires_grad_()
+    (expected,) = torch.autograd.grad((leaf.sin() * leaf).prod(dim=0), leaf, factor)
+    torch.testing.assert_close(fn.vector_jacobian_product((leaf.sin() * leaf).prod(dim=0), leaf, factor), expected)
+
+
+def test_a_registration_loads_no_symbolic_algebra():
+    code = (
+        "import sys, torch\n"
+        "from SPRCore.registration import register_instance\n"
+        "from SPRCore.regularization import BetaPrior\n"
+        "image, other = torch.rand(2, 1, 1, 14, 12, 10)\n"
+        "register_instance(image, other, (1.0, 1.0, 1.0), BetaPrior())\n"
+        "sys.exit('sympy' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=120).returncode == 0
