@@ -15,14 +15,14 @@ PRIOR = Prior.BETA
 
 SETTINGS = {
     Anatomy.NONE: {"alpha": 0.1, "lambda_max": 1.0},
-    Anatomy.BRAIN: {"alpha": 0.1, "lambda_max": 0.5},
-    Anatomy.HEART: {"alpha": 0.1, "lambda_max": 2.0},
-    Anatomy.LUNG: {"alpha": 0.1, "lambda_max": 4.0},
+    Anatomy.BRAIN: {"alpha": 0.03, "lambda_max": 1.0},
+    Anatomy.HEART: {"alpha": 0.1, "lambda_max": 1.0},
+    Anatomy.LUNG: {"alpha": 0.05, "lambda_max": 5.0},
     Anatomy.LIVER: {"alpha": 0.02, "lambda_max": 20.0},
-    Anatomy.PELVIS: {"alpha": 0.1, "lambda_max": 2.0},
+    Anatomy.PELVIS: {"alpha": 0.1, "lambda_max": 1.0},
 }
 
-LARGE_MOTION = (Anatomy.LIVER,)
+LARGE_MOTION = (Anatomy.LIVER, Anatomy.LUNG)
 """Parts of the body whose motion is larger than what is found from rest."""
 
 

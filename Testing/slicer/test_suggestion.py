@@ -65,7 +65,7 @@ def test_a_part_of_the_body_sets_stiffness_sliders_and_start(chosen):
     ui.lambdaMaxTunedButton.click()
     assert parameters.lambdaMax == pytest.approx(20.0), "what is recommended is that of the part of the body"
     choose(ui.anatomySelector, "Brain")
-    assert (parameters.alpha, parameters.lambdaMax, parameters.start.value) == (0.1, 0.5, "rest")
+    assert (parameters.alpha, parameters.lambdaMax, parameters.start.value) == (0.03, 1.0, "rest")
     assert ui.lambdaMaxSlider.maximum == 5.0
     choose(ui.anatomySelector, "None")
     assert (parameters.alpha, parameters.lambdaMax) == (0.1, 1.0)
