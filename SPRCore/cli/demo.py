@@ -47,8 +47,7 @@ _CHOSEN = (
 _NAMES = {"uniform-0.1": "Uniform 0.1", "uniform-2": "Uniform 2", _SPR: "Varying (SPR)"}
 _VOLUMES = ("fixed", "moving", "fixed_labels", "moving_labels")
 _FOUND = ("displacement", "warped", "weight")
-# The sliders of the Explorer end at a strength of 5 and start from rest: the best setting there.
-_EXPLORED = BetaPrior(alpha=0.01, lambda_max=5.0)
+_EXPLORED = "anatomy=lung"  # with the search, and within the usual ranges of the sliders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,10 +205,9 @@ def _print(numbers: dict[str, Any], folder: Path) -> None:
 def _explore(folder: Path, pictures: bool) -> None:
     """Go on in the Explorer with the pair of the demonstration, or leave pictures of it."""
     pair = (folder / "fixed.nii.gz", folder / "moving.nii.gz")
-    settings = f"alpha={_EXPLORED.alpha:g}&lambdaMax={_EXPLORED.lambda_max:g}"
     try:
         server = explorer_server()
         options = {"pictures": folder if pictures else None, "open_browser": not pictures}
-        server.serve(server.Options(pair=pair, settings=settings, port=0, **options), say)
+        server.serve(server.Options(pair=pair, settings=_EXPLORED, port=0, **options), say)
     except SPRError as error:  # the demonstration itself is done
         say(f"The Explorer cannot be shown here. {error}")
