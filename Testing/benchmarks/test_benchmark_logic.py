@@ -174,9 +174,9 @@ def test_a_gap_is_told_in_percent_of_the_least_energy(load):
 def test_starts_of_a_tiny_phantom_are_ten_and_finite(load):
     from SPRCore.synthetic import sliding_plates
 
-    energy, parse = load("energy"), load("kept").parse_setting
+    energy, cases, parse = load("energy"), load("cases"), load("kept").parse_setting
     made = sliding_plates(shape=(20, 16, 20), spacing=(10.0, 10.0, 10.0), slip_mm=20.0)
-    bench = energy.Bench((made.fixed, made.moving, made.displacement.to_tensor_vox()), "cpu")
+    bench = energy.Bench(cases.Case("plates", made.fixed, made.moving, phantom=made))
     row = energy.measure(bench, parse("beta:0.01,5"))
     assert len(row["energies"]) == 11
     assert np.isfinite(list(row["energies"].values())).all()
