@@ -109,6 +109,9 @@ def loaded(names, device="cpu"):
             yield case
 
 
+PLACES = (("near", "away"), ("liver", "outside"), ("tre_liver", "tre_outside"))
+
+
 def last(result):
     """Energy that was reached on the finest level."""
     return result.energies[-1][-1]
@@ -116,4 +119,4 @@ def last(result):
 
 def places_of(row):
     """The two errors of a row: near a wall and away from it, or in the liver and outside; None where none is known."""
-    return next(((row[a], row[b]) for a, b in (("near", "away"), ("liver", "outside")) if a in row), (None, None))
+    return next(((row[a], row[b]) for a, b in PLACES if a in row), (None, None))

@@ -62,6 +62,11 @@ FROM_REST = {
     "first x16, x4, x1 by level": _stages([scaled(1, 16), scaled(1, 4), scaled()], BY_LEVEL),
     "first x16, x4, x1, thirds": _stages([scaled(1, 16), scaled(1, 4), scaled()], THIRDS),
     "first x10, halves": _stages([scaled(1, 10), scaled()], HALVES),
+    "asked by level": _stages([scaled()] * 3, BY_LEVEL),
+    "strength /4, /2, x1 by level": _stages([scaled(1 / 4), scaled(1 / 2), scaled()], BY_LEVEL),
+    "strength /16, /16, x1 by level": _stages([scaled(1 / 16), scaled(1 / 16), scaled()], BY_LEVEL),
+    "strength /4, first x4; /2, x2; x1 by level": _stages([scaled(1 / 4, 4), scaled(1 / 2, 2), scaled()], BY_LEVEL),
+    "first /4, /2, x1 by level": _stages([scaled(1, 1 / 4), scaled(1, 1 / 2), scaled()], BY_LEVEL),
     "asked, 12 on the finest": _stages([scaled()], [(12, 10, 8, 12)]),
     "asked, 40 on the finest": _stages([scaled()], [(12, 10, 8, 40)]),
 }
@@ -162,6 +167,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=[name for name in CASES if name != "heart"])
     parser.add_argument("--settings", nargs="*", default=list(SETTINGS))
+    parser.add_argument("--paths", nargs="+", choices=(*FROM_REST, *FROM_SEARCH), help="some of the paths")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=RESULTS / "continuation")
     options = parser.parse_args()
@@ -170,6 +176,8 @@ def main():
         for text in options.settings:
             setting = parse_setting(text)
             for path, stages in paths_of(setting).items():
+                if options.paths and path not in options.paths:
+                    continue
                 rows.take(f"{case.name}|{text}|{path}", partial(along, case, setting, stages), version)
     shown = rows.shown(version)
     rows.write(table(shown))

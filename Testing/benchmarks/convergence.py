@@ -9,6 +9,8 @@ processor seconds.
 
 *whole*: registrations with each of them, from rest and from the search: final energy, errors and processor time. The
 row of 300 iterations is what an exact solution would gain.
+
+*sets*: the same for real pairs with labels or landmarks, with what of the time goes to the systems.
 """
 
 from __future__ import annotations
@@ -23,12 +25,17 @@ from unittest import mock
 
 import torch
 from cases import CASES, loaded, places_of
+from grid_pairs import SETS
 from kept import RESULTS, Rows, markdown, parse_setting, solver_version
 from matplotlib.figure import Figure
 from preconditioners import CANDIDATES
+from settings_grid import register
 
 from SPRCore.analysis.figures import save_figure
+from SPRCore.registration.job import Job
+from SPRCore.registration.level import completed
 from SPRCore.registration.newton import NewtonSystem, conjugate_gradients
+from SPRCore.registration.pair import problem_of
 
 FROZEN = {
     "beta:0.01,20": "beta:0.01,20",
@@ -42,10 +49,13 @@ MOST = 60
 WHOLE = {
     **{f"block diagonal, {count}": ("block diagonal", count, 0.03) for count in (3, 6, 12, 30)},
     "block diagonal, 300": ("block diagonal", 300, 1e-4),
+    **{f"V-cycle, {count}": ("V-cycle", count, 0.03) for count in (1, 2, 3)},
     **{f"V-cycle, Galerkin, {count}": ("V-cycle, Galerkin", count, 0.03) for count in (1, 2, 3)},
-    "V-cycle, series, 2": ("V-cycle, series", 2, 0.03),
     "additive, Galerkin, 8": ("additive, Galerkin", 8, 0.03),
 }
+SETS_WAYS = ("block diagonal, 12", "block diagonal, 30", "block diagonal, 300", "V-cycle, 2", "V-cycle, 3")
+PAIRS = {"brain": 1, "heart": 4, "lung": 1, "prostate": 1, "liver": 4}
+"""Pairs of each set."""
 WHOLE_SETTINGS = ("beta:0.1,1", "beta:0.01,20", "beta:0.001,100", "beta:0.02,20@search")
 
 
@@ -115,21 +125,55 @@ def frozen(case, setting, steps):
 
 @contextlib.contextmanager
 def solved_by(name, iterations, tolerance):
-    """Within, every step of every registration solves its system by a candidate."""
+    """Within, every step of every registration solves its system by a candidate; yields the seconds so far."""
+
+    spent = [0.0]
 
     def solve(system, right, *_, **__):
-        return conjugate_gradients(system.apply, CANDIDATES[name](system), right, iterations, tolerance)
+        begin = time.process_time()
+        found = conjugate_gradients(system.apply, CANDIDATES[name](system), right, iterations, tolerance)
+        spent[0] += time.process_time() - begin
+        return found
 
     with mock.patch.object(NewtonSystem, "solve", solve):
-        yield
+        yield spent
 
 
 def whole(case, setting, way):
     """A row: a registration with one way of solving."""
     prior, config = setting
-    with solved_by(*WHOLE[way]):
+    with solved_by(*WHOLE[way]) as spent:
         result, row = case.timed((prior, config))
-    return row | {"steps": [len(part) - 1 for part in result.energies]}
+    return row | {"steps": [len(part) - 1 for part in result.energies], "solving_seconds": spent[0]}
+
+
+def of_sets(rows, options, version):
+    """Rows of real pairs."""
+    for name, count in PAIRS.items():
+        if name in options.sets:
+            for pair in list(SETS[name]())[:count]:
+                keys = [(text, way) for text in options.settings for way in options.ways if way in SETS_WAYS]
+                keys = [f"sets|{name} {pair.name}|{text}|{way}" for text, way in keys]
+                loaded_pair, problems = [], {}
+                for key in keys:
+                    call = partial(of_pair, pair, loaded_pair, problems, *key.split("|")[2:], options.device)
+                    rows.take(key, call, version)
+
+
+def of_pair(pair, loaded_pair, problems, text, way, device):
+    """A row of a real pair, which is read when it is needed; preparing and searching are not timed."""
+    if not loaded_pair:
+        loaded_pair.append(pair.load())
+    prior, config = parse_setting(text)
+    if config not in problems:
+        case = loaded_pair[0]
+        job = Job(prior=prior, model=None, refine=0, config=config, device=torch.device(device))
+        problems[config] = problem_of(case.fixed, case.moving, case.affine_ras, job)
+        if config.search:
+            completed(problems[config].searched())
+    with solved_by(*WHOLE[way]) as spent:
+        row = register(loaded_pair[0], problems, text, device)
+    return row | {"solving_seconds": spent[0]}
 
 
 def reached(course, missing):
@@ -169,16 +213,18 @@ def table(rows):
             lines.append([*(title if name == "block diagonal" else ["", "", ""]), name, *cells])
     text += markdown(columns, lines) + "\n**Whole registrations; the search is not part of the time**\n\n"
     columns = ["case", "setting", "solved by", "energy", "against 12, %", "near or liver", "away or outside", "steps"]
-    columns += ["processor seconds"]
+    columns += ["processor seconds", "of them solving", "Dice"]
     lines = []
     for key, row in rows.items():
         kind, _, rest = key.partition("|")
-        if kind == "whole":
+        if kind != "frozen":
             case, setting, way = rest.split("|")
-            twelve = rows.get(f"whole|{case}|{setting}|block diagonal, 12", row)["energy"]
+            twelve = rows.get(f"{kind}|{case}|{setting}|block diagonal, 12", row)["energy"]
             errors = [f"{value:.3f}" for value in places_of(row) if value is not None] or [None, None]
             cells = [f"{row['energy']:.5f}", f"{100 * (row['energy'] / twelve - 1):+.2f}", *errors]
-            lines.append([case, setting, way, *cells, sum(row["steps"]), f"{row['processor_seconds']:.1f}"])
+            cells.append(sum(row["steps"]) if "steps" in row else None)
+            cells += [f"{row[k]:.1f}" if k in row else None for k in ("processor_seconds", "solving_seconds")]
+            lines.append([case, setting, way, *cells, f"{row['dice']:.4f}" if "dice" in row else None])
     return text + markdown(columns, lines)
 
 
@@ -210,14 +256,15 @@ def figure(rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=["thorax", "cylinder", "liver"])
-    parser.add_argument("--parts", nargs="*", choices=("frozen", "whole"), default=["frozen", "whole"])
+    parser.add_argument("--parts", nargs="*", choices=("frozen", "whole", "sets"), default=["frozen", "whole", "sets"])
+    parser.add_argument("--sets", nargs="+", choices=PAIRS, default=list(PAIRS))
     parser.add_argument("--ways", nargs="+", choices=WHOLE, default=list(WHOLE))
     parser.add_argument("--settings", nargs="+", default=list(WHOLE_SETTINGS))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=RESULTS / "convergence")
     options = parser.parse_args()
     rows, version = Rows(options.out), solver_version("synthetic")
-    for case in loaded(options.cases if options.parts else [], options.device):
+    for case in loaded(options.cases if {"frozen", "whole"} & {*options.parts} else [], options.device):
         if "frozen" in options.parts:
             for name, text in FROZEN.items():
                 for steps in STEPS:
@@ -228,6 +275,8 @@ def main():
                 for way in options.ways:
                     call = partial(whole, case, parse_setting(text), way)
                     rows.take(f"whole|{case.name}|{text}|{way}", call, version)
+    if "sets" in options.parts:
+        of_sets(rows, options, version)
     shown = rows.shown(version)
     rows.write(table(shown))
     if any(key.startswith("frozen|") for key in shown):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from functools import partial
 
+import multigrid
 import torch
 from torch.nn import functional as F
 
@@ -189,11 +190,11 @@ def _cosines(size, like):
 
 CANDIDATES = {
     "block diagonal": block_diagonal,
-    "V-cycle, series": Cycle,
+    "V-cycle": multigrid.Cycle.of,
     "V-cycle, face": partial(Cycle, mean="face"),
     "V-cycle, Galerkin": partial(Cycle, mean="face", scale=1.0),
     "V-cycle, Chebyshev 2": partial(Cycle, smoothing=2),
-    "two grids, series": partial(Cycle, levels=2),
+    "two grids": partial(Cycle, levels=2),
     "additive, series": Additive,
     "additive, Galerkin": partial(Additive, mean="face", scale=1.0),
     "Chebyshev 4": lambda system: partial(chebyshev, system, degree=4, span=30.0),

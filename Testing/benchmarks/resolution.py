@@ -27,14 +27,20 @@ SETTINGS = ("beta:0.01,5", "beta:0.01,20", "beta:0.02,20@search")
 ALL_VOXELS = 10**9
 LOW_WEIGHT = 0.5
 WAYS = {
-    "half": (0, False),
-    "full": (None, False),
-    "half, then 2 full": (2, False),
-    "half, then 4 full": (4, False),
-    "half, then 4 full where w < 0.5": (4, True),
-    "half, then 8 full where w < 0.5": (8, True),
+    "half": (None, 0, False),
+    "full": (None, None, False),
+    "half, then 2 full": (2, 2, False),
+    "half, then 4 full": (4, 4, False),
+    "half, then 4 full where w < 0.5": (4, 4, True),
+    "half, then 8 full where w < 0.5": (8, 8, True),
+    "4 half": (-4, 0, False),
+    "4 half, then 4 full": (-4, 4, False),
+    "4 half, then 4 full where w < 0.5": (-4, 4, True),
+    "4 half, then 2 full where w < 0.5": (-4, 2, True),
+    "6 half, then 4 full where w < 0.5": (-6, 4, True),
 }
-"""Steps at full resolution at the end, None for all of them; and whether only where the weight is low."""
+"""Steps at half resolution less than usual (negative: as many), at full resolution, None for all of them; and whether
+only where the weight is low."""
 
 
 @contextlib.contextmanager
@@ -54,27 +60,25 @@ def only_within(mask):
 def measure(case, setting, way):
     """A row of one way."""
     prior, config = setting
-    count, masked = WAYS[way]
+    less, count, masked = WAYS[way]
     whole = replace(config, velocity_voxels=ALL_VOXELS)
     start = case.search(config) if config.search else None
-    problems = [case.problem(part) for part in (config, whole)]
-    # As many steps in all as the setting has, but for the last way, which has more.
-    coarse = replace(config, steps=(*config.steps[:-1], max(config.steps[-1] - (count or 0), 2 if count else 0)))
+    steps = -less if less is not None and less < 0 else max(config.steps[-1] - (less or 0), 2)
+    coarse = replace(config, steps=(*config.steps[:-1], steps))
     fine = replace(whole, steps=(0,) * (len(config.steps) - 1) + (count or 0,), search=False)
-    for part in (coarse, fine):
+    for part in (config, whole, coarse, fine):
         case.problem(part)
     watch = Watch()
     if count is None:
         result = case.solve((prior, whole), start)
     else:
-        result = case.solve((prior, config if count == 0 else coarse), start)
+        result = case.solve((prior, coarse), start)
         if count:
             mask = F.max_pool3d((result.weight < LOW_WEIGHT).float(), 3, stride=1, padding=1)
             with only_within(mask) if masked else contextlib.nullcontext():
                 result = case.solve((prior, fine), result.velocity_mm)
     row = watch.read() | case.worth(result) | {"energy": last(result), "similarity": result.similarity}
-    part = {"part_moved": float(mask.mean())} if masked else {}
-    return row | part | {"voxels": problems[1].levels[-1].moving.numel()}
+    return row | ({"part_moved": float(mask.mean())} if masked else {})
 
 
 def table(rows):
@@ -98,13 +102,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=[name for name in CASES if name != "heart"])
     parser.add_argument("--settings", nargs="*", default=list(SETTINGS))
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=RESULTS / "resolution")
     options = parser.parse_args()
     rows, version = Rows(options.out), solver_version("synthetic")
     for case in loaded(options.cases if options.settings else [], options.device):
         for text in options.settings:
-            for way in WAYS:
+            for way in options.ways:
                 rows.take(f"{case.name}|{text}|{way}", partial(measure, case, parse_setting(text), way), version)
     rows.write(table(rows.shown(version)))
 
