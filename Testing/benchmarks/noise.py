@@ -10,16 +10,20 @@ say at which step to stop, or where to be stiffer; beside them stand the last st
 *held-out, all*: the step of the greatest held-out similarity. *held-out, by region*: that of where the last weight is
 below 0.5 and that of where it is not, the velocities joined. *expected*: the first step whose squared correlation, over
 all voxels, reaches what the noise leaves of a perfect match, ((V - n)/V)² for windows of variance V and noise n.
-*expected, by window*: the same in each neighborhood. *stiffer, all* and *stiffer by blocks*: four times the strength
-everywhere or around the held-out blocks where it has the greater held-out similarity, if it has.
+*expected, by window*: the same in each neighborhood; *… where w ≥ 0.5*: elsewhere the last step. *saturated*: a window
+whose squared correlation is above what is expected counts as if it had that, and does not pull. *stiffer, all* and
+*stiffer by blocks*: four times the strength everywhere or around the held-out blocks where it has the greater held-out
+similarity, if it has.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import torch
 from cases import loaded
@@ -126,9 +130,32 @@ def followed(problem, setting, start):
 
 def expected(images):
     """What noise leaves of the squared correlation of a perfect match, at every voxel, and where that is told."""
-    variance = images.fixed.variance / images.fixed.count
-    noise = min(_noise_variance(images.fixed.image, axis) for axis in range(3))
-    return ((variance - noise).clamp(min=0.0) / variance).square(), images.fixed.usable > 0
+    return expected_of(images.fixed), images.fixed.usable > 0
+
+
+def expected_of(fixed):
+    """What noise leaves of the squared correlation of a perfect match, at every window of a fixed image."""
+    variance = fixed.variance / fixed.count
+    noise = min(_noise_variance(fixed.image, axis) for axis in range(3))
+    return ((variance - noise).clamp(min=0.0) / variance).square()
+
+
+@contextlib.contextmanager
+def saturated():
+    """Within, no window of the solver pulls beyond the squared correlation that noise leaves of a perfect match."""
+    goals, plain = {}, correlate
+
+    def wrapped(fixed, warped, **more):
+        if id(fixed) not in goals:
+            goals[id(fixed)] = fixed, expected_of(fixed)
+        goal = goals[id(fixed)][1]
+        squared = plain(fixed, warped, derivatives=False).squared
+        pulls = (squared < goal).to(squared)
+        found = plain(replace(fixed, usable=fixed.usable * pulls), warped, **more)
+        return found._replace(squared=torch.minimum(squared, goal))
+
+    with mock.patch("SPRCore.registration.level.correlate", wrapped):
+        yield
 
 
 def joined(course, index):
@@ -165,7 +192,10 @@ def stopped(course, chosen, truth, held):
         local = mirrored_box_mean((squared - goal) * told, (4, 4, 4)) >= 0
         reached = torch.where(local, float(step), reached)
     yield "expected, all", course[overall], overall
-    yield "expected, by window", joined(course, resize(reached, course[0].shape[2:])), float(reached.mean())
+    index = resize(reached, course[0].shape[2:])
+    yield "expected, by window", joined(course, index), float(reached.mean())
+    stiff = torch.where(chosen["last_weight"] < 0.5, float(last), index)
+    yield "expected, by window where w ≥ 0.5", joined(course, stiff), float(stiff.mean())
 
 
 def stiffened(case, setting, held, scores, starts):
@@ -196,7 +226,7 @@ def measure(case, setting):
     start = case.search(config) if config.search else None
     problem = case.problem(config)
     truth, held = Truth(case, problem.levels[-1]), Held(problem.levels[-1])
-    course, _ = followed(problem, setting, start)
+    course, last_weight = followed(problem, setting, start)
     rows = [truth.row(velocity) for velocity in course]
     without = _problem(case, config, held.mask)
     # What a search finds without the blocks, where there is one.
@@ -204,10 +234,15 @@ def measure(case, setting):
     partly, weight = followed(without, setting, begin)
     scores = held.by_block(held.squared(partly[-1]))
     found = {"last": rows[-1] | {"step": len(rows) - 1}}
-    for name, velocity, step in stopped(course, {"course": partly, "weight": weight}, truth, held):
+    for name, velocity, step in stopped(
+        course, {"course": partly, "weight": weight, "last_weight": last_weight}, truth, held
+    ):
         found[name] = truth.row(velocity) | {"step": step}
     for name, velocity, step in stiffened(case, setting, held, scores, (start, begin)):
         found[name] = truth.row(velocity) | {"step": step}
+    with saturated():
+        pulled = followed(problem, setting, start)[0]
+    found["saturated"] = truth.row(pulled[-1]) | {"step": len(pulled) - 1}
     similarity = [float(held.squared(velocity)[held.scored].mean()) for velocity in partly]
     return {"course": rows, "held_out": similarity, "criteria": found}
 

@@ -15,6 +15,7 @@ import contextlib
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 from unittest import mock
 
 from cases import CASES, last, loaded, places_of
@@ -22,25 +23,41 @@ from kept import RESULTS, Rows, Watch, markdown, parse_setting, solver_version
 from torch.nn import functional as F
 
 from SPRCore.registration.newton import NewtonSystem, conjugate_gradients, symmetric_product
+from SPRCore.regularization import UniformPrior
 
 SETTINGS = ("beta:0.01,5", "beta:0.01,20", "beta:0.02,20@search")
 ALL_VOXELS = 10**9
 LOW_WEIGHT = 0.5
+
+
+class Stage(NamedTuple):
+    """Steps on the finest level, from where the stage before ended."""
+
+    steps: int | None = None
+    """As many as the setting has if None."""
+    full: bool = False
+    masked: bool = False
+    uniform: float | None = None
+    """A uniform strength in place of the setting."""
+
+
 WAYS = {
-    "half": (None, 0, False),
-    "full": (None, None, False),
-    "half, then 2 full": (2, 2, False),
-    "half, then 4 full": (4, 4, False),
-    "half, then 4 full where w < 0.5": (4, 4, True),
-    "half, then 8 full where w < 0.5": (8, 8, True),
-    "4 half": (-4, 0, False),
-    "4 half, then 4 full": (-4, 4, False),
-    "4 half, then 4 full where w < 0.5": (-4, 4, True),
-    "4 half, then 2 full where w < 0.5": (-4, 2, True),
-    "6 half, then 4 full where w < 0.5": (-6, 4, True),
+    "half": [Stage()],
+    "full": [Stage(full=True)],
+    "half, then 2 full": [Stage(-2), Stage(2, True)],
+    "half, then 4 full": [Stage(-4), Stage(4, True)],
+    "half, then 4 full where w < 0.5": [Stage(-4), Stage(4, True, True)],
+    "half, then 8 full where w < 0.5": [Stage(-8), Stage(8, True, True)],
+    "4 half": [Stage(4)],
+    "4 half, then 8 half where w < 0.5": [Stage(4), Stage(8, False, True)],
+    "4 half, then 4 full where w < 0.5": [Stage(4), Stage(4, True, True)],
+    "4 half, then 2 full where w < 0.5": [Stage(4), Stage(2, True, True)],
+    "6 half, then 4 full where w < 0.5": [Stage(6), Stage(4, True, True)],
+    "4 half, 4 half and 4 full where w < 0.5": [Stage(4), Stage(4, False, True), Stage(4, True, True)],
+    "4 half uniform 1, 4 half, 4 full where w < 0.5": [Stage(4, uniform=1.0), Stage(4), Stage(4, True, True)],
+    "2 half uniform 1, 2 half, 4 full where w < 0.5": [Stage(2, uniform=1.0), Stage(2), Stage(4, True, True)],
 }
-"""Steps at half resolution less than usual (negative: as many), at full resolution, None for all of them; and whether
-only where the weight is low."""
+"""Negative steps: so many less than the setting has, 2 at least."""
 
 
 @contextlib.contextmanager
@@ -48,7 +65,7 @@ def only_within(mask):
     """Within, the steps of every registration move the voxels of a mask alone: the others are held at their values."""
 
     def solve(system, right, iterations, tolerance=0.03):
-        where = mask.to(right)
+        where = F.interpolate(mask, size=right.shape[2:], mode="trilinear", align_corners=True).gt(0).to(right)
         apply = lambda field: system.apply(field) * where  # noqa: E731
         precondition = lambda field: symmetric_product(system.inverse_diagonal, field) * where  # noqa: E731
         return conjugate_gradients(apply, precondition, right * where, iterations, tolerance)
@@ -60,25 +77,26 @@ def only_within(mask):
 def measure(case, setting, way):
     """A row of one way."""
     prior, config = setting
-    less, count, masked = WAYS[way]
-    whole = replace(config, velocity_voxels=ALL_VOXELS)
-    start = case.search(config) if config.search else None
-    steps = -less if less is not None and less < 0 else max(config.steps[-1] - (less or 0), 2)
-    coarse = replace(config, steps=(*config.steps[:-1], steps))
-    fine = replace(whole, steps=(0,) * (len(config.steps) - 1) + (count or 0,), search=False)
-    for part in (config, whole, coarse, fine):
-        case.problem(part)
-    watch = Watch()
-    if count is None:
-        result = case.solve((prior, whole), start)
-    else:
-        result = case.solve((prior, coarse), start)
-        if count:
+    start, last_steps = case.search(config) if config.search else None, config.steps[-1]
+    stages = []
+    for number, stage in enumerate(WAYS[way]):
+        steps = (
+            last_steps if stage.steps is None else stage.steps if stage.steps > 0 else max(last_steps + stage.steps, 2)
+        )
+        coarse = config.steps[:-1] if number == 0 else (0,) * (len(config.steps) - 1)
+        own = replace(config, steps=(*coarse, steps), search=False)
+        stages.append(replace(own, velocity_voxels=ALL_VOXELS) if stage.full else own)
+        case.problem(stages[-1])
+    watch, mask, result = Watch(), None, None
+    for stage, own in zip(WAYS[way], stages, strict=True):
+        if stage.masked and mask is None:
             mask = F.max_pool3d((result.weight < LOW_WEIGHT).float(), 3, stride=1, padding=1)
-            with only_within(mask) if masked else contextlib.nullcontext():
-                result = case.solve((prior, fine), result.velocity_mm)
+        chosen = prior if stage.uniform is None else UniformPrior(strength=stage.uniform)
+        with only_within(mask) if stage.masked else contextlib.nullcontext():
+            result = case.solve((chosen, own), start)
+        start = result.velocity_mm
     row = watch.read() | case.worth(result) | {"energy": last(result), "similarity": result.similarity}
-    return row | ({"part_moved": float(mask.mean())} if masked else {})
+    return row | ({} if mask is None else {"part_moved": float(mask.mean())})
 
 
 def table(rows):
