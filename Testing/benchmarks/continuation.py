@@ -66,7 +66,6 @@ FROM_REST = {
     "strength /4, /2, x1 by level": _stages([scaled(1 / 4), scaled(1 / 2), scaled()], BY_LEVEL),
     "strength /16, /16, x1 by level": _stages([scaled(1 / 16), scaled(1 / 16), scaled()], BY_LEVEL),
     "strength /4, first x4; /2, x2; x1 by level": _stages([scaled(1 / 4, 4), scaled(1 / 2, 2), scaled()], BY_LEVEL),
-    "first /4, /2, x1 by level": _stages([scaled(1, 1 / 4), scaled(1, 1 / 2), scaled()], BY_LEVEL),
     "asked, 12 on the finest": _stages([scaled()], [(12, 10, 8, 12)]),
     "asked, 40 on the finest": _stages([scaled()], [(12, 10, 8, 40)]),
 }

@@ -191,10 +191,11 @@ def _cosines(size, like):
 CANDIDATES = {
     "block diagonal": block_diagonal,
     "V-cycle": multigrid.Cycle.of,
+    "V-cycle, series": Cycle,
     "V-cycle, face": partial(Cycle, mean="face"),
     "V-cycle, Galerkin": partial(Cycle, mean="face", scale=1.0),
     "V-cycle, Chebyshev 2": partial(Cycle, smoothing=2),
-    "two grids": partial(Cycle, levels=2),
+    "two grids, series": partial(Cycle, levels=2),
     "additive, series": Additive,
     "additive, Galerkin": partial(Additive, mean="face", scale=1.0),
     "Chebyshev 4": lambda system: partial(chebyshev, system, degree=4, span=30.0),

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from SPRCore.registration.multigrid import Cycle, coarser, halved
 
 from SPRCore.registration.newton import NewtonSystem, conjugate_gradients, symmetric_product
 from SPRCore.regularization import edge_weights
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from multigrid import Cycle, coarser, halved
+from preconditioners import CANDIDATES
 
 
 def made(shape, seed=0, spacing=(1.0, 1.0, 1.0), curvature=1e-3, wall=None):
@@ -86,3 +92,14 @@ def test_iterations_end_at_the_solution():
     system, wanted = made(shape, curvature=1.0), field(shape, 3)
     found = conjugate_gradients(system.apply, Cycle.of(system), system.apply(wanted), 60, 1e-13)
     torch.testing.assert_close(found, wanted, rtol=0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CANDIDATES)
+def test_all_candidates_are_symmetric_and_positive(name):
+    shape = (26, 15, 14)
+    precondition = CANDIDATES[name](made(shape))
+    one, two = field(shape, 1), field(shape, 2)
+    there, back = float((precondition(one) * two).sum()), float((one * precondition(two)).sum())
+    size = float((precondition(one) * one).sum())
+    assert size > 0.0
+    assert abs(there - back) < 1e-3 * size  # two grids end by a tolerance
