@@ -12,53 +12,28 @@ import argparse
 from pathlib import Path
 
 import torch
-from cohort import hearts
+from cases import CASES, last, loaded
 from kept import RESULTS, Rows, Watch, known_settings, markdown, solver_version
-from liver_pairs import liver_pairs
 from matplotlib.figure import Figure
 
 from SPRCore.analysis.figures import save_figure
-from SPRCore.functional import gaussian_smooth, logarithm
-from SPRCore.io import read_volume
-from SPRCore.registration.instance import InstanceProblem
-from SPRCore.synthetic import sliding_cylinder, sliding_plates, sliding_thorax
+from SPRCore.functional import gaussian_smooth
 
-PHANTOMS = {"thorax": sliding_thorax, "cylinder": sliding_cylinder, "plates": sliding_plates}
 SETTINGS = ("beta:0.1,1", "beta:0.01,5", "beta:0.01,20", "tv:0.3,30")
 STARTS = ("uniform:0.3", "uniform:1", "uniform:3", "uniform:10", "beta:0.1,1", "beta:0.005,3", "beta:0.03,10")
 GOAL_PERCENT = 2.0
 _NOISE_VOXELS, _NOISE_SIGMA = 0.5, 2.0
 
 
-def case(name):
-    """Images, spacing and, where it is known, the true displacement (voxels) of a case; None without its data."""
-    if name in PHANTOMS:
-        made = PHANTOMS[name]()
-        return made.fixed, made.moving, made.displacement.to_tensor_vox()
-    if name == "heart":
-        paths = next(iter(hearts(1)), (None, None))[1]
-        return paths and (read_volume(paths["fixed"]), read_volume(paths["moving"]), None)
-    pair = next(liver_pairs(), None)
-    return pair and (pair.fixed, pair.moving, None)
-
-
-CASES = (*PHANTOMS, "heart", "liver")
-
-
 class Bench:
-    """One case, prepared once for each configuration, with the velocities that starts are made of."""
+    """One case, with the velocities that starts are made of."""
 
-    def __init__(self, images, device):
-        fixed, moving, self._truth = images
-        self._images = [image.to_tensor().to(device) for image in (fixed, moving)]
-        self.spacing, self._problems, self._solutions = fixed.spacing, {}, {}
+    def __init__(self, case):
+        self._case, self._solutions = case, {}
 
     def solve(self, setting, start=None):
         """Minimize at a setting (prior and configuration) from a velocity in mm, or from rest."""
-        prior, config = setting
-        if config not in self._problems:
-            self._problems[config] = InstanceProblem.of(*self._images, self.spacing, config)
-        return self._problems[config].course(prior, start).completed()
+        return self._case.solve(setting, start)
 
     def starts(self, setting, cold):
         """Velocities to start from, by name; `cold` is the velocity of the run from rest."""
@@ -69,17 +44,14 @@ class Bench:
                 yield name, self._solutions[name]
         yield "itself, with noise", cold + self._noise(cold)
         yield "itself, halved", 0.5 * cold
-        if self._truth is not None:
-            if "truth" not in self._solutions:
-                velocity_vox = logarithm(self._truth.to(cold.device))[0]
-                self._solutions["truth"] = velocity_vox * velocity_vox.new_tensor(self.spacing).view(1, 3, 1, 1, 1)
-            yield "truth", self._solutions["truth"]
+        if self._case.phantom is not None:
+            yield "truth", self._case.true_velocity_mm
 
     def _noise(self, velocity):
         """Smooth noise of half a voxel, the same every time."""
         generator = torch.Generator().manual_seed(0)
         noise = gaussian_smooth(torch.randn(velocity.shape, generator=generator), [_NOISE_SIGMA] * 3)
-        step = min(self.spacing) * _NOISE_VOXELS
+        step = min(self._case.spacing) * _NOISE_VOXELS
         return (noise * (step / noise.std())).to(velocity)
 
 
@@ -92,11 +64,6 @@ def measure(bench, setting):
     for name, start in bench.starts(setting, result.velocity_mm):
         energies[name] = last(bench.solve(setting, start))
     return {"energies": energies} | times
-
-
-def last(result):
-    """Energy that was reached on the finest level."""
-    return result.energies[-1][-1]
 
 
 def gap_percent(row):
@@ -148,14 +115,10 @@ def main():
     options = parser.parse_args()
     rows, version = Rows(options.out), solver_version()
     settings = known_settings(options.settings)
-    for name in options.cases:
-        images = case(name)
-        if images is None:
-            print(f"left out {name}: its data are not at hand", flush=True)
-            continue
-        bench = Bench(images, options.device)
+    for case in loaded(options.cases, options.device):
+        bench = Bench(case)
         for text, setting in settings.items():
-            rows.take(f"{name}|{text}", lambda bench=bench, setting=setting: measure(bench, setting), version)
+            rows.take(f"{case.name}|{text}", lambda bench=bench, setting=setting: measure(bench, setting), version)
     shown = rows.shown(version)
     rows.write(table(shown))
     if shown:

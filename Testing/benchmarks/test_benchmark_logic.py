@@ -200,9 +200,37 @@ def test_a_gap_is_told_in_percent_of_the_least_energy(load):
 def test_starts_of_a_tiny_phantom_are_ten_and_finite(load):
     from SPRCore.synthetic import sliding_plates
 
-    energy, parse = load("energy"), load("kept").parse_setting
+    energy, cases, parse = load("energy"), load("cases"), load("kept").parse_setting
     made = sliding_plates(shape=(20, 16, 20), spacing=(10.0, 10.0, 10.0), slip_mm=20.0)
-    bench = energy.Bench((made.fixed, made.moving, made.displacement.to_tensor_vox()), "cpu")
+    bench = energy.Bench(cases.Case("plates", made.fixed, made.moving, phantom=made))
     row = energy.measure(bench, parse("beta:0.01,5"))
     assert len(row["energies"]) == 11
     assert np.isfinite(list(row["energies"].values())).all()
+
+
+def test_only_the_voxels_of_a_mask_move(load):
+    import torch
+
+    from SPRCore.synthetic import sliding_plates
+
+    cases, resolution, parse = load("cases"), load("resolution"), load("kept").parse_setting
+    made = sliding_plates(shape=(20, 16, 20), spacing=(10.0, 10.0, 10.0), slip_mm=20.0)
+    case = cases.Case("plates", made.fixed, made.moving, phantom=made)
+    mask = torch.zeros(1, 1, 20, 16, 20)
+    mask[:, :, 5:12] = 1.0
+    with resolution.only_within(mask):
+        velocity = case.solve(parse("beta:0.01,5@steps=[6]")).velocity_mm
+    moved = velocity.abs().amax(dim=(0, 1, 3, 4)) > 0
+    assert moved.tolist() == [5 <= plane < 12 for plane in range(20)]
+
+
+def test_a_window_pulls_no_further_than_its_noise_allows(load):
+    from SPRCore.synthetic import sliding_plates
+
+    cases, noise, parse = load("cases"), load("noise"), load("kept").parse_setting
+    made = sliding_plates(shape=(20, 16, 20), spacing=(10.0, 10.0, 10.0), slip_mm=20.0)
+    case = cases.Case("plates", made.fixed, made.moving, phantom=made)
+    plain = case.solve(parse("uniform:0.1@steps=[6]"))
+    with noise.saturated():
+        held = case.solve(parse("uniform:0.1@steps=[6]"))
+    assert held.similarity < plain.similarity
