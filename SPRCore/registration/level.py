@@ -14,6 +14,7 @@ from SPRCore.functional import (
     gradient,
     integrate_quickly,
     mirrored_box_mean,
+    resize,
     resize_displacement,
     vector_jacobian_product,
     warp,
@@ -68,6 +69,11 @@ class LevelImages:
     def share(self) -> float:
         """Part of all voxels that count in the similarity."""
         return self.fixed.total / self.moving.numel()
+
+    def with_full_velocity(self) -> LevelImages:
+        """Return the same with a velocity of the resolution of the images."""
+        stiffness = None if self.stiffness is None else resize(self.stiffness.log(), self.level.shape).exp()
+        return dataclasses.replace(self, grid=self.level, stiffness=stiffness)
 
     @torch.no_grad()
     def seen_from(self, velocity_mm: Vectors) -> LevelImages:
@@ -217,9 +223,14 @@ def newton_step(images: LevelImages, state: Evaluation, scale: float, iterations
 
 
 def newton_update(
-    images: LevelImages, state: Evaluation, scale: float, iterations: int, damping: float
+    images: LevelImages,
+    state: Evaluation,
+    scale: float,
+    iterations: int,
+    damping: float,
+    where: Scalars | None = None,
 ) -> Pausing[Vectors]:
-    """Do what ``newton_step`` does, with pauses."""
+    """Do what ``newton_step`` does, with pauses, and where a mask is not 0 alone."""
     velocity = state.velocity_mm.detach()
     # Everything is scaled by the number of velocity voxels. Voxels without data count as perfect: they neither pull
     # nor change the balance of similarity and regularizer elsewhere.
@@ -232,7 +243,7 @@ def newton_update(
     mean_curvature = float(curvature[:, [0, 3, 5]].mean())
     system = NewtonSystem.of(curvature, edges, damping * max(mean_curvature, 1e-12))
     yield
-    return system.solve(-force.add_(weighted_laplacian(velocity, edges)), iterations)
+    return system.solve(-force.add_(weighted_laplacian(velocity, edges)), iterations, where=where)
 
 
 def image_curvature(image: Scalars, scale: Scalars, spacing: Sequence[float]) -> Images:

@@ -55,19 +55,26 @@ class NewtonSystem:
         """
         return weighted_laplacian(field, self.edges).add_(symmetric_product(self.curvature, field))
 
-    def solve(self, right: Vectors, iterations: int, tolerance: float = 0.03) -> Vectors:
+    def solve(self, right: Vectors, iterations: int, tolerance: float = 0.03, where: Scalars | None = None) -> Vectors:
         """Solve by conjugate gradients preconditioned with the inverse of the 3x3 diagonal blocks.
 
         Args:
             right: Right-hand side b, shape (B, 3, X, Y, Z).
             iterations: Largest number of iterations.
             tolerance: Stop when the preconditioned residual has fallen to this part of its start.
+            where: 1 where the field may change, 0 where δ is held at 0, shape (B, 1, X, Y, Z); None for everywhere.
 
         Returns:
             The update δ, same shape. A truncated solution is still a descent direction.
         """
         precondition = partial(symmetric_product, self.inverse_diagonal)
-        return conjugate_gradients(self.apply, precondition, right, iterations, tolerance)
+        if where is None:
+            return conjugate_gradients(self.apply, precondition, right, iterations, tolerance)
+
+        def apply_within(field: Vectors) -> Vectors:
+            return self.apply(field).mul_(where)  # the field is 0 elsewhere, so that the system stays symmetric
+
+        return conjugate_gradients(apply_within, precondition, right * where, iterations, tolerance)
 
 
 def conjugate_gradients(

@@ -23,6 +23,9 @@ logger = logging.getLogger("SPRCore")
 FIRST_STRIDE = 0.5
 """Part of an update tried first on a level: squared correlation is not convex and full Gauss-Newton steps overshoot."""
 
+LOW_WEIGHT = 0.5
+"""Weight below which the velocity is corrected at full resolution."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceConfig:
@@ -36,6 +39,8 @@ class InstanceConfig:
         velocity_voxels: On levels with more voxels than this the velocity has voxels `velocity_step` times as large.
         velocity_step: Voxel size of the velocity there, in voxels of the level, 1 or more. 2 by default: an eighth of
             the unknowns, and smooth motion needs no more; finer than that folds of the cortex gain, see ``detailed``.
+        corrections: So many of the steps on the finest level, or all, come last and correct the velocity at full
+            resolution, where the weight is below `LOW_WEIGHT` alone; only where it is coarser than the images.
         inner: Most conjugate gradient iterations per step.
         damping: Part of the mean data curvature added to the diagonal.
         longest_step_vox: Longest update of a voxel in one step, in voxels of the level: the range of the linearisation.
@@ -53,6 +58,7 @@ class InstanceConfig:
     pool: int = 1
     velocity_voxels: int = 300_000
     velocity_step: float = 2.0
+    corrections: int = 0
     inner: int = 12
     damping: float = 1e-3
     longest_step_vox: float = 2.0
@@ -71,7 +77,7 @@ class InstanceConfig:
                 raise InputError(name, got=str(value), expected="a positive number")
         if not self.velocity_step >= 1.0:
             raise InputError("velocity_step", got=str(self.velocity_step), expected="1 or more")
-        for name in ("pool", "damping", "tolerance", "squarings"):
+        for name in ("corrections", "pool", "damping", "tolerance", "squarings"):
             value = getattr(self, name)
             if not value >= 0:
                 raise InputError(name, got=str(value), expected="0 or more")
@@ -82,12 +88,13 @@ class InstanceConfig:
 
         Steps on coarse levels would undo what the search found: their windows cover both sides of a sliding wall. Each
         voxel has its own weight, since a search leaves no single voxels that could tear, and more iterations per step
-        make up for the contrast of the weights.
+        make up for the contrast of the weights. Where the weight is low the motion changes from voxel to voxel: there,
+        and there alone, the last steps correct the velocity at full resolution.
 
         Returns:
             The settings: a discrete search, then steps on the finest level alone.
         """
-        return cls(steps=(0, 0, 0, 12), pool=0, inner=30, search=True)
+        return cls(steps=(0, 0, 0, 10), corrections=4, pool=0, inner=30, search=True)
 
     def detailed(self) -> InstanceConfig:
         """Return the same with a finer velocity and more steps on the finest level, for small structures.
@@ -151,6 +158,7 @@ class LevelSolver:
         velocity: Velocity to start from, on its velocity grid, in mm.
         prior: Prior on the weight.
         config: Settings.
+        where: 1 where the velocity may change, 0 elsewhere, shape (1, 1, X, Y, Z); None for everywhere.
 
     Attributes:
         velocity: Velocity after the last accepted step.
@@ -160,8 +168,15 @@ class LevelSolver:
 
     state: Evaluation
 
-    def __init__(self, images: LevelImages, velocity: Tensor, prior: Prior, config: InstanceConfig) -> None:
-        self.images, self.prior, self.config = images, prior, config
+    def __init__(
+        self,
+        images: LevelImages,
+        velocity: Tensor,
+        prior: Prior,
+        config: InstanceConfig,
+        where: Scalars | None = None,
+    ) -> None:
+        self.images, self.prior, self.config, self.where = images, prior, config, where
         finest = min(images.grid.spacing)
         self.pool = pool_of(images, config)
         self.longest_mm = config.longest_step_vox * finest
@@ -182,7 +197,8 @@ class LevelSolver:
         given up in a pause takes the solver with it; `velocity` is still the last one accepted.
         """
         config, before = self.config, self.state.energy
-        update = yield from newton_update(self.images, self.state, self.prior.scale, config.inner, config.damping)
+        asked = (self.prior.scale, config.inner, config.damping, self.where)
+        update = yield from newton_update(self.images, self.state, *asked)
         length = update.square().sum(dim=1, keepdim=True).sqrt_()
         update *= self.longest_mm / length.clamp(min=self.longest_mm)
         yield
@@ -278,21 +294,42 @@ class Course:
         for index, (images, count) in enumerate(zip(levels, self._steps, strict=True)):
             base = resize(start.float(), images.grid.shape)
             correction = F.interpolate(correction, size=images.grid.shape, mode="trilinear", align_corners=True)
-            if count or images is levels[-1]:
+            is_last = images is levels[-1]
+            late = min(self._config.corrections, count) if is_last and images.grid.shape != images.level.shape else 0
+            if count or is_last:
                 images = images.seen_from(base + correction)
                 solver = LevelSolver(images, base + correction, self._prior, self._config)
-                yield from solver.started()
-            for step in range(count):
-                if not (yield from solver.step()):
-                    break
-                self._tell(index, step + 1)
-                yield
-            self._tell(index + 1, 0)
+                yield from self._stepped(solver, index, range(count - late))
             if count:
                 correction = solver.velocity - base
                 energies.append(tuple(solver.energies))
+            if late:
+                solver = self._corrected(solver)
+                yield from self._stepped(solver, index, range(count - late, count))
+                energies.append(tuple(solver.energies))
+            self._tell(index + 1, 0)
             yield
         return (yield from self._finished(solver, energies))
+
+    def _stepped(self, solver: LevelSolver, index: int, steps: range) -> Pausing[None]:
+        """Take steps on a level until one gains too little."""
+        yield from solver.started()
+        for step in steps:
+            if not (yield from solver.step()):
+                break
+            self._tell(index, step + 1)
+            yield
+
+    def _corrected(self, solver: LevelSolver) -> LevelSolver:
+        """Go on at full resolution where the weight is low, and one voxel around."""
+        images = solver.images.with_full_velocity()
+        weight = (
+            solver.state.weight if solver.images.stiffness is None else solver.state.weight / solver.images.stiffness
+        )
+        low = F.max_pool3d((weight < LOW_WEIGHT).to(weight.dtype), 3, stride=1, padding=1)
+        shape = images.grid.shape
+        where = F.interpolate(low, size=shape, mode="trilinear", align_corners=True).gt(0).to(weight.dtype)
+        return LevelSolver(images, resize(solver.velocity, shape), self._prior, self._config, where)
 
     def _tell(self, level: int, steps: int) -> None:
         """Turn voxels worked on into a fraction; a level that ended early counts as done."""

@@ -170,15 +170,15 @@ def main():
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=RESULTS / "continuation")
     options = parser.parse_args()
-    rows, version = Rows(options.out), solver_version()
+    rows = Rows(options.out)
     for case in loaded(options.cases if options.settings else [], options.device):
         for text in options.settings:
             setting = parse_setting(text)
             for path, stages in paths_of(setting).items():
                 if options.paths and path not in options.paths:
                     continue
-                rows.take(f"{case.name}|{text}|{path}", partial(along, case, setting, stages), version)
-    shown = rows.shown(version)
+                rows.take(f"{case.name}|{text}|{path}", partial(along, case, setting, stages), solver_version(text))
+    shown = rows.shown()
     rows.write(table(shown))
     if shown:
         save_figure(figure(shown), options.out / "figure.png")

@@ -147,7 +147,7 @@ def whole(case, setting, way):
     return row | {"steps": [len(part) - 1 for part in result.energies], "solving_seconds": spent[0]}
 
 
-def of_sets(rows, options, version):
+def of_sets(rows, options):
     """Rows of real pairs."""
     for name, count in PAIRS.items():
         if name in options.sets:
@@ -157,7 +157,7 @@ def of_sets(rows, options, version):
                 loaded_pair, problems = [], {}
                 for key in keys:
                     call = partial(of_pair, pair, loaded_pair, problems, *key.split("|")[2:], options.device)
-                    rows.take(key, call, version)
+                    rows.take(key, call, solver_version(key))
 
 
 def of_pair(pair, loaded_pair, problems, text, way, device):
@@ -263,21 +263,21 @@ def main():
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=RESULTS / "convergence")
     options = parser.parse_args()
-    rows, version = Rows(options.out), solver_version()
+    rows = Rows(options.out)
     for case in loaded(options.cases if {"frozen", "whole"} & {*options.parts} else [], options.device):
         if "frozen" in options.parts:
             for name, text in FROZEN.items():
                 for steps in STEPS:
                     call = partial(frozen, case, parse_setting(text), steps)
-                    rows.take(f"frozen|{case.name}|{name}|after {steps} steps", call, version)
+                    rows.take(f"frozen|{case.name}|{name}|after {steps} steps", call, solver_version(name))
         if "whole" in options.parts:
             for text in options.settings:
                 for way in options.ways:
                     call = partial(whole, case, parse_setting(text), way)
-                    rows.take(f"whole|{case.name}|{text}|{way}", call, version)
+                    rows.take(f"whole|{case.name}|{text}|{way}", call, solver_version(text))
     if "sets" in options.parts:
-        of_sets(rows, options, version)
-    shown = rows.shown(version)
+        of_sets(rows, options)
+    shown = rows.shown()
     rows.write(table(shown))
     if any(key.startswith("frozen|") for key in shown):
         save_figure(figure(shown), options.out / "figure.png")

@@ -113,13 +113,17 @@ def main():
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=RESULTS / "energy")
     options = parser.parse_args()
-    rows, version = Rows(options.out), solver_version()
+    rows = Rows(options.out)
     settings = known_settings(options.settings)
     for case in loaded(options.cases, options.device):
         bench = Bench(case)
         for text, setting in settings.items():
-            rows.take(f"{case.name}|{text}", lambda bench=bench, setting=setting: measure(bench, setting), version)
-    shown = rows.shown(version)
+            rows.take(
+                f"{case.name}|{text}",
+                lambda bench=bench, setting=setting: measure(bench, setting),
+                solver_version(text),
+            )
+    shown = rows.shown()
     rows.write(table(shown))
     if shown:
         save_figure(figure(shown), options.out / "figure.png")

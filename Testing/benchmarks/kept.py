@@ -14,14 +14,19 @@ from SPRCore.errors import InputError
 from SPRCore.regularization.naming import HYPERPARAMETERS, make_prior
 
 RESULTS = Path("docs/results")
-SOLVER = 1
-"""Number of what the solver finds on these phantoms. A change of the source that moves it raises the number, and rows
-of another number are measured anew: `test_the_solver_finds_what_its_number_stands_for` tells."""
+SOLVER, SEARCH = 1, 2
+"""Numbers of what the solver finds on these phantoms from rest and from the search. A change of the source that moves
+it raises a number, and rows of another number are measured anew: `test_the_solver_finds_what_its_number_stands_for`
+tells."""
 
 
-def solver_version():
-    """What a row was measured with."""
-    return f"solver {SOLVER}"
+def solver_version(setting=""):
+    """What a row of a setting was measured with."""
+    return f"solver {SOLVER}, search {SEARCH}" if "@search" in setting else f"solver {SOLVER}"
+
+
+VERSIONS = (solver_version(), solver_version("@search"))
+"""Versions of current rows."""
 
 
 def fingerprint():
@@ -118,9 +123,9 @@ class Rows:
             self._save()
         return row
 
-    def shown(self, version):
-        """Rows of others, and those of this version of the solver."""
-        return {key: row for key, row in self.rows.items() if row.get("version", version) == version}
+    def shown(self, versions=VERSIONS):
+        """Rows of others, and those of the present solver."""
+        return {key: row for key, row in self.rows.items() if "version" not in row or row["version"] in versions}
 
     def write(self, table):
         """Write the table beside the rows, and print it."""

@@ -91,7 +91,7 @@ def measure(rows, pairs, options):
     for name, setting in known_settings(options.settings).items():
         for pair in pairs:
             call = lambda pair=pair, setting=setting: by_setting(pair, setting, options.device)  # noqa: E731
-            rows.take(f"{pair.name}|{name}", call, solver_version())
+            rows.take(f"{pair.name}|{name}", call, solver_version(name))
 
 
 def methods_of(rows):
@@ -189,7 +189,7 @@ def main():
         sys.exit(f"livers: no data in {FOLDER.name}")
     rows = Rows(options.out)
     measure(rows, pairs, options)
-    shown = rows.shown(solver_version())
+    shown = rows.shown()
     rows.write(table(shown, [pair.name for pair in pairs]))
     save_figure(figure(shown, len(pairs)), options.out / "figure.png")
 

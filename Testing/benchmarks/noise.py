@@ -298,11 +298,11 @@ def main():
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=RESULTS / "noise")
     options = parser.parse_args()
-    rows, version = Rows(options.out), solver_version()
+    rows = Rows(options.out)
     for case in loaded(options.cases if options.settings else [], options.device):
         for text in options.settings:
-            rows.take(f"{case.name}|{text}", partial(measure, case, parse_setting(text)), version)
-    shown = rows.shown(version)
+            rows.take(f"{case.name}|{text}", partial(measure, case, parse_setting(text)), solver_version(text))
+    shown = rows.shown()
     rows.write(table(shown))
     if shown:
         save_figure(figure(shown), options.out / "figure.png")

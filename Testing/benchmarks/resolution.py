@@ -28,6 +28,7 @@ from SPRCore.regularization import UniformPrior
 SETTINGS = ("beta:0.01,5", "beta:0.01,20", "beta:0.02,20@search")
 ALL_VOXELS = 10**9
 LOW_WEIGHT = 0.5
+VERSION = f"{solver_version()}, no corrections of its own"
 
 
 class Stage(NamedTuple):
@@ -84,7 +85,7 @@ def measure(case, setting, way):
             last_steps if stage.steps is None else stage.steps if stage.steps > 0 else max(last_steps + stage.steps, 2)
         )
         coarse = config.steps[:-1] if number == 0 else (0,) * (len(config.steps) - 1)
-        own = replace(config, steps=(*coarse, steps), search=False)
+        own = replace(config, steps=(*coarse, steps), search=False, corrections=0)
         stages.append(replace(own, velocity_voxels=ALL_VOXELS) if stage.full else own)
         case.problem(stages[-1])
     watch, mask, result = Watch(), None, None
@@ -124,12 +125,12 @@ def main():
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=RESULTS / "resolution")
     options = parser.parse_args()
-    rows, version = Rows(options.out), solver_version()
+    rows = Rows(options.out)
     for case in loaded(options.cases if options.settings else [], options.device):
         for text in options.settings:
             for way in options.ways:
-                rows.take(f"{case.name}|{text}|{way}", partial(measure, case, parse_setting(text), way), version)
-    rows.write(table(rows.shown(version)))
+                rows.take(f"{case.name}|{text}|{way}", partial(measure, case, parse_setting(text), way), VERSION)
+    rows.write(table(rows.shown((VERSION,))))
 
 
 if __name__ == "__main__":

@@ -129,8 +129,8 @@ def main():
             continue
         rows.take(name, lambda name=name: case.by_rival(name))
     for name, setting in known_settings(options.settings).items():
-        rows.take(name, lambda setting=setting: case.by_setting(setting, options.device), solver_version())
-    shown = rows.shown(solver_version())
+        rows.take(name, lambda setting=setting: case.by_setting(setting, options.device), solver_version(name))
+    shown = rows.shown()
     rows.write(table(shown))
     save_figure(figure(shown), options.out / "figure.png")
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from grid_pairs import SETS
-from kept import RESULTS, Watch, known_settings, markdown, parse_setting, solver_version
+from kept import RESULTS, VERSIONS, Watch, known_settings, markdown, parse_setting, solver_version
 from matplotlib.figure import Figure
 
 from SPRCore.analysis.figures import save_figure
@@ -43,15 +43,15 @@ LEAST = {"dice": 0.003, "tre": 0.03}
 """How much worse than the best uniform strength counts as no worse: Dice, and part of the landmark error."""
 
 
-def read_lines(path, version):
-    """Rows of a version by (set, pair, setting); a line that was left half written is passed over."""
+def read_lines(path, versions=VERSIONS):
+    """Rows of some versions by (set, pair, setting); a line that was left half written is passed over."""
     rows = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
             row = json.loads(line)
         except ValueError:
             continue
-        if row["version"] == version:
+        if row["version"] in versions:
             rows[row["set"], row["pair"], row["setting"]] = row
     return rows
 
@@ -86,17 +86,22 @@ def register(case, problems, setting, device):
     return case.score(total) | extra | times
 
 
-def measure_pair(task, path, device, version, threads):
+def measure_pair(task, path, device, threads):
     """All rows of one pair that are missing; in a process of its own."""
     torch.set_num_threads(threads)
     name, pair_name, settings = task
     case, problems = next(pair for pair in SETS[name]() if pair.name == pair_name).load(), {}
-    key = {"set": name, "pair": pair_name, "version": version}
+    key = {"set": name, "pair": pair_name}
     if "before" in settings:
-        append_line(path, key | {"setting": "before"} | case.score(_aligned(case)))
+        append_line(path, key | {"setting": "before", "version": solver_version()} | case.score(_aligned(case)))
     for setting in settings:
         if setting != "before":
-            append_line(path, key | {"setting": setting} | register(case, problems, setting, device))
+            append_line(
+                path,
+                key
+                | {"setting": setting, "version": solver_version(setting)}
+                | register(case, problems, setting, device),
+            )
     return f"{name} {pair_name}: {len(settings)} rows"
 
 
@@ -228,16 +233,16 @@ def main():
     parser.add_argument("--out", type=Path, default=RESULTS / "settings_grid")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    path, version = options.out / "rows.jsonl", solver_version()
+    path = options.out / "rows.jsonl"
     settings = [name for name in options.settings if name == AUTO or known_settings([name])]
-    kept = read_lines(path, version)
+    kept = read_lines(path)
     kept = {key: row for key, row in kept.items() if not (options.again and key[2] == AUTO)}
     tasks = list(missing(options, settings, kept))
-    call = partial(measure_pair, path=path, device=options.device, version=version, threads=options.threads)
+    call = partial(measure_pair, path=path, device=options.device, threads=options.threads)
     with multiprocessing.get_context("spawn").Pool(options.workers, maxtasksperchild=1) as pool:
         for done in pool.imap_unordered(call, tasks):
             print(done, flush=True)
-    rows = {key: row for key, row in read_lines(path, version).items() if key[2] in ("before", *settings)}
+    rows = {key: row for key, row in read_lines(path).items() if key[2] in ("before", *settings)}
     if not rows:
         sys.exit("settings_grid: no rows")
     text = table(rows, options.sets)

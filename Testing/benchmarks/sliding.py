@@ -160,14 +160,14 @@ def main():
     parser.add_argument("--no-figure", action="store_true")
     parser.add_argument("--out", type=Path, default=RESULTS / "sliding")
     options = parser.parse_args()
-    rows, version = Rows(options.out), solver_version()
+    rows = Rows(options.out)
     settings = known_settings([*options.settings, *(f"uniform:{strength:g}" for strength in options.strengths)])
     for phantom in options.phantoms:
         made = PHANTOMS[phantom]()
         for name, setting in settings.items():
             call = lambda made=made, setting=setting: register(made, setting, options.device)[2]  # noqa: E731
-            rows.take(f"{phantom}|{name}", call, version)
-    current = rows.shown(version)
+            rows.take(f"{phantom}|{name}", call, solver_version(name))
+    current = rows.shown()
     rows.write(table(current, options.phantoms))
     if not options.no_figure and verdicts(current, options.phantoms):
         known = known_settings({key.partition("|")[2] for key in current})
