@@ -29,6 +29,12 @@ VERSIONS = (solver_version(), solver_version("@search"))
 """Versions of current rows."""
 
 
+_SETTINGS = (
+    *("beta:0.1,1@velocity_voxels=3000", "uniform:1", "tv:0.3,30"),
+    "beta:0.02,20@search;velocity_voxels=3000",  # with corrections at full resolution
+)
+
+
 def fingerprint():
     """Energies and similarities of small phantoms at settings that take every part of the solver."""
     from SPRCore.registration import register_instance
@@ -38,7 +44,7 @@ def fingerprint():
     for make in (sliding_thorax, sliding_cylinder, sliding_plates):
         made = make(shape=(24, 20, 22), spacing=(8.0, 8.0, 8.0))
         images = made.fixed.to_tensor(), made.moving.to_tensor()
-        for setting in ("beta:0.1,1@velocity_voxels=3000", "uniform:1", "beta:0.02,20@search", "tv:0.3,30"):
+        for setting in _SETTINGS:
             prior, config = parse_setting(setting)
             solved = register_instance(*images, (8.0, 8.0, 8.0), prior, config)
             found[f"{make.__name__}|{setting}"] = (solved.energies[-1][-1], solved.similarity)
