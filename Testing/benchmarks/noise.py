@@ -29,10 +29,11 @@ import torch
 from cases import loaded
 from kept import RESULTS, Rows, markdown, parse_setting, solver_version
 from matplotlib.figure import Figure
-from sliding import NEAR_VOXELS, PHANTOMS, errors
+from sliding import PHANTOMS, errors
 from torch.nn import functional as F
 
 from SPRCore.analysis.figures import save_figure
+from SPRCore.analysis.sliding import NEAR_VOXELS
 from SPRCore.functional import gaussian_smooth, mirrored_box_mean, resize, warp
 from SPRCore.geometry import Field
 from SPRCore.registration.choice import held_out_blocks
