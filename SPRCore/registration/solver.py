@@ -138,7 +138,7 @@ class InstanceResult:
         velocity_mm: Stationary velocity on its own grid, in mm.
         weight: Effective weight w = λ/r, shape (1, 1, X, Y, Z); with a painted stiffness q that is q times the weight
             of the prior.
-        energies: Energy after every accepted step, a tuple per level, coarsest first.
+        energies: Energy after every accepted step, a tuple per level, coarsest first, and one more for corrections.
         similarity: Mean squared local correlation on the last level.
     """
 
@@ -299,44 +299,47 @@ class Course:
             if count or is_last:
                 images = images.seen_from(base + correction)
                 solver = LevelSolver(images, base + correction, self._prior, self._config)
+                yield from solver.started()
                 yield from self._stepped(solver, index, range(count - late))
             if count:
                 correction = solver.velocity - base
-                energies.append(tuple(solver.energies))
+                energies.append(solver.energies)
             if late:
-                solver = self._corrected(solver)
+                solver = yield from self._corrected(solver)
                 yield from self._stepped(solver, index, range(count - late, count))
-                energies.append(tuple(solver.energies))
+                if solver.energies is not energies[-1]:
+                    energies.append(solver.energies)
             self._tell(index + 1, 0)
             yield
         return (yield from self._finished(solver, energies))
 
     def _stepped(self, solver: LevelSolver, index: int, steps: range) -> Pausing[None]:
         """Take steps on a level until one gains too little."""
-        yield from solver.started()
         for step in steps:
             if not (yield from solver.step()):
                 break
             self._tell(index, step + 1)
             yield
 
-    def _corrected(self, solver: LevelSolver) -> LevelSolver:
-        """Go on at full resolution where the weight is low, and one voxel around."""
-        images = solver.images.with_full_velocity()
-        weight = (
-            solver.state.weight if solver.images.stiffness is None else solver.state.weight / solver.images.stiffness
-        )
-        low = F.max_pool3d((weight < LOW_WEIGHT).to(weight.dtype), 3, stride=1, padding=1)
+    def _corrected(self, solver: LevelSolver) -> Pausing[LevelSolver]:
+        """Go on at full resolution where the weight is low, and one voxel around; as before if it is low nowhere."""
+        images, weight, painted = solver.images.with_full_velocity(), solver.state.weight, solver.images.stiffness
+        low = (weight if painted is None else weight / painted) < LOW_WEIGHT
+        if not bool(low.any()):
+            return solver
+        around = F.max_pool3d(low.to(weight.dtype), 3, stride=1, padding=1)
         shape = images.grid.shape
-        where = F.interpolate(low, size=shape, mode="trilinear", align_corners=True).gt(0).to(weight.dtype)
-        return LevelSolver(images, resize(solver.velocity, shape), self._prior, self._config, where)
+        where = F.interpolate(around, size=shape, mode="trilinear", align_corners=True).gt(0).to(weight.dtype)
+        corrected = LevelSolver(images, resize(solver.velocity, shape), self._prior, self._config, where)
+        yield from corrected.started()
+        return corrected
 
     def _tell(self, level: int, steps: int) -> None:
         """Turn voxels worked on into a fraction; a level that ended early counts as done."""
         done = sum(self._work[:level]) + (steps * self._levels[level].moving.numel() if steps else 0)
         self.fraction = min(done / max(sum(self._work), 1.0), 1.0) if level < len(self._work) else 1.0
 
-    def _finished(self, solver: LevelSolver, energies: list[tuple[float, ...]]) -> Pausing[InstanceResult]:
+    def _finished(self, solver: LevelSolver, energies: list[list[float]]) -> Pausing[InstanceResult]:
         images, shape = solver.images, self._shape
         flow = yield from unfolding(solver.velocity / images.spacing, self._config.squarings)
         if flow.touched:
@@ -346,6 +349,6 @@ class Course:
             inverse_vox=resize_displacement(flow.backward_vox, shape),
             velocity_mm=flow.velocity_vox * images.spacing,
             weight=F.interpolate(solver.state.weight, size=shape, mode="trilinear", align_corners=True),
-            energies=tuple(energies),
+            energies=tuple(map(tuple, energies)),
             similarity=solver.state.similarity,
         )

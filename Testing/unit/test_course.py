@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+
 import numpy as np
 import pytest
 import torch
 
-from SPRCore import BetaPrior, Volume, register
+from SPRCore import BetaPrior, UniformPrior, Volume, register
 from SPRCore.errors import InputError
 from SPRCore.registration import InstanceConfig, register_instance
 from SPRCore.registration.instance import InstanceProblem
 from SPRCore.registration.job import make_job, stiffness_on
+from SPRCore.registration.level import completed, evaluate_level, newton_update
 
 SPACING = (1.0, 1.2, 1.5)
 CONFIG = InstanceConfig(steps=(3, 3, 2))
@@ -85,3 +89,36 @@ def test_a_stiffness_for_a_network_alone_is_refused_with_the_reason(tiny_network
     with pytest.raises(InputError, match="refine"):
         make_job(model, painted.grid, torch.device("cpu"), stiffness=painted)
     assert make_job(model, painted.grid, torch.device("cpu"), stiffness=painted, refine=3).stiffness is not None
+
+
+CORRECTED = InstanceConfig(steps=(3, 6), corrections=3, velocity_voxels=1000, pool=0, tolerance=0.0)
+
+
+def test_the_last_steps_correct_the_velocity_at_full_resolution_and_lower_the_energy(pair):
+    result = register_instance(*pair, SPACING, BetaPrior(alpha=0.01, lambda_max=5.0), CORRECTED)
+    assert result.velocity_mm.shape[2:] == pair[0].shape[2:]
+    assert len(result.energies) == len(CORRECTED.steps) + 1
+    last = result.energies[-1]
+    assert len(last) > 1
+    assert all(later < earlier for earlier, later in itertools.pairwise(last))
+
+
+def test_where_the_weight_is_low_nowhere_nothing_is_corrected(pair):
+    plain = dataclasses.replace(CORRECTED, corrections=0)
+    result, expected = (register_instance(*pair, SPACING, UniformPrior(), config) for config in (CORRECTED, plain))
+    torch.testing.assert_close(result.displacement_vox, expected.displacement_vox)
+    assert result.velocity_mm.shape == expected.velocity_mm.shape
+
+
+def test_a_step_that_is_held_somewhere_moves_nothing_there(pair):
+    problem = InstanceProblem.of(*pair, SPACING, CORRECTED)
+    images = problem.levels[-1].with_full_velocity()
+    assert images.grid == images.level
+    start = torch.zeros((1, 3, *images.grid.shape))
+    where = torch.zeros_like(start[:, :1])
+    where[:, :, 5:12] = 1.0
+    update = completed(
+        newton_update(images, evaluate_level(images, start, BetaPrior(), (0, 0, 0)), 1.0, 8, 1e-3, where)
+    )
+    moved = update.abs().amax(dim=(0, 1, 3, 4)) > 0
+    assert moved.tolist() == [5 <= plane < 12 for plane in range(images.grid.shape[0])]
