@@ -19,7 +19,6 @@ from cases import CASES, loaded, places_of
 from kept import RESULTS, Rows, Watch, markdown, parse_setting, solver_version
 from matplotlib.figure import Figure
 
-from SPRCore.analysis.figures import save_figure
 from SPRCore.registration.level import evaluate_level
 from SPRCore.registration.solver import pool_of
 from SPRCore.regularization import UniformPrior
@@ -178,10 +177,7 @@ def main():
                 if options.paths and path not in options.paths:
                     continue
                 rows.take(f"{case.name}|{text}|{path}", partial(along, case, setting, stages), solver_version(text))
-    shown = rows.shown()
-    rows.write(table(shown))
-    if shown:
-        save_figure(figure(shown), options.out / "figure.png")
+    rows.publish(table, figure)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from cases import CASES, last, loaded
 from kept import RESULTS, Rows, Watch, known_settings, markdown, solver_version
 from matplotlib.figure import Figure
 
-from SPRCore.analysis.figures import save_figure
 from SPRCore.functional import gaussian_smooth
 
 SETTINGS = ("beta:0.1,1", "beta:0.01,5", "beta:0.01,20", "tv:0.3,30")
@@ -123,10 +122,7 @@ def main():
                 lambda bench=bench, setting=setting: measure(bench, setting),
                 solver_version(text),
             )
-    shown = rows.shown()
-    rows.write(table(shown))
-    if shown:
-        save_figure(figure(shown), options.out / "figure.png")
+    rows.publish(table, figure)
 
 
 if __name__ == "__main__":

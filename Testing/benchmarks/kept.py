@@ -138,6 +138,15 @@ class Rows:
         (self.folder / "table.md").write_text(table, encoding="utf-8")
         print(table)
 
+    def publish(self, table, figure):
+        """Write the table of what is current, and its figure where there is anything."""
+        from SPRCore.analysis.figures import save_figure
+
+        shown = self.shown()
+        self.write(table(shown))
+        if shown:
+            save_figure(figure(shown), self.folder / "figure.png")
+
     def _save(self):
         partial = self.path.with_suffix(".part")
         partial.write_text(json.dumps(self.rows, indent=1) + "\n", encoding="utf-8")

@@ -76,7 +76,7 @@ class Cycle:
         """
         system = self.systems[level]
         if level == len(self.factors):
-            return _chebyshev(system, residual)
+            return chebyshev(system, residual, _COARSEST_DEGREE, _COARSEST_SPAN)
         solution = symmetric_product(system.inverse_diagonal, residual).mul_(DAMPING)
         left = residual - system.apply(solution)
         coarse = self(_summed(left, self.factors[level]), level + 1)
@@ -132,13 +132,13 @@ def _spread(field: Tensor, factors: Sequence[int], shape: Sequence[int]) -> Tens
     return F.interpolate(field, size=sizes, mode="nearest")[:, :, :x, :y, :z]
 
 
-def _chebyshev(system: NewtonSystem, residual: Tensor) -> Tensor:
-    """Chebyshev's polynomial in the block diagonal and the system, best for eigenvalues from 2/span to 2."""
-    middle, half = 1.0 + 1.0 / _COARSEST_SPAN, 1.0 - 1.0 / _COARSEST_SPAN
+def chebyshev(system: NewtonSystem, residual: Tensor, degree: int, span: float) -> Tensor:
+    """Chebyshev's polynomial in the system times the inverse block diagonal, for eigenvalues from 2/span to 2."""
+    middle, half = 1.0 + 1.0 / span, 1.0 - 1.0 / span
     rho = half / middle
     step = symmetric_product(system.inverse_diagonal, residual) / middle
     solution = step.clone()
-    for _ in range(_COARSEST_DEGREE - 1):
+    for _ in range(degree - 1):
         left = symmetric_product(system.inverse_diagonal, residual - system.apply(solution))
         following = 1.0 / (2.0 * middle / half - rho)
         step = step * (following * rho) + left * (2.0 * following / half)

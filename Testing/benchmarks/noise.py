@@ -32,7 +32,6 @@ from matplotlib.figure import Figure
 from sliding import PHANTOMS, errors
 from torch.nn import functional as F
 
-from SPRCore.analysis.figures import save_figure
 from SPRCore.analysis.sliding import NEAR_VOXELS
 from SPRCore.functional import gaussian_smooth, mirrored_box_mean, resize, warp
 from SPRCore.geometry import Field
@@ -303,10 +302,7 @@ def main():
     for case in loaded(options.cases if options.settings else [], options.device):
         for text in options.settings:
             rows.take(f"{case.name}|{text}", partial(measure, case, parse_setting(text)), solver_version(text))
-    shown = rows.shown()
-    rows.write(table(shown))
-    if shown:
-        save_figure(figure(shown), options.out / "figure.png")
+    rows.publish(table, figure)
 
 
 if __name__ == "__main__":

@@ -140,17 +140,7 @@ def chebyshev(system, residual, *, degree, span=4.0):
     """Chebyshev's polynomial in the system times the inverse block diagonal, for eigenvalues from 2/span to 2."""
     if degree == 1:
         return symmetric_product(system.inverse_diagonal, residual) * DAMPED
-    high, low = 2.0, 2.0 / span
-    middle, half = 0.5 * (high + low), 0.5 * (high - low)
-    rho = half / middle
-    step = symmetric_product(system.inverse_diagonal, residual) / middle
-    found = step.clone()
-    for _ in range(degree - 1):
-        left = symmetric_product(system.inverse_diagonal, residual - system.apply(found))
-        following = 1.0 / (2.0 * middle / half - rho)
-        step = step * (following * rho) + left * (2.0 * following / half)
-        found, rho = found + step, following
-    return found
+    return multigrid.chebyshev(system, residual, degree, span)
 
 
 class Cosine:
