@@ -285,6 +285,9 @@ class Conversation:
             asked = self._ledger.answer(message.id)
             if asked is None:
                 return  # answered before, or asked of a worker that is no more
+            pair = self._ledger.pair
+            if isinstance(asked, Open) and pair is not None and asked is not pair:
+                message = Superseded(id=asked.id, by=pair.id)
         self._tell(message, arrays)
         if asked is not None:
             self._after(message, asked)
@@ -310,7 +313,7 @@ class Conversation:
         if isinstance(message, protocol.Opened):
             self.setting = self._reached | self.setting
             self._move(State.OPEN, "The pair is open.")
-        elif isinstance(message, protocol.Ready) and self._ledger.has_pair:
+        elif isinstance(message, protocol.Ready) and self._ledger.pair is not None:
             self._move(State.OPENING, "The pair is being opened.")
         elif isinstance(message, protocol.Ready):
             self._move(State.READY, "The worker is ready.")

@@ -120,9 +120,9 @@ class Ledger:
         self._lasting[type(request)] = request
 
     @property
-    def has_pair(self) -> bool:
-        """Whether a pair is kept."""
-        return Open in self._lasting
+    def pair(self) -> Checked | None:
+        """The request that opened the pair, or is to open it; None for none."""
+        return self._lasting.get(Open)
 
     def forget(self, request: Checked) -> None:
         """Keep a request no longer that was refused."""

@@ -105,7 +105,7 @@ def test_keys(page):
 
 def test_another_prior_has_other_sliders(page):
     page.set("prior", "uniform")
-    wait(lambda: "alpha" not in page.get("sliders"))
+    page.wait_state("sliders", ["strength"])
     page.set("prior", "tv")
     page.wait_state("sliders", ["tv", "tvLambdaMax"])
     assert page.get("limits") == {"tv": [0.02, 2.0], "tvLambdaMax": [1.0, 100.0]}

@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from fake_worker import FakeBackend, FakeSession, Point, Quality
 
+from SPRCore.live.settings import USUAL_RANGES
 from SPRCore.live.worker import main
 
 SECONDS = float(sys.argv[1])
@@ -19,9 +20,10 @@ SECONDS = float(sys.argv[1])
 class Session(FakeSession):
     """Moves by `alpha` mm, and by `lambda_max` mm from back to front: each slider is seen to move."""
 
-    def __init__(self, arrays):
+    def __init__(self, arrays, prior):
         super().__init__(arrays)
-        self.ranges = {"alpha": (0.01, 0.6), "lambda_max": (0.5, 5.0)}
+        self.prior = prior
+        self.ranges = dict(USUAL_RANGES[prior])
         self.setting |= {"alpha": 0.1, "lambda_max": 1.0, "sigma": 0.5, "lambda_mean": 2.0, "tv": 0.3, "lambda": 1.0}
 
     def commit(self, should_stop):
@@ -46,7 +48,10 @@ class Session(FakeSession):
 
 class Backend(FakeBackend):
     def open(self, request, arrays):
-        return Session(arrays)
+        return Session(arrays, request.prior or "beta")
+
+    def prior(self, session):
+        return session.prior
 
 
 if __name__ == "__main__":

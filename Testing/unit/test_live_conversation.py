@@ -42,8 +42,8 @@ class Played:
         self.answer_open()
         self.told()
 
-    def answer_open(self):
-        request = self.last(protocol.Open)
+    def answer_open(self, request=None):
+        request = request or self.last(protocol.Open)
         ranges = {"alpha": (0.0, 1.0)}
         opened = {"prior": "beta", "setting": {"alpha": 0.1, "lambda_max": 1.0}, "ranges": ranges, "milliseconds": 1.0}
         opened |= {"init": "none", "init_reason": "asked for", "init_mm": 0.0, "covered": 1.0}
@@ -201,6 +201,20 @@ def test_a_pair_that_is_refused_is_said_in_words_and_another_may_follow(play):
     worker.client.open(PAIR)
     worker.answer_open()
     assert worker.client.status.state is State.OPEN
+
+
+def test_a_pair_that_was_replaced_before_it_was_open_is_not_told_of(play):
+    pair = play()
+    pair.start()
+    pair.client.open(PAIR, prior="uniform")
+    late = pair.last(protocol.Open)
+    newest = pair.client.open(PAIR, prior="tv")
+    pair.answer_open(late)
+    assert pair.client.status.state is State.OPENING
+    assert [(told.id, told.by) for told in pair.messages(protocol.Superseded)] == [(late.id, newest)]
+    pair.answer_open()
+    assert [told.id for told in pair.messages(protocol.Opened)] == [newest]
+    assert pair.client.status.state is State.OPEN
 
 
 def test_stiffness_has_a_segment_of_its_own_until_it_is_replaced(play):
