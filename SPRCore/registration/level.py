@@ -111,6 +111,7 @@ class Evaluation:
         energy: Value of the loss (paper Eq. 19 with every term a mean over all voxels, those without data at a
             similarity of 1), with the weight minimised out.
         similarity: Mean squared local correlation.
+        squared: Squared local correlation, shape (1, 1, X, Y, Z) on the level.
         weight: Effective weight q·w of the differences, shape (1, 1, X, Y, Z) on the velocity grid.
         warped: Warped moving image on the level, with the graph to ``velocity_mm``.
         data_force: Derivative of the *sum* of squared correlations with respect to the warped image.
@@ -120,6 +121,7 @@ class Evaluation:
 
     energy: float
     similarity: float
+    squared: Scalars
     weight: Scalars
     warped: Scalars
     data_force: Scalars
@@ -164,6 +166,7 @@ def evaluation(images: LevelImages, velocity_mm: Vectors, prior: Prior, pool: Se
     return Evaluation(
         energy=images.share * (1.0 - similarity) + regularizer,
         similarity=similarity,
+        squared=correlation.squared,
         weight=_effective(images, free, pool),
         warped=warped,
         data_force=correlation.gradient,

@@ -11,11 +11,11 @@ import torch
 from torch.nn import functional as F
 
 from SPRCore.errors import ConvergenceError, InputError
-from SPRCore.functional import resize, resize_displacement
+from SPRCore.functional import mirrored_box_mean, resize, resize_displacement
 from SPRCore.registration.level import Evaluation, LevelImages, Pausing, evaluation, newton_update
 from SPRCore.registration.unfold import unfolding
 from SPRCore.regularization import Prior
-from SPRCore.similarity import window_radius
+from SPRCore.similarity import attainable_correlation, window_radius
 from SPRCore.typing import Scalars, Tensor, Vectors
 
 logger = logging.getLogger("SPRCore")
@@ -48,6 +48,8 @@ class InstanceConfig:
         squarings: Squaring steps of the final integration; 7 as in the paper.
         search: Start from displacements of blocks that a discrete search finds (``searched_velocity``) instead of from
             rest, where no start is given: for motion that is large and differs between neighbors. See ``searching``.
+        stop_at_noise: Leave the velocity as it is where the squared correlation, in the mean over a window, has reached
+            what the noise leaves of a perfect match (``attainable_correlation``), unless the weight is low there.
 
     Raises:
         InputError: A value is outside its range.
@@ -65,6 +67,7 @@ class InstanceConfig:
     tolerance: float = 3e-4
     squarings: int = 7
     search: bool = False
+    stop_at_noise: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -89,12 +92,13 @@ class InstanceConfig:
         Steps on coarse levels would undo what the search found: their windows cover both sides of a sliding wall. Each
         voxel has its own weight, since a search leaves no single voxels that could tear, and more iterations per step
         make up for the contrast of the weights. Where the weight is low the motion changes from voxel to voxel: there,
-        and there alone, the last steps correct the velocity at full resolution.
+        and there alone, the last steps correct the velocity at full resolution. Elsewhere a search comes near enough
+        for many small steps to fit noise, so that they stop at it.
 
         Returns:
             The settings: a discrete search, then steps on the finest level alone.
         """
-        return cls(steps=(0, 0, 0, 10), corrections=4, pool=0, inner=30, search=True)
+        return cls(steps=(0, 0, 0, 10), corrections=4, pool=0, inner=30, search=True, stop_at_noise=True)
 
     def detailed(self) -> InstanceConfig:
         """Return the same with a finer velocity and more steps on the finest level, for small structures.
@@ -183,6 +187,8 @@ class LevelSolver:
         self.stride = FIRST_STRIDE
         self.velocity = velocity
         self.energies: list[float] = []
+        self._is_stuck = False
+        self._attainable = attainable_correlation(images.fixed) if config.stop_at_noise else None
 
     def started(self) -> Pausing[None]:
         """Evaluate the velocity to start from."""
@@ -190,14 +196,16 @@ class LevelSolver:
         self.energies = [self.state.energy]
 
     def step(self) -> Pausing[bool]:
-        """Take one step; tell whether it lowered the energy enough to go on.
+        """Take one step; tell whether it lowered the energy enough to go on. After one that did not lower it, none does.
 
         The part of the Gauss–Newton update that last lowered the energy is tried first the next time: squared
         correlation is not convex, and its model overshoots by much the same factor throughout a level. A step that is
         given up in a pause takes the solver with it; `velocity` is still the last one accepted.
         """
+        if self._is_stuck:
+            return False
         config, before = self.config, self.state.energy
-        asked = (self.prior.scale, config.inner, config.damping, self.where)
+        asked = (self.prior.scale, config.inner, config.damping, self._where_to_move())
         update = yield from newton_update(self.images, self.state, *asked)
         length = update.square().sum(dim=1, keepdim=True).sqrt_()
         update *= self.longest_mm / length.clamp(min=self.longest_mm)
@@ -210,7 +218,18 @@ class LevelSolver:
                 self.stride = self.stride if attempt else min(1.0, 1.4 * self.stride)
                 return before - state.energy > config.tolerance * before
             self.stride *= 0.5
+        self._is_stuck = True  # the graph of the last evaluation is used up
         return False
+
+    def _where_to_move(self) -> Scalars | None:
+        """Return where the next step may change the velocity, as 1 and 0; None for everywhere."""
+        if self._attainable is None:
+            return self.where
+        fixed, weight = self.images.fixed, self.state.weight
+        excess = mirrored_box_mean((self.state.squared - self._attainable) * fixed.usable, fixed.radius)
+        left = F.adaptive_max_pool3d((excess <= 0).to(weight.dtype), weight.shape[2:])
+        moves = torch.maximum(left, near_low_weight(self.images, weight))
+        return moves if self.where is None else moves * self.where
 
     def _evaluated(self, velocity: Tensor) -> Pausing[Evaluation]:
         state = yield from evaluation(self.images, velocity, self.prior, self.pool)
@@ -223,6 +242,20 @@ def pool_of(images: LevelImages, config: InstanceConfig) -> tuple[int, ...]:
     """Return the half width of the neighborhood that shares a weight on a level; axes of coarse voxels have none."""
     finest = min(images.grid.spacing)
     return tuple(config.pool if step < 1.5 * finest else 0 for step in images.grid.spacing)
+
+
+def near_low_weight(images: LevelImages, weight: Scalars) -> Scalars:
+    """Return 1 where the weight of the prior, without painted stiffness, is below `LOW_WEIGHT`, and one voxel around.
+
+    Args:
+        images: Images of the level.
+        weight: Effective weight, shape (1, 1, X, Y, Z) on the velocity grid.
+
+    Returns:
+        Values 0 and 1, same shape.
+    """
+    low = (weight if images.stiffness is None else weight / images.stiffness) < LOW_WEIGHT
+    return F.max_pool3d(low.to(weight.dtype), 3, stride=1, padding=1)
 
 
 class Course:
@@ -323,13 +356,11 @@ class Course:
 
     def _corrected(self, solver: LevelSolver) -> Pausing[LevelSolver]:
         """Go on at full resolution where the weight is low, and one voxel around; as before if it is low nowhere."""
-        images, weight, painted = solver.images.with_full_velocity(), solver.state.weight, solver.images.stiffness
-        low = (weight if painted is None else weight / painted) < LOW_WEIGHT
+        images, low = solver.images.with_full_velocity(), near_low_weight(solver.images, solver.state.weight)
         if not bool(low.any()):
             return solver
-        around = F.max_pool3d(low.to(weight.dtype), 3, stride=1, padding=1)
         shape = images.grid.shape
-        where = F.interpolate(around, size=shape, mode="trilinear", align_corners=True).gt(0).to(weight.dtype)
+        where = F.interpolate(low, size=shape, mode="trilinear", align_corners=True).gt(0).to(low.dtype)
         corrected = LevelSolver(images, resize(solver.velocity, shape), self._prior, self._config, where)
         yield from corrected.started()
         return corrected

@@ -1,12 +1,22 @@
 """Similarity of a warped and a fixed image."""
 
-from .lncc import Correlation, FixedStatistics, correlate, lncc, lncc_map, variance_floor, window_radius
+from .lncc import (
+    Correlation,
+    FixedStatistics,
+    attainable_correlation,
+    correlate,
+    lncc,
+    lncc_map,
+    variance_floor,
+    window_radius,
+)
 from .mind import mind_ssc, mind_ssc_distance
 from .mse import mse
 
 __all__ = [
     "Correlation",
     "FixedStatistics",
+    "attainable_correlation",
     "correlate",
     "lncc",
     "lncc_map",

@@ -20,6 +20,9 @@ NOISE_FACTOR, HIGHEST_FLOOR = 6.0, 1.5e-3
 """Floor of a noisy image: a window varying by less than 2.4 standard deviations of the noise counts for less. It is
 bounded, since in an image without noise the finest texture passes for it."""
 
+HIGHEST_NOISE = 0.05**2
+"""Variance beyond which noise is not believed to be any: texture as fine as the voxels passes for it."""
+
 
 def variance_floor(image: Scalars) -> float:
     r"""Return the least mean variance at which a window of an image holds more than its noise.
@@ -47,6 +50,25 @@ def _noise_variance(image: Tensor, axis: int) -> float:
     second = second[:: max(1, second.numel() // 500_000)]
     second = second[second != 0].abs()
     return float(second.median() / 0.6745) ** 2 / 6.0 if second.numel() else 0.0
+
+
+def attainable_correlation(fixed: FixedStatistics) -> Scalars:
+    r"""Return the squared local correlation that noise leaves of a perfect match.
+
+    Of a window of variance V, :math:`\sigma^2` of which is noise, the deformed image can explain V − σ². With as much
+    noise in the moving image the squared correlation of the true displacement is :math:`((V - \sigma^2) / V)^2`; what
+    is above that is fitted noise.
+
+    Args:
+        fixed: Statistics of the fixed image; the noise is estimated as for ``variance_floor`` and at most
+            ``HIGHEST_NOISE``.
+
+    Returns:
+        Values in [0, 1], shape (B, 1, X, Y, Z).
+    """
+    variance = fixed.variance / fixed.count
+    noise = min(HIGHEST_NOISE, *(_noise_variance(fixed.image, axis) for axis in range(3)))
+    return variance.sub(noise).clamp_(min=0.0).div_(variance).square_()
 
 
 def window_radius(window: int, spacing: Sequence[float] | None = None) -> tuple[int, int, int]:

@@ -14,7 +14,7 @@ from SPRCore.errors import InputError
 from SPRCore.regularization.naming import HYPERPARAMETERS, make_prior
 
 RESULTS = Path("docs/results")
-SOLVER, SEARCH = 1, 2
+SOLVER, SEARCH = 1, 3
 """Numbers of what the solver finds on these phantoms from rest and from the search. A change of the source that moves
 it raises a number, and rows of another number are measured anew: `test_the_solver_finds_what_its_number_stands_for`
 tells."""

@@ -39,8 +39,7 @@ from SPRCore.registration.choice import held_out_blocks
 from SPRCore.registration.instance import InstanceProblem
 from SPRCore.registration.level import completed, displacement_on
 from SPRCore.registration.solver import LevelSolver
-from SPRCore.similarity import FixedStatistics, correlate
-from SPRCore.similarity.lncc import _noise_variance
+from SPRCore.similarity import FixedStatistics, attainable_correlation, correlate
 
 SETTINGS = (
     *("beta:0.01,20", "beta:0.02,20@search", "beta:0.01,20@velocity_voxels=1000000000"),
@@ -130,14 +129,7 @@ def followed(problem, setting, start):
 
 def expected(images):
     """What noise leaves of the squared correlation of a perfect match, at every voxel, and where that is told."""
-    return expected_of(images.fixed), images.fixed.usable > 0
-
-
-def expected_of(fixed):
-    """What noise leaves of the squared correlation of a perfect match, at every window of a fixed image."""
-    variance = fixed.variance / fixed.count
-    noise = min(_noise_variance(fixed.image, axis) for axis in range(3))
-    return ((variance - noise).clamp(min=0.0) / variance).square()
+    return attainable_correlation(images.fixed), images.fixed.usable > 0
 
 
 @contextlib.contextmanager
@@ -147,7 +139,7 @@ def saturated():
 
     def wrapped(fixed, warped, **more):
         if id(fixed) not in goals:
-            goals[id(fixed)] = fixed, expected_of(fixed)
+            goals[id(fixed)] = fixed, attainable_correlation(fixed)
         goal = goals[id(fixed)][1]
         squared = plain(fixed, warped, derivatives=False).squared
         pulls = (squared < goal).to(squared)
@@ -221,8 +213,9 @@ def _problem(case, config, held=None, stiffness=None):
 
 
 def measure(case, setting):
-    """A row: the course with the truth beside it, and what each criterion leads to."""
-    config = setting[1]
+    """A row: the course with the truth beside it, and what each criterion leads to; the solver has none of its own."""
+    config = replace(setting[1], stop_at_noise=False)
+    setting = setting[0], config
     start = case.search(config) if config.search else None
     problem = case.problem(config)
     truth, held = Truth(case, problem.levels[-1]), Held(problem.levels[-1])

@@ -15,6 +15,7 @@ from SPRCore.registration import InstanceConfig, register_instance
 from SPRCore.registration.instance import InstanceProblem
 from SPRCore.registration.job import make_job, stiffness_on
 from SPRCore.registration.level import completed, evaluate_level, newton_update
+from SPRCore.registration.solver import LOW_WEIGHT, near_low_weight
 
 SPACING = (1.0, 1.2, 1.5)
 CONFIG = InstanceConfig(steps=(3, 3, 2))
@@ -122,3 +123,48 @@ def test_a_step_that_is_held_somewhere_moves_nothing_there(pair):
     )
     moved = update.abs().amax(dim=(0, 1, 3, 4)) > 0
     assert moved.tolist() == [5 <= plane < 12 for plane in range(images.grid.shape[0])]
+
+
+NOISY = InstanceConfig(steps=(6,), pool=0, tolerance=0.0, stop_at_noise=True)
+
+
+def test_two_noisy_images_of_the_same_are_left_where_they_are(random_image):
+    image = random_image((28, 24, 20), 0, sigma=2.5, dtype=torch.float32)
+    generator = torch.Generator().manual_seed(4)
+    noise = 0.15 * image.std() * torch.randn((2, *image.shape[1:]), generator=generator)
+    noisy = image + noise[:1], image + noise[1:]
+    still, moved = (
+        register_instance(*noisy, SPACING, UniformPrior(), dataclasses.replace(NOISY, stop_at_noise=stops))
+        for stops in (True, False)
+    )
+    lengths = [float(result.displacement_vox.square().sum(dim=1).sqrt().mean()) for result in (still, moved)]
+    assert lengths[0] < 0.3 * lengths[1]
+    assert still.similarity < moved.similarity
+
+
+def test_where_the_images_match_less_than_noise_allows_nothing_is_held(pair):
+    found = [
+        register_instance(*pair, SPACING, UniformPrior(), dataclasses.replace(NOISY, stop_at_noise=stops))
+        for stops in (True, False)
+    ]
+    assert found[0].similarity < 0.9
+    assert torch.equal(found[0].displacement_vox, found[1].displacement_vox)
+
+
+def test_a_step_that_gains_nothing_ends_all_steps(random_image):
+    image = random_image((28, 24, 20), 0, sigma=2.5, dtype=torch.float32)
+    noise = 0.05 * torch.randn((2, *image.shape[1:]), generator=torch.Generator().manual_seed(4))
+    config = dataclasses.replace(NOISY, corrections=3, velocity_voxels=1000)
+    result = register_instance(image + noise[:1], image + noise[1:], SPACING, UniformPrior(strength=10.0), config)
+    assert torch.isfinite(result.displacement_vox).all()
+
+
+def test_a_low_weight_reaches_one_voxel_around_and_a_painted_stiffness_makes_none_low(pair):
+    images = InstanceProblem.of(*pair, SPACING, CONFIG).levels[-1]
+    weight = torch.full((1, 1, *images.grid.shape), 2.0 * LOW_WEIGHT)
+    weight[:, :, 5, 6, 7] = 0.4 * LOW_WEIGHT
+    low = near_low_weight(images, weight)
+    assert float(low.sum()) == 27
+    assert float(low[:, :, 4:7, 5:8, 6:9].sum()) == 27
+    painted = dataclasses.replace(images, stiffness=torch.full_like(weight, 0.1))
+    assert torch.equal(near_low_weight(painted, 0.1 * weight), low)

@@ -90,6 +90,28 @@ def test_the_floor_of_a_smooth_image_follows_its_noise(random_image, deviation):
     assert sim.variance_floor(cleared) == pytest.approx(6 * deviation**2, rel=0.25)
 
 
+@pytest.mark.parametrize("deviation", [0.02, 0.05])
+def test_the_attainable_correlation_is_that_of_a_perfect_match_with_as_much_noise(random_image, deviation):
+    image = random_image((40, 36, 32), 3, sigma=2.0)
+    noise = deviation * torch.randn((2, *image.shape), generator=torch.Generator().manual_seed(1))
+    first, second = image / (image.amax() - image.amin()) + noise
+    fixed = sim.FixedStatistics.of(first, (4, 4, 4))
+    found = sim.correlate(fixed, second, derivatives=False).squared
+    assert float(found.mean()) < 0.95
+    assert float(sim.attainable_correlation(fixed).mean()) == pytest.approx(float(found.mean()), abs=0.02)
+
+
+def test_without_noise_a_perfect_match_is_attainable(random_image):
+    fixed = sim.FixedStatistics.of(random_image((24, 20, 22), 3, sigma=3.0), (4, 4, 4))
+    assert float(sim.attainable_correlation(fixed).amin()) > 0.97
+
+
+def test_texture_as_fine_as_the_voxels_is_not_taken_for_noise_alone(random_image):
+    texture = torch.rand((1, 1, 24, 20, 22), generator=torch.Generator().manual_seed(1))
+    fixed = sim.FixedStatistics.of(texture, (4, 4, 4))
+    assert float(sim.attainable_correlation(fixed).amin()) > 0.9
+
+
 def test_the_floor_is_bounded(random_image):
     assert sim.variance_floor(torch.zeros(1, 1, 8, 8, 8)) == 1e-5
     assert sim.variance_floor(torch.zeros(1, 1, 1, 1, 1)) == 1e-5
