@@ -196,7 +196,7 @@ class LevelSolver:
         self.energies = [self.state.energy]
 
     def step(self) -> Pausing[bool]:
-        """Take one step; tell whether it lowered the energy enough to go on. After one that did not lower it, none does.
+        """Take one step; tell whether it lowered the energy enough to go on. One that raised it ends all steps.
 
         The part of the Gauss–Newton update that last lowered the energy is tried first the next time: squared
         correlation is not convex, and its model overshoots by much the same factor throughout a level. A step that is
