@@ -36,4 +36,4 @@ lint: $(STAMP)
 	$(BIN)/python -m pytest -q Testing/architecture
 
 bench: $(STAMP)
-	$(BIN)/python -m pytest -s -o python_files='bench_*.py' Testing/benchmarks
+	$(BIN)/python -m pytest -s -o python_files='bench_*.py' benchmarks

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-from .errors import InputError
+from SPRCore.errors import InputError
 
 Keys = tuple[str, ...]
 Resolve = Callable[[Path, Keys], Path]

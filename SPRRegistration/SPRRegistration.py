@@ -1,6 +1,6 @@
 """The module SPR Registration of 3D Slicer: deformable registration whose stiffness varies and is shown.
 
-This file only tells Slicer about the module. The panel is in `SPRRegistrationLib.widget`.
+This file only tells Slicer about the module. The panel is in `SPRRegistrationLib.qt.widget`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class SPRRegistration(ScriptedLoadableModule):
 
 def register_sample_data() -> None:
     """Offer the sample data in the module Sample Data."""
-    from SPRRegistrationLib import samples
+    from SPRRegistrationLib.scene import samples
 
     samples.register(str(_FOLDER / "Resources" / "Icons"))
 
@@ -73,7 +73,7 @@ class SPRRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def setup(self) -> None:
         """Make the panel, when the module is opened for the first time."""
         ScriptedLoadableModuleWidget.setup(self)
-        from SPRRegistrationLib.widget import Panel
+        from SPRRegistrationLib.qt.widget import Panel
 
         widget = slicer.util.loadUI(self.resourcePath("UI/SPRRegistration.ui"))
         self.layout.addWidget(widget)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -65,19 +64,13 @@ class Explore:
 
 
 def explorer_server() -> ModuleType:
-    """Return the module that serves the Explorer: part of the module of 3D Slicer, beside this package or installed.
+    """Return the module that serves the Explorer: the package `SPRExplorer`.
 
     Raises:
-        InputError: It is not there, or what it needs is not installed.
+        InputError: What it needs is not installed.
     """
-    beside = Path(__file__).resolve().parents[2] / "SPRRegistration"
-    if importlib.util.find_spec("SPRRegistrationLib") is None and (beside / "SPRRegistrationLib").is_dir():
-        sys.path.append(str(beside))
-    if importlib.util.find_spec("SPRRegistrationLib") is None:
-        remedy = "run it from a checkout of SPRRegistration, installed by pip install -e '.[explorer]'"
-        raise InputError("spr explore", got="no SPRRegistrationLib", expected="the Slicer module", remedy=remedy)
     missing = sorted({package for name, package in _NEEDED.items() if importlib.util.find_spec(name) is None})
     if missing:
         remedy = "install them by pip install 'SPRCore[explorer]'"
         raise InputError("spr explore", got=f"no {' and no '.join(missing)}", remedy=remedy)
-    return importlib.import_module("SPRRegistrationLib.explorer.server")
+    return importlib.import_module("SPRExplorer.server")

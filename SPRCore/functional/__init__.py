@@ -1,7 +1,7 @@
 """Pure functions of tensors in voxel units: sampling, composition, integration, derivatives, filters."""
 
-from .boxes import BoxSlabs, box_sum
-from .derivative import (
+from SPRCore.functional.boxes import BoxSlabs, box_sum
+from SPRCore.functional.derivative import (
     central_difference,
     determinant_3x3,
     forward_difference,
@@ -10,14 +10,14 @@ from .derivative import (
     jacobian_determinant,
     vector_jacobian_product,
 )
-from .filters import box_count, box_mean, gaussian_smooth, mirrored_box_mean
-from .integrate import integrate, integrate_quickly, sufficient_steps
-from .invert import invert
-from .logarithm import logarithm
-from .memory import kept_memory, trim_memory
-from .modes import plain_modes
-from .resize import resize, resize_displacement, step_ratio
-from .warp import compose, sample, sample_lattice, sampling_grid, warp
+from SPRCore.functional.filters import box_count, box_mean, gaussian_smooth, mirrored_box_mean
+from SPRCore.functional.integrate import integrate, integrate_quickly, sufficient_steps
+from SPRCore.functional.invert import invert
+from SPRCore.functional.logarithm import logarithm
+from SPRCore.functional.memory import kept_memory, trim_memory
+from SPRCore.functional.modes import plain_modes
+from SPRCore.functional.resize import resize, resize_displacement, step_ratio
+from SPRCore.functional.warp import compose, sample, sample_lattice, sampling_grid, warp
 
 __all__ = [
     "BoxSlabs",

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from ..typing import Images, Tensor
+from SPRCore.typing import Images, Tensor
 
 _SLAB_VALUES = 350_000
 """Values of a slab: few enough for the cache, enough that calling an operation costs little beside what it does."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from ..typing import Images, Jacobians, Scalars, Tensor, Vectors
+from SPRCore.typing import Images, Jacobians, Scalars, Tensor, Vectors
 
 
 class _Pairing(torch.autograd.Function):

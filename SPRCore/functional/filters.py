@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional as F
 
-from ..typing import Images, Tensor
-from .boxes import box_sum
+from SPRCore.functional.boxes import box_sum
+from SPRCore.typing import Images, Tensor
 
 
 def box_mean(image: Images, radius: Sequence[int]) -> Images:

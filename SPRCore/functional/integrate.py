@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from ..errors import InputError
-from ..typing import Tensor, Vectors
-from .derivative import central_difference, vector_jacobian_product
-from .warp import compose
+from SPRCore.errors import InputError
+from SPRCore.functional.derivative import central_difference, vector_jacobian_product
+from SPRCore.functional.warp import compose
+from SPRCore.typing import Tensor, Vectors
 
 
 def integrate(velocity_vox: Vectors, steps: int = 7) -> Vectors:

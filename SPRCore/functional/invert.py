@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ..typing import Vectors
-from .warp import compose, warp
+from SPRCore.functional.warp import compose, warp
+from SPRCore.typing import Vectors
 
 
 def invert(displacement_vox: Vectors, iterations: int = 50, tolerance_vox: float = 1e-3) -> tuple[Vectors, float]:

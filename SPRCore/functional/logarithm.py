@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..typing import Vectors
-from .filters import gaussian_smooth
-from .integrate import integrate
-from .warp import compose
+from SPRCore.functional.filters import gaussian_smooth
+from SPRCore.functional.integrate import integrate
+from SPRCore.functional.warp import compose
+from SPRCore.typing import Vectors
 
 
 def logarithm(

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from torch.nn import functional as F
 
-from ..typing import Images, Vectors
-from .filters import gaussian_smooth
+from SPRCore.functional.filters import gaussian_smooth
+from SPRCore.typing import Images, Vectors
 
 
 def resize(image: Images, shape: Sequence[int]) -> Images:

@@ -9,8 +9,8 @@ import torch
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from ..errors import InputError
-from ..typing import Images, Tensor, Vectors
+from SPRCore.errors import InputError
+from SPRCore.typing import Images, Tensor, Vectors
 
 _INTERPOLATION = {"linear": 0, "nearest": 1}
 _PADDING = {"zeros": 0, "border": 1}

@@ -1,11 +1,11 @@
 """Networks that register pairs of images: VoxelMorph and TransMorph, weight head, conditioning on hyperparameters."""
 
-from . import transmorph as transmorph  # these two register their architectures
-from . import voxelmorph as voxelmorph
-from .config import NetworkConfig
-from .network import Features, RegistrationNetwork
-from .output import RegistrationOutput
-from .registry import build, list_models, parameter_count, preset
+from SPRCore.networks import transmorph as transmorph  # these two register their architectures
+from SPRCore.networks import voxelmorph as voxelmorph
+from SPRCore.networks.config import NetworkConfig
+from SPRCore.networks.network import Features, RegistrationNetwork
+from SPRCore.networks.output import RegistrationOutput
+from SPRCore.networks.registry import build, list_models, parameter_count, preset
 
 __all__ = [
     "Features",

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..typing import Images, Tensor, Vectors
-from .conditioning import Condition, film
-from .layers import convolution
+from SPRCore.networks.conditioning import Condition, film
+from SPRCore.networks.layers import convolution
+from SPRCore.typing import Images, Tensor, Vectors
 
 _NORMS = {"instance": nn.InstanceNorm3d, "batch": nn.BatchNorm3d}
 NEAR_ZERO = 1e-5

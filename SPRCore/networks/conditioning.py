@@ -16,8 +16,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..typing import Images, Tensor
-from .config import NetworkConfig
+from SPRCore.networks.config import NetworkConfig
+from SPRCore.typing import Images, Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..config import check_name
-from ..errors import InputError
+from SPRCore.config import check_name
+from SPRCore.errors import InputError
 
 # Bounds are generous beside every published size and small beside what would exhaust a machine.
 _INTEGERS = {

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..typing import Images, Tensor
-from .conditioning import Condition
+from SPRCore.networks.conditioning import Condition
+from SPRCore.typing import Images, Tensor
 
 
 class Convolution(nn.Conv3d):

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from torch import nn
 from torch.nn import functional as F
 
-from ..errors import InputError
-from ..typing import Images, Scalars, Tensor, Vectors
-from .blocks import at_least_float32, full_precision, upsample
-from .conditioning import CodeEmbedding
-from .config import NetworkConfig
-from .output import RegistrationOutput
-from .sampling import integrate_by, true_displacement
-from .weight_head import activate_weight
+from SPRCore.errors import InputError
+from SPRCore.networks.blocks import at_least_float32, full_precision, upsample
+from SPRCore.networks.conditioning import CodeEmbedding
+from SPRCore.networks.config import NetworkConfig
+from SPRCore.networks.output import RegistrationOutput
+from SPRCore.networks.sampling import integrate_by, true_displacement
+from SPRCore.networks.weight_head import activate_weight
+from SPRCore.typing import Images, Scalars, Tensor, Vectors
 
 MIN_SIZE = 16
 """Least voxels along an axis: below, the coarsest features of every network are one voxel of mostly padding."""

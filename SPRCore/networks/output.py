@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..typing import Scalars, Vectors
+from SPRCore.typing import Scalars, Vectors
 
 
 @dataclass(frozen=True, kw_only=True)

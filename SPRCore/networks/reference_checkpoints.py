@@ -30,11 +30,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..errors import InputError
-from ..typing import Tensor
-from .config import NetworkConfig
-from .registry import build
-from .windows import relative_index
+from SPRCore.errors import InputError
+from SPRCore.networks.config import NetworkConfig
+from SPRCore.networks.registry import build
+from SPRCore.networks.windows import relative_index
+from SPRCore.typing import Tensor
 
 # From our names to the author's, one after the other.
 _RULES = (

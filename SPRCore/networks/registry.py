@@ -8,10 +8,10 @@ from typing import TypeVar
 
 import torch
 
-from ..config import check_name
-from ..errors import InputError
-from .config import NetworkConfig
-from .network import RegistrationNetwork
+from SPRCore.config import check_name
+from SPRCore.errors import InputError
+from SPRCore.networks.config import NetworkConfig
+from SPRCore.networks.network import RegistrationNetwork
 
 Kind = TypeVar("Kind", bound=type[RegistrationNetwork])
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import torch
 
-from ..functional import integrate, warp
-from ..typing import Images, Vectors
+from SPRCore.functional import integrate, warp
+from SPRCore.typing import Images, Vectors
 
 
 def true_displacement(displacement_vox: Vectors) -> Vectors:

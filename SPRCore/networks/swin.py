@@ -10,11 +10,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..typing import Images, Tensor
-from .conditioning import Condition
-from .config import NetworkConfig
-from .layers import convolution, dense
-from .windows import Shape, Windows, relative_index
+from SPRCore.networks.conditioning import Condition
+from SPRCore.networks.config import NetworkConfig
+from SPRCore.networks.layers import convolution, dense
+from SPRCore.networks.windows import Shape, Windows, relative_index
+from SPRCore.typing import Images, Tensor
 
 PATCH = 4
 # The order in which the reference stacks the eight voxels of a patch that is merged.

@@ -15,16 +15,16 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from ..typing import Images, Scalars, Tensor, Vectors
-from .blocks import ConvBlock, FlowHead, upsample
-from .conditioning import Condition, film
-from .config import NetworkConfig
-from .layers import convolution
-from .network import RegistrationNetwork
-from .registry import register
-from .sampling import sample_at
-from .swin import PATCH, SwinEncoder
-from .weight_head import WeightHead
+from SPRCore.networks.blocks import ConvBlock, FlowHead, upsample
+from SPRCore.networks.conditioning import Condition, film
+from SPRCore.networks.config import NetworkConfig
+from SPRCore.networks.layers import convolution
+from SPRCore.networks.network import RegistrationNetwork
+from SPRCore.networks.registry import register
+from SPRCore.networks.sampling import sample_at
+from SPRCore.networks.swin import PATCH, SwinEncoder
+from SPRCore.networks.weight_head import WeightHead
+from SPRCore.typing import Images, Scalars, Tensor, Vectors
 
 SLOPE = 0.01
 

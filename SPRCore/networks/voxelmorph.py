@@ -6,13 +6,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..typing import Images, Scalars, Tensor, Vectors
-from .blocks import ConvBlock, FlowHead
-from .conditioning import Condition
-from .config import NetworkConfig
-from .network import RegistrationNetwork
-from .registry import register
-from .weight_head import WeightHead
+from SPRCore.networks.blocks import ConvBlock, FlowHead
+from SPRCore.networks.conditioning import Condition
+from SPRCore.networks.config import NetworkConfig
+from SPRCore.networks.network import RegistrationNetwork
+from SPRCore.networks.registry import register
+from SPRCore.networks.weight_head import WeightHead
+from SPRCore.typing import Images, Scalars, Tensor, Vectors
 
 SLOPE = 0.2
 

@@ -7,11 +7,11 @@ import math
 from torch import nn
 from torch.nn import functional as F
 
-from ..typing import Images, Scalars, Tensor
-from .blocks import ConvBlock, at_least_float32, full_precision, near_zero
-from .conditioning import Condition
-from .config import NetworkConfig
-from .layers import convolution
+from SPRCore.networks.blocks import ConvBlock, at_least_float32, full_precision, near_zero
+from SPRCore.networks.conditioning import Condition
+from SPRCore.networks.config import NetworkConfig
+from SPRCore.networks.layers import convolution
+from SPRCore.typing import Images, Scalars, Tensor
 
 FLOOR, BOUND = 1e-6, 5.0
 """Least weight, and largest one under the Gaussian prior, as in the reference code."""

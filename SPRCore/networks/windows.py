@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from ..typing import Tensor
+from SPRCore.typing import Tensor
 
 _FAR = -100.0
 """Added to the attention between tokens that are no neighbors; as in the reference, exp(-100) is nothing."""

@@ -8,8 +8,8 @@ from functools import partial
 
 import torch
 
-from ..regularization import laplacian_diagonal, weighted_laplacian
-from ..typing import Scalars, Tensor, Vectors
+from SPRCore.regularization import laplacian_diagonal, weighted_laplacian
+from SPRCore.typing import Scalars, Tensor, Vectors
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..functional import step_ratio
+from SPRCore.functional import step_ratio
 
 LEAST_SIZE = 12
 """The longest axis of the coarsest level has at least this many voxels."""

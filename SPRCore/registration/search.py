@@ -63,7 +63,7 @@ STAGES = (
     Stage(voxels=1.0, block=2.0, reach=2.0, dilation=1, coupling=10.0, rounds=2),
 )
 """Stages of the search: 7³ displacements of up to 18 voxels, then 5³ of up to 6 around them, then 3³ of up to 2. Chosen
-on the breathing livers of Testing/benchmarks/livers.py (docs/adr/0018-discrete-search.md)."""
+on the breathing livers of benchmarks/livers.py (docs/adr/0018-discrete-search.md)."""
 
 MOST_VOXELS = 1_500_000
 """An image with more voxels than this is searched at half its resolution."""

@@ -1,7 +1,13 @@
 """Spatially varying regularization: weighted diffusion and the priors on its weight."""
 
-from .diffusion import edge_weights, laplacian_diagonal, squared_gradient, weighted_diffusion, weighted_laplacian
-from .priors import BetaPrior, GaussianPrior, Prior, TotalVariationPrior, UniformPrior
+from SPRCore.regularization.diffusion import (
+    edge_weights,
+    laplacian_diagonal,
+    squared_gradient,
+    weighted_diffusion,
+    weighted_laplacian,
+)
+from SPRCore.regularization.priors import BetaPrior, GaussianPrior, Prior, TotalVariationPrior, UniformPrior
 
 __all__ = [
     "BetaPrior",

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from ..errors import InputError
-from ..typing import Scalars, Tensor, Vectors
+from SPRCore.errors import InputError
+from SPRCore.typing import Scalars, Tensor, Vectors
 
 UNIT = (1.0, 1.0, 1.0)
 TERMS = 9

@@ -14,8 +14,8 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 
-from ..errors import InputError
-from ..typing import Tensor
+from SPRCore.errors import InputError
+from SPRCore.typing import Tensor
 
 
 @runtime_checkable  # so that signatures can be checked in tests

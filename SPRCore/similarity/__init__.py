@@ -1,6 +1,6 @@
 """Similarity of a warped and a fixed image."""
 
-from .lncc import (
+from SPRCore.similarity.lncc import (
     Correlation,
     FixedStatistics,
     attainable_correlation,
@@ -10,8 +10,8 @@ from .lncc import (
     variance_floor,
     window_radius,
 )
-from .mind import mind_ssc, mind_ssc_distance
-from .mse import mse
+from SPRCore.similarity.mind import mind_ssc, mind_ssc_distance
+from SPRCore.similarity.mse import mse
 
 __all__ = [
     "Correlation",

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch.autograd.function import once_differentiable
 
-from ..errors import InputError
-from ..functional import BoxSlabs, box_count, box_sum
-from ..typing import Scalars, Tensor
+from SPRCore.errors import InputError
+from SPRCore.functional import BoxSlabs, box_count, box_sum
+from SPRCore.typing import Scalars, Tensor
 
 VARIANCE_FLOOR = 1e-5
 """Least mean variance of a window (intensities about [0, 1]); below it a window holds no information."""

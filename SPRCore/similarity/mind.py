@@ -9,10 +9,10 @@ import torch
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from ..errors import InputError
-from ..functional import box_mean, vector_jacobian_product
-from ..typing import Images, Masks, Scalars, Tensor
-from .mse import mse
+from SPRCore.errors import InputError
+from SPRCore.functional import box_mean, vector_jacobian_product
+from SPRCore.similarity.mse import mse
+from SPRCore.typing import Images, Masks, Scalars, Tensor
 
 NEIGHBORS = tuple(tuple(sign * (axis == i) for i in range(3)) for axis in range(3) for sign in (-1, 1))
 PAIRS = tuple(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..typing import Images, Masks, Scalars, Tensor
+from SPRCore.typing import Images, Masks, Scalars, Tensor
 
 
 def mse(fixed: Images, warped: Images, mask: Scalars | Masks | None = None) -> Tensor:

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from ..typing import Images, Tensor
-from .losses import Pair
+from SPRCore.training.losses import Pair
+from SPRCore.typing import Images, Tensor
 
 Item = dict[str, Any]
 

@@ -6,9 +6,9 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..config import require
-from ..regularization import Prior
-from ..regularization.naming import HYPERPARAMETERS, make_prior
+from SPRCore.config import require
+from SPRCore.regularization import Prior
+from SPRCore.regularization.naming import HYPERPARAMETERS, make_prior
 
 PriorName = Literal["beta", "gaussian", "tv", "uniform"]
 _OWNERS = {"lambda": "strength"}  # field of a hyperparameter whose name is a word of the language

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ..config import require
-from ..errors import InputError
-from ..geometry.orientation import check_orientation
-from ..io.cards import Preprocessing, WorkingGrid
-from ..synthetic import SceneConfig
+from SPRCore.config import require
+from SPRCore.errors import InputError
+from SPRCore.geometry.orientation import check_orientation
+from SPRCore.io.cards import Preprocessing, WorkingGrid
+from SPRCore.synthetic import SceneConfig
 
 Layout = Literal["acdc", "mnms", "ixi", "ixi_pkl", "autopet", "learn2reg", "csv", "bids"]
 Dataset = Literal["generated", "acdc", "mnms", "ixi", "ixi_pkl", "autopet", "learn2reg", "csv", "bids"]

@@ -13,7 +13,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..errors import InputError
+from SPRCore.errors import InputError
 
 _PATIENCE = timedelta(hours=2)
 """How long processes wait for the first one, which prepares images that `spr prepare` has not prepared."""

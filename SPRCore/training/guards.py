@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 
-from ..errors import ConvergenceError, SPRError
-from ..io.atomic import atomic_path
-from ..networks import NetworkConfig
-from ..typing import Tensor
-from .losses import Pair
-from .recipe import Recipe
+from SPRCore.errors import ConvergenceError, SPRError
+from SPRCore.io.atomic import atomic_path
+from SPRCore.networks import NetworkConfig
+from SPRCore.training.losses import Pair
+from SPRCore.training.recipe import Recipe
+from SPRCore.typing import Tensor
 
 BAD_BATCH = "not-finite"
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..regularization import Prior
-from ..regularization.naming import hyperparameters, make_prior
-from .config import HyperConfig, LossConfig
+from SPRCore.regularization import Prior
+from SPRCore.regularization.naming import hyperparameters, make_prior
+from SPRCore.training.config import HyperConfig, LossConfig
 
 _LEAST = 1e-6  # a strength is above 0, but a range may start there
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..io.atomic import atomic_path
+from SPRCore.io.atomic import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -20,23 +20,22 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from ..functional import kept_memory
-from ..io.atomic import atomic_path
-from ..networks import RegistrationNetwork, RegistrationOutput, build
-from ..typing import Tensor
-from .batches import Item, as_list, pair_of, stacked
-from .data.build import Datasets, build_datasets
-from .data.sampler import EpochSampler
-from .distributed import Process, averaging, process_group
-from .guards import guarded_memory, stop_if_not_finite
-from .hyper import Setting, draw_setting, usual_setting
-from .journal import Journal, read_rows
-from .losses import Pair, batch_loss
-from .model_card import LAST, card_of, write_model
-from .recipe import Recipe
-from .resume import RECIPE, SPLIT, check_folder, check_same_run, identity
-from .start import start_from
-from .state import (
+from SPRCore.functional import kept_memory
+from SPRCore.io.atomic import atomic_path
+from SPRCore.networks import RegistrationNetwork, RegistrationOutput, build
+from SPRCore.training.batches import Item, as_list, pair_of, stacked
+from SPRCore.training.data.build import Datasets, build_datasets
+from SPRCore.training.data.sampler import EpochSampler
+from SPRCore.training.distributed import Process, averaging, process_group
+from SPRCore.training.guards import guarded_memory, stop_if_not_finite
+from SPRCore.training.hyper import Setting, draw_setting, usual_setting
+from SPRCore.training.journal import Journal, read_rows
+from SPRCore.training.losses import Pair, batch_loss
+from SPRCore.training.model_card import LAST, card_of, write_model
+from SPRCore.training.recipe import Recipe
+from SPRCore.training.resume import RECIPE, SPLIT, check_folder, check_same_run, identity
+from SPRCore.training.start import start_from
+from SPRCore.training.state import (
     Checkpoint,
     RunningMean,
     list_checkpoints,
@@ -46,7 +45,8 @@ from .state import (
     sweep,
     write_checkpoint,
 )
-from .validate import Validation, validate
+from SPRCore.training.validate import Validation, validate
+from SPRCore.typing import Tensor
 
 logger = logging.getLogger("SPRCore")
 
@@ -300,7 +300,7 @@ class _Run:
             self._draw(found)
 
     def _draw(self, found: Validation) -> None:
-        from .pictures import curves_figure, pairs_figure  # matplotlib: for the one process that draws
+        from SPRCore.training.pictures import curves_figure, pairs_figure  # matplotlib: for the one process that draws
 
         title = f"{self.recipe.name}, step {self.step} of {self.steps}"
         self.journal.picture(f"pairs-{self.step:09d}", self.step, pairs_figure(found.shown, title))

@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from ..errors import InputError
-from ..functional import mirrored_box_mean, sample, warp
-from ..networks import RegistrationOutput
-from ..regularization import Prior, squared_gradient, weighted_diffusion
-from ..similarity import lncc, mse
-from ..typing import Images, Scalars, Tensor, Vectors
-from .config import LossConfig
-from .hyper import Setting
+from SPRCore.errors import InputError
+from SPRCore.functional import mirrored_box_mean, sample, warp
+from SPRCore.networks import RegistrationOutput
+from SPRCore.regularization import Prior, squared_gradient, weighted_diffusion
+from SPRCore.similarity import lncc, mse
+from SPRCore.training.config import LossConfig
+from SPRCore.training.hyper import Setting
+from SPRCore.typing import Images, Scalars, Tensor, Vectors
 
 MAP_POOL = 2
 """Half width, in voxels, of the neighborhood that shares a most probable weight: a network predicts its weight at a

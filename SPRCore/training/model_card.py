@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..io.bundles import SUFFIX, write_bundle
-from ..io.cards import Metric, ModelCard
-from ..networks import RegistrationNetwork
-from ..networks.loading import bundle_of
-from ..regularization.naming import hyperparameters
-from .recipe import Recipe
+from SPRCore.io.bundles import SUFFIX, write_bundle
+from SPRCore.io.cards import Metric, ModelCard
+from SPRCore.networks import RegistrationNetwork
+from SPRCore.networks.loading import bundle_of
+from SPRCore.regularization.naming import hyperparameters
+from SPRCore.training.recipe import Recipe
 
 _MEASURES = {
     "dice": "Dice, mean of the labels",

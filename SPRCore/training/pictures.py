@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..functional import warp
-from ..networks import RegistrationOutput
-from ..typing import Tensor
-from .losses import Pair
-from .validate import Score
+from SPRCore.functional import warp
+from SPRCore.networks import RegistrationOutput
+from SPRCore.training.losses import Pair
+from SPRCore.training.validate import Score
+from SPRCore.typing import Tensor
 
 FIXED_COLOR, MOVING_COLOR, GRID_COLOR = "#35d0ff", "#ff9a2e", "#ffe14d"
 _WEIGHT_COLORS = "plasma_r"  # as in the figures of results: bright where the deformation is free

@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 import yaml
 
-from ..config import ConfigError, Keys, check_name, decode, encode, require
-from ..errors import InputError
-from ..io.cards import check_name as check_model_name
-from ..networks import NetworkConfig, preset
-from ..regularization.naming import HYPERPARAMETERS
-from .config import (
+from SPRCore.config import ConfigError, Keys, check_name, decode, encode, require
+from SPRCore.errors import InputError
+from SPRCore.io.cards import check_name as check_model_name
+from SPRCore.networks import NetworkConfig, preset
+from SPRCore.regularization.naming import HYPERPARAMETERS
+from SPRCore.training.config import (
     AugmentationConfig,
     CardConfig,
     CheckpointConfig,
@@ -23,8 +23,8 @@ from .config import (
     OptimiserConfig,
     ValidationConfig,
 )
-from .data_config import DataConfig, PreprocessingConfig
-from .recipe_file import Sources, read_tree
+from SPRCore.training.data_config import DataConfig, PreprocessingConfig
+from SPRCore.training.recipe_file import Sources, read_tree
 
 SCHEMA = 1
 

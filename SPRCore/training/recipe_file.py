@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from ..config import ConfigError, Keys
-from ..errors import InputError
+from SPRCore.config import ConfigError, Keys
+from SPRCore.errors import InputError
 
 _MAX_BYTES = 2**20
 _MAX_BASES = 8

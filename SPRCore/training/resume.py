@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
-from ..io.places import SUFFIX
-from .journal import METRICS, PICTURES
-from .model_card import LAST
-from .recipe import Recipe, read_recipe
-from .state import list_checkpoints
+from SPRCore.errors import InputError
+from SPRCore.io.places import SUFFIX
+from SPRCore.training.journal import METRICS, PICTURES
+from SPRCore.training.model_card import LAST
+from SPRCore.training.recipe import Recipe, read_recipe
+from SPRCore.training.state import list_checkpoints
 
 RECIPE, SPLIT = "recipe.yaml", "split.json"
 _FREE = {

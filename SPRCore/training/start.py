@@ -6,9 +6,9 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import InputError
-from ..io.bundles import read_bundle
-from ..networks import RegistrationNetwork
+from SPRCore.errors import InputError
+from SPRCore.io.bundles import read_bundle
+from SPRCore.networks import RegistrationNetwork
 
 logger = logging.getLogger("SPRCore")
 

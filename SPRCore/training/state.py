@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import InputError
-from ..io.atomic import atomic_path
-from ..typing import Tensor
+from SPRCore.errors import InputError
+from SPRCore.io.atomic import atomic_path
+from SPRCore.typing import Tensor
 
 SCHEMA = 1
 FOLDER = "checkpoints"

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..functional import warp
-from ..geometry import Field
-from ..metrics import dice, dice_mean, folding_percent, tre_mm
-from ..networks import RegistrationNetwork, RegistrationOutput
-from ..similarity import lncc
-from ..typing import Tensor
-from .distributed import Process
-from .hyper import Setting
-from .losses import Pair, map_gap
+from SPRCore.functional import warp
+from SPRCore.geometry import Field
+from SPRCore.metrics import dice, dice_mean, folding_percent, tre_mm
+from SPRCore.networks import RegistrationNetwork, RegistrationOutput
+from SPRCore.similarity import lncc
+from SPRCore.training.distributed import Process
+from SPRCore.training.hyper import Setting
+from SPRCore.training.losses import Pair, map_gap
+from SPRCore.typing import Tensor
 
 Score = dict[str, Any]
 

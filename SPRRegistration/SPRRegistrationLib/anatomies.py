@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .models import INSTANCE
-from .parameters import HYPERPARAMETERS, Anatomy, Prior, Start
+from SPRRegistrationLib.models import INSTANCE
+from SPRRegistrationLib.parameters import HYPERPARAMETERS, Anatomy, Prior, Start
 
 PRIOR = Prior.BETA
 """The prior of all of them, and of what is recommended for no part of the body."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from SPRCore.errors import SPRError
-
-from . import dicom, inputs, words
-from .i18n import tr as _
-from .parameters import Alignment
+from SPRRegistrationLib import messages
+from SPRRegistrationLib.i18n import tr as _
+from SPRRegistrationLib.parameters import Alignment
+from SPRRegistrationLib.scene import dicom, inputs
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def pair_check(parameters: Any, modality: str, opened: Any) -> PairCheck:
         modality: Kind of image that the task model was made for; empty if that is not known.
         opened: What the worker said when it had opened this pair, `protocol.Opened`; None before.
     """
-    why_not = words.why_not_apply(parameters)
+    why_not = messages.why_not_apply(parameters)
     if why_not:
         return PairCheck((why_not,), "check", False)
     volumes = (parameters.fixedVolume, parameters.movingVolume)
@@ -44,13 +44,13 @@ def pair_check(parameters: Any, modality: str, opened: Any) -> PairCheck:
     try:
         facts = inputs.facts_of(parameters)
     except SPRError as error:
-        return PairCheck((words.refused(error),), "check", False)
-    found, aligns = words.guard(facts, modality, kinds), parameters.alignment is not Alignment.NONE
-    lines = found or [words.checked(facts)]
+        return PairCheck((messages.refused(error),), "check", False)
+    found, aligns = messages.guard(facts, modality, kinds), parameters.alignment is not Alignment.NONE
+    lines = found or [messages.checked(facts)]
     if opened is not None:
-        lines = [*lines, words.aligned(opened.init, opened.init_reason, opened.covered)]
-    elif aligns and words.needs_alignment(facts):
+        lines = [*lines, messages.aligned(opened.init, opened.init_reason, opened.covered)]
+    elif aligns and messages.needs_alignment(facts):
         lines = [*lines, _("They are aligned before the deformation.")]
     elif parameters.alignment is Alignment.AUTO:
         lines = [*lines, _("Whether they are aligned first is decided when they are opened.")]
-    return PairCheck(tuple(lines), "check" if found else "plain", words.needs_alignment(facts) and not aligns)
+    return PairCheck(tuple(lines), "check" if found else "plain", messages.needs_alignment(facts) and not aligns)

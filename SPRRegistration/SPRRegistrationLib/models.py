@@ -16,8 +16,7 @@ from typing import Any
 from SPRCore.errors import InputError, SPRError
 from SPRCore.io.headers import parse_json, read_header
 from SPRCore.io.places import SUFFIX, models_folder, packaged_folder
-
-from .i18n import tr as _
+from SPRRegistrationLib.i18n import tr as _
 
 INSTANCE = "instance"
 """The method that needs no model."""

@@ -19,9 +19,9 @@ from SPRCore.live import protocol
 from SPRCore.live.arrays import Session
 from SPRCore.live.conversation import Conversation
 from SPRCore.live.events import Arrived, Deadlines, Event, Kill, Start, State
-
-from . import charts, display, inputs, outputs, suggestion, words
-from .models import INSTANCE
+from SPRRegistrationLib import messages, suggestion
+from SPRRegistrationLib.models import INSTANCE
+from SPRRegistrationLib.scene import charts, display, inputs, outputs
 
 logger = logging.getLogger("SPRRegistration")
 
@@ -98,7 +98,7 @@ class RegistrationSession:
         self._talk: Conversation | None = None
         self._versions: dict[str, str] = {}
         self._forget_pair()
-        self._move(Stage.NO_PAIR, words.no_pair())
+        self._move(Stage.NO_PAIR, messages.no_pair())
 
     def open(self) -> None:
         """Open the pair that the parameters name, at their setting; another one is closed.
@@ -112,18 +112,18 @@ class RegistrationSession:
             self._start_if_need_be()
             self._open_id = self._floor = self._talk.open(arrays, budget_ms=self._budget_ms, **options)
         except SPRError as error:
-            self._move(Stage.FAILED, words.refused(error))
+            self._move(Stage.FAILED, messages.refused(error))
         else:
-            self._move(Stage.OPENING, words.opening())
+            self._move(Stage.OPENING, messages.opening())
         self._go_on([])
 
     def preview(self, setting: dict[str, float], improve: bool = True) -> None:
         """Ask for the deformation at a setting: one that is there at once, and better ones after it (`improve`)."""
-        self._ask("update", Stage.PREVIEWING, words.previewing(), improve=improve, **setting)
+        self._ask("update", Stage.PREVIEWING, messages.previewing(), improve=improve, **setting)
 
     def commit(self, setting: dict[str, float]) -> None:
         """Ask for the exact result at a setting."""
-        self._ask("commit", Stage.COMMITTING, words.committing(), **setting)
+        self._ask("commit", Stage.COMMITTING, messages.committing(), **setting)
 
     def sweep(self, on: bool) -> None:
         """Fill the settings map while nothing else is to be done, or stop."""
@@ -155,7 +155,7 @@ class RegistrationSession:
         try:
             arrays = inputs.annotations_of(self.parameters)
         except SPRError as error:
-            arrays, refused = {}, words.refused(error)
+            arrays, refused = {}, messages.refused(error)
         self.points.clear()
         self._ask("annotate", self.stage, refused or self.words, arrays)
         if self.sweeping or self.parameters.sweep:
@@ -166,13 +166,15 @@ class RegistrationSession:
     def cancel(self) -> None:
         """Give up what is computed or waits; what is shown stays."""
         is_busy = self.stage in (Stage.OPENING, Stage.PREVIEWING, Stage.COMMITTING)
-        stage, why = (Stage.CANCELLED, words.cancelled(self.shown is not None)) if is_busy else (self.stage, self.words)
+        stage, why = (
+            (Stage.CANCELLED, messages.cancelled(self.shown is not None)) if is_busy else (self.stage, self.words)
+        )
         self._ask("cancel", stage, why)
 
     def restart(self) -> None:
         """Start the worker again with the same pair, because the user wishes so."""
         if self._talk is not None:
-            self._move(Stage.OPENING, words.opening())
+            self._move(Stage.OPENING, messages.opening())
             self._go_on(self._talk.restart())
 
     def close(self) -> None:
@@ -184,7 +186,7 @@ class RegistrationSession:
             self._transport.kill()  # nothing that it still computes is wanted
             store.close()
         self._forget_pair()
-        self._move(Stage.NO_PAIR, words.no_pair())
+        self._move(Stage.NO_PAIR, messages.no_pair())
         self._tell()
 
     def feed(self, data: bytes) -> None:
@@ -221,7 +223,7 @@ class RegistrationSession:
         try:
             asked = getattr(self._talk, verb)(*arguments, **options)
         except SPRError as error:
-            self._move(Stage.FAILED, words.refused(error))
+            self._move(Stage.FAILED, messages.refused(error))
         else:
             self._move(stage, why)
             if verb == "commit":
@@ -269,7 +271,7 @@ class RegistrationSession:
             self.sweeping, self._commit_id, self._choose_id = False, None, None
             self._move(Stage.FAILED, status.words)
         elif status.state is State.OPEN and self.stage is Stage.OPENING:
-            self._move(Stage.READY, words.ready())
+            self._move(Stage.READY, messages.ready())
 
     def _on_ready(self, message: protocol.Ready, arrays: dict) -> None:
         self._versions = {"SPRCore": message.version, "torch": message.torch}
@@ -277,7 +279,7 @@ class RegistrationSession:
     def _on_opened(self, message: protocol.Opened, arrays: dict) -> None:
         self.ranges, self.prior, self.opened = dict(message.ranges), message.prior, message
         if self.stage is Stage.OPENING:
-            self._move(Stage.READY, words.ready())
+            self._move(Stage.READY, messages.ready())
         if self.ranges and self.parameters.method != INSTANCE:
             # Previews of a network lie between settings that it has answered for: the map makes them follow the slider.
             self._ask("sweep", self.stage, self.words, on=True)
@@ -308,11 +310,11 @@ class RegistrationSession:
         display.set_detail(self.parameters, fine=message.exact)
         self.shown, self.progress = message, None
         if is_final:
-            self._move(Stage.DONE, words.done(message.age_ms))  # what the user has waited
+            self._move(Stage.DONE, messages.done(message.age_ms))  # what the user has waited
         elif self.stage is Stage.COMMITTING:
             self._untold = True
         else:
-            self._move(Stage.READY, words.shown(message.exact))
+            self._move(Stage.READY, messages.shown(message.exact))
 
     def _on_chosen(self, message: protocol.Chosen, arrays: dict) -> None:
         if message.id == self._choose_id:
@@ -327,7 +329,7 @@ class RegistrationSession:
         if message.id == self._commit_id:
             self._commit_id = None
             if self.stage is Stage.COMMITTING:
-                self._move(Stage.READY, words.ready())
+                self._move(Stage.READY, messages.ready())
 
     def _on_error(self, message: protocol.Error, arrays: dict) -> None:
         logger.warning("The worker refused: %s", message.words())
@@ -343,7 +345,7 @@ class RegistrationSession:
             self.sweeping = False
         is_choice = message.id is not None and message.id == self._choose_id
         self._choose_id = None if is_choice else self._choose_id
-        self._move(self.stage if is_choice else Stage.FAILED, words.failed(message))
+        self._move(self.stage if is_choice else Stage.FAILED, messages.failed(message))
 
     def _on_progress(self, message: protocol.Progress, arrays: dict) -> None:
         self.progress = message.fraction

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .i18n import tr as _
-from .parameters import MapMeasure
-from .words import MARK
+from SPRRegistrationLib.i18n import tr as _
+from SPRRegistrationLib.messages import MARK
+from SPRRegistrationLib.parameters import MapMeasure
 
 LOW_IS_GOOD = (MapMeasure.FOLDING, MapMeasure.DISPLACEMENT, MapMeasure.LANDMARKS)
 # Dark blue, green, yellow: even steps of brightness, told apart by color-blind people, too.

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from . import anatomies, suggestion
-from .models import INSTANCE, TaskModel
-from .parameters import HYPERPARAMETERS, Anatomy, Prior
+from SPRRegistrationLib import anatomies, suggestion
+from SPRRegistrationLib.models import INSTANCE, TaskModel
+from SPRRegistrationLib.parameters import HYPERPARAMETERS, Anatomy, Prior
 
 Value = TypeVar("Value")
 

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import inputs, words
-from .models import INSTANCE
-from .parameters import HYPERPARAMETERS, Prior, apply_setting, setting_of
+from SPRRegistrationLib import messages
+from SPRRegistrationLib.models import INSTANCE
+from SPRRegistrationLib.parameters import HYPERPARAMETERS, Prior, apply_setting, setting_of
+from SPRRegistrationLib.scene import inputs
 
 DEPENDS_ON = ("fixedVolume", "movingVolume", "alignment", "start", "stiffnessSegments", "stiffnessFactors")
 """Fields of the parameters that a suggestion depends on: with another value of one of them there is none."""
@@ -101,17 +102,17 @@ def shown(parameters: Any, session: Any) -> Shown:
     """
     is_there = parameters.method == INSTANCE
     is_choosing = session is not None and session.is_choosing
-    can_ask = is_there and not is_choosing and not words.why_not_apply(parameters)
+    can_ask = is_there and not is_choosing and not messages.why_not_apply(parameters)
     found = suggestion_of(parameters)
     if is_choosing:
-        return Shown(is_there, can_ask, False, words.choosing(), marks(parameters))
+        return Shown(is_there, can_ask, False, messages.choosing(), marks(parameters))
     if found is None:
         return Shown(is_there, can_ask, False, "")
     if not found.compared:
-        return Shown(is_there, can_ask, False, words.nothing_suggested())
+        return Shown(is_there, can_ask, False, messages.nothing_suggested())
     is_same = found.prior is parameters.prior
     in_force = is_same and _is_same(found.setting, setting_of(parameters))
-    line = words.suggested("" if is_same else found.prior.label(), found.setting, in_force)
+    line = messages.suggested("" if is_same else found.prior.label(), found.setting, in_force)
     return Shown(is_there, can_ask, not in_force, " ".join([line, *found.warnings]), marks(parameters))
 
 

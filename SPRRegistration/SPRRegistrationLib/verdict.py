@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .i18n import tr as _
-from .words import sentence
+from SPRRegistrationLib.i18n import tr as _
+from SPRRegistrationLib.messages import sentence
 
 FEW_FOLDS = 0.1
 """Percent of folded voxels up to which folding is called slight."""

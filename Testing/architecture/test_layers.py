@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "SPRCore"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
-PROJECT = ("SPRCore", "SPRRegistration", "SPRRegistrationLib", "Training", "Testing")
+PROJECT = ("SPRCore", "SPRRegistration", "SPRRegistrationLib", "SPRExplorer", "Training", "Testing")
 
 
 def layers() -> dict[str, int]:
@@ -64,7 +64,11 @@ def test_a_module_imports_only_from_layers_below(path):
             assert part == "cli", f"{path} imports {name}: public names of SPRCore are for its users"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "SPRRegistration").rglob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    sorted(p for name in ("SPRRegistration", "SPRExplorer") for p in (ROOT / name).rglob("*.py")),
+    ids=lambda path: path.stem,
+)
 def test_the_slicer_module_imports_only_what_needs_no_torch(path):
     """It opens before anything is installed, so what it takes of SPRCore is the client's half and the cards."""
     allowed = (

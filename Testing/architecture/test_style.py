@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = sorted(path for folder in ("SPRCore", "SPRRegistration") for path in (ROOT / folder).rglob("*.py"))
+SOURCES = sorted(
+    path for folder in ("SPRCore", "SPRRegistration", "SPRExplorer") for path in (ROOT / folder).rglob("*.py")
+)
 WRITTEN = sorted(
     path
-    for folder in ("SPRCore", "SPRRegistration", "Testing", "Training", "docs", ".ci")
+    for folder in ("SPRCore", "SPRRegistration", "SPRExplorer", "benchmarks", "Testing", "Training", "docs", ".ci")
     for path in (ROOT / folder).rglob("*")
     if path.is_file() and path.suffix != ".pyc"
 ) + [path for path in ROOT.iterdir() if path.is_file()]

@@ -12,10 +12,12 @@ import pytest
 from SPRCore.errors import InputError
 from SPRCore.regularization import BetaPrior, UniformPrior
 
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
 
 @pytest.fixture(autouse=True)
 def _benchmarks_on_the_path(monkeypatch):
-    monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
+    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
 
 
 @pytest.fixture

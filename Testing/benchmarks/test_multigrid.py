@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from SPRCore.registration.newton import NewtonSystem, conjugate_gradients, symmetric_product
 from SPRCore.regularization import edge_weights
 
-sys.path.insert(0, str(Path(__file__).parent))
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
 
 from multigrid import Cycle, coarser, halved
 from preconditioners import CANDIDATES

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).with_name("networks_memory.py")
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+SCRIPT = BENCHMARKS / "networks_memory.py"
 
 
 @pytest.fixture(scope="module")

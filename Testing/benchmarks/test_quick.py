@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-RUN = Path(__file__).with_name("run.py")
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+RUN = BENCHMARKS / "run.py"
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).with_name("training_step.py")
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+SCRIPT = BENCHMARKS / "training_step.py"
 
 
 @pytest.mark.slow

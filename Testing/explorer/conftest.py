@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1] / "SPRRegistration"), str(HERE.parent / "slicer")]
+sys.path[:0] = [str(HERE), str(HERE.parent / "slicer")]
 
 
 @functools.cache
@@ -19,7 +19,7 @@ def why_no_server():
     """Why the Explorer cannot be served here; empty if it can."""
     if importlib.util.find_spec("trame_slicer") is None:
         return "trame-slicer is not installed: pip install -e '.[explorer]'"
-    from SPRRegistrationLib.explorer.server import PROBE
+    from SPRExplorer.server import PROBE
 
     done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, timeout=120, check=False)
     return "" if done.returncode == 0 else "there is no OpenGL to draw with"

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parents[1]), str(HERE.parents[1] / "SPRRegistration")]
+sys.path.insert(0, str(HERE.parents[1]))
 
 if __name__ == "__main__":
-    from SPRRegistrationLib.explorer.server import Options, serve
+    from SPRExplorer.server import Options, serve
 
     logging.basicConfig(level=logging.WARNING)
     asked = json.loads(sys.argv[1])

@@ -7,9 +7,9 @@ import stat
 import zipfile
 
 import pytest
-from SPRRegistrationLib.explorer.files import MOST_FILES, Inbox, listed, stem_of
 
 from SPRCore.errors import InputError
+from SPRExplorer.files import MOST_FILES, Inbox, listed, stem_of
 
 HOSTILE = (
     "../../escape.nii", "/etc/passwd.nii", "..\\..\\escape.nii", "C:\\windows\\x.nii", "....//x.nii", ".hidden.nii",

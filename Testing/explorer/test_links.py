@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from SPRRegistrationLib.explorer.links import LINKED, fields_in, link_of, unknown_in
+
+from SPRExplorer.links import LINKED, fields_in, link_of, unknown_in
 
 FIELDS = {name: 0.25 for name in LINKED} | {"method": "instance", "prior": "beta", "showWeight": True}
 

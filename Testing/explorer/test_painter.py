@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.slicer
 
-painter_module = pytest.importorskip("trame_slicer") and pytest.importorskip("SPRRegistrationLib.explorer.painter")
+painter_module = pytest.importorskip("trame_slicer") and pytest.importorskip("SPRExplorer.painter")
 
 
 class Window:

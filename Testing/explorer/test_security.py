@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from SPRRegistrationLib.explorer.security import COOKIE, HEADERS, Policy, is_local, judge
+
+from SPRExplorer.security import COOKIE, HEADERS, Policy, is_local, judge
 
 HERE = Policy(local=True)
 ANYWHERE = Policy(local=False, token="right")

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 
-from SPRRegistrationLib.explorer.transport import AsyncTransport
+from SPRExplorer.transport import AsyncTransport
 
 ECHO = [sys.executable, "-uc", "import sys\nfor line in sys.stdin: print(line.strip()[::-1])"]
 

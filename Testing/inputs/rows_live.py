@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
+from SPRRegistrationLib import messages, verdict
 from table import Row, refused
 
 from SPRCore.analysis.annotations import Annotations
 from SPRCore.geometry import Volume
 from SPRCore.live import LiveSession
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "SPRRegistration"))
-from SPRRegistrationLib import verdict, words
-from SPRRegistrationLib.explorer import links
+from SPRExplorer import links
 
 SHAPE = (12, 11, 10)
 LIVE, PAIR, RESULT, ADDRESS = "Live session", "Panels: pair", "Panels: verdict", "Explorer: address"
@@ -61,13 +58,13 @@ def check_labels_elsewhere(folder: Path) -> None:
 
 
 def check_guard(facts: dict, said: str, folder: Path) -> None:
-    (line,) = words.guard(NEAR | facts)
+    (line,) = messages.guard(NEAR | facts)
     assert said in line
 
 
 def check_fit(folder: Path) -> None:
-    assert words.guard(NEAR) == []
-    assert "fit" not in words.checked(NEAR)
+    assert messages.guard(NEAR) == []
+    assert "fit" not in messages.checked(NEAR)
 
 
 def check_verdict(level: str, said: str, facts: dict, folder: Path) -> None:

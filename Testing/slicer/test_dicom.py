@@ -61,7 +61,7 @@ def load_from_dicom(volume, modality, uids):
 @pytest.mark.slicer
 def test_tags_come_from_hierarchy_and_database(module, monkeypatch):
     import slicer
-    from SPRRegistrationLib import dicom
+    from SPRRegistrationLib.scene import dicom
 
     volume = module.images[0]
     assert dicom.tags_of(volume) == {}

@@ -20,7 +20,8 @@ pytestmark = [
 def opened(scene):
     """A panel with a pair that is open, and its worker."""
     from harness import pairs
-    from SPRRegistrationLib.explorer.panel import Panel
+
+    from SPRExplorer.panel import Panel
 
     worker, panel = pairs.PlayedWorker(), Panel(scene, ["worker"], lambda: None, lambda: None)
     panel.transport = worker
@@ -102,7 +103,7 @@ def test_another_image_opens_anew_and_forgets_the_report(opened):
 
 
 def test_the_page_says_what_is_known(opened):
-    from SPRRegistrationLib.explorer import state
+    from SPRExplorer import state
 
     panel, worker = opened
     assert state.state_of(panel)["map_known"]
@@ -123,9 +124,10 @@ def test_the_page_says_what_is_known(opened):
 
 def test_the_next_pair_does_not_keep_the_setting_of_the_sample(scene):
     from harness import pairs
-    from SPRRegistrationLib.explorer.panel import SAMPLE_SETTING, Panel
     from SPRRegistrationLib.parameters import setting_of
     from SPRRegistrationLib.sliders import RECOMMENDED
+
+    from SPRExplorer.panel import SAMPLE_SETTING, Panel
 
     panel = Panel(scene, ["worker"], lambda: None, lambda: None)
     panel.is_held = True
@@ -145,7 +147,7 @@ def test_the_next_pair_does_not_keep_the_setting_of_the_sample(scene):
 
 def test_the_total_variation_prior_has_sliders_of_its_own(opened):
     """Both it and the beta prior have a `lambda_max`, whose values and ranges are kept apart."""
-    from SPRRegistrationLib.explorer import state
+    from SPRExplorer import state
 
     panel, worker = opened
     panel.parameters.lambdaMax = 2.0
@@ -165,7 +167,7 @@ def test_the_total_variation_prior_has_sliders_of_its_own(opened):
 
 
 def test_a_part_of_the_body_sets_stiffness_sliders_and_start(opened):
-    from SPRRegistrationLib.explorer import links, state
+    from SPRExplorer import links, state
 
     panel, worker = opened
     panel.change("anatomy", "liver")
@@ -186,7 +188,7 @@ def test_a_part_of_the_body_sets_stiffness_sliders_and_start(opened):
 
 
 def test_a_suggestion_is_asked_for_once_marked_and_belongs_to_its_pair(opened):
-    from SPRRegistrationLib.explorer import state
+    from SPRExplorer import state
 
     panel, worker = opened
     panel.suggest()
@@ -206,7 +208,7 @@ def test_a_suggestion_is_asked_for_once_marked_and_belongs_to_its_pair(opened):
 
 
 def test_the_suggestion_is_the_nearest_cell_of_the_map(opened):
-    from SPRRegistrationLib.explorer import state
+    from SPRExplorer import state
 
     panel, worker = opened
     panel.suggest()
@@ -222,8 +224,8 @@ def test_the_suggestion_is_the_nearest_cell_of_the_map(opened):
 
 @pytest.mark.parametrize(("compared", "prior", "setting"), [(False, "beta", {}), (True, "uniform", {"lambda": 2.0})])
 def test_what_cannot_be_marked_is_said(opened, compared, prior, setting):
-    from SPRRegistrationLib.explorer import state
-    from SPRRegistrationLib.explorer.wishes import Wishes
+    from SPRExplorer import state
+    from SPRExplorer.wishes import Wishes
 
     panel, worker = opened
     before = dict(panel.session.setting)
@@ -241,7 +243,7 @@ def test_what_cannot_be_marked_is_said(opened, compared, prior, setting):
 
 @pytest.mark.parametrize("how", ["cancel", "error", "lost"])
 def test_a_choice_that_does_not_come_to_an_end_leaves_the_registration_as_it_was(opened, how):
-    from SPRRegistrationLib.explorer import state
+    from SPRExplorer import state
 
     panel, worker = opened
     panel.suggest()
@@ -261,7 +263,7 @@ def test_a_choice_that_does_not_come_to_an_end_leaves_the_registration_as_it_was
 
 
 def test_a_task_model_starts_nowhere_and_has_no_suggestion(opened):
-    from SPRRegistrationLib.explorer import state
+    from SPRExplorer import state
 
     panel, worker = opened
     panel.change("anatomy", "liver")

@@ -106,7 +106,7 @@ def test_the_scene_closed_during_an_installation(lacking, pip):
 
 
 def test_pytorch_that_cannot_be_imported_after_its_installation_is_told(lacking, monkeypatch):
-    install = sys.modules["SPRRegistrationLib.install"]
+    install = sys.modules["SPRRegistrationLib.qt.install"]
 
     class Logic:
         def installTorch(self, askConfirmation, torchVersionRequirement):
@@ -133,7 +133,7 @@ def test_a_failure_that_slicer_has_shown_is_not_shown_again(lacking, monkeypatch
 
 
 def test_an_installation_that_leaves_something_out_is_told(lacking, pip, monkeypatch):
-    install = sys.modules["SPRRegistrationLib.install"]
+    install = sys.modules["SPRRegistrationLib.qt.install"]
     monkeypatch.setattr(install, "_is_there", lambda wanted: False)
     pip()
     lacking.ui.applyButton.click()

@@ -42,7 +42,7 @@ CASES = {
 @pytest.fixture(params=list(CASES))
 def case(request, scene, random_image, random_displacement):
     """A pair in the scene and in the engine, and a displacement between them of up to 6 mm."""
-    from SPRRegistrationLib import geometry
+    from SPRRegistrationLib.scene import geometry
 
     matrix = CASES[request.param]
     elsewhere = matrix @ np.diag([0.9, 1.1, 0.8, 1.0])
@@ -65,7 +65,7 @@ def engine_moves(field, points):
 
 
 def test_an_image_keeps_its_voxels_and_its_place(case):
-    from SPRRegistrationLib import geometry
+    from SPRRegistrationLib.scene import geometry
 
     array, matrix = geometry.image_of(case.nodes["fixed"])
     np.testing.assert_array_equal(array, case.fixed.array)
@@ -73,7 +73,7 @@ def test_an_image_keeps_its_voxels_and_its_place(case):
 
 
 def test_a_transform_moves_points_as_the_engine_does(case):
-    from SPRRegistrationLib import geometry
+    from SPRRegistrationLib.scene import geometry
 
     inside = np.random.default_rng(0).uniform(0, np.array(SHAPE) - 1, (200, 3))
     points = voxel_to_ras(inside, case.field.affine)
@@ -83,7 +83,7 @@ def test_a_transform_moves_points_as_the_engine_does(case):
 
 
 def test_a_coarse_preview_reaches_to_the_border_of_the_image(case):
-    from SPRRegistrationLib import geometry
+    from SPRRegistrationLib.scene import geometry
 
     coarse = case.field.affine @ np.diag([2.0, 2.0, 2.0, 1.0])
     coarse[:3, 3] += case.field.affine[:3, :3] @ (0.5, 0.5, 0.5)
@@ -96,7 +96,7 @@ def test_a_coarse_preview_reaches_to_the_border_of_the_image(case):
 def test_a_resliced_image_is_what_the_engine_warps(case):
     import slicer
     import slicer.util
-    from SPRRegistrationLib import geometry
+    from SPRRegistrationLib.scene import geometry
 
     expected = resample(case.moving, case.fixed.grid, displacement=case.field).array
     image = geometry.resliced(case.nodes["moving"], case.nodes["fixed"], case.transform)
@@ -109,7 +109,7 @@ def test_a_resliced_image_is_what_the_engine_warps(case):
 
 def test_a_resliced_label_map_has_the_labels_of_the_engine(case):
     import slicer.util
-    from SPRRegistrationLib import geometry
+    from SPRRegistrationLib.scene import geometry
 
     labels = Volume((case.moving.array > 0.5).astype(np.int16) * 3, case.moving.affine)
     node = case.scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
@@ -123,7 +123,7 @@ def test_a_resliced_label_map_has_the_labels_of_the_engine(case):
 
 
 def test_the_change_of_volume_is_that_of_the_engine(case):
-    from SPRRegistrationLib import geometry
+    from SPRRegistrationLib.scene import geometry
 
     expected = jacobian_determinant(case.field.to_tensor_vox())[0, 0].numpy()
     seen = geometry.jacobian_determinant(case.field.array, case.field.affine)
@@ -132,7 +132,7 @@ def test_the_change_of_volume_is_that_of_the_engine(case):
 
 
 def test_a_displacement_comes_back_as_it_was_put_in(case):
-    from SPRRegistrationLib import geometry
+    from SPRRegistrationLib.scene import geometry
 
     array, matrix = geometry.displacement_of(case.transform)
     np.testing.assert_array_equal(array, case.field.array)
@@ -141,7 +141,7 @@ def test_a_displacement_comes_back_as_it_was_put_in(case):
 
 def test_new_numbers_leave_the_identity_of_everything_alone(case):
     import slicer
-    from SPRRegistrationLib import geometry
+    from SPRRegistrationLib.scene import geometry
 
     woken = []
     case.transform.AddObserver(slicer.vtkMRMLTransformableNode.TransformModifiedEvent, lambda *_: woken.append(1))
@@ -158,7 +158,7 @@ def test_new_numbers_leave_the_identity_of_everything_alone(case):
 
 def test_linear_transforms_of_the_images_count(scene):
     import slicer.util
-    from SPRRegistrationLib import geometry
+    from SPRRegistrationLib.scene import geometry
 
     volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT")
     geometry.set_image(volume, np.zeros((3, 4, 5), np.float32), np.diag([2.0, 2.0, 2.0, 1.0]))
@@ -176,7 +176,7 @@ def test_linear_transforms_of_the_images_count(scene):
 
 
 def test_what_is_no_three_dimensional_image_is_refused(scene):
-    from SPRRegistrationLib import geometry
+    from SPRRegistrationLib.scene import geometry
 
     volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT")
     with pytest.raises(InputError, match="empty"):
@@ -187,7 +187,7 @@ def test_what_is_no_three_dimensional_image_is_refused(scene):
 
 
 def test_only_placed_points_count(scene):
-    from SPRRegistrationLib import geometry
+    from SPRRegistrationLib.scene import geometry
 
     points = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")
     points.AddControlPoint(1.0, 2.0, 3.0)
@@ -200,7 +200,7 @@ def test_corners_are_the_outer_ones():
     from harness import core
 
     core.install()
-    from SPRRegistrationLib import geometry
+    from SPRRegistrationLib.scene import geometry
 
     corners = geometry.corners_of((10, 20, 30), np.diag([2.0, 1.0, 1.0, 1.0]))
     np.testing.assert_allclose([corners.min(axis=0), corners.max(axis=0)], [[-1, -0.5, -0.5], [19, 19.5, 29.5]])

@@ -98,7 +98,7 @@ def registration(phantom):
         volume, labels = getattr(phantom, name), getattr(phantom, f"{name}_labels")
         setattr(parameters, f"{name}Volume", pairs.add_volume(scene, name, volume.array, volume.affine))
         node = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
-        from SPRRegistrationLib import geometry
+        from SPRRegistrationLib.scene import geometry
 
         geometry.set_image(node, labels.array.astype(np.int16), labels.affine)
         setattr(parameters, f"{name}Labels", node)
@@ -118,7 +118,8 @@ def registration(phantom):
 
 def test_from_images_to_results(registration, phantom):
     import slicer.util
-    from SPRRegistrationLib import geometry, verdict
+    from SPRRegistrationLib import verdict
+    from SPRRegistrationLib.scene import geometry
 
     from SPRCore.geometry import Field, resample
 

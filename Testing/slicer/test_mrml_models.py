@@ -105,7 +105,8 @@ def test_the_panel_loads_no_torch():
     code = (
         "import sys; sys.path[:0] = [sys.argv[1], sys.argv[1] + '/SPRRegistration', sys.argv[1] + '/Testing/slicer']\n"
         "from harness import core; core.install()\n"
-        "from SPRRegistrationLib import charts, display, inputs, models, outputs, session, snapshots, words\n"
+        "from SPRRegistrationLib import messages, models, session\n"
+        "from SPRRegistrationLib.scene import charts, display, inputs, outputs, snapshots\n"
         "models.find_models(); heavy = {'torch', 'scipy', 'nibabel', 'SimpleITK', 'matplotlib', 'yaml'}\n"
         "print(sorted(heavy & set(sys.modules)), 'qt' in sys.modules)"
     )

@@ -19,8 +19,8 @@ pytestmark = [
 def parameters(scene):
     """A registration of the sample pair, with the labels of its organs."""
     import slicer
-    from SPRRegistrationLib import samples
     from SPRRegistrationLib.parameters import SPRRegistrationParameters
+    from SPRRegistrationLib.scene import samples
 
     made = SPRRegistrationParameters(scene.AddNode(slicer.vtkMRMLScriptedModuleNode()))
     for field, node in samples.load().items():
@@ -29,7 +29,7 @@ def parameters(scene):
 
 
 def test_labels_have_names_and_factors(parameters):
-    from SPRRegistrationLib.explorer import painting
+    from SPRExplorer import painting
 
     rows = painting.table(parameters)
     assert [(row["label"], row["name"]) for row in rows] == [
@@ -43,8 +43,9 @@ def test_labels_have_names_and_factors(parameters):
 
 def test_what_is_painted_reaches_the_voxels_of_the_label_alone(parameters):
     import slicer
-    from SPRRegistrationLib import inputs
-    from SPRRegistrationLib.explorer import painting
+    from SPRRegistrationLib.scene import inputs
+
+    from SPRExplorer import painting
 
     painting.paint(parameters, 4, 10.0)
     painting.paint(parameters, 1, 0.3)
@@ -58,7 +59,7 @@ def test_what_is_painted_reaches_the_voxels_of_the_label_alone(parameters):
 
 
 def test_what_no_list_offers_is_refused(parameters):
-    from SPRRegistrationLib.explorer import painting
+    from SPRExplorer import painting
 
     for label, factor in (
         (9, 10.0),
@@ -79,7 +80,7 @@ def test_what_no_list_offers_is_refused(parameters):
 
 
 def test_what_was_painted_goes_with_its_labels(parameters):
-    from SPRRegistrationLib.explorer import painting
+    from SPRExplorer import painting
 
     painting.paint(parameters, 4, 10.0)
     segments = parameters.stiffnessSegments

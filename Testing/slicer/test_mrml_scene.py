@@ -24,7 +24,7 @@ FINAL = {"displacement": 2.0, "weight": 0.25}
 def filled(scene, name="A"):
     """A registration with an exact result, a table, a chart and a snapshot."""
     from harness import pairs
-    from SPRRegistrationLib import charts, display, outputs, snapshots
+    from SPRRegistrationLib.scene import charts, display, outputs, snapshots
 
     parameters = pairs.add_registration(scene, name)
     shown = pairs.PlayedWorker().arrays(FINAL["displacement"], final=True)
@@ -69,8 +69,8 @@ def load(folder):
 
 def test_save_and_restore_bring_back_every_setting_and_result(scene, tmp_path):
     from harness import pairs
-    from SPRRegistrationLib import geometry, snapshots
     from SPRRegistrationLib.parameters import SPRRegistrationParameters
+    from SPRRegistrationLib.scene import geometry, snapshots
 
     before = filled(scene)
     settings = {
@@ -100,8 +100,8 @@ def test_save_and_restore_bring_back_every_setting_and_result(scene, tmp_path):
 
 def test_a_restored_scene_can_be_shown_and_gone_on_with(scene, tmp_path):
     from harness import pairs
-    from SPRRegistrationLib import colors, display, geometry, outputs, snapshots
     from SPRRegistrationLib.parameters import SPRRegistrationParameters
+    from SPRRegistrationLib.scene import colors, display, geometry, outputs, snapshots
 
     filled(scene)
     save(scene, tmp_path)
@@ -122,8 +122,8 @@ def test_a_restored_scene_can_be_shown_and_gone_on_with(scene, tmp_path):
 
 def test_a_loaded_deformation_is_interpolated_as_before(scene, tmp_path):
     from harness import pairs
-    from SPRRegistrationLib import geometry, outputs
     from SPRRegistrationLib.parameters import SPRRegistrationParameters
+    from SPRRegistrationLib.scene import geometry, outputs
 
     before = filled(scene)
     field = np.random.default_rng(3).normal(scale=2.0, size=(*pairs.SHAPE, 3)).astype(np.float32)
@@ -139,7 +139,7 @@ def test_a_loaded_deformation_is_interpolated_as_before(scene, tmp_path):
 
 
 def test_names_follow_the_images_unless_the_user_gave_one(scene):
-    from SPRRegistrationLib import outputs
+    from SPRRegistrationLib.scene import outputs
 
     parameters = filled(scene)
     parameters.weightVolume.SetName("mine")
@@ -150,7 +150,7 @@ def test_names_follow_the_images_unless_the_user_gave_one(scene):
 
 
 def test_a_result_that_was_removed_is_made_again(scene):
-    from SPRRegistrationLib import outputs
+    from SPRRegistrationLib.scene import outputs
 
     parameters = filled(scene)
     scene.RemoveNode(parameters.weightVolume)
@@ -160,7 +160,7 @@ def test_a_result_that_was_removed_is_made_again(scene):
 
 
 def test_undo_and_redo_go_back_and_forth(scene):
-    from SPRRegistrationLib import snapshots
+    from SPRRegistrationLib.scene import snapshots
 
     parameters = filled(scene)
     parameters.alpha = 0.5
@@ -179,7 +179,7 @@ def test_undo_and_redo_go_back_and_forth(scene):
 
 def test_two_snapshots_are_compared_in_mm(scene):
     from harness import pairs
-    from SPRRegistrationLib import geometry, outputs, snapshots
+    from SPRRegistrationLib.scene import geometry, outputs, snapshots
 
     parameters = filled(scene)
     shown = pairs.PlayedWorker().arrays(5.0, shape=(4, 5, 5), affine=pairs.AFFINE @ np.diag([2, 2, 2, 1]))
@@ -195,7 +195,7 @@ def test_a_kept_deformation_is_small_and_stays_at_its_place():
     from harness import core
 
     core.install()
-    from SPRRegistrationLib import snapshots
+    from SPRRegistrationLib.scene import snapshots
 
     field = np.zeros((160, 96, 130, 3), dtype=np.float32)
     field[..., 0] = np.arange(160)[:, None, None]
@@ -207,7 +207,7 @@ def test_a_kept_deformation_is_small_and_stays_at_its_place():
 
 
 def test_text_that_is_broken_loses_the_snapshots_and_nothing_else(scene):
-    from SPRRegistrationLib import snapshots
+    from SPRRegistrationLib.scene import snapshots
 
     parameters = filled(scene)
     parameters.snapshots, parameters.history = "{", "[]"
@@ -230,7 +230,7 @@ def with_segments(parameters, side, names):
     volume = getattr(parameters, f"{side}Volume")
     labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
     from harness import pairs
-    from SPRRegistrationLib import geometry
+    from SPRRegistrationLib.scene import geometry
 
     array = np.zeros(pairs.SHAPE, dtype=np.int16)
     for number in range(1, len(names) + 1):
@@ -247,7 +247,7 @@ def with_segments(parameters, side, names):
 
 
 def test_segments_belong_to_each_other_by_name(scene):
-    from SPRRegistrationLib import inputs
+    from SPRRegistrationLib.scene import inputs
 
     parameters = filled(scene)
     _, array = with_segments(parameters, "fixed", ["liver", "lung"])
@@ -260,7 +260,7 @@ def test_segments_belong_to_each_other_by_name(scene):
 
 
 def test_the_table_of_segments_says_how_stiff_each_came_out(scene):
-    from SPRRegistrationLib import charts
+    from SPRRegistrationLib.scene import charts
 
     parameters = filled(scene)
     with_segments(parameters, "fixed", ["liver", "lung"])
@@ -279,7 +279,7 @@ def test_the_table_of_segments_says_how_stiff_each_came_out(scene):
 
 
 def test_segments_are_painted_stiff(scene):
-    from SPRRegistrationLib import inputs
+    from SPRRegistrationLib.scene import inputs
 
     parameters = filled(scene)
     assert inputs.painted_stiffness(parameters) is None
@@ -295,7 +295,7 @@ def test_segments_are_painted_stiff(scene):
 
 
 def test_landmarks_must_come_in_pairs(scene):
-    from SPRRegistrationLib import inputs
+    from SPRRegistrationLib.scene import inputs
 
     parameters = filled(scene)
     for side, count in (("fixed", 2), ("moving", 3)):
@@ -321,7 +321,7 @@ def test_landmarks_must_come_in_pairs(scene):
 )
 def test_facts_of_a_pair(scene, change, expected):
     from harness import pairs
-    from SPRRegistrationLib import inputs
+    from SPRRegistrationLib.scene import inputs
 
     parameters = pairs.add_registration(scene)
     moving = pairs.add_volume(scene, "other", np.zeros(pairs.SHAPE, np.float32), change @ pairs.AFFINE)
@@ -333,7 +333,7 @@ def test_facts_of_a_pair(scene, change, expected):
 
 def test_another_volume_goes_the_same_way(scene):
     from harness import pairs
-    from SPRRegistrationLib import geometry, outputs
+    from SPRRegistrationLib.scene import geometry, outputs
 
     parameters = filled(scene)
     labels = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "organs")

@@ -51,7 +51,7 @@ def stage(name):
 
 
 def field_of(parameters):
-    from SPRRegistrationLib import geometry
+    from SPRRegistrationLib.scene import geometry
 
     return geometry.displacement_of(parameters.displacementTransform)[0]
 
@@ -118,7 +118,7 @@ def test_previews_change_numbers_and_no_nodes(begin, scene):
 
 
 def test_a_commit_puts_everything_into_the_scene(begin):
-    from SPRRegistrationLib import geometry
+    from SPRRegistrationLib.scene import geometry
 
     session, worker, parameters = begin()
     session.preview({"alpha": 0.2})
@@ -140,7 +140,7 @@ def test_a_commit_puts_everything_into_the_scene(begin):
 
 
 def test_after_a_commit_a_preview_is_live_again_and_its_inverse_belongs_to_it(begin):
-    from SPRRegistrationLib import geometry
+    from SPRRegistrationLib.scene import geometry
 
     session, worker, parameters = begin()
     session.commit({"alpha": 0.2})
@@ -290,7 +290,7 @@ def test_registrations_side_by_side_do_not_meet(begin, scene):
 
 
 def test_the_settings_map_is_kept_as_a_table(begin):
-    from SPRRegistrationLib import charts
+    from SPRRegistrationLib.scene import charts
 
     session, worker, parameters = begin()
     session.sweep(True)
@@ -330,7 +330,7 @@ def test_each_batch_is_told_once(begin):
 
 
 def layers(scene):
-    from SPRRegistrationLib import display
+    from SPRRegistrationLib.scene import display
 
     return {composite.GetNthLayerVolumeID(display.MAP_LAYER) for composite, _view in display.slice_views(scene)}
 
@@ -347,7 +347,7 @@ def add_view(scene):
 
 
 def test_a_map_that_is_not_known_is_hatched_until_it_is(begin, scene):
-    from SPRRegistrationLib import outputs, unknown
+    from SPRRegistrationLib.scene import outputs, unknown
 
     add_view(scene)
     session, worker, parameters = begin()
@@ -370,7 +370,7 @@ def test_a_map_that_is_not_known_is_hatched_until_it_is(begin, scene):
 
 
 def test_the_hatching_lies_over_the_image_and_is_no_color_of_the_map(begin, scene):
-    from SPRRegistrationLib import colors, geometry, unknown
+    from SPRRegistrationLib.scene import colors, geometry, unknown
 
     _session, _worker, parameters = begin()
     node = unknown.volume_over(parameters.fixedVolume)
@@ -477,7 +477,8 @@ def test_the_report_says_what_was_aligned_and_what_is_doubtful(begin):
 
 
 def test_labels_of_another_grid_are_told_before_anything_is_registered(begin, scene):
-    from SPRRegistrationLib import checks, geometry
+    from SPRRegistrationLib import checks
+    from SPRRegistrationLib.scene import geometry
 
     _session, _worker, parameters = begin(is_open=False)
     array, affine = geometry.image_of(parameters.fixedVolume)
@@ -493,7 +494,7 @@ def test_labels_of_another_grid_are_told_before_anything_is_registered(begin, sc
 
 
 def test_the_table_of_the_segments_follows_the_exact_result(begin, scene):
-    from SPRRegistrationLib import charts, geometry
+    from SPRRegistrationLib.scene import charts, geometry
 
     session, worker, parameters = begin()
     array, affine = geometry.image_of(parameters.fixedVolume)

@@ -87,7 +87,7 @@ def test_nothing_of_another_registration_is_followed(painted):
 
 
 def test_measures_have_titles_as_headers_and_cannot_be_typed_over(done):
-    from SPRRegistrationLib import charts
+    from SPRRegistrationLib.scene import charts
 
     parameters = done.panel.parameters
     labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")

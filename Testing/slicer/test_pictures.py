@@ -49,8 +49,8 @@ def shown(solved):
     markups.SetMRMLApplicationLogic(application)
     markups.SetMRMLScene(scene)
     application.SetModuleLogic("Markups", markups)
-    from SPRRegistrationLib import display, outputs
     from SPRRegistrationLib.parameters import SPRRegistrationParameters
+    from SPRRegistrationLib.scene import display, outputs
 
     parameters = SPRRegistrationParameters(scene.AddNode(slicer.vtkMRMLScriptedModuleNode()))
     for name in ("fixed", "moving"):
@@ -75,7 +75,7 @@ def shown(solved):
 
 def picture(shown, **settings):
     """Change settings, and draw."""
-    from SPRRegistrationLib import display
+    from SPRRegistrationLib.scene import display
 
     for name, value in settings.items():
         setattr(shown.parameters, name, value)
@@ -146,7 +146,7 @@ def test_the_background_is_the_fixed_image_at_its_place(shown):
 
 @pytest.mark.parametrize("live", [False, True], ids=["exact", "while sliding"])
 def test_the_foreground_is_the_image_that_the_engine_warped(shown, live):
-    from SPRRegistrationLib import outputs
+    from SPRRegistrationLib.scene import outputs
 
     if live:  # Slicer reslices the moving image through the transform
         result = shown.solved.result
@@ -188,7 +188,7 @@ def test_the_map_of_the_stiffness_stands_out_and_leaves_stiff_anatomy_gray(shown
 
 
 def test_what_is_not_known_is_hatched_in_gray_with_clear_gaps(shown):
-    from SPRRegistrationLib import outputs
+    from SPRRegistrationLib.scene import outputs
 
     result = shown.solved.result
     outputs.show_preview(shown.parameters, (result.displacement.array, result.displacement.affine), None)
@@ -203,7 +203,7 @@ def test_what_is_not_known_is_hatched_in_gray_with_clear_gaps(shown):
 
 
 def test_what_is_free_is_brighter_than_what_is_stiff(shown):
-    from SPRRegistrationLib import geometry
+    from SPRRegistrationLib.scene import geometry
 
     array, affine = geometry.image_of(shown.parameters.weightVolume)
     ramp = np.broadcast_to(np.linspace(0, 1, array.shape[0])[:, None, None], array.shape).astype(np.float32)
@@ -219,7 +219,7 @@ def test_what_is_free_is_brighter_than_what_is_stiff(shown):
 
 
 def test_the_legend_is_there_with_the_map_and_goes_with_it(shown):
-    from SPRRegistrationLib import colors
+    from SPRRegistrationLib.scene import colors
 
     without = picture(shown, showWeight=True, showLegend=False)
     image = picture(shown, showLegend=True)
@@ -238,7 +238,7 @@ def test_the_legend_is_there_with_the_map_and_goes_with_it(shown):
 
 
 def test_grid_lines_are_thin_and_bend_with_the_deformation(shown):
-    from SPRRegistrationLib import geometry
+    from SPRRegistrationLib.scene import geometry
 
     image = picture(shown, showDisplacement=True)
     lines = is_colored(image)
@@ -272,7 +272,7 @@ def test_the_change_of_volume_is_red_where_it_grows_and_blue_where_it_shrinks(sh
 
 
 def jacobian(shown):
-    from SPRRegistrationLib import geometry
+    from SPRRegistrationLib.scene import geometry
 
     from SPRCore.geometry import Volume
 
@@ -281,7 +281,7 @@ def jacobian(shown):
 
 
 def test_previews_show_no_change_of_volume_of_another_deformation(shown):
-    from SPRRegistrationLib import outputs
+    from SPRRegistrationLib.scene import outputs
 
     result = shown.solved.result
     field = (0 * result.displacement.array, result.displacement.affine)
@@ -291,7 +291,7 @@ def test_previews_show_no_change_of_volume_of_another_deformation(shown):
 
 def test_the_moving_image_is_shown_as_it_was_taken(shown):
     from harness import views
-    from SPRRegistrationLib import display, geometry
+    from SPRRegistrationLib.scene import display, geometry
 
     other = views.SliceView(shown.scene, shown.application, "Green+", "Coronal", SIZE, group=1)
     picture(shown, originalAnatomy=True, deformedOpacity=0.5)
@@ -316,7 +316,7 @@ def test_the_moving_image_is_shown_as_it_was_taken(shown):
 
 
 def test_leaving_takes_off_what_could_be_taken_for_anatomy(shown):
-    from SPRRegistrationLib import display
+    from SPRRegistrationLib.scene import display
 
     picture(shown, showWeight=True, showLegend=True, showDisplacement=True)
     display.hide(shown.parameters)

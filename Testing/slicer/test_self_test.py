@@ -39,7 +39,7 @@ def test_the_self_test_passes(empty, self_test, name):
 
 @pytest.mark.slow
 def test_reload_and_test(empty):
-    empty.panel.command = sys.modules["SPRRegistrationLib.process"].worker_command()
+    empty.panel.command = sys.modules["SPRRegistrationLib.qt.process"].worker_command()
     sys.modules["SPRRegistration"].SPRRegistrationTest().runTest()
 
 
@@ -54,9 +54,9 @@ def test_the_sample_data_are_offered_where_slicer_offers_them(empty):
 
 
 def test_reload_loads_all_files_and_leaves_nothing_of_the_old_panel(empty, monkeypatch):
-    old, calls = sys.modules["SPRRegistrationLib.widget"], []
+    old, calls = sys.modules["SPRRegistrationLib.qt.widget"], []
     empty.widget.onReload()
-    assert sys.modules["SPRRegistrationLib.widget"] is not old
+    assert sys.modules["SPRRegistrationLib.qt.widget"] is not old
     assert empty.widget.panel is None
     monkeypatch.setattr(type(empty.widget), "removeObservers", lambda self: calls.append(self))
     widget = slicer.modules.SPRRegistrationWidget

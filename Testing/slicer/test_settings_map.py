@@ -39,7 +39,7 @@ def test_differences_that_say_nothing_have_no_color_and_no_star(scene, values, i
 
 def test_files_are_named_after_the_images_in_plain_letters(scene):
     from harness import pairs
-    from SPRRegistrationLib import exports
+    from SPRRegistrationLib.scene import exports
 
     parameters = pairs.add_registration(scene)
     parameters.fixedVolume.SetName("Größe/../ES")

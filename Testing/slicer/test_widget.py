@@ -229,7 +229,7 @@ def test_nothing_is_installed_without_consent(chosen):
 
 
 def test_a_missing_extension_is_named(chosen):
-    install = sys.modules["SPRRegistrationLib.install"]
+    install = sys.modules["SPRRegistrationLib.qt.install"]
     chosen.panel.missing = lambda: [install.TORCH]
     chosen.ui.applyButton.click()
     assert "Extensions Manager" in chosen.ui.statusLabel.text
@@ -244,7 +244,7 @@ def test_a_folder_without_wheels_is_refused(chosen, tmp_path, monkeypatch):
 
 
 def test_slicers_own_packages_are_protected(chosen, tmp_path, monkeypatch):
-    install, asked = sys.modules["SPRRegistrationLib.install"], []
+    install, asked = sys.modules["SPRRegistrationLib.qt.install"], []
 
     def pip_install(arguments):
         asked.extend(arguments)
@@ -443,7 +443,7 @@ def test_an_export_that_fails_is_told(done, monkeypatch):
 
 @pytest.mark.parametrize("way", ["another module", "another registration"])
 def test_what_is_left_takes_its_maps_and_legend_along(done, way):
-    display = sys.modules["SPRRegistrationLib.display"]
+    display = sys.modules["SPRRegistrationLib.scene.display"]
     parameters, layouts = done.panel.parameters, slicer.app.layoutManager()
     composite = slicer.mrmlScene.AddNode(slicer.vtkMRMLSliceCompositeNode())
     view = slicer.vtkMRMLSliceNode()
@@ -490,7 +490,7 @@ def test_names_that_slicer_has_not_are_refused_to_the_module(module):
 
 @pytest.mark.slow
 def test_the_sample_data_on_the_real_worker(module):
-    module.panel.command = sys.modules["SPRRegistrationLib.process"].worker_command()
+    module.panel.command = sys.modules["SPRRegistrationLib.qt.process"].worker_command()
     module.ui.sampleButton.click()
     assert "covers 100 %" in module.ui.guardLabel.text
     module.ui.applyButton.click()

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from SPRRegistrationLib import messages, verdict
 
 from SPRCore.errors import InputError
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "SPRRegistration"))
-from SPRRegistrationLib import verdict, words
 
 GOOD = {"folding_percent": 0.0, "min_jacobian": 0.42, "max_displacement_mm": 12.34, "lncc": 0.715, "weight_gap": 0.0}
 NEAR = {"overlap": 1.0, "angle_degrees": 0.0, "spacing_ratio": 1.0, "thickest_mm": 3.0}
@@ -143,12 +139,12 @@ def test_a_saved_result_is_judged_like_a_new_one():
     ],
 )
 def test_times_in_words(milliseconds, text):
-    assert words.duration(milliseconds) == text
+    assert messages.duration(milliseconds) == text
 
 
 def test_latency_says_what_it_is():
-    assert words.latency(64.0, exact=True) == "exact result (64 ms)"
-    assert words.latency(64.0, exact=False) == "preview (64 ms)"
+    assert messages.latency(64.0, exact=True) == "exact result (64 ms)"
+    assert messages.latency(64.0, exact=False) == "preview (64 ms)"
 
 
 @pytest.mark.parametrize(
@@ -165,7 +161,7 @@ def test_latency_says_what_it_is():
 def test_why_apply_is_not_possible(fixed, moving, part):
     images = {name: SimpleNamespace(GetImageData=lambda name=name: None if name == "empty" else 1) for name in "ab"}
     images |= {None: None, "empty": SimpleNamespace(GetImageData=lambda: None)}
-    said = words.why_not_apply(SimpleNamespace(fixedVolume=images[fixed], movingVolume=images[moving]))
+    said = messages.why_not_apply(SimpleNamespace(fixedVolume=images[fixed], movingVolume=images[moving]))
     assert part in said
     assert bool(said) == bool(part)
 
@@ -173,11 +169,11 @@ def test_why_apply_is_not_possible(fixed, moving, part):
 def test_nothing_is_applied_twice():
     images = [SimpleNamespace(GetImageData=lambda: 1) for _ in range(2)]
     parameters = SimpleNamespace(fixedVolume=images[0], movingVolume=images[1])
-    assert words.why_not_apply(parameters, is_busy=True)
+    assert messages.why_not_apply(parameters, is_busy=True)
 
 
 def test_a_pair_that_fits_is_not_commented_on():
-    assert words.guard(NEAR, "T1-weighted MRI", ["MR", "MR"]) == []
+    assert messages.guard(NEAR, "T1-weighted MRI", ["MR", "MR"]) == []
 
 
 @pytest.mark.parametrize(
@@ -191,24 +187,24 @@ def test_a_pair_that_fits_is_not_commented_on():
     ],
 )
 def test_what_is_wrong_with_a_pair_is_said(facts, part):
-    (said,) = words.guard(NEAR | facts)
-    assert words.needs_alignment(NEAR | facts) == bool({"overlap", "angle_degrees"} & facts.keys())
+    (said,) = messages.guard(NEAR | facts)
+    assert messages.needs_alignment(NEAR | facts) == bool({"overlap", "angle_degrees"} & facts.keys())
     assert part in said
 
 
 def test_what_was_checked_is_said_and_never_that_images_fit():
-    said = words.checked(NEAR)
+    said = messages.checked(NEAR)
     assert "covers 100 %" in said
     assert "fit" not in said.lower()
 
 
 def test_what_was_aligned_is_said_with_its_reason():
-    said = words.aligned("affine", "different grids or places (overlap 82 %, centers 39.0 mm apart)", 0.97)
+    said = messages.aligned("affine", "different grids or places (overlap 82 %, centers 39.0 mm apart)", 0.97)
     assert "aligned affinely first" in said
     assert "overlap 82 %, centers 39.0 mm apart" in said
     assert "97 %" in said
-    assert words.aligned("none", "asked for", 1.0) == "The images were not aligned, as chosen."
-    assert "centers of mass 0.4 mm apart" in words.aligned("none", "same grid, centers of mass 0.4 mm apart", 1.0)
+    assert messages.aligned("none", "asked for", 1.0) == "The images were not aligned, as chosen."
+    assert "centers of mass 0.4 mm apart" in messages.aligned("none", "same grid, centers of mass 0.4 mm apart", 1.0)
 
 
 @pytest.mark.parametrize(
@@ -222,15 +218,15 @@ def test_what_was_aligned_is_said_with_its_reason():
     ],
 )
 def test_segments_of_another_image_are_told(place, part):
-    said = words.segments(*place)
+    said = messages.segments(*place)
     assert part in said
     assert bool(said) == bool(part)
-    assert words.guard(NEAR | {"segments": [place]}) == ([said] if said else [])
+    assert messages.guard(NEAR | {"segments": [place]}) == ([said] if said else [])
 
 
 def test_landmarks_outside_of_their_image_are_told():
-    assert words.guard(NEAR | {"landmarks": [("moving", 0, 7)]}) == []
-    (said,) = words.guard(NEAR | {"landmarks": [("moving", 3, 7)]})
+    assert messages.guard(NEAR | {"landmarks": [("moving", 0, 7)]}) == []
+    (said,) = messages.guard(NEAR | {"landmarks": [("moving", 3, 7)]})
     assert said.startswith("3 of 7 landmarks lie outside of the moving image.")
 
 
@@ -244,42 +240,42 @@ def test_landmarks_outside_of_their_image_are_told():
     ],
 )
 def test_another_kind_of_image_than_the_model_knows_is_said(kinds, modality, is_said):
-    assert bool(words.guard(NEAR, modality, kinds)) == is_said
+    assert bool(messages.guard(NEAR, modality, kinds)) == is_said
 
 
 def test_refusals_keep_the_remedy():
     error = InputError("CT", got="a single slice", expected="a volume", remedy="load the whole series")
-    assert words.refused(error) == "CT: a single slice; expected a volume. Load the whole series."
+    assert messages.refused(error) == "CT: a single slice; expected a volume. Load the whole series."
 
 
 def test_names_of_files_are_written_as_they_are():
-    assert words.refused(InputError("fourd.nii.gz", got="4 axes", expected="3")).startswith("fourd.nii.gz: 4 axes")
-    assert words.refused(InputError("landmarks", got="2", expected="3")).startswith("Landmarks: 2")
+    assert messages.refused(InputError("fourd.nii.gz", got="4 axes", expected="3")).startswith("fourd.nii.gz: 4 axes")
+    assert messages.refused(InputError("landmarks", got="2", expected="3")).startswith("Landmarks: 2")
 
 
 @pytest.mark.parametrize("code", ["input", "protocol", "memory", "computation", "fault", "worker"])
 def test_every_failure_has_words(code):
     error = SimpleNamespace(code=code, what="update", got="x" * 5, expected="", remedy="")
-    said = words.failed(error)
+    said = messages.failed(error)
     assert said.endswith((".", ")"))
     assert "update: xxxxx" in said.replace("Update", "update")
 
 
 def test_what_is_under_the_mouse():
-    assert words.cursor(0.25, 3.14) == "stiffness 0.25, moved by 3.1 mm"
-    assert words.cursor(None, None) == ""
+    assert messages.cursor(0.25, 3.14) == "stiffness 0.25, moved by 3.1 mm"
+    assert messages.cursor(None, None) == ""
 
 
 def test_a_point_of_the_settings_map():
-    said = words.settings_point({"alpha": 0.1, "lambda_max": 2.0}, "similarity", 0.5)
+    said = messages.settings_point({"alpha": 0.1, "lambda_max": 2.0}, "similarity", 0.5)
     assert said == "evenness (alpha) 0.1, largest stiffness (lambda) 2: similarity 0.5"
-    assert "not known" in words.settings_point({"lambda": 1.0}, "overlap", None)
+    assert "not known" in messages.settings_point({"lambda": 1.0}, "overlap", None)
 
 
 def test_no_sentence_needs_a_programmer():
     foreign = ("None", "nan", "null", "Exception", "JSON", "protocol", "worker", "tensor", "thread")
-    said = [words.no_pair(), words.opening(), words.ready(), words.previewing(), words.committing()]
-    said += [words.done(1200.0), words.cancelled(True), words.cancelled(False), judged().line]
+    said = [messages.no_pair(), messages.opening(), messages.ready(), messages.previewing(), messages.committing()]
+    said += [messages.done(1200.0), messages.cancelled(True), messages.cancelled(False), judged().line]
     for text in said:
         assert not any(word in text for word in foreign), text
         assert text[0].isupper()

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from ...errors import InputError
-from ...functional import warp
-from ...synthetic.scenes import smooth_motion
-from ..config import AugmentationConfig
-from .cases import Sample
+from SPRCore.errors import InputError
+from SPRCore.functional import warp
+from SPRCore.synthetic.scenes import smooth_motion
+from SPRCore.training.config import AugmentationConfig
+from SPRCore.training.data.cases import Sample
 
 
 def augmented(

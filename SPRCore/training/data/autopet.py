@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .cases import Case
-from .problems import Problem
+from SPRCore.training.data.cases import Case
+from SPRCore.training.data.problems import Problem
 
 _ENDING = "_seg.nii.gz"
 

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ...errors import InputError
-from ..recipe import Recipe
-from .cache import Cache, CacheSource
-from .cases import Pair, Source
-from .cohort import Cohort, find_cohort
-from .dataset import PairDataset
-from .generated import GeneratedSource, generated_labels, generated_pairs
-from .pairing import check_pairs, make_pairs
-from .prepare import Report, prepare_cohort
-from .problems import Problem, Problems
-from .splits import PARTS, Split, check_files, check_split, make_split, subject_hash
+from SPRCore.errors import InputError
+from SPRCore.training.data.cache import Cache, CacheSource
+from SPRCore.training.data.cases import Pair, Source
+from SPRCore.training.data.cohort import Cohort, find_cohort
+from SPRCore.training.data.dataset import PairDataset
+from SPRCore.training.data.generated import GeneratedSource, generated_labels, generated_pairs
+from SPRCore.training.data.pairing import check_pairs, make_pairs
+from SPRCore.training.data.prepare import Report, prepare_cohort
+from SPRCore.training.data.problems import Problem, Problems
+from SPRCore.training.data.splits import PARTS, Split, check_files, check_split, make_split, subject_hash
+from SPRCore.training.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

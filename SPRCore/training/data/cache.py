@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import InputError
-from ...io import atomic_path
-from .cases import Sample
+from SPRCore.errors import InputError
+from SPRCore.io import atomic_path
+from SPRCore.training.data.cases import Sample
 
 SCHEMA = 1
 INDEX = "index.json"

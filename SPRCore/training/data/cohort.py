@@ -6,17 +6,17 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ...errors import InputError
-from ...io import on_disk
-from ..data_config import DataConfig, OtherData
-from .acdc import find_acdc
-from .autopet import find_autopet
-from .cases import Case, Pair
-from .ixi import find_ixi, find_ixi_pickles
-from .learn2reg import find_learn2reg
-from .listing import find_bids, find_listed
-from .mnms import find_mnms
-from .problems import Problem
+from SPRCore.errors import InputError
+from SPRCore.io import on_disk
+from SPRCore.training.data.acdc import find_acdc
+from SPRCore.training.data.autopet import find_autopet
+from SPRCore.training.data.cases import Case, Pair
+from SPRCore.training.data.ixi import find_ixi, find_ixi_pickles
+from SPRCore.training.data.learn2reg import find_learn2reg
+from SPRCore.training.data.listing import find_bids, find_listed
+from SPRCore.training.data.mnms import find_mnms
+from SPRCore.training.data.problems import Problem
+from SPRCore.training.data_config import DataConfig, OtherData
 
 ATLAS = "atlas"
 """Name of an atlas that is given by its path."""

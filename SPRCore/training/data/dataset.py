@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ...errors import InputError
-from ...typing import Tensor
-from ..config import AugmentationConfig
-from .augmentation import augmented
-from .cases import Pair, PairList, Sample, Source
+from SPRCore.errors import InputError
+from SPRCore.training.config import AugmentationConfig
+from SPRCore.training.data.augmentation import augmented
+from SPRCore.training.data.cases import Pair, PairList, Sample, Source
+from SPRCore.typing import Tensor
 
 _AUGMENT = 1  # stream of random numbers, apart from that of the order
 

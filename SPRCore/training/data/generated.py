@@ -6,12 +6,12 @@ from collections import OrderedDict
 
 import numpy as np
 
-from ...geometry import MaskedVolume, Volume, ras_to_voxel
-from ...io.cards import Preprocessing
-from ...registration.working import prepared
-from ...synthetic import Phantom, beating_heart, scene, shape_cohort
-from ..data_config import GeneratedConfig
-from .cases import Pair, Sample
+from SPRCore.geometry import MaskedVolume, Volume, ras_to_voxel
+from SPRCore.io.cards import Preprocessing
+from SPRCore.registration.working import prepared
+from SPRCore.synthetic import Phantom, beating_heart, scene, shape_cohort
+from SPRCore.training.data.cases import Pair, Sample
+from SPRCore.training.data_config import GeneratedConfig
 
 _CONTRACTION = (0.2, 0.4)  # ejection fractions of about 40 to 70 %
 _STREAM = {"train": 0, "validation": 1, "test": 2}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...errors import InputError
-from ...typing import LabelArray
+from SPRCore.errors import InputError
+from SPRCore.typing import LabelArray
 
 _MAX_LABEL = int(np.iinfo(np.int16).max)
 

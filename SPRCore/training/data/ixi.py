@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...errors import InputError
-from .cases import Case
-from .problems import Problem
+from SPRCore.errors import InputError
+from SPRCore.training.data.cases import Case
+from SPRCore.training.data.problems import Problem
 
 FOLDERS = {"train": "Train", "validation": "Val", "test": "Test"}
 ATLAS = "atlas"

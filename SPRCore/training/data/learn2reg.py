@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...errors import InputError
-from ...io.headers import parse_json
-from .cases import Case, Pair
-from .problems import Problem
+from SPRCore.errors import InputError
+from SPRCore.io.headers import parse_json
+from SPRCore.training.data.cases import Case, Pair
+from SPRCore.training.data.problems import Problem
 
 _PAIRS = {"train": "training_paired_images", "validation": "registration_val", "test": "registration_test"}
 _MAX_BYTES = 2**26

@@ -6,10 +6,10 @@ import csv
 import re
 from pathlib import Path
 
-from ...config import check_name
-from ...errors import InputError
-from .cases import Case
-from .problems import Problem
+from SPRCore.config import check_name
+from SPRCore.errors import InputError
+from SPRCore.training.data.cases import Case
+from SPRCore.training.data.problems import Problem
 
 COLUMNS = ("subject", "role", "image", "frame", "labels", "label_frame", "points", "group", "set")
 _SETS = ("", "train", "validation", "test")

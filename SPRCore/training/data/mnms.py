@@ -9,9 +9,9 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from ...errors import InputError
-from .cases import Case
-from .problems import Problem
+from SPRCore.errors import InputError
+from SPRCore.training.data.cases import Case
+from SPRCore.training.data.problems import Problem
 
 _COLUMNS = ("External code", "ED", "ES")
 EXCHANGED = ((1, 3),)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..data_config import DataConfig
-from .cases import Case, Pair
-from .cohort import Cohort
-from .problems import Problem
+from SPRCore.training.data.cases import Case, Pair
+from SPRCore.training.data.cohort import Cohort
+from SPRCore.training.data.problems import Problem
+from SPRCore.training.data_config import DataConfig
 
 
 def make_pairs(cohort: Cohort, subjects: Sequence[str], data: DataConfig, part: str) -> list[Pair]:

@@ -13,19 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from ...config import encode
-from ...errors import InputError
-from ...geometry import Grid
-from ...io import on_disk, split_frame
-from ...typing import Affine
-from ..recipe import Recipe
-from .cache import Cache, Entry, cache_folder
-from .cases import Case, Sample
-from .cohort import Cohort
-from .grouping import GROUPINGS
-from .problems import Problem, Problems
-from .reading import Images, read_case
-from .sampling import Box, align, check_together, lay_box, sample_image, stripped
+from SPRCore.config import encode
+from SPRCore.errors import InputError
+from SPRCore.geometry import Grid
+from SPRCore.io import on_disk, split_frame
+from SPRCore.training.data.cache import Cache, Entry, cache_folder
+from SPRCore.training.data.cases import Case, Sample
+from SPRCore.training.data.cohort import Cohort
+from SPRCore.training.data.grouping import GROUPINGS
+from SPRCore.training.data.problems import Problem, Problems
+from SPRCore.training.data.reading import Images, read_case
+from SPRCore.training.data.sampling import Box, align, check_together, lay_box, sample_image, stripped
+from SPRCore.training.recipe import Recipe
+from SPRCore.typing import Affine
 
 logger = logging.getLogger("SPRCore")
 

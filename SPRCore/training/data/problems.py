@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ...errors import InputError
+from SPRCore.errors import InputError
 
 logger = logging.getLogger("SPRCore")
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import InputError
-from ...geometry import Volume, voxel_to_ras
-from ...io import read_labels, read_landmarks, read_volume, with_frame
-from .cases import Case
-from .pickles import read_arrays
+from SPRCore.errors import InputError
+from SPRCore.geometry import Volume, voxel_to_ras
+from SPRCore.io import read_labels, read_landmarks, read_volume, with_frame
+from SPRCore.training.data.cases import Case
+from SPRCore.training.data.pickles import read_arrays
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from torch.utils.data import Sampler
 
-from ...errors import InputError
+from SPRCore.errors import InputError
 
 
 class EpochSampler(Sampler[tuple[int, int]]):

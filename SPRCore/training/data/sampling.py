@@ -8,16 +8,16 @@ from itertools import product
 
 import numpy as np
 
-from ...errors import InputError
-from ...geometry import Grid, MaskedVolume, Volume, ras_to_voxel, resample, voxel_to_ras
-from ...networks.network import MIN_SIZE
-from ...registration.prealign import overlap_fraction, prealign
-from ...registration.working import onto, prepared, working_grid
-from ...typing import Affine
-from ..data_config import PreprocessingConfig
-from .cases import Sample
-from .grouping import grouped
-from .reading import Images
+from SPRCore.errors import InputError
+from SPRCore.geometry import Grid, MaskedVolume, Volume, ras_to_voxel, resample, voxel_to_ras
+from SPRCore.networks.network import MIN_SIZE
+from SPRCore.registration.prealign import overlap_fraction, prealign
+from SPRCore.registration.working import onto, prepared, working_grid
+from SPRCore.training.data.cases import Sample
+from SPRCore.training.data.grouping import grouped
+from SPRCore.training.data.reading import Images
+from SPRCore.training.data_config import PreprocessingConfig
+from SPRCore.typing import Affine
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import InputError
-from ...io import atomic_path
-from ...io.headers import parse_json
-from ..data_config import SplitConfig
-from .cases import Case
-from .problems import Problem
+from SPRCore.errors import InputError
+from SPRCore.io import atomic_path
+from SPRCore.io.headers import parse_json
+from SPRCore.training.data.cases import Case
+from SPRCore.training.data.problems import Problem
+from SPRCore.training.data_config import SplitConfig
 
 logger = logging.getLogger("SPRCore")
 

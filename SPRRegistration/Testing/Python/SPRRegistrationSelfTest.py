@@ -15,7 +15,7 @@ class SPRRegistrationSelfTest(unittest.TestCase):
     def setUp(self) -> None:
         """Start with an empty scene."""
         slicer.mrmlScene.Clear()
-        from SPRRegistrationLib import samples
+        from SPRRegistrationLib.scene import samples
 
         self.nodes = samples.load()
 

@@ -18,7 +18,7 @@ AFFINE = np.diag([2.0, 2.5, 3.0, 1.0])
 
 def add_volume(scene, name, array, affine=AFFINE):
     """Add an image to a scene."""
-    from SPRRegistrationLib import geometry
+    from SPRRegistrationLib.scene import geometry
 
     volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
     geometry.set_image(volume, array, affine)

@@ -1,0 +1,43 @@
+"""Which fields of the parameters a page may change, and what each change means."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+from SPRRegistrationLib.scene.inputs import MEASURED
+from SPRRegistrationLib.sliders import FIELDS
+
+PAIR = ("fixedVolume", "movingVolume", *MEASURED)
+"""What a pair is made of."""
+
+SHOWN = (
+    *("showDeformed", "deformedOpacity", "flicker", "showWeight", "weightOpacity", "weightLimit", "showJacobian"),
+    *("showLegend", "showDisplacement", "showDisplacement3D", "displacementStyle", "gridSpacingMm", "originalAnatomy"),
+)
+"""Fields that change the views and nothing else."""
+
+CHANGEABLE = (
+    *FIELDS,
+    *SHOWN,
+    "method",
+    "refine",
+    "device",
+    "alignment",
+    "anatomy",
+    "start",
+    "prior",
+    "live",
+    "sweep",
+    "mapMeasure",
+)
+"""Fields that a page may change, besides choosing images."""
+
+
+def converted(kind: type, value: Any) -> Any:
+    """Return a value from a page as the type of a field."""
+    if issubclass(kind, Enum):
+        return kind(value)
+    if kind is bool and not isinstance(value, bool):
+        return {0: False, 1: True}.get(value, value)  # what is neither is refused by its type
+    return float(value) if kind is float else int(value) if kind is int else value

@@ -1,0 +1,45 @@
+"""The legend of a map, as part of the page: letters of the page are sharp and keep their size in small views."""
+
+from __future__ import annotations
+
+import slicer
+from SPRRegistrationLib.i18n import tr as _
+from SPRRegistrationLib.scene import colors, unknown
+from trame.widgets import html
+
+STOPS = 17
+SHOWN = "has_result && showLegend && "
+STIFFNESS = f"{SHOWN}showWeight && !showJacobian && "
+WEIGHT, UNKNOWN, VOLUME = f"{STIFFNESS}map_known", f"{STIFFNESS}!map_known", f"{SHOWN}showJacobian"
+
+
+def gradient(table: slicer.vtkMRMLColorTableNode) -> str:
+    """Return the colors of a table, from its first below to its last above, as CSS."""
+    color = [0.0] * 4
+    stops = []
+    for stop in range(STOPS):
+        table.GetColor(round(stop / (STOPS - 1) * (colors.SIZE - 1)), color)
+        stops.append("rgb({:.0f} {:.0f} {:.0f})".format(*(255 * part for part in color[:3])))
+    return f"linear-gradient(to top, {', '.join(stops)})"
+
+
+def build(scene: slicer.vtkMRMLScene) -> None:
+    """Add the legends of both maps to a view; the page shows the one whose map is shown."""
+    stiffness = ((1.0, _("stiff")), (0.5, ""), (0.0, _("free")))
+    change = ((2.0, _("grows")), (1.0, _("as it was")), (0.0, _("folded")))
+    _legend(WEIGHT, _("Stiffness"), gradient(colors.stiffness_colors(scene)), stiffness)
+    _legend(VOLUME, _("Change of volume"), gradient(colors.volume_change_colors(scene)), change)
+    with html.Div(classes="spr-legend spr-legend-unknown", v_if=(UNKNOWN,)):
+        html.Span(unknown.title())
+        html.Div(classes="spr-hatching")
+
+
+def _legend(when: str, title: str, bar: str, marks: tuple[tuple[float, str], ...]) -> None:
+    with html.Div(classes="spr-legend", v_if=(when,)):
+        html.Span(title, classes="spr-legend-title")
+        html.Span(_("preview"), v_if=("!is_exact",), classes="spr-legend-preview")
+        with html.Div(classes="spr-legend-body"):
+            with html.Div(classes="spr-legend-marks"):
+                for value, word in marks:
+                    html.Span(f"{word} {value:.1f}")
+            html.Div(classes="spr-legend-bar", style=f"background: {bar}")

@@ -1,0 +1,134 @@
+"""Sections “Task model” and “Regularization” of the page, and Apply."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from SPRRegistrationLib.i18n import tr as _
+from SPRRegistrationLib.messages import MARK
+from trame.widgets import html
+from trame.widgets import vuetify3 as v
+
+from SPRExplorer import painting
+from SPRExplorer.controls import SLIM, button, check, choice, hint, plain, tuned_slider, upload_button
+
+SLIDERS = (
+    ("alpha", _("Evenness (α′)"), 0.001),  # noqa: RUF001  # the letters of the paper
+    ("lambdaMax", _("Strength (λ max)"), 0.01),
+    ("sigma", _("Spread (σ)"), 0.01),  # noqa: RUF001
+    ("lambdaMean", _("Mean strength (λ mean)"), 0.01),
+    ("tv", _("Cost of a jump (t)"), 0.01),
+    ("tvLambdaMax", _("Strength (λ max)"), 0.1),
+    ("strength", _("Strength (λ)"), 0.01),
+)
+
+REFINEMENTS = (8, 20, 50, 100)
+"""Numbers of steps to choose from: each opens the pair anew, so that a slider would be none."""
+
+
+def task_model() -> None:
+    """Build the section “Task model”."""
+    choice("method", _("Task model"), widget=v.VAutocomplete, name="modelSelector")
+    with html.Div(classes="spr-buttons"):
+        upload_button("model", _("Import task model…"), "importButton", reading=True)
+    with html.Details(classes="spr-more"):
+        html.Summary(_("About this task model"))
+        with html.Table(classes="spr-table"):
+            with html.Tr(v_for="row in card", key="row[0]"):
+                html.Th("{{ row[0] }}")
+                html.Td("{{ row[1] }}")
+        choice("device", _("Compute on"))
+        with html.Div(v_if=("method !== 'instance'",)):
+            choice("refine", _("Refine exact results"), ("refine_items", _refinements()))
+
+
+def _refinements() -> list[dict[str, Any]]:
+    titles = {0: _("No")} | {steps: _("{steps} steps at most").format(steps=steps) for steps in REFINEMENTS}
+    return [{"value": steps, "title": title} for steps, title in titles.items()]
+
+
+def regularization(do: Any) -> None:
+    """Build the section “Regularization”."""
+    with html.Div(v_if=("method === 'instance'",), classes="spr-pair"):
+        choice("anatomy", _("Part of the body"))
+        choice("start", _("Start"))
+    choice("prior", _("Stiffness"))
+    for field, label, step in SLIDERS:
+        tuned_slider(field, label, step, (do.recommend, f"['{field}']"), (do.press, "[]"))
+    _suggestion(do)
+    with html.Div(classes="spr-pair"):
+        check("live", _("Live"))
+        kind = ("`spr-latency ${is_exact ? 'exact' : ''}`",)
+        with html.Span("{{ latency }}", classes=kind, **plain(aria_label=_("Time and kind of the result"))):
+            hint("latencyLabel")
+    _painted(do)
+
+
+def _suggestion(do: Any) -> None:
+    """Build the button that asks for a setting, what is suggested, and the way to it."""
+    with html.Div(v_if=("method === 'instance'",), classes="spr-suggestion"):
+        with html.Div(classes="spr-small spr-marks"):
+            html.Span(classes="spr-tick-sample")
+            html.Span(_("recommended"))
+            html.Span(MARK, classes="spr-diamond", v_if=("Object.keys(suggested).length",))
+            html.Span(_("suggested"), v_if=("Object.keys(suggested).length",))
+        with html.Div(classes="spr-buttons"):
+            ask = {
+                "disabled": ("!can_suggest",),
+                "loading": ("is_choosing",),
+                "prepend_icon": "mdi-lightbulb-on-outline",
+            }
+            button(_("Suggest a setting"), do.suggest, "suggestButton", **ask)
+            button(_("Use it"), do.take_suggestion, "takeButton", v_if=("can_take",), color="primary")
+        html.Div("{{ suggest_line }}", v_if=("suggest_line",), classes="spr-small", **plain(role="status"))
+
+
+def _painted(do: Any) -> None:
+    """Build the factors of the segments: shown where there are some, and where they have an effect."""
+    with html.Details(v_if=("painted.length",), classes="spr-more", **plain(data_spr_section="painted")):
+        html.Summary(_("Stiffness of single segments"))
+        sees = "method === 'instance' || refine > 0"
+        html.Div(_("Task models do not see it unless they are refined."), v_if=(f"!({sees})",), classes="spr-quiet")
+        with html.Div(v_for="row in painted", key="row.label", classes="spr-painted"):
+            html.Span("{{ row.name }}", classes="spr-label")
+            v.VSelect(
+                model_value=("row.factor",),
+                update_modelValue=(do.paint, "[row.label, $event]"),
+                items=("factor_items", _factors()),
+                disabled=(f"row.factor === 1 && !({sees})",),  # what was painted can always be taken back
+                **SLIM,
+                variant="outlined",
+                classes="spr-choice",
+                **{"raw_attrs": [':aria-label="row.name"']},
+            )
+
+
+def _factors() -> list[dict[str, Any]]:
+    words = {1.0: _("unchanged")}
+    for factor in painting.FACTORS:
+        text = _("{factor:.2g} times stiffer") if factor > 1 else _("{factor:.2g} times freer")
+        words.setdefault(factor, text.format(factor=factor if factor > 1 else 1 / factor))
+    return [{"value": factor, "title": words[factor]} for factor in painting.FACTORS]
+
+
+def run(do: Any) -> None:
+    """Build Apply and Cancel, and what is said about the work."""
+    with html.Div(classes="spr-run"):
+        with html.Div(classes="spr-apply-row"):
+            looks = {"color": "primary", "variant": "flat", "id": "spr-apply"}
+            with v.VBtn("{{ apply_text }}", click=do.apply, disabled=("!can_apply",), **looks):
+                hint("applyButton")
+            looks = {"color": "warning", "variant": "tonal", "id": "spr-cancel"}
+            with v.VBtn(_("Cancel"), click=do.cancel, disabled=("!busy",), **looks):
+                hint("cancelButton")
+        v.VProgressLinear(
+            v_if=("busy",),
+            indeterminate=("progress < 0",),
+            model_value=("progress",),
+            color="primary",
+            height=4,
+            rounded=True,
+            **plain(aria_label=_("How far the computation is")),
+        )
+        html.Div("{{ status }}", classes="spr-status", **plain(role="status"))
+        v.VBtn(_("Try again"), v_if=("failed",), click=do.restart, size="small", variant="tonal", color="warning")

@@ -1,0 +1,28 @@
+"""The two modules of Slicer's own Python that `SPRRegistrationLib` uses and that are in no package."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import types
+from typing import Any
+
+import slicer
+
+
+def install() -> None:
+    """Make `slicer.i18n` and `slicer.parameterNodeWrapper` importable, where Slicer itself does not bring them."""
+    if "slicer.parameterNodeWrapper" in sys.modules or importlib.util.find_spec("slicer.parameterNodeWrapper"):
+        return
+    from SPRExplorer import parameter_nodes
+
+    names = ("parameterNodeWrapper", "WithinRange")
+    _add("i18n", tr=lambda text: text, translate=lambda context, text: text)
+    _add("parameterNodeWrapper", **{name: getattr(parameter_nodes, name) for name in names})
+
+
+def _add(name: str, **contents: Any) -> None:
+    module = types.ModuleType(f"slicer.{name}")
+    vars(module).update(contents)
+    sys.modules[f"slicer.{name}"] = module
+    setattr(slicer, name, module)

@@ -1,0 +1,117 @@
+"""The worker as a process of Slicer's event loop: Qt moves the bytes and tells the time, and nothing ever waits."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import qt
+
+TICK_MS = 250
+"""Milliseconds between two looks at the clock."""
+
+SCRIPT = Path(__file__).parents[1] / "worker_main.py"
+
+
+def worker_command() -> list[str]:
+    """Return the command of the worker, with the Python of Slicer."""
+    return [shutil.which("PythonSlicer") or sys.executable, str(SCRIPT)]
+
+
+class QProcessTransport:
+    """Starts and ends one worker after the other, and moves bytes.
+
+    Whoever uses it sets the callbacks; they are called from the event loop, never from within `start` or `write`.
+
+    Attributes:
+        on_output: Takes bytes of the worker's standard output.
+        on_log: Takes bytes of its standard error.
+        on_ended: Takes its exit code once it has ended: minus the signal after a crash, None if it did not start.
+        on_tick: Takes the seconds of a clock, every `TICK_MS` while there is a worker.
+    """
+
+    def __init__(self) -> None:
+        self.on_output: Callable[[bytes], object] = _nothing
+        self.on_log: Callable[[bytes], object] = _nothing
+        self.on_ended: Callable[[int | None], object] = _nothing
+        self.on_tick: Callable[[float], object] = _nothing
+        self._process = None
+        self._timer = qt.QTimer()
+        self._timer.setInterval(TICK_MS)
+        self._timer.connect("timeout()", self._tick)
+
+    def start(self, command: Sequence[str]) -> None:
+        """Start a worker.
+
+        Args:
+            command: Program and arguments.
+        """
+        process = self._process = qt.QProcess()
+        # The methods look at which process they belong to: one that was given up may still have something to say.
+        process.connect("readyReadStandardOutput()", lambda: self._read(process))
+        process.connect("readyReadStandardError()", lambda: self._read_log(process))
+        process.connect("finished(int,QProcess::ExitStatus)", lambda code, status: self._finished(process))
+        process.connect("errorOccurred(QProcess::ProcessError)", lambda error: self._failed(process, error))
+        process.start(command[0], list(command[1:]))
+        self._timer.start()
+
+    def write(self, data: bytes) -> None:
+        """Give bytes to the worker; they are kept until it reads them."""
+        if data and self._process is not None:
+            self._process.write(data)
+
+    def kill(self) -> None:
+        """End the worker by force; `on_ended` follows."""
+        if self._process is not None:
+            self._process.kill()
+
+    def stop(self) -> None:
+        """Let go of the worker and end it; nothing is told any more."""
+        process, self._process = self._process, None
+        timer, self._timer = self._timer, None
+        self.on_output = self.on_log = self.on_ended = self.on_tick = _nothing
+        if timer is not None:
+            timer.stop()
+            timer.deleteLater()  # its connection holds this object
+        if process is not None:
+            process.closeWriteChannel()  # where a launcher stands between, the worker ends by this
+            process.kill()
+            process.waitForFinished(1000)
+
+    def _tick(self) -> None:
+        self.on_tick(time.monotonic())
+
+    def _read(self, process: qt.QProcess) -> None:
+        if process is self._process:
+            self.on_output(process.readAllStandardOutput().data())
+
+    def _read_log(self, process: qt.QProcess) -> None:
+        if process is self._process:
+            self.on_log(process.readAllStandardError().data())
+
+    def _finished(self, process: qt.QProcess) -> None:
+        if process is self._process:
+            self._read_log(process)
+            self._read(process)
+        if process is self._process:  # what was read last may have started another
+            crashed = process.exitStatus() == qt.QProcess.CrashExit
+            self._end(-process.exitCode() if crashed else process.exitCode())
+        process.deleteLater()  # with its connections, whose functions hold it
+
+    def _failed(self, process: qt.QProcess, error: qt.QProcess.ProcessError) -> None:
+        if process is self._process and error == qt.QProcess.FailedToStart:
+            self.on_log(f"{process.errorString()}\n".encode())
+            self._end(None)
+            process.deleteLater()
+
+    def _end(self, code: int | None) -> None:
+        self._process = None
+        self._timer.stop()
+        self.on_ended(code)
+
+
+def _nothing(*arguments: object) -> None:
+    """Take note of nothing."""

@@ -1,0 +1,1 @@
+"""The nodes of one registration in the scene, and what the views show of them; no Qt."""

@@ -1,0 +1,257 @@
+"""What the slice and 3-D views show of a registration. Only nodes of the scene are touched, no windows.
+
+Layers, from below: the fixed image, the deformed one blended over it, the map of the stiffness or of the change of
+volume, the displacement. Views of the group 1 and above show the moving image as it was taken, for the linked cursor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import slicer
+import vtk
+
+from SPRRegistrationLib.i18n import tr as _
+from SPRRegistrationLib.scene import geometry, legends, outputs, unknown
+
+MAP_LAYER = 3
+"""Layer of the map: the one after background, foreground and label."""
+
+_LINE_COLOR = (0.35, 0.95, 0.95)
+"""Of grid lines and arrows: light, and neither a gray of the image nor a color of a map."""
+
+_BENDS, _BENDS_IN_MOTION = 5, 1
+"""Pieces of a grid line from one crossing to the next."""
+
+
+def show(parameters: Any) -> None:
+    """Bring all views to what the parameters say; does nothing for what there is not.
+
+    Layers beyond the foreground are not saved with a scene, so call it after one was loaded, too.
+
+    Args:
+        parameters: The parameters of a registration.
+    """
+    if not outputs.is_alive(parameters):
+        return
+    for composite, view in slice_views(parameters.fixedVolume.GetScene()):
+        if parameters.originalAnatomy and view.GetViewGroup() > 0:
+            _show_original(composite, parameters)
+        else:
+            _show_layers(composite, parameters)
+    _show_map(parameters)
+    _show_displacement(parameters)
+
+
+def hide(parameters: Any) -> None:
+    """Leave the images, and take everything off that could be mistaken for anatomy: when the module is left.
+
+    Args:
+        parameters: The parameters of a registration.
+    """
+    if not outputs.is_alive(parameters):
+        return
+    for composite, _view in slice_views(parameters.fixedVolume.GetScene()):
+        composite.SetNthLayerVolumeID(MAP_LAYER, None)
+    for node in (parameters.displacementTransform, parameters.linkedCursor):
+        if node is not None and node.GetDisplayNode() is not None:
+            node.GetDisplayNode().SetVisibility(False)
+    legends.show(parameters, None)
+
+
+def set_blend(parameters: Any, opacity: float) -> None:
+    """Show the deformed image with another opacity, without a change of the parameters.
+
+    For a slider that moves, and for fixed and deformed image that take turns.
+
+    Args:
+        parameters: The parameters of a registration.
+        opacity: From 0, the fixed image alone, to 1, the deformed one alone.
+    """
+    deformed = parameters.deformedVolume
+    for composite, _view in slice_views(parameters.fixedVolume.GetScene()):
+        if deformed is not None and composite.GetForegroundVolumeID() == deformed.GetID():
+            composite.SetForegroundOpacity(opacity)
+
+
+def set_detail(parameters: Any, fine: bool) -> None:
+    """Draw the lines of the displacement with all their bends, or with few while they move.
+
+    Each bend is found by inverting the displacement at a point, which for all of them takes longer than everything else
+    that a preview does in the views.
+
+    Args:
+        parameters: The parameters of a registration.
+        fine: Whether nothing moves.
+    """
+    node = parameters.displacementTransform
+    display = None if node is None else node.GetDisplayNode()
+    if display is not None:
+        bends = _BENDS if fine else _BENDS_IN_MOTION
+        resolution = max(parameters.gridSpacingMm / bends, 1.0)
+        if abs(display.GetGridResolutionMm() - resolution) > 1e-6:
+            display.SetGridResolutionMm(resolution)
+
+
+def fitting_grid_mm(fixed: slicer.vtkMRMLScalarVolumeNode) -> float:
+    """Return a distance of grid lines in mm that suits an image: some twenty lines, a round number."""
+    bounds = [0.0] * 6
+    fixed.GetRASBounds(bounds)
+    wanted = max(bounds[1] - bounds[0], bounds[3] - bounds[2], bounds[5] - bounds[4]) / 20
+    return next((step for step in (1, 2, 5, 10, 15, 20, 25, 50) if step >= wanted), 100)
+
+
+class LinkedCursor:
+    """A point in the moving image as it was taken, that follows the mouse over the fixed one.
+
+    Args:
+        parameters: The parameters of a registration.
+        on_move: Called with the position in the fixed image (RAS mm), or None when the mouse has left it.
+    """
+
+    def __init__(self, parameters: Any, on_move: Callable[[tuple[float, float, float] | None], None]) -> None:
+        self._parameters, self._on_move = parameters, on_move
+        self._crosshair = parameters.fixedVolume.GetScene().GetFirstNodeByClass("vtkMRMLCrosshairNode")
+        event = slicer.vtkMRMLCrosshairNode.CursorPositionModifiedEvent
+        self._tag = self._crosshair.AddObserver(event, self._moved)
+
+    def remove(self) -> None:
+        """Stop following; the point is hidden."""
+        if self._crosshair is not None:
+            self._crosshair.RemoveObserver(self._tag)
+            self._crosshair = None
+        node = self._parameters.linkedCursor
+        if node is not None and node.GetDisplayNode() is not None:
+            node.GetDisplayNode().SetVisibility(False)
+
+    def _moved(self, crosshair: slicer.vtkMRMLCrosshairNode, event: str) -> None:
+        place = [0.0, 0.0, 0.0]
+        over = crosshair.GetCursorPositionXYZ([0.0, 0.0, 0.0])
+        if not outputs.is_alive(self._parameters) or not crosshair.GetCursorPositionRAS(place):
+            self._on_move(None)
+        elif over is None or over.GetViewGroup() == 0:  # over a view of the moving image there is nothing to follow
+            if self._parameters.originalAnatomy:
+                show_original_point(self._parameters, place)
+            self._on_move(tuple(place))
+
+
+def show_original_point(parameters: Any, place: tuple[float, float, float]) -> None:
+    """Mark where a point of the fixed image lies in the moving one, and bring it into the views of the moving image.
+
+    Args:
+        parameters: The parameters of a registration that has a deformation.
+        place: The point of the fixed image, in RAS mm.
+    """
+    if parameters.displacementTransform is None:
+        return
+    scene = parameters.fixedVolume.GetScene()
+    (there,) = geometry.moved_points(parameters.displacementTransform, [place])
+    node = parameters.linkedCursor
+    if node is None or node.GetScene() is None:
+        node = parameters.linkedCursor = _make_cursor(scene)
+    if node.GetNumberOfControlPoints() == 0:
+        node.AddControlPoint(*there, _("same place, before deformation"))
+    node.SetNthControlPointPosition(0, *there)
+    groups = {view.GetViewGroup(): view for _composite, view in slice_views(scene) if view.GetViewGroup() > 0}
+    node.GetDisplayNode().SetVisibility(True)
+    node.GetDisplayNode().SetViewNodeIDs([v.GetID() for _c, v in slice_views(scene) if v.GetViewGroup() > 0])
+    for group in groups:
+        slicer.vtkMRMLSliceNode.JumpAllSlices(scene, *there, slicer.vtkMRMLSliceNode.OffsetJumpSlice, group)
+
+
+def slice_views(scene: slicer.vtkMRMLScene) -> Iterator[tuple]:
+    """Yield the slice views of a scene, as composite node and slice node."""
+    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")):
+        composite = scene.GetNthNodeByClass(index, "vtkMRMLSliceCompositeNode")
+        view = scene.GetSingletonNode(composite.GetLayoutName(), "vtkMRMLSliceNode")
+        if view is not None:
+            yield composite, view
+
+
+def _show_layers(composite: slicer.vtkMRMLSliceCompositeNode, parameters: Any) -> None:
+    deformed = parameters.deformedVolume if parameters.showDeformed else None
+    shown = _shown_map(parameters)
+    was_modifying = composite.StartModify()
+    composite.SetBackgroundVolumeID(parameters.fixedVolume.GetID())
+    composite.SetForegroundVolumeID(deformed.GetID() if _has_image(deformed) else None)
+    composite.SetForegroundOpacity(parameters.deformedOpacity if deformed is not None else 0.0)
+    composite.SetNthLayerVolumeID(MAP_LAYER, shown.GetID() if _has_image(shown) else None)
+    composite.SetNthLayerOpacity(MAP_LAYER, parameters.weightOpacity)
+    composite.EndModify(was_modifying)
+
+
+def _show_original(composite: slicer.vtkMRMLSliceCompositeNode, parameters: Any) -> None:
+    composite.SetBackgroundVolumeID(parameters.movingVolume.GetID())
+    composite.SetForegroundVolumeID(None)
+    composite.SetNthLayerVolumeID(MAP_LAYER, None)
+
+
+def _shown_map(parameters: Any) -> slicer.vtkMRMLScalarVolumeNode | None:
+    if parameters.showJacobian:
+        return parameters.jacobianVolume
+    if not parameters.showWeight:
+        return None
+    transform = parameters.displacementTransform
+    is_deformed = transform is not None and geometry.displacement_of(transform) is not None
+    if not _has_image(parameters.weightVolume) and is_deformed:
+        return unknown.volume_over(parameters.fixedVolume)
+    return parameters.weightVolume
+
+
+def _has_image(volume: slicer.vtkMRMLScalarVolumeNode | None) -> bool:
+    return volume is not None and volume.GetImageData() is not None
+
+
+def _show_map(parameters: Any) -> None:
+    if parameters.showJacobian and parameters.jacobianVolume is not None and not _has_image(parameters.jacobianVolume):
+        outputs.refresh_jacobian(parameters)  # previews leave it out as long as nobody looks at it
+    weight = parameters.weightVolume
+    if weight is not None and weight.GetDisplayNode() is not None:
+        display = weight.GetDisplayNode()
+        display.SetThreshold(-1.0, parameters.weightLimit)
+        display.SetApplyThreshold(parameters.weightLimit < 1.0)
+    legends.show(parameters, _shown_map(parameters))
+
+
+def _show_displacement(parameters: Any) -> None:
+    node = parameters.displacementTransform
+    if node is None or geometry.displacement_of(node) is None:
+        return
+    if node.GetDisplayNode() is None:
+        node.CreateDefaultDisplayNodes()
+        _set_looks(node.GetDisplayNode())
+    display = node.GetDisplayNode()
+    modes = {"grid": display.VIS_MODE_GRID, "glyph": display.VIS_MODE_GLYPH, "contour": display.VIS_MODE_CONTOUR}
+    spacing = parameters.gridSpacingMm
+    was_modifying = display.StartModify()
+    display.SetAndObserveRegionNode(parameters.fixedVolume)
+    display.SetVisualizationMode(modes[parameters.displacementStyle.value])
+    display.SetGridSpacingMm(spacing)
+    set_detail(parameters, fine=True)
+    display.SetGridLineDiameterMm(spacing / 15)
+    display.SetGlyphSpacingMm(spacing)
+    display.SetContourResolutionMm(max(spacing / 5, 1.0))
+    display.SetVisibility2D(parameters.showDisplacement)
+    display.SetVisibility3D(parameters.showDisplacement3D)
+    display.SetVisibility(parameters.showDisplacement or parameters.showDisplacement3D)
+    display.EndModify(was_modifying)
+
+
+def _set_looks(display: slicer.vtkMRMLTransformDisplayNode) -> None:
+    display.SetSliceIntersectionThickness(1)
+    one_color = vtk.vtkColorTransferFunction()
+    one_color.AddRGBPoint(0.0, *_LINE_COLOR)
+    display.SetColorMap(one_color)
+
+
+def _make_cursor(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLMarkupsFiducialNode:
+    node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", _("Linked cursor"))
+    node.SetLocked(True)
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    display.SetGlyphTypeFromString("CrossDot2D")
+    display.SetColor(*_LINE_COLOR)
+    display.SetSelectedColor(*_LINE_COLOR)
+    display.SetTextScale(2.5)
+    return node

@@ -1,0 +1,294 @@
+"""What a registration is given: images, segments and landmarks of the scene as arrays for the worker."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+import slicer.util
+import vtk
+
+from SPRCore.errors import InputError
+from SPRRegistrationLib import anatomies
+from SPRRegistrationLib.parameters import setting_of
+from SPRRegistrationLib.scene import dicom, geometry
+
+MEASURED = ("fixedLabels", "movingLabels", "fixedLandmarks", "movingLandmarks")
+"""Fields of the parameters with what there is to measure with: it never changes a deformation."""
+
+OPENING = ("fixedVolume", "movingVolume", "method", "refine", "device", "alignment", "start", "prior")
+"""Fields with which a pair is opened: a change of one of them needs another opening."""
+
+
+def chosen(parameters: Any, fields: Sequence[str]) -> tuple:
+    """Return what fields of the parameters hold, nodes by their identifiers, to be compared."""
+    values = [getattr(parameters, field) for field in fields]
+    return tuple(value.GetID() if hasattr(value, "GetID") else value for value in values)
+
+
+def annotations_of(parameters: Any) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+    """Return what a pair is measured with, by the names that the worker knows; arguments and errors as `arrays_of`."""
+    arrays: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
+    labels = label_pair(parameters)
+    if labels is not None:
+        arrays["fixed_labels"], arrays["moving_labels"] = labels[1:]
+    if parameters.fixedLandmarks is not None and parameters.movingLandmarks is not None:
+        sides = [geometry.points_of(node) for node in (parameters.fixedLandmarks, parameters.movingLandmarks)]
+        if len(sides[0]) != len(sides[1]):
+            got = f"{len(sides[0])} in the fixed and {len(sides[1])} in the moving image"
+            raise InputError("landmarks", got=got, expected="the same points in the same order in both")
+        if len(sides[0]):
+            arrays["fixed_points"], arrays["moving_points"] = ((side, None) for side in sides)
+    return arrays
+
+
+def arrays_of(parameters: Any) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+    """Return the arrays of a pair, by the names that the worker knows, each with its affine.
+
+    Args:
+        parameters: The parameters of a registration, with both images.
+
+    Raises:
+        InputError: An image cannot be used, or the landmarks do not belong to each other.
+    """
+    arrays = {}
+    for name, volume in (("fixed", parameters.fixedVolume), ("moving", parameters.movingVolume)):
+        if volume is None:
+            raise InputError(f"{name} image", got="none", expected="an image")
+        arrays[name] = geometry.image_of(volume)
+    arrays |= annotations_of(parameters)
+    stiffness = painted_stiffness(parameters)
+    if stiffness is not None:
+        arrays["stiffness"] = stiffness
+    return arrays
+
+
+def options_of(parameters: Any) -> dict[str, Any]:
+    """Return the other fields of the request to open a pair."""
+    return {
+        "method": parameters.method,
+        "prior": parameters.prior.value,
+        "setting": setting_of(parameters),
+        "refine": parameters.refine,
+        "start": anatomies.start_of(parameters).value,
+        "init": parameters.alignment.value,
+        "device": parameters.device.value,
+    }
+
+
+def report_of(parameters: Any, result: Any, opened: Any) -> dict[str, Any]:
+    """Return what was done, without the names of patients or files, to be kept with the scene.
+
+    Args:
+        parameters: The parameters of the registration.
+        result: The exact `Result`.
+        opened: The answer to the opening of the pair, `Opened`.
+    """
+    options = options_of(parameters) | {"setting": result.setting}
+    alignment = {"mode": opened.init, "reason": opened.init_reason, "longest_mm": opened.init_mm}
+    options |= {"alignment": alignment, "covered": opened.covered, "warnings": list(result.warnings)}
+    options["inputs"] = {side: _described(getattr(parameters, f"{side}Volume")) for side in ("fixed", "moving")}
+    return options | {"milliseconds": result.milliseconds, "metrics": result.metrics}
+
+
+def _described(volume: slicer.vtkMRMLScalarVolumeNode) -> dict[str, Any]:
+    """Return what tells an image from others, without its name: shape, voxel size, and a hash of its voxels."""
+    array, affine = geometry.image_of(volume)
+    spacing = [round(float(step), 6) for step in np.linalg.norm(affine[:3, :3], axis=0)]
+    digest = hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
+    return {"shape": list(array.shape), "spacing_mm": spacing, "dtype": str(array.dtype), "sha256_voxels": digest}
+
+
+def label_pair(parameters: Any) -> tuple[dict[str, int], tuple, tuple] | None:
+    """Return the labels of both images.
+
+    Segments belong to each other by their names, labels of label maps by their numbers.
+
+    Args:
+        parameters: The parameters of a registration.
+
+    Returns:
+        The number of each label by its name, and for both images the label map, shape (X, Y, Z), with its affine; None
+        if one of them is missing.
+    """
+    sides = [
+        (parameters.fixedLabels, parameters.fixedVolume),
+        (parameters.movingLabels, parameters.movingVolume),
+    ]
+    if any(labels is None for labels, _volume in sides):
+        return None
+    numbers: dict[str, int] = {}
+    maps = [label_map(labels, volume, numbers) for labels, volume in sides]
+    return numbers, *maps
+
+
+def label_map(
+    labels: Any, volume: slicer.vtkMRMLScalarVolumeNode, numbers: dict[str, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the segments or labels of an image as a label map on its grid.
+
+    Args:
+        labels: A segmentation or a label map.
+        volume: The image.
+        numbers: Number of each segment by its name; names that are new are added.
+
+    Returns:
+        The label map, shape (X, Y, Z), and its affine.
+    """
+    if labels.IsA("vtkMRMLLabelMapVolumeNode"):
+        array, affine = geometry.image_of(labels)
+        for value in np.unique(array[array != 0]):
+            numbers.setdefault(_label_name(labels, int(value)), int(value))
+        return array, affine
+    ids = list(labels.GetSegmentation().GetSegmentIDs())
+    shown = exported(labels, ids, volume)
+    array = np.zeros(shown.shape, dtype=np.int16)
+    for position, segment_id in enumerate(ids, start=1):
+        name = labels.GetSegmentation().GetSegment(segment_id).GetName()
+        array[shown == position] = numbers.setdefault(name, max(numbers.values(), default=0) + 1)
+    return array, geometry.affine_of(volume)
+
+
+def painted_stiffness(parameters: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the factor of the stiffness at each voxel of the fixed image, and its affine; None for 1 everywhere."""
+    segments, text = parameters.stiffnessSegments, parameters.stiffnessFactors
+    factors = {key: float(value) for key, value in (json.loads(text) if text else {}).items()}
+    factors = {key: value for key, value in factors.items() if value != 1.0}
+    if segments is None or not factors:
+        return None
+    for value in factors.values():
+        if not 0.001 <= value <= 1000:
+            raise InputError("stiffness of a segment", got=f"a factor of {value:g}", expected="0.001 to 1000")
+    ids = [key for key in segments.GetSegmentation().GetSegmentIDs() if key in factors]
+    shown = exported(segments, ids, parameters.fixedVolume)
+    values = np.array([1.0] + [factors[key] for key in ids], dtype=np.float32)
+    return values[shown], geometry.affine_of(parameters.fixedVolume)
+
+
+def exported(
+    segmentation: slicer.vtkMRMLSegmentationNode, ids: list[str], volume: slicer.vtkMRMLScalarVolumeNode
+) -> np.ndarray:
+    """Return which segment each voxel of an image belongs to, shape (X, Y, Z): 0 for none, else its place in `ids`.
+
+    Args:
+        segmentation: The segments.
+        ids: Their identifiers; where they overlap, the last one counts.
+        volume: The image whose grid is taken.
+
+    Raises:
+        InputError: Slicer cannot convert them.
+    """
+    if not ids:
+        return np.zeros(volume.GetImageData().GetDimensions(), dtype=np.int16)
+    names = vtk.vtkStringArray()
+    for segment_id in ids:
+        names.InsertNextValue(segment_id)
+    scene = volume.GetScene()
+    node = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "__exported__")
+    try:
+        logic = slicer.vtkSlicerSegmentationsModuleLogic
+        whole = slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY
+        if not logic.ExportSegmentsToLabelmapNode(segmentation, names, node, volume, whole):
+            remedy = "open it in the Segment Editor and look whether it is empty"
+            raise InputError(segmentation.GetName(), got="segments that cannot be exported", remedy=remedy)
+        return slicer.util.arrayFromVolume(node).transpose(2, 1, 0).astype(np.int16)
+    finally:
+        display = node.GetDisplayNode()
+        colors = None if display is None else display.GetColorNode()
+        for one in (colors, display, node):
+            if one is not None:
+                scene.RemoveNode(one)
+
+
+def words_about(parameters: Any) -> str:
+    """Return what names and files say of a pair, to find the task model for it; nothing is kept or written of it."""
+    words = []
+    for volume in (parameters.fixedVolume, parameters.movingVolume):
+        storage = volume.GetStorageNode()
+        words += [volume.GetName() or "", *dicom.tags_of(volume).values()]
+        words += [] if storage is None else [Path(storage.GetFileName() or "").name]
+    return " ".join(words)
+
+
+def facts_of(parameters: Any) -> dict[str, Any]:
+    """Return what can be said of a pair before it is registered.
+
+    Args:
+        parameters: The parameters of a registration, with both images.
+
+    Returns:
+        `overlap`: part of the fixed image that lies inside the moving one, 0 to 1; `angle_degrees` between their
+        directions, axes swapped or turned round not counted; `spacing_ratio` of their voxels, 1 or more; `thickest_mm`:
+        the largest distance of voxels; `segments` and `landmarks`: what `words` says of those that there are.
+    """
+    grids = []
+    for volume in (parameters.fixedVolume, parameters.movingVolume):
+        array, affine = geometry.image_of(volume)
+        grids.append((array.shape, affine, *geometry.directions_and_spacing(affine)))
+    (shape, affine, turned, spacing), (moving_shape, moving_affine, moving_turned, moving_spacing) = grids
+    points = np.indices((9, 9, 9)).reshape(3, -1).T / 8 * (np.array(shape) - 1)
+    inside = geometry.is_inside(moving_shape, moving_affine, points @ affine[:3, :3].T + affine[:3, 3])
+    cosines = np.abs(turned.T @ moving_turned).max(axis=1)
+    sizes = [float(np.prod(each)) ** (1 / 3) for each in (spacing, moving_spacing)]
+    return {
+        "overlap": float(inside.mean()),
+        "angle_degrees": float(np.degrees(np.arccos(np.clip(cosines.min(), 0, 1)))),
+        "spacing_ratio": max(sizes) / min(sizes),
+        "thickest_mm": float(max(spacing.max(), moving_spacing.max())),
+        **_references(parameters),
+    }
+
+
+def _references(parameters: Any) -> dict[str, list[tuple]]:
+    """Return how segments and landmarks lie in their images, as arguments of `words.segments` and `words.landmarks`."""
+    found: dict[str, list[tuple]] = {"segments": [], "landmarks": []}
+    for side in ("fixed", "moving"):
+        array, affine = geometry.image_of(getattr(parameters, f"{side}Volume"))
+        labels, points = getattr(parameters, f"{side}Labels"), getattr(parameters, f"{side}Landmarks")
+        if labels is not None:
+            found["segments"].append((side, *_place_of(labels, array.shape, affine)))
+        if points is not None:
+            inside = geometry.is_inside(array.shape, affine, geometry.points_of(points))
+            found["landmarks"].append((side, int((~inside).sum()), len(inside)))
+    return found
+
+
+def _place_of(labels: Any, shape: tuple[int, ...], affine: np.ndarray) -> tuple[float, float | None, bool]:
+    """Part of the labels inside an image, part of the image that they cover (if known), whether their grids are one.
+
+    Of a segmentation, whose segments may be surfaces, the box around it is looked at.
+    """
+    if not labels.IsA("vtkMRMLLabelMapVolumeNode"):
+        bounds = [0.0] * 6
+        labels.GetRASBounds(bounds)
+        ends = np.array(bounds).reshape(3, 2)
+        places = ends[:, 0] + np.indices((9, 9, 9)).reshape(3, -1).T / 8 * (ends[:, 1] - ends[:, 0])
+        is_empty = (ends[:, 1] < ends[:, 0]).any()
+        return (0.0 if is_empty else float(geometry.is_inside(shape, affine, places).mean())), None, True
+    array, own = geometry.image_of(labels)
+    marked = np.argwhere(array != 0)
+    is_one = array.shape == shape and np.allclose(own, affine, atol=1e-3)
+    if not len(marked):
+        return 0.0, 0.0, is_one
+    inside = geometry.is_inside(shape, affine, marked @ own[:3, :3].T + own[:3, 3])
+    voxels = abs(np.linalg.det(own[:3, :3]) / np.linalg.det(affine[:3, :3]))
+    return float(inside.mean()), float(inside.sum() * voxels / np.prod(shape)), is_one
+
+
+def extent_mm(volume: slicer.vtkMRMLScalarVolumeNode | None) -> float | None:
+    """Return the middle one of the three extents of an image; None for none."""
+    if volume is None or volume.GetImageData() is None:
+        return None
+    sizes = np.array(volume.GetImageData().GetDimensions()) * np.array(volume.GetSpacing())
+    return float(np.median(sizes))
+
+
+def _label_name(labels: slicer.vtkMRMLLabelMapVolumeNode, value: int) -> str:
+    display = labels.GetDisplayNode()
+    colors = None if display is None else display.GetColorNode()
+    return (colors.GetColorName(value) if colors is not None else "") or f"label {value}"

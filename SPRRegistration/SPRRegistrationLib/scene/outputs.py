@@ -1,0 +1,220 @@
+"""The nodes that hold the results of one registration: made once, and only their numbers change afterwards.
+
+While the sliders move, the deformed image is the moving one, seen through the transform: Slicer reslices what is on the
+screen. The exact result puts it on the grid of the fixed image. The moving image itself is never touched.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import slicer
+
+from SPRRegistrationLib.i18n import tr as _
+from SPRRegistrationLib.scene import colors, geometry
+
+_AUTOMATIC_NAME = "SPRRegistration.Name"
+_PREVIEW = "SPRRegistration.Preview"
+_LOOKS_OF = "SPRRegistration.LooksOf"
+
+CLASSES = {
+    "displacementTransform": "vtkMRMLGridTransformNode",
+    "inverseTransform": "vtkMRMLGridTransformNode",
+    "deformedVolume": "vtkMRMLScalarVolumeNode",
+    "weightVolume": "vtkMRMLScalarVolumeNode",
+    "jacobianVolume": "vtkMRMLScalarVolumeNode",
+}
+"""The results, by the fields of the parameters that refer to them."""
+
+
+def names(fixed: str, moving: str) -> dict[str, str]:
+    """Return the names of the results, by the fields of the parameters, from those of the images."""
+    pair = _("{moving} on {fixed}").format(moving=moving, fixed=fixed)
+    words = {
+        "displacementTransform": _("deformation"),
+        "inverseTransform": _("inverse deformation"),
+        "deformedVolume": _("deformed image"),
+        "weightVolume": _("stiffness"),
+        "jacobianVolume": _("change of volume"),
+    }
+    return {field: f"{pair} ({word})" for field, word in words.items()}
+
+
+def is_alive(parameters: Any) -> bool:
+    """Whether the images of a registration are still in the scene, so that results have somewhere to go."""
+    volumes = (parameters.fixedVolume, parameters.movingVolume)
+    return all(volume is not None and volume.GetScene() is not None for volume in volumes)
+
+
+def ensure(parameters: Any) -> None:
+    """Make the nodes of the results that are not there, and name them after the images.
+
+    A name that the user has given stays.
+
+    Args:
+        parameters: The parameters of the registration, with both images; they come to refer to the nodes.
+    """
+    scene = parameters.fixedVolume.GetScene()
+    tables = {"weightColors": colors.stiffness_colors(scene), "jacobianColors": colors.volume_change_colors(scene)}
+    for field, table in tables.items():
+        if getattr(parameters, field) is not table:
+            setattr(parameters, field, table)
+    wanted = names(parameters.fixedVolume.GetName(), parameters.movingVolume.GetName())
+    for field, class_name in CLASSES.items():
+        node = getattr(parameters, field)
+        if node is None or node.GetScene() is None:
+            node = scene.AddNewNodeByClass(class_name, wanted[field])
+            setattr(parameters, field, node)
+            node.SetAttribute(_AUTOMATIC_NAME, node.GetName())
+        elif node.GetName() == node.GetAttribute(_AUTOMATIC_NAME) != wanted[field]:
+            node.SetName(wanted[field])
+            node.SetAttribute(_AUTOMATIC_NAME, wanted[field])
+    for node in (parameters.displacementTransform, parameters.inverseTransform):
+        geometry.make_linear(node)
+    _ensure_looks(parameters)
+
+
+def is_preview(parameters: Any) -> bool:
+    """Whether the maps that are shown are those of a preview."""
+    volume = parameters.weightVolume
+    return volume is not None and volume.GetAttribute(_PREVIEW) == "yes"
+
+
+def show_preview(parameters: Any, displacement: tuple, weight: tuple | None, exact: bool = False) -> None:
+    """Show a deformation that may still change.
+
+    Args:
+        parameters: The parameters of the registration, whose nodes are there.
+        displacement: Pull map in RAS mm, shape (X, Y, Z, 3), with its affine.
+        weight: Relative stiffness, shape (X, Y, Z), with its affine; None if it is not known.
+        exact: Whether it is the exact deformation, of which the rest is still to come.
+    """
+    if weight is None:
+        parameters.weightVolume.SetAndObserveImageData(None)
+    else:
+        geometry.set_image(parameters.weightVolume, *weight)
+    parameters.weightVolume.SetAttribute(_PREVIEW, "no" if exact else "yes")
+    show_deformation(parameters, *displacement)
+
+
+def show_deformation(parameters: Any, field: np.ndarray, affine: np.ndarray) -> None:
+    """Show a deformation of which the stiffness is not known.
+
+    Args:
+        parameters: The parameters of the registration, whose nodes are there.
+        field: Pull map in RAS mm, shape (X, Y, Z, 3).
+        affine: Its affine.
+    """
+    transform, inverse = parameters.displacementTransform, parameters.inverseTransform
+    geometry.set_displacement(transform, field, affine)
+    _see_through(parameters.deformedVolume, parameters.movingVolume, transform)
+    # The inverse of the last exact result would not belong to it; this one is computed where it is used.
+    if inverse.GetTransformToParentAs("vtkOrientedGridTransform", False) is not transform.GetTransformFromParent():
+        inverse.SetAndObserveTransformToParent(transform.GetTransformFromParent())
+    if parameters.showJacobian:
+        refresh_jacobian(parameters)
+    else:
+        parameters.jacobianVolume.SetAndObserveImageData(None)
+
+
+def show_result(parameters: Any, displacement: tuple, weight: tuple, inverse: tuple) -> None:
+    """Show an exact result.
+
+    Args:
+        parameters: The parameters of the registration, whose nodes are there.
+        displacement: Pull map on the fixed grid in RAS mm, shape (X, Y, Z, 3), with its affine.
+        weight: Relative stiffness, shape (X, Y, Z), with its affine.
+        inverse: Pull map from the moving to the fixed image, on the moving grid, with its affine.
+    """
+    geometry.set_displacement(parameters.displacementTransform, *displacement)
+    geometry.set_displacement(parameters.inverseTransform, *inverse)
+    geometry.set_image(parameters.weightVolume, *weight)
+    parameters.weightVolume.SetAttribute(_PREVIEW, "no")
+    refresh_jacobian(parameters)
+    bake(parameters)
+
+
+def bake(parameters: Any) -> None:
+    """Put the deformed image on the grid of the fixed one, under no transform."""
+    fixed, deformed = parameters.fixedVolume, parameters.deformedVolume
+    image = geometry.resliced(parameters.movingVolume, fixed, parameters.displacementTransform)
+    was_modifying = deformed.StartModify()
+    deformed.SetAndObserveTransformNodeID(None)
+    deformed.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(geometry.affine_of(fixed)))
+    deformed.SetAndObserveImageData(image)
+    deformed.EndModify(was_modifying)
+
+
+def refresh_jacobian(parameters: Any) -> None:
+    """Compute the change of volume of the deformation that is shown."""
+    shown = geometry.displacement_of(parameters.displacementTransform)
+    if shown is not None:
+        field, affine = shown
+        geometry.set_image(parameters.jacobianVolume, geometry.jacobian_determinant(field, affine), affine)
+
+
+def warp(parameters: Any, volume: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalarVolumeNode:
+    """Put another volume of the moving side on the grid of the fixed image, as a new node.
+
+    Args:
+        parameters: The parameters of a registration that has a result.
+        volume: Image or label map that lies where the moving image lies.
+
+    Returns:
+        The new node.
+    """
+    labels = volume.IsA("vtkMRMLLabelMapVolumeNode")
+    name = _("{name} on {fixed}").format(name=volume.GetName(), fixed=parameters.fixedVolume.GetName())
+    node = volume.GetScene().AddNewNodeByClass(volume.GetClassName(), name)
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(geometry.affine_of(parameters.fixedVolume)))
+    image = geometry.resliced(volume, parameters.fixedVolume, parameters.displacementTransform, labels)
+    node.SetAndObserveImageData(image)
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+def statistics_mm(parameters: Any) -> tuple[float, float]:
+    """Return mean and largest length of the displacement that is shown, in mm; zeros if there is none."""
+    shown = geometry.displacement_of(parameters.displacementTransform)
+    if shown is None:
+        return 0.0, 0.0
+    lengths = np.linalg.norm(shown[0], axis=-1)
+    return float(lengths.mean()), float(lengths.max())
+
+
+def _see_through(
+    deformed: slicer.vtkMRMLScalarVolumeNode,
+    moving: slicer.vtkMRMLScalarVolumeNode,
+    transform: slicer.vtkMRMLGridTransformNode,
+) -> None:
+    """Let the deformed image be the moving one, whose voxels it shares, under the transform."""
+    if deformed.GetImageData() is moving.GetImageData() and deformed.GetParentTransformNode() is transform:
+        return
+    was_modifying = deformed.StartModify()
+    deformed.SetAndObserveImageData(moving.GetImageData())
+    deformed.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(geometry.affine_of(moving)))
+    deformed.SetAndObserveTransformNodeID(transform.GetID())
+    deformed.EndModify(was_modifying)
+
+
+def _ensure_looks(parameters: Any) -> None:
+    """Give the images of the results their display; what the user has changed there stays, for the same image."""
+    deformed, moving = parameters.deformedVolume, parameters.movingVolume
+    is_new = deformed.GetDisplayNode() is None
+    if is_new:
+        deformed.CreateDefaultDisplayNodes()
+    before = deformed.GetNodeReference(_LOOKS_OF)
+    if before is not moving:  # a window for one image shows another one black or white
+        if (is_new or before is not None) and moving.GetDisplayNode() is not None:
+            deformed.GetDisplayNode().CopyContent(moving.GetDisplayNode())
+        deformed.SetNodeReferenceID(_LOOKS_OF, moving.GetID())
+    maps = {"weightVolume": (parameters.weightColors, 1.0), "jacobianVolume": (parameters.jacobianColors, 2.0)}
+    for field, (table, highest) in maps.items():
+        volume = getattr(parameters, field)
+        if volume.GetDisplayNode() is None:
+            volume.CreateDefaultDisplayNodes()
+            display = volume.GetDisplayNode()
+            display.AutoWindowLevelOff()
+            display.SetWindowLevelMinMax(0.0, highest)
+            display.SetAndObserveColorNodeID(table.GetID())

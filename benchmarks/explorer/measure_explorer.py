@@ -1,0 +1,314 @@
+"""The Explorer as a user meets it: `python benchmarks/explorer/measure_explorer.py`.
+
+Everything is real: the server with its live worker, a browser without a window, a mouse that the browser takes for one.
+
+* Start: from the command to a page that is there, with its images, and with its first deformation.
+* Steps: the mouse drags a slider by one step and rests, until nothing changes any more; how long until other pixels are
+  shown in a slice view.
+* Drag: the recorded drag of the benchmark of live registration; how old each picture is that shows a new setting, and
+  how many a second there are.
+
+Both on the pair of 128 x 128 x 32 voxels. For timings that mean something nothing else may run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "live"), str(ROOT / "Testing" / "explorer")]
+
+from ages import ages, percentiles, pictures_per_second  # noqa: E402
+from drag import load  # noqa: E402
+from driving import Page, Server, make_browser, wait  # noqa: E402
+from explorer_table import markdown  # noqa: E402
+from run import machine  # noqa: E402
+
+ROWS = {"images and stiffness": False, "and the displacement as a grid": True}
+"""What is shown: whether with the lines of the displacement."""
+
+FIELDS = {0: "alpha", 1: "lambdaMax"}
+NAMES = {"alpha": "alpha", "lambdaMax": "lambda_max"}
+WINDOW = (1280, 800)
+"""Of a small laptop."""
+
+PRESS_S = 0.1
+"""From pressing the button to the first movement."""
+
+QUIET_S = 0.8
+"""So long nothing changes before the next step."""
+
+
+def write_pair(folder, shape):
+    """Write the beating heart, as fixed and moving image; returns their paths."""
+    from SPRCore.io import write_volume
+    from SPRCore.synthetic import beating_heart
+
+    phantom = beating_heart(shape=shape)
+    paths = [folder / "diastole.nii.gz", folder / "systole.nii.gz"]
+    for path, volume in zip(paths, (phantom.fixed, phantom.moving), strict=True):
+        write_volume(volume, path)
+    return paths
+
+
+class Mouse:
+    """A mouse of the browser on the slider of one field."""
+
+    def __init__(self, page, field):
+        self.page, self.field = page, field
+        page.js("document.querySelector(`[data-spr-field=${arguments[0]}]`).scrollIntoView({block: 'center'})", field)
+        time.sleep(0.5)
+        script = "const b = document.querySelector(`[data-spr-field=${arguments[0]}] .v-slider-track`)"
+        self.left, self.width, self.y = page.js(
+            f"{script}.getBoundingClientRect(); return [b.left, b.width, b.top + b.height / 2]", field
+        )
+        page.js("window.sprWatch.field = arguments[0]", field)
+
+    def press(self, position):
+        """Press at a position from 0 to 1."""
+        self._say("mouseMoved", position, 0)
+        self._say("mousePressed", position, 1)
+
+    def move(self, position):
+        """Move on with the button down."""
+        self._say("mouseMoved", position, 1)
+
+    def release(self, position):
+        """Let go."""
+        self._say("mouseReleased", position, 0)
+
+    def _say(self, kind, position, buttons):
+        place = {"x": self.left + position * self.width, "y": self.y}
+        button = {"button": "left", "buttons": buttons, "clickCount": 1}
+        self.page.driver.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": kind} | place | button)
+
+
+def notes_of_page(page):
+    """What the page has noted, which it forgets by that."""
+    return page.js("const n = {moves: sprWatch.moves, pictures: sprWatch.pictures};"
+                   "sprWatch.moves = []; sprWatch.pictures = []; return n")  # fmt: skip
+
+
+def wait_until_quiet(page):
+    """Wait until no picture has changed for a while."""
+    changed = "sprWatch.pictures.filter((picture) => picture.changed).length"
+    script = f"return [{changed}, performance.timeOrigin + performance.now()]"
+    count, since = page.js(script)
+    while True:
+        time.sleep(0.1)
+        now_count, now = page.js(script)
+        if now_count != count:
+            count, since = now_count, now
+        if now - since > 1e3 * QUIET_S and not page.get("busy"):
+            return
+
+
+def steps(page, field, count):
+    """Drag by single steps, each with a rest after it; returns the notes of the page."""
+    mouse = Mouse(page, field)
+    mouse.press(0.2)
+    wait_until_quiet(page)
+    notes_of_page(page)
+    notes = {"moves": [], "pictures": []}
+    for step in range(1, count + 1):
+        mouse.move(0.2 + 0.6 * step / count)
+        wait_until_quiet(page)
+        found = notes_of_page(page)
+        notes["moves"] += found["moves"][:1]
+        notes["pictures"] += found["pictures"]
+    mouse.release(0.8)
+    return notes
+
+
+def drag(page, seconds):
+    """Play the recorded drag; returns the notes of the page by the field."""
+    notes = {}
+    slider, mouse, position = None, None, [0.3, 0.2]
+    start = time.perf_counter()
+    for at_ms, *goal in load():
+        if at_ms > 1e3 * seconds:
+            break
+        moved = next(place for place in (0, 1) if goal[place] != position[place])
+        late = time.perf_counter() - start - at_ms / 1e3
+        if moved != slider:
+            if mouse is not None:
+                mouse.release(position[slider])
+                time.sleep(1.0)
+                _add(notes, FIELDS[slider], notes_of_page(page))
+            pause = time.perf_counter()
+            slider, mouse = moved, Mouse(page, FIELDS[moved])
+            wait_until_quiet(page)
+            notes_of_page(page)
+            mouse.press(position[moved])
+            time.sleep(PRESS_S)
+            start += time.perf_counter() - pause + max(late, 0)
+        elif late > 1 / 60:
+            position = goal  # the browser was behind: a mouse does not wait
+            continue
+        time.sleep(max(0.0, start + at_ms / 1e3 - time.perf_counter()))
+        mouse.move(goal[moved])
+        position = goal
+    mouse.release(position[slider])
+    time.sleep(1.0)
+    _add(notes, FIELDS[slider], notes_of_page(page))
+    return notes
+
+
+def _add(notes, field, more):
+    kept = notes.setdefault(field, {"moves": [], "pictures": []})
+    for name in kept:
+        kept[name] += more[name]
+
+
+def start_of_server(pair, browser, row):
+    """Start `spr explore` as a user does, and measure until the page can be used; the server is ended."""
+    command = [sys.executable, "-m", "SPRCore.cli", "explore", *map(str, pair), "--no-browser", "--port", "0"]
+    began = time.monotonic()
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
+    try:
+        line = next(line for line in process.stdout if "http://" in line)
+        threading.Thread(target=process.stdout.read, daemon=True).start()
+        row["address_s"] = time.monotonic() - began
+        browser.get("about:blank")
+        page = Page(browser, line.split()[-1])
+        row["page_s"] = time.monotonic() - began
+        shown = "[...document.querySelectorAll('.layout-grid-item img')].filter(i => i.naturalWidth > 10).length"
+        wait(lambda: page.js(f"return {shown}") >= 3 and page.get("moving_name"), pause=0.05)
+        row["images_s"] = time.monotonic() - began
+        wait(lambda: page.get("has_result"), pause=0.05)
+        row["deformation_s"] = time.monotonic() - began
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+
+
+def measure(pair, options, scratch, lines):
+    """Steps and drag on one server, with or without the lines of the displacement."""
+    row = {}
+    kept = scratch / "notes.jsonl"
+    server = Server(script=HERE / "serve_noted.py", arguments=[str(kept)], pair=[str(path) for path in pair])
+    try:
+        browser = make_browser(WINDOW)
+        try:
+            page = Page(browser, server.address)
+            page.js((HERE / "watch.js").read_text(encoding="utf-8"))
+            page.wait_state("has_result")
+            page.wait_state("is_exact")
+            page.set("showDisplacement", lines)
+            wait_until_quiet(page)
+            row["views_px"] = page.js("return [...document.querySelectorAll('.layout-grid-item img')]"
+                                      ".map(i => [i.naturalWidth, i.naturalHeight])")  # fmt: skip
+            noted = {field: steps(page, field, options.steps) for field in FIELDS.values()}
+            row["step_ms"] = percentiles(ages_of(noted, lines_of(kept)))
+            begun, before = time.time() * 1e3, processor_s(server)
+            dragged = drag(page, options.seconds)
+            used = {kind: value - before[kind] for kind, value in processor_s(server).items()}
+            seconds = time.time() - begun / 1e3
+            row["drag"] = drag_row(dragged, kept, begun)
+            row["drag"]["cores_busy"] = {kind: round(value / seconds, 2) for kind, value in used.items()}
+        finally:
+            browser.quit()
+    finally:
+        server.close()
+    if options.notes:
+        options.notes.write_text(json.dumps({"steps": noted, "drag": dragged, "server": lines_of(kept)}))
+    return row
+
+
+def processor_s(server):
+    """Seconds of all cores that server, worker, browser and we have used."""
+    import psutil
+
+    def used(process):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return sum(process.cpu_times()[:2])
+        return 0.0
+
+    workers = set(server.workers())
+    us = psutil.Process()
+    found = {"server": 0.0, "worker": 0.0, "browser": 0.0, "driving": used(us)}
+    for each in us.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            kind = "browser" if "chromium" in each.name() else "driving"
+            kind = "worker" if each.pid in workers else "server" if each.pid == server.pid else kind
+            found[kind] += used(each)
+    return found
+
+
+def lines_of(kept):
+    return [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()]
+
+
+def ages_of(noted, server):
+    """How old what is shown is, of all sliders."""
+    found = []
+    for field, notes in noted.items():
+        sent = [note for note in server if note["what"] == "pushed"]
+        pushed = [note | {"value": note["setting"].get(NAMES[field], -1.0)} for note in sent]
+        found += ages(notes["moves"], notes["pictures"], pushed)
+    return found
+
+
+def drag_row(dragged, kept, begun):
+    """Numbers of the recorded drag, with what the server did meanwhile."""
+    server = [note for note in lines_of(kept) if note["at"] >= begun]
+    rates = [pictures_per_second(notes["moves"], notes["pictures"]) for notes in dragged.values()]
+    took = {}
+    for note in server:
+        if note["took_ms"] is not None:
+            took.setdefault(note["what"], []).append(note["took_ms"])
+        if note["what"] == "applied":
+            took.setdefault("computed", []).append(note["computed_ms"])
+    return {
+        "moves": sum(len(notes["moves"]) for notes in dragged.values()),
+        "age_ms": percentiles(ages_of(dragged, server)),
+        "pictures_per_s": [min(rate[place] for rate in rates) for place in range(3)],
+        "server_ms": {what: percentiles(values) for what, values in took.items()},
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shape", type=int, nargs=3, default=(128, 128, 32))
+    parser.add_argument("--steps", type=int, default=20, help="single steps on each slider")
+    parser.add_argument("--seconds", type=float, default=25.0, help="of the recorded drag")
+    parser.add_argument("--rows", nargs="*", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--starts", type=int, default=3)
+    parser.add_argument("--notes", type=Path, help="file for everything that was noted")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "explorer")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    row = {"shape": list(options.shape), "load_before": load, "starts": []}
+    with tempfile.TemporaryDirectory() as scratch:
+        pair = write_pair(Path(scratch), tuple(options.shape))
+        if options.starts:
+            browser = make_browser(WINDOW)
+            try:
+                for _start in range(options.starts):
+                    row["starts"].append({})
+                    start_of_server(pair, browser, row["starts"][-1])
+            finally:
+                browser.quit()
+        for name in options.rows:
+            row[name] = measure(pair, options, Path(scratch), ROWS[name])
+    report = {"machine": machine(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count()))), "row": row}
+    (options.out / "rows.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    (options.out / "table.md").write_text(markdown(report), encoding="utf-8")
+    sys.stdout.write(markdown(report))
+
+
+if __name__ == "__main__":
+    main()
