@@ -136,7 +136,7 @@ class DisplacementStyle(Enum):
 
 
 class MapMeasure(Enum):
-    """What the settings map shows; the value is the name of the measure in `protocol.Point`."""
+    """What the settings map shows; the value is the name of the measure in `protocol.SweepPoint`."""
 
     SIMILARITY = "lncc"
     FOLDING = "folding_percent"

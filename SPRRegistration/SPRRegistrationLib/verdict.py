@@ -38,7 +38,7 @@ class Shown:
     """What there is to judge.
 
     Attributes:
-        quality: Measures as `protocol.Measures` names them.
+        quality: Measures as `protocol.DeformationQuality` names them.
         exact: Whether it is an exact result; a preview otherwise.
         is_known: Whether a preview is near an exact result, so that its map and its displacement are about right.
         metrics: "before" and "after" as in the report of `SPRCore.register`; empty until the result was measured.
@@ -138,7 +138,7 @@ def of_report(quality: str, report: str, extent_mm: float | None) -> Shown | Non
 
 
 def of_result(result: Any, opened: Any, extent_mm: float | None) -> Shown:
-    """Return a `protocol.Result` of the worker as it is to be judged.
+    """Return a `protocol.ReplyMessage` of the worker as it is to be judged.
 
     Args:
         result: The result.

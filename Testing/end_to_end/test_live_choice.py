@@ -33,7 +33,7 @@ def test_a_session_searches_chooses_and_ends_where_a_cold_run_ends(thorax):
         preview = client.ask("update", **SETTING)
         answers = {}
         for event in client.events(LIMIT):
-            if isinstance(event, Arrived) and not isinstance(event.message, protocol.Progress):
+            if isinstance(event, Arrived) and not isinstance(event.message, protocol.ProgressReport):
                 answers.setdefault((event.message.kind, getattr(event.message, "id", None)), event.message)
             if ("chosen", choose) in answers:
                 break

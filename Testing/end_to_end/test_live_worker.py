@@ -23,10 +23,10 @@ import pytest
 from SPRCore.errors import InputError
 from SPRCore.live import client as client_module
 from SPRCore.live import protocol
-from SPRCore.live.arrays import PREFIX, Session
+from SPRCore.live.arrays import PREFIX, SessionFolder
 from SPRCore.live.client import SubprocessClient, WorkerError
-from SPRCore.live.conversation import MOST_LOSSES
-from SPRCore.live.events import Arrived, Deadlines, State, Status
+from SPRCore.live.conversation import MAX_LOSSES
+from SPRCore.live.events import Arrived, Deadlines, WorkerState, WorkerStatus
 from SPRCore.live.wire import read_answer, to_line
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
@@ -91,10 +91,10 @@ def shown(client, **setting):
 def words_until(client, state, seconds=LIMIT):
     """What is said on the way to a state."""
     words = [client.conversation.status.words]
-    if client.conversation.status.state is state is State.FAILED:
+    if client.conversation.status.state is state is WorkerState.FAILED:
         return words[0]
     for event in client.events(seconds):
-        if isinstance(event, Status):
+        if isinstance(event, WorkerStatus):
             words.append(event.words)
             if event.state is state:
                 return " ".join(words)
@@ -117,7 +117,7 @@ def test_a_worker_that_is_killed(live, when):
     if request is not None:
         with pytest.raises(WorkerError, match="SIGKILL; the system may have run out of memory"):
             client.wait(request, LIMIT)
-    said = words_until(client, State.OPEN)
+    said = words_until(client, WorkerState.OPEN)
     assert "same pair" in said or when == "while opening"
     assert shown(client, alpha=4.0, seconds=0.0) == 4.0
 
@@ -127,17 +127,17 @@ def test_a_worker_that_dies_of_a_setting_goes_on_with_the_one_before(live):
     assert shown(client, alpha=2.0) == 2.0
     with pytest.raises(WorkerError, match="SIGSEGV"):
         client.do("update", die=signal.SIGSEGV, alpha=3.0)
-    words_until(client, State.OPEN)
+    words_until(client, WorkerState.OPEN)
     assert client.conversation.setting["alpha"] == 2.0
     assert shown(client) == 2.0
 
 
 def test_a_worker_that_dies_each_time_is_given_up(live):
     client = live()
-    for _ in range(MOST_LOSSES + 1):
+    for _ in range(MAX_LOSSES + 1):
         with pytest.raises(WorkerError, match="SIGSEGV"):
             client.do("update", die=signal.SIGSEGV)
-    assert "cannot be kept running" in words_until(client, State.FAILED)
+    assert "cannot be kept running" in words_until(client, WorkerState.FAILED)
     with pytest.raises(InputError, match="start it again"):
         client.ask("update", alpha=1.0)
     assert client.process is None
@@ -155,8 +155,8 @@ def test_a_worker_that_hangs(live, way):
     with pytest.raises(WorkerError, match="no sign of life"):
         client.wait(request, LIMIT)
     assert time.monotonic() - start < 6.0
-    assert client.conversation.status.state is State.RESTARTING
-    words_until(client, State.OPEN)
+    assert client.conversation.status.state is WorkerState.RESTARTING
+    words_until(client, WorkerState.OPEN)
     assert shown(client, alpha=2.0, stick=0.0) == 2.0
 
 
@@ -169,7 +169,7 @@ def test_a_drag_over_a_stopped_worker_does_not_block_the_client(live):
         client.ask("update", alpha=place / 100)
         longest = max(longest, time.monotonic() - start)
     assert longest < 0.5
-    words_until(client, State.OPEN)
+    words_until(client, WorkerState.OPEN)
     assert shown(client, alpha=6.0) == 6.0
 
 
@@ -194,22 +194,22 @@ def test_a_worker_that_cannot_even_start(live):
     request = client.ask("open", PAIR)
     with pytest.raises(WorkerError, match="the worker was lost"):
         client.wait(request, LIMIT)
-    assert "cannot be kept running" in words_until(client, State.FAILED)
+    assert "cannot be kept running" in words_until(client, WorkerState.FAILED)
     assert "MemoryError" in client.conversation.status.words
 
 
 def test_a_worker_that_is_not_there(live):
     client = live(("no-such-program-anywhere",), pair=None)
-    assert client.conversation.status.state is State.FAILED
+    assert client.conversation.status.state is WorkerState.FAILED
     assert "no-such-program-anywhere" in client.conversation.status.words
 
 
 def test_a_worker_that_is_asked_to_end_removes_what_is_its_own(live):
     client = live()
     shown(client, alpha=1.0)
-    folder = client.conversation._folder
+    folder = str(client.session.folder)
     os.kill(client.process.pid, signal.SIGTERM)
-    words_until(client, State.OPEN)
+    words_until(client, WorkerState.OPEN)
     assert Path(folder).is_dir()
     assert shown(client, alpha=2.0) == 2.0
 
@@ -244,7 +244,7 @@ class Raw:
     def __init__(self, **options):
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         self.process = subprocess.Popen(FAKE, bufsize=0, **pipes | options)
-        self.session = Session()
+        self.session = SessionFolder()
 
     def write(self, data):
         self.process.stdin.write(data)
@@ -330,8 +330,8 @@ def test_garbage_from_the_worker_ends_in_words(live, nonsense):
     request = client.ask("open", PAIR)
     with pytest.raises(WorkerError, match="the worker was lost"):
         client.wait(request, LIMIT)
-    said = words_until(client, State.FAILED)
-    expected = {"half a line": "no sign of life", "garbage": "nothing that can be read"}
+    said = words_until(client, WorkerState.FAILED)
+    expected = {"half a line": "no sign of life", "garbage": "only unreadable lines"}
     expected |= {"half a line and gone": "ended with code 0", "another version": "version 99 of the worker"}
     assert expected.get(nonsense, "no sign of life") in said
 
@@ -418,7 +418,7 @@ def test_a_client_that_dies_while_another_process_holds_its_pipe():
     os.close(out_of_worker)
     with parent.stdout:
         worker = psutil.Process(int(parent.stdout.readline()))
-    session = Session()
+    session = SessionFolder()
     with os.fdopen(theirs, "rb") as answers, os.fdopen(ours, "wb") as requests:
         hello = protocol.Hello(id=1, protocol=protocol.PROTOCOL, folder=str(session.folder))
         requests.write(to_line(hello))
@@ -450,7 +450,7 @@ def test_a_crash_behind_a_launcher_is_told_in_words(live):
     client = live(LAUNCHED)
     assert shown(client, alpha=2.0) == 2.0
     behind(client).send_signal(signal.SIGKILL)
-    words = words_until(client, State.OPEN)
+    words = words_until(client, WorkerState.OPEN)
     assert "code 1; it may have crashed, or the system may have run out of memory" in words
     assert shown(client, alpha=3.0) == 3.0
 
@@ -464,7 +464,7 @@ def test_a_worker_whose_launcher_is_killed_ends_at_once_and_the_next_one_is_not_
         client.ask("update", stick=1000.0)
         client.poll(0.3)
     client.process.kill()  # all that a client can kill
-    words_until(client, State.OPEN)
+    words_until(client, WorkerState.OPEN)
     assert shown(client, alpha=3.0) == 3.0
     wait_until(lambda: has_ended(late), 3.0)
     for value in (4.0, 5.0):
@@ -480,9 +480,9 @@ def test_nothing_is_left_of_a_client_that_kills_the_launcher_and_closes(live, bu
         client.ask("update", stick=1000.0)
         client.poll(0.3)
     client.process.kill()
-    client._session.close()
+    client.session.close()
     wait_until(lambda: has_ended(late), 3.0)
-    assert not [name for name in left_over() if client._session.folder.name in name]
+    assert not [name for name in left_over() if client.session.folder.name in name]
 
 
 # Two clients, full memory, sleep
@@ -497,7 +497,7 @@ def test_two_clients_do_not_disturb_each_other(live):
     assert values == [14.0, 24.0]
     os.kill(first.process.pid, signal.SIGKILL)
     assert shown(second, alpha=1.0) == 1.0
-    words_until(first, State.OPEN)
+    words_until(first, WorkerState.OPEN)
     second.close()
     assert shown(first, alpha=3.0) == 3.0
 
@@ -553,7 +553,7 @@ def test_a_laptop_that_sleeps(live, monkeypatch):
     asleep[0] = 8 * 3600.0
     assert client.wait(request, None).message.kind == "result"
     assert client.process.pid == pid
-    assert client.conversation.status.state is State.OPEN
+    assert client.conversation.status.state is WorkerState.OPEN
 
 
 SLEEPING = """
@@ -644,7 +644,7 @@ def test_a_real_worker_gives_what_a_session_in_this_process_gives(answers):
 
     fixed, moving = (Volume(*answers["pair"][name]) for name in ("fixed", "moving"))
     prior = BetaPrior(alpha=0.1)
-    with LiveSession.open(fixed, moving, prior=prior, init="none", device="cpu") as session:
+    with LiveSession.open(fixed, moving, prior=prior, device="cpu") as session:
         session.update(lambda_max=2.0)
         while session.improve() is not None:
             pass
@@ -668,7 +668,7 @@ def test_a_real_worker_gives_what_a_session_in_this_process_gives(answers):
 def test_a_real_worker_refuses_in_words(answers, case, words):
     assert answers[case].code == "input"
     assert words in answers[case].words()
-    assert answers["state"] is State.READY
+    assert answers["state"] is WorkerState.READY
 
 
 def points_of(client, seconds=LIMIT):
@@ -727,7 +727,7 @@ def test_a_real_worker_paints_the_stiffness(live):
     stiff = client.do("commit").arrays["weight"][0]
     assert stiff[14:].mean() > 3 * soft[14:].mean()
     os.kill(client.process.pid, signal.SIGKILL)  # the next worker gets what was painted
-    words_until(client, State.OPEN, 60.0)
+    words_until(client, WorkerState.OPEN, 60.0)
     np.testing.assert_allclose(client.do("commit").arrays["weight"][0], stiff, atol=1e-4)
 
 
@@ -737,7 +737,7 @@ def test_a_real_worker_killed_while_it_fills_the_map(live, small_model):
     client.do("sweep")
     assert next(points_of(client)).quality.folding_percent == 0.0
     os.kill(client.process.pid, signal.SIGKILL)
-    words_until(client, State.OPEN, 60.0)
+    words_until(client, WorkerState.OPEN, 60.0)
     client.do("update", alpha=0.5)
     client.do("sweep")  # what may have killed it waits until it is asked for again
     assert len(list(points_of(client))) == 25
@@ -775,7 +775,7 @@ def test_a_real_worker_lost_in_the_middle_of_a_solve(live, number):
     os.kill(client.process.pid, number)
     with pytest.raises(WorkerError, match=r"SIGKILL|no sign of life"):
         client.wait(request, 60.0)
-    words_until(client, State.OPEN, 60.0)
+    words_until(client, WorkerState.OPEN, 60.0)
     assert client.do("update", alpha=0.2).message.kind == "result"
 
 
@@ -807,7 +807,7 @@ def test_every_request_is_answered_once_whatever_happens(live, seed):
         lambda: hit(signal.SIGTERM),
     ]
     for _ in range(150):
-        if client.conversation.status.state is State.FAILED:
+        if client.conversation.status.state is WorkerState.FAILED:
             client.restart()
         with contextlib.suppress(InputError):  # too many without an answer
             request = rng.choice(actions)()

@@ -52,9 +52,9 @@ def check_labels_elsewhere(folder: Path) -> None:
     far[0, 3] = 900.0
     labels = Volume(np.ones(SHAPE, dtype=np.uint8), far)
     with LiveSession.open(image(0), image(1), device="cpu") as live:
-        given = live.pair.given
+        annotations = live.pair.annotations
         refused(lambda: live.set_annotations(Annotations(fixed_labels=labels, moving_labels=labels)), "fixed labels")
-        assert live.pair.given is given
+        assert live.pair.annotations is annotations
 
 
 def check_guard(facts: dict, said: str, folder: Path) -> None:

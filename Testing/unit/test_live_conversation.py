@@ -9,25 +9,34 @@ import pytest
 
 from SPRCore.errors import InputError
 from SPRCore.live import protocol
-from SPRCore.live.arrays import Session, Store
-from SPRCore.live.conversation import MOST_GARBAGE, MOST_LOSSES, Conversation
-from SPRCore.live.events import Arrived, Deadlines, Kill, LastWords, Start, State, Status, Watch
-from SPRCore.live.ledger import IN_FLIGHT, MOST_ASKED
-from SPRCore.live.protocol import PROTOCOL, Measures
+from SPRCore.live.arrays import SegmentStore, SessionFolder
+from SPRCore.live.conversation import MAX_GARBAGE, MAX_LOSSES, Conversation
+from SPRCore.live.events import (
+    ActivityClock,
+    Arrived,
+    Deadlines,
+    ErrorOutput,
+    KillWorker,
+    StartWorker,
+    WorkerState,
+    WorkerStatus,
+)
+from SPRCore.live.pending_requests import MAX_PENDING, MAX_UPDATES
+from SPRCore.live.protocol import PROTOCOL, DeformationQuality
 from SPRCore.live.wire import read_request, to_line
 
 IMAGE = (np.arange(24, dtype=np.float32).reshape(2, 3, 4), np.eye(4))
 PAIR = {"fixed": IMAGE, "moving": IMAGE}
-QUALITY = Measures(folding_percent=0.0, min_jacobian=0.5, max_displacement_mm=1.0, lncc=0.5, weight_gap=0.0)
+QUALITY = DeformationQuality(folding_percent=0.0, min_jacobian=0.5, max_displacement_mm=1.0, lncc=0.5, weight_gap=0.0)
 
 
 class Played:
     """A conversation and the worker's part of it, word by word."""
 
     def __init__(self, **deadlines):
-        self.session = Session()
+        self.session = SessionFolder()
         self.client = Conversation(self.session, Deadlines(**deadlines), client="test")
-        self.store = Store(self.session.folder, "w")
+        self.store = SegmentStore(self.session.folder, "w")
         self.now = 1000.0
         self.events, self.written = [], []
 
@@ -67,10 +76,10 @@ class Played:
         segment = self.store.put(place, {"displacement": (array, np.eye(4)), "weight": IMAGE})
         rest = {"setting": setting or {"alpha": value}, "quality": QUALITY, "segment": segment, "stage": "preview"}
         numbers = {"milliseconds": 1.0, "age_ms": 2.0, "exact": False, "weight_known": False}
-        self.say(protocol.Result(id=id_, improvement=improvement, **rest, **numbers))
+        self.say(protocol.ReplyMessage(id=id_, improvement=improvement, **rest, **numbers))
 
     def die(self, code=-9):
-        self.store = Store(self.session.folder, "w")
+        self.store = SegmentStore(self.session.folder, "w")
         self.events += self.client.ended(code)
 
     def pass_time(self, seconds, step=1.0):
@@ -101,7 +110,7 @@ def play():
 
 
 def states(events):
-    return [event.state for event in events if isinstance(event, Status)]
+    return [event.state for event in events if isinstance(event, WorkerStatus)]
 
 
 def test_it_greets_opens_updates_and_gives_segments_back(play):
@@ -119,7 +128,7 @@ def test_it_greets_opens_updates_and_gives_segments_back(play):
     told = worker.told()
     (shown,) = [event for event in told if isinstance(event, Arrived) and event.message.kind == "result"]
     assert shown.arrays["displacement"][0].mean() == 0.5
-    assert states(told) == [State.STARTING, State.READY, State.OPENING, State.OPEN]
+    assert states(told) == [WorkerState.STARTING, WorkerState.READY, WorkerState.OPENING, WorkerState.OPEN]
     assert worker.requests() == [protocol.Release(slot="w0")]
 
 
@@ -150,8 +159,8 @@ def test_only_the_newest_update_is_held_back_while_many_are_on_their_way(play):
     worker.open()
     numbers = [worker.client.update(alpha=0.01 * place) for place in range(20)]
     sent = [request.id for request in worker.requests()]
-    assert sent == numbers[:IN_FLIGHT]
-    assert [message.id for message in worker.messages(protocol.Superseded)] == numbers[IN_FLIGHT:-1]
+    assert sent == numbers[:MAX_UPDATES]
+    assert [message.id for message in worker.messages(protocol.Superseded)] == numbers[MAX_UPDATES:-1]
     worker.say(protocol.Superseded(id=numbers[0], by=numbers[1]))
     assert worker.last(protocol.Update).setting["alpha"] == pytest.approx(0.19)
     assert worker.client.setting["alpha"] == pytest.approx(0.19)
@@ -160,7 +169,7 @@ def test_only_the_newest_update_is_held_back_while_many_are_on_their_way(play):
 def test_an_update_that_was_held_back_goes_before_what_is_asked_later(play):
     worker = play()
     worker.open()
-    numbers = [worker.client.update(alpha=0.1) for _ in range(IN_FLIGHT + 1)]
+    numbers = [worker.client.update(alpha=0.1) for _ in range(MAX_UPDATES + 1)]
     commit = worker.client.commit()
     assert [request.id for request in worker.requests()] == [*numbers, commit]
 
@@ -168,7 +177,7 @@ def test_an_update_that_was_held_back_goes_before_what_is_asked_later(play):
 def test_too_many_requests_are_refused_before_they_fill_the_pipe(play):
     worker = play()
     worker.open()
-    for _ in range(MOST_ASKED):
+    for _ in range(MAX_PENDING):
         worker.client.cancel()
     with pytest.raises(InputError, match="without an answer"):
         worker.client.cancel()
@@ -194,13 +203,13 @@ def test_a_pair_that_is_refused_is_said_in_words_and_another_may_follow(play):
     worker.start()
     number = worker.client.open(PAIR)
     worker.say(protocol.Error(id=number, code="input", what="moving image", got="one value everywhere"))
-    assert worker.client.status == Status(
-        state=State.READY, words="The pair was not opened: moving image: got one value everywhere."
+    assert worker.client.status == WorkerStatus(
+        state=WorkerState.READY, words="The pair was not opened: moving image: got one value everywhere."
     )
     assert not list(worker.session.folder.glob("c*"))
     worker.client.open(PAIR)
     worker.answer_open()
-    assert worker.client.status.state is State.OPEN
+    assert worker.client.status.state is WorkerState.OPEN
 
 
 def test_a_pair_that_was_replaced_before_it_was_open_is_not_told_of(play):
@@ -210,11 +219,11 @@ def test_a_pair_that_was_replaced_before_it_was_open_is_not_told_of(play):
     late = pair.last(protocol.Open)
     newest = pair.client.open(PAIR, prior="tv")
     pair.answer_open(late)
-    assert pair.client.status.state is State.OPENING
+    assert pair.client.status.state is WorkerState.OPENING
     assert [(told.id, told.by) for told in pair.messages(protocol.Superseded)] == [(late.id, newest)]
     pair.answer_open()
     assert [told.id for told in pair.messages(protocol.Opened)] == [newest]
-    assert pair.client.status.state is State.OPEN
+    assert pair.client.status.state is WorkerState.OPEN
 
 
 def test_stiffness_has_a_segment_of_its_own_until_it_is_replaced(play):
@@ -255,8 +264,8 @@ def test_a_worker_that_dies_is_replaced_with_the_same_pair_and_setting(play):
     assert all(isinstance(message, protocol.Error) and message.code == "worker" for message in lost)
     assert "SIGKILL" in worker.client.status.words
     assert "MemoryError: no more" in worker.client.status.words
-    assert states(told) == [State.RESTARTING]
-    assert told[-1] == Start()
+    assert states(told) == [WorkerState.RESTARTING]
+    assert told[-1] == StartWorker()
     assert not [*worker.session.folder.glob("w*")]
     worker.client.started()
     hello, opened, stiffness, again = worker.requests()
@@ -266,25 +275,25 @@ def test_a_worker_that_dies_is_replaced_with_the_same_pair_and_setting(play):
     assert not again.improve  # it may have been an improvement that took all the memory
     assert hello.id > commit
     worker.answer_open()
-    assert worker.client.status.state is State.OPEN
+    assert worker.client.status.state is WorkerState.OPEN
 
 
 def test_a_worker_that_dies_again_and_again_is_given_up_in_words(play):
     worker = play()
     worker.open()
-    for loss in range(MOST_LOSSES + 1):
+    for loss in range(MAX_LOSSES + 1):
         number = worker.client.update(alpha=0.4)
         worker.requests()
         worker.events += worker.client.ended(-11)
         assert number in [message.id for message in worker.messages(protocol.Error)]
-        if loss < MOST_LOSSES:
+        if loss < MAX_LOSSES:
             worker.client.started()
             worker.answer_open()
-    assert worker.client.status.state is State.FAILED
+    assert worker.client.status.state is WorkerState.FAILED
     assert "SIGSEGV" in worker.client.status.words
     with pytest.raises(InputError, match=r"SIGSEGV.*start it again"):
         worker.client.update(alpha=0.4)
-    assert worker.client.restart()[-1] == Start()
+    assert worker.client.restart()[-1] == StartWorker()
     worker.client.started()
     assert [request.verb for request in worker.requests()][:2] == ["hello", "open"]
 
@@ -296,7 +305,7 @@ def test_a_last_word_that_ends_in_a_dot_ends_the_sentence(play):
         worker.client.feed_log(b"The disk is full.\n")
         worker.die(3)
         worker.client.started()
-    said = [event.words for event in worker.told() if isinstance(event, Status)]
+    said = [event.words for event in worker.told() if isinstance(event, WorkerStatus)]
     assert any("The disk is full. It is started again" in words for words in said)
     assert said[-1] == "The worker cannot be kept running: it ended with code 3: The disk is full."
     assert not [words for words in said if ".." in words]
@@ -305,12 +314,12 @@ def test_a_last_word_that_ends_in_a_dot_ends_the_sentence(play):
 def test_a_result_in_between_makes_up_for_a_loss(play):
     worker = play()
     worker.open()
-    for _ in range(3 * MOST_LOSSES):
+    for _ in range(3 * MAX_LOSSES):
         worker.result(worker.client.update(alpha=0.4))
         worker.die()
         worker.client.started()
         worker.answer_open()
-    assert worker.client.status.state is State.OPEN
+    assert worker.client.status.state is WorkerState.OPEN
 
 
 def test_what_is_asked_while_no_worker_runs_waits_for_the_next_one(play):
@@ -322,22 +331,22 @@ def test_what_is_asked_while_no_worker_runs_waits_for_the_next_one(play):
     assert [request.id for request in worker.requests()][1:] == [first, early]
     worker.answer_open()
     worker.client.ended(0)
-    numbers = [worker.client.update(alpha=0.01 * place) for place in range(IN_FLIGHT + 2)]
+    numbers = [worker.client.update(alpha=0.01 * place) for place in range(MAX_UPDATES + 2)]
     worker.client.started()
     sent = worker.requests()
     assert [request.verb for request in sent[:2]] == ["hello", "open"]
-    assert [request.id for request in sent[2:]] == numbers[:IN_FLIGHT]
+    assert [request.id for request in sent[2:]] == numbers[:MAX_UPDATES]
 
 
 def test_another_version_of_the_protocol_is_said_and_not_tried_again(play):
     worker = play()
     worker.client.started()
     told = worker.client.feed(b'{"kind":"ready","id":1,"protocol":9,"news":true}\n')
-    assert Kill() in told
-    assert worker.client.status.state is State.FAILED
+    assert KillWorker() in told
+    assert worker.client.status.state is WorkerState.FAILED
     assert "version 9 of the worker" in worker.client.status.words
-    assert Start() not in worker.client.ended(0)
-    assert worker.client.status.state is State.FAILED
+    assert StartWorker() not in worker.client.ended(0)
+    assert worker.client.status.state is WorkerState.FAILED
 
 
 def test_a_worker_that_refuses_our_version_likewise(play):
@@ -346,9 +355,9 @@ def test_a_worker_that_refuses_our_version_likewise(play):
     (hello,) = worker.requests()
     refusal = protocol.Error(id=hello.id, code="protocol", what="protocol", got="version 1 of the client")
     worker.say(refusal)
-    assert worker.client.status.state is State.FAILED
-    assert Kill() in worker.told()
-    assert Start() not in worker.client.ended(0)
+    assert worker.client.status.state is WorkerState.FAILED
+    assert KillWorker() in worker.told()
+    assert StartWorker() not in worker.client.ended(0)
 
 
 def test_a_choice_is_answered_once_and_a_lost_one_is_not_asked_again(play):
@@ -359,9 +368,9 @@ def test_a_choice_is_answered_once_and_a_lost_one_is_not_asked_again(play):
     worker.told()
     number = worker.client.choose()
     worker.pass_time(9)
-    worker.say(protocol.Progress(id=number, stage="waiting"))
+    worker.say(protocol.ProgressReport(id=number, stage="waiting"))
     worker.pass_time(9)
-    assert Kill() not in worker.told()
+    assert KillWorker() not in worker.told()
     chosen = protocol.Chosen(id=number, prior="beta", setting={"alpha": 0.3}, compared=True, blocks=9)
     worker.say(chosen, chosen)
     assert worker.messages(protocol.Chosen) == [chosen]
@@ -384,12 +393,12 @@ def test_a_worker_without_a_sign_of_life_is_killed_and_replaced(play):
     worker.open()
     worker.client.update(alpha=0.2)
     worker.pass_time(9)
-    assert Kill() not in worker.told()
+    assert KillWorker() not in worker.told()
     worker.pass_time(3)
-    assert Kill() in worker.told()
+    assert KillWorker() in worker.told()
     worker.pass_time(20)
-    assert Kill() not in worker.told()  # once is enough
-    assert Start() in worker.client.ended(-9)
+    assert KillWorker() not in worker.told()  # once is enough
+    assert StartWorker() in worker.client.ended(-9)
     assert "no sign of life" in worker.client.status.words
 
 
@@ -399,12 +408,12 @@ def test_signs_of_life_and_nothing_else_keep_a_worker_alive(play):
     number = worker.client.commit()
     for _ in range(10):
         worker.pass_time(9)
-        worker.say(protocol.Progress(id=number, stage="computing"))
-    assert Kill() not in worker.told()
+        worker.say(protocol.ProgressReport(id=number, stage="computing"))
+    assert KillWorker() not in worker.told()
     for _ in range(3):
         worker.pass_time(5)
         worker.say(protocol.Log(level="info", text="still here"), protocol.Superseded(id=77, by=78))
-    assert Kill() in worker.told()  # those come from a thread that does not compute
+    assert KillWorker() in worker.told()  # those come from a thread that does not compute
 
 
 def test_what_is_asked_of_a_worker_that_is_being_killed_is_for_the_next_one(play):
@@ -429,9 +438,9 @@ def test_what_waits_for_a_worker_that_never_comes_is_answered(play):
     worker.client.restart()
     worker.told()
     number = worker.client.open(PAIR)
-    for _ in range(MOST_LOSSES + 1):
+    for _ in range(MAX_LOSSES + 1):
         worker.die(1)
-    assert worker.client.status.state is State.FAILED
+    assert worker.client.status.state is WorkerState.FAILED
     assert number in [message.id for message in worker.messages(protocol.Error)]
 
 
@@ -441,7 +450,7 @@ def test_silence_does_not_count_while_nothing_is_asked(play):
     worker.pass_time(1000)
     worker.client.update(alpha=0.2)
     worker.pass_time(8)
-    assert Kill() not in worker.told()
+    assert KillWorker() not in worker.told()
 
 
 @pytest.mark.parametrize("jump", [8 * 3600.0, -8 * 3600.0], ids=["asleep for a night", "clock set back"])
@@ -454,13 +463,13 @@ def test_sleep_and_jumps_of_the_clock_are_not_held_against_the_worker(play, jump
     worker.pass_time(3)
     (note,) = worker.messages(protocol.Log)
     assert "jump of the clock" in note.text
-    assert worker.client.status.state is State.OPEN
+    assert worker.client.status.state is WorkerState.OPEN
     worker.pass_time(10)
-    assert Kill() in worker.told()  # and real silence still is
+    assert KillWorker() in worker.told()  # and real silence still is
 
 
 def test_the_watch_counts_no_more_than_it_saw():
-    watch = Watch()
+    watch = ActivityClock()
     for now in (5.0, 6.0, 1e9, 1e9 + 1, -1e9, -1e9 + 1):
         watch.tick(now)
     assert watch.time == 1.0 + 2.0 + 1.0 + 0.0 + 1.0
@@ -482,10 +491,10 @@ def test_lines_that_cannot_be_read_are_noted_and_harm_nothing(play):
 def test_nothing_but_garbage_ends_a_worker(play):
     worker = play()
     worker.open()
-    told = worker.client.feed(b"yes\n" * (MOST_GARBAGE + 1))
-    assert Kill() in told
+    told = worker.client.feed(b"yes\n" * (MAX_GARBAGE + 1))
+    assert KillWorker() in told
     worker.client.ended(-9)
-    assert "nothing that can be read" in worker.client.status.words
+    assert "only unreadable lines" in worker.client.status.words
 
 
 def test_half_a_line_of_a_dead_worker_is_not_joined_to_the_next(play):
@@ -508,7 +517,7 @@ def test_a_result_whose_segment_is_not_there_is_an_answer_too(play):
     segment = worker.store.put(0, {"displacement": IMAGE})
     worker.store.sweep("w")
     worker.say(
-        protocol.Result(
+        protocol.ReplyMessage(
             **{"id": number, "improvement": False, "exact": False, "stage": "preview", "milliseconds": 1.0},
             **{"age_ms": 1.0, "setting": {}, "quality": QUALITY, "segment": segment, "weight_known": True},
         )
@@ -546,8 +555,8 @@ def test_a_closed_worker_is_not_started_again(play):
     worker.client.close()
     request = worker.last(protocol.Close)
     worker.say(protocol.Done(id=request.id))
-    assert Start() not in worker.client.ended(0)
-    assert worker.client.status.state is State.CLOSED
+    assert StartWorker() not in worker.client.ended(0)
+    assert worker.client.status.state is WorkerState.CLOSED
     with pytest.raises(InputError, match="closed"):
         worker.client.update(alpha=1.0)
 
@@ -559,15 +568,15 @@ def test_a_worker_that_does_not_close_is_killed(play):
     worker.client.close()
     for _ in range(5):
         worker.pass_time(1)
-        worker.say(protocol.Progress(id=number, stage="computing"))
-    assert Kill() in worker.told()
+        worker.say(protocol.ProgressReport(id=number, stage="computing"))
+    assert KillWorker() in worker.told()
 
 
 def test_closing_without_a_worker(play):
     worker = play()
     worker.client.open(PAIR)
     worker.client.close()
-    assert worker.client.status.state is State.CLOSED
+    assert worker.client.status.state is WorkerState.CLOSED
     assert len(worker.messages(protocol.Error)) == 1
 
 
@@ -582,11 +591,11 @@ def test_closing_without_a_worker(play):
     ],
 )
 def test_endings_are_told_in_words(code, words):
-    assert words in LastWords().ending(code)
-    log = LastWords()
+    assert words in ErrorOutput().reason(code)
+    log = ErrorOutput()
     assert log.feed(b"one\ntwo\r\n\nthr") == ["one", "two"]
-    assert log.ending(code).endswith(": two")
-    assert LastWords().ending(None) == "it ended"
+    assert log.reason(code).endswith(": two")
+    assert ErrorOutput().reason(None) == "it ended"
 
 
 def test_deadlines_are_times():

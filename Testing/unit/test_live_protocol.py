@@ -17,8 +17,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from SPRCore.config import ConfigError
-from SPRCore.live import protocol, reply
-from SPRCore.live.protocol import PROTOCOL, ArrayPlace, Measures, Segment
+from SPRCore.live import protocol
+from SPRCore.live.protocol import PROTOCOL, ArrayLayout, DeformationQuality, Segment
 from SPRCore.live.wire import MAX_LINE, LineReader, Unreadable, finite, read_answer, read_request, schema, to_line
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,10 +26,10 @@ PAGE = ROOT / "docs" / "reference" / "live-protocol.md"
 BLOCK = re.compile(r"(?<=^```json schema\n).*?(?=^```$)", flags=re.MULTILINE | re.DOTALL)
 
 GRID = tuple(float(value) for value in (2, 0, 0, -20, 0, 2.5, 0, 10, 0, 0, 3, 5, 0, 0, 0, 1))
-PLACE = ArrayPlace(offset=64, shape=(24, 20, 16), dtype="float32", affine=GRID)
-POINTS = ArrayPlace(offset=0, shape=(0, 3), dtype="float64")
+PLACE = ArrayLayout(offset=64, shape=(24, 20, 16), dtype="float32", affine=GRID)
+POINTS = ArrayLayout(offset=0, shape=(0, 3), dtype="float64")
 SEGMENT = Segment(kind="memory", slot="w3", size=40_000, arrays={"weight": PLACE, "points": POINTS})
-QUALITY = Measures(folding_percent=0.0, min_jacobian=0.2, max_displacement_mm=7.5, lncc=0.8, weight_gap=None)
+QUALITY = DeformationQuality(folding_percent=0.0, min_jacobian=0.2, max_displacement_mm=7.5, lncc=0.8, weight_gap=None)
 SETTING = {"alpha": 0.1, "lambda_max": 2.0}
 ALIGNED = {"init": "affine", "init_reason": "overlap 82 %, centers 39.0 mm apart", "init_mm": 41.5, "covered": 0.97}
 
@@ -39,7 +39,7 @@ REQUESTS = [
     protocol.Open(id=2, segment=SEGMENT, method="name", refine=3, init="rigid", device="cpu", budget_ms=80.0),
     protocol.Update(id=3, setting=SETTING, improve=False),
     protocol.Commit(id=4, setting={}),
-    protocol.Sweep(id=5, on=False),
+    protocol.ToggleSweep(id=5, on=False),
     protocol.Open(id=2, segment=SEGMENT, start="search"),
     protocol.Choose(id=6),
     protocol.Stiffness(id=6, segment=SEGMENT),
@@ -54,7 +54,7 @@ REQUESTS = [
 ANSWERS = [
     protocol.Ready(id=1, protocol=PROTOCOL, version="0.1", torch="2.4", device="cpu", threads=2, pid=7),
     protocol.Opened(id=2, prior="beta", setting=SETTING, ranges={"alpha": (0.0, 1.0)}, milliseconds=3.5, **ALIGNED),
-    protocol.Result(
+    protocol.ReplyMessage(
         **{"id": 3, "improvement": False, "exact": True, "stage": "preview", "milliseconds": 3.5, "age_ms": 4.0},
         **{"weight_known": False, "warnings": ("The images hardly overlap.",)},
         **{"setting": SETTING, "quality": QUALITY, "segment": SEGMENT, "metrics": {"after": {"dice": {"1": 0.5}}}},
@@ -64,8 +64,8 @@ ANSWERS = [
     protocol.Done(id=4),
     protocol.Superseded(id=5, by=6),
     protocol.Error(id=None, code="protocol", what="message", got="nothing", expected="something", remedy="write it"),
-    protocol.Progress(id=6, stage="computing", fraction=0.5),
-    protocol.Point(setting=SETTING, quality=QUALITY, dice_mean=0.8, tre_mm=None, milliseconds=40.0),
+    protocol.ProgressReport(id=6, stage="computing", fraction=0.5),
+    protocol.SweepPoint(setting=SETTING, quality=QUALITY, dice_mean=0.8, tre_mm=None, milliseconds=40.0),
     protocol.Idle(),
     protocol.Log(level="info", text="Größe: 3 µm\nsecond line"),
 ]
@@ -132,7 +132,7 @@ def test_what_is_wrong_is_not_sent():
     with pytest.raises(ConfigError, match="alpha"):
         to_line(protocol.Update(id=1, setting={"alpha": float("nan")}))
     with pytest.raises(ConfigError, match="fraction"):
-        protocol.Progress(id=1, stage="far", fraction=1.5)
+        protocol.ProgressReport(id=1, stage="far", fraction=1.5)
 
 
 def with_dtype(name):
@@ -147,14 +147,11 @@ def test_numbers_of_other_libraries_become_plain_ones():
     json.dumps(finite(values), allow_nan=False)
 
 
-def test_messages_have_the_fields_of_what_they_stand_for():
-    def names(kind):
-        return {item.name for item in dataclasses.fields(kind)}
-
-    assert names(Measures) == names(reply.Quality)
-    assert names(protocol.Point) - {"kind"} == names(reply.SweepPoint)
-    assert names(protocol.Chosen) - {"kind", "id"} == names(reply.ChosenSetting)
-    assert names(protocol.Result) >= names(reply.Reply) - {"displacement", "weight", "inverse", "warped"}
+def test_quality_and_points_hold_no_number_that_is_not_finite():
+    quality = dataclasses.replace(QUALITY, min_jacobian=float("nan"), lncc=float("-inf"))
+    assert (quality.min_jacobian, quality.lncc, quality.max_displacement_mm) == (None, None, 7.5)
+    point = protocol.SweepPoint(setting=SETTING, quality=quality, tre_mm=float("inf"))
+    assert read(to_line(point)) == point
 
 
 # Lines out of pieces

@@ -14,9 +14,21 @@ import pytest
 
 from SPRCore.errors import ConvergenceError, InputError, OutputError
 from SPRCore.live import protocol
-from SPRCore.live.arrays import Session
-from SPRCore.live.desk import MOST_WAITING, RESULTS, Desk
-from SPRCore.live.protocol import PROTOCOL, Cancel, Choose, Close, Commit, Done, Error, Open, Superseded, Sweep, Update
+from SPRCore.live.arrays import SessionFolder
+from SPRCore.live.protocol import (
+    PROTOCOL,
+    Cancel,
+    Choose,
+    Close,
+    Commit,
+    Done,
+    Error,
+    Open,
+    Superseded,
+    ToggleSweep,
+    Update,
+)
+from SPRCore.live.request_queue import MAX_RESULTS, MAX_WAITING, RequestQueue
 from SPRCore.live.service import Service
 from SPRCore.live.wire import read_answer, to_line
 
@@ -37,25 +49,25 @@ class Running:
     """A service in a thread; the test reads what it says and gives segments back, unless it is told not to."""
 
     def __init__(self, backend):
-        self.session, self.said, self.releases = Session(), [], True
+        self.session, self.said, self.releases = SessionFolder(), [], True
         self.changed = threading.Condition()
-        self.desk = Desk(self.hear)
-        self.service = Service(self.desk, self.hear, backend, 1)
+        self.queue = RequestQueue(self.hear)
+        self.service = Service(self.queue, self.hear, backend, 1)
         self.thread = threading.Thread(target=self.service.run)
         self.thread.start()
         self.ids = 0
 
     def hear(self, message):
         message = read_answer(to_line(message))
-        if isinstance(message, protocol.Result) and self.releases:
-            self.desk.put(protocol.Release(slot=message.segment.slot))
+        if isinstance(message, protocol.ReplyMessage) and self.releases:
+            self.queue.put(protocol.Release(slot=message.segment.slot))
         with self.changed:
             self.said.append((time.monotonic(), message))
             self.changed.notify_all()
 
     def ask(self, kind, **fields):
         self.ids += 1
-        self.desk.put(kind(id=self.ids, **fields))
+        self.queue.put(kind(id=self.ids, **fields))
         return self.ids
 
     def open(self):
@@ -74,13 +86,15 @@ class Running:
         return found[0]
 
     def wait(self, number, seconds=5.0):
-        return self.until(lambda m: getattr(m, "id", None) == number and not isinstance(m, protocol.Progress), seconds)
+        return self.until(
+            lambda m: getattr(m, "id", None) == number and not isinstance(m, protocol.ProgressReport), seconds
+        )
 
     def kinds(self):
         return [message.kind for _, message in self.said]
 
     def stop(self):
-        self.desk.hang_up()
+        self.queue.disconnect()
         self.thread.join(5.0)
         assert not self.thread.is_alive()
         if self.service.store is not None:
@@ -174,9 +188,9 @@ def test_a_commit_waits_until_something_is_given_back(worker):
     worker.update(improvements=5)
     commit = worker.ask(Commit, setting={})
     time.sleep(0.2)
-    assert worker.kinds().count("result") == RESULTS
+    assert worker.kinds().count("result") == MAX_RESULTS
     worker.releases = True
-    worker.desk.put(protocol.Release(slot="w0"))
+    worker.queue.put(protocol.Release(slot="w0"))
     assert set(worker.wait(commit).segment.arrays) == {"displacement", "weight", "inverse", "warped"}
 
 
@@ -195,13 +209,13 @@ def test_what_stops_a_running_update(worker, kind):
 
 def test_a_request_waits_for_no_improvement(worker):
     worker.wait(worker.update(improvements=1, seconds=0.05))
-    worker.service._session.setting["seconds"] = 60.0  # from now on an improvement takes very long
+    worker.service.session.setting["seconds"] = 60.0  # from now on an improvement takes very long
     time.sleep(0.1)
     assert worker.wait(worker.update(seconds=0.0)).kind == "result"
 
 
 def test_the_map_is_filled_while_nothing_else_is_asked(worker):
-    sweep = worker.ask(Sweep)
+    sweep = worker.ask(ToggleSweep)
     assert worker.wait(sweep) == Done(id=sweep)
     update = worker.update(alpha=1.0)
     worker.until(lambda m: m.kind == "idle")
@@ -213,16 +227,16 @@ def test_the_map_is_filled_while_nothing_else_is_asked(worker):
 
 
 def test_the_map_can_be_turned_off(worker):
-    worker.wait(worker.ask(Sweep))
+    worker.wait(worker.ask(ToggleSweep))
     worker.until(lambda m: m.kind == "point")
-    worker.wait(worker.ask(Sweep, on=False))
+    worker.wait(worker.ask(ToggleSweep, on=False))
     points = worker.kinds().count("point")
     time.sleep(0.1)
     assert worker.kinds().count("point") == points < 5
 
 
 def test_a_choice_gives_way_to_every_request_and_goes_on_afterwards(worker):
-    session = worker.service._session
+    session = worker.service.session
     choose = worker.ask(Choose)
     for place in range(3):
         time.sleep(0.05)
@@ -239,7 +253,7 @@ def test_a_choice_gives_way_to_every_request_and_goes_on_afterwards(worker):
 
 @pytest.mark.parametrize("kind", [Cancel, Close, Open, Choose])
 def test_what_gives_a_choice_up(worker, kind):
-    worker.service._session.choosing_s = 1.0
+    worker.service.session.choosing_s = 1.0
     choose = worker.ask(Choose)
     time.sleep(0.05)
     fields = {"segment": worker.session.store.put(1, {"fixed": IMAGE, "moving": IMAGE})} if kind is Open else {}
@@ -253,8 +267,8 @@ def test_a_choice_that_fails_is_answered_and_the_rest_goes_on(worker, monkeypatc
     def failing(should_stop):
         raise ConvergenceError("registration", got="an energy that is not a number")
 
-    monkeypatch.setattr(worker.service._session, "choose", failing)
-    worker.wait(worker.ask(Sweep))
+    monkeypatch.setattr(worker.service.session, "choose", failing)
+    worker.wait(worker.ask(ToggleSweep))
     error = worker.wait(worker.ask(Choose))
     assert (error.kind, error.code) == ("error", "computation")
     worker.until(lambda m: m.kind == "idle")
@@ -275,11 +289,11 @@ def test_nothing_is_computed_that_nobody_looks_at(worker):
     worker.releases = False
     worker.update(improvements=10)
     time.sleep(0.2)
-    assert worker.kinds().count("result") == RESULTS
+    assert worker.kinds().count("result") == MAX_RESULTS
     numbers = [worker.update(alpha=0.1 * place) for place in range(5)]
     assert all(worker.wait(number).kind == "superseded" for number in numbers[:-1])
     worker.releases = True
-    worker.desk.put(protocol.Release(slot="w0"))
+    worker.queue.put(protocol.Release(slot="w0"))
     assert worker.wait(numbers[-1]).kind == "result"
 
 
@@ -294,7 +308,7 @@ def test_a_long_computation_gives_signs_of_life(worker, monkeypatch):
 
 def test_a_sign_of_life_says_how_far_the_exact_result_is(worker, monkeypatch):
     monkeypatch.setattr("SPRCore.live.service.BEAT", 0.02)
-    session = worker.service._session
+    session = worker.service.session
     waited = session._wait
 
     def wait(seconds, should_stop):
@@ -318,7 +332,7 @@ def test_stiffness_reaches_the_session(worker):
 
 def test_too_many_requests_are_refused(worker):
     worker.update(seconds=4.0)  # busy until all of them wait, on a busy machine too
-    numbers = [worker.ask(Sweep, on=False) for _ in range(MOST_WAITING + 1)]
+    numbers = [worker.ask(ToggleSweep, on=False) for _ in range(MAX_WAITING + 1)]
     assert worker.wait(numbers[-1]).code == "protocol"
     assert worker.wait(numbers[0], seconds=20.0).kind == "done"
 
@@ -352,7 +366,7 @@ def test_whatever_goes_wrong_is_answered_and_the_session_goes_on(run, fake, monk
         assert words in answer.words()
     for method, start in (
         ("improve", lambda: worker.update(improvements=1)),
-        ("sweep_step", lambda: worker.ask(Sweep)),
+        ("sweep_step", lambda: worker.ask(ToggleSweep)),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(fake.FakeSession, method, fail)
@@ -372,7 +386,7 @@ def test_a_bad_setting_is_refused_before_it_reaches_the_session(worker):
 
 def test_requests_out_of_place(run):
     worker = run()
-    assert worker.wait(worker.ask(Sweep)).code == "protocol"
+    assert worker.wait(worker.ask(ToggleSweep)).code == "protocol"
     worker.open()
     again = worker.ask(protocol.Hello, protocol=PROTOCOL, folder=str(worker.session.folder))
     assert worker.wait(again).code == "protocol"
@@ -403,16 +417,16 @@ def test_close_ends_it(worker):
 def test_a_client_that_goes_away_ends_it_in_the_middle_of_a_computation(worker):
     worker.update(seconds=30.0)
     time.sleep(0.05)
-    worker.desk.hang_up()
+    worker.queue.disconnect()
     worker.thread.join(2.0)
     assert not worker.thread.is_alive()
 
 
 def test_labels_and_landmarks_change_without_opening_the_pair_anew(worker):
-    session = worker.service._session
+    session = worker.service.session
     segment = worker.session.store.put(1, {"fixed_labels": IMAGE, "moving_labels": IMAGE})
     assert worker.wait(worker.ask(protocol.Annotate, segment=segment)).kind == "done"
-    assert worker.service._session is session
+    assert worker.service.session is session
     assert session.annotations == ["fixed_labels", "moving_labels"]
     assert worker.wait(worker.ask(protocol.Annotate, segment=None)).kind == "done"
     assert session.annotations == []
@@ -425,9 +439,9 @@ def test_the_answer_to_open_says_what_was_aligned_and_why(run):
 
 
 def test_warnings_and_what_is_known_of_the_map_are_passed_on(worker, monkeypatch):
-    reply = worker.service._session._reply("exact", True)
+    reply = worker.service.session._reply("exact", True)
     reply.warnings, reply.weight_known = ["The images hardly overlap."], False
-    monkeypatch.setattr(worker.service._session, "_reply", lambda stage, exact: reply)
+    monkeypatch.setattr(worker.service.session, "_reply", lambda stage, exact: reply)
     assert worker.wait(worker.update(alpha=1.0)).warnings == ()
     result = worker.wait(worker.ask(Commit, setting={}))
     assert result.warnings == ("The images hardly overlap.",)

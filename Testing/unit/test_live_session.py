@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 
 import numpy as np
@@ -15,7 +14,8 @@ from SPRCore.errors import InputError
 from SPRCore.geometry import resample
 from SPRCore.io import Bundle, write_bundle
 from SPRCore.io.cards import WorkingGrid
-from SPRCore.live import LiveSession, Superseded
+from SPRCore.live import ComputationStopped, LiveOptions, LiveSession
+from SPRCore.live.cache import ByteCache
 from SPRCore.metrics import folding_percent
 from SPRCore.networks.network import RegistrationNetwork
 
@@ -52,9 +52,14 @@ def bundle_of(tiny_network, card_for, tmp_path_factory):
     return make
 
 
-def opened(pair, **options):
-    """A session on images alone."""
-    return LiveSession.open(pair["fixed"], pair["moving"], device="cpu", **options)
+def opened(pair, method="instance", prior=None, annotations=None, **options):
+    """A session on the CPU."""
+    more = {"prior": prior, "annotations": annotations, "options": LiveOptions(**options)}
+    return LiveSession.open(pair["fixed"], pair["moving"], method=method, device="cpu", **more)
+
+
+def labels_of(pair):
+    return Annotations(fixed_labels=pair["fixed_labels"], moving_labels=pair["moving_labels"])
 
 
 def replies(live):
@@ -124,7 +129,7 @@ def test_what_is_given_up_leaves_the_session_as_it_was(pair, bundle_of, method, 
     with opened(pair, method=method if method == "instance" else bundle_of(method)) as live:
         live.update(**WANTED)
         for calls in (1, 2, 5):
-            with pytest.raises(Superseded):
+            with pytest.raises(ComputationStopped):
                 ask_twice(live, verb, calls)
         assert live.setting == WANTED
         whole = live.commit()
@@ -139,22 +144,19 @@ def test_visited_settings_answer_exactly_and_stay_within_their_memory(pair):
         for alpha in (0.05, 0.1, 0.2, 0.4):
             live.update(alpha=alpha)
             exact[alpha] = live.commit()
-            assert 0 < live.cached_bytes <= 0.75 * 2**20
         again = live.update(alpha=0.4)
         assert again.exact
         assert again.displacement is exact[0.4].displacement
         assert again.metrics
-        assert not live.update(alpha=0.05).exact  # forgotten, and computed anew
+        assert not live.update(alpha=0.05).exact  # dropped, and computed again
         assert apart_vox(live.commit().displacement, exact[0.05].displacement) == 0.0
-    assert live.cached_bytes == 0
 
 
 def test_a_sweep_fills_the_map_and_can_be_left_at_any_point(pair, bundle_of):
-    with LiveSession.open(**pair, method=bundle_of("hyper-vxm-spr-small"), device="cpu") as live:
+    with opened(pair, method=bundle_of("hyper-vxm-spr-small"), annotations=labels_of(pair)) as live:
         live.update(alpha=0.7, lambda_max=0.9)
         points = list(iter(live.sweep_step, None))
         assert live.setting == {"alpha": 0.7, "lambda_max": 0.9}
-        assert live.settings_map() == tuple(points)
     assert len(points) == 25
     assert len({tuple(point.setting.values()) for point in points}) == 25
     for name in ("alpha", "lambda_max"):
@@ -177,7 +179,9 @@ def test_what_is_committed_is_what_a_cold_run_gives(pair, options):
         mask = np.zeros(SHAPE, dtype=np.uint8)
         mask[4:-4] = 1
         options = {"fixed_mask": fixed.with_array(mask)}
-    with LiveSession.open(fixed, moving, device="cpu", **options) as live:
+    masks = {name: mask for name, mask in options.items() if name == "fixed_mask"}
+    others = {name: value for name, value in options.items() if name != "fixed_mask"}
+    with opened(pair, annotations=Annotations(**masks), **others) as live:
         for alpha in (0.02, 0.5, 0.1):
             live.update(alpha=alpha)
             live.improve()
@@ -194,7 +198,7 @@ def test_what_is_committed_is_what_a_cold_run_gives(pair, options):
 def test_previews_are_near_the_exact_result_and_better_ones_within_a_tenth(pair):
     with opened(pair, budget_ms=2000) as live:
         shown = [live.update(alpha=0.02, lambda_max=0.5), *replies(live)]
-        assert live.preview_shape == SHAPE  # so that fields can be compared voxel by voxel
+        assert shown[0].displacement.grid.shape == SHAPE  # so that fields can be compared voxel by voxel
     exact = shown[-1].displacement.array
     off = [float(np.linalg.norm(one.displacement.array - exact, axis=-1).mean()) for one in shown]
     motion = np.linalg.norm(exact, axis=-1).mean()
@@ -209,10 +213,10 @@ def test_between_two_visited_settings_the_preview_is_a_flow_near_the_exact_one(p
         for setting in ends:
             live.update(**setting)
             known.append(live.commit().displacement)
-        at_one = live.update(lambda_max=0.50001)  # as good as visited: what is exact there
+        at_one = live.update(lambda_max=0.50001)  # next to a visited setting
         middle = live.update(lambda_max=1.6)
         exact = live.commit().displacement
-        assert live.preview_shape == SHAPE
+        assert middle.displacement.grid.shape == SHAPE
     assert apart_vox(at_one.displacement, known[0]) < 0.15  # integrated in fewer steps
     assert not middle.exact
     assert middle.quality.folding_percent == 0.0
@@ -345,13 +349,13 @@ def test_a_slow_network_is_interpolated_between_what_it_gave(pair, bundle_of):
         live._method._decoding_s = float("inf")  # as of a large image
         middle = live.update(alpha=1.2, lambda_max=1.2)
         truth = decoding.update(alpha=1.2, lambda_max=1.2).displacement
-        assert live.preview_shape == decoding.preview_shape == SHAPE
+        assert middle.displacement.grid.shape == truth.grid.shape == SHAPE
         assert not middle.exact
         assert middle.quality.folding_percent == 0.0
         assert 0 < apart_vox(middle.displacement, truth) < 0.5 * min(apart_vox(one, truth) for one in known)
         assert live.improve().exact
         live.update(alpha=1.3)
-        live._exact.clear()
+        live._results.clear()
         again = live.update(alpha=1.2)
         assert not again.exact
         assert apart_vox(again.displacement, truth) < 1e-3
@@ -403,34 +407,49 @@ def test_a_closed_session_can_be_closed_again(pair):
     live.update(**WANTED)
     live.close()
     live.close()
-    assert dataclasses.is_dataclass(live.commit) is False
+
+
+def test_a_cache_drops_the_least_recently_used_values_beyond_its_limit():
+    cache = ByteCache(10)
+    for key in "abc":
+        cache.put(key, key.upper(), 4)
+        cache.get("b")
+    assert ("a" in cache, cache.get("b"), cache.get("c"), cache.nbytes) == (False, "B", "C", 8)
+    cache.put("d", "D", 11)
+    assert ("d" in cache, len(cache), list(cache)) == (False, 2, ["B", "C"])
+    cache.put("b", "B", 10)
+    assert (len(cache), cache.nbytes) == (1, 10)
+    cache.clear()
+    assert (len(cache), cache.nbytes) == (0, 0)
 
 
 def test_a_velocity_of_the_canvas_is_as_sharp_there_as_on_its_own_grid(pair):
     with opened(pair) as live:
         live.update(**WANTED)
-        canvas, sketch = live._method.canvas, live._sketch
-    field = Field.from_tensor_vox(sketch.velocity_mm / canvas.images.spacing, canvas.grid.affine)
-    assert canvas.sharpness(field).abs().max() < 1e-3
-    plain = canvas.closed_form(sketch.velocity_mm, sketch.prior)
-    torch.testing.assert_close(canvas.closed_form(sketch.velocity_mm, sketch.prior, torch.zeros_like(plain)), plain)
+        preview_grid, solution = live._method.preview_grid, live._solution
+    field = Field.from_tensor_vox(solution.velocity_mm / preview_grid.images.spacing, preview_grid.grid.affine)
+    assert preview_grid.sharpness(field).abs().max() < 1e-3
+    plain = preview_grid.closed_form(solution.velocity_mm, solution.prior)
+    torch.testing.assert_close(
+        preview_grid.closed_form(solution.velocity_mm, solution.prior, torch.zeros_like(plain)), plain
+    )
     varied = BetaPrior(alpha=0.001, lambda_max=5.0)
-    plain = canvas.closed_form(sketch.velocity_mm, varied)
-    sharper = canvas.closed_form(sketch.velocity_mm, varied, torch.ones_like(plain))
+    plain = preview_grid.closed_form(solution.velocity_mm, varied)
+    sharper = preview_grid.closed_form(solution.velocity_mm, varied, torch.ones_like(plain))
     assert (sharper <= plain).all()
     assert sharper.mean() < plain.mean(), "where the field bends more sharply it is less stiff"
 
 
 def test_beside_an_exact_solution_the_map_of_a_coarse_preview_has_its_detail(pair):
     setting = {"alpha": 0.02, "lambda_max": 2.0}
-    with opened(pair, budget_ms=1e-3) as live:  # the coarsest canvas
+    with opened(pair, budget_ms=1e-3) as live:  # the coarsest grid
         live.update(**setting)
         exact = replies(live)[-1]
         beside = live.update(alpha=0.0202, lambda_max=2.0)
-        canvas, sketch = live._method.canvas, live._sketch
-        assert canvas.grid.shape != pair["fixed"].grid.shape
-        field_mm, _ = canvas.flow(sketch.velocity_mm + live._visited.detail(sketch.place))
-        blunt = canvas.closed_form(field_mm, sketch.prior)[0, 0].numpy()
+        preview_grid, solution = live._method.preview_grid, live._solution
+        assert preview_grid.grid.shape != pair["fixed"].grid.shape
+        field_mm, _ = preview_grid.flow(solution.velocity_mm + live._velocities.detail(solution.position))
+        blunt = preview_grid.closed_form(field_mm, solution.prior)[0, 0].numpy()
     there = resample(exact.weight, beside.weight.grid, continued=True).array
     assert np.abs(beside.weight.array - there).mean() < 0.8 * np.abs(blunt - there).mean()
     assert not beside.exact
@@ -452,10 +471,9 @@ def test_the_weight_of_a_preview_is_known_near_an_exact_solution_alone(pair, bun
 
 
 def test_other_labels_measure_the_same_deformation(pair):
-    given = Annotations(fixed_labels=pair["fixed_labels"], moving_labels=pair["moving_labels"])
     with opened(pair) as live:
         bare = live.commit()
-        live.set_annotations(given)
+        live.set_annotations(labels_of(pair))
         measured = live.commit()
         live.set_annotations(Annotations())
         again = live.commit()
@@ -469,12 +487,12 @@ def test_an_alignment_says_what_it_did(pair):
     with opened(pair) as live:
         assert (live.pair.alignment.mode, live.pair.aligned_mm, live.pair.covered) == ("none", 0.0, 1.0)
     far = Volume(pair["moving"].array, np.array([[1, 0, 0, 30.0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]) @ AFFINE)
-    with LiveSession.open(pair["fixed"], far, device="cpu", init="auto") as live:
+    with opened(pair | {"moving": far}, init="auto") as live:
         assert live.pair.alignment.mode in ("rigid", "affine")
         assert "centers" in live.pair.alignment.reason
         assert live.pair.covered > 0.7
         assert live.pair.aligned_mm > 20.0
-    with LiveSession.open(pair["fixed"], far, device="cpu") as live:
+    with opened(pair | {"moving": far}) as live:
         assert live.pair.covered < 0.5
 
 

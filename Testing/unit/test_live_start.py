@@ -10,13 +10,14 @@ import pytest
 from SPRCore import BetaPrior, Volume, register
 from SPRCore.errors import InputError
 from SPRCore.io.places import packaged_folder
-from SPRCore.live import LiveSession, Superseded
+from SPRCore.live import ComputationStopped, LiveOptions, LiveSession
 from SPRCore.live.settings import Axes, widened
 from SPRCore.registration import InstanceConfig, instance
 from SPRCore.synthetic import sliding_thorax
 
 WANTED = {"alpha": 0.02, "lambda_max": 20.0}
-SEARCHING = {"start": "search", "device": "cpu", "prior": BetaPrior(**WANTED)}
+ON_CPU = {"device": "cpu", "prior": BetaPrior(**WANTED)}
+SEARCHING = ON_CPU | {"options": LiveOptions(start="search")}
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def given_up(call, after=(1, 3, 7)):
     """Ask for something and give it up at a later look each time."""
     for calls in after:
         count = itertools.count(1)
-        with pytest.raises(Superseded):
+        with pytest.raises(ComputationStopped):
             call(should_stop=lambda count=count, calls=calls: next(count) >= calls)
 
 
@@ -80,9 +81,9 @@ def test_from_the_search_is_committed_what_a_cold_run_gives_and_the_search_runs_
 def test_the_first_preview_begins_from_the_search(thorax, cold):
     first = {}
     for start in ("rest", "search"):
-        with LiveSession.open(*thorax, **SEARCHING | {"start": start}, budget_ms=2000) as live:
+        with LiveSession.open(*thorax, **ON_CPU, options=LiveOptions(start=start, budget_ms=2000)) as live:
             preview = live.update()
-            assert live.preview_shape == thorax[0].grid.shape  # so that fields can be compared voxel by voxel
+            assert preview.displacement.grid.shape == thorax[0].grid.shape  # comparable by voxel
             first[start] = np.linalg.norm(preview.displacement.array - cold.displacement.array, axis=-1)
             assert not preview.exact
     moves = np.linalg.norm(cold.displacement.array, axis=-1).mean()
@@ -91,9 +92,9 @@ def test_the_first_preview_begins_from_the_search(thorax, cold):
 
 
 def test_previews_take_no_more_steps_than_the_exact_solution(thorax, cold):
-    with LiveSession.open(*thorax, **SEARCHING, budget_ms=60_000) as live:
+    with LiveSession.open(*thorax, **ON_CPU, options=LiveOptions(start="search", budget_ms=60_000)) as live:
         preview = live.update()  # takes all the steps there are
-        assert live.preview_shape == thorax[0].grid.shape
+        assert preview.displacement.grid.shape == thorax[0].grid.shape
         assert not preview.exact
     off = np.linalg.norm(preview.displacement.array - cold.displacement.array, axis=-1).mean()
     assert off < 0.005 * np.linalg.norm(cold.displacement.array, axis=-1).mean()
@@ -131,7 +132,7 @@ def test_the_choice_is_that_of_register_and_can_be_left(thorax, start):
     config = InstanceConfig.searching() if start == "search" else None
     whole = register(*thorax, prior="auto", config=config, init="none", device="cpu").report["prior"]
     assert whole["chosen_by"] == "held-out similarity"
-    with LiveSession.open(*thorax, **SEARCHING | {"start": start}) as live:
+    with LiveSession.open(*thorax, **ON_CPU, options=LiveOptions(start=start)) as live:
         given_up(live.choose, (1, 2, 5))
         chosen = live.choose()
         assert live.choose() is chosen
@@ -171,11 +172,11 @@ def test_another_stiffness_is_another_choice(thorax):
 def test_what_cannot_be_is_refused_in_words(thorax):
     model = next(iter(packaged_folder().glob("*general*")))
     with pytest.raises(InputError, match=r"start.*jump.*rest"):
-        LiveSession.open(*thorax, start="jump", device="cpu")
+        LiveSession.open(*thorax, options=LiveOptions(start="jump"))
     with pytest.raises(
         InputError, match=r"start.*search with the method .*a model is where the refinement starts from"
     ):
-        LiveSession.open(*thorax, method=model, start="search", device="cpu")
+        LiveSession.open(*thorax, method=model, options=LiveOptions(start="search"))
     with LiveSession.open(*thorax, method=model, device="cpu") as live:
         with pytest.raises(InputError, match=r"choice of a setting.*a model has settings of its own"):
             live.choose()

@@ -4,7 +4,7 @@ For each size and method, in one worker:
 
 * every move of the recorded drag, one after the other: how long a preview takes;
 * moves at 60 a second for 30 s: how old what is shown is, how much memory both processes hold, what happens on release;
-* exact results at settings that were not visited, and how long previews take to converge;
+* exact results at new settings, and how long previews take to converge;
 * the last of them against `SPRCore.register` in a process without a past.
 
 Networks have random weights: their time does not depend on them. Rows are kept as they are finished, so that an
@@ -170,8 +170,7 @@ class Bench:
         return len(results)
 
     def _memory(self):
-        folder = self.client.conversation._folder
-        shared = Path("/dev/shm").glob(f"{Path(folder).name}-*")
+        shared = Path("/dev/shm").glob(f"{self.client.session.folder.name}-*")
         return {
             "worker": self.worker.memory_info().rss / MEBI,
             "client": psutil.Process().memory_info().rss / MEBI,

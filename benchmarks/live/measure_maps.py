@@ -31,7 +31,7 @@ from maps_table import write_figure, write_table  # noqa: E402
 
 from SPRCore.cli.demo import thorax  # noqa: E402
 from SPRCore.geometry import resample  # noqa: E402
-from SPRCore.live import LiveSession  # noqa: E402
+from SPRCore.live import LiveOptions, LiveSession  # noqa: E402
 from SPRCore.live.settings import USUAL_RANGES, Axes, key_of  # noqa: E402
 from SPRCore.regularization.naming import hyperparameters, make_prior  # noqa: E402
 
@@ -67,7 +67,7 @@ class Solved:
     def into(self, live):
         """Let a session take its exact solutions from here."""
         solve = live._method.exact
-        live._method.exact = lambda prior, place, check: self._of(prior, lambda: solve(prior, place, check))
+        live._method.exact = lambda prior, position, check: self._of(prior, lambda: solve(prior, position, check))
 
     def _of(self, prior, solve):
         key = "-".join([prior.name, *map(str, key_of(hyperparameters(prior)))])
@@ -76,7 +76,8 @@ class Solved:
             self.known[key] = pickle.loads(file.read_bytes())
         if key not in self.known:
             exact = solve()
-            self.known[key] = dataclasses.replace(exact, found=dataclasses.replace(exact.found, inverse=None))
+            deformation = dataclasses.replace(exact.deformation, inverse=None)
+            self.known[key] = dataclasses.replace(exact, deformation=deformation)
             if file is not None:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(pickle.dumps(self.known[key]))
@@ -109,16 +110,17 @@ def compared(preview, exact):
 
 def walk(pair, name, prior, settings, solved):
     """Rows of one walk over settings, in a session of its own."""
-    with LiveSession.open(*pair, prior=make_prior(prior, settings[0]), init=INIT[name], device="cpu") as live:
+    options = LiveOptions(init=INIT[name])
+    with LiveSession.open(*pair, prior=make_prior(prior, settings[0]), device="cpu", options=options) as live:
         solved.into(live)
-        places, lengths = [], []
+        positions, lengths = [], []
         for visited, setting in enumerate(settings):
             preview = live.update(**setting)
-            place = live._method.axes.place(setting)
-            near = [float(np.linalg.norm(place - at)) for at in places]
+            position = Axes(live.ranges).position(setting)
+            near = [float(np.linalg.norm(position - at)) for at in positions]
             row = compared(preview, exact_reply(live))
             where = {"near": min(near, default=None), "nearest_mm": lengths[int(np.argmin(near))] if near else None}
-            places.append(place)
+            positions.append(position)
             lengths.append(row["exact_mm"])
             yield {"pair": name, "prior": prior, "setting": setting, "visited": visited, **where, **row}
 

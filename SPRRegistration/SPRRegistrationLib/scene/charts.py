@@ -70,7 +70,7 @@ def update_map(parameters: Any, points: Sequence[Any]) -> None:
 
     Args:
         parameters: The parameters of a registration; they come to refer to the table.
-        points: The `Point`s of the worker.
+        points: The `SweepPoint`s of the worker.
     """
     if not points:
         return
@@ -94,7 +94,7 @@ def saved_points(parameters: Any) -> list[Any]:
         parameters: The parameters of a registration.
 
     Returns:
-        For each setting what a `Point` of the worker says of setting and measures; nothing if there is no such map.
+        For each setting what a `SweepPoint` says of setting and measures; nothing if there is no such map.
     """
     table = parameters.mapTable
     if table is None or table.GetAttribute(_METHOD) != parameters.method:

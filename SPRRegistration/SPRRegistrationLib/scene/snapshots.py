@@ -26,7 +26,7 @@ MOST_VECTORS = 64**3
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One snapshot: hyperparameters by the worker's names, and what was measured, as `protocol.Measures` has it."""
+    """One snapshot: hyperparameters by the worker's names, and what was measured, as `DeformationQuality` has it."""
 
     setting: Mapping[str, float]
     quality: Mapping[str, float | None]
