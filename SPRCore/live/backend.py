@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 import SPRCore
-from SPRCore.analysis.annotations import Annotations
 from SPRCore.errors import InputError
 from SPRCore.geometry import Volume
+from SPRCore.geometry.annotations import Annotations
 from SPRCore.live.events import Arrays
 from SPRCore.live.protocol import Open
 from SPRCore.live.reply import Superseded
