@@ -13,15 +13,14 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from SPRCore.analysis.annotations import Annotations
-from SPRCore.analysis.given import given_pair
 from SPRCore.analysis.provenance import peak_memory_mb, versions
 from SPRCore.analysis.warnings import change_warnings, pair_warnings
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
 from SPRCore.functional import plain_modes
 from SPRCore.geometry import MaskedVolume
-from SPRCore.io import ModelCard, PointsLike, VolumeLike, as_volume, find_bundle, read_bundle, read_card
+from SPRCore.geometry.annotations import Annotations
+from SPRCore.io import ModelCard, PointsLike, VolumeLike, as_pair, as_volume, find_bundle, read_bundle, read_card
 from SPRCore.metrics import evaluate
 from SPRCore.networks import RegistrationNetwork
 from SPRCore.networks.loading import build_from_bundle
@@ -130,7 +129,7 @@ def register(
     target, watch = pick_device(device), _Stages(progress)
     marks = {"fixed_labels": fixed_labels, "moving_labels": moving_labels, "fixed_points": fixed_points}
     marks |= {"moving_points": moving_points, "fixed_mask": fixed_mask, "moving_mask": moving_mask}
-    *pair, marked = given_pair(fixed, moving, **marks)
+    *pair, marked = as_pair(fixed, moving, marks)
     check_refine(method == INSTANCE, refine)
     asked = {"stiffness": stiffness, "refine": refine, "config": config, "prior": prior}
     job = make_job(_model(method, target, watch), pair[0].grid, target, **asked)

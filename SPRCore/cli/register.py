@@ -11,12 +11,12 @@ import numpy as np
 from tyro.conf import Positional, arg
 
 from SPRCore import api
-from SPRCore.analysis.annotations import Annotations
 from SPRCore.analysis.results import FILES, write_results
 from SPRCore.cli.console import say, stages, table
 from SPRCore.cli.priors import chosen_prior
 from SPRCore.errors import InputError
 from SPRCore.geometry import Volume
+from SPRCore.geometry.annotations import Annotations
 from SPRCore.io import read_labels, read_landmarks, read_volume
 from SPRCore.io.outputs import result_folder, sha256
 from SPRCore.registration.job import INSTANCE, model_path

@@ -8,9 +8,8 @@ import numpy as np
 import torch
 
 import SPRCore
-from SPRCore.analysis.annotations import Annotations
 from SPRCore.errors import InputError
-from SPRCore.geometry import Volume
+from SPRCore.geometry import Annotations, Volume
 from SPRCore.live.events import Arrays
 from SPRCore.live.options import LiveOptions
 from SPRCore.live.protocol import Open

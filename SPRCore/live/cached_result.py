@@ -6,10 +6,9 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from SPRCore.analysis.annotations import Annotations
 from SPRCore.analysis.warnings import change_warnings
 from SPRCore.functional import integrate_quickly
-from SPRCore.geometry import Field, compose_affine
+from SPRCore.geometry import Annotations, Field, compose_affine
 from SPRCore.live.method import ExactSolution
 from SPRCore.live.pair import LivePair
 from SPRCore.live.preview_grid import PreviewGrid

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from SPRCore.analysis.annotations import Annotations
 from SPRCore.analysis.warnings import pair_warnings
-from SPRCore.geometry import Grid, MaskedVolume
+from SPRCore.geometry import Annotations, Grid, MaskedVolume
 from SPRCore.registration import Model, PreAlignment
 from SPRCore.registration.prealign import overlap_fraction
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from SPRCore.analysis.annotations import Annotations
-from SPRCore.geometry import Field, Grid, Volume, resample
+from SPRCore.geometry import Annotations, Field, Grid, Volume, resample
 from SPRCore.live.preview_grid import Preview
 from SPRCore.live.protocol import SweepPoint
 from SPRCore.live.reply import Setting

@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
-from SPRCore.analysis.annotations import Annotations
-from SPRCore.analysis.given import given_pair
 from SPRCore.functional import kept_memory, trim_memory
-from SPRCore.geometry import Volume
+from SPRCore.geometry import Annotations, Volume
+from SPRCore.io import AnnotationsLike, as_pair
 from SPRCore.live.cache import ByteCache
 from SPRCore.live.cached_result import CachedResult
 from SPRCore.live.choosing import SettingChooser
@@ -34,7 +33,6 @@ from SPRCore.registration.job import INSTANCE, check_refine, make_job, model_pat
 from SPRCore.regularization import Prior
 from SPRCore.regularization.naming import as_prior, hyperparameters
 
-AnnotationsLike = object
 _VELOCITY_SHARE = 0.25  # of the cache
 
 
@@ -86,15 +84,14 @@ class LiveSession(AbstractContextManager):
             method: "instance", or the name or path of a model.
             prior: Prior on the weight and initial setting; None for the default of the method.
             device: "auto", "cpu", "cuda" or "mps".
-            annotations: Labels and landmarks for evaluation, and masks of valid voxels.
+            annotations: Labels and landmarks for evaluation, and masks of valid voxels; or a mapping of their names.
             options: Pre-alignment, start, refinement, painted stiffness, time and memory.
 
         Raises:
             InputError: As `SPRCore.register`.
         """
         options = options or LiveOptions()
-        marks = vars(annotations) if isinstance(annotations, Annotations) else annotations or {}
-        *images, annotations = given_pair(fixed, moving, **marks)
+        *images, annotations = as_pair(fixed, moving, annotations)
         check_refine(method == INSTANCE, options.refine)
         target, path = pick_device(device), model_path(method)
         model = None if path is None else Model.read(path, target)

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from SPRCore import BetaPrior, Field, TotalVariationPrior, Volume, register
-from SPRCore.analysis.annotations import Annotations
 from SPRCore.errors import InputError
 from SPRCore.geometry import resample
+from SPRCore.geometry.annotations import Annotations
 from SPRCore.io import Bundle, write_bundle
 from SPRCore.io.cards import WorkingGrid
 from SPRCore.live import ComputationStopped, LiveOptions, LiveSession

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import SPRCore as spr
-from SPRCore.analysis.annotations import Annotations
 from SPRCore.analysis.warnings import change_warnings, pair_warnings
 from SPRCore.errors import InputError
 from SPRCore.geometry import Field, MaskedVolume, Volume, ras_to_voxel, resample
+from SPRCore.geometry.annotations import Annotations
 from SPRCore.io import ModelCard
 from SPRCore.io.cards import WorkingGrid
 from SPRCore.metrics import evaluate, sample_displacement_mm, tre_mm
