@@ -1,4 +1,4 @@
-"""Messages of the live worker: what is written can be read, nothing else, and the documented schema says the same.
+"""Messages of the live worker: round trips, refused lines, and the documented schema.
 
 Run as a program, this file writes the schema into the document.
 """
@@ -114,19 +114,19 @@ def test_there_is_an_example_of_every_message():
         (b'{"verb":"hello","id":1,"protocol":99,"somewhere":1}', "version 99 of the client"),
     ],
 )
-def test_everything_else_is_refused_in_words(line, words):
+def test_invalid_lines_are_refused_with_a_reason(line, words):
     with pytest.raises(Unreadable, match=re.escape(words)):
         read_request(line)
 
 
-def test_a_refusal_knows_which_request_it_is_about():
+def test_a_refusal_has_the_number_of_the_request():
     for line, number in ((b'{"verb":"dance","id":7}', 7), (b'{"verb":"dance","id":"7"}', None), (b"{", None)):
         with pytest.raises(Unreadable) as caught:
             read_request(line)
         assert caught.value.id == number
 
 
-def test_what_is_wrong_is_not_sent():
+def test_an_invalid_message_is_not_written():
     with pytest.raises(ConfigError, match="dtype"):
         to_line(dataclasses.replace(protocol.Stiffness(id=1, segment=None), segment=with_dtype("float16")))
     with pytest.raises(ConfigError, match="alpha"):
@@ -139,7 +139,7 @@ def with_dtype(name):
     return dataclasses.replace(SEGMENT, arrays={"fixed": dataclasses.replace(PLACE, dtype=name)})
 
 
-def test_numbers_of_other_libraries_become_plain_ones():
+def test_numpy_numbers_become_python_numbers():
     import numpy as np
 
     values = {1: np.float32(0.5), "x": [np.int64(3), float("inf"), (np.float64("nan"), "text", None, True)]}
@@ -147,14 +147,14 @@ def test_numbers_of_other_libraries_become_plain_ones():
     json.dumps(finite(values), allow_nan=False)
 
 
-def test_quality_and_points_hold_no_number_that_is_not_finite():
+def test_quality_and_points_hold_finite_numbers_or_none():
     quality = dataclasses.replace(QUALITY, min_jacobian=float("nan"), lncc=float("-inf"))
     assert (quality.min_jacobian, quality.lncc, quality.max_displacement_mm) == (None, None, 7.5)
     point = protocol.SweepPoint(setting=SETTING, quality=quality, tre_mm=float("inf"))
     assert read(to_line(point)) == point
 
 
-# Lines out of pieces
+# Lines
 
 
 def lines_of(pieces):
@@ -170,7 +170,7 @@ def test_lines_are_the_same_however_they_are_cut(lines, data):
     assert lines_of(pieces) == [part for part in stream.split(b"\n")[:-1] if part.strip()]
 
 
-def test_a_line_without_an_end_takes_no_memory_and_the_next_is_read():
+def test_an_endless_line_is_discarded_and_the_next_one_read():
     reader = LineReader()
     found = []
     for _ in range(40):
@@ -193,7 +193,7 @@ def test_any_bytes_are_read_or_refused(data):
 
 
 def accepts(part, value, whole):
-    """Whether a value fits a JSON schema, of which the keywords are known that ours uses."""
+    """Whether a value fits a JSON schema with the keywords of this protocol."""
     if "$ref" in part:
         return accepts(whole["$defs"][part["$ref"].removeprefix("#/$defs/")], value, whole)
     for keyword, some in (("anyOf", lambda n: n > 0), ("oneOf", lambda n: n == 1)):
@@ -256,7 +256,7 @@ def test_the_document_holds_the_schema_of_the_code():
     assert documented() == schema(), f"run: python {Path(__file__).relative_to(ROOT)}"
 
 
-def test_the_document_speaks_of_every_message():
+def test_the_document_names_every_message():
     text = BLOCK.sub("", PAGE.read_text(encoding="utf-8"))
     assert not [name for name in (*protocol.REQUESTS, *protocol.ANSWERS) if f"`{name}`" not in text]
     assert f"version {PROTOCOL}" in text
@@ -307,25 +307,25 @@ def changed(values, path, what, new):
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
 @given(data=st.data())
 def test_code_and_document_refuse_the_same(message, data):
-    """Any entry of a good message is changed, removed or joined by another: both refuse, or neither does."""
+    """Change, remove or add an entry of a valid message: both refuse it, or neither does."""
     values, whole = json.loads(to_line(message)), documented()
     path = data.draw(st.sampled_from(sorted(places(values), key=str)))
     bad = changed(values, path, data.draw(st.sampled_from(["change", "remove", "add"])), data.draw(VALUES))
     if bad.get("protocol", PROTOCOL) != PROTOCOL or ("verb" in values) != ("verb" in bad):
-        return  # another version, whose fields nobody knows; a message of neither side
+        return  # another version, or a message of neither side
     assert code_accepts(bad) == accepts(whole, bad, whole)
 
 
 @given(SCALARS)
 @example(1)
 @example("")
-def test_the_small_validator_knows_types(value):
+def test_the_validator_of_this_file_distinguishes_types(value):
     kinds = [kind for kind in ("null", "boolean", "integer", "number", "string") if accepts({"type": kind}, value, {})]
     assert "integer" not in kinds or "number" in kinds
     assert len(set(kinds) - {"integer"}) == 1
 
 
-# What a client loads
+# Imports of a client
 
 
 @pytest.mark.parametrize("module", ["protocol", "wire", "arrays", "conversation", "client"])

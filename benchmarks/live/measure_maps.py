@@ -1,4 +1,4 @@
-"""How near previews are to exact results: `python benchmarks/live/measure_maps.py --out docs/results/live`.
+"""Accuracy of previews: `python benchmarks/live/measure_maps.py --out docs/results/live`.
 
 A heart (ACDC), a lung (proton MRI) and a labelled brain, where their data are at hand, and the thorax of `spr demo
 --voxels 64`.
@@ -65,7 +65,7 @@ class Solved:
         self.folder, self.known = folder, {}
 
     def into(self, live):
-        """Let a session take its exact solutions from here."""
+        """Make a session use these exact solutions."""
         solve = live._method.exact
         live._method.exact = lambda prior, position, check: self._of(prior, lambda: solve(prior, position, check))
 
@@ -85,13 +85,13 @@ class Solved:
 
 
 def exact_reply(live):
-    """The exact reply at the setting of a session, the previews on the way left out."""
+    """The exact reply at the setting of a session."""
     replies = list(iter(live.improve, None))
     return replies[-1] if replies else live.update()
 
 
 def compared(preview, exact):
-    """What a preview is worth beside the exact result."""
+    """Differences of a preview from the exact result."""
     there = resample(preview.weight, exact.weight.grid, continued=True).array
     here = exact.weight.array
     spread = min(float(there.std()), float(here.std()))
@@ -109,7 +109,7 @@ def compared(preview, exact):
 
 
 def walk(pair, name, prior, settings, solved):
-    """Rows of one walk over settings, in a session of its own."""
+    """Rows of one walk over settings in a new session."""
     options = LiveOptions(init=INIT[name])
     with LiveSession.open(*pair, prior=make_prior(prior, settings[0]), device="cpu", options=options) as live:
         solved.into(live)
