@@ -376,7 +376,8 @@ def test_client_and_worker_killed_together_are_cleaned_up_by_the_next_session(li
     os.kill(worker, stop)  # a stopped worker cannot clean up
     client.kill()
     client.wait()
-    os.kill(worker, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(worker, signal.SIGKILL)
     files = {name for name in before if not name.startswith("process")}
     assert files
     other = live()
