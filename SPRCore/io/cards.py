@@ -12,7 +12,8 @@ from typing import Any
 from SPRCore.errors import InputError
 from SPRCore.geometry.orientation import check_orientation
 from SPRCore.io import card_checks as check
-from SPRCore.regularization.naming import HYPERPARAMETERS, make_prior
+from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
+from SPRCore.regularization.priors import make_prior
 
 SCHEMA = 1
 RESERVED = ("instance",)
