@@ -33,10 +33,7 @@ class NewtonSystem:
         Args:
             curvature: Data curvature, shape (B, 6, X, Y, Z).
             edges: Weights of the differences.
-            damping: Added to the diagonal, so that regions without data and without weight stay put.
-
-        Returns:
-            The system.
+            damping: Added to the diagonal, so that the update is 0 in regions without data and weight.
         """
         curvature = curvature.clone()
         for index in (0, 3, 5):
@@ -45,14 +42,7 @@ class NewtonSystem:
         return cls(curvature, edges, _invert_symmetric(curvature, diagonal))
 
     def apply(self, field: Vectors) -> Vectors:
-        """Multiply a field by the system matrix.
-
-        Args:
-            field: Shape (B, 3, X, Y, Z).
-
-        Returns:
-            Same shape.
-        """
+        """Multiply a field of shape (B, 3, X, Y, Z) by the system matrix."""
         return weighted_laplacian(field, self.edges).add_(symmetric_product(self.curvature, field))
 
     def solve(self, right: Vectors, iterations: int, tolerance: float = 0.03, where: Scalars | None = None) -> Vectors:
@@ -60,8 +50,8 @@ class NewtonSystem:
 
         Args:
             right: Right-hand side b, shape (B, 3, X, Y, Z).
-            iterations: Largest number of iterations.
-            tolerance: Stop when the preconditioned residual has fallen to this part of its start.
+            iterations: Maximum number of iterations.
+            tolerance: Stop when the preconditioned residual has fallen to this fraction of the initial one.
             where: 1 where the field may change, 0 where δ is held at 0, shape (B, 1, X, Y, Z); None for everywhere.
 
         Returns:
@@ -90,8 +80,8 @@ def conjugate_gradients(
         apply: Multiplies by the matrix.
         precondition: Multiplies by a symmetric positive approximation of its inverse.
         right: Right-hand side.
-        iterations: Largest number of iterations.
-        tolerance: Stop when the preconditioned residual has fallen to this part of its start.
+        iterations: Maximum number of iterations.
+        tolerance: Stop when the preconditioned residual has fallen to this fraction of the initial one.
 
     Returns:
         The solution, the shape of ``right``. A truncated one is still a descent direction.

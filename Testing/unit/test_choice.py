@@ -19,11 +19,13 @@ from SPRCore.registration import InstanceConfig, register_instance
 from SPRCore.registration.choice import (
     CANDIDATES,
     ChoiceConfig,
-    choose_setting,
+    choosing,
     coarse_level,
     compared,
     held_out_blocks,
 )
+from SPRCore.registration.level import completed
+from SPRCore.registration.pair import PairTensors
 from SPRCore.registration.pyramid import Level
 from SPRCore.regularization import BetaPrior
 from SPRCore.regularization.hyperparameters import ANATOMY_SETTINGS
@@ -31,6 +33,10 @@ from SPRCore.regularization.priors import anatomy_prior, hyperparameters
 
 QUICK = ChoiceConfig(candidates=CANDIDATES[1:4], voxels=20_000, block=7, cold=(3, 2), warm=(0, 1))
 ONE = (1.0, 1.0, 1.0)
+
+
+def choose_setting(fixed, moving, spacing, **options):
+    return completed(choosing(PairTensors(fixed=fixed, moving=moving, spacing=spacing), **options))
 
 
 def textured(seed: int, shape: tuple[int, ...] = (40, 36, 32)) -> torch.Tensor:

@@ -82,10 +82,10 @@ def test_a_stiffness_that_is_none_is_refused(wrong):
 
 
 def test_a_stiffness_for_a_network_alone_is_refused_with_the_reason(tiny_network, card_for):
-    from SPRCore.registration import Model
+    from SPRCore.registration import LoadedModel
 
     network = tiny_network("voxelmorph")
-    model = Model(network=network, card=card_for(network), sha256="0")
+    model = LoadedModel(network=network, card=card_for(network), sha256="0")
     painted = Volume(np.ones((20, 18, 16)), np.eye(4))
     with pytest.raises(InputError, match="refine"):
         make_job(model, painted.grid, torch.device("cpu"), stiffness=painted)

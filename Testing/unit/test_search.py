@@ -111,7 +111,7 @@ def test_a_given_start_is_not_searched_for(monkeypatch):
     image = texture((16, 16, 16))
     start = torch.zeros((1, 3, 4, 4, 4))
     config = InstanceConfig(steps=(1,), search=True)
-    found = register_instance(image, image, UNIT, UniformPrior(), config, start=start)
+    found = InstanceProblem.of(image, image, UNIT, config).course(UniformPrior(), start).completed()
     assert found.displacement_vox.abs().max() < 0.1
 
 
