@@ -29,11 +29,11 @@ class _Pairing(torch.autograd.Function):
 def vector_jacobian_product(output: Tensor, leaf: Tensor, factor: Tensor) -> Tensor:
     """Return the derivative of ``sum(output * factor)`` with respect to a leaf, the factor held fixed.
 
-    The same as ``torch.autograd.grad(output, leaf, factor)``, which loads a library of symbolic algebra the first time
-    that it is given a factor: more than a second in each process.
+    The same as ``torch.autograd.grad(output, leaf, factor)``, which on its first call with a factor loads a library of
+    symbolic algebra: more than a second in each process.
 
     Args:
-        output: Tensor with a graph to `leaf`, which is used up.
+        output: Tensor with a graph to `leaf`, which is freed.
         leaf: Tensor that requires gradients.
         factor: The shape of `output`.
 
@@ -45,32 +45,16 @@ def vector_jacobian_product(output: Tensor, leaf: Tensor, factor: Tensor) -> Ten
     return torch.autograd.grad(paired, leaf)[0]
 
 
-def forward_difference(field: Images, axis: int, spacing: float = 1.0) -> Images:
-    r"""Forward difference :math:`(a_{p+1} - a_p)/h` along one spatial axis, zero at the last voxel.
-
-    Args:
-        field: Shape (B, C, X, Y, Z).
-        axis: Spatial axis, 0, 1 or 2.
-        spacing: Voxel size h along that axis, in the unit wanted.
-
-    Returns:
-        Same shape as ``field``, in units of the field per unit of ``spacing``.
-    """
-    dim, size = axis + 2, field.shape[axis + 2] - 1
-    steps = (field.narrow(dim, 1, size) - field.narrow(dim, 0, size)) / spacing
-    return torch.cat([steps, torch.zeros_like(field.narrow(dim, 0, 1))], dim=dim)
-
-
 def central_difference(field: Images, axis: int, spacing: float = 1.0) -> Images:
     r"""Central difference :math:`(a_{p+1} - a_{p-1})/2h` along one spatial axis, one-sided at both ends.
 
     Args:
         field: Shape (B, C, X, Y, Z).
         axis: Spatial axis, 0, 1 or 2.
-        spacing: Voxel size h along that axis, in the unit wanted.
+        spacing: Voxel size h along that axis.
 
     Returns:
-        Same shape as ``field``; zero where the axis has one voxel only.
+        Same shape as ``field``; zero if the axis has one voxel.
     """
     dim, size = axis + 2, field.shape[axis + 2]
     if size < 2:

@@ -13,7 +13,7 @@ from SPRCore.typing import Images, Tensor
 
 
 def box_mean(image: Images, radius: Sequence[int]) -> Images:
-    """Mean over the part of a box that lies inside the image, so that constants are kept up to the border.
+    """Mean over the part of a box inside the image, which keeps constants up to the border.
 
     Args:
         image: Shape (B, C, X, Y, Z).
@@ -32,7 +32,7 @@ def mirrored_box_mean(image: Images, radius: Sequence[int]) -> Images:
 
     Args:
         image: Shape (B, C, X, Y, Z).
-        radius: Half width of the box along each axis, in voxels; cut to what a shorter axis allows.
+        radius: Half width of the box along each axis, in voxels; limited by the size of the axis.
 
     Returns:
         Same shape.
@@ -68,11 +68,11 @@ def box_count(image: Images, radius: Sequence[int]) -> Tensor:
 
 
 def gaussian_smooth(image: Images, sigma_vox: Sequence[float]) -> Images:
-    """Smooth with a Gaussian, the border value continued outside.
+    """Smooth with a Gaussian, with the border value repeated outside.
 
     Args:
         image: Shape (B, C, X, Y, Z).
-        sigma_vox: Standard deviation along each axis, in voxels; 0 leaves that axis alone.
+        sigma_vox: Standard deviation along each axis, in voxels; 0 for no smoothing.
 
     Returns:
         Same shape.

@@ -1,4 +1,4 @@
-"""Conversions between voxels, millimeters, RAS and LPS: the one place where they are written down.
+"""Conversions between voxels, millimeters, RAS and LPS; no other module has them.
 
 World coordinates in SPRCore are RAS millimeters (x to the Right, y Anterior, z Superior), as in NIfTI and 3D Slicer.
 ITK and DICOM use LPS, which turns the sign of x and y. An *affine* is a (4, 4) float64 matrix that takes a voxel index
@@ -40,7 +40,7 @@ def ras_to_voxel(points_mm: np.ndarray, affine: Affine) -> np.ndarray:
 
 
 def flip_lps_ras(vectors: np.ndarray) -> np.ndarray:
-    """Turn points or displacements (..., 3) from LPS to RAS or back; applied twice it changes nothing."""
+    """Turn points or displacements (..., 3) from LPS to RAS or back; it is its own inverse."""
     return np.asarray(vectors) * _TURN.astype(np.asarray(vectors).dtype)
 
 

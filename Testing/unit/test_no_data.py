@@ -16,14 +16,14 @@ from SPRCore.io.cards import WorkingGrid
 from SPRCore.metrics import evaluate, sample_displacement_mm, tre_mm
 from SPRCore.networks import RegistrationOutput
 from SPRCore.registration.network import NetworkInput
-from SPRCore.synthetic import shape_cohort
+from SPRCore.synthetic import shape_pair
 
 SHAPE, SPACING = (36, 36, 36), (2.0, 2.0, 2.0)
 
 
 @pytest.fixture(scope="module")
 def phantom():
-    return next(shape_cohort(count=1, shape=SHAPE, spacing=SPACING, labels=6, scale_mm=18.0, amplitude_mm=4.0, seed=7))
+    return shape_pair(shape=SHAPE, spacing=SPACING, labels=6, scale_mm=18.0, amplitude_mm=4.0, seed=7)
 
 
 def register(fixed, moving, **options):
