@@ -63,7 +63,7 @@ def integrate_quickly(velocity_vox: Vectors, first_step_vox: float = 1.5) -> Vec
 
     The first step is of second order, :math:`u_0 = h v + \tfrac{h^2}{2} (v \cdot \nabla) v` with :math:`h = 2^{-N}`, so
     that N can be two to four smaller than with ``integrate`` at the same error, the more the smoother the velocity. It
-    is less accurate where the flow enters from outside. The fields between the squarings are kept for the backward pass.
+    is less accurate where the flow enters from outside. The intermediate fields are kept for the backward pass.
 
     Args:
         velocity_vox: Velocity v, shape (B, 3, X, Y, Z), in voxels per unit time.

@@ -1,8 +1,8 @@
-"""How a network samples images and fields: as SPRCore does, or as imported checkpoints were trained to.
+"""Sampling of images and fields in a network: that of SPRCore, or that of imported checkpoints.
 
 ``"half_voxel"`` is the sampler of the MIR toolkit: it divides positions by n − 1, as for grids whose corner voxel
-centers are at ±1, and samples with ``align_corners=False``, where the corners of the grid are. Position p is so read
-at p·n/(n − 1) − 1/2, up to half a voxel away, and a checkpoint trained with it has learned to compensate.
+centers are at ±1, and samples with ``align_corners=False``, where the corners of the grid are. Position p is
+sampled at p·n/(n − 1) − 1/2, up to half a voxel away, and a checkpoint trained with it has learned to compensate.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def true_displacement(displacement_vox: Vectors) -> Vectors:
     r"""Pull map that the half-voxel sampler realizes: :math:`(x + u) n/(n - 1) - \tfrac12 - x`.
 
     Args:
-        displacement_vox: Displacement u as the half-voxel sampler is given it, shape (B, 3, X, Y, Z), in voxels.
+        displacement_vox: Input displacement u of the half-voxel sampler, shape (B, 3, X, Y, Z), in voxels.
 
     Returns:
         Displacement with which ``functional.warp`` samples the same positions.

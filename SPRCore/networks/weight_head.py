@@ -18,12 +18,12 @@ FLOOR, BOUND = 1e-6, 5.0
 
 
 class WeightHead(nn.Module):
-    """Three convolutions, the last near zero when fresh, on features pooled by ``weight_stride``; paper Fig. 5.
+    """Three convolutions, the last initialized near zero, on features pooled by ``weight_stride``; paper Fig. 5.
 
     Args:
         inputs: Channels of the features of the backbone.
         config: Sizes and normalization.
-        condition: Dependence of the first two convolutions on the code, or None.
+        condition: Conditioning of the first two convolutions, or None.
     """
 
     def __init__(self, inputs: int, config: NetworkConfig, condition: Condition | None) -> None:
@@ -54,7 +54,7 @@ class WeightHead(nn.Module):
 
 
 def activate_weight(logits: Scalars, prior: str) -> Scalars:
-    """Turn the output of the head into a weight.
+    """Convert the output of the head to a weight.
 
     Args:
         logits: Shape (B, 1, X, Y, Z).
