@@ -113,7 +113,7 @@ class Windows:
         return tokens.reshape(-1, math.prod(self.window), tokens.shape[-1])
 
     def _regions(self, device: torch.device) -> Tensor:
-        """Return the number of the region of each token after the shift; tokens of different regions are no neighbors."""
+        """Return the region of each token after the shift; tokens of different regions are no neighbors."""
         label = torch.zeros(self.padded, dtype=torch.long, device=device)
         padding = torch.zeros(self.padded, dtype=torch.bool, device=device)
         for axis, (size, old, step, shift) in enumerate(

@@ -1,4 +1,4 @@
-"""Which setting suits a pair: held-out blocks, the rule of one standard error, and what is said of it."""
+"""Choice of a setting for a pair: held-out blocks, the rule of one standard error, and its report."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_register_chooses_and_reports():
 
 
 @pytest.mark.parametrize("name", ANATOMY_SETTINGS)
-def test_an_anatomy_stands_for_its_setting(name):
+def test_an_anatomy_has_its_setting(name):
     image = SPRCore.Volume(textured(3, (12, 12, 12))[0, 0].numpy(), torch.eye(4).numpy())
     result = SPRCore.register(image, image, anatomy=name, init="none", device="cpu")
     prior = anatomy_prior(name)

@@ -1,4 +1,4 @@
-"""A registration that is left and gone on with, and what a job refuses."""
+"""Pause and resumption of a registration, and checks of a job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The instance solver: what it finds, what it promises, what it refuses. No number here depends on its tuning."""
+"""The instance solver: results, guarantees and refused input. No number depends on its tuning."""
 
 from __future__ import annotations
 
@@ -163,11 +163,11 @@ def test_a_mask_helps_on_all_levels(pair, truth):
 
 @pytest.mark.parametrize("steps", [(3,), (5, 4, 3), (0, 2), (30, 0)])
 def test_the_fraction_done_rises_to_one(pair, steps):
-    told = []
-    InstanceProblem.of(*pair, SPACING, InstanceConfig(steps=steps)).course(BetaPrior()).completed(told.append)
-    assert told == sorted(told)
-    assert 0 <= told[0]
-    assert told[-1] == 1.0
+    fractions = []
+    InstanceProblem.of(*pair, SPACING, InstanceConfig(steps=steps)).course(BetaPrior()).completed(fractions.append)
+    assert fractions == sorted(fractions)
+    assert 0 <= fractions[0]
+    assert fractions[-1] == 1.0
 
 
 def test_an_exception_of_the_callback_stops_the_registration(pair):

@@ -158,7 +158,7 @@ def test_a_small_newton_step_lowers_the_energy(random_image, random_displacement
 
 
 @pytest.mark.parametrize("pool", [(0, 0, 0), (1, 1, 1)])
-def test_refreshing_the_weight_never_raises_the_energy_it_stands_for(random_image, random_displacement, pool):
+def test_an_update_of_the_weight_never_raises_the_energy(random_image, random_displacement, pool):
     # With the weight held fixed the regularizer is quadratic in v and touches the profile from above.
     prior, images = BetaPrior(alpha=0.001), level_of(random_image)
     first, second = (velocity_on(random_displacement, LEVEL, seed) for seed in (2, 3))

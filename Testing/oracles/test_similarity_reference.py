@@ -1,4 +1,4 @@
-"""Local correlation against a naive twin: explicit windows in double precision, differentiated by autograd."""
+"""Local correlation against a naive reference: explicit windows in double precision, differentiated by autograd."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def pair(random_image, masked):
 
 @pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
 @pytest.mark.parametrize(("window", "spacing"), [(3, None), (5, None), (5, (1.0, 2.5, 1.0)), (9, None)])
-def test_local_correlation_is_that_of_the_naive_twin(random_image, masked, window, spacing):
+def test_local_correlation_is_that_of_the_naive_reference(random_image, masked, window, spacing):
     fixed, warped, mask = pair(random_image, masked)
     radius = sim.window_radius(window, spacing)
     leaf = warped.clone().requires_grad_()
