@@ -87,9 +87,6 @@ class Volume:
             spacing: Distance in mm between neighboring voxels along X, Y, Z.
             origin: Center of the first voxel in RAS mm.
 
-        Returns:
-            The volume.
-
         Raises:
             InputError: As the class, or spacing and origin are not three finite numbers each, spacing above 0.
         """

@@ -149,9 +149,6 @@ class NetworkConfig:
         Args:
             values: Name and value of the attributes; absent ones take their defaults.
 
-        Returns:
-            The configuration.
-
         Raises:
             InputError: An unknown name, or a value that the constructor refuses.
         """

@@ -68,9 +68,6 @@ def preset(name: str, **overrides: object) -> NetworkConfig:
         name: One of ``list_models()``.
         **overrides: Attributes of ``NetworkConfig`` to replace.
 
-    Returns:
-        The configuration.
-
     Raises:
         InputError: Unknown name or attribute, or a value that does not fit.
     """

@@ -187,9 +187,6 @@ def choosing(
         default: Default setting; ``BetaPrior()`` if None.
         solver: Window and other settings of the solver; its steps and tolerance are those of `config`.
         config: Configuration; the defaults if None.
-
-    Returns:
-        The choice.
     """
     config, default = config or ChoiceConfig(), default or BetaPrior()
     if default not in config.candidates:

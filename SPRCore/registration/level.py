@@ -126,7 +126,7 @@ class Evaluation:
     velocity_mm: Vectors
 
 
-def evaluate_level(images: LevelImages, velocity_mm: Vectors, prior: Prior, pool: Sequence[int]) -> Evaluation:
+def evaluation(images: LevelImages, velocity_mm: Vectors, prior: Prior, pool: Sequence[int]) -> Pausing[Evaluation]:
     r"""Evaluate the energy of a velocity and the terms of its derivative.
 
     The MAP weight of the pooled local squared gradient is pooled once more: weights that are box means of a free map
@@ -143,11 +143,6 @@ def evaluate_level(images: LevelImages, velocity_mm: Vectors, prior: Prior, pool
     Returns:
         The evaluation; ``warped`` carries the graph back to ``velocity_mm``.
     """
-    return completed(evaluation(images, velocity_mm, prior, pool))
-
-
-def evaluation(images: LevelImages, velocity_mm: Vectors, prior: Prior, pool: Sequence[int]) -> Pausing[Evaluation]:
-    """``evaluate_level`` with pauses."""
     leaf = velocity_mm.detach().requires_grad_()
     with torch.enable_grad():
         displacement_vox = displacement_on(images.level, leaf, images.spacing)
@@ -201,7 +196,14 @@ def _effective(images: LevelImages, free: Tensor, pool: Sequence[int]) -> Tensor
     return pooled if images.stiffness is None else pooled * images.stiffness
 
 
-def newton_step(images: LevelImages, state: Evaluation, scale: float, iterations: int, damping: float) -> Vectors:
+def newton_update(
+    images: LevelImages,
+    state: Evaluation,
+    scale: float,
+    iterations: int,
+    damping: float,
+    where: Scalars | None = None,
+) -> Pausing[Vectors]:
     r"""Solve for the Gauss–Newton update with the weight held fixed (half-quadratic step).
 
     .. math:: (H + \tfrac{2r}{9} L_w)\,\delta = -(g + \tfrac{2r}{9} L_w v)
@@ -215,22 +217,11 @@ def newton_step(images: LevelImages, state: Evaluation, scale: float, iterations
         scale: Factor r of the weighted diffusion.
         iterations: Maximum number of conjugate gradient iterations.
         damping: Added to the diagonal, as a fraction of the mean data curvature.
+        where: Mask of the voxels that may change, on the velocity grid; None for all.
 
     Returns:
         Update δ, same shape, in mm.
     """
-    return completed(newton_update(images, state, scale, iterations, damping))
-
-
-def newton_update(
-    images: LevelImages,
-    state: Evaluation,
-    scale: float,
-    iterations: int,
-    damping: float,
-    where: Scalars | None = None,
-) -> Pausing[Vectors]:
-    """``newton_step`` with pauses, restricted to the voxels of a mask."""
     velocity = state.velocity_mm.detach()
     # All terms are scaled by the number of velocity voxels. Voxels without data have a similarity of 1: they contribute
     # no force and do not change the balance of similarity and regularizer elsewhere.

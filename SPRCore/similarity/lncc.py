@@ -132,9 +132,6 @@ class FixedStatistics:
             radius: Half width of the window along each axis, in voxels.
             mask: Voxels that count (nonzero), same shape, or None.
             floor: Least mean variance of a window of either image; see ``variance_floor``.
-
-        Returns:
-            The statistics.
         """
         image = _centered(_at_least_float32(fixed))
         weight = None if mask is None else (mask != 0).to(image.dtype)  # masks may be boolean, 255 or labels
@@ -159,9 +156,6 @@ class FixedStatistics:
 
         Args:
             mask: Voxels that count (nonzero), shape (B, 1, X, Y, Z); intersected with the present mask.
-
-        Returns:
-            The statistics.
         """
         chosen = (mask != 0).to(self.image.dtype)
         chosen = chosen if self.mask is None else chosen * self.mask

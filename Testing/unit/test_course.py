@@ -14,7 +14,7 @@ from SPRCore.errors import InputError
 from SPRCore.registration import InstanceConfig, register_instance
 from SPRCore.registration.instance import InstanceProblem
 from SPRCore.registration.job import make_job, stiffness_on
-from SPRCore.registration.level import completed, evaluate_level, newton_update
+from SPRCore.registration.level import completed, evaluation, newton_update
 from SPRCore.registration.solver import LOW_WEIGHT, near_low_weight
 
 SPACING = (1.0, 1.2, 1.5)
@@ -119,7 +119,7 @@ def test_a_step_that_is_held_somewhere_moves_nothing_there(pair):
     where = torch.zeros_like(start[:, :1])
     where[:, :, 5:12] = 1.0
     update = completed(
-        newton_update(images, evaluate_level(images, start, BetaPrior(), (0, 0, 0)), 1.0, 8, 1e-3, where)
+        newton_update(images, completed(evaluation(images, start, BetaPrior(), (0, 0, 0))), 1.0, 8, 1e-3, where)
     )
     moved = update.abs().amax(dim=(0, 1, 3, 4)) > 0
     assert moved.tolist() == [5 <= plane < 12 for plane in range(images.grid.shape[0])]
