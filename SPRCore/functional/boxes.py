@@ -132,11 +132,6 @@ class _BoxSum(torch.autograd.Function):
 def box_sum(image: Images, radius: Sequence[int]) -> Images:
     """Sum over a box around each voxel, zero outside the image. Differentiable.
 
-    Args:
-        image: Shape (B, C, X, Y, Z).
-        radius: Half width of the box along each axis, in voxels; the window is 2·radius + 1.
-
-    Returns:
-        Same shape: for every voxel the sum over its box.
+    ``radius`` is the half width of the box along each axis, in voxels; the window is 2·radius + 1.
     """
     return _BoxSum.apply(image, tuple(radius)) if any(radius) else image

@@ -15,12 +15,7 @@ from SPRCore.typing import Images, Tensor
 def box_mean(image: Images, radius: Sequence[int]) -> Images:
     """Mean over the part of a box inside the image, which keeps constants up to the border.
 
-    Args:
-        image: Shape (B, C, X, Y, Z).
-        radius: Half width of the box along each axis, in voxels.
-
-    Returns:
-        Same shape.
+    ``radius`` is the half width of the box along each axis, in voxels.
     """
     return box_sum(image, radius) / box_count(image, radius)
 
@@ -49,14 +44,9 @@ def mirrored_box_mean(image: Images, radius: Sequence[int]) -> Images:
 
 
 def box_count(image: Images, radius: Sequence[int]) -> Tensor:
-    """Number of voxels of each box that lie inside the image.
+    """Number of voxels of each box inside the image, shape (1, 1, X, Y, Z).
 
-    Args:
-        image: Shape (B, C, X, Y, Z); its sizes, type and device are used.
-        radius: Half width of the box along each axis, in voxels.
-
-    Returns:
-        Counts, shape (1, 1, X, Y, Z).
+    ``radius`` is the half width of the box along each axis, in voxels.
     """
     count = image.new_ones(())
     for axis, half in enumerate(radius):

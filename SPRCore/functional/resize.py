@@ -48,13 +48,8 @@ def resize_displacement(displacement_vox: Vectors, shape: Sequence[int]) -> Vect
 
 
 def step_ratio(old: int, new: int) -> float:
-    """Return the size of a new voxel step in old voxels when the corner voxels coincide.
+    """Return the size of a new voxel step in old voxels if the corner voxels coincide: (old - 1) / (new - 1).
 
-    Args:
-        old: Number of voxels along the axis before.
-        new: Number of voxels along the axis after.
-
-    Returns:
-        :math:`(old - 1) / (new - 1)`; 1 if either number is 1.
+    It is 1 if either number of voxels is 1.
     """
     return (old - 1) / (new - 1) if old > 1 and new > 1 else 1.0

@@ -120,27 +120,17 @@ def resample_displacement(field: Field, reference: Grid, *, continued: bool = Fa
 
 
 def affine_field(grid: Grid, affine_ras: Affine) -> Field:
-    """Write an affine map as a displacement field, `u(p) = T(p) - p`.
+    """Write an affine map T as a displacement field on a grid: `u(p) = T(p) - p`, RAS mm.
 
-    Args:
-        grid: Grid of the field.
-        affine_ras: Pull map T from fixed to moving RAS mm, shape (4, 4).
-
-    Returns:
-        The displacement in RAS mm on `grid`.
+    ``affine_ras`` is the pull map T from fixed to moving points, shape (4, 4).
     """
     return _moved(grid, affine_ras, None)
 
 
 def compose_affine(field: Field, affine_ras: Affine) -> Field:
-    """Compose a displacement with an affine map applied after it: `v(p) = T(p + u(p)) - p`.
+    """Compose a displacement u with an affine map T applied after it: `v(p) = T(p + u(p)) - p`, RAS mm.
 
-    Args:
-        field: Pull displacement u in RAS mm.
-        affine_ras: Pull map T from fixed to moving RAS mm, shape (4, 4).
-
-    Returns:
-        The total displacement v in RAS mm on the grid of `field`.
+    ``affine_ras`` is the pull map T from fixed to moving points, shape (4, 4).
     """
     return _moved(field.grid, affine_ras, field.array)
 

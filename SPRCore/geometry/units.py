@@ -17,15 +17,7 @@ _TURN = np.array([-1.0, -1.0, 1.0])
 
 
 def transform_points(points: np.ndarray, matrix: Affine) -> np.ndarray:
-    """Map points through a homogeneous matrix, `R p + t`.
-
-    Args:
-        points: Points in the matrix's input space, shape (..., 3).
-        matrix: Homogeneous matrix, shape (4, 4).
-
-    Returns:
-        The mapped points, shape (..., 3), float64.
-    """
+    """Map points, shape (..., 3), through a homogeneous matrix (4, 4): `R p + t`, float64."""
     return np.asarray(points, dtype=np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
 
 

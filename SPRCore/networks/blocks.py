@@ -94,15 +94,7 @@ def at_least_float32(tensor: Tensor) -> Tensor:
 
 
 def upsample(image: Images, factor: int = 2) -> Images:
-    """Upsample features linearly with voxel edges fixed, the inverse geometry of pooling.
-
-    Args:
-        image: Shape (B, C, X, Y, Z).
-        factor: Factor of the number of voxels along each axis.
-
-    Returns:
-        Shape (B, C, X·factor, Y·factor, Z·factor).
-    """
+    """Upsample features linearly by a factor with voxel edges fixed, the inverse geometry of pooling."""
     if factor == 1:
         return image
     return F.interpolate(image, scale_factor=float(factor), mode="trilinear", align_corners=False)

@@ -157,14 +157,7 @@ def convolution(
 def dense(inputs: int, outputs: int, condition: Condition | None, *, bias: bool = True) -> nn.Module:
     """Build the linear layer for a kind of conditioning: generated for ``"full"``, otherwise plain.
 
-    Args:
-        inputs: Channels of the input.
-        outputs: Channels of the output.
-        condition: Conditioning, or None.
-        bias: Whether a bias is added.
-
-    Returns:
-        A module called with tokens and the embedded code.
+    The layer is called with tokens and the embedded code.
     """
     if condition is not None and condition.kind == "full":
         return GeneratedDense(inputs, outputs, condition, bias=bias)

@@ -32,16 +32,7 @@ def true_displacement(displacement_vox: Vectors) -> Vectors:
 
 
 def sample_at(image: Images, displacement_vox: Vectors, sampling: str) -> Images:
-    """Warp by one of the samplings.
-
-    Args:
-        image: Shape (B, C, X, Y, Z).
-        displacement_vox: Shape (B, 3, X, Y, Z), in voxels.
-        sampling: ``"border"``, ``"zeros"`` or ``"half_voxel"``.
-
-    Returns:
-        Warped image, same shape as ``image``.
-    """
+    """Warp an image by a displacement in voxels with a sampling: ``"border"``, ``"zeros"`` or ``"half_voxel"``."""
     if sampling == "border":
         return warp(image, displacement_vox)
     if sampling == "half_voxel":
@@ -50,16 +41,7 @@ def sample_at(image: Images, displacement_vox: Vectors, sampling: str) -> Images
 
 
 def integrate_by(velocity_vox: Vectors, squarings: int, sampling: str) -> Vectors:
-    """Scaling and squaring by one of the samplings; ``functional.integrate`` for ``"border"``.
-
-    Args:
-        velocity_vox: Shape (B, 3, X, Y, Z), in voxels per unit time.
-        squarings: Squaring steps.
-        sampling: ``"border"``, ``"zeros"`` or ``"half_voxel"``.
-
-    Returns:
-        Displacement, same shape, in voxels.
-    """
+    """Integrate a velocity in voxels by scaling and squaring with a sampling; `integrate` for ``"border"``."""
     if sampling == "border":
         return integrate(velocity_vox, squarings)
     current = velocity_vox / 2**squarings

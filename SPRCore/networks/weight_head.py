@@ -54,15 +54,10 @@ class WeightHead(nn.Module):
 
 
 def activate_weight(logits: Scalars, prior: str) -> Scalars:
-    """Convert the output of the head to a weight.
+    """Convert the output of the head to a weight, same shape.
 
-    Args:
-        logits: Shape (B, 1, X, Y, Z).
-        prior: ``"beta"`` and ``"tv"``: sigmoid, in (0, 1], 0.5 at logit 0. ``"gaussian"``: softplus truncated at the
-            bound, in (0, 5], 1 (the prior's mean) at logit 0.
-
-    Returns:
-        Same shape.
+    For ``"beta"`` and ``"tv"`` a sigmoid, in (0, 1], 0.5 at logit 0; for ``"gaussian"`` a softplus truncated at the
+    bound, in (0, 5], 1 (the prior's mean) at logit 0.
     """
     if prior in ("beta", "tv"):
         return logits.sigmoid().clamp(FLOOR, 1.0)

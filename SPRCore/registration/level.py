@@ -170,16 +170,13 @@ def evaluation(images: LevelImages, velocity_mm: Vectors, prior: Prior, pool: Se
 def free_weight(
     images: LevelImages, velocity_mm: Vectors, prior: Prior, pool: Sequence[int]
 ) -> tuple[Scalars, Scalars]:
-    """Return the minimizing weight before its pooling, and the pooled squared gradient.
+    """Return the minimizing weight w before its pooling, and the pooled q·s, each of shape (1, 1, X, Y, Z).
 
     Args:
-        images: Images of the level; their stiffness multiplies the squared gradient.
+        images: Images of the level; their stiffness q multiplies the squared gradient s.
         velocity_mm: Velocity on the level's velocity grid, in mm.
         prior: Prior on the weight.
         pool: Half width of the neighborhood that shares a weight.
-
-    Returns:
-        Weight w and pooled q·s, both of shape (1, 1, X, Y, Z).
     """
     local = squared_gradient(velocity_mm, images.grid.spacing)
     pooled = mirrored_box_mean(local if images.stiffness is None else local * images.stiffness, pool)
@@ -264,15 +261,9 @@ def image_curvature(image: Scalars, scale: Scalars, spacing: Sequence[float]) ->
 
 
 def displacement_on(level: Level, velocity_mm: Vectors, spacing: Tensor) -> Vectors:
-    """Integrate a velocity and resample the displacement on a level.
+    """Integrate a velocity in mm and resample the displacement on a level, in its voxels.
 
-    Args:
-        level: The level.
-        velocity_mm: Velocity in mm, shape (1, 3, X, Y, Z).
-        spacing: Voxel size of the velocity's grid, shape (1, 3, 1, 1, 1), in mm.
-
-    Returns:
-        Displacement in voxels of the level.
+    ``spacing`` is the voxel size of the velocity grid in mm, shape (1, 3, 1, 1, 1).
     """
     return resize_displacement(integrate_quickly(velocity_mm / spacing), level.shape)
 
@@ -284,11 +275,7 @@ def _to_shape(mask: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def lies_inside(displacement_vox: Vectors) -> Tensor:
-    """Return a mask, shape (B, 1, X, Y, Z), of the voxels that a displacement maps into the grid.
-
-    Args:
-        displacement_vox: Shape (B, 3, X, Y, Z), in voxels.
-    """
+    """Return a mask, shape (B, 1, X, Y, Z), of the voxels that a displacement in voxels maps into the grid."""
     inside = torch.ones_like(displacement_vox[:, :1], dtype=torch.bool)
     for axis, size in enumerate(displacement_vox.shape[2:]):
         ticks = torch.arange(size, device=inside.device).view([size if i == axis else 1 for i in range(3)])

@@ -56,12 +56,7 @@ def model_prior(card: ModelCard, prior: Prior | None = None) -> Prior:
 def code_of(card: ModelCard, prior: Prior) -> Tensor | None:
     """Return the conditioning input of a network: hyperparameters divided by the upper ends of their ranges.
 
-    Args:
-        card: The card of the model.
-        prior: Prior within its ranges, see `model_prior`.
-
-    Returns:
-        Shape (1, codes), in [0, 1]; None for a network without conditioning.
+    Shape (1, codes), in [0, 1]; None for a network without conditioning.
     """
     values = hyperparameters(prior)
     code = [values[name] / card.ranges[name][1] for name in card.conditioning]

@@ -104,15 +104,7 @@ def conjugate_gradients(
 
 
 def symmetric_product(matrix: Tensor, field: Vectors) -> Vectors:
-    """Multiply a vector field by a symmetric 3x3 matrix per voxel.
-
-    Args:
-        matrix: Upper triangles, shape (B, 6, X, Y, Z), order 00 01 02 11 12 22.
-        field: Shape (B, 3, X, Y, Z).
-
-    Returns:
-        Same shape as ``field``.
-    """
+    """Multiply vectors, shape (B, 3, X, Y, Z), by symmetric matrices, (B, 6, X, Y, Z), order 00 01 02 11 12 22."""
     a, b, c, d, e, f = matrix.unbind(1)
     x, y, z = field.unbind(1)
     result = torch.empty_like(field)
@@ -122,15 +114,7 @@ def symmetric_product(matrix: Tensor, field: Vectors) -> Vectors:
 
 
 def outer_product(vector: Vectors, scale: Scalars) -> Tensor:
-    """Upper triangle of the scaled outer product of a vector field with itself.
-
-    Args:
-        vector: Shape (B, 3, X, Y, Z).
-        scale: Factor, shape (B, 1, X, Y, Z).
-
-    Returns:
-        Shape (B, 6, X, Y, Z), order 00 01 02 11 12 22.
-    """
+    """Return the scaled outer product of vectors with themselves, shape (B, 6, X, Y, Z), order 00 01 02 11 12 22."""
     scaled = vector * scale
     return torch.cat([scaled[:, :1] * vector, scaled[:, 1:2] * vector[:, 1:], scaled[:, 2:] * vector[:, 2:]], dim=1)
 

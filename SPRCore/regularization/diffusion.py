@@ -78,15 +78,7 @@ def weighted_laplacian(field: Vectors, edges: Sequence[Tensor]) -> Vectors:
 
 
 def laplacian_diagonal(edges: Sequence[Tensor], shape: Sequence[int]) -> Scalars:
-    """Diagonal of the weighted Laplacian: the sum of the weights of the differences at each voxel.
-
-    Args:
-        edges: Weights of the differences, from ``edge_weights``.
-        shape: Sizes (X, Y, Z).
-
-    Returns:
-        Shape (B, 1, X, Y, Z).
-    """
+    """Diagonal of the weighted Laplacian, shape (B, 1, X, Y, Z): the sum of the ``edge_weights`` at each voxel."""
     result = edges[0].new_zeros((edges[0].shape[0], 1, *shape))
     for axis, edge in enumerate(edges):
         size = edge.shape[axis + 2]

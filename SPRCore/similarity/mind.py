@@ -63,19 +63,10 @@ def mind_ssc(image: Scalars, radius: int = 1, dilation: int = 2) -> Images:
 def mind_ssc_distance(
     fixed: Scalars, warped: Scalars, radius: int = 1, dilation: int = 2, mask: Scalars | Masks | None = None
 ) -> Tensor:
-    """Mean squared difference of the descriptors of two images, for pairs of different modality or contrast.
+    """Mean squared difference of the descriptors of two images of different modality or contrast, in [0, 1].
 
-    Differentiable with respect to both images.
-
-    Args:
-        fixed: Fixed image, shape (B, 1, X, Y, Z).
-        warped: Warped moving image, same shape.
-        radius: Half width of the patches, in voxels.
-        dilation: Distance of the neighbors, in voxels.
-        mask: Voxels that count (nonzero), or None.
-
-    Returns:
-        Scalar in [0, 1]; 0 for images that are linear functions of each other.
+    It is 0 for images that are linear functions of each other, and differentiable with respect to both. Radius and
+    dilation are those of ``mind_ssc``; the mask selects the voxels that count (nonzero).
     """
     return mse(mind_ssc(fixed, radius, dilation), mind_ssc(warped, radius, dilation), mask)
 

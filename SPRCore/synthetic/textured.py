@@ -78,14 +78,7 @@ def textured_phantom(
 
 
 def rise(z: np.ndarray) -> np.ndarray:
-    """Fraction of the full motion along an axis: 1 in the middle, 0 at the ends.
-
-    Args:
-        z: Positions in units of the half extent, -1 to 1.
-
-    Returns:
-        0 to 1, C2.
-    """
+    """Fraction of the full motion at positions z in [-1, 1] along an axis: 1 in the middle, 0 at the ends, C2."""
     return smooth_step((_STILL - np.abs(z)) / (_STILL - _FULL))
 
 
