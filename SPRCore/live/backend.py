@@ -15,7 +15,8 @@ from SPRCore.live.options import LiveOptions
 from SPRCore.live.protocol import Open
 from SPRCore.live.reply import ComputationStopped
 from SPRCore.live.session import LiveSession
-from SPRCore.regularization.naming import HYPERPARAMETERS, make_prior
+from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
+from SPRCore.regularization.priors import make_prior
 
 _LABELS = ("fixed_labels", "moving_labels")
 _MASKS = ("fixed_mask", "moving_mask")

@@ -15,7 +15,7 @@ from SPRCore.live.preview_grid import PreviewGrid
 from SPRCore.live.quality import full_quality, max_length_mm
 from SPRCore.live.reply import Reply, Setting
 from SPRCore.metrics import evaluate
-from SPRCore.registration import Deformation
+from SPRCore.registration import DeformationFields
 from SPRCore.registration.pair import assembled
 from SPRCore.typing import Vectors
 
@@ -32,7 +32,7 @@ class CachedResult:
     """
 
     reply: Reply
-    deformation: Deformation | None
+    deformation: DeformationFields | None
     invert: Callable[[], Field] | None = None
     annotations: Annotations | None = None
 

@@ -9,9 +9,9 @@ from SPRCore.live.method import Check
 from SPRCore.live.pair import LivePair
 from SPRCore.live.parts import ChosenSetting
 from SPRCore.registration.choice import Choice, Choosing, choosing_for
-from SPRCore.registration.job import INSTANCE, Job
+from SPRCore.registration.job import INSTANCE, RegistrationJob
 from SPRCore.regularization import BetaPrior
-from SPRCore.regularization.naming import hyperparameters
+from SPRCore.regularization.priors import hyperparameters
 
 
 class SettingChooser:
@@ -22,7 +22,7 @@ class SettingChooser:
         job: Painted stiffness and start are used, its setting is not.
     """
 
-    def __init__(self, pair: LivePair, job: Job) -> None:
+    def __init__(self, pair: LivePair, job: RegistrationJob) -> None:
         self._pair, self._job = pair, job
         self._choosing: Choosing | None = None
         self._chosen: ChosenSetting | None = None

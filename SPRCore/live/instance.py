@@ -20,16 +20,17 @@ from SPRCore.functional import resize
 from SPRCore.geometry import MaskedVolume, Volume
 from SPRCore.live.method import Check, CoarseSolution, ExactSolution
 from SPRCore.live.preview_grid import PreviewGrid, PreviewPyramid
-from SPRCore.live.settings import START, USUAL_RANGES, Axes, widened
+from SPRCore.live.settings import START, Axes, widened
 from SPRCore.live.tangent import Tangent
 from SPRCore.live.velocity_cache import VelocityCache
 from SPRCore.registration.instance import InstanceProblem, normalized
-from SPRCore.registration.job import INSTANCE, Job
+from SPRCore.registration.job import INSTANCE, RegistrationJob
 from SPRCore.registration.level import LevelImages, Pausing
-from SPRCore.registration.pair import aligned_tensors, deformation_of
+from SPRCore.registration.pair import aligned_tensors, to_world
 from SPRCore.registration.solver import Course, InstanceConfig, LevelSolver
 from SPRCore.regularization import Prior
-from SPRCore.regularization.naming import hyperparameters, with_hyperparameters
+from SPRCore.regularization.hyperparameters import usual_ranges
+from SPRCore.regularization.priors import hyperparameters, with_hyperparameters
 from SPRCore.typing import Tensor, Vectors
 
 TOLERANCE = 1e-4
@@ -150,22 +151,27 @@ class InstanceMethod:
     has_stages = True
 
     def __init__(
-        self, fixed: MaskedVolume, moving: MaskedVolume, affine_ras: np.ndarray | None, job: Job, budget_ms: float
+        self,
+        fixed: MaskedVolume,
+        moving: MaskedVolume,
+        affine_ras: np.ndarray | None,
+        job: RegistrationJob,
+        budget_ms: float,
     ) -> None:
         self._fixed, self._settings = fixed.grid, dataclasses.replace(job.config, tolerance=TOLERANCE)
         tensors = aligned_tensors(fixed, moving, affine_ras, job)
-        self._problem = InstanceProblem.of(spacing=fixed.grid.spacing, config=job.config, **tensors)
+        self._problem = InstanceProblem.of(**vars(tensors), config=job.config)
         self._device = job.device
-        self.axes = Axes(widened(USUAL_RANGES[job.prior.name], hyperparameters(job.prior)))
+        self.axes = Axes(widened(usual_ranges(job.prior.name), hyperparameters(job.prior)))
         self._course: tuple[Prior, Course] | None = None
         self._search: Pausing[Vectors] | None = None
         self._timer, self._tangent = StepTimer(), None
         self._warm_up(job.prior)
-        masks = tensors["mask"], tensors["moving_mask"]
-        pair = (normalized(tensors[name], name, mask) for name, mask in zip(("fixed", "moving"), masks, strict=True))
+        masks = tensors.mask, tensors.moving_mask
+        pair = normalized(tensors.fixed, "fixed", masks[0]), normalized(tensors.moving, "moving", masks[1])
         pyramid = PreviewPyramid(*pair, fixed.grid, affine_ras, self._settings, *masks)
         preview_grid = pyramid.fitting(lambda preview_grid: self._attempt(preview_grid, job.prior), budget_ms)
-        self.preview_grid = preview_grid.stiffened(tensors["stiffness"])
+        self.preview_grid = preview_grid.stiffened(tensors.stiffness)
 
     def prior(self, changes: Mapping[str, float], current: Prior) -> Prior:
         """Return a prior with changed hyperparameters."""
@@ -215,7 +221,7 @@ class InstanceMethod:
         finally:
             if course.is_over:  # done, or failed
                 self._course = None
-        return ExactSolution(deformation=deformation_of(solved, self._fixed), weight_gap=0.0)
+        return ExactSolution(deformation=to_world(solved, self._fixed), weight_gap=0.0)
 
     def keep_only(self, prior: Prior | None) -> None:
         """Drop the unfinished exact solution of another setting, which holds full-size volumes."""

@@ -12,7 +12,7 @@ from SPRCore.geometry import Field, Volume
 from SPRCore.live.preview_grid import PreviewGrid
 from SPRCore.live.settings import Axes
 from SPRCore.live.velocity_cache import VelocityCache
-from SPRCore.registration.result import Deformation
+from SPRCore.registration.result import DeformationFields
 from SPRCore.regularization import Prior
 from SPRCore.typing import Scalars, Tensor, Vectors
 
@@ -58,7 +58,7 @@ class ExactSolution:
         max_displacement_mm: Length of the longest displacement, if already known.
     """
 
-    deformation: Deformation
+    deformation: DeformationFields
     weight_gap: float
     coarse: CoarseSolution | None = None
     invert: Callable[[], Field] | None = None

@@ -9,7 +9,7 @@ import numpy as np
 
 from SPRCore.analysis.warnings import pair_warnings
 from SPRCore.geometry import Annotations, Grid, MaskedVolume
-from SPRCore.registration import Model, PreAlignment
+from SPRCore.registration import LoadedModel, PreAlignment
 from SPRCore.registration.prealign import overlap_fraction
 
 
@@ -38,14 +38,14 @@ class LivePair:
         moving: MaskedVolume,
         annotations: Annotations,
         alignment: PreAlignment,
-        model: Model | None,
+        model: LoadedModel | None,
     ) -> LivePair:
         """Resample the annotations to the fixed grid and collect warnings, also from the card of a model."""
         warnings = tuple(pair_warnings(fixed, moving, annotations, None if model is None else model.card))
         images = {"fixed": fixed, "moving": moving, "alignment": alignment}
         return cls(**images, annotations=annotations.on(fixed.grid), warnings=warnings)
 
-    def annotated(self, annotations: Annotations, model: Model | None) -> LivePair:
+    def annotated(self, annotations: Annotations, model: LoadedModel | None) -> LivePair:
         """Return the pair with other labels and landmarks, and the same masks."""
         masks = {"fixed_mask": self.annotations.fixed_mask, "moving_mask": self.annotations.moving_mask}
         annotations = dataclasses.replace(annotations, **masks)

@@ -108,8 +108,8 @@ class PreviewGrid:
         """Integrate a velocity, smoothed where it folds; return velocity in mm and displacement in voxels."""
         displacement_vox = integrate_quickly(velocity_mm / self.images.spacing)
         if inner_determinant(displacement_vox).min() <= 0:
-            unfolded = unfold(velocity_mm / self.images.spacing, self.settings.squarings)
-            return unfolded.velocity_vox * self.images.spacing, unfolded.forward_vox
+            velocity_vox, displacement_vox, *_ = unfold(velocity_mm / self.images.spacing, self.settings.squarings)
+            return velocity_vox * self.images.spacing, displacement_vox
         return velocity_mm, displacement_vox
 
     def preview(self, displacement_vox: Vectors, weight: Scalars, weight_gap: float) -> Preview:

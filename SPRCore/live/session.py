@@ -27,11 +27,11 @@ from SPRCore.live.reply import Reply, Setting, ShouldStop
 from SPRCore.live.settings import Key, checked, key_of
 from SPRCore.live.timing import SLICE_S, default_budget_ms, milliseconds_since, slices_of, stop_check
 from SPRCore.live.velocity_cache import VelocityCache
-from SPRCore.registration import Job, Model, prealign
+from SPRCore.registration import LoadedModel, RegistrationJob, prealign
 from SPRCore.registration.devices import pick_device
 from SPRCore.registration.job import INSTANCE, check_refine, make_job, model_path, stiffness_on
 from SPRCore.regularization import Prior
-from SPRCore.regularization.naming import as_prior, hyperparameters
+from SPRCore.regularization.priors import as_prior, hyperparameters
 
 _VELOCITY_SHARE = 0.25  # of the cache
 
@@ -47,7 +47,7 @@ class LiveSession(AbstractContextManager):
 
     on_progress: Callable[[float], None] | None = None
 
-    def __init__(self, pair: LivePair, job: Job, budget_ms: float, cache_bytes: int) -> None:
+    def __init__(self, pair: LivePair, job: RegistrationJob, budget_ms: float, cache_bytes: int) -> None:
         self._pair, self._job, self._budget_s = pair, job, 1e-3 * budget_ms
         self._resources = ExitStack()
         self._resources.enter_context(kept_memory())
@@ -94,7 +94,7 @@ class LiveSession(AbstractContextManager):
         *images, annotations = as_pair(fixed, moving, annotations)
         check_refine(method == INSTANCE, options.refine)
         target, path = pick_device(device), model_path(method)
-        model = None if path is None else Model.read(path, target)
+        model = None if path is None else LoadedModel.read(path, target)
         config = solver_of(options.start, method)
         asked = {"prior": as_prior(prior), "refine": options.refine, "config": config, "stiffness": options.stiffness}
         job = make_job(model, images[0].grid, target, **asked)

@@ -14,15 +14,6 @@ Setting = Mapping[str, float]
 Key = tuple[float, ...]
 """Values of a setting to nine digits, sorted by name."""
 
-USUAL_RANGES = {
-    "beta": {"alpha": (0.01, 0.6), "lambda_max": (0.5, 5.0)},
-    "gaussian": {"sigma": (0.1, 4.0), "lambda_mean": (0.5, 5.0)},
-    "tv": {"tv": (0.02, 2.0), "lambda_max": (1.0, 100.0)},
-    "uniform": {"lambda": (0.1, 10.0)},
-}
-"""Slider ranges by prior without a model: those of the paper's tables, which have none for tv. They exclude 0, because
-at an alpha or sigma of 0 the weight is 0 wherever the field varies."""
-
 START = ("rest", "search")
 """Starts of the instance optimization: rest, or the displacement found by a discrete search."""
 
