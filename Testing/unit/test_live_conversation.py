@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from SPRCore.errors import InputError
-from SPRCore.live import protocol
+from SPRCore.live import protocol, wire
 from SPRCore.live.arrays import SegmentStore, SessionFolder
 from SPRCore.live.conversation import MAX_GARBAGE, MAX_LOSSES, Conversation
 from SPRCore.live.events import (
@@ -240,6 +240,17 @@ def test_a_stiffness_keeps_its_segment_until_it_is_replaced(play):
     none = worker.client.paint(None)
     assert worker.last(protocol.Stiffness).segment is None
     worker.send(protocol.Done(id=none))
+
+
+def test_a_request_is_validated_once(play, monkeypatch):
+    worker = play()
+    worker.open()
+    validated, decode = [], wire.decode
+    monkeypatch.setattr(wire, "decode", lambda kind, values: validated.append(kind) or decode(kind, values))
+    worker.client.update(alpha=0.3)
+    line = worker.client.take()
+    assert validated == [protocol.Update]
+    assert read_request(line).setting["alpha"] == 0.3
 
 
 # Losses

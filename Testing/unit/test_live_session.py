@@ -409,6 +409,13 @@ def test_a_closed_session_can_be_closed_again(pair):
     live.close()
 
 
+@pytest.mark.parametrize("name", ["budget_ms", "cache_mb"])
+@pytest.mark.parametrize("value", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_budget_or_cache_that_is_not_above_zero_is_refused(name, value):
+    with pytest.raises(InputError, match=f"{name}.*above 0"):
+        LiveOptions(**{name: value})
+
+
 def test_a_cache_drops_the_least_recently_used_values_beyond_its_limit():
     cache = ByteCache(10)
     for key in "abc":
