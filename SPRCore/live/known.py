@@ -152,7 +152,7 @@ class Known:
             return self
         moves = {"displacement": self.reply.displacement, "inverse": self.reply.inverse}
         images = {"fixed": pair.fixed, "moving": pair.moving, "warped": self.reply.warped}
-        metrics = evaluate(**moves, **images, **vars(pair.given))
+        metrics = evaluate(**moves, **images, annotations=pair.given)
         warnings = (*pair.doubts, *change_warnings(metrics))
         reply = dataclasses.replace(self.reply, metrics=metrics, warnings=warnings)
         return dataclasses.replace(self, reply=reply, given=pair.given)
