@@ -29,8 +29,8 @@ from SPRCore.registration.choice import AUTO, chosen_setting
 from SPRCore.registration.devices import pick_device
 from SPRCore.registration.job import INSTANCE, make_job, model_path
 from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
-from SPRCore.regularization.naming import as_prior, hyperparameters
-from SPRCore.regularization.presets import LARGE_MOTION, anatomy_prior
+from SPRCore.regularization.hyperparameters import LARGE_MOTION
+from SPRCore.regularization.priors import anatomy_prior, as_prior, hyperparameters
 
 __all__ = [
     *("AUTO", "DEVICES", "INSTANCE", "ProgressCallback", "RegistrationOptions"),

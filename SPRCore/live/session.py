@@ -32,7 +32,7 @@ from SPRCore.registration import Job, Model, prealign
 from SPRCore.registration.devices import pick_device
 from SPRCore.registration.job import INSTANCE, check_refine, make_job, model_path, stiffness_on
 from SPRCore.regularization import Prior
-from SPRCore.regularization.naming import as_prior, hyperparameters
+from SPRCore.regularization.priors import as_prior, hyperparameters
 
 _REMEMBERED = 0.25  # of the memory, for velocities on the grid of the previews
 

@@ -18,12 +18,12 @@ from SPRCore.registration.job import make_job
 from SPRCore.registration.network import PreparedPair, check_output, code_of, shortened
 from SPRCore.registration.pair import aligned_tensors, problem_of
 from SPRCore.regularization import Prior
-from SPRCore.regularization.naming import with_hyperparameters
+from SPRCore.regularization.hyperparameters import BY_KEY
+from SPRCore.regularization.priors import with_hyperparameters
 from SPRCore.training.losses import map_gap
 from SPRCore.typing import Affine, Scalars, Vectors
 
 _LEAST = 1e-6  # a strength is above 0, but a grid may start there
-_MAY_BE_ZERO = ("alpha", "sigma")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,7 +84,7 @@ def setting_prior(method: Method, setting: Mapping[str, float]) -> Prior:
 
 def above_zero(name: str, value: float) -> float:
     """Return the value of a hyperparameter, or the least that counts as one where a strength is 0."""
-    return value if name in _MAY_BE_ZERO else max(value, _LEAST)
+    return value if name in BY_KEY and BY_KEY[name].may_be_zero else max(value, _LEAST)
 
 
 def ready(loaded: LoadedPair, method: Method, model: Model | None, init: str, device: torch.device) -> ReadyPair:

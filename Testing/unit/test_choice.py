@@ -27,8 +27,8 @@ from SPRCore.registration.choice import (
 )
 from SPRCore.registration.pyramid import Level
 from SPRCore.regularization import BetaPrior
-from SPRCore.regularization.naming import hyperparameters
-from SPRCore.regularization.presets import ANATOMIES, anatomy_prior
+from SPRCore.regularization.hyperparameters import ANATOMY_SETTINGS
+from SPRCore.regularization.priors import anatomy_prior, hyperparameters
 
 QUICK = ChoiceConfig(candidates=CANDIDATES[1:4], voxels=20_000, block=7, cold=(3, 2), warm=(0, 1))
 ONE = (1.0, 1.0, 1.0)
@@ -148,7 +148,7 @@ def test_register_chooses_and_reports():
     assert result.report["seconds"]["choose"] > 0
 
 
-@pytest.mark.parametrize("name", ANATOMIES)
+@pytest.mark.parametrize("name", ANATOMY_SETTINGS)
 def test_an_anatomy_stands_for_its_setting(name):
     image = SPRCore.Volume(textured(3, (12, 12, 12))[0, 0].numpy(), torch.eye(4).numpy())
     result = SPRCore.register(image, image, options=RegistrationOptions(anatomy=name), init="none", device="cpu")

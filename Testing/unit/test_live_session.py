@@ -276,7 +276,7 @@ def test_the_total_variation_prior_ends_where_a_cold_run_ends(pair):
         with pytest.raises(InputError, match="alpha"):
             live.update(alpha=0.1)
         assert live.setting == wanted
-    prior = TotalVariationPrior(strength=0.1, lambda_max=8.0)
+    prior = TotalVariationPrior(tv=0.1, lambda_max=8.0)
     cold = register(pair["fixed"], pair["moving"], prior=prior, init="none", device="cpu")
     assert previews[-1].exact
     assert apart_vox(final.displacement, cold.displacement) <= 0.05
@@ -308,7 +308,7 @@ def test_a_network_commits_bit_for_bit_what_register_gives(pair, bundle_of, pres
             live.update(**dict.fromkeys(names, value))
         final, setting = live.commit(), dict(live.setting)
     from SPRCore.registration import Model
-    from SPRCore.regularization.naming import make_prior
+    from SPRCore.regularization.priors import make_prior
 
     card = Model.read(path, torch.device("cpu")).card
     cold = register(
