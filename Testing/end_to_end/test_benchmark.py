@@ -10,7 +10,7 @@ import time
 import pytest
 
 from SPRCore.analysis.benchmark import ROWS
-from SPRCore.analysis.child import ChildError, in_a_child
+from SPRCore.analysis.isolated import IsolatedError, run_isolated
 from SPRCore.analysis.rows import BenchmarkRow, read_rows
 
 pytestmark = pytest.mark.slow
@@ -172,10 +172,10 @@ def _divide(number):
 
 
 def test_a_child_gives_back_its_result_or_what_went_wrong():
-    assert in_a_child(_divide, 4) == 0.25
-    with pytest.raises(ChildError, match="ZeroDivisionError"):
-        in_a_child(_divide, 0)
-    with pytest.raises(ChildError, match=r"not done after 0\.5 s"):
-        in_a_child(time.sleep, 60, timeout_seconds=0.5)
-    with pytest.raises(ChildError, match="killed"):
-        in_a_child(_die)
+    assert run_isolated(_divide, 4) == 0.25
+    with pytest.raises(IsolatedError, match="ZeroDivisionError"):
+        run_isolated(_divide, 0)
+    with pytest.raises(IsolatedError, match=r"not done after 0\.5 s"):
+        run_isolated(time.sleep, 60, timeout_seconds=0.5)
+    with pytest.raises(IsolatedError, match="killed"):
+        run_isolated(_die)
