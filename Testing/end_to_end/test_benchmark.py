@@ -153,7 +153,7 @@ def test_an_interrupted_run_goes_on(spr_process, spr, listed, tmp_path, how):
     _, err = process.communicate(timeout=60)
     if how == signal.SIGINT:
         assert process.returncode == 130
-        assert "the same command goes on" in err
+        assert "the same command resumes" in err
         assert "Traceback" not in err
     before = read_rows(path, BenchmarkRow).rows
     assert spr("benchmark", *arguments).code == 0

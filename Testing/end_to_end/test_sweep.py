@@ -129,7 +129,7 @@ def test_an_interrupted_sweep_keeps_what_it_has(command, spr, spr_process, tmp_p
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command goes on" in err
+    assert "the same command resumes" in err
     rows = points(tmp_path)
     assert 9 < len(rows) == len(set(keys(rows))) < 2 * 60 * 60
 
