@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from SPRCore.config import check_name
+from SPRCore.config import check_name, finite
 from SPRCore.errors import ConvergenceError, InputError, OutputError
 from SPRCore.live import protocol
 from SPRCore.live.arrays import SegmentStore
@@ -18,7 +18,6 @@ from SPRCore.live.parts import ReplySummary
 from SPRCore.live.protocol import Error, ProgressReport, ReplyMessage
 from SPRCore.live.request_queue import QueuedRequest, RequestQueue
 from SPRCore.live.schema import Checked
-from SPRCore.live.wire import finite
 
 logger = logging.getLogger("SPRCore")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
@@ -87,17 +86,6 @@ def read_answer(line: bytes) -> Any:
         Unreadable: It is not an answer of this protocol version.
     """
     return _read(line, "kind", protocol.ANSWERS)
-
-
-def finite(value: Any) -> Any:
-    """Return nested values for JSON: NumPy numbers as Python numbers, non-finite numbers as None."""
-    if isinstance(value, Mapping):
-        return {str(key): finite(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(entry) for entry in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def schema() -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from SPRCore import BetaPrior, Field, TotalVariationPrior, Volume, register
+from SPRCore import BetaPrior, Field, RegistrationOptions, TotalVariationPrior, Volume, register
 from SPRCore.errors import InputError
 from SPRCore.geometry import resample
 from SPRCore.geometry.annotations import Annotations
@@ -187,7 +187,9 @@ def test_a_commit_equals_a_cold_run(pair, options):
             live.improve()
         live.update(**WANTED)
         better, final = replies(live), live.commit()
-    cold = register(fixed, moving, prior=BetaPrior(**WANTED), device="cpu", **({"init": "none"} | options))
+    given = {"annotations": {name: part for name, part in options.items() if name == "fixed_mask"}}
+    given["options"] = RegistrationOptions(stiffness=options.get("stiffness"))
+    cold = register(fixed, moving, prior=BetaPrior(**WANTED), device="cpu", init=options.get("init", "none"), **given)
     assert apart_vox(final.displacement, cold.displacement) <= 0.05
     assert apart_vox(final.inverse, cold.inverse) <= 0.05
     assert np.abs(final.weight.array - cold.weight.array).max() < 0.01
@@ -239,7 +241,12 @@ def test_a_stiffness_is_painted_and_removed(pair):
         live.update()
         again = live.commit()
     cold = register(
-        fixed, pair["moving"], prior=BetaPrior(**WANTED), stiffness=fixed.with_array(painted), init="none", device="cpu"
+        fixed,
+        pair["moving"],
+        prior=BetaPrior(**WANTED),
+        options=RegistrationOptions(stiffness=fixed.with_array(painted)),
+        init="none",
+        device="cpu",
     )
     assert apart_vox(stiff.displacement, cold.displacement) <= 0.05
     assert apart_vox(again.displacement, plain.displacement) <= 0.05
@@ -387,7 +394,13 @@ def test_a_refined_network_equals_register_and_takes_a_stiffness(pair, bundle_of
     for final, stiffness in ((plain, None), (stiff, painted)):
         cold = register(
             **{name: pair[name] for name in ("fixed", "moving")},
-            **dict(method=path, prior=prior, refine=6, stiffness=stiffness, init="none", device="cpu"),
+            **dict(
+                method=path,
+                prior=prior,
+                options=RegistrationOptions(refine=6, stiffness=stiffness),
+                init="none",
+                device="cpu",
+            ),
         )
         assert apart_vox(final.displacement, cold.displacement) <= 0.05
     assert [reply.exact for reply in shown] == [False] * (len(shown) - 1) + [True]

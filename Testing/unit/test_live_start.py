@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from SPRCore import BetaPrior, Volume, register
+from SPRCore import BetaPrior, RegistrationOptions, Volume, register
 from SPRCore.errors import InputError
 from SPRCore.io.places import packaged_folder
 from SPRCore.live import ComputationStopped, LiveOptions, LiveSession
@@ -30,7 +30,7 @@ def thorax():
 @pytest.fixture(scope="module")
 def cold(thorax):
     """The result of `register` with a search."""
-    options = {"config": InstanceConfig.searching(), "init": "none", "device": "cpu"}
+    options = {"options": RegistrationOptions(config=InstanceConfig.searching()), "init": "none", "device": "cpu"}
     return register(*thorax, prior=BetaPrior(**WANTED), **options)
 
 
@@ -130,7 +130,9 @@ def test_a_failed_search_is_repeated(thorax, monkeypatch):
 @pytest.mark.parametrize("start", ["rest", "search"])
 def test_a_choice_equals_that_of_register_and_is_resumed(thorax, start):
     config = InstanceConfig.searching() if start == "search" else None
-    whole = register(*thorax, prior="auto", config=config, init="none", device="cpu").report["prior"]
+    whole = register(
+        *thorax, prior="auto", options=RegistrationOptions(config=config), init="none", device="cpu"
+    ).report["prior"]
     assert whole["chosen_by"] == "held-out similarity"
     with LiveSession.open(*thorax, **ON_CPU, options=LiveOptions(start=start)) as live:
         given_up(live.choose, (1, 2, 5))
