@@ -81,7 +81,7 @@ def test_a_commit_from_a_search_equals_a_cold_run_and_searches_once(thorax, cold
 def test_the_first_preview_starts_from_the_search(thorax, cold):
     first = {}
     for start in ("rest", "search"):
-        with LiveSession.open(*thorax, **ON_CPU, options=LiveOptions(start=start, budget_ms=2000)) as live:
+        with LiveSession.open(*thorax, **ON_CPU, options=LiveOptions(start=start, budget_ms=60_000)) as live:
             preview = live.update()
             assert preview.displacement.grid.shape == thorax[0].grid.shape  # comparable by voxel
             first[start] = np.linalg.norm(preview.displacement.array - cold.displacement.array, axis=-1)
