@@ -1,7 +1,4 @@
-"""Settings for a part of the body that the user knows, as `SPRCore.regularization.presets` has them.
-
-Written down a second time, since those need torch, which is not there before it was installed; a test compares them.
-"""
+"""Anatomy presets, the same as in `SPRCore.regularization.presets`, which needs torch; a test compares them."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from SPRRegistrationLib.models import INSTANCE
 from SPRRegistrationLib.parameters import HYPERPARAMETERS, AnatomyChoice, PriorChoice, StartChoice
 
 PRIOR = PriorChoice.BETA
-"""The prior of all of them, and of what is recommended for no part of the body."""
+"""The prior of all presets, and of the general recommendation."""
 
 SETTINGS = {
     AnatomyChoice.NONE: {"alpha": 0.1, "lambda_max": 1.0},
@@ -23,17 +20,17 @@ SETTINGS = {
 }
 
 LARGE_MOTION = (AnatomyChoice.LIVER, AnatomyChoice.LUNG)
-"""Parts of the body whose motion is larger than what is found from rest."""
+"""Parts of the body whose motion is too large for a start from rest."""
 
 
 def fields_of(anatomy: AnatomyChoice) -> dict[str, Any]:
-    """Return what the choice of an anatomy sets: values by the fields of the parameters."""
+    """Return a preset: values by the fields of the parameters."""
     values = {field: SETTINGS[anatomy][name] for name, field in HYPERPARAMETERS[PRIOR].items()}
     return {"start": StartChoice.SEARCH if anatomy in LARGE_MOTION else StartChoice.REST, "prior": PRIOR, **values}
 
 
 def choose(parameters: Any, anatomy: AnatomyChoice) -> None:
-    """Choose an anatomy and take prior, values and start from it, as one change of the parameter node."""
+    """Choose an anatomy, with its prior, values and start, as one change of the parameter node."""
     was_modifying = parameters.StartModify()
     try:
         parameters.anatomy = anatomy
@@ -44,5 +41,5 @@ def choose(parameters: Any, anatomy: AnatomyChoice) -> None:
 
 
 def start_of(parameters: Any) -> StartChoice:
-    """Return what the optimization starts from: the choice is that of the method without a model."""
+    """Return the start of the optimization; task models have no choice."""
     return parameters.start if parameters.method == INSTANCE else StartChoice.REST

@@ -1,7 +1,6 @@
-"""The sliders of the hyperparameters: which fields they change, how far they go, and what is recommended.
+"""The sliders of the hyperparameters: their fields, ranges and recommended values.
 
-The worker's names are not enough to tell the sliders apart: two priors have a `lambda_max`, each of its own range. So
-they go by their fields.
+Sliders are identified by their fields: two priors have a `lambda_max`, each with its own range.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ RECOMMENDED = {
     "tvLambdaMax": 30.0,
     "strength": 1.0,
 }
-"""What does well with the instance optimization, by field; task models say their own."""
+"""Default hyperparameters of the instance optimization, by field; task models have their own."""
 
 USUAL_RANGES = {
     "alpha": (0.01, 0.6),
@@ -35,7 +34,7 @@ USUAL_RANGES = {
     "tvLambdaMax": (1.0, 100.0),
     "strength": (0.1, 10.0),
 }
-"""Ranges of the instance optimization by field, as long as no worker has said its own."""
+"""Ranges of the instance optimization by field, until a worker has sent its own."""
 
 FIELDS = tuple(field for fields in HYPERPARAMETERS.values() for field in fields.values())
 """The fields that have a slider, in the order of the sliders."""
@@ -46,13 +45,13 @@ def by_field(prior: PriorChoice | str, values: Mapping[str, Value]) -> dict[str,
 
     Args:
         prior: The prior that they belong to, or its name.
-        values: Values by the names that the worker knows; those that the prior does not have are left out.
+        values: Values by the worker's names; those of other priors are left out.
     """
     return {field: values[name] for name, field in HYPERPARAMETERS[PriorChoice(prior)].items() if name in values}
 
 
 def ranges_of(session: Any, model: TaskModel) -> dict[str, tuple[float, ...]]:
-    """Return lowest and highest values by field: as the worker says, otherwise as the task model or usage has it.
+    """Return lowest and highest values by field: of the worker, otherwise of the task model or usual ones.
 
     Args:
         session: The `RegistrationSession`, or None.
@@ -83,7 +82,7 @@ def take_model(parameters: Any, model: TaskModel) -> None:
 
 
 def shown_fields(parameters: Any, ranges: Mapping[str, tuple[float, ...]]) -> list[str]:
-    """Return the fields of the prior that may be changed, in the order of the sliders."""
+    """Return the fields of the prior that have a range, in the order of the sliders."""
     return [field for field in HYPERPARAMETERS[parameters.prior].values() if field in ranges]
 
 
@@ -98,10 +97,9 @@ class SliderStates:
 
 
 def sliders_of(parameters: Any, session: Any, model: TaskModel) -> SliderStates:
-    """Return how the sliders stand.
+    """Return the sliders of the chosen prior.
 
-    The optimization takes any setting, so that its ranges include all that is marked, and end at the value in force or
-    above it.
+    The instance optimization accepts any setting, so its ranges include the marks and the current value.
 
     Args:
         parameters: The parameters of the registration.

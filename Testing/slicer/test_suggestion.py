@@ -102,7 +102,7 @@ def test_a_suggestion_is_marked_said_and_taken_over(suggested):
     ui.takeButton.click()
     assert (parameters.alpha, parameters.lambdaMax) == (0.3, 4.0)
     assert ui.alphaSlider.value == pytest.approx(0.3)
-    assert "in force" in ui.suggestLabel.text
+    assert "already set" in ui.suggestLabel.text
     assert not ui.takeButton.visible
     assert marks(suggested).keys() == {"alpha", "lambdaMax"}
 
