@@ -1,32 +1,28 @@
-"""Anatomy presets, the same as in `SPRCore.regularization.presets`, which needs torch; a test compares them."""
+"""Settings for a part of the body."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from SPRCore.regularization.hyperparameters import ANATOMY_SETTINGS, LARGE_MOTION
+from SPRCore.regularization.hyperparameters import HYPERPARAMETERS as TABLE
 from SPRRegistrationLib.models import INSTANCE
 from SPRRegistrationLib.parameters import HYPERPARAMETERS, AnatomyChoice, PriorChoice, StartChoice
 
 PRIOR = PriorChoice.BETA
-"""The prior of all presets, and of the general recommendation."""
-
-SETTINGS = {
-    AnatomyChoice.NONE: {"alpha": 0.1, "lambda_max": 1.0},
-    AnatomyChoice.BRAIN: {"alpha": 0.03, "lambda_max": 1.0},
-    AnatomyChoice.HEART: {"alpha": 0.1, "lambda_max": 1.0},
-    AnatomyChoice.LUNG: {"alpha": 0.05, "lambda_max": 5.0},
-    AnatomyChoice.LIVER: {"alpha": 0.02, "lambda_max": 20.0},
-    AnatomyChoice.PELVIS: {"alpha": 0.1, "lambda_max": 1.0},
-}
-
-LARGE_MOTION = (AnatomyChoice.LIVER, AnatomyChoice.LUNG)
-"""Parts of the body whose motion is too large for a start from rest."""
+"""The prior of all anatomies, and of the recommended setting without one."""
 
 
 def fields_of(anatomy: AnatomyChoice) -> dict[str, Any]:
-    """Return a preset: values by the fields of the parameters."""
-    values = {field: SETTINGS[anatomy][name] for name, field in HYPERPARAMETERS[PRIOR].items()}
-    return {"start": StartChoice.SEARCH if anatomy in LARGE_MOTION else StartChoice.REST, "prior": PRIOR, **values}
+    """Return what the choice of an anatomy sets: values by the fields of the parameters."""
+    defaults = {key: item.default for key, item in TABLE[PRIOR.value].items()}
+    setting = ANATOMY_SETTINGS.get(anatomy.value, defaults)
+    values = {field: setting[name] for name, field in HYPERPARAMETERS[PRIOR].items()}
+    return {
+        "start": StartChoice.SEARCH if anatomy.value in LARGE_MOTION else StartChoice.REST,
+        "prior": PRIOR,
+        **values,
+    }
 
 
 def choose(parameters: Any, anatomy: AnatomyChoice) -> None:

@@ -9,34 +9,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from SPRCore.regularization.hyperparameters import HYPERPARAMETERS as TABLE
 from SPRRegistrationLib import anatomies, suggestion
 from SPRRegistrationLib.models import INSTANCE, TaskModel
 from SPRRegistrationLib.parameters import HYPERPARAMETERS, AnatomyChoice, PriorChoice
 
 Value = TypeVar("Value")
 
-RECOMMENDED = {
-    **{field: anatomies.fields_of(AnatomyChoice.NONE)[field] for field in HYPERPARAMETERS[anatomies.PRIOR].values()},
-    "sigma": 0.5,
-    "lambdaMean": 2.0,
-    "tv": 0.3,
-    "tvLambdaMax": 30.0,
-    "strength": 1.0,
-}
+_ITEMS = {item.node_field: item for items in TABLE.values() for item in items.values()}
+
+RECOMMENDED = {field: item.default for field, item in _ITEMS.items()}
 """Default hyperparameters of the instance optimization, by field; task models have their own."""
 
-USUAL_RANGES = {
-    "alpha": (0.01, 0.6),
-    "lambdaMax": (0.5, 5.0),
-    "sigma": (0.1, 4.0),
-    "lambdaMean": (0.5, 5.0),
-    "tv": (0.02, 2.0),
-    "tvLambdaMax": (1.0, 100.0),
-    "strength": (0.1, 10.0),
-}
-"""Ranges of the instance optimization by field, until a worker has sent its own."""
+USUAL_RANGES = {field: item.usual_range for field, item in _ITEMS.items()}
+"""Ranges of the instance optimization by field, until the worker has sent its own."""
 
-FIELDS = tuple(field for fields in HYPERPARAMETERS.values() for field in fields.values())
+FIELDS = tuple(_ITEMS)
 """The fields that have a slider, in the order of the sliders."""
 
 
