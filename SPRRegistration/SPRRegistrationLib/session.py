@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import partialmethod
 from typing import Any, Protocol
 
 import numpy as np
@@ -189,25 +190,18 @@ class RegistrationSession:
         self._move(SessionStage.NO_PAIR, messages.no_pair())
         self._notify()
 
-    def feed(self, data: bytes) -> None:
-        """Handle bytes of the worker's standard output."""
-        self._handle("feed", data)
-
-    def feed_log(self, data: bytes) -> None:
-        """Handle bytes of the worker's standard error."""
-        self._handle("feed_log", data)
-
-    def ended(self, code: int | None) -> None:
-        """Handle the end of the worker: its exit code, minus a signal, or None if it could not be started."""
-        self._handle("ended", code)
-
-    def tick(self, now: float) -> None:
-        """Handle the time, in seconds of any clock, about every half second."""
-        self._handle("tick", now)
-
     def _handle(self, method: str, argument: Any) -> None:
         if self._talk is not None:  # otherwise the session was closed
             self._advance(getattr(self._talk, method)(argument))
+
+    feed = partialmethod(_handle, "feed")
+    """Handle bytes of the worker's standard output."""
+    feed_log = partialmethod(_handle, "feed_log")
+    """Handle bytes of the worker's standard error."""
+    ended = partialmethod(_handle, "ended")
+    """Handle the end of the worker: its exit code, minus a signal, or None if it could not be started."""
+    tick = partialmethod(_handle, "tick")
+    """Handle the time, in seconds of any clock, about every half second."""
 
     def _ensure_started(self) -> None:
         if self._talk is None:
