@@ -11,24 +11,25 @@ from pathlib import Path
 from typing import Any
 
 import slicer
-from SPRRegistrationLib import messages
+from SPRRegistrationLib import messages, panel_state
 from SPRRegistrationLib.i18n import tr as _
-from SPRRegistrationLib.scene import display, inputs, outputs
+from SPRRegistrationLib.scene import display, outputs, painting
 from SPRRegistrationLib.sliders import FIELDS, shown_fields
+from SPRRegistrationLib.worker_control import WorkerOptions
 from trame_server import Server
 from trame_slicer.core import SlicerApp
 from vtkmodules.vtkCommonCore import vtkLogger, vtkOutputWindow
 
 from SPRCore.errors import SPRError
-from SPRExplorer import links, nodes, page, painting, state
+from SPRExplorer import links, nodes, page, state
+from SPRExplorer.actions import Actions
+from SPRExplorer.controller import BUDGET_MS, ExplorerController
 from SPRExplorer.fields import CHANGEABLE
 from SPRExplorer.files import listed, stem_of
 from SPRExplorer.nodes import REFERENCES
-from SPRExplorer.panel import Panel
 from SPRExplorer.reading import Content, read_file, read_files
 from SPRExplorer.transport import worker_command
 from SPRExplorer.views import Views, layout_choices
-from SPRExplorer.wishes import Wishes
 
 logger = logging.getLogger("SPRRegistration")
 
@@ -67,8 +68,8 @@ class Explorer:
         slicer.mrmlScene = app.scene
         app.scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())  # in Slicer a logic of widgets does so
         _log_vtk()
-        self.panel = Panel(app.scene, command or worker_command(), self._changed, lambda: self.views.render())
-        self.panel.is_held = True
+        worker = WorkerOptions(command or worker_command(), budget_ms=BUDGET_MS)
+        self.panel = ExplorerController(app.scene, worker, self._changed, lambda: self.views.render())
         self._defaults = state.fields_of(self.panel)
         self._start_state()
         server.enable_module(
@@ -85,9 +86,9 @@ class Explorer:
             on_motion=lambda: display.set_detail(self.panel.parameters, fine=False),
             on_rest=self.panel.settle,
         )
-        self.panel.pace = self.views.painter
+        self.panel.rendering = self.views.painter
         self.views.arrange("four")
-        page.build(server, self.views, Wishes(self))
+        page.build(server, self.views, Actions(self))
         self._listen()
         self._push()
 
@@ -115,7 +116,7 @@ class Explorer:
         self._read(field, True)
         try:
             if field == "model":
-                self.panel.add_model(path)
+                self.panel.import_model(path)
                 self.state.method_items = state.methods_of(self.panel)
             else:
                 kind = (
@@ -176,8 +177,8 @@ class Explorer:
             wishes = {
                 "a": self.panel.apply,
                 "c": self.panel.cancel,
-                "z": lambda: self.panel.step(-1),
-                "Z": lambda: self.panel.step(1),
+                "z": self.panel.undo,
+                "Z": self.panel.redo,
                 "r": self.views.fit,
             }
             wishes.get(key, lambda: None)()
@@ -216,7 +217,7 @@ class Explorer:
         self.state.change("show_references")(lambda show_references, **_others: self._references_changed())
         self.server.trigger("key")(self.key)
         self.server.trigger("link")(self.open_link)
-        self.server.trigger("ready")(lambda: self._later("release", PAGE_SECONDS, self.panel.release))
+        self.server.trigger("ready")(lambda: self._later("open", PAGE_SECONDS, self.panel.open_by_itself))
 
     def _start_state(self) -> None:
         self.state.trame__title = _("SPR Registration Explorer")
@@ -263,7 +264,7 @@ class Explorer:
         """Take note that a slider has moved."""
         if self.panel.parameters.live:
             self.views.painter.moves(on=False)
-        self._later("record", GESTURE_SECONDS, self.panel.record)
+        self._later("record", GESTURE_SECONDS, self.panel.end_gesture)
 
     def _layout_changed(self, layout: str, **_others: Any) -> None:
         if layout in [item["value"] for item in layout_choices()]:
@@ -274,7 +275,7 @@ class Explorer:
         self.views.render()
 
     def _changed(self) -> None:
-        self._later("push", PUSH_SECONDS_IN_MOTION if self.panel.pace.is_moving else PUSH_SECONDS, self._push)
+        self._later("push", PUSH_SECONDS_IN_MOTION if self.panel.rendering.is_moving else PUSH_SECONDS, self._push)
 
     def _push(self) -> None:
         """Bring the page to the panel."""
@@ -296,7 +297,7 @@ class Explorer:
     def _push_rare(self) -> None:
         """What is not cheap to compute."""
         parameters, session = self.panel.parameters, self.panel.session
-        pair = (*inputs.chosen(parameters, (*inputs.OPENING, *inputs.MEASURED)), session and session.opened)
+        pair = panel_state.check_key(self.panel)
         if pair != self._checked:
             self._checked = pair
             self.state.update(state.check_of(self.panel))
@@ -306,7 +307,7 @@ class Explorer:
         if shown is not self._drawn and not self.views.painter.is_moving:
             self._drawn, self.state.histogram = shown, state.histogram_of(self.panel)
         table = parameters.segmentTable
-        points = (None if session is None else len(session.points), parameters.mapMeasure, parameters.suggestion)
+        points = panel_state.map_key(self.panel)
         points += (None if table is None else (table.GetID(), table.GetMTime()),)
         if points != self._pushed_points:
             self._pushed_points = points

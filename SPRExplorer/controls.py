@@ -12,11 +12,10 @@ from typing import Any
 
 from SPRRegistrationLib.i18n import tr as _
 from SPRRegistrationLib.messages import MARK
+from SPRRegistrationLib.tooltips import tooltips
 from trame.widgets import client, html
 from trame.widgets import vuetify3 as v
 from trame_client.ui.core import AbstractLayout
-
-from SPRExplorer.tips import tip
 
 SLIM = {"hide_details": True, "density": "compact"}
 
@@ -39,9 +38,10 @@ def piece(name: str) -> Iterator[None]:
 
 
 def hint(name: str) -> None:
-    """Explain what is being built to whoever rests on it with the mouse."""
-    if tip(name):
-        v.VTooltip(tip(name), activator="parent", location="right", open_delay=600, max_width=320)
+    """Add a tool tip to what is being built, by its name in `tooltips`, if there is one."""
+    text = tooltips().get(name)
+    if text:
+        v.VTooltip(text, activator="parent", location="right", open_delay=600, max_width=320)
 
 
 def slider(field: str, label: str, step: float, low: float = 0, high: float = 1) -> None:

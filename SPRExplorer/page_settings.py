@@ -6,20 +6,20 @@ from typing import Any
 
 from SPRRegistrationLib.i18n import tr as _
 from SPRRegistrationLib.messages import MARK
+from SPRRegistrationLib.scene import painting
 from trame.widgets import html
 from trame.widgets import vuetify3 as v
 
-from SPRExplorer import painting
 from SPRExplorer.controls import SLIM, button, check, choice, hint, plain, tuned_slider, upload_button
 
 SLIDERS = (
     ("alpha", _("Evenness (α′)"), 0.001),  # noqa: RUF001  # the letters of the paper
-    ("lambdaMax", _("Strength (λ max)"), 0.01),
+    ("lambdaMax", _("Largest stiffness (λ max)"), 0.01),
     ("sigma", _("Spread (σ)"), 0.01),  # noqa: RUF001
-    ("lambdaMean", _("Mean strength (λ mean)"), 0.01),
+    ("lambdaMean", _("Mean stiffness (λ mean)"), 0.01),
     ("tv", _("Cost of a jump (t)"), 0.01),
-    ("tvLambdaMax", _("Strength (λ max)"), 0.1),
-    ("strength", _("Strength (λ)"), 0.01),
+    ("tvLambdaMax", _("Largest stiffness (λ max)"), 0.1),
+    ("strength", _("Stiffness (λ)"), 0.01),
 )
 
 REFINEMENTS = (8, 20, 50, 100)
@@ -37,7 +37,7 @@ def task_model() -> None:
             with html.Tr(v_for="row in card", key="row[0]"):
                 html.Th("{{ row[0] }}")
                 html.Td("{{ row[1] }}")
-        choice("device", _("Compute on"))
+        choice("device", _("Compute device"))
         with html.Div(v_if=("method !== 'instance'",)):
             choice("refine", _("Refine exact results"), ("refine_items", _refinements()))
 
@@ -52,7 +52,7 @@ def regularization(do: Any) -> None:
     with html.Div(v_if=("method === 'instance'",), classes="spr-pair"):
         choice("anatomy", _("Part of the body"))
         choice("start", _("Start"))
-    choice("prior", _("Stiffness"))
+    choice("prior", _("Kind of stiffness"))
     for field, label, step in SLIDERS:
         tuned_slider(field, label, step, (do.recommend, f"['{field}']"), (do.press, "[]"))
     _suggestion(do)

@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 import numpy as np
 from PIL import Image
-from SPRRegistrationLib.session import Stage
+from SPRRegistrationLib.session import SessionStage
 
 from SPRCore.errors import InputError, SPRError
 from SPRExplorer.painter import Painter
@@ -74,7 +74,7 @@ async def take(explorer: Any, address: str, folder: Path, say: Callable[[str], o
 async def _registered(explorer: Any) -> None:
     """Wait for an exact result."""
     panel = explorer.panel
-    wanted = (Stage.READY, Stage.DONE, Stage.FAILED)
+    wanted = (SessionStage.READY, SessionStage.DONE, SessionStage.FAILED)
     await _until(lambda: panel.session is not None and panel.session.shown and panel.session.stage in wanted, explorer)
     panel.apply()
     await _until(lambda: bool(panel.parameters.report), explorer)
@@ -85,7 +85,7 @@ async def _until(condition: Callable[[], Any], explorer: Any) -> None:
     for _moment in range(round(PATIENCE_SECONDS / 0.1)):
         if condition():
             return
-        if explorer.state.notice or (panel.session is not None and panel.session.stage is Stage.FAILED):
+        if explorer.state.notice or (panel.session is not None and panel.session.stage is SessionStage.FAILED):
             break
         await asyncio.sleep(0.1)
     why = explorer.state.notice or ("no images" if panel.session is None else panel.session.words)

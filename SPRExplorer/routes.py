@@ -15,8 +15,8 @@ from SPRRegistrationLib.scene import exports
 
 from SPRCore.errors import SPRError
 from SPRCore.io.places import SUFFIX
+from SPRExplorer.controller import ExplorerController
 from SPRExplorer.files import LANDMARK_ENDINGS, MEGABYTE, Inbox
-from SPRExplorer.panel import Panel
 from SPRExplorer.security import COOKIE, HEADERS, Policy, judge
 
 logger = logging.getLogger("SPRRegistration")
@@ -83,7 +83,7 @@ class Routes:
     """
 
     def __init__(
-        self, panel: Panel, take: Callable[[str, Path, str, Path], Awaitable], limit_mb: int, scratch: Path
+        self, panel: ExplorerController, take: Callable[[str, Path, str, Path], Awaitable], limit_mb: int, scratch: Path
     ) -> None:
         self._panel, self._take, self._limit, self._scratch = panel, take, limit_mb * MEGABYTE, scratch
         self._name = secrets.token_hex(4)

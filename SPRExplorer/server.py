@@ -130,7 +130,7 @@ def _begin(explorer: Any, options: Options, address: str, say: Callable[[str], o
     if options.pictures is not None:
         from SPRExplorer.pictures import take
 
-        explorer.panel.release()
+        explorer.panel.open_by_itself()
         explorer.soon(_until_done(take(explorer, address, options.pictures, say), done))
         return
     say(f"The Explorer is at {address}")

@@ -135,7 +135,7 @@ def test_a_suggestion_is_marked_on_the_sliders_and_one_click_away(page):
     page.wait_state("alpha", 0.3)
     page.wait_state("lambdaMax", 4.0)
     page.wait_state("can_take", False)
-    assert "in force" in page.get("suggest_line")
+    assert "already set" in page.get("suggest_line")
 
 
 def test_a_part_of_the_body_is_chosen_and_stands_in_the_address(page, server):

@@ -1,4 +1,4 @@
-"""What a click of the page may ask for. What comes along with it is not trusted."""
+"""What a click of the page may ask for; its arguments are checked."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from SPRRegistrationLib import suggestion
+from SPRRegistrationLib import panel_state
+from SPRRegistrationLib.scene import painting
 
 from SPRCore.errors import SPRError
-from SPRExplorer import nodes, painting
+from SPRExplorer import nodes
 from SPRExplorer.files import listed
 
 logger = logging.getLogger("SPRRegistration")
 
 
-class Wishes:
+class Actions:
     """What a click may ask for.
 
     Args:
@@ -24,33 +25,22 @@ class Wishes:
 
     def __init__(self, explorer: Any) -> None:
         self._explorer, self._panel = explorer, explorer.panel
+        panel = self._panel
         self.fit, self.load_sample = explorer.views.fit, explorer.load_sample
-        self.apply, self.cancel, self.suggest = self._panel.apply, self._panel.cancel, self._panel.suggest
-        self.restart, self.swap = self._panel.restart, self._panel.swap
-        self.measure_segments, self.difference = self._panel.measure_segments, self._panel.show_difference
+        self.apply, self.cancel, self.suggest, self.take_suggestion = (
+            *(panel.apply, panel.cancel, panel.suggest, panel.take_suggestion),
+        )
+        self.restart, self.swap, self.undo, self.redo = panel.restart, panel.swap, panel.undo, panel.redo
+        self.measure_segments, self.difference = panel.measure_segments, panel.show_difference
 
     def press(self) -> None:
-        """A slider is taken hold of: from now on it may move."""
+        """Draw faster: a slider is pressed, so that it may move."""
         if self._panel.parameters.live:
             self._explorer.views.painter.moves()
-
-    def undo(self) -> None:
-        """Go back to the setting before."""
-        self._panel.step(-1)
-
-    def redo(self) -> None:
-        """Go on to the setting that was undone."""
-        self._panel.step(1)
 
     def recommend(self, name: str) -> None:
         """Set a hyperparameter to its recommended value."""
         self._panel.recommend(str(name))
-
-    def take_suggestion(self) -> None:
-        """Go to the setting that is suggested."""
-        setting = suggestion.marked(self._panel.parameters)
-        if setting:
-            self._panel.go_to(setting)
 
     def keep(self, name: str) -> None:
         """Keep what is shown as a snapshot."""
@@ -61,9 +51,8 @@ class Wishes:
         self._panel.recall(str(name))
 
     def jump(self, setting: Mapping[str, float]) -> None:
-        """Go to a point of the settings map, and to nothing else."""
-        points = [] if self._panel.session is None else self._panel.session.points
-        if any(dict(point.setting) == setting for point in points):
+        """Take the setting of a point of the settings map."""
+        if any(dict(point.setting) == setting for point in panel_state.map_points(self._panel)):
             self._panel.go_to(setting)
 
     def open_listed(self, side: str, name: str) -> None:
@@ -73,12 +62,12 @@ class Wishes:
             self._explorer.soon(self._explorer.try_to_open(f"{side}Volume", path))
 
     def forget(self, field: str) -> None:
-        """Measure without these segments or landmarks."""
+        """Remove segments or landmarks from the pair."""
         if field in nodes.REFERENCES:
             self._panel.choose({field: None})
 
     def paint(self, label: int, factor: float) -> None:
-        """Make a segment stiffer or freer; what no list offers is refused."""
+        """Set the stiffness factor of a segment; a value that no list offers is refused."""
         try:
             self._panel.paint(label, factor)
         except SPRError as error:
