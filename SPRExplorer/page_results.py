@@ -9,7 +9,7 @@ from SPRRegistrationLib.scene import exports, snapshots
 from trame.widgets import html
 from trame.widgets import vuetify3 as v
 
-from SPRExplorer.controls import button, check, choice, hint, plain, slider
+from SPRExplorer.controls import button, check, choice, html_attributes, slider, tooltip
 
 
 def show() -> None:
@@ -18,8 +18,8 @@ def show() -> None:
     slider("deformedOpacity", _("Blend"), 0.01)
     check("flicker", _("Flicker"))
     check("showWeight", _("Stiffness map"))
-    meaning = _("Yellow may deform sharply, dark moves as one; what is stiffer than “Hide above” is clear.")
-    html.Div(meaning, v_if=("showWeight",), classes="spr-small")
+    caption = _("Yellow can deform sharply, dark moves rigidly; stiffness above “Hide above” is transparent.")
+    html.Div(caption, v_if=("showWeight",), classes="spr-small")
     slider("weightOpacity", _("Opacity"), 0.01)
     slider("weightLimit", _("Hide above"), 0.01)
     check("showJacobian", _("Volume change map"))
@@ -36,7 +36,7 @@ def quality(do: Any) -> None:
     """Build the section “Quality”."""
     html.Div(_("No result yet."), v_if=("!badge",), classes="spr-quiet")
     with html.Div(v_if=("badge",)):
-        with html.Div(classes=("`spr-guard ${badge.level}`",), id="spr-badge", **plain(role="status")):
+        with html.Div(classes=("`spr-guard ${badge.level}`",), id="spr-badge", **html_attributes(role="status")):
             v.VIcon("{{ badge.icon }}", size="small")
             with html.Div():
                 html.Strong("{{ badge.line }}")
@@ -50,20 +50,20 @@ def quality(do: Any) -> None:
         missing = ("!is_exact || !has_labels",)
         button(_("Measure per segment"), do.measure_segments, "segmentTableButton", disabled=missing)
     with html.Div(classes="spr-scroll", v_if=("segments.rows.length",)):
-        html.Div(_("Of the last exact result, not of what is shown."), v_if=("segments_old",), classes="spr-quiet")
+        html.Div(_("Of the last exact result, not of the shown one."), v_if=("segments_old",), classes="spr-quiet")
         with html.Table(classes="spr-table spr-cells"):
             with html.Tr():
                 html.Th("{{ title }}", v_for="title in segments.titles", key="title")
             with html.Tr(v_for="(row, index) in segments.rows", key="index"):
-                html.Td("{{ text }}", v_for="(text, place) in row", key="place")
+                html.Td("{{ text }}", v_for="(text, column) in row", key="column")
 
 
 def settings_map(do: Any) -> None:
-    """Build the section “Settings map”, with the snapshots and the way back."""
+    """Build the section “Settings map”, with snapshots, undo and redo."""
     check("sweep", _("Try other settings while the computer is idle"))
     choice("mapMeasure", _("Show"))
-    later = _("The map is filled once a deformation was computed and nothing else is to be done.")
-    html.Div(later, v_if=("sweep && !map.rows.length",), classes="spr-quiet")
+    pending = _("The map is filled after the first deformation, while the computer is idle.")
+    html.Div(pending, v_if=("sweep && !map.rows.length",), classes="spr-quiet")
     with html.Div(v_if=("map.rows.length",), classes="spr-scroll"):
         _map(do)
     with html.Div(classes="spr-snapshots"):
@@ -76,7 +76,7 @@ def settings_map(do: Any) -> None:
 
 
 def export() -> None:
-    """Build the section “Export”: links to files that are made when they are asked for."""
+    """Build the section “Export”: links to files that are written on request."""
     choice("export_format", _("Transform as"), ("export_format_items", _items(exports.formats())))
     choice("export_direction", _("Direction"), ("export_direction_items", _items(exports.directions())))
     with html.Div(classes="spr-buttons"):
@@ -84,7 +84,7 @@ def export() -> None:
         _download(_("Deformed image"), "'explorer/export/deformedVolume.nii.gz'", "")
         _download(_("Stiffness map"), "'explorer/export/weightVolume.nii.gz'", "")
         _download(_("Report"), "'explorer/export/report.json'", "exportReportButton")
-    html.Div(_("Press Apply first: exact results can be saved."), v_if=("!has_report",), classes="spr-quiet")
+    html.Div(_("Press Apply first: only exact results can be saved."), v_if=("!has_report",), classes="spr-quiet")
 
 
 def _items(pairs: list[tuple[str, str]]) -> list[dict[str, str]]:
@@ -92,12 +92,12 @@ def _items(pairs: list[tuple[str, str]]) -> list[dict[str, str]]:
 
 
 def _map(do: Any) -> None:
-    with html.Table(classes="spr-map", **plain(aria_label=_("Settings map"))):
+    with html.Table(classes="spr-map", **html_attributes(aria_label=_("Settings map"))):
         with html.Tr():
             html.Th()
             html.Th("{{ title }}", v_for="title in map.column_titles", key="title")
-        with html.Tr(v_for="(row, place) in map.rows", key="place"):
-            html.Th("{{ map.row_titles[place] }}")
+        with html.Tr(v_for="(row, index) in map.rows", key="index"):
+            html.Th("{{ map.row_titles[index] }}")
             with html.Td(v_for="(cell, column) in row", key="column"):
                 html.Button(
                     "{{ cell.text }}{{ cell.signs }}",
@@ -115,22 +115,22 @@ def _snapshot(do: Any, name: str) -> None:
     with html.Div(classes="spr-snapshot"):
         keep = {"click": (do.keep, f"['{name}']"), "disabled": ("!has_result",)}
         with v.VBtn(_("Keep as {name}").format(name=name), size="small", variant="text", **keep):
-            hint(f"store{name}Button")
+            tooltip(f"store{name}Button")
         recall = {"click": (do.recall, f"['{name}']"), "disabled": (f"!kept.{name}",)}
         with v.VBtn(_("Show {name}").format(name=name), size="small", variant="tonal", **recall):
-            hint(f"show{name}Button")
+            tooltip(f"show{name}Button")
         html.Span(f"{{{{ kept.{name} || '' }}}}", classes="spr-small")
 
 
 def _histogram() -> None:
     with html.Div(v_if=("histogram.length",), classes="spr-histogram"):
         html.Div(
-            _("How much of the image is free, how much is stiff (height: square root of the share)"),
+            _("Histogram of the stiffness (height: square root of the share)"),
             classes="spr-small",
         )
-        with html.Div(classes="spr-bars", **plain(role="img", aria_label=_("Histogram of the stiffness"))):
+        with html.Div(classes="spr-bars", **html_attributes(role="img", aria_label=_("Histogram of the stiffness"))):
             height = ("{height: bar.height, background: bar.color}",)
-            with html.Div(v_for="(bar, place) in histogram", key="place", title=("bar.words",), classes="spr-bar-slot"):
+            with html.Div(v_for="(bar, index) in histogram", key="index", title=("bar.text",), classes="spr-bar-slot"):
                 html.Div(classes="spr-bar-fill", style=height)
         with html.Div(classes="spr-small spr-pair"):
             html.Span(_("free 0"))
@@ -138,6 +138,6 @@ def _histogram() -> None:
 
 
 def _download(label: str, address: str, name: str) -> None:
-    place = {"href": (f"has_report ? {address} : undefined",), "disabled": ("!has_report",)}
-    with v.VBtn(label, **place, size="small", variant="tonal", prepend_icon="mdi-download"):
-        hint(name)
+    link = {"href": (f"has_report ? {address} : undefined",), "disabled": ("!has_report",)}
+    with v.VBtn(label, **link, size="small", variant="tonal", prepend_icon="mdi-download"):
+        tooltip(name)

@@ -10,7 +10,16 @@ from trame.widgets import html
 from trame.widgets import vuetify3 as v
 
 from SPRExplorer import painting
-from SPRExplorer.controls import SLIM, button, check, choice, hint, plain, tuned_slider, upload_button
+from SPRExplorer.controls import (
+    COMPACT,
+    button,
+    check,
+    choice,
+    html_attributes,
+    hyperparameter_slider,
+    tooltip,
+    upload_button,
+)
 
 SLIDERS = (
     ("alpha", _("Evenness (α′)"), 0.001),  # noqa: RUF001  # the letters of the paper
@@ -23,7 +32,7 @@ SLIDERS = (
 )
 
 REFINEMENTS = (8, 20, 50, 100)
-"""Numbers of steps to choose from: each opens the pair anew, so that a slider would be none."""
+"""Numbers of steps to choose from: not a slider, since each change reopens the pair."""
 
 
 def task_model() -> None:
@@ -54,18 +63,18 @@ def regularization(do: Any) -> None:
         choice("start", _("Start"))
     choice("prior", _("Stiffness"))
     for field, label, step in SLIDERS:
-        tuned_slider(field, label, step, (do.recommend, f"['{field}']"), (do.press, "[]"))
+        hyperparameter_slider(field, label, step, (do.recommend, f"['{field}']"), (do.press, "[]"))
     _suggestion(do)
     with html.Div(classes="spr-pair"):
         check("live", _("Live"))
         kind = ("`spr-latency ${is_exact ? 'exact' : ''}`",)
-        with html.Span("{{ latency }}", classes=kind, **plain(aria_label=_("Time and kind of the result"))):
-            hint("latencyLabel")
+        with html.Span("{{ latency }}", classes=kind, **html_attributes(aria_label=_("Time and kind of the result"))):
+            tooltip("latencyLabel")
     _painted(do)
 
 
 def _suggestion(do: Any) -> None:
-    """Build the button that asks for a setting, what is suggested, and the way to it."""
+    """Build the button for a suggestion, its text, and the button that takes it."""
     with html.Div(v_if=("method === 'instance'",), classes="spr-suggestion"):
         with html.Div(classes="spr-small spr-marks"):
             html.Span(classes="spr-tick-sample")
@@ -80,23 +89,25 @@ def _suggestion(do: Any) -> None:
             }
             button(_("Suggest a setting"), do.suggest, "suggestButton", **ask)
             button(_("Use it"), do.take_suggestion, "takeButton", v_if=("can_take",), color="primary")
-        html.Div("{{ suggest_line }}", v_if=("suggest_line",), classes="spr-small", **plain(role="status"))
+        html.Div("{{ suggest_line }}", v_if=("suggest_line",), classes="spr-small", **html_attributes(role="status"))
 
 
 def _painted(do: Any) -> None:
-    """Build the factors of the segments: shown where there are some, and where they have an effect."""
-    with html.Details(v_if=("painted.length",), classes="spr-more", **plain(data_spr_section="painted")):
+    """Build the stiffness factors of the segments, if there are segments."""
+    with html.Details(v_if=("painted.length",), classes="spr-more", **html_attributes(data_spr_section="painted")):
         html.Summary(_("Stiffness of single segments"))
-        sees = "method === 'instance' || refine > 0"
-        html.Div(_("Task models do not see it unless they are refined."), v_if=(f"!({sees})",), classes="spr-quiet")
+        has_effect = "method === 'instance' || refine > 0"
+        html.Div(
+            _("Task models use it only with “Refine exact results”."), v_if=(f"!({has_effect})",), classes="spr-quiet"
+        )
         with html.Div(v_for="row in painted", key="row.label", classes="spr-painted"):
             html.Span("{{ row.name }}", classes="spr-label")
             v.VSelect(
                 model_value=("row.factor",),
                 update_modelValue=(do.paint, "[row.label, $event]"),
                 items=("factor_items", _factors()),
-                disabled=(f"row.factor === 1 && !({sees})",),  # what was painted can always be taken back
-                **SLIM,
+                disabled=(f"row.factor === 1 && !({has_effect})",),  # a factor can always be reset
+                **COMPACT,
                 variant="outlined",
                 classes="spr-choice",
                 **{"raw_attrs": [':aria-label="row.name"']},
@@ -112,15 +123,15 @@ def _factors() -> list[dict[str, Any]]:
 
 
 def run(do: Any) -> None:
-    """Build Apply and Cancel, and what is said about the work."""
+    """Build Apply and Cancel, with progress and status."""
     with html.Div(classes="spr-run"):
         with html.Div(classes="spr-apply-row"):
             looks = {"color": "primary", "variant": "flat", "id": "spr-apply"}
             with v.VBtn("{{ apply_text }}", click=do.apply, disabled=("!can_apply",), **looks):
-                hint("applyButton")
+                tooltip("applyButton")
             looks = {"color": "warning", "variant": "tonal", "id": "spr-cancel"}
             with v.VBtn(_("Cancel"), click=do.cancel, disabled=("!busy",), **looks):
-                hint("cancelButton")
+                tooltip("cancelButton")
         v.VProgressLinear(
             v_if=("busy",),
             indeterminate=("progress < 0",),
@@ -128,7 +139,7 @@ def run(do: Any) -> None:
             color="primary",
             height=4,
             rounded=True,
-            **plain(aria_label=_("How far the computation is")),
+            **html_attributes(aria_label=_("Progress of the computation")),
         )
-        html.Div("{{ status }}", classes="spr-status", **plain(role="status"))
+        html.Div("{{ status }}", classes="spr-status", **html_attributes(role="status"))
         v.VBtn(_("Try again"), v_if=("failed",), click=do.restart, size="small", variant="tonal", color="warning")

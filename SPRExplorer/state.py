@@ -1,4 +1,4 @@
-"""What the page shows, as plain values: computed from the registration, never kept."""
+"""The state of the page as plain values, computed from the registration."""
 
 from __future__ import annotations
 
@@ -28,13 +28,12 @@ from SPRExplorer.fields import CHANGEABLE
 from SPRExplorer.nodes import REFERENCES, SIDES
 from SPRExplorer.panel import Panel
 
-BARS = 40
-"""Of the histogram of the stiffness."""
+HISTOGRAM_BINS = 40
 
-MOST_COUNTED = 300_000
-"""Voxels that it is made of, evenly taken, so that the page does not wait for it."""
+MAX_HISTOGRAM_VOXELS = 300_000
+"""Voxels that are counted, evenly sampled, to keep the page responsive."""
 
-SIGNS = {
+ICONS = {
     "good": "mdi-check-circle",
     "preview": "mdi-progress-clock",
     "check": "mdi-alert",
@@ -43,24 +42,24 @@ SIGNS = {
 
 
 def fields_of(panel: Panel) -> dict[str, Any]:
-    """Return the fields of the parameters that the page may change, as plain values."""
+    """Return the changeable parameters as plain values."""
     values = {field: getattr(panel.parameters, field) for field in CHANGEABLE}
     return {field: value.value if isinstance(value, Enum) else value for field, value in values.items()}
 
 
 def set_by_anatomy(panel: Panel) -> dict[str, Any]:
-    """Return the fields that the chosen part of the body sets, as plain values: an address need not repeat them."""
+    """Return the fields that the chosen anatomy sets, as plain values; a link omits them."""
     values = anatomies.fields_of(panel.parameters.anatomy) if panel.model.name == INSTANCE else {}
     return {field: value.value if isinstance(value, Enum) else value for field, value in values.items()}
 
 
 def state_of(panel: Panel) -> dict[str, Any]:
-    """Return everything else that the page shows and that changes all the time."""
+    """Return the parts of the state that change often."""
     return {**_run(panel), **_sliders(panel), **_quality(panel), **_kept(panel), **_inputs(panel)}
 
 
 def choices() -> dict[str, list[dict[str, str]]]:
-    """Return what can be chosen from lists, by the fields."""
+    """Return the items of the lists, by state."""
     kinds = {
         "alignment": Alignment,
         "anatomy": Anatomy,
@@ -74,7 +73,7 @@ def choices() -> dict[str, list[dict[str, str]]]:
 
 
 def methods_of(panel: Panel) -> list[dict[str, str]]:
-    """Return the methods there are, for a list."""
+    """Return the items of the list of methods."""
     return [_choice(model.title, model.name) for model in panel.models]
 
 
@@ -105,21 +104,21 @@ def map_of(panel: Panel) -> dict[str, Any]:
 
 
 def histogram_of(panel: Panel) -> list[dict[str, Any]]:
-    """Return how much of the image has which stiffness, as bars with their height, color and words."""
+    """Return the histogram of the stiffness as bars with height, color and text."""
     volume = panel.parameters.weightVolume
     if not panel.session or panel.session.shown is None or volume is None or volume.GetImageData() is None:
         return []
-    percent = charts.shares_of(volume, BARS, MOST_COUNTED)
+    percent = charts.shares_of(volume, HISTOGRAM_BINS, MAX_HISTOGRAM_VOXELS)
     table, color = panel.parameters.weightColors, [0.0] * 4
     bars = []
-    for place, share in enumerate(percent):
-        low, high = place / BARS, (place + 1) / BARS
+    for index, share in enumerate(percent):
+        low, high = index / HISTOGRAM_BINS, (index + 1) / HISTOGRAM_BINS
         table.GetColor(round((low + high) / 2 * (table.GetNumberOfColors() - 1)), color)
         bars.append(
             {
                 "height": f"{100 * math.sqrt(share / max(percent)):.1f}%",
                 "color": "rgb({:.0f} {:.0f} {:.0f})".format(*(255 * part for part in color[:3])),
-                "words": _("Stiffness {low:.2f} to {high:.2f}: {share:.1f} % of the image").format(
+                "text": _("Stiffness {low:.2f} to {high:.2f}: {share:.1f} % of the image").format(
                     low=low, high=high, share=share
                 ),
             }
@@ -128,7 +127,7 @@ def histogram_of(panel: Panel) -> list[dict[str, Any]]:
 
 
 def segments_of(panel: Panel) -> dict[str, Any]:
-    """Return the measures of the segments as a table of texts."""
+    """Return the measures per segment as a table of texts."""
     node = panel.parameters.segmentTable
     if node is None:
         return {"titles": [], "rows": []}
@@ -138,7 +137,7 @@ def segments_of(panel: Panel) -> dict[str, Any]:
 
 
 def card_of(panel: Panel) -> list[list[str]]:
-    """Return what the task model says of itself."""
+    """Return the rows of the model card."""
     return [list(row) for row in models.card_lines(panel.model)]
 
 
@@ -170,13 +169,13 @@ def _run(panel: Panel) -> dict[str, Any]:
 
 
 def _sliders(panel: Panel) -> dict[str, Any]:
-    stand = sliders_of(panel.parameters, panel.session, panel.model)
+    sliders = sliders_of(panel.parameters, panel.session, panel.model)
     advice = suggestion.shown(panel.parameters, panel.session)
     return {
-        "sliders": list(stand.fields),
-        "limits": {field: list(ends) for field, ends in stand.ranges.items()},
-        "tuned": {field: stand.recommended[field] for field in stand.fields},
-        "suggested": dict(stand.suggested),
+        "sliders": list(sliders.fields),
+        "limits": {field: list(ends) for field, ends in sliders.ranges.items()},
+        "tuned": {field: sliders.recommended[field] for field in sliders.fields},
+        "suggested": dict(sliders.suggested),
         "suggest_line": advice.line,
         "can_suggest": advice.can_ask,
         "can_take": advice.can_take,
@@ -191,9 +190,9 @@ def _quality(panel: Panel) -> dict[str, Any]:
     if shown is None:
         return nothing | {"has_report": bool(parameters.report)}
     badge = verdict.badge(verdict.of_result(shown, session.opened, inputs.extent_mm(parameters.fixedVolume)))
-    looks = {"level": badge.level, "line": badge.line, "icon": SIGNS[badge.level], "doubts": list(badge.doubts)}
+    shown_badge = {"level": badge.level, "line": badge.line, "icon": ICONS[badge.level], "doubts": list(badge.doubts)}
     return {
-        "badge": looks,
+        "badge": shown_badge,
         "measures": [list(detail) for detail in badge.details],
         "has_result": True,
         "map_known": shown.weight_known,
@@ -231,7 +230,7 @@ def _name_of(node: Any) -> str:
 
 
 def check_of(panel: Panel) -> dict[str, Any]:
-    """Return what the check of the pair says; not cheap, so only for a new pair."""
+    """Return the result of the pair check; costly, so only for a new pair."""
     opened = None if panel.session is None else panel.session.opened
     found = checks.pair_check(panel.parameters, str(panel.model.card.get("modality", "")), opened)
     return {"guard": list(found.lines), "guard_level": found.level, "can_align": found.can_align}

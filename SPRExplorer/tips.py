@@ -1,4 +1,4 @@
-"""The explanations of the panel in 3D Slicer, taken from its file, so that both panels say the same."""
+"""The tooltips of the panel in 3D Slicer, read from its .ui file."""
 
 from __future__ import annotations
 
@@ -10,11 +10,8 @@ FILE = Path(__file__).parents[1] / "SPRRegistration" / "Resources" / "UI" / "SPR
 
 
 @cache
-def all_tips() -> dict[str, str]:
-    """Return the explanations, by the names of the widgets and of the fields that they change.
-
-    Where only the package is installed, without the resources of the module, there are none.
-    """
+def _tooltips() -> dict[str, str]:
+    """Return the tooltips by widget and by field; none in an installed package, which has no .ui file."""
     if not FILE.is_file():
         return {}
     found = {}
@@ -26,6 +23,6 @@ def all_tips() -> dict[str, str]:
     return found
 
 
-def tip(name: str) -> str:
-    """Return the explanation of a widget or field; empty if there is none."""
-    return all_tips().get(name, "")
+def tooltip_of(name: str) -> str:
+    """Return the tooltip of a widget or field; empty if there is none."""
+    return _tooltips().get(name, "")

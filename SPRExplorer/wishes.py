@@ -10,7 +10,7 @@ from SPRRegistrationLib import suggestion
 
 from SPRCore.errors import SPRError
 from SPRExplorer import nodes, painting
-from SPRExplorer.files import listed
+from SPRExplorer.files import list_images
 
 logger = logging.getLogger("SPRRegistration")
 
@@ -32,7 +32,7 @@ class Wishes:
     def press(self) -> None:
         """A slider is taken hold of: from now on it may move."""
         if self._panel.parameters.live:
-            self._explorer.views.painter.moves()
+            self._explorer.views.scheduler.note_motion()
 
     def undo(self) -> None:
         """Go back to the setting before."""
@@ -68,9 +68,9 @@ class Wishes:
 
     def open_listed(self, side: str, name: str) -> None:
         """Open an image of the chosen folder: one of the list, not a path."""
-        path = listed(self._explorer.folder).get(str(name))
+        path = list_images(self._explorer.folder).get(str(name))
         if side in nodes.SIDES and path is not None:
-            self._explorer.soon(self._explorer.try_to_open(f"{side}Volume", path))
+            self._explorer.run_in_background(self._explorer.try_to_open(f"{side}Volume", path))
 
     def forget(self, field: str) -> None:
         """Measure without these segments or landmarks."""

@@ -198,7 +198,7 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(server):
 def test_a_bad_upload_is_refused_in_words(server, files):
     answer = upload(server, *files)
     assert answer.status == 422
-    assert b"why" in answer.body
+    assert b"reason" in answer.body
     assert b"Traceback" not in answer.body
     assert not Path("/tmp/spr-explorer-escape.nii").exists()
     assert ask(server, "/explorer/alive").status == 200
@@ -226,7 +226,7 @@ def test_what_is_no_upload_is_refused(server):
 def test_bad_segments_landmarks_and_models_are_refused_in_words(server, what, file):
     answer = upload(server, file, what=what)
     assert answer.status == 422, answer.body
-    assert len(json.loads(answer.body)["why"]) > 20
+    assert len(json.loads(answer.body)["reason"]) > 20
     assert not list(server.models.rglob("evil*"))
 
 

@@ -84,8 +84,8 @@ if __name__ == "__main__":
 
     slicer_python.install()
     watch(Notes(sys.argv[2]))
-    from SPRExplorer.server import Options, serve
+    from SPRExplorer.server import ServerOptions, serve
 
     asked = json.loads(sys.argv[1])
     asked["pair"] = tuple(map(Path, asked["pair"]))
-    serve(Options(**{"port": 0, "open_browser": False} | asked), lambda line: os.write(1, f"{line}\n".encode()))
+    serve(ServerOptions(**{"port": 0, "open_browser": False} | asked), lambda line: os.write(1, f"{line}\n".encode()))
