@@ -1,6 +1,6 @@
-"""Serves the Explorer and notes what it does, for the benchmark; arguments: options as JSON, and the file of the notes.
+"""Serves the Explorer and records its events for the benchmark. Arguments: options as JSON, and the file of the events.
 
-Each note is a line of JSON: when (milliseconds since 1970), what, how long it took, and what it was about.
+Each event is a line of JSON: time (milliseconds since 1970), kind, duration and details.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 
-class Notes:
-    """Notes of one server."""
+class EventLog:
+    """Events of one server."""
 
     def __init__(self, path):
         self._file = Path(path).open("w", encoding="utf-8", buffering=1)
         self.setting = {}
-        """Setting of the result that the scene holds."""
+        """Setting of the result in the scene."""
 
     def add(self, what, took_ms=None, **about):
-        note = {"at": time.time() * 1e3, "what": what, "took_ms": took_ms}
-        self._file.write(json.dumps(note | about) + "\n")
+        event = {"at": time.time() * 1e3, "what": what, "took_ms": took_ms}
+        self._file.write(json.dumps(event | about) + "\n")
 
     def timed(self, kind, method, what, about=lambda *arguments: {}):
-        """Let a method of a class note how long it takes."""
-        plain = getattr(kind, method)
+        """Record the duration of each call of a method."""
+        original = getattr(kind, method)
 
-        def noted(*arguments, **options):
+        def recorded(*arguments, **options):
             start = time.perf_counter()
             try:
-                return plain(*arguments, **options)
+                return original(*arguments, **options)
             finally:
                 self.add(what, 1e3 * (time.perf_counter() - start), **about(*arguments))
 
-        setattr(kind, method, noted)
+        setattr(kind, method, recorded)
 
 
-def watch(notes):
-    """Let everything between the socket and the picture be noted."""
+def record_events(log):
+    """Record every step between the socket and the image."""
     from SPRRegistrationLib.session import RegistrationSession
     from trame_rca.encoders import RcaImageEncoder
     from trame_rca.utils import RcaViewAdapter
@@ -51,31 +51,31 @@ def watch(notes):
     from SPRExplorer.app import Explorer
 
     def applied(session, message, arrays):
-        notes.setting = dict(message.setting)
+        log.setting = dict(message.setting)
         shape = arrays["displacement"][0].shape[:3]
         about = {"computed_ms": message.milliseconds, "exact": message.exact, "shape": shape}
-        return {"setting": notes.setting} | about
+        return {"setting": log.setting} | about
 
     def pushed(adapter, content, meta):
-        return {"view": adapter.area_name, "bytes": len(content or b""), "setting": notes.setting}
+        return {"view": adapter.area_name, "bytes": len(content or b""), "setting": log.setting}
 
-    notes.timed(Explorer, "_fields_changed", "fields")
-    notes.timed(Explorer, "_push", "words")
-    notes.timed(RegistrationSession, "preview", "asked", lambda session, setting: {"setting": dict(setting)})
-    notes.timed(RegistrationSession, "_on_result", "applied", applied)
-    notes.timed(RcaImageEncoder, "encode", "encoded")
-    notes.timed(RcaViewAdapter, "push", "pushed", pushed)
+    log.timed(Explorer, "_fields_changed", "fields")
+    log.timed(Explorer, "_push", "words")
+    log.timed(RegistrationSession, "preview", "asked", lambda session, setting: {"setting": dict(setting)})
+    log.timed(RegistrationSession, "_on_result", "applied", applied)
+    log.timed(RcaImageEncoder, "encode", "encoded")
+    log.timed(RcaViewAdapter, "push", "pushed", pushed)
     drawn = RcaWindow.img_cols_rows.fget
 
-    def noted(window):
+    def recorded(window):
         start = time.perf_counter()
         try:
             return drawn(window)
         finally:
             took_ms = 1e3 * (time.perf_counter() - start)
-            notes.add("drawn", took_ms, view=window.active_view_cursor.partition("_")[0])
+            log.add("drawn", took_ms, view=window.active_view_cursor.partition("_")[0])
 
-    RcaWindow.img_cols_rows = property(noted)
+    RcaWindow.img_cols_rows = property(recorded)
 
 
 if __name__ == "__main__":
@@ -83,7 +83,7 @@ if __name__ == "__main__":
     from SPRExplorer import slicer_python
 
     slicer_python.install()
-    watch(Notes(sys.argv[2]))
+    record_events(EventLog(sys.argv[2]))
     from SPRExplorer.server import ServerOptions, serve
 
     asked = json.loads(sys.argv[1])
