@@ -1,4 +1,4 @@
-"""The application: connects the panel, the views and the page on a trame server."""
+"""The application: connects the controller, the views and the page on a trame server."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from pathlib import Path
 from typing import Any
 
 import slicer
-from SPRRegistrationLib import messages
+from SPRRegistrationLib import messages, panel_state
 from SPRRegistrationLib.i18n import tr as _
-from SPRRegistrationLib.scene import display, inputs, outputs
+from SPRRegistrationLib.scene import display, outputs, painting
 from SPRRegistrationLib.sliders import FIELDS, shown_fields
+from SPRRegistrationLib.worker_control import WorkerOptions
 from trame_server import Server
 from trame_slicer.core import SlicerApp
 from vtkmodules.vtkCommonCore import vtkLogger, vtkOutputWindow
 
 from SPRCore.errors import SPRError
-from SPRExplorer import links, nodes, page, painting, state
+from SPRExplorer import links, nodes, page, state
+from SPRExplorer.actions import Actions
+from SPRExplorer.controller import BUDGET_MS, ExplorerController
 from SPRExplorer.fields import CHANGEABLE
 from SPRExplorer.files import list_images, stem_of
 from SPRExplorer.nodes import REFERENCES
-from SPRExplorer.panel import Panel
 from SPRExplorer.reading import FileContent, read_file, read_files
 from SPRExplorer.transport import worker_command
 from SPRExplorer.views import Views, layout_choices
-from SPRExplorer.wishes import Wishes
 
 logger = logging.getLogger("SPRRegistration")
 
@@ -65,9 +66,9 @@ class Explorer:
         slicer.mrmlScene = app.scene
         app.scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())  # in Slicer a widget logic does
         _log_vtk()
-        self.panel = Panel(app.scene, command or worker_command(), self._changed, lambda: self.views.render())
-        self.panel.is_held = True
-        self._defaults = state.fields_of(self.panel)
+        worker = WorkerOptions(command or worker_command(), budget_ms=BUDGET_MS)
+        self.controller = ExplorerController(app.scene, worker, self._changed, lambda: self.views.render())
+        self._defaults = state.fields_of(self.controller)
         self._start_state()
         server.enable_module(
             {
@@ -79,13 +80,13 @@ class Explorer:
         self.views = Views(
             server,
             app,
-            on_rendered=self.panel.catch_up,
-            on_motion=lambda: display.set_detail(self.panel.parameters, fine=False),
-            on_rest=self.panel.settle,
+            on_rendered=self.controller.catch_up,
+            on_motion=lambda: display.set_detail(self.controller.parameters, fine=False),
+            on_rest=self.controller.settle,
         )
-        self.panel.pace = self.views.scheduler
+        self.controller.rendering = self.views.scheduler
         self.views.set_layout("four")
-        page.build(server, self.views, Wishes(self))
+        page.build(server, self.views, Actions(self))
         self._listen()
         self._push()
 
@@ -94,7 +95,7 @@ class Explorer:
         for task in list(self._tasks):
             task.cancel()
         await self.views.scheduler.close()
-        await self.panel.close()
+        await self.controller.close()
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     async def open_file(self, field: str, path: Path, title: str, scratch: Path | None = None) -> None:
@@ -113,8 +114,8 @@ class Explorer:
         self._set_reading(field, True)
         try:
             if field == "model":
-                self.panel.add_model(path)
-                self.state.method_items = state.methods_of(self.panel)
+                self.controller.import_model(path)
+                self.state.method_items = state.methods_of(self.controller)
             else:
                 kind = field.removeprefix("fixed").removeprefix("moving").lower().replace("volume", "image")
                 self._add(field, title, await read_file(path, scratch, kind))
@@ -143,7 +144,7 @@ class Explorer:
             self.notify(messages.refused(error))
 
     def _add(self, field: str, title: str, content: FileContent) -> None:
-        self.panel.add(field, title, content)
+        self.controller.add(field, title, content)
         if field in REFERENCES:
             self.state.show_references = True
         else:
@@ -151,7 +152,7 @@ class Explorer:
 
     def load_sample(self) -> None:
         """Load the sample pair."""
-        self.panel.load_sample()
+        self.controller.load_sample()
         self.views.fit()
 
     def notify(self, notice: str) -> None:
@@ -163,17 +164,17 @@ class Explorer:
         """Handle a key of the page."""
         key = key if isinstance(key, str) else ""
         if key in SWITCHES:
-            self.panel.change(SWITCHES[key], not getattr(self.panel.parameters, SWITCHES[key]))
+            self.controller.change(SWITCHES[key], not getattr(self.controller.parameters, SWITCHES[key]))
         elif key in KEYS:
             self._move_slider(*KEYS[key])
         elif key in (",", "."):
             self.views.step(1 if key == "." else -1)
         else:
             actions = {
-                "a": self.panel.apply,
-                "c": self.panel.cancel,
-                "z": lambda: self.panel.step(-1),
-                "Z": lambda: self.panel.step(1),
+                "a": self.controller.apply,
+                "c": self.controller.cancel,
+                "z": self.controller.undo,
+                "Z": self.controller.redo,
                 "r": self.views.fit,
             }
             actions.get(key, lambda: None)()
@@ -183,7 +184,7 @@ class Explorer:
         ignored = links.unknown_in(str(text))
         for field, value in links.fields_in(str(text)).items():
             try:
-                self.panel.change(field, value)
+                self.controller.change(field, value)
             except SPRError as error:
                 logger.warning("part of a link was ignored: %s", error)
                 ignored.append(field)
@@ -197,12 +198,12 @@ class Explorer:
         task.add_done_callback(self._tasks.discard)
 
     def _move_slider(self, index: int, direction: int) -> None:
-        fields = shown_fields(self.panel.parameters, self.state.limits)
+        fields = shown_fields(self.controller.parameters, self.state.limits)
         if fields:
             field = fields[min(index, len(fields) - 1)]
             low, high = self.state.limits[field]
-            value = getattr(self.panel.parameters, field) + direction * (high - low) / 40
-            self.panel.change(field, min(max(value, low), high))
+            value = getattr(self.controller.parameters, field) + direction * (high - low) / 40
+            self.controller.change(field, min(max(value, low), high))
             self._slider_moved()
 
     def _listen(self) -> None:
@@ -212,7 +213,7 @@ class Explorer:
         self.state.change("show_references")(lambda show_references, **_others: self._references_changed())
         self.server.trigger("key")(self.press_key)
         self.server.trigger("link")(self.open_link)
-        self.server.trigger("ready")(lambda: self._later("release", PAGE_SECONDS, self.panel.release))
+        self.server.trigger("ready")(lambda: self._later("open", PAGE_SECONDS, self.controller.open_by_itself))
 
     def _start_state(self) -> None:
         self.state.trame__title = _("SPR Registration Explorer")
@@ -220,8 +221,8 @@ class Explorer:
         self.state.update(
             {
                 **state.choices(),
-                "method_items": state.methods_of(self.panel),
-                "card": state.card_of(self.panel),
+                "method_items": state.methods_of(self.controller),
+                "card": state.card_of(self.controller),
                 "theme": "dark",
                 "layout": "four",
                 "open_sections": ["inputs", "settings", "show", "quality"],
@@ -233,8 +234,8 @@ class Explorer:
                 "folder_files": list(list_images(self.folder)),
                 "export_format": ".h5",
                 "export_direction": "displacementTransform",
-                "segments": state.segments_of(self.panel),
-                "map": state.map_of(self.panel),
+                "segments": state.segments_of(self.controller),
+                "map": state.map_of(self.controller),
                 "histogram": [],
                 "painted": [],
                 "cursor_help": _("Point at a slice view to read the stiffness and the displacement there."),
@@ -244,11 +245,11 @@ class Explorer:
 
     def _fields_changed(self, **values: Any) -> None:
         """Apply changes of the page; the next update reverts invalid ones."""
-        known = state.fields_of(self.panel)
+        known = state.fields_of(self.controller)
         for field in CHANGEABLE:
             if values[field] != known[field]:
                 try:
-                    self.panel.change(field, values[field])
+                    self.controller.change(field, values[field])
                 except SPRError as error:
                     logger.warning("refused a value of the page: %s", error)
                 if field in FIELDS:
@@ -257,52 +258,51 @@ class Explorer:
 
     def _slider_moved(self) -> None:
         """Begin or continue a motion, and postpone the entry in the undo history."""
-        if self.panel.parameters.live:
+        if self.controller.parameters.live:
             self.views.scheduler.note_motion(repeated=False)
-        self._later("record", GESTURE_SECONDS, self.panel.record)
+        self._later("record", GESTURE_SECONDS, self.controller.end_gesture)
 
     def _layout_changed(self, layout: str, **_others: Any) -> None:
         if layout in [item["value"] for item in layout_choices()]:
-            self.views.set_layout("original" if self.panel.parameters.originalAnatomy else layout)
+            self.views.set_layout("original" if self.controller.parameters.originalAnatomy else layout)
 
     def _references_changed(self) -> None:
-        nodes.show_references(self.panel.parameters, bool(self.state.show_references))
+        nodes.show_references(self.controller.parameters, bool(self.state.show_references))
         self.views.render()
 
     def _changed(self) -> None:
-        self._later("push", PUSH_SECONDS_IN_MOTION if self.panel.pace.is_moving else PUSH_SECONDS, self._push)
+        self._later("push", PUSH_SECONDS_IN_MOTION if self.views.scheduler.is_moving else PUSH_SECONDS, self._push)
 
     def _push(self) -> None:
-        """Update the page from the panel."""
+        """Update the page from the controller."""
         with self.state:
-            fields = state.fields_of(self.panel)
+            fields = state.fields_of(self.controller)
             if fields["originalAnatomy"] != (self.views.layouts.layout_id == "original"):
                 self.views.set_layout("original" if fields["originalAnatomy"] else self.state.layout)
-                self.panel.show()
+                self.controller.show()
                 self._references_changed()
             self.state.update(fields)
-            self.state.update(state.state_of(self.panel))
-            self.state.link = links.link_of(fields, self._defaults | state.set_by_anatomy(self.panel))
+            self.state.update(state.state_of(self.controller))
+            self.state.link = links.link_of(fields, self._defaults | state.set_by_anatomy(self.controller))
             self._push_costly()
         if fields["flicker"]:
             self._later("flicker", FLICKER_SECONDS, self._flicker)
 
     def _push_costly(self) -> None:
         """Update the parts that are costly to compute, each only for a new input."""
-        parameters, session = self.panel.parameters, self.panel.session
-        if self._is_new("model", self.panel.model):
-            self.state.card = state.card_of(self.panel)
-        pair = (*inputs.chosen(parameters, (*inputs.OPENING, *inputs.MEASURED)), session and session.opened)
-        if self._is_new("pair", pair):
-            self.state.update(state.check_of(self.panel))
+        parameters, session = self.controller.parameters, self.controller.session
+        if self._is_new("model", self.controller.model):
+            self.state.card = state.card_of(self.controller)
+        if self._is_new("pair", panel_state.check_key(self.controller)):
+            self.state.update(state.check_of(self.controller))
             self.state.painted = painting.table(parameters)
             self._references_changed()
         if not self.views.scheduler.is_moving and self._is_new("result", session and session.shown):
-            self.state.histogram = state.histogram_of(self.panel)
+            self.state.histogram = state.histogram_of(self.controller)
         table = parameters.segmentTable
-        points = (session and len(session.points), parameters.mapMeasure, parameters.suggestion)
+        points = panel_state.map_key(self.controller)
         if self._is_new("points", (*points, table and (table.GetID(), table.GetMTime()))):
-            self.state.map, self.state.segments = state.map_of(self.panel), state.segments_of(self.panel)
+            self.state.map, self.state.segments = state.map_of(self.controller), state.segments_of(self.controller)
 
     def _is_new(self, name: str, version: Any) -> bool:
         """Whether a version differs from the previous one of that name."""
@@ -311,7 +311,7 @@ class Explorer:
         return is_new
 
     def _flicker(self) -> None:
-        parameters = self.panel.parameters
+        parameters = self.controller.parameters
         if not outputs.is_alive(parameters):
             return
         self._is_flicker_on = not self._is_flicker_on

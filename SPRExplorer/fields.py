@@ -5,11 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
-from SPRRegistrationLib.scene.inputs import MEASURED
 from SPRRegistrationLib.sliders import FIELDS
-
-PAIR = ("fixedVolume", "movingVolume", *MEASURED)
-"""What a pair is made of."""
 
 SHOWN = (
     *("showDeformed", "deformedOpacity", "flicker", "showWeight", "weightOpacity", "weightLimit", "showJacobian"),

@@ -6,10 +6,10 @@ from typing import Any
 
 from SPRRegistrationLib.i18n import tr as _
 from SPRRegistrationLib.messages import MARK
+from SPRRegistrationLib.scene import painting
 from trame.widgets import html
 from trame.widgets import vuetify3 as v
 
-from SPRExplorer import painting
 from SPRExplorer.controls import (
     COMPACT,
     button,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from SPRRegistrationLib.session import Stage
+from SPRRegistrationLib.session import SessionStage
 
 from SPRCore.errors import InputError, SPRError
 from SPRExplorer.browser import photograph
@@ -56,25 +56,26 @@ async def write_pictures(explorer: Any, address: str, folder: Path, say: Callabl
 
 async def _register(explorer: Any) -> None:
     """Wait for an exact result."""
-    panel = explorer.panel
-    stages = (Stage.READY, Stage.DONE, Stage.FAILED)
-    await _wait(lambda: panel.session is not None and panel.session.shown and panel.session.stage in stages, explorer)
-    panel.apply()
-    await _wait(lambda: bool(panel.parameters.report), explorer)
+    controller, stages = explorer.controller, (SessionStage.READY, SessionStage.DONE, SessionStage.FAILED)
+
+    def has_preview() -> bool:
+        session = controller.session
+        return session is not None and session.shown is not None and session.stage in stages
+
+    await _wait(has_preview, explorer)
+    controller.apply()
+    await _wait(lambda: bool(controller.parameters.report), explorer)
 
 
-async def _wait(condition: Callable[[], Any], explorer: Any) -> None:
-    panel = explorer.panel
+async def _wait(condition: Callable[[], bool], explorer: Any) -> None:
     end = time.monotonic() + TIMEOUT_SECONDS
-    while time.monotonic() < end:
-        if condition():
-            return
-        if explorer.state.notice or (panel.session is not None and panel.session.stage is Stage.FAILED):
-            break
+    while not condition():
+        session, notice = explorer.controller.session, explorer.state.notice
+        if notice or time.monotonic() > end or (session is not None and session.stage is SessionStage.FAILED):
+            kind = InputError if notice else RegistrationFailed
+            reason = notice or ("no images" if session is None else session.words)
+            raise kind("the pair of the Explorer", got=reason, expected="a result")
         await asyncio.sleep(0.1)
-    reason = explorer.state.notice or ("no images" if panel.session is None else panel.session.words)
-    kind = InputError if explorer.state.notice else RegistrationFailed
-    raise kind("the pair of the Explorer", got=reason, expected="a result")
 
 
 def draw(scheduler: ViewScheduler, path: Path, size: tuple[int, int] = (560, 420)) -> None:

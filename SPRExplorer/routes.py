@@ -15,8 +15,8 @@ from SPRRegistrationLib.scene import exports
 
 from SPRCore.errors import SPRError
 from SPRCore.io.places import SUFFIX
+from SPRExplorer.controller import ExplorerController
 from SPRExplorer.files import LANDMARK_SUFFIXES, MEGABYTE, UploadFolder
-from SPRExplorer.panel import Panel
 from SPRExplorer.security import COOKIE, HEADERS, AccessPolicy, decide
 
 logger = logging.getLogger("SPRRegistration")
@@ -72,16 +72,21 @@ class Routes:
     """Uploads and downloads.
 
     Args:
-        panel: The registration.
+        controller: The controller of the registration.
         open_file: Called with the field, the uploaded file or folder, its title, and its temporary folder.
         limit_mb: Largest upload in megabytes.
         scratch: Folder for uploads.
     """
 
     def __init__(
-        self, panel: Panel, open_file: Callable[[str, Path, str, Path], Awaitable], limit_mb: int, scratch: Path
+        self, controller: ExplorerController, open_file: Callable[..., Awaitable], limit_mb: int, scratch: Path
     ) -> None:
-        self._panel, self._open_file, self._limit, self._scratch = panel, open_file, limit_mb * MEGABYTE, scratch
+        self._controller, self._open_file, self._limit, self._scratch = (
+            controller,
+            open_file,
+            limit_mb * MEGABYTE,
+            scratch,
+        )
         self._server_id = secrets.token_hex(4)
 
     def add_to(self, app: Any) -> None:
@@ -120,7 +125,7 @@ class Routes:
     async def export(self, request: web.Request) -> web.Response:
         """Write a result to a file and send it."""
         name = request.match_info["name"]
-        parameters = self._panel.parameters
+        parameters = self._controller.parameters
         if name == "report.json" and parameters.report:
             return _attachment(
                 exports.file_name(parameters, "report", ".json"), exports.report_text(parameters).encode()

@@ -120,7 +120,7 @@ def _bind(app: Any, explorer: Any, options: ServerOptions, policy: AccessPolicy)
 
     app.middlewares.insert(0, access_control(policy))
     app.on_response_prepare.append(add_headers)
-    Routes(explorer.panel, explorer.open_file, options.upload_mb, explorer.scratch).add_to(app)
+    Routes(explorer.controller, explorer.open_file, options.upload_mb, explorer.scratch).add_to(app)
 
 
 def _begin(
@@ -130,7 +130,7 @@ def _begin(
     if options.pictures is not None:
         from SPRExplorer.pictures import write_pictures
 
-        explorer.panel.release()
+        explorer.controller.open_by_itself()
         explorer.run_in_background(_forward(write_pictures(explorer, address, options.pictures, say), done))
         return
     say(f"The Explorer is at {address}")

@@ -7,26 +7,24 @@ import math
 from enum import Enum
 from typing import Any
 
-from SPRRegistrationLib import anatomies, checks, messages, models, settings_map, suggestion, verdict
+from SPRRegistrationLib import anatomies, messages, models, panel_state, settings_map
 from SPRRegistrationLib.i18n import tr as _
 from SPRRegistrationLib.models import INSTANCE
 from SPRRegistrationLib.parameters import (
     Alignment,
-    Anatomy,
+    AnatomyChoice,
     Device,
     DisplacementStyle,
     MapMeasure,
-    Prior,
-    Start,
+    PriorChoice,
+    StartChoice,
     setting_of,
 )
-from SPRRegistrationLib.scene import charts, inputs, snapshots
-from SPRRegistrationLib.session import Stage
-from SPRRegistrationLib.sliders import sliders_of
+from SPRRegistrationLib.scene import charts, snapshots
 
+from SPRExplorer.controller import ExplorerController
 from SPRExplorer.fields import CHANGEABLE
 from SPRExplorer.nodes import REFERENCES, SIDES
-from SPRExplorer.panel import Panel
 
 HISTOGRAM_BINS = 40
 
@@ -41,47 +39,51 @@ ICONS = {
 }
 
 
-def fields_of(panel: Panel) -> dict[str, Any]:
-    """Return the changeable parameters as plain values."""
-    values = {field: getattr(panel.parameters, field) for field in CHANGEABLE}
+def fields_of(controller: ExplorerController) -> dict[str, Any]:
+    """Return the fields of the parameters that the page may change, as plain values."""
+    values = {field: getattr(controller.parameters, field) for field in CHANGEABLE}
     return {field: value.value if isinstance(value, Enum) else value for field, value in values.items()}
 
 
-def set_by_anatomy(panel: Panel) -> dict[str, Any]:
-    """Return the fields that the chosen anatomy sets, as plain values; a link omits them."""
-    values = anatomies.fields_of(panel.parameters.anatomy) if panel.model.name == INSTANCE else {}
+def set_by_anatomy(controller: ExplorerController) -> dict[str, Any]:
+    """Return the fields that the chosen part of the body sets, as plain values: an address need not repeat them."""
+    values = anatomies.fields_of(controller.parameters.anatomy) if controller.model.name == INSTANCE else {}
     return {field: value.value if isinstance(value, Enum) else value for field, value in values.items()}
 
 
-def state_of(panel: Panel) -> dict[str, Any]:
-    """Return the parts of the state that change often."""
-    return {**_run(panel), **_sliders(panel), **_quality(panel), **_kept(panel), **_inputs(panel)}
+def state_of(controller: ExplorerController) -> dict[str, Any]:
+    """Return everything else that the page shows and that changes all the time."""
+    return {
+        **_run(controller),
+        **_sliders(controller),
+        **_quality(controller),
+        **_kept(controller),
+        **_inputs(controller),
+    }
 
 
 def choices() -> dict[str, list[dict[str, str]]]:
-    """Return the items of the lists, by state."""
+    """Return what can be chosen from lists, by the fields."""
     kinds = {
         "alignment": Alignment,
-        "anatomy": Anatomy,
-        "start": Start,
+        "anatomy": AnatomyChoice,
+        "start": StartChoice,
         "device": Device,
         "displacementStyle": DisplacementStyle,
         "mapMeasure": MapMeasure,
-        "prior": Prior,
+        "prior": PriorChoice,
     }
     return {f"{name}_items": [_choice(each.label(), each.value) for each in kind] for name, kind in kinds.items()}
 
 
-def methods_of(panel: Panel) -> list[dict[str, str]]:
-    """Return the items of the list of methods."""
-    return [_choice(model.title, model.name) for model in panel.models]
+def methods_of(controller: ExplorerController) -> list[dict[str, str]]:
+    """Return the methods there are, for a list."""
+    return [_choice(model.title, model.name) for model in controller.models]
 
 
-def map_of(panel: Panel) -> dict[str, Any]:
+def map_of(controller: ExplorerController) -> dict[str, Any]:
     """Return the settings map as rows of colored cells."""
-    points = [] if panel.session is None else panel.session.points
-    measure = panel.parameters.mapMeasure
-    table = settings_map.table_of(points, measure, suggestion.marked(panel.parameters))
+    measure, table = controller.parameters.mapMeasure, panel_state.map_table(controller)
     rows: list[list[Any]] = [[None] * len(table.columns) for _row in table.rows]
     for cell in table.cells:
         rows[cell.row][cell.column] = {
@@ -92,7 +94,7 @@ def map_of(panel: Panel) -> dict[str, Any]:
             "signs": cell.signs,
             "setting": dict(cell.point.setting),
         }
-    names = [messages.setting_names().get(name, name) for name in table.names]
+    names = panel_state.map_titles(table)
     return {
         "rows": rows,
         "row_titles": [f"{value:.3g}" for value in table.rows],
@@ -103,16 +105,16 @@ def map_of(panel: Panel) -> dict[str, Any]:
     }
 
 
-def histogram_of(panel: Panel) -> list[dict[str, Any]]:
-    """Return the histogram of the stiffness as bars with height, color and text."""
-    volume = panel.parameters.weightVolume
-    if not panel.session or panel.session.shown is None or volume is None or volume.GetImageData() is None:
+def histogram_of(controller: ExplorerController) -> list[dict[str, Any]]:
+    """Return how much of the image has which stiffness, as bars with their height, color and words."""
+    volume = controller.parameters.weightVolume
+    if not controller.session or controller.session.shown is None or volume is None or volume.GetImageData() is None:
         return []
     percent = charts.shares_of(volume, HISTOGRAM_BINS, MAX_HISTOGRAM_VOXELS)
-    table, color = panel.parameters.weightColors, [0.0] * 4
+    table, color = controller.parameters.weightColors, [0.0] * 4
     bars = []
-    for index, share in enumerate(percent):
-        low, high = index / HISTOGRAM_BINS, (index + 1) / HISTOGRAM_BINS
+    for place, share in enumerate(percent):
+        low, high = place / HISTOGRAM_BINS, (place + 1) / HISTOGRAM_BINS
         table.GetColor(round((low + high) / 2 * (table.GetNumberOfColors() - 1)), color)
         bars.append(
             {
@@ -126,9 +128,9 @@ def histogram_of(panel: Panel) -> list[dict[str, Any]]:
     return bars
 
 
-def segments_of(panel: Panel) -> dict[str, Any]:
-    """Return the measures per segment as a table of texts."""
-    node = panel.parameters.segmentTable
+def segments_of(controller: ExplorerController) -> dict[str, Any]:
+    """Return the measures of the segments as a table of texts."""
+    node = controller.parameters.segmentTable
     if node is None:
         return {"titles": [], "rows": []}
     columns = [node.GetTable().GetColumn(index) for index in range(node.GetNumberOfColumns())]
@@ -136,9 +138,9 @@ def segments_of(panel: Panel) -> dict[str, Any]:
     return {"titles": [column.GetName() for column in columns], "rows": [list(row) for row in zip(*texts, strict=True)]}
 
 
-def card_of(panel: Panel) -> list[list[str]]:
-    """Return the rows of the model card."""
-    return [list(row) for row in models.card_lines(panel.model)]
+def card_of(controller: ExplorerController) -> list[list[str]]:
+    """Return what the task model says of itself."""
+    return [list(row) for row in models.card_lines(controller.model)]
 
 
 def _choice(title: str, value: str) -> dict[str, str]:
@@ -151,72 +153,66 @@ def _text(value: Any) -> str:
     return "-" if value != value else f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
-def _run(panel: Panel) -> dict[str, Any]:
-    session, busy = panel.session, panel.is_busy
-    why_not = messages.why_not_apply(panel.parameters)
-    shown = None if session is None else session.shown
+def _run(controller: ExplorerController) -> dict[str, Any]:
+    run, shown = panel_state.run_state(controller), None if controller.session is None else controller.session.shown
     return {
-        "busy": busy,
-        "apply_text": why_not.rstrip(".") or _("Apply"),
-        "can_apply": not why_not and not panel.is_committing,
-        "failed": session is not None and session.stage is Stage.FAILED and not why_not,
-        "status": "" if session is None or (why_not and not busy) else session.words,
-        "progress": -1 if session is None or session.progress is None else round(100 * session.progress),
-        "latency": "" if shown is None else messages.latency(shown.age_ms, shown.exact),
+        "busy": run.is_busy,
+        "apply_text": run.missing or _("Apply"),
+        "can_apply": run.can_apply,
+        "failed": run.has_failed,
+        "status": run.status,
+        "progress": -1 if run.progress is None else round(100 * run.progress),
+        "latency": panel_state.latency(controller),
         "is_exact": shown is not None and shown.exact,
-        "cursor_text": panel.cursor,
+        "cursor_text": controller.cursor,
     }
 
 
-def _sliders(panel: Panel) -> dict[str, Any]:
-    sliders = sliders_of(panel.parameters, panel.session, panel.model)
-    advice = suggestion.shown(panel.parameters, panel.session)
+def _sliders(controller: ExplorerController) -> dict[str, Any]:
+    states, advice = panel_state.slider_states(controller), panel_state.suggestion_state(controller)
     return {
-        "sliders": list(sliders.fields),
-        "limits": {field: list(ends) for field, ends in sliders.ranges.items()},
-        "tuned": {field: sliders.recommended[field] for field in sliders.fields},
-        "suggested": dict(sliders.suggested),
+        "sliders": list(states.fields),
+        "limits": {field: list(ends) for field, ends in states.ranges.items()},
+        "tuned": {field: states.recommended[field] for field in states.fields},
+        "suggested": dict(states.suggested),
         "suggest_line": advice.line,
         "can_suggest": advice.can_ask,
         "can_take": advice.can_take,
-        "is_choosing": panel.session is not None and panel.session.is_choosing,
+        "is_choosing": controller.session is not None and controller.session.is_choosing,
     }
 
 
-def _quality(panel: Panel) -> dict[str, Any]:
-    session, parameters = panel.session, panel.parameters
-    shown = None if session is None else session.shown
-    nothing = {"badge": None, "measures": [], "has_result": False, "map_known": False, "segments_old": False}
-    if shown is None:
-        return nothing | {"has_report": bool(parameters.report)}
-    badge = verdict.badge(verdict.of_result(shown, session.opened, inputs.extent_mm(parameters.fixedVolume)))
-    shown_badge = {"level": badge.level, "line": badge.line, "icon": ICONS[badge.level], "doubts": list(badge.doubts)}
+def _quality(controller: ExplorerController) -> dict[str, Any]:
+    parameters, badge = controller.parameters, panel_state.badge(controller)
+    shown = None if controller.session is None else controller.session.shown
+    looks = badge and {
+        "level": badge.level,
+        "line": badge.line,
+        "icon": ICONS[badge.level],
+        "doubts": list(badge.doubts),
+    }
     return {
-        "badge": shown_badge,
-        "measures": [list(detail) for detail in badge.details],
-        "has_result": True,
-        "map_known": shown.weight_known,
-        "segments_old": parameters.segmentTable is not None and not shown.metrics,
+        "badge": looks,
+        "measures": [list(detail) for detail in badge.details] if badge else [],
+        "has_result": shown is not None,
+        "map_known": shown is not None and shown.weight_known,
+        "segments_old": shown is not None and parameters.segmentTable is not None and not shown.metrics,
         "has_report": bool(parameters.report),
     }
 
 
-def _kept(panel: Panel) -> dict[str, Any]:
-    kept, history = snapshots.snapshots_of(panel.parameters), snapshots.history_of(panel.parameters)
-    names = messages.setting_names()
-    texts = {}
-    for name, snapshot in kept.items():
-        texts[name] = ", ".join(f"{names.get(key, key)} {value:.3g}" for key, value in snapshot.setting.items())
+def _kept(controller: ExplorerController) -> dict[str, Any]:
+    kept, history = panel_state.kept_settings(controller), snapshots.history_of(controller.parameters)
     return {
-        "kept": texts,
+        "kept": kept,
         "can_undo": history.can_undo,
         "can_redo": history.can_redo,
         "can_compare": {"A", "B"} <= kept.keys(),
     }
 
 
-def _inputs(panel: Panel) -> dict[str, Any]:
-    parameters = panel.parameters
+def _inputs(controller: ExplorerController) -> dict[str, Any]:
+    parameters = controller.parameters
     return {
         **{f"{side}_name": _name_of(getattr(parameters, f"{side}Volume")) for side in SIDES},
         **{f"{field}_name": _name_of(getattr(parameters, field)) for field in REFERENCES},
@@ -229,8 +225,7 @@ def _name_of(node: Any) -> str:
     return "" if node is None else node.GetName()
 
 
-def check_of(panel: Panel) -> dict[str, Any]:
-    """Return the result of the pair check; costly, so only for a new pair."""
-    opened = None if panel.session is None else panel.session.opened
-    found = checks.pair_check(panel.parameters, str(panel.model.card.get("modality", "")), opened)
+def check_of(controller: ExplorerController) -> dict[str, Any]:
+    """Return what the check of the pair says; not cheap, so only for a new pair."""
+    found = panel_state.check_state(controller)
     return {"guard": list(found.lines), "guard_level": found.level, "can_align": found.can_align}

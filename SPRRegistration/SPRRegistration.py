@@ -73,13 +73,13 @@ class SPRRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def setup(self) -> None:
         """Make the panel, when the module is opened for the first time."""
         ScriptedLoadableModuleWidget.setup(self)
-        from SPRRegistrationLib.qt.widget import Panel
+        from SPRRegistrationLib.qt.widget import SlicerPanel
 
         widget = slicer.util.loadUI(self.resourcePath("UI/SPRRegistration.ui"))
         self.layout.addWidget(widget)
         widget.setMRMLScene(slicer.mrmlScene)
         self.logic = SPRRegistrationLogic()
-        self.panel = Panel(slicer.util.childWidgetVariables(widget), self.logic, self.resourcePath)
+        self.panel = SlicerPanel(slicer.util.childWidgetVariables(widget), self.logic, self.resourcePath)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.scene_closes)
         self.addObserver(scene, scene.StartImportEvent, self.import_starts)

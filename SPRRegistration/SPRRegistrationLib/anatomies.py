@@ -8,31 +8,31 @@ from __future__ import annotations
 from typing import Any
 
 from SPRRegistrationLib.models import INSTANCE
-from SPRRegistrationLib.parameters import HYPERPARAMETERS, Anatomy, Prior, Start
+from SPRRegistrationLib.parameters import HYPERPARAMETERS, AnatomyChoice, PriorChoice, StartChoice
 
-PRIOR = Prior.BETA
+PRIOR = PriorChoice.BETA
 """The prior of all of them, and of what is recommended for no part of the body."""
 
 SETTINGS = {
-    Anatomy.NONE: {"alpha": 0.1, "lambda_max": 1.0},
-    Anatomy.BRAIN: {"alpha": 0.03, "lambda_max": 1.0},
-    Anatomy.HEART: {"alpha": 0.1, "lambda_max": 1.0},
-    Anatomy.LUNG: {"alpha": 0.05, "lambda_max": 5.0},
-    Anatomy.LIVER: {"alpha": 0.02, "lambda_max": 20.0},
-    Anatomy.PELVIS: {"alpha": 0.1, "lambda_max": 1.0},
+    AnatomyChoice.NONE: {"alpha": 0.1, "lambda_max": 1.0},
+    AnatomyChoice.BRAIN: {"alpha": 0.03, "lambda_max": 1.0},
+    AnatomyChoice.HEART: {"alpha": 0.1, "lambda_max": 1.0},
+    AnatomyChoice.LUNG: {"alpha": 0.05, "lambda_max": 5.0},
+    AnatomyChoice.LIVER: {"alpha": 0.02, "lambda_max": 20.0},
+    AnatomyChoice.PELVIS: {"alpha": 0.1, "lambda_max": 1.0},
 }
 
-LARGE_MOTION = (Anatomy.LIVER, Anatomy.LUNG)
+LARGE_MOTION = (AnatomyChoice.LIVER, AnatomyChoice.LUNG)
 """Parts of the body whose motion is larger than what is found from rest."""
 
 
-def fields_of(anatomy: Anatomy) -> dict[str, Any]:
+def fields_of(anatomy: AnatomyChoice) -> dict[str, Any]:
     """Return what the choice of an anatomy sets: values by the fields of the parameters."""
     values = {field: SETTINGS[anatomy][name] for name, field in HYPERPARAMETERS[PRIOR].items()}
-    return {"start": Start.SEARCH if anatomy in LARGE_MOTION else Start.REST, "prior": PRIOR, **values}
+    return {"start": StartChoice.SEARCH if anatomy in LARGE_MOTION else StartChoice.REST, "prior": PRIOR, **values}
 
 
-def choose(parameters: Any, anatomy: Anatomy) -> None:
+def choose(parameters: Any, anatomy: AnatomyChoice) -> None:
     """Choose an anatomy and take prior, values and start from it, as one change of the parameter node."""
     was_modifying = parameters.StartModify()
     try:
@@ -43,6 +43,6 @@ def choose(parameters: Any, anatomy: Anatomy) -> None:
         parameters.EndModify(was_modifying)
 
 
-def start_of(parameters: Any) -> Start:
+def start_of(parameters: Any) -> StartChoice:
     """Return what the optimization starts from: the choice is that of the method without a model."""
-    return parameters.start if parameters.method == INSTANCE else Start.REST
+    return parameters.start if parameters.method == INSTANCE else StartChoice.REST

@@ -30,7 +30,7 @@ INSTANCE = "instance"
 Labels = Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007
 
 
-class Prior(Enum):
+class PriorChoice(Enum):
     """How the stiffness may vary over the image; the value is the name that the worker knows."""
 
     BETA = "beta"
@@ -41,14 +41,14 @@ class Prior(Enum):
     def label(self) -> str:
         """Return the name that is shown."""
         return {
-            Prior.BETA: _("Varies, mostly stiff (Beta prior)"),
-            Prior.GAUSSIAN: _("Varies about a mean (Gaussian prior)"),
-            Prior.TOTAL_VARIATION: _("Varies, free at edges (total variation)"),
-            Prior.UNIFORM: _("The same everywhere (uniform)"),
+            PriorChoice.BETA: _("Varies, mostly stiff (Beta prior)"),
+            PriorChoice.GAUSSIAN: _("Varies about a mean (Gaussian prior)"),
+            PriorChoice.TOTAL_VARIATION: _("Varies, free at edges (total variation)"),
+            PriorChoice.UNIFORM: _("The same everywhere (uniform)"),
         }[self]
 
 
-class Anatomy(Enum):
+class AnatomyChoice(Enum):
     """Part of the body whose measured setting is used; the value is the name that `SPRCore` knows."""
 
     NONE = "none"
@@ -61,16 +61,16 @@ class Anatomy(Enum):
     def label(self) -> str:
         """Return the name that is shown."""
         return {
-            Anatomy.NONE: _("None"),
-            Anatomy.BRAIN: _("Brain"),
-            Anatomy.HEART: _("Heart"),
-            Anatomy.LUNG: _("Lung"),
-            Anatomy.LIVER: _("Liver"),
-            Anatomy.PELVIS: _("Pelvis"),
+            AnatomyChoice.NONE: _("None"),
+            AnatomyChoice.BRAIN: _("Brain"),
+            AnatomyChoice.HEART: _("Heart"),
+            AnatomyChoice.LUNG: _("Lung"),
+            AnatomyChoice.LIVER: _("Liver"),
+            AnatomyChoice.PELVIS: _("Pelvis"),
         }[self]
 
 
-class Start(Enum):
+class StartChoice(Enum):
     """What the instance optimization starts from; the value is the name that the worker knows."""
 
     REST = "rest"
@@ -78,7 +78,7 @@ class Start(Enum):
 
     def label(self) -> str:
         """Return the name that is shown."""
-        return {Start.REST: _("From rest"), Start.SEARCH: _("From a search")}[self]
+        return {StartChoice.REST: _("From rest"), StartChoice.SEARCH: _("From a search")}[self]
 
 
 class Alignment(Enum):
@@ -230,10 +230,10 @@ class SPRRegistrationParameters:
     device: Device = Device.AUTO
     alignment: Alignment = Alignment.AUTO
 
-    anatomy: Anatomy = Anatomy.NONE
-    start: Start = Start.REST
+    anatomy: AnatomyChoice = AnatomyChoice.NONE
+    start: StartChoice = StartChoice.REST
     # Widest of all ranges; the sliders take those of the task model.
-    prior: Prior = Prior.BETA
+    prior: PriorChoice = PriorChoice.BETA
     alpha: Annotated[float, WithinRange(0.0, 100.0)] = 0.1
     lambdaMax: Annotated[float, WithinRange(0.0, 100.0)] = 1.0
     sigma: Annotated[float, WithinRange(0.0, 100.0)] = 0.5
@@ -283,10 +283,10 @@ class SPRRegistrationParameters:
 
 
 HYPERPARAMETERS = {
-    Prior.BETA: {"alpha": "alpha", "lambda_max": "lambdaMax"},
-    Prior.GAUSSIAN: {"sigma": "sigma", "lambda_mean": "lambdaMean"},
-    Prior.TOTAL_VARIATION: {"tv": "tv", "lambda_max": "tvLambdaMax"},
-    Prior.UNIFORM: {"lambda": "strength"},
+    PriorChoice.BETA: {"alpha": "alpha", "lambda_max": "lambdaMax"},
+    PriorChoice.GAUSSIAN: {"sigma": "sigma", "lambda_mean": "lambdaMean"},
+    PriorChoice.TOTAL_VARIATION: {"tv": "tv", "lambda_max": "tvLambdaMax"},
+    PriorChoice.UNIFORM: {"lambda": "strength"},
 }
 """For each prior, its hyperparameters by the worker's names, and the fields that hold them."""
 

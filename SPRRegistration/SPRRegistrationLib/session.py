@@ -20,13 +20,12 @@ from SPRCore.live.arrays import Session
 from SPRCore.live.conversation import Conversation
 from SPRCore.live.events import Arrived, Deadlines, Event, Kill, Start, State
 from SPRRegistrationLib import messages, suggestion
-from SPRRegistrationLib.models import INSTANCE
 from SPRRegistrationLib.scene import charts, display, inputs, outputs
 
 logger = logging.getLogger("SPRRegistration")
 
 
-class Stage(Enum):
+class SessionStage(Enum):
     """Where a registration stands."""
 
     NO_PAIR = "no pair"
@@ -98,7 +97,7 @@ class RegistrationSession:
         self._talk: Conversation | None = None
         self._versions: dict[str, str] = {}
         self._forget_pair()
-        self._move(Stage.NO_PAIR, messages.no_pair())
+        self._move(SessionStage.NO_PAIR, messages.no_pair())
 
     def open(self) -> None:
         """Open the pair that the parameters name, at their setting; another one is closed.
@@ -112,18 +111,18 @@ class RegistrationSession:
             self._start_if_need_be()
             self._open_id = self._floor = self._talk.open(arrays, budget_ms=self._budget_ms, **options)
         except SPRError as error:
-            self._move(Stage.FAILED, messages.refused(error))
+            self._move(SessionStage.FAILED, messages.refused(error))
         else:
-            self._move(Stage.OPENING, messages.opening())
+            self._move(SessionStage.OPENING, messages.opening())
         self._go_on([])
 
     def preview(self, setting: dict[str, float], improve: bool = True) -> None:
         """Ask for the deformation at a setting: one that is there at once, and better ones after it (`improve`)."""
-        self._ask("update", Stage.PREVIEWING, messages.previewing(), improve=improve, **setting)
+        self._ask("update", SessionStage.PREVIEWING, messages.previewing(), improve=improve, **setting)
 
     def commit(self, setting: dict[str, float]) -> None:
         """Ask for the exact result at a setting."""
-        self._ask("commit", Stage.COMMITTING, messages.committing(), **setting)
+        self._ask("commit", SessionStage.COMMITTING, messages.committing(), **setting)
 
     def sweep(self, on: bool) -> None:
         """Fill the settings map while nothing else is to be done, or stop."""
@@ -160,21 +159,23 @@ class RegistrationSession:
         self._ask("annotate", self.stage, refused or self.words, arrays)
         if self.sweeping or self.parameters.sweep:
             self.sweep(True)
-        if self.stage in (Stage.DONE, Stage.COMMITTING) and not refused:
+        if self.stage in (SessionStage.DONE, SessionStage.COMMITTING) and not refused:
             self.commit(self.setting)
 
     def cancel(self) -> None:
         """Give up what is computed or waits; what is shown stays."""
-        is_busy = self.stage in (Stage.OPENING, Stage.PREVIEWING, Stage.COMMITTING)
+        is_busy = self.stage in (SessionStage.OPENING, SessionStage.PREVIEWING, SessionStage.COMMITTING)
         stage, why = (
-            (Stage.CANCELLED, messages.cancelled(self.shown is not None)) if is_busy else (self.stage, self.words)
+            (SessionStage.CANCELLED, messages.cancelled(self.shown is not None))
+            if is_busy
+            else (self.stage, self.words)
         )
         self._ask("cancel", stage, why)
 
     def restart(self) -> None:
         """Start the worker again with the same pair, because the user wishes so."""
         if self._talk is not None:
-            self._move(Stage.OPENING, messages.opening())
+            self._move(SessionStage.OPENING, messages.opening())
             self._go_on(self._talk.restart())
 
     def close(self) -> None:
@@ -186,7 +187,7 @@ class RegistrationSession:
             self._transport.kill()  # nothing that it still computes is wanted
             store.close()
         self._forget_pair()
-        self._move(Stage.NO_PAIR, messages.no_pair())
+        self._move(SessionStage.NO_PAIR, messages.no_pair())
         self._tell()
 
     def feed(self, data: bytes) -> None:
@@ -217,13 +218,13 @@ class RegistrationSession:
         elif self._talk.status.state in (State.FAILED, State.CLOSED):
             self._carry(self._talk.restart())
 
-    def _ask(self, verb: str, stage: Stage, why: str, *arguments: Any, **options: Any) -> None:
+    def _ask(self, verb: str, stage: SessionStage, why: str, *arguments: Any, **options: Any) -> None:
         if self._talk is None or self._open_id is None:
             return
         try:
             asked = getattr(self._talk, verb)(*arguments, **options)
         except SPRError as error:
-            self._move(Stage.FAILED, messages.refused(error))
+            self._move(SessionStage.FAILED, messages.refused(error))
         else:
             self._move(stage, why)
             if verb == "commit":
@@ -266,23 +267,20 @@ class RegistrationSession:
     def _on_status(self, status: Any) -> None:
         if status.state is State.RESTARTING:
             self.sweeping, self._commit_id, self._choose_id = False, None, None
-            self._move(Stage.OPENING, status.words)
+            self._move(SessionStage.OPENING, status.words)
         elif status.state is State.FAILED:
             self.sweeping, self._commit_id, self._choose_id = False, None, None
-            self._move(Stage.FAILED, status.words)
-        elif status.state is State.OPEN and self.stage is Stage.OPENING:
-            self._move(Stage.READY, messages.ready())
+            self._move(SessionStage.FAILED, status.words)
+        elif status.state is State.OPEN and self.stage is SessionStage.OPENING:
+            self._move(SessionStage.READY, messages.ready())
 
     def _on_ready(self, message: protocol.Ready, arrays: dict) -> None:
         self._versions = {"SPRCore": message.version, "torch": message.torch}
 
     def _on_opened(self, message: protocol.Opened, arrays: dict) -> None:
         self.ranges, self.prior, self.opened = dict(message.ranges), message.prior, message
-        if self.stage is Stage.OPENING:
-            self._move(Stage.READY, messages.ready())
-        if self.ranges and self.parameters.method != INSTANCE:
-            # Previews of a network lie between settings that it has answered for: the map makes them follow the slider.
-            self._ask("sweep", self.stage, self.words, on=True)
+        if self.stage is SessionStage.OPENING:
+            self._move(SessionStage.READY, messages.ready())
 
     def _on_result(self, message: protocol.Result, arrays: dict) -> None:
         if message.id < self._floor or (self.shown is not None and message.id < self.shown.id):
@@ -310,11 +308,11 @@ class RegistrationSession:
         display.set_detail(self.parameters, fine=message.exact)
         self.shown, self.progress = message, None
         if is_final:
-            self._move(Stage.DONE, messages.done(message.age_ms))  # what the user has waited
-        elif self.stage is Stage.COMMITTING:
+            self._move(SessionStage.DONE, messages.done(message.age_ms))  # what the user has waited
+        elif self.stage is SessionStage.COMMITTING:
             self._untold = True
         else:
-            self._move(Stage.READY, messages.shown(message.exact))
+            self._move(SessionStage.READY, messages.shown(message.exact))
 
     def _on_chosen(self, message: protocol.Chosen, arrays: dict) -> None:
         if message.id == self._choose_id:
@@ -328,8 +326,8 @@ class RegistrationSession:
             self._choose_id, self._untold = None, True
         if message.id == self._commit_id:
             self._commit_id = None
-            if self.stage is Stage.COMMITTING:
-                self._move(Stage.READY, messages.ready())
+            if self.stage is SessionStage.COMMITTING:
+                self._move(SessionStage.READY, messages.ready())
 
     def _on_error(self, message: protocol.Error, arrays: dict) -> None:
         logger.warning("The worker refused: %s", message.words())
@@ -345,7 +343,7 @@ class RegistrationSession:
             self.sweeping = False
         is_choice = message.id is not None and message.id == self._choose_id
         self._choose_id = None if is_choice else self._choose_id
-        self._move(self.stage if is_choice else Stage.FAILED, messages.failed(message))
+        self._move(self.stage if is_choice else SessionStage.FAILED, messages.failed(message))
 
     def _on_progress(self, message: protocol.Progress, arrays: dict) -> None:
         self.progress = message.fraction
@@ -384,15 +382,15 @@ class RegistrationSession:
     @property
     def is_busy(self) -> bool:
         """Whether something runs that Cancel would end."""
-        return self.is_choosing or self.stage in (Stage.OPENING, Stage.COMMITTING)
+        return self.is_choosing or self.stage in (SessionStage.OPENING, SessionStage.COMMITTING)
 
     @property
     def setting(self) -> dict[str, float]:
         """The hyperparameters that were asked for last."""
         return {} if self._talk is None else dict(self._talk.setting)
 
-    def _move(self, stage: Stage, why: str) -> None:
+    def _move(self, stage: SessionStage, why: str) -> None:
         self.stage, self.words = stage, why
-        if stage not in (Stage.OPENING, Stage.COMMITTING):
+        if stage not in (SessionStage.OPENING, SessionStage.COMMITTING):
             self.progress = None
         self._untold = True

@@ -21,7 +21,7 @@ COLORS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 
 
 
 @dataclass(frozen=True)
-class Cell:
+class MapCell:
     """One setting: its place, its measure (None if unknown), its color, whether it is the best or nearest to a mark."""
 
     row: int
@@ -44,17 +44,17 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Table:
+class MapTable:
     """The map: names of rows and columns, their values, the cells that are known, and whether all are about equal."""
 
     names: tuple[str, ...]
     rows: tuple[float, ...]
     columns: tuple[float, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[MapCell, ...]
     is_even: bool = False
 
 
-def table_of(points: Sequence[Any], measure: MapMeasure, suggested: Mapping[str, float] | None = None) -> Table:
+def table_of(points: Sequence[Any], measure: MapMeasure, suggested: Mapping[str, float] | None = None) -> MapTable:
     """Lay out a settings map: large values of the first hyperparameter on top, of the second to the right.
 
     Args:
@@ -63,7 +63,7 @@ def table_of(points: Sequence[Any], measure: MapMeasure, suggested: Mapping[str,
         suggested: The setting that is suggested, whose nearest cell is marked; nothing for none.
     """
     if not points:
-        return Table((), (), (), ())
+        return MapTable((), (), (), ())
     names = tuple(points[0].setting)[:2]
     rows = sorted({point.setting[names[0]] for point in points}, reverse=True)
     columns = sorted({point.setting[names[1]] for point in points}) if names[1:] else [0.0]
@@ -77,11 +77,11 @@ def table_of(points: Sequence[Any], measure: MapMeasure, suggested: Mapping[str,
         color = None if value is None else NO_COLOR
         if value is not None and best is not None:
             color = color_of(value, values, measure in LOW_IS_GOOD)
-        cells.append(Cell(row, column, point, value, color, value is not None and value == best, point is nearest))
-    return Table(names, tuple(rows), tuple(columns), tuple(cells), is_even)
+        cells.append(MapCell(row, column, point, value, color, value is not None and value == best, point is nearest))
+    return MapTable(names, tuple(rows), tuple(columns), tuple(cells), is_even)
 
 
-def legend_of(table: Table) -> str:
+def legend_of(table: MapTable) -> str:
     """Return what the colors and signs of a map say."""
     text = _("Click a cell to go there; ★ is the best.")
     if table.is_even:

@@ -1,6 +1,6 @@
 """The setting that the worker suggests for a pair: kept with the pair, shown as marks and in words, and taken over.
 
-What both panels show of it is decided here, by `shown`.
+What both panels show of it is decided here, by `state_of`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from SPRRegistrationLib import messages
 from SPRRegistrationLib.models import INSTANCE
-from SPRRegistrationLib.parameters import HYPERPARAMETERS, Prior, apply_setting, setting_of
+from SPRRegistrationLib.parameters import HYPERPARAMETERS, PriorChoice, apply_setting, setting_of
 from SPRRegistrationLib.scene import inputs
 
 DEPENDS_ON = ("fixedVolume", "movingVolume", "alignment", "start", "stiffnessSegments", "stiffnessFactors")
@@ -20,17 +20,17 @@ DEPENDS_ON = ("fixedVolume", "movingVolume", "alignment", "start", "stiffnessSeg
 
 
 @dataclass(frozen=True)
-class Suggestion:
+class SuggestedSetting:
     """A setting, by the worker's names; what has to be said of it; whether settings could be compared at all."""
 
-    prior: Prior
+    prior: PriorChoice
     setting: Mapping[str, float]
     compared: bool
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Shown:
+class SuggestionState:
     """What a panel shows of a suggestion.
 
     Attributes:
@@ -60,13 +60,15 @@ def keep(parameters: Any, chosen: Any) -> None:
     parameters.suggestion = json.dumps(values)
 
 
-def suggestion_of(parameters: Any) -> Suggestion | None:
+def suggestion_of(parameters: Any) -> SuggestedSetting | None:
     """Return the suggestion for the pair that the parameters name; None if there is none."""
     if not parameters.suggestion or parameters.method != INSTANCE:
         return None
     try:
         values = json.loads(parameters.suggestion)
-        found = Suggestion(Prior(values["prior"]), values["setting"], values["compared"], tuple(values["warnings"]))
+        found = SuggestedSetting(
+            PriorChoice(values["prior"]), values["setting"], values["compared"], tuple(values["warnings"])
+        )
         return found if values["of"] == _pair(parameters) else None
     except (KeyError, TypeError, ValueError):  # of a scene that somebody else has written
         return None
@@ -93,7 +95,7 @@ def take(parameters: Any) -> None:
         apply_setting(parameters, dict(setting))
 
 
-def shown(parameters: Any, session: Any) -> Shown:
+def state_of(parameters: Any, session: Any) -> SuggestionState:
     """Return what a panel shows.
 
     Args:
@@ -105,15 +107,15 @@ def shown(parameters: Any, session: Any) -> Shown:
     can_ask = is_there and not is_choosing and not messages.why_not_apply(parameters)
     found = suggestion_of(parameters)
     if is_choosing:
-        return Shown(is_there, can_ask, False, messages.choosing(), marks(parameters))
+        return SuggestionState(is_there, can_ask, False, messages.choosing(), marks(parameters))
     if found is None:
-        return Shown(is_there, can_ask, False, "")
+        return SuggestionState(is_there, can_ask, False, "")
     if not found.compared:
-        return Shown(is_there, can_ask, False, messages.nothing_suggested())
+        return SuggestionState(is_there, can_ask, False, messages.nothing_suggested())
     is_same = found.prior is parameters.prior
     in_force = is_same and _is_same(found.setting, setting_of(parameters))
     line = messages.suggested("" if is_same else found.prior.label(), found.setting, in_force)
-    return Shown(is_there, can_ask, not in_force, " ".join([line, *found.warnings]), marks(parameters))
+    return SuggestionState(is_there, can_ask, not in_force, " ".join([line, *found.warnings]), marks(parameters))
 
 
 def _is_same(one: Mapping[str, float], other: Mapping[str, float]) -> bool:

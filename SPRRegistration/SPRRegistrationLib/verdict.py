@@ -34,7 +34,7 @@ SIGNS = {"good": "✓", "preview": "…", "check": "⚠", "bad": "✕"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class ResultFacts:
     """What there is to judge.
 
     Attributes:
@@ -68,7 +68,7 @@ class Badge:
     details: tuple[tuple[str, str], ...]
 
 
-def badge(shown: Shown) -> Badge:
+def badge(shown: ResultFacts) -> Badge:
     """Return the verdict on a deformation.
 
     Args:
@@ -84,7 +84,7 @@ def badge(shown: Shown) -> Badge:
     return Badge(level, line, doubts, tuple(row for row in _details(shown, measured) if row))
 
 
-def doubts_of(shown: Shown) -> list[str]:
+def doubts_of(shown: ResultFacts) -> list[str]:
     """Return what speaks against a result that was measured, folding left out; nothing if all is well.
 
     Args:
@@ -115,18 +115,18 @@ def _declines(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def of_report(quality: str, report: str, extent_mm: float | None) -> Shown | None:
+def of_report(quality: str, report: str, extent_mm: float | None) -> ResultFacts | None:
     """Return the last exact result as it is kept with a scene; None if there is none.
 
     Args:
         quality: Its measures, as JSON; empty for none.
         report: What was done, as JSON, of `inputs.report_of`; of earlier versions some of it is missing.
-        extent_mm: As for `Shown`.
+        extent_mm: As for `ResultFacts`.
     """
     if not quality:
         return None
     said = json.loads(report) if report else {}
-    return Shown(
+    return ResultFacts(
         quality=json.loads(quality),
         exact=True,
         metrics=said.get("metrics", {}),
@@ -137,15 +137,15 @@ def of_report(quality: str, report: str, extent_mm: float | None) -> Shown | Non
     )
 
 
-def of_result(result: Any, opened: Any, extent_mm: float | None) -> Shown:
+def of_result(result: Any, opened: Any, extent_mm: float | None) -> ResultFacts:
     """Return a `protocol.Result` of the worker as it is to be judged.
 
     Args:
         result: The result.
         opened: What the worker said when it had opened the pair, `protocol.Opened`; None before.
-        extent_mm: As for `Shown`.
+        extent_mm: As for `ResultFacts`.
     """
-    return Shown(
+    return ResultFacts(
         quality=vars(result.quality),
         exact=result.exact,
         is_known=result.weight_known,
@@ -168,7 +168,7 @@ def _folding(percent: float | None) -> tuple[str, str]:
     return "bad", _("Folding: {:.2f} % of the voxels. Choose a stiffer setting.").format(percent)
 
 
-def _not_measured(shown: Shown) -> str:
+def _not_measured(shown: ResultFacts) -> str:
     if shown.exact:
         return _("Exact, but not measured yet: Apply measures it.")
     if shown.is_known:
@@ -185,7 +185,7 @@ def _about_similarity(before: float | None, after: float | None) -> list[str]:
     return []
 
 
-def _about_motion(shown: Shown) -> list[str]:
+def _about_motion(shown: ResultFacts) -> list[str]:
     longest, volume, found = shown.quality.get("max_displacement_mm"), shown.quality.get("min_jacobian"), []
     if longest is not None and shown.extent_mm and longest - shown.aligned_mm > LONGEST_PART * shown.extent_mm:
         text = _("The largest displacement, {:.0f} mm, is more than a quarter of the image: look whether that can be.")
@@ -200,7 +200,7 @@ def _fell(before: float | None, after: float | None, by: float) -> bool:
     return before is not None and after is not None and after < before - by
 
 
-def _details(shown: Shown, measured: bool) -> list[tuple[str, str] | None]:
+def _details(shown: ResultFacts, measured: bool) -> list[tuple[str, str] | None]:
     quality = shown.quality
     volume, longest = quality.get("min_jacobian"), quality.get("max_displacement_mm")
     names = _("Smallest change of volume"), _("Largest displacement")

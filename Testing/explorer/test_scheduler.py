@@ -13,6 +13,22 @@ pytestmark = pytest.mark.slicer
 scheduler = pytest.importorskip("trame_slicer") and pytest.importorskip("SPRExplorer.scheduler")
 
 
+class FakeClock:
+    """The module `time` with a clock that the test sets."""
+
+    now, perf_counter = 0.0, staticmethod(time.perf_counter)
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    fake = FakeClock()
+    monkeypatch.setattr(scheduler, "time", fake)
+    return fake
+
+
 class FakeWindow:
     def __init__(self, seconds):
         self.seconds = seconds
@@ -68,6 +84,12 @@ class FakePage:
         for view in self.views.values():
             view.request()
 
+    async def rendered(self, count):
+        """Wait for a number of images, and for one more moment that there are no others."""
+        while len(self.sent) < count:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+
     @property
     def names(self):
         return [name for name, _scale in self.sent]
@@ -89,7 +111,7 @@ def test_repeated_requests_render_each_view_once_and_3d_last():
     async def play(page):
         for _request in range(5):
             page.request_all()
-        await asyncio.sleep(0.2)
+        await page.rendered(4)
 
     page = run(play)
     assert page.names == ["axial", "coronal", "sagittal", "3-D"]
@@ -101,26 +123,28 @@ def test_hidden_views_are_not_rendered():
     async def play(page):
         page.hidden = {page.views["coronal"], page.views["3-D"]}
         page.request_all()
-        await asyncio.sleep(0.2)
+        await page.rendered(2)
 
     assert run(play).names == ["axial", "sagittal"]
 
 
-def test_motion_reduces_the_scale_and_delays_3d_until_rest():
+def test_motion_reduces_the_scale_and_delays_3d_until_rest(clock):
     async def play(page):
         page.request_all()
-        await asyncio.sleep(0.4)
-        del page.sent[:]
+        await page.rendered(4)
         page.scheduler.note_motion()
         assert page.scheduler.is_moving
         page.request_all()
-        await asyncio.sleep(0.2)
-        assert page.names == ["axial", "coronal", "sagittal"]
-        assert all(scheduler.MIN_SCALE <= scale < 1 for _name, scale in page.sent)
-        await asyncio.sleep(scheduler.REST_SECONDS + 0.4)
+        await page.rendered(6)
+        clock.now += scheduler.OTHERS_INTERVAL_SECONDS * 1.1
+        await page.rendered(7)
+        assert set(page.names[4:]) == {"axial", "coronal", "sagittal"}
+        assert all(scheduler.MIN_SCALE <= scale < 1 for _name, scale in page.sent[4:])
+        clock.now += scheduler.REST_SECONDS
+        await page.rendered(8)
         assert not page.scheduler.is_moving
         assert all(adapter.scale == 1 for adapter in page.adapters.values())
-        assert page.names[3:] == ["3-D"]
+        assert page.names[7:] == ["3-D"]
 
     assert run(play, seconds=0.03).called == ["motion", "rest"]
 
@@ -128,7 +152,7 @@ def test_motion_reduces_the_scale_and_delays_3d_until_rest():
 def test_a_single_step_keeps_the_scale():
     async def play(page):
         page.request_all()
-        await asyncio.sleep(0.4)
+        await page.rendered(4)
         page.scheduler.note_motion(repeated=False)
         assert page.adapters["axial"].scale == 1
         page.scheduler.note_motion(repeated=False)
@@ -137,44 +161,44 @@ def test_a_single_step_keeps_the_scale():
     run(play, seconds=0.03)
 
 
-def test_the_first_view_has_priority_in_motion_and_none_starves():
+def test_the_first_view_has_priority_in_motion_and_none_starves(clock):
     async def play(page):
-        page.scheduler.note_motion()
-        end = time.monotonic() + 1.0
-        while time.monotonic() < end:
+        for request in range(30):
             page.scheduler.note_motion()
             page.request_all()
-            await asyncio.sleep(0.01)
+            await page.rendered(request + 1)
+            clock.now += 0.02
 
-    names = run(play, seconds=0.02).names
+    names = run(play).names
     assert names.count("axial") > names.count("coronal") >= 2
     assert names.count("sagittal") >= 2
 
 
-def test_in_motion_the_other_views_alternate_with_the_first():
+def test_in_motion_the_other_views_alternate_with_the_first(clock):
     async def play(page):
-        for _result in range(4):
+        for request in range(4):
             page.scheduler.note_motion()
             page.request_all()
-            await asyncio.sleep(0.04)
-        in_motion = list(page.names)
-        assert in_motion[0::2] == ["axial"] * 4
-        assert set(in_motion[1::2]) == {"coronal", "sagittal"}
-        await asyncio.sleep(scheduler.OTHERS_INTERVAL_SECONDS + 0.15)
-        assert page.names[-1] in ("coronal", "sagittal")
+            await page.rendered(2 * request + 2)
+            clock.now += 0.04
+        assert page.names[0::2] == ["axial"] * 4
+        assert set(page.names[1::2]) == {"coronal", "sagittal"}
+        clock.now += scheduler.OTHERS_INTERVAL_SECONDS
+        await page.rendered(9)
+        assert page.names[8] in ("coronal", "sagittal")
         assert len(page.names) == 9
 
     run(play)
 
 
-def test_only_the_first_view_delays_previews():
+def test_only_the_first_view_delays_previews(clock):
     async def play(page):
         page.scheduler.note_motion()
         page.views["sagittal"].request()
-        time.sleep(scheduler.MAX_OTHERS_WAIT_SECONDS)
+        clock.now += scheduler.MAX_OTHERS_WAIT_SECONDS
         assert not page.scheduler.is_behind
         page.views["axial"].request()
-        time.sleep(scheduler.MAX_OTHERS_WAIT_SECONDS)
+        clock.now += scheduler.MAX_OTHERS_WAIT_SECONDS
         assert page.scheduler.is_behind
 
     run(play)
@@ -184,6 +208,6 @@ def test_a_failing_view_does_not_stop_the_others():
     async def play(page):
         page.adapters["axial"].push = lambda content, meta: 1 / 0
         page.request_all()
-        await asyncio.sleep(0.2)
+        await page.rendered(3)
 
     assert run(play).names == ["coronal", "sagittal", "3-D"]

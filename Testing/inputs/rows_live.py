@@ -69,7 +69,7 @@ def check_fit(folder: Path) -> None:
 
 def check_verdict(level: str, said: str, facts: dict, folder: Path) -> None:
     facts = {"exact": True, "covered": 0.98, "extent_mm": 280.0, "metrics": ROSE} | facts
-    found = verdict.badge(verdict.Shown(quality=QUALITY | facts.pop("quality", {}), **facts))
+    found = verdict.badge(verdict.ResultFacts(quality=QUALITY | facts.pop("quality", {}), **facts))
     assert (found.level, said in found.line) == (level, True), found
 
 

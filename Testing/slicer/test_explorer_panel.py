@@ -20,11 +20,12 @@ pytestmark = [
 def opened(scene):
     """A panel with a pair that is open, and its worker."""
     from harness import pairs
+    from SPRRegistrationLib.worker_control import WorkerOptions
 
-    from SPRExplorer.panel import Panel
+    from SPRExplorer.controller import ExplorerController
 
-    worker, panel = pairs.PlayedWorker(), Panel(scene, ["worker"], lambda: None, lambda: None)
-    panel.transport = worker
+    worker, panel = pairs.PlayedWorker(), ExplorerController(scene, WorkerOptions(["worker"]))
+    panel.transport, panel.opens_by_itself = worker, True
     array = np.random.default_rng(0).uniform(0, 100, pairs.SHAPE).astype(np.float32)
     panel.add("fixedVolume", "fixed", (array, pairs.AFFINE))
     panel.add("movingVolume", "moving", (array + 1, pairs.AFFINE))
@@ -126,15 +127,15 @@ def test_the_next_pair_does_not_keep_the_setting_of_the_sample(scene):
     from harness import pairs
     from SPRRegistrationLib.parameters import setting_of
     from SPRRegistrationLib.sliders import RECOMMENDED
+    from SPRRegistrationLib.worker_control import WorkerOptions
 
-    from SPRExplorer.panel import SAMPLE_SETTING, Panel
+    from SPRExplorer.controller import ExplorerController
 
-    panel = Panel(scene, ["worker"], lambda: None, lambda: None)
-    panel.is_held = True
+    panel = ExplorerController(scene, WorkerOptions(["worker"]))
     panel.load_sample()
     panel.load_sample()
     panel.swap()
-    assert setting_of(panel.parameters) == SAMPLE_SETTING
+    assert setting_of(panel.parameters) == {"alpha": 0.01, "lambda_max": 1.0}
     array = np.random.default_rng(0).uniform(0, 100, pairs.SHAPE).astype(np.float32)
     panel.add("fixedVolume", "heart", (array, pairs.AFFINE))
     assert panel.parameters.movingVolume is None, "a heart is not registered to the chest of the sample"
@@ -225,7 +226,6 @@ def test_the_suggestion_is_the_nearest_cell_of_the_map(opened):
 @pytest.mark.parametrize(("compared", "prior", "setting"), [(False, "beta", {}), (True, "uniform", {"lambda": 2.0})])
 def test_what_cannot_be_marked_is_said(opened, compared, prior, setting):
     from SPRExplorer import state
-    from SPRExplorer.wishes import Wishes
 
     panel, worker = opened
     before = dict(panel.session.setting)
@@ -236,7 +236,7 @@ def test_what_cannot_be_marked_is_said(opened, compared, prior, setting):
     assert shown["can_take"] == compared
     words = "The same everywhere (uniform), stiffness (lambda) 2" if compared else "No setting can be suggested"
     assert words in shown["suggest_line"]
-    Wishes.take_suggestion(type("Page", (), {"_panel": panel}))
+    panel.take_suggestion()
     assert panel.parameters.prior.value == ("uniform" if compared else "beta")
     assert compared or panel.session.setting == before
 

@@ -100,7 +100,7 @@ def test_the_scene_closed_during_an_installation(lacking, pip):
     pip(lambda: slicer.mrmlScene.Clear(0))
     lacking.ui.applyButton.click()
     application.process_events(0.1)
-    assert lacking.panel.sessions == {}
+    assert driving.sessions(lacking.panel) == []
     assert lacking.ui.applyButton.text == "Choose a fixed and a moving image"
     assert not lacking.ui.statusLabel.text
 

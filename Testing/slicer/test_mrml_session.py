@@ -45,9 +45,9 @@ def begin(scene):
 
 
 def stage(name):
-    from SPRRegistrationLib.session import Stage
+    from SPRRegistrationLib.session import SessionStage
 
-    return Stage[name]
+    return SessionStage[name]
 
 
 def field_of(parameters):
@@ -69,19 +69,6 @@ def test_a_pair_is_opened_with_what_the_parameters_say(begin):
     assert set(request.segment.arrays) == {"fixed", "moving"}
     worker.answer_open()
     assert (session.stage, session.ranges["alpha"]) == (stage("READY"), (0.01, 0.6))
-
-
-def test_a_network_fills_the_map_by_itself_so_that_previews_follow(begin):
-    session, worker, parameters = begin(is_open=False)
-    parameters.method = "model"
-    session.open()
-    worker.greet()
-    worker.answer_open()
-    assert worker.last(protocol.Sweep).on
-    assert session.sweeping
-    assert session.stage is stage("READY")
-    other = begin("B")[0]
-    assert not other.sweeping
 
 
 def test_a_preview_moves_the_transform_and_leaves_the_moving_image_alone(begin):

@@ -201,12 +201,12 @@ def test_a_suggestion_needs_no_other_result(chosen):
 
 def test_the_settings_are_those_of_the_command_line():
     from SPRRegistrationLib import anatomies
-    from SPRRegistrationLib.parameters import Anatomy
+    from SPRRegistrationLib.parameters import AnatomyChoice
 
     from SPRCore.regularization.naming import hyperparameters
     from SPRCore.regularization.presets import ANATOMIES, LARGE_MOTION
 
-    own = {each.value: anatomies.SETTINGS[each] for each in Anatomy if each is not Anatomy.NONE}
+    own = {each.value: anatomies.SETTINGS[each] for each in AnatomyChoice if each is not AnatomyChoice.NONE}
     assert own == {name: hyperparameters(prior) for name, prior in ANATOMIES.items()}
     assert {prior.name for prior in ANATOMIES.values()} == {anatomies.PRIOR.value}
     assert {each.value for each in anatomies.LARGE_MOTION} == LARGE_MOTION

@@ -19,7 +19,9 @@ ROSE = {"before": {"lncc": 0.31}, "after": {"lncc": 0.57}}
 
 def judged(quality=None, metrics=ROSE, **facts):
     facts = {"covered": 0.98, "extent_mm": 280.0} | facts
-    shown = verdict.Shown(quality=GOOD | (quality or {}), exact=facts.pop("exact", True), metrics=metrics, **facts)
+    shown = verdict.ResultFacts(
+        quality=GOOD | (quality or {}), exact=facts.pop("exact", True), metrics=metrics, **facts
+    )
     return verdict.badge(shown)
 
 

@@ -17,7 +17,7 @@ from SPRRegistrationLib.scene.exports import directions, formats, write_node
 logger = logging.getLogger("SPRRegistration")
 
 
-class Export(Section):
+class ExportSection(Section):
     """Saves results to files."""
 
     def build(self) -> None:

@@ -38,10 +38,7 @@ class QProcessTransport:
         self.on_log: Callable[[bytes], object] = _nothing
         self.on_ended: Callable[[int | None], object] = _nothing
         self.on_tick: Callable[[float], object] = _nothing
-        self._process = None
-        self._timer = qt.QTimer()
-        self._timer.setInterval(TICK_MS)
-        self._timer.connect("timeout()", self._tick)
+        self._process = self._timer = None
 
     def start(self, command: Sequence[str]) -> None:
         """Start a worker.
@@ -56,6 +53,10 @@ class QProcessTransport:
         process.connect("finished(int,QProcess::ExitStatus)", lambda code, status: self._finished(process))
         process.connect("errorOccurred(QProcess::ProcessError)", lambda error: self._failed(process, error))
         process.start(command[0], list(command[1:]))
+        if self._timer is None:
+            self._timer = qt.QTimer()
+            self._timer.setInterval(TICK_MS)
+            self._timer.connect("timeout()", self._tick)
         self._timer.start()
 
     def write(self, data: bytes) -> None:
@@ -66,6 +67,7 @@ class QProcessTransport:
     def kill(self) -> None:
         """End the worker by force; `on_ended` follows."""
         if self._process is not None:
+            self._process.closeWriteChannel()  # ends the worker behind a launcher, which alone is killed
             self._process.kill()
 
     def stop(self) -> None:
@@ -77,7 +79,7 @@ class QProcessTransport:
             timer.stop()
             timer.deleteLater()  # its connection holds this object
         if process is not None:
-            process.closeWriteChannel()  # where a launcher stands between, the worker ends by this
+            process.closeWriteChannel()
             process.kill()
             process.waitForFinished(1000)
 

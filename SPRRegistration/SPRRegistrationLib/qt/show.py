@@ -16,7 +16,7 @@ SHOWN = (
 FLICKER_MS = 500
 
 
-class Show(Section):
+class ShowSection(Section):
     """Layers, maps and lines in the views."""
 
     def build(self) -> None:

@@ -18,6 +18,9 @@ from SPRRegistrationLib import anatomies
 from SPRRegistrationLib.parameters import setting_of
 from SPRRegistrationLib.scene import dicom, geometry
 
+PARTS = ("Volume", "Labels", "Landmarks")
+"""What each side of a pair has, by the ends of the fields of the parameters."""
+
 MEASURED = ("fixedLabels", "movingLabels", "fixedLandmarks", "movingLandmarks")
 """Fields of the parameters with what there is to measure with: it never changes a deformation."""
 

@@ -63,7 +63,7 @@ class History:
 
 def history_of(parameters: Any) -> History:
     """Return the history of a registration."""
-    values = _read(parameters.history)
+    values = read_json(parameters.history)
     settings = tuple(values.get("settings", ()))
     return History(settings, min(int(values.get("position", -1)), len(settings) - 1))
 
@@ -94,7 +94,7 @@ def step(parameters: Any, by: int) -> Mapping[str, float] | None:
 
 def snapshots_of(parameters: Any) -> dict[str, Snapshot]:
     """Return the snapshots there are, by their names."""
-    return {name: Snapshot(**values) for name, values in _read(parameters.snapshots).items() if name in NAMES}
+    return {name: Snapshot(**values) for name, values in read_json(parameters.snapshots).items() if name in NAMES}
 
 
 def keep(parameters: Any, name: str, quality: Mapping[str, float | None]) -> None:
@@ -188,7 +188,8 @@ def _displacement(node: slicer.vtkMRMLGridTransformNode | None) -> tuple[np.ndar
     return None if node is None else geometry.displacement_of(node)
 
 
-def _read(text: str) -> dict:
+def read_json(text: str) -> dict:
+    """Return a table kept as JSON in the parameters; empty for none or another kind of value."""
     try:
         values = json.loads(text) if text else {}
     except ValueError:

@@ -52,7 +52,7 @@ class SPRRegistrationSelfTest(unittest.TestCase):
         assert panel.session.stage is Stage.DONE, panel.session.words
         assert panel.session.shown.metrics["after"]["dice_mean"] > 0.85
         assert panel.parameters.deformedVolume.GetImageData() is not None
-        panel.end_session()
+        panel.controller.end_session()
 
 
 if __name__ == "__main__":
