@@ -166,7 +166,11 @@ class Controller(WorkerControl):
 
     def paint(self, label: int, factor: float) -> None:
         """Set the stiffness factor of a label of the fixed image; errors as `painting.paint`."""
-        painting.paint(self.parameters, label, factor)
+        was_modifying = self.parameters.StartModify()
+        try:
+            painting.paint(self.parameters, label, factor)
+        finally:
+            self.parameters.EndModify(was_modifying)
         self.changed()
 
     def type_factor(self, segment: str, text: str) -> None:

@@ -279,6 +279,7 @@ class RegistrationSession:
 
     def _on_opened(self, message: protocol.Opened, arrays: dict) -> None:
         self.ranges, self.prior, self.opened = dict(message.ranges), message.prior, message
+        self._untold = True
         if self.stage is SessionStage.OPENING:
             self._move(SessionStage.READY, messages.ready())
 
