@@ -77,4 +77,4 @@ class Actions:
             self._controller.paint(label, factor)
         except SPRError as error:
             logger.warning("refused a value of the page: %s", error)
-        self._explorer.state.painted = painting.table(self._controller.parameters)
+        self._explorer.page.factors = painting.table(self._controller.parameters)

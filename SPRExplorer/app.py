@@ -13,10 +13,11 @@ from typing import Any
 import slicer
 from SPRRegistrationLib import messages, panel_state
 from SPRRegistrationLib.i18n import tr as _
-from SPRRegistrationLib.scene import display, outputs, painting
-from SPRRegistrationLib.sliders import FIELDS, shown_fields
+from SPRRegistrationLib.scene import display, outputs
+from SPRRegistrationLib.sliders import FIELDS
 from SPRRegistrationLib.worker_control import WorkerOptions
 from trame_server import Server
+from trame_server.utils.typed_state import TypedState
 from trame_slicer.core import SlicerApp
 from vtkmodules.vtkCommonCore import vtkLogger, vtkOutputWindow
 
@@ -28,6 +29,7 @@ from SPRExplorer.fields import CHANGEABLE
 from SPRExplorer.files import list_images, stem_of
 from SPRExplorer.nodes import REFERENCES
 from SPRExplorer.reading import FileContent, read_file, read_files
+from SPRExplorer.state import PageState, ShownState
 from SPRExplorer.transport import worker_command
 from SPRExplorer.views import Views, layout_choices
 
@@ -58,6 +60,8 @@ class Explorer:
 
     def __init__(self, server: Server, folder: Path | None = None, command: list[str] | None = None) -> None:
         self.server, self.state = server, server.state
+        self._page, self._shown = TypedState(server.state, PageState), TypedState(server.state, ShownState)
+        self.page = self._page.data
         self.scratch = Path(tempfile.mkdtemp(prefix="spr-explorer-"))
         self.folder, self._tasks, self._timers = folder, set(), {}
         self._pushed: dict[str, Any] = {}  # versions of the costly parts that the page shows
@@ -115,7 +119,7 @@ class Explorer:
         try:
             if field == "model":
                 self.controller.import_model(path)
-                self.state.method_items = state.methods_of(self.controller)
+                self.page.method_items = state.methods_of(self.controller)
             else:
                 kind = field.removeprefix("fixed").removeprefix("moving").lower().replace("volume", "image")
                 self._add(field, title, await read_file(path, scratch, kind))
@@ -146,7 +150,7 @@ class Explorer:
     def _add(self, field: str, title: str, content: FileContent) -> None:
         self.controller.add(field, title, content)
         if field in REFERENCES:
-            self.state.show_references = True
+            self.page.show_references = True
         else:
             self.views.fit()
 
@@ -158,7 +162,7 @@ class Explorer:
     def notify(self, notice: str) -> None:
         """Show a notice on the page."""
         with self.state:
-            self.state.notice, self.state.notice_open = notice, True
+            self.page.notice, self.page.notice_open = notice, True
 
     def press_key(self, key: str) -> None:
         """Handle a key of the page."""
@@ -198,10 +202,10 @@ class Explorer:
         task.add_done_callback(self._tasks.discard)
 
     def _move_slider(self, index: int, direction: int) -> None:
-        fields = shown_fields(self.controller.parameters, self.state.limits)
-        if fields:
-            field = fields[min(index, len(fields) - 1)]
-            low, high = self.state.limits[field]
+        sliders = panel_state.slider_states(self.controller)
+        if sliders.fields:
+            field = sliders.fields[min(index, len(sliders.fields) - 1)]
+            low, high = sliders.ranges[field][:2]
             value = getattr(self.controller.parameters, field) + direction * (high - low) / 40
             self.controller.change(field, min(max(value, low), high))
             self._slider_moved()
@@ -209,8 +213,8 @@ class Explorer:
     def _listen(self) -> None:
         """Handle changes and triggers of a page."""
         self.state.change(*CHANGEABLE)(self._fields_changed)
-        self.state.change("layout")(self._layout_changed)
-        self.state.change("show_references")(lambda show_references, **_others: self._references_changed())
+        names = self._page.name
+        self._page.bind_changes({names.layout: self._layout_changed, names.show_references: self._references_changed})
         self.server.trigger("key")(self.press_key)
         self.server.trigger("link")(self.open_link)
         self.server.trigger("ready")(lambda: self._later("open", PAGE_SECONDS, self.controller.open_by_itself))
@@ -218,30 +222,9 @@ class Explorer:
     def _start_state(self) -> None:
         self.state.trame__title = _("SPR Registration Explorer")
         self.state.trame__favicon = None
-        self.state.update(
-            {
-                **state.choices(),
-                "method_items": state.methods_of(self.controller),
-                "card": state.card_of(self.controller),
-                "theme": "dark",
-                "layout": "four",
-                "open_sections": ["inputs", "settings", "show", "quality"],
-                "help": False,
-                "notice": "",
-                "notice_open": False,
-                "reading": [],
-                "show_references": False,
-                "folder_files": list(list_images(self.folder)),
-                "export_format": ".h5",
-                "export_direction": "displacementTransform",
-                "segments": state.segments_of(self.controller),
-                "map": state.map_of(self.controller),
-                "histogram": [],
-                "painted": [],
-                "cursor_help": _("Point at a slice view to read the stiffness and the displacement there."),
-                "link": "",
-            }
-        )
+        self.page.folder_files = list(list_images(self.folder))
+        self.page.method_items = state.methods_of(self.controller)
+        self.state.update(self._defaults)
 
     def _fields_changed(self, **values: Any) -> None:
         """Apply changes of the page; the next update reverts invalid ones."""
@@ -262,12 +245,12 @@ class Explorer:
             self.views.scheduler.note_motion(repeated=False)
         self._later("record", GESTURE_SECONDS, self.controller.end_gesture)
 
-    def _layout_changed(self, layout: str, **_others: Any) -> None:
+    def _layout_changed(self, layout: str) -> None:
         if layout in [item["value"] for item in layout_choices()]:
             self.views.set_layout("original" if self.controller.parameters.originalAnatomy else layout)
 
-    def _references_changed(self) -> None:
-        nodes.show_references(self.controller.parameters, bool(self.state.show_references))
+    def _references_changed(self, is_shown: bool) -> None:
+        nodes.show_references(self.controller.parameters, bool(is_shown))
         self.views.render()
 
     def _changed(self) -> None:
@@ -278,12 +261,12 @@ class Explorer:
         with self.state:
             fields = state.fields_of(self.controller)
             if fields["originalAnatomy"] != (self.views.layouts.layout_id == "original"):
-                self.views.set_layout("original" if fields["originalAnatomy"] else self.state.layout)
+                self.views.set_layout("original" if fields["originalAnatomy"] else self.page.layout)
                 self.controller.show()
-                self._references_changed()
+                self._references_changed(self.page.show_references)
             self.state.update(fields)
-            self.state.update(state.state_of(self.controller))
-            self.state.link = links.link_of(fields, self._defaults | state.set_by_anatomy(self.controller))
+            self._shown.set_dataclass(state.state_of(self.controller))
+            self.page.link = links.link_of(fields, self._defaults | state.set_by_anatomy(self.controller))
             self._push_costly()
         if fields["flicker"]:
             self._later("flicker", FLICKER_SECONDS, self._flicker)
@@ -292,17 +275,16 @@ class Explorer:
         """Update the parts that are costly to compute, each only for a new input."""
         parameters, session = self.controller.parameters, self.controller.session
         if self._is_new("model", self.controller.model):
-            self.state.card = state.card_of(self.controller)
+            self.page.card = state.card_of(self.controller)
         if self._is_new("pair", panel_state.check_key(self.controller)):
-            self.state.update(state.check_of(self.controller))
-            self.state.painted = painting.table(parameters)
-            self._references_changed()
+            state.update_check(self.page, self.controller)
+            self._references_changed(self.page.show_references)
         if not self.views.scheduler.is_moving and self._is_new("result", session and session.shown):
-            self.state.histogram = state.histogram_of(self.controller)
+            self.page.histogram = state.histogram_of(self.controller)
         table = parameters.segmentTable
         points = panel_state.map_key(self.controller)
         if self._is_new("points", (*points, table and (table.GetID(), table.GetMTime()))):
-            self.state.map, self.state.segments = state.map_of(self.controller), state.segments_of(self.controller)
+            self.page.map, self.page.segments = state.map_of(self.controller), state.segments_of(self.controller)
 
     def _is_new(self, name: str, version: Any) -> bool:
         """Whether a version differs from the previous one of that name."""
@@ -336,7 +318,7 @@ class Explorer:
 
     def _set_reading(self, field: str, on: bool) -> None:
         with self.state:
-            self.state.reading = [*(each for each in self.state.reading if each != field), *([field] if on else [])]
+            self.page.reading = [*(each for each in self.page.reading if each != field), *([field] if on else [])]
 
 
 def _log_vtk() -> None:

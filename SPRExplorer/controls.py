@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 from html import escape
 from typing import Any
 
@@ -16,6 +17,7 @@ from trame.widgets import client, html
 from trame.widgets import vuetify3 as v
 from trame_client.ui.core import AbstractLayout
 
+from SPRExplorer.state import PAGE, SHOWN, items_of
 from SPRExplorer.tips import tooltip_of
 
 COMPACT = {"hide_details": True, "density": "compact"}
@@ -38,10 +40,15 @@ def component(name: str) -> Iterator[None]:
         yield
 
 
+def text(expression: str) -> str:
+    """Return the template of the value of an expression."""
+    return f"{{{{ {expression} }}}}"
+
+
 def tooltip(name: str) -> None:
     """Add a tooltip to the current element, if there is one of that name."""
-    if text := tooltip_of(name):
-        v.VTooltip(text, activator="parent", location="right", open_delay=600, max_width=320)
+    if tip := tooltip_of(name):
+        v.VTooltip(tip, activator="parent", location="right", open_delay=600, max_width=320)
 
 
 def slider(field: str, label: str, step: float, low: float = 0, high: float = 1) -> None:
@@ -72,8 +79,9 @@ def hyperparameter_slider(field: str, label: str, step: float, recommend: Any, p
         recommend: Handler that sets the recommended value.
         press: Handler of the start of a drag.
     """
-    limits, marks = f"limits.{field}", {"spr-tick": f"tuned.{field}", "spr-diamond": f"suggested.{field}"}
-    shown = (f"sliders.includes('{field}')",)
+    limits = f"{SHOWN.limits}.{field}"
+    marks = {"spr-tick": f"{SHOWN.recommended}.{field}", "spr-diamond": f"{SHOWN.suggested}.{field}"}
+    shown = (f"{SHOWN.sliders}.includes('{field}')",)
     with component(f"row_{field}"), html.Div(classes="spr-row", v_if=shown, **html_attributes(data_spr_field=field)):
         _label(field, label)
         with html.Div(classes="spr-tuned", dblclick=recommend):
@@ -83,8 +91,8 @@ def hyperparameter_slider(field: str, label: str, step: float, recommend: Any, p
             with html.Div(classes="spr-tick-row"):
                 for css_class, value in marks.items():
                     position = f"{{left: 100 * ({value} - {limits}[0]) / ({limits}[1] - {limits}[0]) + '%'}}"
-                    text = MARK if css_class == "spr-diamond" else ""
-                    html.Div(text, classes=css_class, style=(position,), v_if=(f"{value} !== undefined",))
+                    mark = MARK if css_class == "spr-diamond" else ""
+                    html.Div(mark, classes=css_class, style=(position,), v_if=(f"{value} !== undefined",))
         _number(field, step)
         reset = _("{name}: reset to the recommended value").format(name=label)
         with v.VBtn(icon=True, size="x-small", variant="text", click=recommend, **html_attributes(aria_label=reset)):
@@ -98,18 +106,21 @@ def check(field: str, label: str) -> None:
         tooltip(field)
 
 
-def choice(field: str, label: str, items: tuple = (), widget: Any = v.VSelect, name: str = "") -> None:
+def choice(
+    field: str, label: str, items: type[Enum] | list[dict] | str, widget: Any = v.VSelect, name: str = ""
+) -> None:
     """Add a list to choose from.
 
     Args:
         field: State that it changes.
         label: Label.
-        items: State of the items and its initial value; that of the field by default.
+        items: An enumeration, the items, or the name of their state.
         widget: Widget class.
         name: Name of its tooltip; that of the field by default.
     """
-    items = items or (f"{field}_items",)
-    with widget(v_model=(field,), items=items, label=label, **COMPACT, variant="outlined", classes="spr-choice"):
+    values = items_of(items) if isinstance(items, type) else items
+    state = (items,) if isinstance(items, str) else (f"{field}_items", values)
+    with widget(v_model=(field,), items=state, label=label, **COMPACT, variant="outlined", classes="spr-choice"):
         tooltip(name or field)
 
 
@@ -136,7 +147,7 @@ def upload_button(what: str, label: str, name: str, reading: bool = False, **loo
         reading: Whether it shows activity while the file is read.
         looks: Further attributes of the button.
     """
-    loading = {"loading": (f"reading.includes('{what}')",)} if reading else {}
+    loading = {"loading": (f"{PAGE.reading}.includes('{what}')",)} if reading else {}
     button(label, None, name, **loading, **looks, **html_attributes(data_spr_pick=f"spr-{what}-file"))
     file_input(what, "file", label)
 
@@ -161,4 +172,4 @@ def _label(field: str, label: str) -> None:
 
 def _number(field: str, step: float) -> None:
     digits = len(f"{step:g}".partition(".")[2])
-    html.Span(f"{{{{ Number({field}).toFixed({digits}) }}}}", classes="spr-number")
+    html.Span(text(f"Number({field}).toFixed({digits})"), classes="spr-number")

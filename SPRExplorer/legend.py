@@ -7,10 +7,12 @@ from SPRRegistrationLib.i18n import tr as _
 from SPRRegistrationLib.scene import colors, unknown
 from trame.widgets import html
 
+from SPRExplorer.state import SHOWN
+
 STOPS = 17
-SHOWN = "has_result && showLegend && "
-STIFFNESS = f"{SHOWN}showWeight && !showJacobian && "
-WEIGHT, UNKNOWN, VOLUME = f"{STIFFNESS}map_known", f"{STIFFNESS}!map_known", f"{SHOWN}showJacobian"
+LEGEND = f"{SHOWN.has_result} && showLegend && "
+STIFFNESS = f"{LEGEND}showWeight && !showJacobian && "
+WEIGHT, UNKNOWN, VOLUME = f"{STIFFNESS}{SHOWN.map_known}", f"{STIFFNESS}!{SHOWN.map_known}", f"{LEGEND}showJacobian"
 
 
 def gradient(table: slicer.vtkMRMLColorTableNode) -> str:
@@ -37,7 +39,7 @@ def build(scene: slicer.vtkMRMLScene) -> None:
 def _legend(when: str, title: str, bar: str, marks: tuple[tuple[float, str], ...]) -> None:
     with html.Div(classes="spr-legend", v_if=(when,)):
         html.Span(title, classes="spr-legend-title")
-        html.Span(_("preview"), v_if=("!is_exact",), classes="spr-legend-preview")
+        html.Span(_("preview"), v_if=(f"!{SHOWN.is_exact}",), classes="spr-legend-preview")
         with html.Div(classes="spr-legend-body"):
             with html.Div(classes="spr-legend-marks"):
                 for value, word in marks:

@@ -70,7 +70,7 @@ async def _register(explorer: Any) -> None:
 async def _wait(condition: Callable[[], bool], explorer: Any) -> None:
     end = time.monotonic() + TIMEOUT_SECONDS
     while not condition():
-        session, notice = explorer.controller.session, explorer.state.notice
+        session, notice = explorer.controller.session, explorer.page.notice
         if notice or time.monotonic() > end or (session is not None and session.stage is SessionStage.FAILED):
             kind = InputError if notice else RegistrationFailed
             reason = notice or ("no images" if session is None else session.words)

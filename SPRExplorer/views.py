@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from SPRRegistrationLib.i18n import tr as _
 from trame.widgets import html
 from trame.widgets import vuetify3 as v
+from trame_server.utils.typed_state import TypedState
 from trame_slicer.core import LayoutManager, SlicerApp
 from trame_slicer.rca_view import RemoteSliceViewFactory, RemoteThreeDViewFactory
 from trame_slicer.views import (
@@ -40,6 +42,16 @@ CAMERA_OFFSET_MM = (-220.0, 320.0, 190.0)
 
 ORIGINAL = "Original"
 THREE_D = "ThreeD"
+
+
+@dataclass
+class SlicePosition:
+    """Position of a slice, its range and its step, in mm."""
+
+    low: float
+    high: float
+    step: float
+    value: float
 
 
 class Views:
@@ -142,27 +154,26 @@ class Views:
         self._slider(server, view_id, view, orientation)
 
     def _slider(self, server: Any, view_id: str, view: SliceView, orientation: str) -> None:
-        position, limits = f"{view_id}_offset", f"{view_id}_limits"
-        state = server.state
+        state = TypedState(server.state, SlicePosition, namespace=view_id)
+        names = state.name
 
         def follow(_view: SliceView) -> None:
-            state[limits] = [*view.get_slice_range(), view.get_slice_step()]
-            state[position] = view.get_slice_value()
+            (low, high), step = view.get_slice_range(), view.get_slice_step()
+            state.set_dataclass(SlicePosition(low=low, high=high, step=step, value=view.get_slice_value()))
 
-        def move(**values: Any) -> None:
-            value = values[position]
-            low, high, _step = state[limits]
-            if isinstance(value, (int, float)) and low <= value <= high:
-                view.set_slice_value(float(value))
+        def move(value: float) -> None:
+            low, high = view.get_slice_range()
+            if low <= value <= high:
+                view.set_slice_value(value)
 
         follow(view)
         view.modified.connect(follow)
-        state.change(position)(move)
+        state.bind_changes({names.value: move})
         v.VSlider(
-            v_model=(position,),
-            min=(f"{limits}[0]",),
-            max=(f"{limits}[1]",),
-            step=(f"{limits}[2]",),
+            v_model=(names.value,),
+            min=(names.low,),
+            max=(names.high,),
+            step=(names.step,),
             classes="spr-view-slider",
             color="white",
             track_size=2,

@@ -10,11 +10,16 @@
   }
 
   function state(name) {
-    return trame().state.get(name);
+    return trame().state.get(`PageState__${name}`);
+  }
+
+  function setState(name, value) {
+    trame().state.set(`PageState__${name}`, value);
   }
 
   function notify(text) {
-    trame().state.update({ notice: text, notice_open: true });
+    setState("notice", text);
+    setState("notice_open", true);
   }
 
   // Files ------------------------------------------------------------------------------------------------------------
@@ -70,7 +75,7 @@
       if (key) trame().trigger("key", [key]);
       return;
     }
-    if (event.key === "?") trame().state.set("help", !state("help"));
+    if (event.key === "?") setState("help", !state("help"));
     else if ("acdwvgfzr[]-=,.".includes(event.key) || event.key === "Z") trame().trigger("key", [event.key]);
     else return;
     event.preventDefault();
@@ -94,7 +99,7 @@
     const asked = location.hash.slice(1);
     const remembered = localStorage.getItem("spr-theme");
     const system = matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark";
-    page.state.set("theme", remembered || system);
+    setState("theme", remembered || system);
     if (asked) page.trigger("link", [asked]);
     let theme = remembered || system;
     setInterval(() => {

@@ -76,6 +76,13 @@ class Server:
                 reader.join(timeout=10)
 
 
+FIND = """
+  const s = window.trame.state, prefixes = ['', 'PageState__', 'ShownState__'];
+  const key = prefixes.map((prefix) => prefix + arguments[0]).find((each) => s.get(each) !== undefined);
+"""
+"""Script that finds the key of a state: a parameter, or a field of a dataclass of `SPRExplorer.state`."""
+
+
 def _command_of(process):
     """The command line of a process; empty if it has ended."""
     import psutil
@@ -132,10 +139,10 @@ class Page:
         return wait(lambda: self.js(f"return {expression}"), seconds)
 
     def get(self, name):
-        return self.js("return window.trame.state.get(arguments[0])", name)
+        return self.js(FIND + "return key && s.get(key)", name)
 
     def set(self, name, value):
-        self.js("window.trame.state.set(arguments[0], arguments[1])", name, value)
+        self.js(FIND + "s.set(key, arguments[1])", name, value)
 
     def wait_state(self, name, value=True, seconds=TIMEOUT):
         """Wait until a state has a value; True stands for any true value."""

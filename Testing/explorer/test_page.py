@@ -38,9 +38,9 @@ def page(server, browser):
 def test_sections_and_order_of_the_slicer_panel(page):
     titles = page.js("return [...document.querySelectorAll('.v-expansion-panel-title')].map(e => e.innerText.trim())")
     assert titles == SECTIONS
-    assert page.get("fixed_name").startswith("Breathed out")
-    assert page.get("guard_level") == "plain"
-    assert "fit" not in " ".join(page.get("guard"))
+    assert page.get("names")["fixedVolume"].startswith("Breathed out")
+    assert page.get("check_level") == "plain"
+    assert "fit" not in " ".join(page.get("check"))
 
 
 @pytest.mark.parametrize("field", ["alpha", "lambdaMax"])
@@ -135,7 +135,7 @@ def test_a_suggestion_is_marked_and_taken(page):
     page.wait_state("alpha", 0.3)
     page.wait_state("lambdaMax", 4.0)
     page.wait_state("can_take", False)
-    assert "in force" in page.get("suggest_line")
+    assert "in force" in page.get("suggestion")
 
 
 def test_an_anatomy_preset_is_part_of_the_address(page, server):
@@ -181,7 +181,7 @@ def test_undo_redo_and_snapshots(page):
     page.click(page.button("Undo"))
     page.wait_state("alpha", 0.2)
     page.click(page.button("Keep as A"))
-    wait(lambda: "A" in page.get("kept"), 30)
+    wait(lambda: "A" in page.get("snapshots"), 30)
     page.click(page.button("Redo"))
     page.wait_state("alpha", 0.3)
     page.click(page.button("Show A"))
@@ -236,7 +236,7 @@ def test_the_address_contains_the_settings(page, server):
     "link", ["alpha=99", "alpha=nan", "method=../../etc/passwd", "prior=x", "fixedVolume=1", "%00"]
 )
 def test_a_hostile_address_changes_nothing(page, server, link):
-    before = {name: page.get(name) for name in ("alpha", "method", "prior", "fixed_name")}
+    before = {name: page.get(name) for name in ("alpha", "method", "prior", "names")}
     page.js("return window.trame.trigger('link', [arguments[0]])", link)
     time.sleep(1)
     assert {name: page.get(name) for name in before} == before
@@ -260,7 +260,7 @@ def test_invalid_values_are_reverted(page, field, value):
     if field != "layout":
         page.wait_state(field, before, 30)
     page.set("layout", "four")
-    assert page.get("fixed_name")
+    assert page.get("names")["fixedVolume"]
 
 
 def test_two_pages_share_the_state(page, server):
@@ -282,7 +282,7 @@ def test_a_lost_connection_is_restored(page):
     page.driver.execute_cdp_cmd("Network.emulateNetworkConditions", offline | {"offline": False})
     lost = "document.getElementById('spr-lost').classList.contains('on')"
     page.wait_for(f"document.documentElement.dataset.sprReady && !({lost})")
-    page.wait_state("fixed_name")
+    page.wait_state("has_result")
     page.set("alpha", 0.45)
     page.wait_state("alpha", 0.45)
     page.errors()
@@ -296,18 +296,18 @@ def test_images_are_uploaded(page, tmp_path):
         values = np.random.default_rng(2).uniform(0, 100, (20, 20, 20)).astype(np.float32)
         nib.save(nib.Nifti1Image(values, np.diag([2.0, 2.0, 2.0, 1.0])), path)
         page.find(f"#spr-{side}Volume-file").send_keys(str(path))
-        page.wait_state(f"{side}_name", f"{side} head")
+        wait(lambda side=side: page.get("names")[f"{side}Volume"] == f"{side} head")
     page.wait_state("has_result")
     bad = tmp_path / "bad.nii.gz"
     bad.write_bytes(b"no image")
     page.find("#spr-fixedVolume-file").send_keys(str(bad))
     page.wait_state("notice_open")
-    assert page.get("fixed_name") == "fixed head"
+    assert page.get("names")["fixedVolume"] == "fixed head"
     wait(lambda: any("422" in line for line in page.errors()))  # logged with a delay
     page.set("notice_open", False)
     time.sleep(1)
     page.click(page.button("Load sample data"))
-    wait(lambda: page.get("fixed_name").startswith("Breathed out"))
+    wait(lambda: page.get("names")["fixedVolume"].startswith("Breathed out"))
     page.wait_state("has_result")
 
 
@@ -325,38 +325,41 @@ def test_segments_and_landmarks_are_uploaded_shown_and_removed(page, tmp_path):
     page.js("document.querySelector('details[data-spr-section=references]').open = true")
     for field, path in (("fixedLabels", labels), ("fixedLandmarks", points), ("movingLandmarks", points)):
         page.find(f"#spr-{field}-file").send_keys(str(path))
-        wait(lambda field=field, path=path: page.get(f"{field}_name").startswith(path.name.split(".")[0]))
+        wait(lambda field=field, path=path: page.get("names")[field].startswith(path.name.split(".")[0]))
     page.wait_state("show_references")
     page.wait_state("has_result")
     with_them = page.picture(0)
     page.set("show_references", False)
     wait(lambda: page.picture(0) != with_them, 60)
     page.click(page.find("button[aria-label^='Landmarks of the fixed image']"))
-    page.wait_state("fixedLandmarks_name", "")
+    wait(lambda: not page.get("names")["fixedLandmarks"])
     page.click(page.button("Load sample data"))
-    wait(lambda: page.get("fixedLandmarks_name"))
+    wait(lambda: page.get("names")["fixedLandmarks"])
     page.wait_state("has_result")
 
 
 def test_the_stiffness_of_a_segment(page):
-    names = [row["name"] for row in page.get("painted")]
+    names = [row["name"] for row in page.get("factors")]
     assert names == ["lungs", "liver", "heart", "spine and ribs"]
     page.wait_state("has_result")
-    bones = "return window.trame.state.get('painted').find(row => row.name === 'spine and ribs').factor"
-    assert page.js(bones) == 1
-    page.js("document.querySelector('details[data-spr-section=painted]').open = true")
-    page.click(page.driver.find_elements("css selector", "details[data-spr-section=painted] .v-select .v-field")[-1])
+
+    def factor():
+        return next(row["factor"] for row in page.get("factors") if row["name"] == "spine and ribs")
+
+    assert factor() == 1
+    page.js("document.querySelector('details[data-spr-section=factors]').open = true")
+    page.click(page.driver.find_elements("css selector", "details[data-spr-section=factors] .v-select .v-field")[-1])
 
     def offered():
         items = page.driver.find_elements("css selector", ".v-overlay--active .v-list-item")
         return [item for item in items if item.text == "10 times stiffer"]
 
     wait(offered, 30)[0].click()
-    wait(lambda: page.js(bones) == 10, 30)
+    wait(lambda: factor() == 10, 30)
     page.wait_state("failed", False)
     page.wait_state("has_result")
     page.click(page.button("Load sample data"))
-    wait(lambda: page.js(bones) == 1, 30)
+    wait(lambda: factor() == 1, 30)
     page.wait_state("has_result")
 
 

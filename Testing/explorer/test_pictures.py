@@ -54,7 +54,7 @@ def colors(picture):
 def test_the_sample_pair_is_registered(page, save):
     page.set("theme", "light")
     page.wait_state("has_result")
-    assert page.get("guard_level") == "plain"
+    assert page.get("check_level") == "plain"
     if not page.get("is_exact"):
         assert not page.get("map_known"), "the map of a preview would contradict the exact one"
         assert page.get("badge")["level"] == "preview"
@@ -114,11 +114,11 @@ def test_a_narrow_window(page, save):
 def test_a_model_without_refinement_refuses_stiffness_factors(page):
     page.set("sweep", False)
     page.wait_state("has_result")
-    page.js("document.querySelector('details[data-spr-section=painted]').open = true")
+    page.js("document.querySelector('details[data-spr-section=factors]').open = true")
 
     def choose(text):
         page.click(
-            page.driver.find_elements("css selector", "details[data-spr-section=painted] .v-select .v-field")[-1]
+            page.driver.find_elements("css selector", "details[data-spr-section=factors] .v-select .v-field")[-1]
         )
         items = ".v-overlay--active .v-list-item"
         wait(lambda: [each for each in page.driver.find_elements("css selector", items) if each.text == text], 60)[
@@ -126,7 +126,7 @@ def test_a_model_without_refinement_refuses_stiffness_factors(page):
         ].click()
 
     choose("10 times stiffer")
-    wait(lambda: [row["factor"] for row in page.get("painted")] == [1, 1, 1, 10], 60)
+    wait(lambda: [row["factor"] for row in page.get("factors")] == [1, 1, 1, 10], 60)
     time.sleep(1)
     page.set("method", "general-hyper-spr")
     page.wait_state("failed")
@@ -134,5 +134,5 @@ def test_a_model_without_refinement_refuses_stiffness_factors(page):
     choose("unchanged")
     page.wait_state("failed", False)
     page.wait_state("has_result")
-    assert [row["factor"] for row in page.get("painted")] == [1, 1, 1, 1]
+    assert [row["factor"] for row in page.get("factors")] == [1, 1, 1, 1]
     assert not page.errors()

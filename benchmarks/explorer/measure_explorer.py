@@ -186,7 +186,7 @@ def start_of_server(pair, browser, row):
         page = Page(browser, line.split()[-1])
         row["page_s"] = time.monotonic() - began
         shown = "[...document.querySelectorAll('.layout-grid-item img')].filter(i => i.naturalWidth > 10).length"
-        wait(lambda: page.js(f"return {shown}") >= 3 and page.get("moving_name"), pause=0.05)
+        wait(lambda: page.js(f"return {shown}") >= 3 and page.get("names")["movingVolume"], pause=0.05)
         row["images_s"] = time.monotonic() - began
         wait(lambda: page.get("has_result"), pause=0.05)
         row["deformation_s"] = time.monotonic() - began
