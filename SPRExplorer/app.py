@@ -29,7 +29,7 @@ from SPRExplorer.fields import CHANGEABLE
 from SPRExplorer.files import list_images, stem_of
 from SPRExplorer.nodes import REFERENCES
 from SPRExplorer.reading import FileContent, read_file, read_files
-from SPRExplorer.state import PageState, ShownState
+from SPRExplorer.state import Encoder, PageState, ShownState
 from SPRExplorer.transport import worker_command
 from SPRExplorer.views import Views, layout_choices
 
@@ -60,7 +60,8 @@ class Explorer:
 
     def __init__(self, server: Server, folder: Path | None = None, command: list[str] | None = None) -> None:
         self.server, self.state = server, server.state
-        self._page, self._shown = TypedState(server.state, PageState), TypedState(server.state, ShownState)
+        self._page = TypedState(server.state, PageState, encoder=Encoder())
+        self._shown = TypedState(server.state, ShownState)
         self.page = self._page.data
         self.scratch = Path(tempfile.mkdtemp(prefix="spr-explorer-"))
         self.folder, self._tasks, self._timers = folder, set(), {}
@@ -318,7 +319,7 @@ class Explorer:
 
     def _set_reading(self, field: str, on: bool) -> None:
         with self.state:
-            self.page.reading = [*(each for each in self.page.reading if each != field), *([field] if on else [])]
+            self.page.reading = [*(each for each in self.page.reading or () if each != field), *([field] if on else [])]
 
 
 def _log_vtk() -> None:

@@ -15,7 +15,7 @@ from SPRRegistrationLib.i18n import tr as _
 from SPRRegistrationLib.models import INSTANCE
 from SPRRegistrationLib.scene import charts, painting, snapshots
 from trame_server.state import State
-from trame_server.utils.typed_state import TypedState
+from trame_server.utils.typed_state import CollectionEncoderDecoder, TypedState
 
 from SPRExplorer.controller import ExplorerController
 from SPRExplorer.fields import CHANGEABLE
@@ -32,6 +32,17 @@ ICONS = {
     "check": "mdi-alert",
     "bad": "mdi-close-octagon",
 }
+
+
+class Encoder(CollectionEncoderDecoder):
+    """Decodes values of a wrong type, which only a faulty page sends, as None."""
+
+    def decode(self, obj: Any, obj_type: type) -> Any:
+        """Return a value of the type, or None."""
+        try:
+            return super().decode(obj, obj_type)
+        except TypeError:
+            return None
 
 
 @dataclass

@@ -29,6 +29,7 @@ from trame_slicer.views import (
 from SPRExplorer import legend
 from SPRExplorer.controls import html_attributes
 from SPRExplorer.scheduler import ViewScheduler
+from SPRExplorer.state import Encoder
 
 SLICES = {
     "Red": ("Axial", "#F34A33", "RLAP"),
@@ -154,16 +155,16 @@ class Views:
         self._slider(server, view_id, view, orientation)
 
     def _slider(self, server: Any, view_id: str, view: SliceView, orientation: str) -> None:
-        state = TypedState(server.state, SlicePosition, namespace=view_id)
+        state = TypedState(server.state, SlicePosition, namespace=view_id, encoder=Encoder())
         names = state.name
 
         def follow(_view: SliceView) -> None:
             (low, high), step = view.get_slice_range(), view.get_slice_step()
             state.set_dataclass(SlicePosition(low=low, high=high, step=step, value=view.get_slice_value()))
 
-        def move(value: float) -> None:
+        def move(value: float | None) -> None:
             low, high = view.get_slice_range()
-            if low <= value <= high:
+            if value is not None and low <= value <= high:
                 view.set_slice_value(value)
 
         follow(view)

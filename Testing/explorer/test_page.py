@@ -128,8 +128,8 @@ def test_a_suggestion_is_marked_and_taken(page):
         "const d = r.querySelector('.spr-diamond').getBoundingClientRect(), t = r.querySelector('.spr-tick-row')"
         ".getBoundingClientRect(); return [(d.left + d.width / 2 - t.left) / t.width, d.width] })"
     )
-    for (place, width), part in zip(rows, ((0.3 - 0.01) / 0.59, 3.5 / 4.5), strict=True):
-        assert abs(place - part) < 0.02
+    for (position, width), part in zip(rows, ((0.3 - 0.01) / 0.59, 3.5 / 4.5), strict=True):
+        assert abs(position - part) < 0.02
         assert width > 4
     page.click(page.button("Use it"))
     page.wait_state("alpha", 0.3)
@@ -250,6 +250,9 @@ HOSTILE = (
     ("prior", 3),
     ("showWeight", "yes"),
     ("layout", "nonsense"),
+    ("layout", [3]),
+    ("reading", 5),
+    ("show_references", {}),
 )
 
 
@@ -257,7 +260,7 @@ HOSTILE = (
 def test_invalid_values_are_reverted(page, field, value):
     before = page.get(field)
     page.set(field, value)
-    if field != "layout":
+    if field not in ("layout", "reading", "show_references"):
         page.wait_state(field, before, 30)
     page.set("layout", "four")
     assert page.get("names")["fixedVolume"]

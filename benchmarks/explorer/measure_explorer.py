@@ -90,9 +90,9 @@ class Mouse:
         self._send("mouseReleased", position, 0)
 
     def _send(self, kind, position, buttons):
-        place = {"x": self.left + position * self.width, "y": self.y}
+        point = {"x": self.left + position * self.width, "y": self.y}
         button = {"button": "left", "buttons": buttons, "clickCount": 1}
-        self.page.driver.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": kind} | place | button)
+        self.page.driver.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": kind} | point | button)
 
 
 def events_of_page(page):
@@ -140,7 +140,7 @@ def drag(page, seconds):
     for at_ms, *goal in load():
         if at_ms > 1e3 * seconds:
             break
-        moved = next(place for place in (0, 1) if goal[place] != position[place])
+        moved = next(index for index in (0, 1) if goal[index] != position[index])
         late = time.perf_counter() - start - at_ms / 1e3
         if moved != slider:
             if mouse is not None:
@@ -275,7 +275,7 @@ def drag_row(dragged, log, begun):
     return {
         "moves": sum(len(events["moves"]) for events in dragged.values()),
         "age_ms": percentiles(ages_of(dragged, server)),
-        "pictures_per_s": [min(rate[place] for rate in rates) for place in range(3)],
+        "pictures_per_s": [min(rate[index] for rate in rates) for index in range(3)],
         "server_ms": {what: percentiles(values) for what, values in took.items()},
     }
 

@@ -39,7 +39,7 @@
     [canvas.width, canvas.height] = [160, 120];
     pen.drawImage(image, 0, 0, canvas.width, canvas.height);
     now.pixels = pen.getImageData(0, 0, canvas.width, canvas.height).data;
-    return !before.pixels || now.pixels.some((value, place) => value !== before.pixels[place]);
+    return !before.pixels || now.pixels.some((value, index) => value !== before.pixels[index]);
   }
 
   document.addEventListener(
