@@ -13,12 +13,12 @@ from typing import Any
 
 from SPRRegistrationLib.i18n import tr as _
 from SPRRegistrationLib.messages import MARK
+from SPRRegistrationLib.tooltips import tooltips
 from trame.widgets import client, html
 from trame.widgets import vuetify3 as v
 from trame_client.ui.core import AbstractLayout
 
 from SPRExplorer.state import PAGE, SHOWN, items_of
-from SPRExplorer.tips import tooltip_of
 
 COMPACT = {"hide_details": True, "density": "compact"}
 
@@ -47,7 +47,7 @@ def text(expression: str) -> str:
 
 def tooltip(name: str) -> None:
     """Add a tooltip to the current element, if there is one of that name."""
-    if tip := tooltip_of(name):
+    if tip := tooltips().get(name):
         v.VTooltip(tip, activator="parent", location="right", open_delay=600, max_width=320)
 
 

@@ -80,8 +80,8 @@ def settings_map(do: Any) -> None:
 
 def export() -> None:
     """Build the section “Export”: links to files that are written on request."""
-    choice(PAGE.export_format, _("Transform as"), _items(exports.formats()))
-    choice(PAGE.export_direction, _("Direction"), _items(exports.directions()))
+    choice(PAGE.export_format, _("Transform as"), _items(exports.formats()), name="exportFormatSelector")
+    choice(PAGE.export_direction, _("Direction"), _items(exports.directions()), name="exportDirectionSelector")
     with html.Div(classes="spr-buttons"):
         transform = f"`explorer/export/${{{PAGE.export_direction}}}${{{PAGE.export_format}}}`"
         _download(_("Transform"), transform, "exportTransformButton")

@@ -190,7 +190,8 @@ class Controller(WorkerControl):
     def apply(self) -> None:
         """Compute the exact result, unless it is being computed."""
         if not self.is_committing and self.ready_session() is not None:
-            self.session.commit(setting_of(self.parameters))
+            self._target = self._requested = setting_of(self.parameters)
+            self.session.commit(self._target)
         self.on_change()
 
     def cancel(self) -> None:

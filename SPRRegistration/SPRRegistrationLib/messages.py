@@ -108,14 +108,8 @@ def needs_alignment(facts: dict[str, float]) -> bool:
     return facts["overlap"] < 0.5 or facts["angle_degrees"] > 20
 
 
-def why_not_apply(parameters: Any, is_busy: bool = False, missing_packages: Sequence[str] = ()) -> str:
-    """Return why Apply is not possible, in one sentence; nothing if it is.
-
-    Args:
-        parameters: The parameters of the registration.
-        is_busy: Whether an exact result is being computed.
-        missing_packages: What has to be installed first; this does not stand in the way, Apply asks about it.
-    """
+def why_not_apply(parameters: Any) -> str:
+    """Return why Apply is not possible, in one sentence; empty if it is."""
     fixed, moving = parameters.fixedVolume, parameters.movingVolume
     if fixed is None and moving is None:
         return _("Choose a fixed and a moving image.")
@@ -127,8 +121,6 @@ def why_not_apply(parameters: Any, is_busy: bool = False, missing_packages: Sequ
         return _("Fixed and moving image are the same; choose two different images.")
     if fixed.GetImageData() is None or moving.GetImageData() is None:
         return _("One of the images is empty.")
-    if is_busy:
-        return _("The exact result is being computed.")
     return ""
 
 

@@ -154,17 +154,6 @@ def import_model(path: str | Path) -> TaskModel:
     return read_model(home)
 
 
-def remove_model(model: TaskModel) -> None:
-    """Remove a model from the user's folder.
-
-    Raises:
-        InputError: It comes with the extension, or lies elsewhere.
-    """
-    if model.path is None or model.is_bundled or model.path.parent != models_folder():
-        raise InputError(model.name, got="a model that was not imported", expected="one of the user's folder")
-    model.path.unlink(missing_ok=True)
-
-
 def card_lines(model: TaskModel) -> list[tuple[str, str]]:
     """Return the card as rows of name and text, for the fold under the list; empty entries are left out."""
     if model.name == INSTANCE:

@@ -205,6 +205,15 @@ def test_what_the_sliders_say_is_shown_without_moving_them_again(face):
     assert face.worker.last(protocol.Update).setting["alpha"] == pytest.approx(0.3, abs=0.01)
 
 
+def test_an_opened_pair_does_not_replace_apply_by_a_preview(face):
+    face.choose(*face.images[:2])
+    face.controller.apply()
+    face.worker.greet()
+    face.worker.answer_open(setting={"alpha": 0.5, "lambda_max": 1.0})
+    assert face.controller.is_committing
+    assert face.worker.verbs()[-1] == "commit"
+
+
 def test_painted_stiffness_is_sent_and_shown(face):
     import slicer
 

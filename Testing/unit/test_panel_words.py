@@ -168,12 +168,6 @@ def test_why_apply_is_not_possible(fixed, moving, part):
     assert bool(said) == bool(part)
 
 
-def test_nothing_is_applied_twice():
-    images = [SimpleNamespace(GetImageData=lambda: 1) for _ in range(2)]
-    parameters = SimpleNamespace(fixedVolume=images[0], movingVolume=images[1])
-    assert messages.why_not_apply(parameters, is_busy=True)
-
-
 def test_a_pair_that_fits_is_not_commented_on():
     assert messages.guard(NEAR, "T1-weighted MRI", ["MR", "MR"]) == []
 

@@ -12,6 +12,7 @@ from SPRRegistrationLib import panel_state
 from SPRRegistrationLib.messages import MARK
 from SPRRegistrationLib.qt.section import Section
 from SPRRegistrationLib.sliders import FIELDS, SliderStates
+from SPRRegistrationLib.tooltips import recommended
 
 
 class GrooveEvents(qt.QObject):
@@ -80,9 +81,7 @@ class RegularizationSection(Section):
                     widget.visible = visible
             if visible:
                 self._set_range(field, *states.ranges[field])
-                getattr(self.ui, f"{field}TunedButton").toolTip = _(
-                    "Back to the recommended value, {value:g}. Double-clicking the slider does the same."
-                ).format(value=states.recommended[field])
+                getattr(self.ui, f"{field}TunedButton").toolTip = recommended(states.recommended[field])
                 self._place_marks(field, states)
         self.ui.latencyLabel.text = panel_state.latency(self.controller)
 

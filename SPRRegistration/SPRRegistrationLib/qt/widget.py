@@ -34,6 +34,7 @@ from SPRRegistrationLib.qt.suggestion import SuggestionSection
 from SPRRegistrationLib.qt.task_model import TaskModelSection
 from SPRRegistrationLib.scene import snapshots
 from SPRRegistrationLib.session import RegistrationSession
+from SPRRegistrationLib.tooltips import tooltips
 from SPRRegistrationLib.worker_control import WorkerOptions
 
 SECTIONS = (
@@ -71,7 +72,10 @@ class SlicerPanel:
         self._gui_tag = self._observation = None
         self._refreshing, self._entered, self.is_installing = False, False, False
         self._before_import: set[str] | None = None
-        for widget in vars(ui).values():
+        for name, widget in vars(ui).items():
+            tooltip = tooltips().get(widget.property("SlicerParameterName") or name)
+            if tooltip:
+                widget.toolTip = tooltip
             if widget.inherits("qMRMLNodeComboBox"):  # otherwise the longest name sets the width of the panel
                 widget.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
         ui.registrationSelector.setNodeTypeLabel(_("Registration"), "vtkMRMLScriptedModuleNode")

@@ -195,12 +195,6 @@ def directions_and_spacing(affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return affine[:3, :3] / spacing, spacing
 
 
-def corners_of(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
-    """Return the eight outer corners of a grid in RAS mm, shape (8, 3)."""
-    unit = np.indices((2, 2, 2)).reshape(3, 8).T
-    return (unit * np.array(shape[:3]) - 0.5) @ affine[:3, :3].T + affine[:3, 3]
-
-
 def _to_world(node: slicer.vtkMRMLTransformableNode) -> np.ndarray:
     parent = node.GetParentTransformNode()
     if parent is None:

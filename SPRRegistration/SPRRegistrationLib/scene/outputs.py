@@ -174,15 +174,6 @@ def warp(parameters: Any, volume: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkM
     return node
 
 
-def statistics_mm(parameters: Any) -> tuple[float, float]:
-    """Return mean and largest length of the displacement that is shown, in mm; zeros if there is none."""
-    shown = geometry.displacement_of(parameters.displacementTransform)
-    if shown is None:
-        return 0.0, 0.0
-    lengths = np.linalg.norm(shown[0], axis=-1)
-    return float(lengths.mean()), float(lengths.max())
-
-
 def _see_through(
     deformed: slicer.vtkMRMLScalarVolumeNode,
     moving: slicer.vtkMRMLScalarVolumeNode,
