@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-SIZE = (1500, 1000)
+SIZE = (1500, 1140)
+"""Window of pictures in pixels, with the bars of the browser, which take 143 of the height."""
 TIMEOUT_SECONDS = 90.0
 REST_SECONDS = 2.5
 """Wait for the end of the motion and the rendering at full resolution."""
