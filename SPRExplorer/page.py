@@ -24,8 +24,8 @@ COLORS = {
 SHORTCUTS = (
     ("A", _("Apply")),
     ("C", _("Cancel")),
-    ("[  ]", _("Decrease, increase strength")),
-    ("-  =", _("Decrease, increase evenness")),
+    ("[  ]", _("Decrease, increase the largest stiffness")),
+    ("-  =", _("Decrease, increase the evenness")),
     ("D", _("Deformed image on and off")),
     ("W", _("Stiffness map on and off")),
     ("V", _("Volume change map on and off")),

@@ -29,8 +29,8 @@ def show() -> None:
     check("showDisplacement", _("Displacement"))
     with html.Div(classes="spr-pair"):
         choice("displacementStyle", _("As"), DisplacementStyle)
-        check("showDisplacement3D", _("3-D view too"))
-    slider("gridSpacingMm", _("Lines, mm"), 1, 2, 50)
+        check("showDisplacement3D", _("Also in 3-D"))
+    slider("gridSpacingMm", _("Line spacing, mm"), 1, 2, 50)
     check("originalAnatomy", _("Original anatomy: moving image, undeformed"))
 
 

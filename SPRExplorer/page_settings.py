@@ -26,12 +26,12 @@ from SPRExplorer.state import PAGE, SHOWN
 
 SLIDERS = (
     ("alpha", _("Evenness (α′)"), 0.001),  # noqa: RUF001  # the letters of the paper
-    ("lambdaMax", _("Strength (λ max)"), 0.01),
+    ("lambdaMax", _("Largest stiffness (λ max)"), 0.01),
     ("sigma", _("Spread (σ)"), 0.01),  # noqa: RUF001
-    ("lambdaMean", _("Mean strength (λ mean)"), 0.01),
+    ("lambdaMean", _("Mean stiffness (λ mean)"), 0.01),
     ("tv", _("Cost of a jump (t)"), 0.01),
-    ("tvLambdaMax", _("Strength (λ max)"), 0.1),
-    ("strength", _("Strength (λ)"), 0.01),
+    ("tvLambdaMax", _("Largest stiffness (λ max)"), 0.1),
+    ("strength", _("Stiffness (λ)"), 0.01),
 )
 
 REFINEMENTS = (8, 20, 50, 100)
@@ -64,7 +64,7 @@ def regularization(do: Any) -> None:
     with html.Div(v_if=("method === 'instance'",), classes="spr-pair"):
         choice("anatomy", _("Part of the body"), AnatomyChoice)
         choice("start", _("Start"), StartChoice)
-    choice("prior", _("Stiffness"), PriorChoice)
+    choice("prior", _("Kind of stiffness"), PriorChoice)
     for field, label, step in SLIDERS:
         hyperparameter_slider(field, label, step, (do.recommend, f"['{field}']"), (do.press, "[]"))
     _suggestion(do)

@@ -1,39 +1,32 @@
-"""Settings for a part of the body that the user knows, as `SPRCore.regularization.presets` has them.
-
-Written down a second time, since those need torch, which is not there before it was installed; a test compares them.
-"""
+"""Settings for a part of the body."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from SPRCore.regularization.hyperparameters import ANATOMY_SETTINGS, LARGE_MOTION
+from SPRCore.regularization.hyperparameters import HYPERPARAMETERS as TABLE
 from SPRRegistrationLib.models import INSTANCE
 from SPRRegistrationLib.parameters import HYPERPARAMETERS, AnatomyChoice, PriorChoice, StartChoice
 
 PRIOR = PriorChoice.BETA
-"""The prior of all of them, and of what is recommended for no part of the body."""
-
-SETTINGS = {
-    AnatomyChoice.NONE: {"alpha": 0.1, "lambda_max": 1.0},
-    AnatomyChoice.BRAIN: {"alpha": 0.03, "lambda_max": 1.0},
-    AnatomyChoice.HEART: {"alpha": 0.1, "lambda_max": 1.0},
-    AnatomyChoice.LUNG: {"alpha": 0.05, "lambda_max": 5.0},
-    AnatomyChoice.LIVER: {"alpha": 0.02, "lambda_max": 20.0},
-    AnatomyChoice.PELVIS: {"alpha": 0.1, "lambda_max": 1.0},
-}
-
-LARGE_MOTION = (AnatomyChoice.LIVER, AnatomyChoice.LUNG)
-"""Parts of the body whose motion is larger than what is found from rest."""
+"""The prior of all anatomies, and of the recommended setting without one."""
 
 
 def fields_of(anatomy: AnatomyChoice) -> dict[str, Any]:
     """Return what the choice of an anatomy sets: values by the fields of the parameters."""
-    values = {field: SETTINGS[anatomy][name] for name, field in HYPERPARAMETERS[PRIOR].items()}
-    return {"start": StartChoice.SEARCH if anatomy in LARGE_MOTION else StartChoice.REST, "prior": PRIOR, **values}
+    defaults = {key: item.default for key, item in TABLE[PRIOR.value].items()}
+    setting = ANATOMY_SETTINGS.get(anatomy.value, defaults)
+    values = {field: setting[name] for name, field in HYPERPARAMETERS[PRIOR].items()}
+    return {
+        "start": StartChoice.SEARCH if anatomy.value in LARGE_MOTION else StartChoice.REST,
+        "prior": PRIOR,
+        **values,
+    }
 
 
 def choose(parameters: Any, anatomy: AnatomyChoice) -> None:
-    """Choose an anatomy and take prior, values and start from it, as one change of the parameter node."""
+    """Choose an anatomy, with its prior, values and start, as one change of the parameter node."""
     was_modifying = parameters.StartModify()
     try:
         parameters.anatomy = anatomy
@@ -44,5 +37,5 @@ def choose(parameters: Any, anatomy: AnatomyChoice) -> None:
 
 
 def start_of(parameters: Any) -> StartChoice:
-    """Return what the optimization starts from: the choice is that of the method without a model."""
+    """Return the start of the optimization; task models have no choice."""
     return parameters.start if parameters.method == INSTANCE else StartChoice.REST

@@ -1,7 +1,6 @@
-"""The sliders of the hyperparameters: which fields they change, how far they go, and what is recommended.
+"""The sliders of the hyperparameters: their fields, ranges and recommended values.
 
-The worker's names are not enough to tell the sliders apart: two priors have a `lambda_max`, each of its own range. So
-they go by their fields.
+Sliders are identified by their fields: two priors have a `lambda_max`, each with its own range.
 """
 
 from __future__ import annotations
@@ -10,34 +9,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from SPRCore.regularization.hyperparameters import HYPERPARAMETERS as TABLE
 from SPRRegistrationLib import anatomies, suggestion
 from SPRRegistrationLib.models import INSTANCE, TaskModel
 from SPRRegistrationLib.parameters import HYPERPARAMETERS, AnatomyChoice, PriorChoice
 
 Value = TypeVar("Value")
 
-RECOMMENDED = {
-    **{field: anatomies.fields_of(AnatomyChoice.NONE)[field] for field in HYPERPARAMETERS[anatomies.PRIOR].values()},
-    "sigma": 0.5,
-    "lambdaMean": 2.0,
-    "tv": 0.3,
-    "tvLambdaMax": 30.0,
-    "strength": 1.0,
-}
-"""What does well with the instance optimization, by field; task models say their own."""
+_ITEMS = {item.node_field: item for items in TABLE.values() for item in items.values()}
 
-USUAL_RANGES = {
-    "alpha": (0.01, 0.6),
-    "lambdaMax": (0.5, 5.0),
-    "sigma": (0.1, 4.0),
-    "lambdaMean": (0.5, 5.0),
-    "tv": (0.02, 2.0),
-    "tvLambdaMax": (1.0, 100.0),
-    "strength": (0.1, 10.0),
-}
-"""Ranges of the instance optimization by field, as long as no worker has said its own."""
+RECOMMENDED = {field: item.default for field, item in _ITEMS.items()}
+"""Default hyperparameters of the instance optimization, by field; task models have their own."""
 
-FIELDS = tuple(field for fields in HYPERPARAMETERS.values() for field in fields.values())
+USUAL_RANGES = {field: item.usual_range for field, item in _ITEMS.items()}
+"""Ranges of the instance optimization by field, until the worker has sent its own."""
+
+FIELDS = tuple(_ITEMS)
 """The fields that have a slider, in the order of the sliders."""
 
 
@@ -46,13 +33,13 @@ def by_field(prior: PriorChoice | str, values: Mapping[str, Value]) -> dict[str,
 
     Args:
         prior: The prior that they belong to, or its name.
-        values: Values by the names that the worker knows; those that the prior does not have are left out.
+        values: Values by the worker's names; those of other priors are left out.
     """
     return {field: values[name] for name, field in HYPERPARAMETERS[PriorChoice(prior)].items() if name in values}
 
 
 def ranges_of(session: Any, model: TaskModel) -> dict[str, tuple[float, ...]]:
-    """Return lowest and highest values by field: as the worker says, otherwise as the task model or usage has it.
+    """Return lowest and highest values by field: of the worker, otherwise of the task model or usual ones.
 
     Args:
         session: The `RegistrationSession`, or None.
@@ -83,7 +70,7 @@ def take_model(parameters: Any, model: TaskModel) -> None:
 
 
 def shown_fields(parameters: Any, ranges: Mapping[str, tuple[float, ...]]) -> list[str]:
-    """Return the fields of the prior that may be changed, in the order of the sliders."""
+    """Return the fields of the prior that have a range, in the order of the sliders."""
     return [field for field in HYPERPARAMETERS[parameters.prior].values() if field in ranges]
 
 
@@ -98,10 +85,9 @@ class SliderStates:
 
 
 def sliders_of(parameters: Any, session: Any, model: TaskModel) -> SliderStates:
-    """Return how the sliders stand.
+    """Return the sliders of the chosen prior.
 
-    The optimization takes any setting, so that its ranges include all that is marked, and end at the value in force or
-    above it.
+    The instance optimization accepts any setting, so its ranges include the marks and the current value.
 
     Args:
         parameters: The parameters of the registration.

@@ -135,7 +135,7 @@ def test_a_suggestion_is_marked_and_taken(page):
     page.wait_state("alpha", 0.3)
     page.wait_state("lambdaMax", 4.0)
     page.wait_state("can_take", False)
-    assert "in force" in page.get("suggestion")
+    assert "already set" in page.get("suggestion")
 
 
 def test_an_anatomy_preset_is_part_of_the_address(page, server):

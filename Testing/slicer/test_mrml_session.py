@@ -471,7 +471,11 @@ def test_labels_of_another_grid_are_told_before_anything_is_registered(begin, sc
     array, affine = geometry.image_of(parameters.fixedVolume)
     labels = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "heart")
     parameters.fixedLabels = labels
-    for shift, level, part in ((0.0, "plain", ""), (4.0, "check", "another grid"), (900.0, "check", "No part")):
+    for shift, level, part in (
+        (0.0, "plain", ""),
+        (4.0, "check", "another grid"),
+        (900.0, "check", "are outside of it"),
+    ):
         there = affine.copy()
         there[0, 3] += shift
         geometry.set_image(labels, np.ones(array.shape, dtype=np.int16), there)

@@ -102,7 +102,7 @@ def test_a_suggestion_is_marked_said_and_taken_over(suggested):
     ui.takeButton.click()
     assert (parameters.alpha, parameters.lambdaMax) == (0.3, 4.0)
     assert ui.alphaSlider.value == pytest.approx(0.3)
-    assert "in force" in ui.suggestLabel.text
+    assert "already set" in ui.suggestLabel.text
     assert not ui.takeButton.visible
     assert marks(suggested).keys() == {"alpha", "lambdaMax"}
 
@@ -199,14 +199,9 @@ def test_a_suggestion_needs_no_other_result(chosen):
     assert marks(chosen).keys() == {"alpha", "lambdaMax"}
 
 
-def test_the_settings_are_those_of_the_command_line():
-    from SPRRegistrationLib import anatomies
+def test_each_anatomy_has_a_setting():
     from SPRRegistrationLib.parameters import AnatomyChoice
 
-    from SPRCore.regularization.naming import hyperparameters
-    from SPRCore.regularization.presets import ANATOMIES, LARGE_MOTION
+    from SPRCore.regularization.hyperparameters import ANATOMY_SETTINGS
 
-    own = {each.value: anatomies.SETTINGS[each] for each in AnatomyChoice if each is not AnatomyChoice.NONE}
-    assert own == {name: hyperparameters(prior) for name, prior in ANATOMIES.items()}
-    assert {prior.name for prior in ANATOMIES.values()} == {anatomies.PRIOR.value}
-    assert {each.value for each in anatomies.LARGE_MOTION} == LARGE_MOTION
+    assert {each.value for each in AnatomyChoice} == {AnatomyChoice.NONE.value, *ANATOMY_SETTINGS}

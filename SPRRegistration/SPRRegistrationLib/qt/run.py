@@ -83,5 +83,5 @@ class RunSection(Section):
                 work()
         except install.InstallError as error:
             self._problem = str(error)
-            if not error.is_told:
+            if not error.was_shown:
                 slicer.util.errorDisplay(self._problem, _("SPR Registration"))
