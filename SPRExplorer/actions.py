@@ -11,7 +11,7 @@ from SPRRegistrationLib.scene import painting
 
 from SPRCore.errors import SPRError
 from SPRExplorer import nodes
-from SPRExplorer.files import listed
+from SPRExplorer.files import list_images
 
 logger = logging.getLogger("SPRRegistration")
 
@@ -24,52 +24,57 @@ class Actions:
     """
 
     def __init__(self, explorer: Any) -> None:
-        self._explorer, self._panel = explorer, explorer.panel
-        panel = self._panel
+        self._explorer, self._controller = explorer, explorer.controller
+        controller = self._controller
         self.fit, self.load_sample = explorer.views.fit, explorer.load_sample
         self.apply, self.cancel, self.suggest, self.take_suggestion = (
-            *(panel.apply, panel.cancel, panel.suggest, panel.take_suggestion),
+            *(controller.apply, controller.cancel, controller.suggest, controller.take_suggestion),
         )
-        self.restart, self.swap, self.undo, self.redo = panel.restart, panel.swap, panel.undo, panel.redo
-        self.measure_segments, self.difference = panel.measure_segments, panel.show_difference
+        self.restart, self.swap, self.undo, self.redo = (
+            controller.restart,
+            controller.swap,
+            controller.undo,
+            controller.redo,
+        )
+        self.measure_segments, self.difference = controller.measure_segments, controller.show_difference
 
     def press(self) -> None:
         """Draw faster: a slider is pressed, so that it may move."""
-        if self._panel.parameters.live:
-            self._explorer.views.painter.moves()
+        if self._controller.parameters.live:
+            self._explorer.views.scheduler.note_motion()
 
     def recommend(self, name: str) -> None:
         """Set a hyperparameter to its recommended value."""
-        self._panel.recommend(str(name))
+        self._controller.recommend(str(name))
 
     def keep(self, name: str) -> None:
         """Keep what is shown as a snapshot."""
-        self._panel.keep(str(name))
+        self._controller.keep(str(name))
 
     def recall(self, name: str) -> None:
         """Return to a snapshot."""
-        self._panel.recall(str(name))
+        self._controller.recall(str(name))
 
     def jump(self, setting: Mapping[str, float]) -> None:
         """Take the setting of a point of the settings map."""
-        if any(dict(point.setting) == setting for point in panel_state.map_points(self._panel)):
-            self._panel.go_to(setting)
+        if any(dict(point.setting) == setting for point in panel_state.map_points(self._controller)):
+            self._controller.go_to(setting)
 
     def open_listed(self, side: str, name: str) -> None:
         """Open an image of the chosen folder: one of the list, not a path."""
-        path = listed(self._explorer.folder).get(str(name))
+        path = list_images(self._explorer.folder).get(str(name))
         if side in nodes.SIDES and path is not None:
-            self._explorer.soon(self._explorer.try_to_open(f"{side}Volume", path))
+            self._explorer.run_in_background(self._explorer.try_to_open(f"{side}Volume", path))
 
     def forget(self, field: str) -> None:
         """Remove segments or landmarks from the pair."""
         if field in nodes.REFERENCES:
-            self._panel.choose({field: None})
+            self._controller.choose({field: None})
 
     def paint(self, label: int, factor: float) -> None:
         """Set the stiffness factor of a segment; a value that no list offers is refused."""
         try:
-            self._panel.paint(label, factor)
+            self._controller.paint(label, factor)
         except SPRError as error:
-            logger.warning("the page asked for %s", error)
-        self._explorer.state.painted = painting.table(self._panel.parameters)
+            logger.warning("refused a value of the page: %s", error)
+        self._explorer.page.factors = painting.table(self._controller.parameters)

@@ -91,14 +91,15 @@ class Page(Face):
     def check(self):
         from SPRExplorer import state
 
-        shown = state.check_of(self.controller)
-        return "\n".join(shown["guard"]), shown["can_align"]
+        shown = state.PageState()
+        state.update_check(shown, self.controller)
+        return "\n".join(shown.check), shown.can_align
 
     def verdict(self):
         from SPRExplorer import state
 
-        shown = state.state_of(self.controller)["badge"]
-        return shown["line"] if shown else "No result yet."
+        badge = state.state_of(self.controller).badge
+        return badge["line"] if badge else "No result yet."
 
 
 @contextlib.contextmanager
