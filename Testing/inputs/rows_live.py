@@ -69,7 +69,7 @@ def check_fit(folder: Path) -> None:
 
 def check_verdict(level: str, said: str, facts: dict, folder: Path) -> None:
     facts = {"exact": True, "covered": 0.98, "extent_mm": 280.0, "metrics": ROSE} | facts
-    found = verdict.badge(verdict.Shown(quality=QUALITY | facts.pop("quality", {}), **facts))
+    found = verdict.badge(verdict.ResultFacts(quality=QUALITY | facts.pop("quality", {}), **facts))
     assert (found.level, said in found.line) == (level, True), found
 
 
@@ -87,7 +87,7 @@ UPDATES = [
     ("a negative hyperparameter", {"alpha": -1.0}, ("alpha", "-1")),
 ]
 FACTS = [
-    ("images at different places", {"overlap": 0.01}, "do not lie at the same place"),
+    ("images at different places", {"overlap": 0.01}, "do not overlap"),
     ("an image that covers a third of the other one", {"overlap": 0.3}, "Only 30 %"),
     ("images turned by 45 degrees", {"angle_degrees": 45.0}, "by 45 degrees"),
     ("segments of another image", {"segments": [("fixed", 0.0, 0.0, False)]}, "belong to another image"),
@@ -95,7 +95,12 @@ FACTS = [
     ("landmarks outside of their image", {"landmarks": [("moving", 3, 7)]}, "3 of 7 landmarks"),
 ]
 RESULTS = [
-    ("a preview near nothing exact", "preview", "first guess", {"exact": False, "is_known": False, "metrics": {}}),
+    (
+        "a preview far from the exact result",
+        "preview",
+        "rough estimate",
+        {"exact": False, "is_known": False, "metrics": {}},
+    ),
     ("an exact result that was not measured", "preview", "not measured", {"metrics": {}}),
     ("a result with folding", "bad", "Folding: 2.00 %", {"quality": {"folding_percent": 2.0}}),
     ("a result without folding of images that hardly overlap", "check", "Only 8 %", {"covered": 0.08}),

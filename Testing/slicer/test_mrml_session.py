@@ -45,9 +45,9 @@ def begin(scene):
 
 
 def stage(name):
-    from SPRRegistrationLib.session import Stage
+    from SPRRegistrationLib.session import SessionStage
 
-    return Stage[name]
+    return SessionStage[name]
 
 
 def field_of(parameters):
@@ -69,19 +69,6 @@ def test_a_pair_is_opened_with_what_the_parameters_say(begin):
     assert set(request.segment.arrays) == {"fixed", "moving"}
     worker.answer_open()
     assert (session.stage, session.ranges["alpha"]) == (stage("READY"), (0.01, 0.6))
-
-
-def test_a_network_fills_the_map_by_itself_so_that_previews_follow(begin):
-    session, worker, parameters = begin(is_open=False)
-    parameters.method = "model"
-    session.open()
-    worker.greet()
-    worker.answer_open()
-    assert worker.last(protocol.ToggleSweep).on
-    assert session.sweeping
-    assert session.stage is stage("READY")
-    other = begin("B")[0]
-    assert not other.sweeping
 
 
 def test_a_preview_moves_the_transform_and_leaves_the_moving_image_alone(begin):
@@ -484,7 +471,11 @@ def test_labels_of_another_grid_are_told_before_anything_is_registered(begin, sc
     array, affine = geometry.image_of(parameters.fixedVolume)
     labels = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "heart")
     parameters.fixedLabels = labels
-    for shift, level, part in ((0.0, "plain", ""), (4.0, "check", "another grid"), (900.0, "check", "No part")):
+    for shift, level, part in (
+        (0.0, "plain", ""),
+        (4.0, "check", "another grid"),
+        (900.0, "check", "are outside of it"),
+    ):
         there = affine.copy()
         there[0, 3] += shift
         geometry.set_image(labels, np.ones(array.shape, dtype=np.int16), there)

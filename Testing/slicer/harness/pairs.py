@@ -44,7 +44,7 @@ class PlayedWorker:
     """The transport of a session and the worker behind it."""
 
     def __init__(self):
-        self.session = None
+        self.session = self.on_output = None
         self.starts = self.kills = 0
         self.requests = []
         self._unread = b""
@@ -59,6 +59,14 @@ class PlayedWorker:
     def kill(self):
         self.kills += 1
 
+    def stop(self):
+        self.kills += 1
+
+    def verbs(self, since=0):
+        """Names of the requests, without those that release arrays."""
+        self.read()
+        return [request.verb for request in self.requests[since:] if request.verb != "release"]
+
     def read(self):
         """Take in what the session has asked."""
         lines, self._unread = self._unread.splitlines(), b""
@@ -69,7 +77,8 @@ class PlayedWorker:
         return next(request for request in reversed(self.requests) if isinstance(request, kind))
 
     def say(self, *messages):
-        self.session.feed(b"".join(map(to_line, messages)))
+        take = self.on_output if self.session is None else self.session.feed
+        take(b"".join(map(to_line, messages)))
 
     def greet(self):
         hello = self.last(protocol.Hello)
