@@ -18,6 +18,7 @@ def tooltips() -> dict[str, str]:
         **_inputs(),
         **_task_model(),
         **_regularization(),
+        **_choices(),
         **_run(),
         **_show(),
         **_results(),
@@ -127,6 +128,11 @@ def _regularization() -> dict[str, str]:
             "count as a jump."
         ),
         "strength": _("The stiffness, the same everywhere (λ)."),
+    }
+
+
+def _choices() -> dict[str, str]:
+    return {
         "suggestButton": _(
             "Choose a setting for this pair, without segments, in the background: some blocks of the image are left "
             "out of the optimization, and the setting whose deformation matches them best is marked on the sliders and "
