@@ -139,7 +139,7 @@ class DisplacementStyle(Enum):
 
 
 class MapMeasure(Enum):
-    """Measure of the settings map; the value is its name in `protocol.Point`."""
+    """Measure of the settings map; the value is its name in `protocol.SweepPoint`."""
 
     SIMILARITY = "lncc"
     FOLDING = "folding_percent"

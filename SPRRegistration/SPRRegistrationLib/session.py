@@ -9,15 +9,16 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import partialmethod
 from typing import Any, Protocol
 
 import numpy as np
 
 from SPRCore.errors import SPRError
 from SPRCore.live import protocol
-from SPRCore.live.arrays import Session
+from SPRCore.live.arrays import SessionFolder
 from SPRCore.live.conversation import Conversation
-from SPRCore.live.events import Arrived, Deadlines, Event, Kill, Start, State
+from SPRCore.live.events import Arrived, Deadlines, Event, KillWorker, StartWorker, WorkerState
 from SPRRegistrationLib import messages, suggestion
 from SPRRegistrationLib.scene import charts, display, inputs, outputs
 
@@ -92,7 +93,7 @@ class RegistrationSession:
     ) -> None:
         self.parameters, self._transport, self._command = parameters, transport, list(command)
         self._on_change, self._deadlines, self._budget_ms = on_change, deadlines, budget_ms
-        self._store: Session | None = None
+        self._store: SessionFolder | None = None
         self._talk: Conversation | None = None
         self._versions: dict[str, str] = {}
         self._forget_pair()
@@ -189,32 +190,25 @@ class RegistrationSession:
         self._move(SessionStage.NO_PAIR, messages.no_pair())
         self._notify()
 
-    def feed(self, data: bytes) -> None:
-        """Handle bytes of the worker's standard output."""
-        self._handle("feed", data)
-
-    def feed_log(self, data: bytes) -> None:
-        """Handle bytes of the worker's standard error."""
-        self._handle("feed_log", data)
-
-    def ended(self, code: int | None) -> None:
-        """Handle the end of the worker: its exit code, minus a signal, or None if it could not be started."""
-        self._handle("ended", code)
-
-    def tick(self, now: float) -> None:
-        """Handle the time, in seconds of any clock, about every half second."""
-        self._handle("tick", now)
-
     def _handle(self, method: str, argument: Any) -> None:
         if self._talk is not None:  # otherwise the session was closed
             self._advance(getattr(self._talk, method)(argument))
 
+    feed = partialmethod(_handle, "feed")
+    """Handle bytes of the worker's standard output."""
+    feed_log = partialmethod(_handle, "feed_log")
+    """Handle bytes of the worker's standard error."""
+    ended = partialmethod(_handle, "ended")
+    """Handle the end of the worker: its exit code, minus a signal, or None if it could not be started."""
+    tick = partialmethod(_handle, "tick")
+    """Handle the time, in seconds of any clock, about every half second."""
+
     def _ensure_started(self) -> None:
         if self._talk is None:
-            self._store = Session()
+            self._store = SessionFolder()
             self._talk = Conversation(self._store, self._deadlines, client="3D Slicer")
-            self._dispatch([Start()])
-        elif self._talk.status.state in (State.FAILED, State.CLOSED):
+            self._dispatch([StartWorker()])
+        elif self._talk.status.state in (WorkerState.FAILED, WorkerState.CLOSED):
             self._dispatch(self._talk.restart())
 
     def _ask(self, verb: str, stage: SessionStage, why: str, *arguments: Any, **options: Any) -> None:
@@ -250,11 +244,11 @@ class RegistrationSession:
 
     def _dispatch(self, events: list[Event]) -> None:
         for event in events:
-            if isinstance(event, Start):
+            if isinstance(event, StartWorker):
                 said = self._talk.started()
                 self._transport.start(self._command)
                 self._dispatch(said)
-            elif isinstance(event, Kill):
+            elif isinstance(event, KillWorker):
                 self._transport.kill()
             elif isinstance(event, Arrived):
                 getattr(self, f"_on_{event.message.kind}", lambda message, arrays: None)(event.message, event.arrays)
@@ -264,13 +258,13 @@ class RegistrationSession:
                 return
 
     def _on_status(self, status: Any) -> None:
-        if status.state is State.RESTARTING:
+        if status.state is WorkerState.RESTARTING:
             self.sweeping, self._commit_id, self._choose_id = False, None, None
             self._move(SessionStage.OPENING, status.words)
-        elif status.state is State.FAILED:
+        elif status.state is WorkerState.FAILED:
             self.sweeping, self._commit_id, self._choose_id = False, None, None
             self._move(SessionStage.FAILED, status.words)
-        elif status.state is State.OPEN and self.stage is SessionStage.OPENING:
+        elif status.state is WorkerState.OPEN and self.stage is SessionStage.OPENING:
             self._move(SessionStage.READY, messages.ready())
 
     def _on_ready(self, message: protocol.Ready, arrays: dict) -> None:
@@ -282,7 +276,7 @@ class RegistrationSession:
         if self.stage is SessionStage.OPENING:
             self._move(SessionStage.READY, messages.ready())
 
-    def _on_result(self, message: protocol.Result, arrays: dict) -> None:
+    def _on_result(self, message: protocol.ReplyMessage, arrays: dict) -> None:
         if message.id < self._floor or (self.shown is not None and message.id < self.shown.id):
             return  # of another pair, cancelled, or outdated
         if not outputs.is_alive(self.parameters):
@@ -333,7 +327,7 @@ class RegistrationSession:
         logger.warning("The worker refused: %s", message.words())
         if message.id is not None and message.id < self._floor:
             return
-        if message.code == "worker" and self._talk.status.state is not State.OPEN:
+        if message.code == "worker" and self._talk.status.state is not WorkerState.OPEN:
             return  # a status follows
         if message.id == self._open_id:
             self._open_id = None
@@ -345,11 +339,11 @@ class RegistrationSession:
         self._choose_id = None if is_choice else self._choose_id
         self._move(self.stage if is_choice else SessionStage.FAILED, messages.failed(message))
 
-    def _on_progress(self, message: protocol.Progress, arrays: dict) -> None:
+    def _on_progress(self, message: protocol.ProgressReport, arrays: dict) -> None:
         self.progress = message.fraction
         self._has_news = True
 
-    def _on_point(self, message: protocol.Point, arrays: dict) -> None:
+    def _on_point(self, message: protocol.SweepPoint, arrays: dict) -> None:
         self.points.append(message)
         self._has_news = True
 
@@ -363,9 +357,9 @@ class RegistrationSession:
         logger.log(logging.getLevelName(message.level.upper()), message.text)
 
     def _forget_pair(self) -> None:
-        self.shown: protocol.Result | None = None
+        self.shown: protocol.ReplyMessage | None = None
         self.opened: protocol.Opened | None = None
-        self.points: list[protocol.Point] = []
+        self.points: list[protocol.SweepPoint] = []
         self.ranges: dict[str, tuple[float, ...]] = {}
         self.prior, self.sweeping, self.progress = "", False, None
         self._open_id: int | None = None

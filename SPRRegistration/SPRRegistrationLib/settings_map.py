@@ -58,7 +58,7 @@ def table_of(points: Sequence[Any], measure: MapMeasure, suggested: Mapping[str,
     """Lay out a settings map: large values of the first hyperparameter on top, of the second to the right.
 
     Args:
-        points: The `Point`s of the worker.
+        points: The `SweepPoint`s of the worker.
         measure: What is shown.
         suggested: The suggested setting, whose nearest cell is marked; empty for none.
     """

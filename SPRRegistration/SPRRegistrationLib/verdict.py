@@ -37,7 +37,7 @@ class ResultFacts:
     """Facts about a result.
 
     Attributes:
-        quality: Measures as `protocol.Measures` names them.
+        quality: Measures as `protocol.DeformationQuality` names them.
         exact: Whether it is an exact result; a preview otherwise.
         is_known: Whether a preview is close to an exact result, so that its map and its displacement are about right.
         metrics: "before" and "after" as in the report of `SPRCore.register`; empty until the result was measured.
@@ -129,7 +129,7 @@ def of_report(quality: str, report: str, extent_mm: float | None) -> ResultFacts
 
 
 def of_result(result: Any, opened: Any, extent_mm: float | None) -> ResultFacts:
-    """Return the facts about a `protocol.Result` of the worker.
+    """Return the facts about a `protocol.ReplyMessage` of the worker.
 
     Args:
         result: The result.

@@ -129,22 +129,29 @@ class WorkerControl:
                 self._ensure_session()
                 self.catch_up()
 
-    def catch_up(self) -> None:
-        """Request a preview of the current setting, unless it is shown, or the one before is not computed or drawn yet.
+    def catch_up(self, again: bool = False) -> None:
+        """Request a preview of the current setting, unless the one before is not computed or drawn yet.
 
         While a slider moves, a preview is not refined: that would delay the next one.
+
+        Args:
+            again: Whether to request a setting that was requested already.
         """
-        if self._can_preview and not self.rendering.is_behind:
-            if self._is_outdated or self._target not in (self._requested, self.session.setting):
-                self._preview(improve=not self.rendering.is_moving)
+        is_new = (
+            again or self._is_outdated or self._target not in (self._requested, self.session and self.session.setting)
+        )
+        if is_new and self._can_preview and not self.rendering.is_behind:
+            # What the worker makes of the setting may differ, where its ranges are narrower.
+            self._requested, self._is_outdated = dict(self._target), False
+            self.session.preview(self._requested, improve=not self.rendering.is_moving)
 
     def settle(self) -> None:
         """Refine the preview, because the slider rests."""
         shown = None if self.session is None else self.session.shown
         if shown is not None and shown.exact:
             display.set_detail(self.parameters, fine=True)
-        elif shown is not None and self._can_preview and self.session.stage is SessionStage.READY:
-            self._preview()
+        elif shown is not None and self.session.stage is SessionStage.READY:
+            self.catch_up(again=True)
 
     def ready_session(self) -> RegistrationSession | None:
         """Return a session with the current pair; None if it cannot be opened."""
@@ -212,11 +219,6 @@ class WorkerControl:
         stages = (SessionStage.NO_PAIR, SessionStage.FAILED, SessionStage.PREVIEWING)
         return self.session is not None and self.parameters.live and self.session.stage not in stages
 
-    def _preview(self, improve: bool = True) -> None:
-        # What the worker makes of the setting may differ, where its ranges are narrower.
-        self._requested, self._is_outdated = dict(self._target), False
-        self.session.preview(self._requested, improve=improve)
-
     def _repaint(self) -> None:
         """Send the painted stiffness, if it changed."""
         state = painting.state_of(self.parameters)
@@ -251,9 +253,7 @@ class WorkerControl:
         if session.shown is not self._shown:
             self._shown = session.shown
             self.on_result()
-        is_ready = session.stage is SessionStage.READY and session.shown is None and session.ranges
-        if is_ready and self.parameters.live:
-            self._preview()
-        self.catch_up()
+        is_first = session.stage is SessionStage.READY and session.shown is None and bool(session.ranges)
+        self.catch_up(again=is_first)
         self._update_sweep()
         self.on_change()

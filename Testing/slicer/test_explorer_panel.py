@@ -214,11 +214,11 @@ def test_the_suggestion_is_the_nearest_cell_of_the_map(opened):
     panel, worker = opened
     panel.suggest()
     worker.chosen()
-    quality = protocol.Measures(
+    quality = protocol.DeformationQuality(
         folding_percent=0.0, min_jacobian=0.5, max_displacement_mm=1.0, lncc=0.5, weight_gap=0.0
     )
     settings = [{"alpha": alpha, "lambda_max": value} for alpha in (0.077, 0.216) for value in (2.81, 5.0)]
-    worker.say(*(protocol.Point(setting=setting, quality=quality) for setting in settings))
+    worker.say(*(protocol.SweepPoint(setting=setting, quality=quality) for setting in settings))
     cells = [cell for row in state.map_of(panel)["rows"] for cell in row]
     assert [cell["setting"] for cell in cells if "◆" in cell["signs"]] == [{"alpha": 0.216, "lambda_max": 5.0}]
 

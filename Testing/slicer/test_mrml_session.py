@@ -112,7 +112,7 @@ def test_a_commit_puts_everything_into_the_scene(begin):
     worker.result(worker.last(protocol.Update).id, 1.0, shape=(4, 5, 5))
     session.commit({"alpha": 0.2})
     assert session.stage is stage("COMMITTING")
-    worker.say(protocol.Progress(id=worker.last(protocol.Commit).id, stage="computing", fraction=0.5))
+    worker.say(protocol.ProgressReport(id=worker.last(protocol.Commit).id, stage="computing", fraction=0.5))
     assert session.progress == 0.5
     worker.result(worker.last(protocol.Commit).id, 2.0, final=True)
     assert (session.stage, session.progress) == (stage("DONE"), None)
@@ -282,12 +282,12 @@ def test_the_settings_map_is_kept_as_a_table(begin):
     session, worker, parameters = begin()
     session.sweep(True)
     assert session.sweeping
-    worker.say(protocol.Done(id=worker.last(protocol.Sweep).id))
+    worker.say(protocol.Done(id=worker.last(protocol.ToggleSweep).id))
     for alpha in (0.1, 0.2):
         for strength in (1.0, 2.0, 4.0):
             measures = {"min_jacobian": 0.5, "max_displacement_mm": 1.0, "weight_gap": 0.0, "folding_percent": None}
-            quality = protocol.Measures(lncc=alpha * strength, **measures)
-            worker.say(protocol.Point(setting={"alpha": alpha, "lambda_max": strength}, quality=quality))
+            quality = protocol.DeformationQuality(lncc=alpha * strength, **measures)
+            worker.say(protocol.SweepPoint(setting={"alpha": alpha, "lambda_max": strength}, quality=quality))
     worker.say(protocol.Idle())
     assert (len(session.points), session.sweeping) == (6, False)
     assert parameters.mapTable.GetNumberOfRows() == 6

@@ -160,7 +160,7 @@ def test_the_warm_up_of_a_network_goes_on_whatever_changes(face):
     face.slide("alpha", 0.05)
     face.worker.greet()
     face.worker.answer_open()
-    assert face.worker.last(protocol.Sweep).on
+    assert face.worker.last(protocol.ToggleSweep).on
     assert face.controller.session.sweeping
     for field, value in (("alpha", 0.06), ("lambdaMax", 1.5)):
         face.slide(field, value)
@@ -177,7 +177,7 @@ def test_the_settings_map_of_the_optimization_is_filled_only_if_wanted(face):
     assert "sweep" not in face.worker.verbs()
     for value in (True, False):
         face.set("sweep", value)
-        assert face.worker.last(protocol.Sweep).on == value
+        assert face.worker.last(protocol.ToggleSweep).on == value
     assert face.worker.verbs().count("sweep") == 2
 
 

@@ -101,7 +101,7 @@ class RegularizationSection(Section):
 
     def _connect(self, field: str) -> None:
         slider, recommend = self.sliders[field], lambda: self.call("recommend", field)
-        slider.connect("valueIsChanging(double)", lambda value: self._dragged(field, value))
+        slider.connect("valueIsChanging(double)", lambda value: self._preview(field, value))
         getattr(self.ui, f"{field}TunedButton").connect("clicked()", recommend)
         inner_of(slider, "SpinBox", "QDoubleSpinBox").keyboardTracking = False  # a typed number is one change
         named = slicer.util.findChild(slider, "Slider")
@@ -144,7 +144,7 @@ class RegularizationSection(Section):
         if held is not None:
             held[0].EndModify(held[1])
 
-    def _dragged(self, field: str, value: float) -> None:
+    def _preview(self, field: str, value: float) -> None:
         """Preview the value of the signal: the slider has the old one while it is dragged."""
         if not self.panel.is_refreshing:
             self.controller.slide(field, value)

@@ -70,7 +70,7 @@ def update_map(parameters: Any, points: Sequence[Any]) -> None:
 
     Args:
         parameters: The parameters of a registration; which get a reference to the table.
-        points: The `Point`s of the worker.
+        points: The `SweepPoint`s of the worker.
     """
     if not points:
         return
@@ -94,7 +94,7 @@ def saved_points(parameters: Any) -> list[Any]:
         parameters: The parameters of a registration.
 
     Returns:
-        Points like `protocol.Point`, with setting and measures; empty for no such map.
+        Points like `protocol.SweepPoint`, with setting and measures; empty for no such map.
     """
     table = parameters.mapTable
     if table is None or table.GetAttribute(_METHOD) != parameters.method:

@@ -89,7 +89,7 @@ def report_of(parameters: Any, result: Any, opened: Any) -> dict[str, Any]:
 
     Args:
         parameters: The parameters of the registration.
-        result: The exact `Result`.
+        result: The exact `ReplyMessage`.
         opened: The answer to the opening of the pair, `Opened`.
     """
     options = options_of(parameters) | {"setting": result.setting}

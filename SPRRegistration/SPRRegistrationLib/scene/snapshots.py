@@ -26,7 +26,7 @@ MOST_VECTORS = 64**3
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One snapshot: hyperparameters by the worker's names, and measures as in `protocol.Measures`."""
+    """One snapshot: hyperparameters by the worker's names, and measures as in `protocol.DeformationQuality`."""
 
     setting: Mapping[str, float]
     quality: Mapping[str, float | None]

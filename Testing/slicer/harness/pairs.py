@@ -8,7 +8,7 @@ import numpy as np
 import slicer
 
 from SPRCore.live import protocol
-from SPRCore.live.arrays import Store
+from SPRCore.live.arrays import SegmentStore
 from SPRCore.live.wire import read_request, to_line
 from SPRCore.regularization.hyperparameters import usual_ranges
 
@@ -82,7 +82,7 @@ class PlayedWorker:
 
     def greet(self):
         hello = self.last(protocol.Hello)
-        self._store = Store(Path(hello.folder), "w")
+        self._store = SegmentStore(Path(hello.folder), "w")
         ready = {"protocol": protocol.PROTOCOL, "version": "0", "torch": "", "device": "cpu", "threads": 1, "pid": 1}
         self.say(protocol.Ready(id=hello.id, **ready))
 
@@ -110,7 +110,7 @@ class PlayedWorker:
 
     def result(self, id_, value=1.0, final=False, improvement=False, place=0, known=True, warnings=(), **grid):
         segment = self._store.put(place, self.arrays(value, final=final, **grid))
-        quality = protocol.Measures(
+        quality = protocol.DeformationQuality(
             folding_percent=0.0, min_jacobian=0.5, max_displacement_mm=value, lncc=0.5, weight_gap=0.0
         )
         before, after = {"dice_mean": 0.7, "lncc": 0.3}, {"dice_mean": 0.8, "dice": {"1": 0.8}, "lncc": 0.45}
@@ -118,7 +118,7 @@ class PlayedWorker:
         facts = {"milliseconds": 64.0, "age_ms": 2.0, "setting": {"alpha": 0.2, "lambda_max": 1.0}}
         kind = {"exact": final, "improvement": improvement, "stage": "exact" if final else "preview"}
         kind |= {"weight_known": final or known, "warnings": warnings}
-        self.say(protocol.Result(id=id_, quality=quality, segment=segment, metrics=metrics, **facts, **kind))
+        self.say(protocol.ReplyMessage(id=id_, quality=quality, segment=segment, metrics=metrics, **facts, **kind))
 
     def chosen(self, compared=True, prior="beta", **setting):
         setting = setting or {"alpha": 0.3, "lambda_max": 4.0}
