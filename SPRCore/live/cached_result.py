@@ -77,7 +77,7 @@ class CachedResult:
             return self
         fields = {"displacement": self.reply.displacement, "inverse": self.reply.inverse}
         images = {"fixed": pair.fixed, "moving": pair.moving, "warped": self.reply.warped}
-        metrics = evaluate(**fields, **images, **vars(pair.annotations))
+        metrics = evaluate(**fields, **images, annotations=pair.annotations)
         warnings = (*pair.warnings, *change_warnings(metrics))
         reply = dataclasses.replace(self.reply, metrics=metrics, warnings=warnings)
         return dataclasses.replace(self, reply=reply, annotations=pair.annotations)
