@@ -26,11 +26,11 @@ from SPRExplorer.state import PAGE, SHOWN
 
 SLIDERS = (
     ("alpha", _("Evenness (α′)"), 0.001),  # noqa: RUF001  # the letters of the paper
-    ("lambdaMax", _("Largest stiffness (λ max)"), 0.01),
+    ("lambdaMax", _("Largest stiffness (λ\u00a0max)"), 0.01),
     ("sigma", _("Spread (σ)"), 0.01),  # noqa: RUF001
-    ("lambdaMean", _("Mean stiffness (λ mean)"), 0.01),
+    ("lambdaMean", _("Mean stiffness (λ\u00a0mean)"), 0.01),
     ("tv", _("Cost of a jump (t)"), 0.01),
-    ("tvLambdaMax", _("Largest stiffness (λ max)"), 0.1),
+    ("tvLambdaMax", _("Largest stiffness (λ\u00a0max)"), 0.1),
     ("strength", _("Stiffness (λ)"), 0.01),
 )
 
