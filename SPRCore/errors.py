@@ -1,20 +1,19 @@
-"""The errors that SPRCore raises on purpose.
+"""The error classes of SPRCore.
 
-Every message is one line that says what is wrong, what was got, what was expected and what to do about it, so that a
-command line, a panel and a log can all show it as it is.
+Every message is one line: what is wrong, what was got, what was expected and a remedy.
 """
 
 from __future__ import annotations
 
 
 class SPRError(Exception):
-    """Base of all errors raised on purpose by SPRCore.
+    """Base of all errors of SPRCore.
 
     Args:
-        what: The thing that is wrong, in the user's words (a file, an option, a volume).
+        what: What is wrong: a file, an option, a volume.
         got: What was found.
-        expected: What would have been right.
-        remedy: What the user can do about it.
+        expected: What was expected.
+        remedy: What the user can do.
     """
 
     def __init__(self, what: str, *, got: str = "", expected: str = "", remedy: str = "") -> None:
@@ -38,9 +37,9 @@ class InputError(SPRError, ValueError):
 class OutputError(SPRError, OSError):
     """A result could not be written: permission, full disk, a directory in the way (exit code 2)."""
 
-    # OSError fills str() from its own arguments when it has an errno; ours has one sentence.
+    # OSError builds str() from its own arguments.
     __str__ = Exception.__str__
 
 
 class ConvergenceError(SPRError, ArithmeticError):
-    """A computation left the numbers (NaN or Inf) and was stopped before it could spoil a result (exit code 1)."""
+    """A computation became NaN or infinite and was stopped (exit code 1)."""

@@ -1,4 +1,4 @@
-"""Methods of others to compare with, behind one interface: two images on one grid in, a displacement out."""
+"""Baseline methods: two images on one grid in, a displacement out."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ BASELINES: dict[str, Baseline] = {
     "deeds": Deeds(),
     "deeds:body": Deeds(grid=(8, 7, 6, 5, 4), search=(8, 7, 6, 5, 4)),
 }
-"""Baselines by name: `syn` is what antspyx does unless told otherwise, `syn-cc` what the paper compares with, and the
-two of deeds are those of the paper for brains and hearts and for whole bodies."""
+"""Baselines by name: `syn` has the defaults of antspyx, `syn-cc` the settings of the paper; the two of deeds those of
+the paper for brains and hearts and for whole bodies."""

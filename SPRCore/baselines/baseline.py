@@ -1,4 +1,4 @@
-"""What every baseline can do."""
+"""The interface of baselines."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from SPRCore.geometry import Field, Volume
 
 @runtime_checkable
 class Baseline(Protocol):
-    """A method of others, with its settings as the fields of a frozen dataclass."""
+    """A baseline method, with its settings as the fields of a frozen dataclass."""
 
     def check(self) -> None:
-        """Find out whether the method can run on this machine.
+        """Check that the method can run on this machine.
 
         Raises:
-            InputError: What it needs is not installed.
+            InputError: A requirement is not installed.
         """
         ...
 
@@ -24,13 +24,13 @@ class Baseline(Protocol):
 
         Args:
             fixed: Fixed image.
-            moving: Moving image on the grid of the fixed one, aligned as a whole.
+            moving: Moving image after affine pre-alignment, on the fixed grid.
 
         Returns:
             Pull displacement on the fixed grid, RAS mm.
 
         Raises:
-            InputError: What it needs is not installed.
+            InputError: A requirement is not installed.
             ConvergenceError: It failed.
         """
         ...

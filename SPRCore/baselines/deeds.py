@@ -1,4 +1,4 @@
-"""deedsBCV: the user's own copy of the program, called as a process of its own."""
+"""deedsBCV, run as an external program installed by the user."""
 
 from __future__ import annotations
 
@@ -18,22 +18,21 @@ from SPRCore.geometry import Field, Volume, displacement_vox_to_mm
 from SPRCore.io import write_volume
 
 VARIABLE, PROGRAM = "SPR_DEEDS", "deedsBCV"
-_CT_AIR, _CT_RANGE = -1024.0, 2000.0  # the program takes every image for CT: what lies outside is air to it
+_CT_AIR, _CT_RANGE = -1024.0, 2000.0  # the program assumes CT: lower intensities are air
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deeds:
     """Dense displacement search over control grids, coarsest first.
 
-    The defaults are those that the paper takes for brains and hearts. It looks at voxels and not at mm, and has no use
-    for slices much thicker than pixels are wide.
+    The defaults are those of the paper for brains and hearts. It works in voxels and needs nearly isotropic ones.
 
     Attributes:
         grid: Distance of control points in voxels, for each of five levels.
         search: Radius of the search in steps.
         step: Size of a step in voxels.
         smoothness: Weight of the regularization.
-        timeout_seconds: After how long it has failed.
+        timeout_seconds: Time limit.
 
     References:
         Heinrich et al., IEEE Trans Med Imaging 2013, doi:10.1109/TMI.2013.2246577.
@@ -46,7 +45,7 @@ class Deeds:
     timeout_seconds: float = 3600.0
 
     def check(self) -> None:
-        """See that the program is there (`InputError` if not)."""
+        """Check that the program is installed (`InputError`)."""
         find_program()
 
     def register(self, fixed: Volume, moving: Volume) -> Field:
@@ -63,7 +62,7 @@ class Deeds:
             values = np.fromfile(folder / "found_displacements.dat", dtype="<f4")
         coarse = tuple(size // self.grid[-1] for size in fixed.shape)
         if values.size != 3 * np.prod(coarse) or not np.isfinite(values).all():
-            got = f"{values.size} numbers of deedsBCV, or some that are none"
+            got = f"{values.size} numbers of deedsBCV, or non-finite values"
             raise ConvergenceError("method deeds", got=got, expected=f"{3 * int(np.prod(coarse))} finite ones")
         displacement_vox = on_voxels(values, coarse, fixed.shape)
         mm = displacement_vox_to_mm(displacement_vox.astype(np.float64), fixed.affine)
@@ -92,14 +91,7 @@ class Deeds:
 
 
 def find_program() -> Path:
-    """Find the program by the environment variable `SPR_DEEDS`, or else on the path.
-
-    Returns:
-        Its absolute path.
-
-    Raises:
-        InputError: It is not there.
-    """
+    """Return the absolute path of the program from `SPR_DEEDS` or `PATH` (`InputError` if absent)."""
     chosen = os.environ.get(VARIABLE)
     found = shutil.which(chosen or PROGRAM)
     if found is None:
@@ -110,10 +102,10 @@ def find_program() -> Path:
 
 
 def on_voxels(values: np.ndarray, coarse: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
-    """Bring the displacements of control points to all voxels, linearly, as the program does.
+    """Interpolate the displacements of control points to all voxels, linearly, as the program does.
 
     Args:
-        values: What the program wrote: the components along the second, first and third axis one after the other, the
+        values: Output of the program: the components along the second, first and third axis one after the other, the
             first axis running fastest.
         coarse: Number of control points along each axis.
         shape: Number of voxels along each axis.
@@ -133,7 +125,7 @@ def _flag(letter: str, levels: tuple[int, ...]) -> tuple[str, str]:
 
 
 def _as_ct(volume: Volume) -> Volume:
-    """Spread intensities over those of CT, the lowest as air."""
+    """Scale intensities to the range of CT, the lowest to air."""
     array = volume.array.astype(np.float32)
     low, high = float(array.min()), float(array.max())
     return volume.with_array((array - low) * (_CT_RANGE / max(high - low, 1e-12)) + np.float32(_CT_AIR))

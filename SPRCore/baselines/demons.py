@@ -37,7 +37,7 @@ class Demons:
     update_smoothing_voxels: float = 0.0
 
     def check(self) -> None:
-        """Nothing is needed that the package does not bring."""
+        """SimpleITK is a dependency of the package."""
 
     def register(self, fixed: Volume, moving: Volume) -> Field:
         """Deform one image onto the other; see `Baseline`."""
@@ -83,7 +83,7 @@ def _coarser(image: sitk.Image, shrink: int) -> sitk.Image:
 
 
 def _onto(field: sitk.Image, image: sitk.Image) -> sitk.Image:
-    """Bring a field to the grid of an image; beyond its outermost voxels it continues as at them."""
+    """Resample a field onto the grid of an image, with nearest-neighbor extrapolation."""
     import SimpleITK as sitk
 
     resampler = sitk.ResampleImageFilter()

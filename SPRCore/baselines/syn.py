@@ -19,7 +19,7 @@ class Syn:
     Attributes:
         metric: "mattes" (mutual information) or "CC" (local correlation).
         sampling: Bins of the histogram, or radius of the window in voxels.
-        iterations: Most iterations of each level, coarsest first; every level has twice the resolution of the last.
+        iterations: Maximum iterations of each level, coarsest first; each level doubles the resolution.
         gradient_step: Size of a step.
         flow_sigma: Smoothing of each update, in voxels.
         total_sigma: Smoothing of the whole field, in voxels.
@@ -38,7 +38,7 @@ class Syn:
     seed: int = 1
 
     def check(self) -> None:
-        """See that antspyx is installed (`InputError` if not)."""
+        """Check that antspyx is installed (`InputError`)."""
         if importlib.util.find_spec("ants") is None:
             raise InputError("method syn", got="no antspyx", remedy="pip install 'SPRCore[baselines]'")
 

@@ -1,8 +1,8 @@
 """Files: images, labels, displacement fields, landmarks, affine transforms and models.
 
-Readers return RAS millimeters whatever the file holds, and raise `InputError` for all that a user can give them wrong.
-Writers write a whole file or none. The names below are loaded on first use, and nibabel and SimpleITK by the first
-function that needs them: the headers and places of models can be looked at without torch.
+Readers return RAS millimeters for any file, and raise `InputError` for bad input. Writers are atomic. The names below
+are loaded on first use, and nibabel and SimpleITK by the first function that needs them: model headers and folders can
+be read without torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writing that happens as a whole or not at all."""
+"""Atomic writing of files and folders."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from pathlib import Path
 
 from SPRCore.errors import OutputError
 
-_REMEDY = "choose a place that can be written and has space left"
+_REMEDY = "choose a writable location with free space"
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path to write to, which takes the name `path` once the block is through.
+    """Yield a temporary path that replaces `path` when the block succeeds.
 
-    The temporary file has the same name in a hidden folder beside `path`, so that writers which look at the suffix, or
-    which write a second file next to the first (`.mhd` with `.raw`), do as they would. Whatever ends the block early,
-    Ctrl-C included, leaves nothing behind and an older file of that name untouched. A symbolic link stays, and the file
-    to which it leads is replaced.
+    The temporary file has the same name in a hidden folder beside `path`, since writers depend on the suffix or
+    write a second file (`.mhd` with `.raw`). An error or interrupt leaves no temporary file and an older
+    file unchanged. A symbolic link is kept, and its target replaced.
 
     Args:
         path: The file to write; missing parent folders are made.
@@ -37,17 +36,16 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     with _staged(path.parent, str(path)) as folder:
         if path.is_dir():
             raise OutputError(str(path), got="a folder", expected="the name of a file")
-        _place_of(path)
+        _link_target(path)
         yield folder / path.name
 
 
 @contextmanager
 def atomic_directory(path: str | Path) -> Iterator[Path]:
-    """Give a temporary folder whose files are moved into the folder `path` once the block is through.
+    """Yield a temporary folder whose files are moved into the folder `path` when the block succeeds.
 
     Args:
-        path: The folder to fill; made with its parents if missing. Files it already holds stay, unless one of the same
-            name was written.
+        path: The folder; created with its parents if missing. Existing files are kept unless replaced.
 
     Yields:
         The folder to write to, empty.
@@ -65,7 +63,7 @@ def _staged(folder: Path, what: str) -> Iterator[Path]:
     partial = ""
     try:
         # As deep as folders exist already: on the same disk as the target, and no parent to take away on failure.
-        anchor = next(place for place in (folder, *folder.parents) if place.exists())
+        anchor = next(existing for existing in (folder, *folder.parents) if existing.exists())
         with tempfile.TemporaryDirectory(prefix=".partial-", dir=anchor, ignore_cleanup_errors=True) as partial:
             yield Path(partial)
             _move_files(Path(partial), folder)
@@ -78,35 +76,35 @@ def _staged(folder: Path, what: str) -> Iterator[Path]:
         raise OutputError(what, got=error.strerror or str(error), expected="to write it", remedy=_REMEDY) from error
 
 
-def _move_files(source: Path, target: Path) -> None:
-    moves = [(file, target / file.relative_to(source)) for file in sorted(source.rglob("*")) if file.is_file()]
-    places = [_place_of(goal) for _, goal in moves]
-    for goal in places:
+def _move_files(source: Path, folder: Path) -> None:
+    moves = [(file, folder / file.relative_to(source)) for file in sorted(source.rglob("*")) if file.is_file()]
+    targets = [_link_target(goal) for _, goal in moves]
+    for goal in targets:
         if goal.is_dir():
-            raise OutputError(str(goal), got="a folder", expected="a file or nothing at this place")
-    for (file, goal), place in zip(moves, places, strict=True):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if place is goal:
-            file.replace(place)
+            raise OutputError(str(goal), got="a folder", expected="a file or nothing at this path")
+    for (file, goal), target in zip(moves, targets, strict=True):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target is goal:
+            file.replace(target)
         else:
-            _replace_from_afar(file, place)
+            _replace_across_disks(file, target)
 
 
-def _place_of(goal: Path) -> Path:
-    """Return where a file is written: where a symbolic link leads, otherwise at its own name."""
-    place = Path(os.path.realpath(goal)) if goal.is_symlink() else goal
-    got = "a symbolic link that leads nowhere" if place.is_symlink() else "a device or pipe"
-    if place.is_symlink() or (place.exists() and not place.is_file() and not place.is_dir()):
+def _link_target(goal: Path) -> Path:
+    """Return the target of a symbolic link, or the path itself."""
+    target = Path(os.path.realpath(goal)) if goal.is_symlink() else goal
+    got = "a dangling symbolic link" if target.is_symlink() else "a device or pipe"
+    if target.is_symlink() or (target.exists() and not target.is_file() and not target.is_dir()):
         raise OutputError(str(goal), got=got, expected="the name of a file")
-    if place is not goal and goal.suffix.lower() == ".mhd":
-        remedy = "give the name of the file to which it leads"
+    if target is not goal and goal.suffix.lower() == ".mhd":
+        remedy = "give the path of its target"
         raise OutputError(str(goal), got="a symbolic link to a header", expected="a file of its own", remedy=remedy)
-    return place
+    return target
 
 
-def _replace_from_afar(file: Path, place: Path) -> None:
-    """Replace a file that may lie on another disk, as a whole or not at all."""
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=place.parent, ignore_cleanup_errors=True) as beside:
-        near = Path(beside) / place.name
+def _replace_across_disks(file: Path, target: Path) -> None:
+    """Replace a file atomically that may be on another disk."""
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=target.parent, ignore_cleanup_errors=True) as beside:
+        near = Path(beside) / target.name
         shutil.copyfile(file, near)
-        near.replace(place)
+        near.replace(target)

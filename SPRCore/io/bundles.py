@@ -1,11 +1,10 @@
-"""Model bundles: one file with the weights of a network and its card, and the folders in which they are looked for.
+"""Model bundles: one file with the tensors of a network and its card, and the folders of bundles.
 
 A bundle is a safetensors file `NAME.sprmodel.safetensors` whose metadata hold the card (key `card`, JSON) and the
-SHA-256 of the tensors (key `sha256`). Reading it executes nothing and refuses whatever does not fit.
+SHA-256 of the tensors (key `sha256`). Reading executes no code and refuses invalid files.
 
-The SHA-256 is taken over all tensors in the order of their names, sorted by code point. For each of them: its name, its
-type as safetensors writes it, and its sizes in decimal joined by ",", each of the three in ASCII and followed by a zero
-byte; then its values, little endian, the last axis fastest.
+The SHA-256 covers all tensors sorted by name (code points): name, safetensors type, and sizes in decimal joined by ",",
+each in ASCII and followed by a zero byte; then the values, little endian, last axis fastest.
 """
 
 from __future__ import annotations
@@ -43,15 +42,14 @@ class Bundle:
 
 
 def write_bundle(bundle: Bundle, path: str | Path) -> None:
-    """Write a bundle, as a whole or not at all.
+    """Write a bundle atomically.
 
     Args:
         bundle: Card and tensors (float32, float16, bfloat16 or int64).
-        path: File to write, named `*.sprmodel.safetensors`; missing folders are made.
+        path: File to write, named `*.sprmodel.safetensors`; missing folders are created.
 
     Raises:
-        InputError: The name of the file or the type of a tensor is another, a value is not finite, or the card is too
-            long to be read again.
+        InputError: Wrong file name or tensor type, a value is not finite, or the card is too long.
         OutputError: The file could not be written.
     """
     from safetensors.torch import save_file
@@ -110,17 +108,17 @@ def read_bundle(path: str | Path) -> Bundle:
         if bundle.sha256 != header.metadata["sha256"]:
             got = f"SHA-256 {bundle.sha256[:12]}… of the tensors"
             expected = f"{header.metadata['sha256'][:12]!r}…, as the file says"
-            raise InputError("model bundle", got=got, expected=expected, remedy="get the file again")
+            raise InputError("model bundle", got=got, expected=expected, remedy="download the file again")
         _check_finite(bundle.tensors)
         return bundle
 
 
 def find_bundle(name_or_path: str | Path) -> Path:
-    """Find a model by its name or take the path of a bundle.
+    """Find a model by its name or path.
 
     Args:
-        name_or_path: A path (it has a folder in it or ends in `.sprmodel.safetensors`), or a name, looked for in the
-            user's folder of models and then among those that come with the package.
+        name_or_path: A path (with a folder or the suffix `.sprmodel.safetensors`), or the name of a model in the user's
+            folder or in the package.
 
     Returns:
         The path of a file.
@@ -140,7 +138,7 @@ def find_bundle(name_or_path: str | Path) -> Path:
 
 
 def list_bundles() -> dict[str, Path]:
-    """Return all models that have a name: those in the user's folder hide those of the package."""
+    """Return all models by name; those of the user's folder take precedence over those of the package."""
     folders = (packaged_folder(), models_folder())
     return {
         path.name.removesuffix(SUFFIX): path
@@ -151,12 +149,12 @@ def list_bundles() -> dict[str, Path]:
 
 
 def installed_path(name: str) -> Path:
-    """Return the path that a model of this name has in the user's folder (`InputError` if it can be no name)."""
+    """Return the path of a model in the user's folder (`InputError` for an invalid name)."""
     return models_folder() / f"{check_name(name)}{SUFFIX}"
 
 
 def check_suffix(path: str | Path) -> Path:
-    """Return the path if a bundle can be called so (`InputError` if not)."""
+    """Return the path if it has the suffix of a bundle (`InputError` otherwise)."""
     if not str(path).endswith(SUFFIX):
         raise InputError(str(path), got="another suffix", expected=f"a file named *{SUFFIX}")
     return Path(path)

@@ -1,4 +1,4 @@
-"""Checks of the values in a model card, which comes from a file of anybody's making; one line for what is wrong."""
+"""Checks of the values of a model card, which comes from an untrusted file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def fields_of(kind: type, values: Any, what: str) -> dict[str, Any]:
 
 
 def text(value: Any, what: str) -> str:
-    """Return a line of text; refuse what a terminal would not just print."""
+    """Return one line of printable text."""
     if not isinstance(value, str) or len(value) > _MAX_TEXT or not value.isprintable():
         raise InputError(what, got=shown(value), expected=f"one line of at most {_MAX_TEXT} printable characters")
     return value
@@ -67,7 +67,7 @@ def named(values: Any, what: str, names: tuple[str, ...]) -> dict[str, Any]:
 def numbers(values: Any, what: str, count: int, low: float = -math.inf, high: float = math.inf) -> tuple[float, ...]:
     """Return finite numbers within bounds as floats."""
     entries = listed(values, what)
-    # A whole number of JSON may be too large for a float: it is compared before it is turned into one.
+    # Compared before conversion: an integer of JSON may be too large for a float.
     good = all(type(value) in (int, float) and abs(value) < 1e30 and low <= value <= high for value in entries)
     if len(entries) != count or not good:
         bounds = f" from {low:g} to {high:g}" if math.isfinite(high) else f" of at least {low:g}" if low == 0 else ""

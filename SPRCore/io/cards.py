@@ -91,12 +91,12 @@ class Preprocessing:
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """One number that was measured with a model.
+    """One measured metric of a model.
 
     Attributes:
-        name: What was measured, such as "Dice, mean of 30 labels".
+        name: Name, such as "Dice, mean of 30 labels".
         value: The number.
-        how: On which data and how it was measured.
+        how: Data and protocol.
     """
 
     name: str
@@ -111,34 +111,34 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """What a model bundle says of itself.
+    """The model card.
 
     Attributes:
-        name: Name by which the model is called: small letters, digits, ".", "_" and "-", at most 64.
-        architecture: Configuration of the network, as its own part of the package reads it.
+        name: Name of the model: small letters, digits, ".", "_" and "-", at most 64.
+        architecture: Configuration of the network.
         prior: Prior on the weight that the model was trained with: "beta", "gaussian", "tv" or "uniform".
         conditioning: Hyperparameters of the prior that the network takes as its code, in the order of the code, each
-            divided by the upper end of its range; none for a model trained at one setting.
-        ranges: Lowest and highest value that each of them may take.
-        defaults: Values of the hyperparameters where nobody gives one; for those not conditioned on, the values of the
-            training. What is left out has the default of the prior.
-        optimum: Values that did best when the model was tuned.
-        tolerance: Band around the optimum within which the result was as good for practical purposes.
+            divided by the upper end of its range; empty for a model trained at one setting.
+        ranges: Lowest and highest value of each of them.
+        defaults: Default values of the hyperparameters; those of the training for those not conditioned on. Missing
+            ones have the default of the prior.
+        optimum: Best values found by tuning.
+        tolerance: Range around the optimum with practically equal results.
         grid: The grid on which the network works.
-        preprocessing: How intensities are prepared.
+        preprocessing: Preprocessing of the intensities.
         version: Version of the model.
-        task: What it registers to what, such as "atlas to subject".
+        task: Task, such as "atlas to subject".
         anatomy: The part of the body.
         modality: Kind of image, such as "T1-weighted MRI".
-        training_data: What it was trained on.
+        training_data: Training data.
         training_data_licence: Licence of these data.
-        metrics: What was measured with it.
-        authors: Who made it.
+        metrics: Measured metrics.
+        authors: Authors.
         licence: Licence of the model.
         schema: Version of this format.
 
     Raises:
-        InputError: A value is of the wrong kind, out of range, or contradicts another.
+        InputError: A value has the wrong type, is out of range, or contradicts another.
     """
 
     name: str
@@ -163,7 +163,7 @@ class ModelCard:
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
-        """Check every value, and that they go together."""
+        """Check all values and their consistency."""
         if type(self.schema) is not int or self.schema != SCHEMA:
             remedy = "update SPRCore or get the model in this format"
             raise InputError("schema", got=check.shown(self.schema), expected=str(SCHEMA), remedy=remedy)
@@ -215,7 +215,7 @@ def check_name(name: str) -> str:
 
 
 def _check_hyperparameters(card: ModelCard) -> None:
-    """Check names and values of all that concerns the prior, and store pairs and names as tuples."""
+    """Check the fields of the prior, and store pairs and names as tuples."""
     names = tuple(HYPERPARAMETERS[check.choice(card.prior, "prior", tuple(HYPERPARAMETERS))])
     taken = check.listed(card.conditioning, "conditioning")
     if len(set(map(str, taken))) != len(taken) or not all(name in names for name in taken):
@@ -234,7 +234,7 @@ def _check_hyperparameters(card: ModelCard) -> None:
         raise InputError(
             "ranges", got=check.shown(sorted(card.ranges)), expected=f"those of {check.shown(sorted(taken))}"
         )
-    make_prior(card.prior, card.defaults)  # knows which values it can take
+    make_prior(card.prior, card.defaults)  # checks the values
     for name, (low, high) in card.ranges.items():
         if not low <= card.defaults.get(name, math.nan) <= high:
             got = f"{check.shown(card.defaults.get(name))} for {name}"

@@ -53,8 +53,8 @@ class DicomSeries:
     Args:
         path: The folder or file.
         stacks: The slices of each frame.
-        notes: What a user should know of the choice, one sentence each.
-        labels: Whether values between uneven slices are those of the nearest.
+        notes: Warnings about the choice of slices.
+        labels: Whether uneven slices are interpolated by nearest neighbor.
     """
 
     path: Path
@@ -73,10 +73,8 @@ class DicomSeries:
     def read(self, frame: int = 0) -> tuple[np.ndarray, Affine]:
         """Read one frame: values of shape (X, Y, Z), and the affine to RAS mm (4, 4), sheared under a tilted gantry.
 
-        What is unusual is logged.
-
         Raises:
-            InputError: Pixels are damaged or compressed in a way that neither pydicom nor GDCM knows.
+            InputError: Pixels are damaged, or of a compression unknown to pydicom and GDCM.
         """
         stack = self.stacks[frame]
         warn(self.path, *self.notes, *filter(None, [stack.note]))
@@ -95,8 +93,8 @@ def open_dicom(path: Path, *, labels: bool = False) -> DicomSeries:
 
     Args:
         path: A folder, or a file that holds one or many slices. Of several series in a folder the one with most slices
-            is read, and said so. A folder without images stands for the one folder below it that holds some.
-        labels: It is a label map, in which nothing is to be interpolated.
+            is read, with a warning. A folder without images is replaced by its only subfolder with images.
+        labels: Whether it is a label map, which is not interpolated.
 
     Returns:
         The series, sorted into frames.
@@ -148,7 +146,7 @@ def _headers(folder: Path) -> Iterator[tuple[Path, Any]]:
 
 
 def _only_folder_below(folder: Path, headers: Sequence[tuple[Path, Any]]) -> Path:
-    """The one folder below with DICOM images; anything else is refused with what there is."""
+    """The only subfolder with DICOM images (`InputError` otherwise)."""
     files = (file for _, file in zip(range(_MOST_FILES), sorted(folder.rglob("*")), strict=False) if file.is_file())
     found: list[Path] = []
     for place, group in groupby(files, key=lambda file: file.parent):
@@ -187,7 +185,7 @@ def _largest_series(path: Path, headers: Sequence[tuple[Path, Any]], notes: list
 
 
 def _series_number(header: Any) -> str:
-    """A number that the scanner's console shows too; UIDs and descriptions may point to the patient."""
+    """The series number; UIDs and descriptions may identify the patient."""
     return str(header.get("SeriesNumber", "") or "(none)").strip()
 
 
@@ -278,7 +276,7 @@ def _scaled(planes: Iterator[tuple[int, np.ndarray]], slices: Sequence[DicomSlic
 
 
 def _shifted(plane: np.ndarray, by: int) -> np.ndarray:
-    """Whole numbers, and what is added to them, in the smallest type from 16 bits up that holds the sum."""
+    """Integers plus an offset, in the smallest type of 16 or more bits that holds the sum."""
     if not by:
         return plane.astype(plane.dtype.newbyteorder("="), copy=False)
     sums = plane.astype(np.int64) + by

@@ -1,4 +1,4 @@
-"""What the headers of DICOM files say of their slices, one record for each, whether a file holds one or many."""
+"""One record for each slice of DICOM files, read from their headers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SUFFIXES = ("", ".dcm", ".dicom", ".ima", ".img")
 _SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 _MAP_MACRO = "PixelValueTransformationSequence"
 _ORDER = (
-    # What tells the frames of a 4-D series apart, the most telling first: attribute, macro of enhanced files.
+    # Attributes that distinguish the frames of a 4-D series, in order of priority, and their macro in enhanced files.
     ("TemporalPositionIdentifier", ""),
     ("TemporalPositionIndex", "FrameContentSequence"),
     ("EchoNumbers", ""),
@@ -45,18 +45,18 @@ class DicomSlice:
     Args:
         file: Where its pixels are.
         index: Which frame of the file, None if the file holds one slice.
-        series: Series instance UID; never shown, since it points to the patient.
-        number: Series number, as a scanner's console shows it.
+        series: Series instance UID; never shown, since it identifies the patient.
+        number: Series number.
         modality: CT, MR, PT, ...
         uid: SOP instance UID.
         size: Rows and columns.
-        position: Center of the first pixel, 3 numbers; None if the file does not say.
+        position: Center of the first pixel, 3 numbers, or None.
         axes: Unit vectors along a row and down a column, shape (2, 3), or None.
         spacing: Distance between rows and between columns, or None.
-        thickness: Distance to the next slice as the header says it, or thickness, or 0.
+        thickness: Distance to the next slice by the header, or thickness, or 0.
         scaling: Slope and intercept of the stored values.
         kind: Values of ImageType.
-        order: What puts slices at one position in order: times, echoes, instance number.
+        order: Sort key of slices at one position: times, echoes, instance number.
     """
 
     file: Path
@@ -77,7 +77,7 @@ class DicomSlice:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep pydicom's warnings on values that break the standard off the terminal: what matters is raised."""
+    """Suppress pydicom's warnings."""
     logger = logging.getLogger("pydicom")
     before, logger.disabled = logger.disabled, True
     try:
@@ -90,19 +90,19 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def headers_of(path: Path) -> Iterator[None]:
-    """Turn what values of a header that break the standard make pydicom raise into one line, and keep it quiet."""
+    """Convert errors of pydicom about invalid headers to `InputError`, and suppress its warnings."""
     try:
         with quiet():
             yield
     except InputError:
         raise
-    except Exception as error:  # values are parsed when they are looked at, and raise whatever their bytes lead to
+    except Exception as error:  # values are parsed on access, and may raise anything
         got = f"a DICOM header that cannot be read ({reason_of(error)})"
         raise InputError(str(path), got=got, expected="a whole one", remedy="export the series again") from error
 
 
 def is_dicom(path: Path) -> bool:
-    """Tell whether a file is DICOM: by its mark, or without one by its content where the name allows it."""
+    """Whether a file is DICOM: by its preamble, or by its content where the suffix allows it."""
     with path.open("rb") as stream:
         if stream.read(132)[128:] == b"DICM":
             return True
@@ -117,10 +117,10 @@ def read_header(path: Path) -> Any:
         path: Any file.
 
     Returns:
-        The header; None if the file is no DICOM, or a folder's own list (DICOMDIR).
+        The header; None if the file is not DICOM, or a DICOMDIR.
 
     Raises:
-        InputError: The file is DICOM by its mark, or by its name if it is empty, and damaged.
+        InputError: The file is DICOM, but damaged or empty.
     """
     import pydicom
 
@@ -135,7 +135,7 @@ def read_header(path: Path) -> Any:
             header = _without_mark(path)
         except OSError:
             raise
-        except Exception as error:  # a damaged file makes pydicom raise whatever its bytes lead to
+        except Exception as error:  # a damaged file may raise anything
             raise damaged(path) from error
     if header is None and path.suffix.lower() in _SUFFIXES[1:4] and path.stat().st_size == 0:
         raise damaged(path)
@@ -149,7 +149,7 @@ def damaged(path: Path) -> InputError:
 
 
 def slices_of(path: Path, header: Any) -> list[DicomSlice]:
-    """Make the records of all slices of a file.
+    """Return the records of all slices of a file.
 
     Args:
         path: The file.
@@ -172,13 +172,13 @@ def slices_of(path: Path, header: Any) -> list[DicomSlice]:
 
 
 def frame_count(header: Any) -> int:
-    """Return how many slices a file says that it holds; 1 where it says nothing that is a number."""
+    """Return the number of slices of a file by its header; 1 without a valid number."""
     text = str(header.get("NumberOfFrames") or 1)
     return int(text) if text.isdigit() else 1
 
 
 def _without_mark(path: Path) -> Any:
-    """A header without the preamble that the standard asks for, as old scanners wrote it."""
+    """Read a header without preamble, as written by old scanners."""
     import pydicom
 
     with path.open("rb") as stream:
@@ -188,7 +188,7 @@ def _without_mark(path: Path) -> Any:
     try:
         header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
         return header if "SOPInstanceUID" in header and "Rows" in header else None
-    except Exception:  # any bytes at all come here
+    except Exception:  # arbitrary bytes
         return None
 
 

@@ -1,4 +1,4 @@
-"""From slices to volumes: which slices make one frame, and where its voxels lie."""
+"""Sorting of slices into frames, and the affine of each frame."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class DicomStack:
     Args:
         slices: One record for each slice.
         affine: Voxel to RAS mm of the volume, shape (4, 4); sheared if the gantry was tilted.
-        places: Where along the third axis each voxel of the volume lies, counted in slices; None if they are the same.
-        note: What a user should know of it.
+        places: Position of each voxel along the third axis, in slices; None if they coincide.
+        note: Warning for the user, or "".
     """
 
     slices: tuple[DicomSlice, ...]
@@ -42,13 +42,13 @@ def stacks_of(path: Path, slices: Sequence[DicomSlice], notes: list[str]) -> lis
     Args:
         path: The folder or file, for messages.
         slices: Its slices in any order.
-        notes: Takes a sentence for each thing that a user should know of the choice.
+        notes: Warnings are appended.
 
     Returns:
         One stack for each frame, in the order of time points, echoes or b-values.
 
     Raises:
-        InputError: The slices do not make up volumes: positions are absent, missing, doubled or drift, or sizes or
+        InputError: The slices do not form volumes: positions are absent, missing, doubled or drift, or sizes or
             orientations differ.
     """
     slices = _checked(path, _without_copies(_without_scouts(slices, notes), notes))
@@ -75,7 +75,7 @@ def _without_scouts(slices: Sequence[DicomSlice], notes: list[str]) -> list[Dico
 
 
 def _without_copies(slices: Sequence[DicomSlice], notes: list[str]) -> list[DicomSlice]:
-    """Take a slice once that lies there in two files."""
+    """Remove duplicates of slices."""
     kept = {(piece.uid, piece.index, "" if piece.uid else piece.file): piece for piece in reversed(slices)}
     if len(kept) < len(slices):
         notes.append(f"holds {len(slices) - len(kept)} copies of DICOM slices, which are left out")
@@ -83,7 +83,7 @@ def _without_copies(slices: Sequence[DicomSlice], notes: list[str]) -> list[Dico
 
 
 def _checked(path: Path, slices: list[DicomSlice]) -> list[DicomSlice]:
-    """Refuse slices that cannot lie in one volume."""
+    """Refuse slices that cannot belong to one volume."""
     for what, name in (("position", "a position"), ("axes", "an orientation"), ("spacing", "a pixel spacing")):
         without = sum(getattr(piece, what) is None for piece in slices)
         if without:
@@ -156,7 +156,7 @@ def _laid(path: Path, slices: Sequence[DicomSlice]) -> DicomStack:
 
 
 def _evened(path: Path, slices: Sequence[DicomSlice], heights: np.ndarray, along: np.ndarray) -> DicomStack:
-    """Lay even slices through uneven ones, at the smaller of their usual distances."""
+    """Define evenly spaced slices over uneven ones, at the smaller of their usual distances."""
     steps = np.diff(heights)
     step = float(np.quantile(steps, 0.25, method="higher"))
     missing = _missing(steps)

@@ -59,7 +59,7 @@ def read_displacement(path: str | Path) -> Field:
 
 
 def write_displacement(field: Field, path: str | Path) -> None:
-    """Write a displacement field, as a whole or not at all.
+    """Write a displacement field atomically.
 
     Args:
         field: Pull displacement in RAS mm.

@@ -1,7 +1,7 @@
-"""The header of a safetensors file, read with suspicion: every number in it is checked before it is used.
+"""The header of a safetensors file; every number is checked before use.
 
-A file is eight bytes (length of the header, little endian), the header (a JSON object that gives each tensor its type,
-shape and place) and the bytes of the tensors. Nothing is allocated that the file only claims to need.
+A file is eight bytes (length of the header, little endian), the header (a JSON object with type, shape and offsets of
+each tensor) and the bytes of the tensors. Sizes are checked before memory is allocated.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.]{1,256}")
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """Type, shape and place of a tensor; begin and end count bytes from the end of the header."""
+    """Type, shape and byte range of a tensor, counted from the end of the header."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -37,7 +37,7 @@ class TensorEntry:
 
 @dataclass(frozen=True)
 class BundleHeader:
-    """What a file says of itself: free text by key, and its tensors by name."""
+    """Metadata by key, and tensors by name."""
 
     metadata: dict[str, str]
     tensors: dict[str, TensorEntry]
@@ -47,10 +47,10 @@ def read_header(path: Path) -> BundleHeader:
     """Read and check the header of a safetensors file.
 
     Args:
-        path: The file; an `InputError` says only what is wrong with it, the caller names it.
+        path: The file; the `InputError` does not name it.
 
     Returns:
-        A header whose tensors fill the rest of the file exactly, one after the other.
+        The header; its tensors fill the rest of the file without gaps.
 
     Raises:
         InputError: Not a file, not in this format, truncated, too large, or the header contradicts itself or the file.
@@ -67,26 +67,26 @@ def read_header(path: Path) -> BundleHeader:
     if not isinstance(content, dict):
         raise _unusable("a header that is no JSON object", "")
     metadata = _metadata(content.pop("__metadata__", {}))
-    tensors = {name: _place(name, entry) for name, entry in content.items()}
-    _check_places(tensors, total - 8 - len(text))
+    tensors = {name: _entry(name, entry) for name, entry in content.items()}
+    _check_offsets(tensors, total - 8 - len(text))
     return BundleHeader(metadata, tensors)
 
 
 def parse_json(text: bytes, what: str) -> Any:
-    """Read JSON in which every key stands once and every number is one.
+    """Read JSON without duplicate keys and non-finite numbers.
 
     Args:
         text: UTF-8.
-        what: What it is, for the message.
+        what: Name for messages.
 
     Returns:
         The content.
 
     Raises:
-        InputError: It is something else, or nested too deeply to be read.
+        InputError: It is not such JSON, or nested too deeply.
     """
     try:
-        return json.loads(text.decode("utf-8"), object_pairs_hook=_once_each, parse_constant=_no_number)
+        return json.loads(text.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         reason = str(error) if isinstance(error, InputError) else "what is no JSON"
         raise InputError(what, got=reason, expected="JSON in UTF-8") from None
@@ -103,14 +103,14 @@ def _header_text(stream: BinaryIO, total: int) -> bytes:
     return text
 
 
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
-        raise InputError("a key that stands twice")
+        raise InputError("a duplicate key")
     return result
 
 
-def _no_number(word: str) -> float:
+def _refuse_constant(word: str) -> float:
     raise InputError(f"the number {word}")
 
 
@@ -120,11 +120,11 @@ def _metadata(value: Any) -> dict[str, str]:
     return value
 
 
-def _place(name: str, entry: Any) -> TensorEntry:
+def _entry(name: str, entry: Any) -> TensorEntry:
     if not _NAME.fullmatch(name):
         raise _unusable(f"a tensor named {name[:40]!r}", "the name of a parameter")
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise _unusable(f"tensor {name} described otherwise than by type, shape and offsets", "")
+        raise _unusable(f"tensor {name} without exactly type, shape and offsets", "")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
         raise _unusable(f"tensor {name} of type {str(dtype)[:20]!r}", f"one of {', '.join(ITEM_BYTES)}")
@@ -142,19 +142,19 @@ def _whole_numbers(values: Any, least: int) -> bool:
     return isinstance(values, list) and all(type(value) is int and value >= least for value in values)
 
 
-def _check_places(tensors: dict[str, TensorEntry], size: int) -> None:
-    """Refuse tensors that overlap, leave gaps, or end elsewhere than the file."""
+def _check_offsets(tensors: dict[str, TensorEntry], size: int) -> None:
+    """Refuse tensors that overlap, leave gaps, or do not end with the file."""
     if not tensors:
         raise _unusable("no tensors", "the weights of a network")
     end = 0
-    for name, place in sorted(tensors.items(), key=lambda item: item[1].begin):
-        if place.begin != end:
-            kind = "overlaps with another" if place.begin < end else "leaves a gap before it"
+    for name, entry in sorted(tensors.items(), key=lambda item: item[1].begin):
+        if entry.begin != end:
+            kind = "overlaps with another" if entry.begin < end else "leaves a gap before it"
             raise _unusable(f"tensor {name}, which {kind}", "tensors one after the other")
-        end = place.end
+        end = entry.end
     if end != size:
         raise _unusable(f"{size} bytes of tensors", f"{str(end)[:40]}, as the header says")
 
 
 def _unusable(got: str, expected: str) -> InputError:
-    return InputError("not a usable model bundle", got=got, expected=expected, remedy="get the file again")
+    return InputError("not a usable model bundle", got=got, expected=expected, remedy="download the file again")

@@ -1,4 +1,4 @@
-"""NRRD, MetaImage and whatever else SimpleITK reads."""
+"""NRRD, MetaImage and other formats of SimpleITK."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def to_itk(array: np.ndarray, affine: Affine) -> SimpleITK.Image:
 
 
 def from_itk(image: SimpleITK.Image) -> tuple[np.ndarray, Affine]:
-    """Take a 3-D SimpleITK image apart, the inverse of `to_itk`: array (X, Y, Z) or (X, Y, Z, C) and RAS affine."""
+    """Convert a 3-D SimpleITK image, the inverse of `to_itk`: array (X, Y, Z) or (X, Y, Z, C) and RAS affine."""
     import SimpleITK as sitk
 
     view = sitk.GetArrayViewFromImage(image)
@@ -154,7 +154,7 @@ def write_itk(array: np.ndarray, affine: Affine, path: Path, note: str = "") -> 
             sitk.WriteImage(image, str(partial), useCompression=True)
         except RuntimeError as error:
             reason = first_clause(error).replace(str(partial), path.name)
-            remedy = "choose a place that can be written and has space left"
+            remedy = "choose a writable location with free space"
             raise OutputError(str(path), got=reason, expected="to write it", remedy=remedy) from error
 
 
@@ -188,7 +188,7 @@ def _information(path: Path) -> SimpleITK.ImageFileReader:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Turn what SimpleITK raises about a file into one line."""
+    """Convert errors of SimpleITK about a file to an `InputError`."""
     told: list[str] = []
     try:
         with quiet_itk(), native_lines(told) if path.suffix.lower() in _METAIMAGE else nullcontext():
@@ -211,7 +211,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _remedy(path: Path) -> str:
-    """What to do with a file that ITK does not know, by its first bytes."""
+    """The remedy for a file of unknown format, by its first bytes."""
     with path.open("rb") as stream:
         start = stream.read(348)
     if start.startswith(b"PK\x03\x04"):
@@ -227,11 +227,11 @@ def _remedy(path: Path) -> str:
 
 @contextmanager
 def native_lines(told: list[str]) -> Iterator[None]:
-    """Take up the lines that libraries below ITK write to the standard error, which no exception repeats."""
+    """Collect the lines that libraries below ITK write to the standard error."""
     with _ONE_AT_A_TIME, tempfile.TemporaryFile() as caught:
         try:
             before = os.dup(2)
-        except OSError:  # a program without a terminal has none
+        except OSError:  # no standard error
             yield
             return
         if sys.stderr is not None:
@@ -249,7 +249,7 @@ def native_lines(told: list[str]) -> Iterator[None]:
 
 @contextmanager
 def quiet_itk() -> Iterator[None]:
-    """Keep ITK's warnings off the terminal; what matters is raised or logged."""
+    """Suppress ITK's warnings."""
     import SimpleITK as sitk
 
     before = sitk.ProcessObject.GetGlobalWarningDisplay()

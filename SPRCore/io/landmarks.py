@@ -58,7 +58,7 @@ def read_landmarks(path: str | Path, *, grid: Grid | None = None) -> Points:
 
 
 def write_landmarks(points_mm: Points, path: str | Path) -> None:
-    """Write landmarks, as a whole or not at all.
+    """Write landmarks atomically.
 
     Args:
         points_mm: Points in RAS mm, shape (N, 3).
@@ -88,7 +88,7 @@ def _by_suffix(path: Path, table: dict[str, Callable]) -> Callable:
 def _text_of(path: Path) -> str:
     expected = f"landmarks as {_suffix(path)}"
     try:
-        # What is no UTF-8 are names of points, which do not count.
+        # Only names of points, which are ignored, may not be UTF-8.
         text = path.read_bytes().decode("utf-8-sig", errors="replace")
     except OSError as error:
         got = f"a file that cannot be read ({error.strerror})"

@@ -1,4 +1,4 @@
-"""NIfTI files and their relatives (Analyze, FreeSurfer), through nibabel; their place in the world as ITK sees it."""
+"""NIfTI files and their relatives (Analyze, FreeSurfer), through nibabel; their geometry as in ITK."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LEVEL = 1  # of gzip: fields of real numbers shrink by a tenth at any level
 
 
 def is_nifti(path: Path) -> bool:
-    """Tell by its name whether a file is NIfTI, Analyze or of FreeSurfer: what nibabel reads."""
+    """Whether a file is, by its name, NIfTI, Analyze or of FreeSurfer: what nibabel reads."""
     return path.name.lower().endswith((*SUFFIXES, *_PAIRS, *_FREESURFER))
 
 
@@ -41,13 +41,13 @@ class NiftiFile:
     """The header of a file, and the way to its values.
 
     Args:
-        path: The file, as the user named it.
+        path: The file.
         shape: Number of voxels along each axis, axes of length 1 behind the third dropped; the fourth counts frames.
         affine: Voxel to RAS mm, shape (4, 4); perhaps sheared.
-        intent: NIfTI's code for what the values mean.
+        intent: NIfTI's intent code.
         scaling: Slope and intercept of the stored values.
         proxy: The stored values, read when indexed.
-        notes: What a user should know of its place, a clause each; logged when values are read.
+        notes: Warnings about its geometry, logged when values are read.
     """
 
     path: Path
@@ -98,7 +98,7 @@ def open_nifti(path: Path) -> NiftiFile:
         path: An existing file with a name that `is_nifti` knows; of a pair either the header or the image.
 
     Returns:
-        Where it lies in the world and how to read its values.
+        Its geometry and a reader of its values.
 
     Raises:
         InputError: The file is of no such kind, is damaged, or has an axis without spacing.
@@ -131,7 +131,7 @@ def write_nifti(array: np.ndarray, affine: Affine, path: Path, intent: int = 0, 
         array: Values of shape (X, Y, Z, ...), of a type that NIfTI has.
         affine: Voxel to RAS mm, shape (4, 4).
         path: The file, `.nii` or `.nii.gz`.
-        intent: NIfTI's code for what the values mean; 0 says nothing.
+        intent: NIfTI's intent code; 0 for none.
         note: Words for the description of the header, up to 79 ASCII characters.
 
     Raises:

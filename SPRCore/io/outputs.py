@@ -1,8 +1,7 @@
-"""What a command may write: never over an input, and never over a file that this program did not write.
+"""Protection of inputs and of files of the user from being overwritten.
 
-Every folder of results has a `report.json` whose key `files` names what was written there, with the SHA-256 of each
-file. A file of such a name that the report does not list, or that was changed since, belongs to the user: it is neither
-replaced nor removed.
+Every folder of results has a `report.json` whose key `files` lists the files written there with their SHA-256. A file
+that is not listed, or was changed since, belongs to the user: it is neither replaced nor removed.
 """
 
 from __future__ import annotations
@@ -137,12 +136,12 @@ def result_folder(
 
 @contextmanager
 def removed_if_refused(folder: Path, names: Iterable[str], has_results: Callable[[], bool]) -> Iterator[None]:
-    """Take away a folder that a block has made before it refused its input, unless there are results in it.
+    """Remove a folder created by a block that then raised `InputError`, unless it has results.
 
     Args:
-        folder: The folder; one that is there already stays as it is.
-        names: Files that the block makes before it has any result.
-        has_results: Tells whether there are results.
+        folder: The folder; unchanged if it existed before.
+        names: Files that the block creates before the first result.
+        has_results: Whether there are results.
 
     Yields:
         Nothing.
@@ -196,7 +195,7 @@ def sha256(path: str | Path) -> str | None:
 
 
 def _is_own(folder: Path, name: str, listed: dict[str, str]) -> bool:
-    """Whether a file is as its folder, or the one that it lies in, lists it."""
+    """Whether a file is unchanged since its folder listed it."""
     path = folder / name
     if path.name == REPORT:
         return isinstance(_read(path).get("files"), dict)
@@ -205,7 +204,7 @@ def _is_own(folder: Path, name: str, listed: dict[str, str]) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A report as plain values; empty for whatever is none."""
+    """A report as plain values; empty if it cannot be read."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -1,6 +1,6 @@
 """Paths of images and of their frames: `PATH#3` is frame 3, counted from 0 as 3D Slicer counts the items of a sequence.
 
-All that asks whether a path exists asks here, so that a frame can stand wherever a file can. Loads no torch.
+Paths with frames are accepted wherever files are. Loads no torch.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _FRAME = re.compile(r"(.+)#(\d{1,9})")
 
 
 def split_frame(path: str | Path) -> tuple[Path, int | None]:
-    """Take a path apart into what lies on the disk and the number of a frame.
+    """Split a path into a file or folder and the number of a frame.
 
     Args:
-        path: A file or folder, or one with `#NUMBER` behind it. A file whose own name ends so is that file.
+        path: A file or folder, optionally followed by `#NUMBER`, unless a file of the whole name exists.
 
     Returns:
         The path of the file or folder, which need not exist, and the frame or None.
@@ -41,18 +41,18 @@ def with_frame(path: str | Path, frame: int) -> Path:
 
 
 def on_disk(path: str | Path) -> Path:
-    """Return the file or folder that a path stands for, without the number of a frame."""
+    """Return the file or folder of a path, without the number of a frame."""
     return split_frame(path)[0]
 
 
 def check_exists(path: str | Path) -> None:
-    """Refuse a path at which there is nothing (`InputError`); `#NUMBER` behind it is not part of the name."""
+    """Refuse a path that does not exist (`InputError`); `#NUMBER` is ignored."""
     if not on_disk(path).exists():
         raise InputError(str(path), got="no such file or folder", remedy=_hint(Path(path)) or "check the path")
 
 
 def warn(path: str | Path, *notes: str) -> None:
-    """Log what a user should know of a file, one line each: its path and a clause that goes on from there."""
+    """Log a warning for each note: the path followed by the note."""
     for note in notes:
         logger.warning("%s %s", path, note)
 
@@ -69,18 +69,18 @@ def named(path: str | Path) -> Iterator[None]:
 
 
 def reason_of(error: Exception) -> str:
-    """Return what a library says of a damaged file, in one line without addresses and check sums."""
+    """Return the message of a library about a damaged file, in one line without addresses and checksums."""
     text = " ".join(str(error).split()) or type(error).__name__
     text = f"unknown value {text}" if isinstance(error, KeyError) else text
     return re.sub(r"\s*'?\b0x[0-9a-fA-F]+\b'?( != 0x[0-9a-fA-F]+)?", "", text)[:200]
 
 
 def pick_frame(path: Path, frame: int | None, shape: tuple[int, ...]) -> int:
-    """Return which of an image's frames to read.
+    """Return the number of the frame to read.
 
     Args:
         path: The file or folder, for the message.
-        frame: What the user named, or None.
+        frame: The number given, or None.
         shape: Number of voxels along each axis; the fourth, if there is one, counts the frames.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Where model bundles lie and what their files are called. Loads no torch, so a panel can look before there is any."""
+"""Folders and file names of model bundles. Standard library only: 3D Slicer imports it before installation."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 SUFFIX = ".sprmodel.safetensors"
-"""What the file of every bundle is named after its name."""
+"""Suffix of the file name of a bundle."""
 
 
 def models_folder() -> Path:
-    """Return the user's folder of models: `SPR_MODELS` if set, otherwise one in the system's place for caches."""
+    """Return the user's folder of models: `SPR_MODELS` if set, otherwise one in the system's cache folder."""
     if chosen := os.environ.get("SPR_MODELS"):
         return Path(chosen).expanduser()
     if sys.platform == "win32":
@@ -24,5 +24,5 @@ def models_folder() -> Path:
 
 
 def packaged_folder() -> Path:
-    """Return the folder of the models that come with the package; it need not exist."""
+    """Return the folder of the models in the package, which may be absent."""
     return Path(__file__).resolve().parents[1] / "models"

@@ -15,7 +15,7 @@ from SPRCore.typing import Affine
 
 
 def write_affine_tfm(affine_ras: Affine, path: str | Path) -> None:
-    """Write an affine map as ITK's `AffineTransform_double_3_3`, as a whole or not at all.
+    """Write an affine map as ITK's `AffineTransform_double_3_3`, atomically.
 
     Args:
         affine_ras: Pull map from fixed to moving RAS mm, shape (4, 4). The file holds it in LPS, still from fixed to
@@ -27,7 +27,7 @@ def write_affine_tfm(affine_ras: Affine, path: str | Path) -> None:
     """
     affine_lps = flip_map_lps_ras(np.asarray(affine_ras, dtype=np.float64))
     numbers = [*affine_lps[:3, :3].ravel().tolist(), *affine_lps[:3, 3].tolist()]
-    # Not by SimpleITK.WriteTransform, which leaves an empty file on a full disk and says nothing.
+    # Not by SimpleITK.WriteTransform, which silently leaves an empty file on a full disk.
     with atomic_path(path) as partial:
         partial.write_text(
             "#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_3_3\n"

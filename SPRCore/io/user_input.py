@@ -76,19 +76,18 @@ def _image(value: VolumeLike | MaskedVolume, what: str) -> Volume | MaskedVolume
 
 
 def as_volume(value: VolumeLike, what: str, read: Callable[[str | Path], Volume] = read_volume) -> Volume:
-    """Return what was given as a volume.
+    """Convert user input to a volume.
 
     Args:
-        value: What was given.
-        what: What the user calls it, such as "fixed image".
-        read: How to read a file.
+        value: The input.
+        what: Name for messages, such as "fixed image".
+        read: Reader of files.
 
     Returns:
-        The volume; one of boolean values becomes uint8, and one on a sheared grid is resampled to right angles, as
-        files are.
+        The volume; booleans become uint8, and a sheared grid is resampled to right angles.
 
     Raises:
-        InputError: It is nothing that knows where it is in the world, or a file that cannot be read.
+        InputError: It has no geometry, or is a file that cannot be read.
     """
     if isinstance(value, (str, Path)):
         volume = read(value)
@@ -106,28 +105,28 @@ def as_volume(value: VolumeLike, what: str, read: Callable[[str | Path], Volume]
 
 
 def as_labels(value: VolumeLike | None, what: str) -> Volume | None:
-    """Return what was given as a label map, whole numbers up to rounding; None for None, else as `as_volume`."""
+    """Convert user input to a label map of integers (up to rounding); None stays None."""
     return None if value is None else whole(as_volume(value, what, read_labels), what)
 
 
 def as_mask(value: VolumeLike | None, what: str) -> Volume | None:
-    """Return what was given as a mask, of which a file must hold whole numbers; None for None, else as `as_volume`."""
+    """Convert user input to a mask; a file must hold integers; None stays None."""
     return None if value is None else as_volume(value, what, read_labels)
 
 
 def as_points(value: PointsLike | None, what: str, grid: Grid | None = None) -> Points | None:
-    """Return what was given as landmarks.
+    """Convert user input to landmarks.
 
     Args:
-        value: What was given.
-        what: What the user calls it, such as "fixed landmarks".
-        grid: Grid of their image, for files of voxel indices.
+        value: The input.
+        what: Name for messages, such as "fixed landmarks".
+        grid: Grid of their image, for files in voxel indices.
 
     Returns:
         Points in RAS mm, shape (N, 3), float64; None for None.
 
     Raises:
-        InputError: It is no list of three finite numbers each, or a file that cannot be read.
+        InputError: It is not a list of triples of finite numbers, or is a file that cannot be read.
     """
     if value is None or isinstance(value, (str, Path)):
         return None if value is None else read_landmarks(value, grid=grid)
@@ -140,7 +139,7 @@ def as_points(value: PointsLike | None, what: str, grid: Grid | None = None) -> 
         raise InputError(what, got=f"an array of shape {points.shape}", expected=expected)
     bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
     if bad.size:
-        got = f"{bad.size} of {len(points)} points with NaN or infinity, the first at place {bad[0]}"
+        got = f"{bad.size} of {len(points)} points with NaN or infinity, the first at index {bad[0]}"
         raise InputError(what, got=got, expected="finite numbers", remedy="remove these points from both lists")
     return points
 
@@ -150,6 +149,6 @@ def _no_volume(value: Any, what: str) -> InputError:
         return InputError(what, got="None", expected=_EXPECTED)
     kind = f"{type(value).__module__}.{type(value).__name__}".removeprefix("builtins.")
     if hasattr(value, "ndim") and hasattr(value, "shape"):
-        remedy = "say where it is: Volume(array, affine), or Volume.from_array(array, spacing=(1.0, 1.0, 1.0))"
+        remedy = "use Volume(array, affine) or Volume.from_array(array, spacing=(1.0, 1.0, 1.0))"
         return InputError(what, got=f"a {kind}, which has no spacing", expected=_EXPECTED, remedy=remedy)
     return InputError(what, got=f"a {kind}", expected=_EXPECTED)

@@ -27,8 +27,8 @@ def read_volume(path: str | Path) -> Volume:
             Axes of length 1 behind the third are dropped.
 
     Returns:
-        The image in RAS mm, where ITK and 3D Slicer put it. Integers keep their type; real numbers, and integers with a
-        scale, become float32. A sheared grid is resampled to right angles, and said so (`geometry.orthogonal`).
+        The image in RAS mm, as in ITK and 3D Slicer. Integers keep their type; real numbers, and integers with a
+        scale, become float32. A sheared grid is resampled to right angles with a warning (`geometry.orthogonal`).
 
     Raises:
         InputError: The file is missing, unreadable or damaged, not 3-D, of several frames none of which is named,
@@ -60,7 +60,7 @@ def whole(volume: Volume, what: str) -> Volume:
 
     Args:
         volume: The label map.
-        what: What the user calls it.
+        what: Name for messages.
 
     Returns:
         The same for integers; uint8 for booleans; int32 (int64 if needed) for real numbers that are whole up to a
@@ -78,20 +78,20 @@ def whole(volume: Volume, what: str) -> Volume:
         is_whole = (np.abs(volume.array - rounded) <= _ROUNDING) & (np.abs(rounded) < 2.0**53)
     wrong = volume.array[~is_whole]
     if wrong.size:
-        # As short as tells it from every other number of its type: a fraction is not rounded away.
+        # Shortest representation of its type, so that a small fraction is visible.
         got = f"{wrong.size} of {volume.array.size} values that are not whole numbers, such as {wrong[0]!s}"
         raise InputError(what, got=got, expected="a label map", remedy="give the segmentation, not an image")
     return volume.with_array(_compact(rounded.astype(np.int64)))
 
 
 def write_volume(volume: Volume, path: str | Path, *, note: str = "") -> None:
-    """Write an image or a label map, as a whole or not at all.
+    """Write an image or a label map atomically.
 
     Args:
-        volume: What to write. Types that files lack change: booleans to uint8, float16 to float32; 64-bit integers
-            become int32 where their values allow it, since few programs read them.
-        path: File to write: `.nii`, `.nii.gz`, `.nrrd`, `.mha` or `.mhd`; missing folders are made.
-        note: Words for the header, up to 79 ASCII characters, such as what wrote the file.
+        volume: The volume. Types that the formats lack are converted: booleans to uint8, float16 to float32; 64-bit
+            integers, which few programs read, to int32 where their values allow it.
+        path: File to write: `.nii`, `.nii.gz`, `.nrrd`, `.mha` or `.mhd`; missing folders are created.
+        note: Text for the header, up to 79 ASCII characters.
 
     Raises:
         InputError: The suffix is none of these, or the grid is sheared (`geometry.orthogonal` makes it upright).
@@ -112,7 +112,7 @@ def note_of(path: Path) -> str:
 
 
 def as_path(path: str | Path) -> Path:
-    """Return the path of a file or folder (`InputError` if it can be none)."""
+    """Return a path (`InputError` if it is not one)."""
     if not isinstance(path, (str, Path)) or not str(path) or "\0" in str(path):
         got = repr(path) if isinstance(path, str) else f"a {type(path).__name__}"
         raise InputError("path", got=got, expected="the path of a file or folder")
@@ -120,7 +120,7 @@ def as_path(path: str | Path) -> Path:
 
 
 def check_suffix(path: Path) -> None:
-    """Refuse a file name that ends in no format which can be written (`InputError`)."""
+    """Refuse a file name without the suffix of a writable format (`InputError`)."""
     suffixes = (*nifti.SUFFIXES, *itk.SUFFIXES)
     if not path.name.lower().endswith(suffixes):
         raise InputError(str(path), got=f"suffix {path.suffix!r}", expected=" or ".join(suffixes))
@@ -154,22 +154,22 @@ def count_frames(path: str | Path) -> int:
     return shape[3] if len(shape) == 4 else 1
 
 
-def _open(place: Path, *, labels: bool = False) -> ItkFile | NiftiFile | DicomSeries:
-    if not (place.is_dir() or place.is_file()):
-        raise InputError(str(place), got="neither a file nor a folder", expected="an image")
-    if place.is_dir() or dicom.is_dicom(place):
-        return dicom.open_dicom(place, labels=labels)
-    return nifti.open_nifti(place) if nifti.is_nifti(place) else itk.open_itk(place)
+def _open(source_path: Path, *, labels: bool = False) -> ItkFile | NiftiFile | DicomSeries:
+    if not (source_path.is_dir() or source_path.is_file()):
+        raise InputError(str(source_path), got="neither a file nor a folder", expected="an image")
+    if source_path.is_dir() or dicom.is_dicom(source_path):
+        return dicom.open_dicom(source_path, labels=labels)
+    return nifti.open_nifti(source_path) if nifti.is_nifti(source_path) else itk.open_itk(source_path)
 
 
 def _read(path: Path, *, labels: bool = False) -> Volume:
     check_exists(path)
-    place, frame = split_frame(path)
-    source = _open(place, labels=labels)
-    array, affine = source.read(pick_frame(place, frame, source.shape))
+    source_path, frame = split_frame(path)
+    source = _open(source_path, labels=labels)
+    array, affine = source.read(pick_frame(source_path, frame, source.shape))
     if array.ndim != 3:
         raise InputError(
-            str(place),
+            str(source_path),
             got=f"{array.shape[-1]} values per voxel, shape {array.shape}",
             expected="a 3-D image with one value per voxel",
             remedy="give an image without colors or vectors",
@@ -179,11 +179,11 @@ def _read(path: Path, *, labels: bool = False) -> Volume:
 
 
 def upright(volume: Volume, what: str | Path, *, labels: bool = False) -> Volume:
-    """Resample a volume on a sheared grid to one at right angles, and say so; return any other as it is.
+    """Resample a volume on a sheared grid to right angles, with a warning; return any other unchanged.
 
     Args:
         volume: Image or label map.
-        what: Its path, or what the user calls it.
+        what: Its path, or a name for messages.
         labels: Take the nearest voxel and keep the type.
 
     Returns:

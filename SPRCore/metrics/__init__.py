@@ -1,4 +1,4 @@
-"""How good a registration is: overlap, distances, landmarks, regularity, consistency, similarity."""
+"""Metrics: overlap, surface distances, landmarks, regularity, inverse consistency, similarity."""
 
 from __future__ import annotations
 

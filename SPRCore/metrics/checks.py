@@ -1,4 +1,4 @@
-"""What metrics accept: label maps and masks as volumes or plain arrays."""
+"""Checks of label maps and masks, as volumes or arrays."""
 
 from __future__ import annotations
 

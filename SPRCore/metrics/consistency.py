@@ -1,4 +1,4 @@
-"""How large a displacement is, and how well two displacements undo each other."""
+"""Size of a displacement, and inverse consistency of two displacements."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def displacement_summary(field: Field, mask: Volume | np.ndarray | None = None) 
 
 
 def inverse_consistency_mm(displacement: Field, inverse: Field, device: torch.device | None = None) -> dict[str, float]:
-    """How far a point comes back from where it started, there and back, in mm.
+    """Inverse consistency error in mm.
 
     The residuals |u(x) + v(x + u(x))| at the voxels of u and |v(y) + u(y + v(y))| at the voxels of v are pooled;
-    points that land outside the other field's voxel centers are left out, because nothing is known there.
+    points outside of the voxel centers of the other field are excluded.
 
     Args:
         displacement: Pull displacement u fixed -> moving in RAS mm.
         inverse: Pull displacement v moving -> fixed in RAS mm, on any grid.
-        device: Where to compute; None for the CPU.
+        device: Compute device; None for the CPU.
 
     Returns:
         {mean, p95} in mm; NaN if every point leaves the other grid.

@@ -33,12 +33,12 @@ def local_correlation(fixed: Volume, warped: Volume, mask: Volume | np.ndarray |
 
 
 class Similarity:
-    """Local correlation of moving images with one fixed image, over the voxels at which both have data.
+    """Local correlation of moving images with one fixed image, where both have data.
 
     Args:
-        fixed: Fixed image with its data, any intensity scale.
+        fixed: Fixed image with its mask of data, any intensity scale.
         window: Window in voxels; 9 as in the paper.
-        device: Where to compute; None for the CPU.
+        device: Compute device; None for the CPU.
     """
 
     def __init__(self, fixed: MaskedVolume, window: int = 9, device: torch.device | None = None) -> None:
@@ -51,13 +51,13 @@ class Similarity:
         """Compare the fixed image with a moving one where both have data.
 
         Args:
-            moving: Moving image with its data; None where only the warped one is known.
-            displacement: Pull displacement in RAS mm; None for none, or for one that only the warped image knows.
-            warped: Moving image on the fixed grid; made from `moving` if not given, or if that has data in a part only.
+            moving: Moving image with its mask of data; None if only the warped one is given.
+            displacement: Pull displacement in RAS mm, or None.
+            warped: Moving image on the fixed grid; computed from `moving` if absent, or if that is masked.
 
         Returns:
-            lncc, and overlap_percent where it is known: the part of the fixed image's data at which the moving image
-            has data. No lncc without any. Empty if there is nothing to compare.
+            lncc, and overlap_percent with `moving`: part of the data of the fixed image where the moving image has
+            data. No lncc at an overlap of 0. Empty without moving and warped image.
         """
         if warped is None and moving is None:
             return {}
@@ -91,4 +91,4 @@ def _unit_range(volume: Volume, valid: np.ndarray | None) -> Tensor:
     """The image with its 0.5th and 99.5th percentile at 0 and 1: the scale for which lncc's noise floor is set."""
     low, high = percentiles(volume.array if valid is None else volume.array[valid], (0.5, 99.5))
     scaled = volume.to_tensor().sub_(low).div_(max(high - low, float(np.finfo(np.float32).tiny)))
-    return scaled.clamp_(-4.0, 5.0)  # a spike would take the precision of all others
+    return scaled.clamp_(-4.0, 5.0)  # a spike would reduce the precision of all other values

@@ -21,7 +21,7 @@ from SPRCore.typing import Tensor
 
 # Slabs of about this many voxels keep the temporaries in cache and the memory flat.
 _SLAB_VOXELS = 1 << 16
-_DEVICE_SLAB_VOXELS = 1 << 23  # on a graphics card, which wants much work at once
+_DEVICE_SLAB_VOXELS = 1 << 23  # on a GPU, which needs large batches
 
 Step = tuple[int, int, int]
 
@@ -31,7 +31,7 @@ def determinant_map(field: Field, device: torch.device | None = None) -> np.ndar
 
     Args:
         field: Pull displacement in RAS mm, at least 3 voxels along each axis.
-        device: Where to compute; None for the CPU.
+        device: Compute device; None for the CPU.
 
     Returns:
         (X-2, Y-2, Z-2) float32: local volume change, 1 where volume is kept, at or below 0 where the map folds.
@@ -87,7 +87,7 @@ def summary_of(determinants: np.ndarray) -> dict[str, float]:
 
 
 def ndv_percent(field: Field, mask: Volume | np.ndarray | None = None, device: torch.device | None = None) -> float:
-    r"""Non-diffeomorphic volume: the volume of the tetrahedra that the map turns over, in percent of the voxels.
+    r"""Non-diffeomorphic volume: the volume of the tetrahedra that the map inverts, in percent of the voxels.
 
     A cube of voxel centers can be cut into five tetrahedra in two ways. Their ten signed volumes are finite-difference
     Jacobians J_i / 6: eight with forward or backward differences along each axis, and the two central ones with the
@@ -97,7 +97,7 @@ def ndv_percent(field: Field, mask: Volume | np.ndarray | None = None, device: t
     Args:
         field: Pull displacement in RAS mm.
         mask: Voxels that count (nonzero) on the field's grid; None for all.
-        device: Where to compute; None for the CPU.
+        device: Compute device; None for the CPU.
 
     Returns:
         Percent, 0 for a digital diffeomorphism; can exceed 100 for wild maps.
@@ -168,7 +168,7 @@ def negative_volume(at: Callable[[Step], Tensor]) -> Tensor:
             voxel that is asked for.
 
     Returns:
-        The volume that is turned over at each of these voxels, in voxels.
+        The inverted volume at each of these voxels, in voxels.
     """
     here = at((0, 0, 0))
     axes = ((1, 0, 0), (0, 1, 0), (0, 0, 1))

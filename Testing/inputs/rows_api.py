@@ -1,4 +1,4 @@
-"""Arguments of `SPRCore.register` and its relatives, as people give them in Python."""
+"""Arguments of `SPRCore.register` and its relatives, called from Python."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ ROWS = [
     taken("`Volume.from_array(array, spacing, origin)`", "axes to the right, front and head", check_from_array),
     bad(
         "an array of NumPy",
-        "it has no spacing; how to say it is told",
+        "it has no spacing; how to give one is stated",
         lambda: run(X),
         "fixed image",
         "no spacing",
@@ -212,15 +212,17 @@ ROWS = [
     ),
     bad(
         "a tensor",
-        "it has no spacing; how to say it is told",
+        "it has no spacing; how to give one is stated",
         lambda: run(IMAGE, torch.zeros(9, 9, 9)),
         "moving image",
         "torch.Tensor",
         "Volume(",
     ),
     bad("an array as a mask", "it has no spacing", lambda: run(fixed_mask=X > 0), "fixed mask", "Volume("),
-    bad("None as an image", "what is taken is told", lambda: run(None), "fixed image", "None"),
-    bad("a file that is not there", "the path is told", lambda: run("nowhere/image.nii.gz"), "nowhere", "no such file"),
+    bad("None as an image", "the accepted types are listed", lambda: run(None), "fixed image", "None"),
+    bad(
+        "a file that is not there", "the path is stated", lambda: run("nowhere/image.nii.gz"), "nowhere", "no such file"
+    ),
     bad(
         "a 4-D image of nibabel",
         "three axes are asked for",
@@ -249,22 +251,22 @@ ROWS = [
     bad("a spacing of 0", "above 0", lambda: Volume.from_array(X, (1, 0, 1)), "spacing", "above 0"),
     bad(
         "labels with fractions",
-        "their number is told",
+        "their number is stated",
         lambda: run(fixed_labels=IMAGE, moving_labels=IMAGE),
         "fixed labels",
         "not whole",
     ),
     bad(
         "landmarks with NaN",
-        "their place is told",
+        "the index is stated",
         lambda: points([[1, 2, 3], [1, np.nan, 3]]),
         "fixed landmarks",
         "1 of 2 points",
-        "place 1",
+        "index 1",
     ),
     bad(
         "annotations under an unknown name",
-        "the known ones are told",
+        "the known ones are named",
         lambda: SPRCore.register(IMAGE, IMAGE, annotations={"fixed_label": IMAGE}),
         "annotations",
         "'fixed_label'",
@@ -272,19 +274,23 @@ ROWS = [
     ),
     bad(
         "a list as `annotations`",
-        "what is taken is told",
+        "the accepted types are listed",
         lambda: SPRCore.register(IMAGE, IMAGE, annotations=[POINTS]),
         "annotations",
         "a list",
         "Annotations",
     ),
-    bad("one landmark as a flat list", "the shape is told", lambda: points([1, 2, 3]), "(3,)", "(N, 3)"),
+    bad("one landmark as a flat list", "the shape is stated", lambda: points([1, 2, 3]), "(3,)", "(N, 3)"),
     bad("landmarks that are words", "numbers are asked for", lambda: points([["a", "b", "c"]]), "fixed landmarks"),
     bad("landmarks of one image only", "both are asked for", lambda: run(fixed_points=POINTS), "one image only"),
     bad(
-        "an unknown prior", "the known ones are told", lambda: run(prior="bta"), "'bta'", "beta, gaussian, tv, uniform"
+        "an unknown prior",
+        "the known ones are named",
+        lambda: run(prior="bta"),
+        "'bta'",
+        "beta, gaussian, tv, uniform",
     ),
-    bad("an unknown anatomy", "the known ones are told", lambda: run(anatomy="knee"), "'knee'", "brain, heart, liver"),
+    bad("an unknown anatomy", "the known ones are named", lambda: run(anatomy="knee"), "'knee'", "brain, heart, liver"),
     bad(
         "an anatomy beside a prior",
         "one of the two is asked for",
@@ -299,12 +305,12 @@ ROWS = [
         "prior auto",
         "the method instance",
     ),
-    bad("a number as a prior", "the known ones are told", lambda: run(prior=0.1), "prior", "'beta'"),
-    bad("`device=None`", "the known ones are told", lambda: run(device=None), "device", "auto"),
-    bad("`method=None`", "the known ones are told", lambda: run(method=None), "method", "instance"),
+    bad("a number as a prior", "the known ones are named", lambda: run(prior=0.1), "prior", "'beta'"),
+    bad("`device=None`", "the known ones are named", lambda: run(device=None), "device", "auto"),
+    bad("`method=None`", "the known ones are named", lambda: run(method=None), "method", "instance"),
     bad("`seed=None`", "a whole number is asked for", lambda: run(seed=None), "seed", "whole number"),
     bad('`refine="many"`', "a whole number is asked for", lambda: run(refine="many"), "refine", "whole number"),
-    bad("a dictionary as `config`", "its class is told", lambda: run(config={}), "config", "InstanceConfig"),
+    bad("a dictionary as `config`", "its class is stated", lambda: run(config={}), "config", "InstanceConfig"),
     bad("a number as `progress`", "a function is asked for", lambda: run(progress=3), "progress", "function"),
     bad("a number as `stiffness`", "a volume is asked for", lambda: run(stiffness=2.0), "stiffness", "Volume"),
     bad("`read_volume(None)`", "a path is asked for", lambda: SPRCore.read_volume(None), "path"),
@@ -315,7 +321,7 @@ ROWS = [
         lambda: SPRCore.write_volume(X, "image.nii.gz"),
         "a Volume",
     ),
-    bad("`load_model(None)`", "the models there are told", lambda: SPRCore.load_model(None), "model"),
+    bad("`load_model(None)`", "the known models are listed", lambda: SPRCore.load_model(None), "model"),
     bad(
         "arrays to `LiveSession.open`", "they have no spacing", lambda: LiveSession.open(X, X), "fixed image", "Volume("
     ),

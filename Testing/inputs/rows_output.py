@@ -351,7 +351,7 @@ def link_to_a_user_file(folder: Path) -> None:
 def link_to_itself(folder: Path) -> None:
     pair(folder)
     (folder / "link.nii.gz").symlink_to("link.nii.gz")
-    refuses(folder, warp(folder, folder / "link.nii.gz"), "leads nowhere")
+    refuses(folder, warp(folder, folder / "link.nii.gz"), "dangling")
 
 
 def link_of_a_header(folder: Path) -> None:

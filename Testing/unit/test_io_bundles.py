@@ -138,7 +138,7 @@ HOSTILE = {
     "number NaN": (raw(b'{"w": NaN}'), "NaN"),
     "number of a million digits": (raw(b'{"w": ' + b"9" * 10**6 + b"}"), "JSON"),
     "nested a hundred thousand deep": (raw(b"[" * 10**5 + b"]" * 10**5), "JSON"),
-    "key twice": (raw(b'{"w": 1, "w": 2}'), "twice"),
+    "key twice": (raw(b'{"w": 1, "w": 2}'), "duplicate"),
     "a list": (raw([1, 2]), "no JSON object"),
     "metadata of numbers": (raw({"__metadata__": {"card": 3}}), "metadata"),
     "no tensors": (raw({"__metadata__": metadata()}), "no tensors"),
