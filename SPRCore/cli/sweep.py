@@ -79,7 +79,13 @@ class Sweep:
                 words = f"{len(settings)} settings on {len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'}"
                 tell(words, 0.0)
                 points = run_sweep(
-                    pairs, method, settings, self.out, options, command=command, tell=lambda n, of: tell(words, n / of)
+                    pairs,
+                    method,
+                    settings,
+                    self.out,
+                    options,
+                    command=command,
+                    report=lambda n, of: tell(words, n / of),
                 )
                 shown, same = panel_settings(axes), Options(init=self.init, device=self.device)
                 for pair in kept:

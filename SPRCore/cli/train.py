@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from tyro.conf import Positional, UseAppendAction, arg
 
 from SPRCore.cli.console import console, logging_to, say
-from SPRCore.training.loop import Status, train
+from SPRCore.training.loop import TrainingStatus, train
 from SPRCore.training.recipe import read_recipe
 from SPRCore.training.state import list_checkpoints
 
@@ -77,7 +77,7 @@ class _Lines:
         self._seen: dict[str, float] = {}
         self._loss: float | None = None
 
-    def __call__(self, status: Status) -> None:
+    def __call__(self, status: TrainingStatus) -> None:
         self._loss = self._loss if status.loss is None else status.loss
         if status.validation and status.validation != self._seen:
             self._seen = status.validation
@@ -92,15 +92,15 @@ class _Bar:
         self._progress, self._loss = progress, ""
         self._task = progress.add_task("starting", total=None, left="")
 
-    def __call__(self, status: Status) -> None:
+    def __call__(self, status: TrainingStatus) -> None:
         self._loss = self._loss if status.loss is None else f", loss {status.loss:.4f}"
-        words = f"{status.doing}: epoch {status.epoch}, step {status.step} of {status.steps}{self._loss}"
+        words = f"{status.activity}: epoch {status.epoch}, step {status.step} of {status.steps}{self._loss}"
         words += f", {_measured(status)}" if status.validation else ""
         left = _left(status)
         self._progress.update(self._task, description=words, total=status.steps, completed=status.step, left=left)
 
 
-def _measured(status: Status) -> str:
+def _measured(status: TrainingStatus) -> str:
     names = {
         "dice": "Dice {:.4f}",
         "tre_mm": "TRE {:.2f} mm",
@@ -111,7 +111,7 @@ def _measured(status: Status) -> str:
     return ", ".join(shown)
 
 
-def _left(status: Status) -> str:
+def _left(status: TrainingStatus) -> str:
     if status.seconds_left is None:
         return ""
     minutes, seconds = divmod(round(status.seconds_left), 60)

@@ -39,7 +39,7 @@ class Process:
         return self.rank == 0
 
     @contextmanager
-    def first_goes_ahead(self) -> Iterator[None]:
+    def first_process_first(self) -> Iterator[None]:
         """Let the first process run the block before the others, so that they find the files that it makes."""
         if not self.is_first:
             self._meet()

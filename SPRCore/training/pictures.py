@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 
 from SPRCore.functional import warp
 from SPRCore.networks import RegistrationOutput
-from SPRCore.training.losses import Pair
-from SPRCore.training.validate import Score
+from SPRCore.training.batches import Batch
+from SPRCore.training.validate import PairMetrics
 from SPRCore.typing import Tensor
 
 FIXED_COLOR, MOVING_COLOR, GRID_COLOR = "#35d0ff", "#ff9a2e", "#ffe14d"
@@ -36,7 +36,7 @@ _LINES_ACROSS = 16
 _SMOOTHED = 15  # rows of a curve that are averaged over, at most
 
 
-def pairs_figure(shown: Sequence[tuple[Pair, RegistrationOutput, Score]], title: str) -> Figure:
+def pairs_figure(shown: Sequence[tuple[Batch, RegistrationOutput, PairMetrics]], title: str) -> Figure:
     """Draw pairs, one below the other, in a slice across their coarsest axis through the middle of the labels.
 
     Args:
@@ -54,9 +54,9 @@ def pairs_figure(shown: Sequence[tuple[Pair, RegistrationOutput, Score]], title:
     figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.03, wspace=0.0, hspace=0.0)
     axes = figure.subplots(len(shown), len(columns), squeeze=False, height_ratios=heights)
-    for row, cut, (pair, output, score) in zip(axes, cuts, shown, strict=True):
+    for row, cut, (pair, output, metrics) in zip(axes, cuts, shown, strict=True):
         _draw_row([row[columns.index(place)] if place in columns else None for place in range(7)], cut, pair, output)
-        row[0].set_ylabel(_words(pair, score), fontsize=6)
+        row[0].set_ylabel(_caption(pair, metrics), fontsize=6)
     for panel, place in zip(axes[0], columns, strict=True):
         panel.set_title(_TITLES[place], fontsize=8)
     outlines = [Line2D([], [], color=FIXED_COLOR, label="labels of fixed")]
@@ -115,7 +115,7 @@ def _draw_curve(panel: Axes, rows: list[dict[str, Any]], name: str, words: str, 
 class _Cut:
     """A slice across the coarsest axis, through the middle of the labels or of the grid."""
 
-    def __init__(self, pair: Pair) -> None:
+    def __init__(self, pair: Batch) -> None:
         self.axis = int(np.argmax(pair.spacing)) if len(set(pair.spacing)) > 1 else 2
         self.across, self.up = (axis for axis in range(3) if axis != self.axis)
         shape = pair.fixed.shape[2:]
@@ -142,7 +142,7 @@ class _Cut:
         return across, up
 
 
-def _draw_row(panels: list[Axes | None], cut: _Cut, pair: Pair, output: RegistrationOutput) -> None:
+def _draw_row(panels: list[Axes | None], cut: _Cut, pair: Batch, output: RegistrationOutput) -> None:
     for panel in panels:
         if panel is not None:
             panel.set_xticks([])
@@ -167,7 +167,7 @@ def _draw_row(panels: list[Axes | None], cut: _Cut, pair: Pair, output: Registra
         cut.show(panel, difference, cmap="RdBu_r", vmin=-limit, vmax=limit)
 
 
-def _draw_outlines(panels: list[Axes | None], cut: _Cut, pair: Pair, output: RegistrationOutput) -> None:
+def _draw_outlines(panels: list[Axes | None], cut: _Cut, pair: Batch, output: RegistrationOutput) -> None:
     if pair.fixed_labels is None or pair.moving_labels is None:
         return
     moved = warp(pair.moving_labels.float(), output.displacement.float(), mode="nearest")
@@ -193,10 +193,11 @@ def _draw_grid(panel: Axes, cut: _Cut, displacement: Tensor) -> None:
         panel.contour(across, up, coordinate, levels=levels, colors=GRID_COLOR, linewidths=0.5, alpha=0.85)
 
 
-def _words(pair: Pair, score: Score) -> str:
-    parts = [pair.names[0], f"→ {pair.names[1]}"]
-    if "dice" in score:
-        parts.append(f"Dice {score['dice_before']:.3f} → {score['dice']:.3f}")
-    if "tre_mm" in score:
-        parts.append(f"TRE {score['tre_before_mm']:.2f} → {score['tre_mm']:.2f} mm")
-    return "\n".join([*parts, f"folding {score['folding_percent']:.2g} %"])
+def _caption(pair: Batch, metrics: PairMetrics) -> str:
+    moving, fixed = pair.names[0]
+    parts = [moving, f"→ {fixed}"]
+    if "dice" in metrics:
+        parts.append(f"Dice {metrics['dice_before']:.3f} → {metrics['dice']:.3f}")
+    if "tre_mm" in metrics:
+        parts.append(f"TRE {metrics['tre_before_mm']:.2f} → {metrics['tre_mm']:.2f} mm")
+    return "\n".join([*parts, f"folding {metrics['folding_percent']:.2g} %"])

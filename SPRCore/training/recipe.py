@@ -71,7 +71,7 @@ class Recipe:
         name: Name of the run and of the model that comes out of it.
         output: Folder of the run; None takes `runs/NAME` in the current folder.
         start: Bundle of a model whose weights the network starts with; the network may have parts that the model lacks.
-        anew: Parts of the network, by the first part of the names of their tensors, that are not taken from `start`.
+        reinit: Parts of the network, by the first part of the names of their tensors, that are not taken from `start`.
         seed: Seed of all that is random in training.
         device: Where to compute; "auto" takes CUDA where there is one.
         precision: Numbers inside the network; fields and losses are always in fp32.
@@ -95,7 +95,7 @@ class Recipe:
     name: str
     output: Path | None = None
     start: Path | None = None
-    anew: tuple[str, ...] = ()
+    reinit: tuple[str, ...] = ()
     seed: int = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -113,7 +113,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Check what concerns more than one part."""
-        remedy = "update SPRCore, or write the recipe anew"
+        remedy = "update SPRCore, or rewrite the recipe"
         require(self.schema_version == SCHEMA, "schema_version", self.schema_version, str(SCHEMA), remedy)
         _check_model_name(self.name)
         require(self.workers >= 0, "workers", self.workers, "0 or more")

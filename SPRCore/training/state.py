@@ -109,7 +109,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted((folder / FOLDER).glob(f"[0-9]*{_SUFFIX}"))
 
 
-def sweep(folder: Path) -> None:
+def remove_partial_files(folder: Path) -> None:
     """Remove what a killed process was writing when it died, in the folder and in those of its parts.
 
     Args:

@@ -22,14 +22,14 @@ from SPRCore.regularization.naming import HYPERPARAMETERS
 from SPRCore.training.data.cohort import find_cohort
 from SPRCore.training.guards import BAD_BATCH
 from SPRCore.training.journal import BOARD, METRICS, PICTURES, read_rows
-from SPRCore.training.loop import Status, train
+from SPRCore.training.loop import TrainingStatus, train
 from SPRCore.training.model_card import LAST
 from SPRCore.training.recipe import Recipe
 from SPRCore.training.resume import RECIPE, SPLIT, check_folder
 from SPRCore.training.state import FOLDER, list_checkpoints
-from SPRCore.training.validate import Validation
+from SPRCore.training.validate import score
 from SPRCore.tuning.ready import above_zero
-from SPRCore.tuning.sweep import Plan, Surveyor
+from SPRCore.tuning.sweep import SweepWorker
 
 logger = logging.getLogger("SPRCore")
 
@@ -88,14 +88,13 @@ class CohortTarget:
 
     def opened(self) -> Callable[[int, Params, Tell], Measures]:
         """Return what does a trial."""
-        plan = Plan(method=self.method, init=self.init, device=self.device, path=None)
-        surveyor = Surveyor(plan, keep=_KEPT_PAIRS)
+        worker = SweepWorker(self.method, self.init, self.device, cached=_KEPT_PAIRS)
 
         def trial(slot: int, params: Params, tell: Tell) -> Measures:
             points: list[SurfacePoint] = []
             with kept_memory():
                 for pair in self.pairs:
-                    point = surveyor.point(pair, params)
+                    point = worker.point(pair, params)
                     if point.failed is not None:
                         raise ConvergenceError(f"pair {pair.pair}", got=point.failed)
                     points.append(point)
@@ -145,37 +144,30 @@ class RecipeTarget:
 
     def _trial(self, slot: int, params: Params, tell: Tell) -> Measures:
         recipe = changed(self.recipe, params, self._place(slot))
-        best: list[Validation] = []
 
-        def listen(status: Status) -> None:
-            if status.doing != "validated":
-                return
-            found = Validation(pairs=(), summary=dict(status.validation), shown=())
-            if not best or found.score > best[-1].score:
-                best.append(found)  # so is the model that is kept
-            tell(_epochs(status, recipe), _measures(found))
+        def listen(status: TrainingStatus) -> None:
+            if status.is_validated:
+                epochs = status.epoch if status.step == status.steps else status.epoch - 1
+                tell(epochs, {name: value for name, value in status.validation.items() if math.isfinite(value)})
 
         try:
-            self._train(recipe, listen, best)
-        except (InputError, OutputError, KeyboardInterrupt):  # it will go on from its checkpoint
+            self._train(recipe, listen)
+        except (InputError, OutputError, KeyboardInterrupt):  # it resumes from its checkpoint
             raise
         except Exception:
             _tidy(recipe.folder)
             raise
         _tidy(recipe.folder)
-        return _measures(best[-1])
+        return best_validation(recipe.folder)
 
-    def _train(self, recipe: Recipe, listen: Callable[[Status], None], best: list[Validation]) -> None:
-        """Train, from where a process that was lost had come to."""
-        checkpoints = list_checkpoints(recipe.folder)
-        if checkpoints:
-            best += _validated(recipe.folder, int(checkpoints[-1].stem))
+    def _train(self, recipe: Recipe, listen: Callable[[TrainingStatus], None]) -> None:
+        """Train, from the last checkpoint of a lost process if there is one."""
+        if list_checkpoints(recipe.folder):
             try:
                 train(recipe, resume=True, progress=listen)
                 return
             except InputError as error:  # left by another study in this folder
-                logger.warning("A trial begins anew: %s", error)
-                best.clear()
+                logger.warning("A trial starts again: %s", error)
         _clear(recipe)
         train(recipe, progress=listen)
 
@@ -224,21 +216,11 @@ def means(points: list[SurfacePoint]) -> Measures:
     return found
 
 
-def _epochs(status: Status, recipe: Recipe) -> int:
-    """Epochs that are done when a validation is told."""
-    return status.epoch if status.step == status.steps else status.epoch - 1
-
-
-def _measures(found: Validation) -> Measures:
-    return {name: value for name, value in found.summary.items() if math.isfinite(value)}
-
-
-def _validated(folder: Path, step: int) -> list[Validation]:
-    """The best validation of a run until a step; empty if there was none."""
-    rows = [row for row in read_rows(folder) if row.get("kind") == "validation" and row["step"] <= step]
-    found = [{name: float(value) for name, value in row.items() if type(value) is float} for row in rows]
-    ranked = sorted((Validation(pairs=(), summary=each, shown=()) for each in found), key=lambda each: each.score)
-    return ranked[-1:]
+def best_validation(folder: Path) -> Measures:
+    """Return the metrics of the best validation in the journal of a run: those of the model that it keeps."""
+    rows = [row for row in read_rows(folder) if row.get("kind") == "validation"]
+    found = [{name: value for name, value in row.items() if type(value) is float} for row in rows]
+    return max(found, key=score)
 
 
 def _clear(recipe: Recipe) -> None:

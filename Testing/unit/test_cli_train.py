@@ -8,13 +8,13 @@ import pytest
 from rich.console import Console
 
 from SPRCore.cli import train as verb
-from SPRCore.training.loop import Status
+from SPRCore.training.loop import TrainingStatus
 
 MEASURED = {"dice": 0.71236, "tre_mm": 2.345, "folding_percent": 0.0, "lncc": 0.5, "pairs": 8.0}
 
 
 def status(step, **more):
-    return Status(step=step, steps=100, epoch=2, doing="training", **more)
+    return TrainingStatus(step=step, steps=100, epoch=2, activity="training", **more)
 
 
 def test_one_line_for_every_validation(capsys):

@@ -14,9 +14,8 @@ import SPRCore as spr
 from SPRCore.errors import ConvergenceError, InputError, SPRError
 from SPRCore.io import read_bundle
 from SPRCore.training import loop
-from SPRCore.training.batches import pair_of
 from SPRCore.training.data.build import build_datasets
-from SPRCore.training.hyper import usual_setting
+from SPRCore.training.hyper import default_setting
 from SPRCore.training.journal import read_rows
 from SPRCore.training.loop import train
 from SPRCore.training.state import list_checkpoints, read_checkpoint
@@ -42,7 +41,7 @@ class Stop(Exception):
 
 def stop_at(step):
     def tell(status):
-        if status.step == step and status.doing == "training":
+        if status.step == step and status.activity == "training":
             raise Stop
 
     return tell
@@ -75,8 +74,8 @@ def test_the_loss_falls_and_pairs_that_were_seen_agree_better(tiny_recipe):
     rows = [row for row in read_rows(recipe.folder) if row["kind"] == "train"]
     assert rows[-1]["loss"] < rows[0]["loss"] - 0.02
     data = build_datasets(recipe)
-    network, setting = spr.load_model(best), usual_setting(recipe.loss, None)
-    pair = pair_of(data.train[0], data.labels, torch.device("cpu"))
+    network, setting = spr.load_model(best), default_setting(recipe.loss, None)
+    pair = data.train[0]
     with torch.no_grad():
         score = measure(network(pair.moving, pair.fixed), pair, setting)
     assert score["dice"] > score["dice_before"] + 0.01
@@ -300,7 +299,7 @@ def test_what_does_not_change_the_weights_may_change(tiny_recipe):
 def test_resume_without_a_run_begins_one(tiny_recipe, caplog):
     with caplog.at_level(logging.INFO, logger="SPRCore"):
         train(tiny_recipe(optimiser__epochs=1), resume=True)
-    assert "beginning" in caplog.text
+    assert "starting from step 0" in caplog.text
 
 
 def test_the_callers_random_numbers_stay_their_own(tiny_recipe):
@@ -323,8 +322,8 @@ def test_defaults_outside_the_ranges_are_refused_before_the_first_step(tiny_reci
 def test_the_status_tells_how_far_it_is(tiny_recipe):
     seen = []
     train(tiny_recipe(), progress=seen.append)
-    assert [status.step for status in seen if status.doing == "training"] == list(range(1, 13))
-    assert {status.doing for status in seen} == {"training", "validating, 50%", "validating, 100%", "validated"}
+    assert [status.step for status in seen if status.activity == "training"] == list(range(1, 13))
+    assert {status.activity for status in seen} == {"training", "validating, 50%", "validating, 100%", "validated"}
     assert seen[-1].seconds_left == 0.0
     assert seen[-1].validation["dice"] > 0
     assert seen[0].epoch == 1

@@ -13,9 +13,10 @@ from SPRCore.errors import InputError
 from SPRCore.functional import integrate
 from SPRCore.networks import RegistrationOutput
 from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
+from SPRCore.training.batches import Batch
 from SPRCore.training.config import LossConfig
-from SPRCore.training.hyper import Setting
-from SPRCore.training.losses import Pair, batch_loss, dice_loss, landmark_loss, map_gap, map_weight, pair_loss
+from SPRCore.training.hyper import LossSetting
+from SPRCore.training.losses import batch_loss, dice_loss, landmark_loss, map_gap, map_weight
 
 SHAPE, SPACING = (12, 11, 10), (1.0, 1.5, 2.0)
 PRIORS = (
@@ -30,15 +31,15 @@ PRIORS = (
 def pair(random_image):
     labels = [(random_image(SHAPE, seed) * 6).clamp(0, 4).long() for seed in (3, 4)]
     points = torch.tensor([[2.0, 3.0, 4.0], [6.5, 5.25, 3.0], [9.0, 8.0, 7.75]], dtype=torch.float64)
-    return Pair(
+    return Batch(
         moving=random_image(SHAPE, 1),
         fixed=random_image(SHAPE, 2),
-        spacing=SPACING,
+        spacings=(SPACING,),
         moving_labels=labels[0],
         fixed_labels=labels[1],
         labels=(1, 2, 3),
-        moving_points=points + 0.5,
-        fixed_points=points,
+        moving_points=(points + 0.5,),
+        fixed_points=(points,),
     )
 
 
@@ -51,6 +52,10 @@ def output(random_image, random_displacement):
         velocity=velocity,
         weight=random_image(SHAPE, 5).clamp(0.1, 1.0),
     )
+
+
+def pair_loss(output, pair, prior, config, data_weight=1.0):
+    return batch_loss(output, pair, [LossSetting(prior=prior, data_weight=data_weight)], config)
 
 
 def of(output, prior):
@@ -134,8 +139,8 @@ def test_gradients_of_everything_at_once(pair, output, prior):
         fixed=small(pair.fixed),
         moving_labels=small(pair.moving_labels),
         fixed_labels=small(pair.fixed_labels),
-        moving_points=pair.moving_points[:1],
-        fixed_points=pair.fixed_points[:1],
+        moving_points=(pair.moving_points[0][:1],),
+        fixed_points=(pair.fixed_points[0][:1],),
     )
     config = LossConfig(window=3, dice_weight=1.0, tre_weight=0.3, symmetric=True)
 
@@ -217,14 +222,7 @@ def test_the_symmetric_loss_is_the_same_from_either_side(pair, output):
     swapped = dataclasses.replace(
         output, displacement=output.inverse_displacement, inverse_displacement=output.displacement
     )
-    exchanged = dataclasses.replace(
-        pair,
-        moving=pair.fixed,
-        fixed=pair.moving,
-        moving_labels=pair.fixed_labels,
-        fixed_labels=pair.moving_labels,
-    )
-    back = pair_loss(swapped, exchanged, PRIORS[0], config)
+    back = pair_loss(swapped, pair.swapped(), PRIORS[0], config)
     for name in ("similarity", "dice_loss"):
         assert float(there[name]) == pytest.approx(float(back[name]))
         assert float(there[name]) != pytest.approx(
@@ -276,7 +274,7 @@ def test_pairs_computed_together_give_what_they_give_one_by_one(pair, output, pr
     ]
     name = {"beta": "lambda_max", "gaussian": "lambda_mean", "tv": "lambda_max", "uniform": "strength"}[prior.name]
     priors = [prior, dataclasses.replace(prior, **{name: 2.0 * prior.scale})]
-    settings = [Setting(prior=each) for each in priors]
+    settings = [LossSetting(prior=each) for each in priors]
     made = of(output, prior)
     leaf = made.displacement.detach().repeat(2, 1, 1, 1, 1).requires_grad_()
     batch = RegistrationOutput(
@@ -284,7 +282,7 @@ def test_pairs_computed_together_give_what_they_give_one_by_one(pair, output, pr
         inverse_displacement=made.inverse_displacement.repeat(2, 1, 1, 1, 1),
         weight=None if made.weight is None else made.weight.repeat(2, 1, 1, 1, 1),
     )
-    together = batch_loss(batch, pairs, settings, config)
+    together = batch_loss(batch, Batch.joined(pairs), settings, config)
     alone = [pair_loss(_at(batch, k), pairs[k], priors[k], config) for k in range(2)]
     assert together.keys() == alone[0].keys()
     for name in together:
@@ -297,3 +295,26 @@ def test_pairs_computed_together_give_what_they_give_one_by_one(pair, output, pr
 
 def _at(output, place):
     return RegistrationOutput(**{k: None if v is None else v[place : place + 1] for k, v in vars(output).items()})
+
+
+def test_pairs_of_different_spacing_give_what_they_give_one_by_one(pair, output):
+    other = dataclasses.replace(pair, spacings=((2.0, 2.0, 1.0),))
+    made = RegistrationOutput(
+        displacement=output.displacement.repeat(2, 1, 1, 1, 1), weight=output.weight.repeat(2, 1, 1, 1, 1)
+    )
+    settings, config = [LossSetting(prior=PRIORS[0])] * 2, LossConfig(tre_weight=0.5)
+    together = batch_loss(made, Batch.joined([pair, other]), settings, config)
+    alone = [pair_loss(_at(made, k), each, PRIORS[0], config) for k, each in enumerate((pair, other))]
+    assert float(alone[0]["smoothness"]) != float(alone[1]["smoothness"])
+    for name, value in together.items():
+        assert float(value) == pytest.approx(float(alone[0][name] + alone[1][name]) / 2, rel=1e-12)
+
+
+def test_a_joined_batch_splits_into_its_pairs(pair):
+    other = dataclasses.replace(pair.swapped(), spacings=((1.0, 1.0, 1.0),))
+    for found, expected in zip(Batch.joined([pair, other]).split(), (pair, other), strict=True):
+        assert (found.spacing, found.names, found.labels) == (expected.spacing, expected.names, expected.labels)
+        for name in ("moving", "fixed", "moving_labels", "fixed_labels"):
+            assert torch.equal(getattr(found, name), getattr(expected, name))
+        assert torch.equal(found.moving_points[0], expected.moving_points[0])
+    assert Batch.joined([pair, dataclasses.replace(pair, fixed_labels=None)]).fixed_labels is None

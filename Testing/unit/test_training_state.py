@@ -13,8 +13,8 @@ from SPRCore.training.state import (
     list_checkpoints,
     optimiser_tensors,
     read_checkpoint,
+    remove_partial_files,
     restore_optimiser,
-    sweep,
     write_checkpoint,
 )
 
@@ -88,7 +88,7 @@ def test_what_a_killed_process_left_is_swept(tmp_path):
     for place in (tmp_path, tmp_path / "checkpoints"):
         (place / ".partial-x").mkdir()
         (place / ".partial-x" / "000000002.safetensors").write_bytes(b"half")
-    sweep(tmp_path)
+    remove_partial_files(tmp_path)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["000000001.safetensors", "checkpoints"]
 
 

@@ -66,9 +66,8 @@ def _generated(recipe: Recipe) -> Datasets:
     source = GeneratedSource(config, recipe.preprocessing.card_preprocessing(), recipe.data.split.seed)
     report = {"dataset": "generated", "pairs": {part: len(pairs[part]) for part in PARTS}}
     split = {"dataset": "generated", "seed": recipe.data.split.seed} | report["pairs"]
-    return Datasets(
-        **_sets(recipe, pairs, source), labels=_counted(recipe, generated_labels(config)), report=report, split=split
-    )
+    labels = _counted(recipe, generated_labels(config))
+    return Datasets(**_sets(recipe, pairs, source, labels), labels=labels, report=report, split=split)
 
 
 def _of_files(recipe: Recipe, report: Report | None) -> Datasets:
@@ -101,17 +100,20 @@ def _of_files(recipe: Recipe, report: Report | None) -> Datasets:
         "cache": str(done.cache.folder),
         "prepared_now": done.made,
     }
+    labels = _counted(recipe, sorted(occurring))
     return Datasets(
-        **_sets(recipe, pairs, CacheSource(done.cache)),
-        labels=_counted(recipe, sorted(occurring)),
+        **_sets(recipe, pairs, CacheSource(done.cache), labels),
+        labels=labels,
         report=numbers,
         split={"dataset": recipe.data.dataset} | split.to_dict(),
     )
 
 
-def _sets(recipe: Recipe, pairs: dict[str, Sequence[Pair]], source: Source) -> dict[str, PairDataset]:
-    train = PairDataset(pairs["train"], source, augmentation=recipe.augmentation, seed=recipe.seed)
-    return {"train": train} | {part: PairDataset(pairs[part], source) for part in PARTS[1:]}
+def _sets(
+    recipe: Recipe, pairs: dict[str, Sequence[Pair]], source: Source, labels: tuple[int, ...]
+) -> dict[str, PairDataset]:
+    changes = {"train": {"augmentation": recipe.augmentation, "seed": recipe.seed}}
+    return {part: PairDataset(pairs[part], source, labels=labels, **changes.get(part, {})) for part in PARTS}
 
 
 def _used(cohort: Cohort, split: Split) -> Cohort:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -76,6 +75,3 @@ class Source(Protocol):
     def load(self, name: str) -> Sample:
         """Return the sample of a case."""
         ...
-
-
-PairList = Sequence[Pair]
