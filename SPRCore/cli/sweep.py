@@ -21,7 +21,7 @@ from SPRCore.errors import InputError
 from SPRCore.io.outputs import check_outputs, removed_if_refused
 from SPRCore.registration.devices import pick_device
 from SPRCore.tuning.axes import grid, grid_axes
-from SPRCore.tuning.panels import PANELS, keep_panels, panel_settings
+from SPRCore.tuning.panels import PANELS, panel_settings, save_panels
 from SPRCore.tuning.sweep import SURFACE, SweepOptions, run_sweep
 
 Words = UseAppendAction[tuple[tuple[str, ...], ...]]
@@ -90,7 +90,7 @@ class Sweep:
                 shown, same = panel_settings(axes), Options(init=self.init, device=self.device)
                 for pair in kept:
                     tell(f"images of {pair.pair} at {len(shown)} settings", 1.0)
-                    keep_panels(pair, method, shown, self.out, same)
+                    save_panels(pair, method, shown, self.out, same)
         except KeyboardInterrupt:
             where = self.out / SURFACE
             raise KeyboardInterrupt(f"interrupted; what was measured is in {where}, the same command goes on") from None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from SPRCore.errors import ConvergenceError, SPRError
+from SPRCore.errors import ConvergenceError, SPRError, is_out_of_memory
 from SPRCore.io.atomic import atomic_path
 from SPRCore.networks import NetworkConfig
 from SPRCore.training.batches import Batch
@@ -83,7 +83,7 @@ def guarded_memory(recipe: Recipe, shape: Sequence[int], device: torch.device) -
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         size = " x ".join(map(str, shape))
         got = f"not enough on {device} for a step on {size} voxels"
@@ -120,9 +120,3 @@ def memory_remedies(recipe: Recipe, device: torch.device) -> list[str]:
 
 def _width(model: NetworkConfig) -> str:
     return "model.encoder, model.decoder" if model.architecture == "voxelmorph" else "model.embed, model.features"
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    words = str(error)
-    known = isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError))
-    return known or "out of memory" in words or "can't allocate memory" in words
