@@ -23,7 +23,7 @@ from SPRCore.regularization.naming import HYPERPARAMETERS
 from SPRCore.training.recipe import Recipe, read_recipe
 from SPRCore.tuning.axes import open_ranges
 from SPRCore.tuning.space import Objective, SearchParameter, search_space
-from SPRCore.tuning.storage import storage_place
+from SPRCore.tuning.storage import storage_url
 from SPRCore.tuning.studies import STUDY, read_study
 from SPRCore.tuning.study import Finished, run_study
 from SPRCore.tuning.targets import CohortTarget, RecipeTarget, changed
@@ -170,7 +170,7 @@ class Tune:
         objective.check(target)
         return StudyConfig(
             study=self.study or name,
-            storage=storage_place(self.storage, folder),
+            storage=storage_url(self.storage, folder),
             target=target,
             parameters=tried,
             objective=objective,

@@ -1,4 +1,4 @@
-"""What a run writes down as it goes: a line of JSON per measurement, TensorBoard where it is installed, pictures."""
+"""Journal of a run: JSON lines, TensorBoard if installed, pictures."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ METRICS, BOARD, PICTURES = "metrics.jsonl", "tensorboard", "pictures"
 
 
 class Journal:
-    """The written record of a run.
+    """Writes the journal of a run.
 
     Args:
         folder: Folder of the run.
-        step: Step from which the run goes on; later lines, of steps that will be made again, are dropped.
+        step: Step from which the run resumes; lines of later steps are removed.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -36,12 +36,12 @@ class Journal:
             temporary.write_text("".join(f"{_line(row)}\n" for row in rows), encoding="utf-8")
 
     def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
-        """Write a line, and its numbers to TensorBoard.
+        """Write a line, and its values to TensorBoard.
 
         Args:
             kind: "train" or "validation".
             step: Optimiser steps made.
-            values: What to write.
+            values: Values by name.
         """
         with (self._folder / METRICS).open("a", encoding="utf-8") as file:
             file.write(f"{_line({'step': step, 'kind': kind, **values})}\n")
@@ -50,10 +50,10 @@ class Journal:
                 self._board.add_scalar(f"{kind}/{name}", value, step)
 
     def picture(self, name: str, step: int, figure: Figure) -> None:
-        """Write a picture into the folder of pictures, and to TensorBoard.
+        """Write a picture to its folder and to TensorBoard.
 
         Args:
-            name: Name of the file without its suffix.
+            name: Name of the file without suffix.
             step: Optimiser steps made.
             figure: The picture.
         """
@@ -67,7 +67,7 @@ class Journal:
             self._board.add_image(name, np.asarray(canvas.buffer_rgba())[..., :3], step, dataformats="HWC")
 
     def close(self) -> None:
-        """Finish what is not yet on disk."""
+        """Flush TensorBoard."""
         if self._board is not None:
             self._board.close()
 
@@ -79,7 +79,7 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
         folder: Folder of the run.
 
     Returns:
-        One dictionary for each whole line; a line that a killed process left half written is passed over.
+        A dictionary for each line; a line cut off by a killed process is skipped.
     """
     path = folder / METRICS
     rows = []

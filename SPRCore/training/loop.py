@@ -328,8 +328,8 @@ class _Run:
         done = self.step - self.first
         left = (time.monotonic() - self.began) / done * (self.steps - self.step) if done else None
         epoch = min(self.step // self.per_epoch + 1, -(-self.steps // self.per_epoch))
-        place = {"step": self.step, "steps": self.steps, "epoch": epoch, "activity": activity}
-        self.progress(TrainingStatus(**place, seconds_left=left, validation=self.validation, **facts))
+        facts |= {"step": self.step, "steps": self.steps, "epoch": epoch, "activity": activity}
+        self.progress(TrainingStatus(seconds_left=left, validation=self.validation, **facts))
 
 
 def _gradient_norm(network: torch.nn.Module) -> Tensor:

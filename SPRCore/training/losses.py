@@ -1,8 +1,8 @@
-"""Terms of the training loss: the paper's Eq. 19, labels and landmarks, both directions, and the most probable weight.
+"""Training loss: paper Eq. 19, labels and landmarks, both directions, and the most probable weight.
 
-Every term is a mean, as in the paper's reference code, and the displacement is what is regularized, as written in the
-paper (the integral of the velocity where a network predicts one). It is measured in millimeters, so that a setting
-keeps its meaning on grids of any, also anisotropic, spacing; on isotropic grids this is the same as in voxels.
+Every term is a mean, as in the paper's reference code. As written in the paper, the displacement is regularized (the
+integral of the velocity where a network predicts one), in millimeters, so that a setting has the same meaning on
+anisotropic grids; on isotropic grids this equals the regularization in voxels.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from SPRCore.training.hyper import LossSetting
 from SPRCore.typing import Scalars, Tensor, Vectors
 
 MAP_POOL = 2
-"""Half width, in voxels, of the neighborhood that shares a most probable weight: a network predicts its weight at a
-quarter of the resolution, so that one value of it covers about five voxels."""
+"""Radius in voxels of the neighborhood over which squared gradients are averaged for the most probable weight: networks
+predict the weight at a quarter of the resolution, so that one value covers about five voxels."""
 _LABELS_AT_ONCE = 8
-_SMALLEST_ERROR_MM = 1e-3  # below it the length of a landmark's error is rounded off, since it has a kink at 0
+_SMALLEST_ERROR_MM = 1e-3  # smooths the length of a landmark error at 0
 
 
 def batch_loss(
@@ -90,7 +90,7 @@ def _terms(
 
 
 def _smoothness(field_mm: Vectors, weight: Scalars, priors: Sequence[Prior], spacing: Sequence[float]) -> Tensor:
-    if len(priors) == 1:  # the weight itself, of which no scaled copy has to be kept
+    if len(priors) == 1:  # no scaled copy of the weight in memory
         return priors[0].scale * weighted_diffusion(field_mm, weight, spacing)
     scales = weight.new_tensor([prior.scale for prior in priors]).view(-1, 1, 1, 1, 1)
     return weighted_diffusion(field_mm, scales * weight, spacing)
@@ -103,7 +103,7 @@ def _one(output: RegistrationOutput, number: int) -> RegistrationOutput:
 
 
 def in_mm(displacement_vox: Vectors, spacing: Sequence[float]) -> Vectors:
-    """Turn a displacement in voxels into millimeters along the axes of its grid.
+    """Convert a displacement from voxels to millimeters along the axes of its grid.
 
     Args:
         displacement_vox: Shape (B, 3, X, Y, Z), in voxels.
@@ -117,7 +117,7 @@ def in_mm(displacement_vox: Vectors, spacing: Sequence[float]) -> Vectors:
 
 @torch.no_grad()
 def map_weight(displacement_vox: Vectors, spacing: Sequence[float], prior: Prior) -> Scalars:
-    """Return the most probable weight of a displacement, in closed form, as a target: no gradient goes through it.
+    """Return the most probable weight of a displacement, in closed form and without gradient.
 
     Args:
         displacement_vox: Shape (B, 3, X, Y, Z), in voxels.
@@ -125,22 +125,22 @@ def map_weight(displacement_vox: Vectors, spacing: Sequence[float], prior: Prior
         prior: The prior.
 
     Returns:
-        Weight, shape (B, 1, X, Y, Z); constant over neighborhoods in the mean, as a predicted one is.
+        Weight of averaged squared gradients, shape (B, 1, X, Y, Z).
     """
     local = squared_gradient(in_mm(displacement_vox, spacing), spacing)
     return prior.map_weight(mirrored_box_mean(local, (MAP_POOL,) * 3))
 
 
 def map_gap(output: RegistrationOutput, spacing: Sequence[float], prior: Prior) -> float | None:
-    """Return how far a predicted weight is from the most probable one for the same displacement: a free diagnostic.
+    """Return the mean distance of a predicted weight from the most probable one for the same displacement.
 
     Args:
-        output: What a network gave.
+        output: Output of a network.
         spacing: Voxel size along each axis, in mm.
         prior: The prior.
 
     Returns:
-        Mean over the voxels of the absolute difference, or None for a network without a weight.
+        Mean absolute difference over the voxels, or None without a weight.
     """
     if output.weight is None:
         return None
@@ -150,17 +150,17 @@ def map_gap(output: RegistrationOutput, spacing: Sequence[float], prior: Prior) 
 def dice_loss(fixed_labels: Tensor, moving_labels: Tensor, displacement_vox: Vectors, labels: Sequence[int]) -> Tensor:
     r"""One minus the soft Dice overlap, mean over the labels that either image has.
 
-    The indicator of each label of the moving image is warped linearly, a few labels at a time: value and gradient come
-    from one pass over the labels, so that memory does not grow with their number.
+    The indicator of each moving label is warped linearly, a few labels at a time. Value and gradient come from one
+    pass over the labels, so that memory does not grow with their number.
 
     Args:
-        fixed_labels: Whole numbers, shape (B, 1, X, Y, Z).
+        fixed_labels: Integers, shape (B, 1, X, Y, Z).
         moving_labels: Same shape.
         displacement_vox: Pull map, shape (B, 3, X, Y, Z), in voxels.
-        labels: The labels that count; 0, the background, is one only if it is listed.
+        labels: Labels that count, the background 0 only if listed.
 
     Returns:
-        Scalar in [0, 1], the mean over the batch; a pair where no label is present has 0.
+        Scalar in [0, 1], the mean over the batch; 0 for a pair without any of the labels.
     """
     present = _present(fixed_labels, moving_labels, labels)
     somewhere = [label for label, there in zip(labels, present.any(dim=0).tolist(), strict=True) if there]
@@ -172,12 +172,12 @@ def dice_loss(fixed_labels: Tensor, moving_labels: Tensor, displacement_vox: Vec
 
 
 def _present(fixed: Tensor, moving: Tensor, labels: Sequence[int]) -> Tensor:
-    """Which pair of a batch has which label in either image, shape (B, labels)."""
+    """Whether each pair has each label in either image, shape (B, labels)."""
     return torch.stack([((fixed == label) | (moving == label)).flatten(1).any(dim=1) for label in labels], dim=1)
 
 
 class _DiceLoss(torch.autograd.Function):
-    """Keeps one field, the gradient, whatever the number of labels."""
+    """Saves only the gradient for the backward pass, for any number of labels."""
 
     @staticmethod
     def forward(
@@ -220,7 +220,7 @@ def landmark_loss(
 
     Args:
         fixed_points_vox: Landmarks p, shape (N, 3), in voxels of the grid.
-        moving_points_vox: Their partners q, same shape.
+        moving_points_vox: Corresponding landmarks q, same shape.
         displacement_vox: Pull map, shape (1, 3, X, Y, Z), in voxels.
         spacing: Voxel size along each axis, in mm.
 
@@ -239,7 +239,7 @@ def _weight(output: RegistrationOutput, prior: Prior) -> Scalars:
         raise InputError("loss", got=got, expected="the uniform prior without a weight, another one with it")
     if output.weight is not None:
         return output.weight
-    return output.displacement.new_ones(()).expand_as(output.displacement[:, :1])  # ones that take no memory
+    return output.displacement.new_ones(()).expand_as(output.displacement[:, :1])  # expanded, without memory
 
 
 def _both_ways(term: Any, output: RegistrationOutput, batch: Batch, config: LossConfig) -> Tensor:

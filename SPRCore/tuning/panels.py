@@ -64,6 +64,6 @@ def save_panels(
     """
     for setting in settings:
         at = replace(method, prior=setting_prior(method, setting))
-        place = place_of(folder / PANELS, pair.pair, at)
-        if not (place / ABOUT).is_file():
-            in_a_child(measure, pair, at, options, place)
+        saved = place_of(folder / PANELS, pair.pair, at)
+        if not (saved / ABOUT).is_file():
+            in_a_child(measure, pair, at, options, saved)

@@ -39,7 +39,7 @@ def import_optuna() -> Any:
     return optuna
 
 
-def storage_place(text: str | None, folder: Path) -> str:
+def storage_url(text: str | None, folder: Path) -> str:
     """Return the absolute URL of a storage.
 
     Args:
@@ -88,16 +88,16 @@ def _is_journal(path: Path) -> bool:
         return "op_code" in json.loads(stream.readline())
 
 
-def has_heartbeat(place: str) -> bool:
+def has_heartbeat(url: str) -> bool:
     """Return whether a storage records heartbeats, by which trials of processes that ended expire."""
-    return not place.startswith("journal:")
+    return not url.startswith("journal:")
 
 
-def open_storage(place: str, patience_seconds: float) -> optuna.storages.BaseStorage:
+def open_storage(url: str, patience_seconds: float) -> optuna.storages.BaseStorage:
     """Open a storage.
 
     Args:
-        place: From `storage_place`.
+        url: From `storage_url`.
         patience_seconds: Time without a heartbeat after which a trial expires and is repeated.
 
     Returns:
@@ -107,18 +107,18 @@ def open_storage(place: str, patience_seconds: float) -> optuna.storages.BaseSto
         InputError: It cannot be opened.
     """
     optuna = import_optuna()
-    file = place.removeprefix("journal:").removeprefix("sqlite:///")
+    file = url.removeprefix("journal:").removeprefix("sqlite:///")
     if "://" not in file:
         Path(file).parent.mkdir(parents=True, exist_ok=True)
     with quiet():
-        if not has_heartbeat(place):
+        if not has_heartbeat(url):
             from optuna.storages.journal import JournalFileBackend
 
-            return optuna.storages.JournalStorage(JournalFileBackend(place.removeprefix("journal:")))
-        return _database(place, patience_seconds)
+            return optuna.storages.JournalStorage(JournalFileBackend(url.removeprefix("journal:")))
+        return _database(url, patience_seconds)
 
 
-def _database(place: str, patience_seconds: float) -> optuna.storages.RDBStorage:
+def _database(url: str, patience_seconds: float) -> optuna.storages.RDBStorage:
     """Open a database, or create its tables; retried, since processes that do so at the same time conflict."""
     optuna = import_optuna()
     options: dict[str, Any] = {
@@ -126,16 +126,16 @@ def _database(place: str, patience_seconds: float) -> optuna.storages.RDBStorage
         "grace_period": max(3, math.ceil(patience_seconds)),  # clocks of databases count whole seconds
         "heartbeat_stale_trial_callback": optuna.storages.RetryHeartbeatStaleTrialCallback(_MAX_RETRIES),
     }
-    if place.startswith("sqlite:"):
+    if url.startswith("sqlite:"):
         options["engine_kwargs"] = {"connect_args": {"timeout": _WAIT_SECONDS}}
     for pause in _PAUSES_SECONDS:
         try:
-            return optuna.storages.RDBStorage(place, **options)
+            return optuna.storages.RDBStorage(url, **options)
         except Exception as error:  # of SQLAlchemy or any database driver
             last = error
             time.sleep(pause)
     reason = str(last).splitlines()[0] if str(last) else type(last).__name__
-    raise InputError(f"storage {without_password(place)}", got=without_password(reason)) from last
+    raise InputError(f"storage {without_password(url)}", got=without_password(reason)) from last
 
 
 def without_password(text: str) -> str:

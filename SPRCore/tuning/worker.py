@@ -33,7 +33,7 @@ class StudyConfig:
 
     Attributes:
         study: Name in the storage.
-        storage: The storage, from `storage_place`.
+        storage: The storage, from `storage_url`.
         target: What is tuned.
         parameters: Search space.
         objective: Objective of the trials.

@@ -19,7 +19,7 @@ from SPRCore.io import ModelCard, read_bundle, write_bundle
 from SPRCore.io.bundles import Bundle
 from SPRCore.tuning.outcome import best_of, outcome, tolerance, write_best
 from SPRCore.tuning.space import Objective, SearchParameter, search_space
-from SPRCore.tuning.storage import quiet, storage_place, without_password
+from SPRCore.tuning.storage import quiet, storage_url, without_password
 from SPRCore.tuning.studies import Study, TrialRecord, read_study, write_study
 from SPRCore.tuning.study import run_study
 from SPRCore.tuning.targets import RecipeTarget, changed
@@ -53,7 +53,7 @@ def make_config(tmp_path):
     def make(function, **changes):
         usual = {
             "study": "s",
-            "storage": storage_place(str(tmp_path / "s.log"), tmp_path),
+            "storage": storage_url(str(tmp_path / "s.log"), tmp_path),
             "parameters": X,
             "trials": 6,
         }
@@ -90,7 +90,7 @@ def test_what_is_drawn_does_not_depend_on_interruptions(make_config, tmp_path):
     work(make_config(good, trials=4))
     work(make_config(good, trials=12))
     in_parts = [trial.params for trial in found(make_config(good, trials=12)).trials]
-    other = make_config(good, trials=12, storage=storage_place(str(tmp_path / "other.log"), tmp_path))
+    other = make_config(good, trials=12, storage=storage_url(str(tmp_path / "other.log"), tmp_path))
     work(other)
     assert [trial.params for trial in found(other).trials] == in_parts
     assert len({params["x"] for params in in_parts}) == 12
@@ -241,7 +241,7 @@ def make_database_config(make_config, tmp_path):
     """Make a study in a database, whose trials expire after about 3 seconds."""
 
     def make(function, **changes):
-        usual = {"storage": storage_place(None, tmp_path), "patience_seconds": 1.0}
+        usual = {"storage": storage_url(None, tmp_path), "patience_seconds": 1.0}
         return make_config(function, **usual | changes)
 
     return make
@@ -313,12 +313,12 @@ def test_a_running_trial_is_waited_for_where_it_may_expire(make_database_config)
 
 def work_beside(config, trial):
     """Run the other trials of a study while this one runs."""
+    trial.set_user_attr("slot", trial.number)
     other = threading.Thread(target=work, args=(config,), daemon=True)
     other.start()
     other.join(timeout=2.0)
     assert other.is_alive()
     threading.Timer(0.0, other.join).start()
-    trial.set_user_attr("slot", trial.number)
     return trial.suggest_float("x", 0.0, 1.0)
 
 
@@ -381,7 +381,7 @@ SCRIPT = """
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 @pytest.mark.parametrize("file", ["study.db", "study.log"])
 def test_all_trials_are_finished_when_a_process_is_killed(tmp_path, file, make_config):
-    storage = storage_place(str(tmp_path / file), tmp_path)
+    storage = storage_url(str(tmp_path / file), tmp_path)
     script = tmp_path / "work.py"
     script.write_text(textwrap.dedent(SCRIPT))
     command = [sys.executable, str(script), str(tmp_path), storage]
@@ -439,7 +439,7 @@ def test_a_recipe_is_tuned_by_training(tiny_recipe, tmp_path):
     recipe = tiny_recipe(optimiser__epochs=3)
     folder = tmp_path / "study"
     tried = (SearchParameter(name="alpha", low=0.0, high=0.6), SearchParameter(name="lambda_max", low=0.0, high=3.0))
-    usual = {"study": "tiny", "storage": storage_place(None, folder), "parameters": tried, "objective": Objective()}
+    usual = {"study": "tiny", "storage": storage_url(None, folder), "parameters": tried, "objective": Objective()}
     config = StudyConfig(target=RecipeTarget(recipe=recipe, folder=folder), trials=3, **usual)
     done = run_study(config, folder, target="tiny", band=1.0)
     assert {trial.state for trial in done.study.trials} == {"complete"}
@@ -526,15 +526,15 @@ def test_a_study_comes_back_as_it_was_written(tmp_path):
 
 
 def test_places_of_storages(tmp_path):
-    assert storage_place(None, tmp_path) == f"sqlite:///{tmp_path / 'study.db'}"
-    assert storage_place(str(tmp_path / "a.log"), tmp_path) == f"journal:{tmp_path / 'a.log'}"
-    assert storage_place("mysql://u:p@host/db", tmp_path) == "mysql://u:p@host/db"
+    assert storage_url(None, tmp_path) == f"sqlite:///{tmp_path / 'study.db'}"
+    assert storage_url(str(tmp_path / "a.log"), tmp_path) == f"journal:{tmp_path / 'a.log'}"
+    assert storage_url("mysql://u:p@host/db", tmp_path) == "mysql://u:p@host/db"
     assert without_password("--storage mysql://u:p@host/db") == "--storage mysql://host/db"
     with pytest.raises(InputError, match="--storage"):
-        storage_place("study.txt", tmp_path)
+        storage_url("study.txt", tmp_path)
 
 
 def test_a_storage_that_cannot_be_opened(make_config, tmp_path):
     (tmp_path / "study.db").write_text("no database at all, but text of some length")
     with pytest.raises(InputError, match="storage"):
-        work(make_config(good, storage=storage_place(None, tmp_path)))
+        work(make_config(good, storage=storage_url(None, tmp_path)))

@@ -19,7 +19,7 @@ from SPRCore.synthetic import beating_heart
 from SPRCore.tuning.axes import RANGES, STEPS, Axis, grid, grid_axes
 from SPRCore.tuning.evaluator import Evaluator, LabelOverlap
 from SPRCore.tuning.ready import ready, setting_prior
-from SPRCore.tuning.regularity import CALM, folding_and_ndv
+from SPRCore.tuning.regularity import MAX_DIFFERENCE, folding_and_ndv
 
 CPU = torch.device("cpu")
 
@@ -140,7 +140,7 @@ def test_regularity_is_that_of_the_metrics(random_displacement, length, start):
 def test_what_is_calm_cannot_fold(random_displacement):
     displacement = random_displacement((16, 16, 16), seed=5, sigma=0.5, dtype=torch.float32)
     steps = [torch.diff(displacement[0], dim=axis + 1).norm(dim=0).max() for axis in range(3)]
-    calm = displacement * (0.999 * CALM / max(steps))
+    calm = displacement * (0.999 * MAX_DIFFERENCE / max(steps))
     field = Field.from_tensor_vox(calm, np.eye(4))
     assert folding_and_ndv(calm) == (0.0, 0.0)
     assert (folding_percent(field), ndv_percent(field)) == (0.0, 0.0)
