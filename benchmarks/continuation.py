@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from SPRCore.registration.level import evaluate_level
 from SPRCore.registration.solver import pool_of
 from SPRCore.regularization import UniformPrior
-from SPRCore.regularization.naming import hyperparameters
+from SPRCore.regularization.priors import hyperparameters
 
 SETTINGS = ("beta:0.01,20", "tv:0.3,30", "beta:0.02,20@search")
 BY_LEVEL = ((12, 0, 0, 0), (0, 10, 0, 0), (0, 0, 8, 4))

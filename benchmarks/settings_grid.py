@@ -29,7 +29,7 @@ from SPRCore.registration.choice import AUTO, chosen_setting
 from SPRCore.registration.job import Job
 from SPRCore.registration.pair import deformation_of, problem_of
 from SPRCore.regularization import BetaPrior
-from SPRCore.regularization.naming import hyperparameters
+from SPRCore.regularization.priors import hyperparameters
 
 DEFAULT = "beta:0.1,1"
 GRID = (

@@ -146,7 +146,7 @@ def measure(pair: PairFiles, method: Method, options: Options, place: Path | Non
         fixed=loaded.fixed,
         moving=loaded.moving,
         warped=found.warped,
-        **vars(loaded.annotations),
+        annotations=loaded.annotations,
     )
     if place is not None:
         keep(place, pair.pair, loaded, method, found, metrics)

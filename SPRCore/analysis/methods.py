@@ -23,7 +23,8 @@ from SPRCore.registration import Model, model_prior, register_pair
 from SPRCore.registration.choice import AUTO, chosen_setting
 from SPRCore.registration.job import INSTANCE, make_job, model_path
 from SPRCore.regularization import BetaPrior, Prior, UniformPrior
-from SPRCore.regularization.naming import HYPERPARAMETERS, hyperparameters, make_prior, prior_with
+from SPRCore.regularization.hyperparameters import HYPERPARAMETERS, prior_name
+from SPRCore.regularization.priors import hyperparameters, make_prior
 
 UNIFORM = "uniform"
 _REFINE = "refine"
@@ -235,7 +236,7 @@ def _instance_prior(values: dict[str, float]) -> Prior:
     """The prior that the values belong to."""
     if not values:
         return BetaPrior()
-    name = prior_with(values)
+    name = prior_name(values)
     if not set(values) <= set(HYPERPARAMETERS[name]):
         raise InputError("instance", got=f"values of no one prior: {', '.join(values)}", expected="those of one prior")
     return make_prior(name, values)

@@ -53,7 +53,7 @@ class Evaluate:
         with nullcontext() if self.out is None else atomic_path(self.out) as temporary:
             field = read_displacement(self.displacement)
             annotations = read_annotations(self).on(field.grid)
-            metrics = evaluate(displacement=field, **vars(annotations))
+            metrics = evaluate(displacement=field, annotations=annotations)
             if temporary is not None:
                 write_report(self._report(metrics, command), temporary)
         table("Evaluation", ("", "before", "after"), metric_rows(metrics))

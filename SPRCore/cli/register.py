@@ -11,12 +11,12 @@ import numpy as np
 from tyro.conf import Positional, arg
 
 from SPRCore import api
-from SPRCore.analysis.annotations import Annotations
 from SPRCore.analysis.results import FILES, write_results
 from SPRCore.cli.console import say, stages, table
 from SPRCore.cli.priors import chosen_prior
 from SPRCore.errors import InputError
 from SPRCore.geometry import Volume
+from SPRCore.geometry.annotations import Annotations
 from SPRCore.io import read_labels, read_landmarks, read_volume
 from SPRCore.io.outputs import result_folder, sha256
 from SPRCore.registration.job import INSTANCE, model_path
@@ -81,10 +81,10 @@ class Register:
     )
     """Gaussian prior: the stiffness of a voxel of weight 1, above 0."""
 
-    tv: Annotated[float | None, arg(metavar="T", help_behavior_hint=_default(TotalVariationPrior().strength))] = None
+    tv: Annotated[float | None, arg(metavar="T", help_behavior_hint=_default(TotalVariationPrior().tv))] = None
     """Total-variation prior: cost of a gradient, above 0. The larger, the less the displacement may jump."""
 
-    uniform: Annotated[
+    strength: Annotated[
         float | None, arg(name="lambda", metavar="L", help_behavior_hint=_default(UniformPrior().strength))
     ] = None
     """Uniform prior: the same stiffness everywhere, above 0."""
@@ -127,10 +127,12 @@ class Register:
     def run(self, command: str) -> None:
         """Read, register, write, and print how the images agree before and after."""
         prior = chosen_prior(self, api.card_of(self.method), api.AUTO)
-        device = str(api.pick_device(self.device))
+        options = api.RegistrationOptions(
+            anatomy=self.anatomy, detail=self.detail, refine=self.refine, config=self._config(), seed=self.seed
+        )
         # Entered before anything is computed: a folder that cannot be written is found out at once.
-        with stages() as tell, result_folder(self.out, FILES, self._inputs(), complete=True) as folder:
-            tell("reading")
+        with stages() as report_stage, result_folder(self.out, FILES, self._inputs(), complete=True) as folder:
+            report_stage("reading")
             start = time.perf_counter()
             images = read_volume(self.fixed), read_volume(self.moving)
             annotations = read_annotations(self, *images)
@@ -142,18 +144,13 @@ class Register:
                 moving,
                 method=self.method,
                 prior=prior,
-                anatomy=self.anatomy,
-                detail=self.detail,
-                refine=self.refine,
                 init=self.init,
-                config=self._config(),
-                **vars(annotations),
-                device=device,
-                seed=self.seed,
-                progress=tell,
+                annotations=annotations,
+                device=self.device,
+                options=replace(options, progress=report_stage),
             )
             result = replace(result, report=_with_origin(result.report, command, origin, seconds))
-            tell("writing")
+            report_stage("writing")
             report = write_results(result, fixed, moving, annotations, folder)
         _summary(report, self.out)
 

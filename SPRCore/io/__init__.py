@@ -15,19 +15,32 @@ if TYPE_CHECKING:
     from SPRCore.io.bundles import Bundle, find_bundle, list_bundles, read_bundle, read_card, write_bundle
     from SPRCore.io.cards import ModelCard
     from SPRCore.io.displacement import read_displacement, write_displacement
-    from SPRCore.io.given import PointsLike, VolumeLike, as_labels, as_mask, as_points, as_volume
+    from SPRCore.io.given import (
+        AnnotationsLike,
+        PointsLike,
+        VolumeLike,
+        as_annotations,
+        as_labels,
+        as_mask,
+        as_pair,
+        as_points,
+        as_volume,
+    )
     from SPRCore.io.landmarks import read_landmarks, write_landmarks
     from SPRCore.io.paths import on_disk, split_frame, with_frame
     from SPRCore.io.transforms import read_affine_tfm, write_affine_tfm
     from SPRCore.io.volumes import count_frames, read_labels, read_volume, write_volume
 
 _HOME = {
+    "AnnotationsLike": "given",
     "Bundle": "bundles",
     "ModelCard": "cards",
     "PointsLike": "given",
     "VolumeLike": "given",
+    "as_annotations": "given",
     "as_labels": "given",
     "as_mask": "given",
+    "as_pair": "given",
     "as_points": "given",
     "as_volume": "given",
     "atomic_directory": "atomic",
@@ -53,12 +66,15 @@ _HOME = {
 }
 
 __all__ = [
+    "AnnotationsLike",
     "Bundle",
     "ModelCard",
     "PointsLike",
     "VolumeLike",
+    "as_annotations",
     "as_labels",
     "as_mask",
+    "as_pair",
     "as_points",
     "as_volume",
     "atomic_directory",

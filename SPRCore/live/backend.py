@@ -8,14 +8,15 @@ import numpy as np
 import torch
 
 import SPRCore
-from SPRCore.analysis.annotations import Annotations
 from SPRCore.errors import InputError
 from SPRCore.geometry import Volume
+from SPRCore.geometry.annotations import Annotations
 from SPRCore.live.events import Arrays
 from SPRCore.live.protocol import Open
 from SPRCore.live.reply import Superseded
 from SPRCore.live.session import LiveSession
-from SPRCore.regularization.naming import HYPERPARAMETERS, make_prior
+from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
+from SPRCore.regularization.priors import make_prior
 
 _VOLUMES = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask", "stiffness")
 _POINTS = ("fixed_points", "moving_points")

@@ -11,7 +11,7 @@ from SPRCore.live.reply import ChosenSetting
 from SPRCore.registration.choice import Choice, Choosing, choosing_for
 from SPRCore.registration.job import INSTANCE, Job
 from SPRCore.regularization import BetaPrior
-from SPRCore.regularization.naming import hyperparameters
+from SPRCore.regularization.priors import hyperparameters
 
 
 class Chooser:

@@ -20,7 +20,7 @@ from SPRCore.functional import resize
 from SPRCore.geometry import MaskedVolume, Volume
 from SPRCore.live.canvas import Canvas, Easel
 from SPRCore.live.method import Check, Exact, Sketch
-from SPRCore.live.settings import START, USUAL_RANGES, Axes, widened
+from SPRCore.live.settings import START, Axes, widened
 from SPRCore.live.tangent import Tangent
 from SPRCore.live.visited import Visited
 from SPRCore.registration.instance import InstanceProblem, normalized
@@ -29,7 +29,8 @@ from SPRCore.registration.level import LevelImages, Pausing
 from SPRCore.registration.pair import aligned_tensors, deformation_of
 from SPRCore.registration.solver import Course, InstanceConfig, LevelSolver
 from SPRCore.regularization import Prior
-from SPRCore.regularization.naming import hyperparameters, with_hyperparameters
+from SPRCore.regularization.hyperparameters import usual_ranges
+from SPRCore.regularization.priors import hyperparameters, with_hyperparameters
 from SPRCore.typing import Tensor, Vectors
 
 TOLERANCE = 1e-4
@@ -151,7 +152,7 @@ class InstanceMethod:
         tensors = aligned_tensors(fixed, moving, affine_ras, job)
         self._problem = InstanceProblem.of(spacing=fixed.grid.spacing, config=job.config, **tensors)
         self._device = job.device
-        self.axes = Axes(widened(USUAL_RANGES[job.prior.name], hyperparameters(job.prior)))
+        self.axes = Axes(widened(usual_ranges(job.prior.name), hyperparameters(job.prior)))
         self._course: tuple[Prior, Course] | None = None
         self._search: Pausing[Vectors] | None = None
         self._pace, self._tangent = Pace(), None

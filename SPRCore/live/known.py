@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from SPRCore.analysis.annotations import Annotations
 from SPRCore.analysis.warnings import change_warnings, pair_warnings
 from SPRCore.functional import integrate_quickly
 from SPRCore.geometry import Field, Grid, MaskedVolume, compose_affine
+from SPRCore.geometry.annotations import Annotations
 from SPRCore.live.canvas import Canvas
 from SPRCore.live.method import Exact
 from SPRCore.live.quality import full_quality, longest_mm
@@ -152,7 +152,7 @@ class Known:
             return self
         moves = {"displacement": self.reply.displacement, "inverse": self.reply.inverse}
         images = {"fixed": pair.fixed, "moving": pair.moving, "warped": self.reply.warped}
-        metrics = evaluate(**moves, **images, **vars(pair.given))
+        metrics = evaluate(**moves, **images, annotations=pair.given)
         warnings = (*pair.doubts, *change_warnings(metrics))
         reply = dataclasses.replace(self.reply, metrics=metrics, warnings=warnings)
         return dataclasses.replace(self, reply=reply, given=pair.given)

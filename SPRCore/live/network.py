@@ -33,7 +33,7 @@ from SPRCore.registration.network import (
 from SPRCore.registration.pair import deformation_of, problem_of, start_mm
 from SPRCore.registration.result import Deformation
 from SPRCore.regularization import Prior
-from SPRCore.regularization.naming import with_hyperparameters
+from SPRCore.regularization.priors import with_hyperparameters
 from SPRCore.typing import Tensor
 
 

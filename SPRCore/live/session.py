@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from SPRCore.analysis.annotations import Annotations
-from SPRCore.analysis.given import given_pair
 from SPRCore.errors import InputError
 from SPRCore.functional import kept_memory, trim_memory
 from SPRCore.geometry import Volume
+from SPRCore.geometry.annotations import Annotations
+from SPRCore.io import as_pair
 from SPRCore.live.cache import ByteCache
 from SPRCore.live.canvas import Picture
 from SPRCore.live.choosing import Chooser
@@ -32,7 +32,7 @@ from SPRCore.registration import Job, Model, prealign
 from SPRCore.registration.devices import pick_device
 from SPRCore.registration.job import INSTANCE, check_refine, make_job, model_path, stiffness_on
 from SPRCore.regularization import Prior
-from SPRCore.regularization.naming import as_prior, hyperparameters
+from SPRCore.regularization.priors import as_prior, hyperparameters
 
 _REMEMBERED = 0.25  # of the memory, for velocities on the grid of the previews
 
@@ -115,7 +115,7 @@ class LiveSession(AbstractContextManager):
         """
         marks = {"fixed_labels": fixed_labels, "moving_labels": moving_labels, "fixed_points": fixed_points}
         marks |= {"moving_points": moving_points, "fixed_mask": fixed_mask, "moving_mask": moving_mask}
-        *images, given = given_pair(fixed, moving, **marks)
+        *images, given = as_pair(fixed, moving, marks)
         budget_ms = default_budget_ms(images[0].grid) if budget_ms is None else budget_ms
         for name, value in (("budget_ms", budget_ms), ("cache_mb", cache_mb)):
             if not 0 < value < math.inf:

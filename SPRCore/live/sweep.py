@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from SPRCore.analysis.annotations import Annotations
 from SPRCore.geometry import Field, Grid, Volume, resample
+from SPRCore.geometry.annotations import Annotations
 from SPRCore.live.canvas import Picture
 from SPRCore.live.reply import Setting, SweepPoint
 from SPRCore.live.timing import milliseconds_since

@@ -20,7 +20,7 @@ from SPRCore.registration.pair import aligned_tensors
 from SPRCore.registration.pyramid import Level, make_level
 from SPRCore.registration.solver import InstanceConfig
 from SPRCore.regularization import BetaPrior, Prior
-from SPRCore.regularization.naming import hyperparameters
+from SPRCore.regularization.priors import hyperparameters
 from SPRCore.similarity import FixedStatistics, correlate, variance_floor, window_radius
 from SPRCore.typing import Masks, Scalars, Tensor
 

@@ -20,7 +20,7 @@ from SPRCore.networks.network import MIN_SIZE
 from SPRCore.registration.result import Deformation
 from SPRCore.registration.working import onto, prepared, working_grid
 from SPRCore.regularization import Prior, squared_gradient
-from SPRCore.regularization.naming import hyperparameters, make_prior
+from SPRCore.regularization.priors import hyperparameters, make_prior
 from SPRCore.typing import Affine, Images, Scalars, Tensor
 
 logger = logging.getLogger("SPRCore")

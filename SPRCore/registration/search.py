@@ -24,7 +24,7 @@ from SPRCore.regularization.diffusion import TERMS
 from SPRCore.similarity.mind import mind_ssc
 from SPRCore.typing import Images, Scalars, Tensor, Vectors
 
-SEARCH_PRIOR = TotalVariationPrior(strength=0.3, lambda_max=30.0)
+SEARCH_PRIOR = TotalVariationPrior(tv=0.3, lambda_max=30.0)
 """Prior of the search, whatever the registration has: a start belongs to the pair and is found once for all settings.
 Total variation lets neighboring blocks move differently at little cost."""
 

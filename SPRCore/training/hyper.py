@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from SPRCore.regularization import Prior
-from SPRCore.regularization.naming import hyperparameters, make_prior
+from SPRCore.regularization.hyperparameters import BY_KEY
+from SPRCore.regularization.priors import hyperparameters, make_prior
 from SPRCore.training.config import HyperConfig, LossConfig
 
-_SMALLEST = 1e-6  # a strength is above 0, but a range may start there
+_SMALLEST = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,11 @@ class LossSetting:
     prior: Prior
     code: tuple[float, ...] = ()
     data_weight: float = 1.0
+
+
+def above_zero(key: str, value: float) -> float:
+    """Return the value of a hyperparameter, at least 1e-6 where it must be positive: ranges may start at 0."""
+    return value if key in BY_KEY and BY_KEY[key].may_be_zero else max(value, _SMALLEST)
 
 
 def default_setting(loss: LossConfig, hyper: HyperConfig | None) -> LossSetting:
@@ -64,7 +70,7 @@ def draw_setting(loss: LossConfig, hyper: HyperConfig | None, seed: int, number:
 def _setting(values: dict[str, float], loss: LossConfig, hyper: HyperConfig | None) -> LossSetting:
     ranges = {} if hyper is None else hyper.ranges
     code = tuple(values[name] / high for name, (_, high) in ranges.items())
-    floored = {name: value if name in ("alpha", "sigma") else max(value, _SMALLEST) for name, value in values.items()}
+    floored = {name: above_zero(name, value) for name, value in values.items()}
     baseline = hyper is not None and hyper.weighting == "hypermorph"
     data_weight = 1.0 - floored["lambda"] if baseline else 1.0
     return LossSetting(prior=make_prior(loss.prior, floored), code=code, data_weight=data_weight)

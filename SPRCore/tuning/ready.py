@@ -18,11 +18,9 @@ from SPRCore.registration.job import make_job
 from SPRCore.registration.network import PreparedPair, check_output, code_of, shortened
 from SPRCore.registration.pair import aligned_tensors, problem_of
 from SPRCore.regularization import Prior
-from SPRCore.regularization.naming import with_hyperparameters
+from SPRCore.regularization.priors import with_hyperparameters
+from SPRCore.training.hyper import above_zero
 from SPRCore.typing import Affine, Scalars
-
-_SMALLEST = 1e-6  # a strength is above 0, but a grid may start there
-_MAY_BE_ZERO = ("alpha", "sigma")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,11 +65,6 @@ def setting_prior(method: Method, setting: Mapping[str, float]) -> Prior:
         InputError: The prior has no such hyperparameter, or refuses the value.
     """
     return with_hyperparameters(method.prior, {name: above_zero(name, value) for name, value in setting.items()})
-
-
-def above_zero(name: str, value: float) -> float:
-    """Return the value of a hyperparameter, at least 1e-6 where it must be positive."""
-    return value if name in _MAY_BE_ZERO else max(value, _SMALLEST)
 
 
 def ready(loaded: LoadedPair, method: Method, model: Model | None, init: str, device: torch.device) -> ReadyPair:

@@ -18,9 +18,10 @@ from SPRCore.analysis.rows import SurfacePoint
 from SPRCore.errors import ConvergenceError, InputError, OutputError
 from SPRCore.functional import kept_memory
 from SPRCore.io.places import SUFFIX
-from SPRCore.regularization.naming import HYPERPARAMETERS
+from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
 from SPRCore.training.data.cohort import find_cohort
 from SPRCore.training.guards import BAD_BATCH
+from SPRCore.training.hyper import above_zero
 from SPRCore.training.journal import BOARD, METRICS, PICTURES, read_rows
 from SPRCore.training.loop import TrainingStatus, train
 from SPRCore.training.model_card import LAST
@@ -28,7 +29,6 @@ from SPRCore.training.recipe import Recipe
 from SPRCore.training.resume import RECIPE, SPLIT, check_folder
 from SPRCore.training.state import FOLDER, list_checkpoints
 from SPRCore.training.validate import score
-from SPRCore.tuning.ready import above_zero
 from SPRCore.tuning.sweep import SweepWorker
 
 logger = logging.getLogger("SPRCore")
@@ -39,7 +39,6 @@ ReportStep = Callable[[int, Metrics], None]
 RunTrial = Callable[[int, Params, ReportStep], Metrics]
 """Runs a trial: slot, parameters, callback for intermediate metrics; returns its metrics."""
 
-_LOSS_KEYS = {"lambda": "strength"}  # hyperparameters with another key in recipes
 _POINT_FIELDS = {
     "dice": "dice_mean",
     "tre_mm": "tre_mm",
@@ -205,7 +204,8 @@ def changed(recipe: Recipe, params: Params, folder: Path) -> Recipe:
 
 def key_of(name: str, recipe: Recipe) -> str:
     """Return the key of a parameter in a recipe."""
-    return f"loss.{_LOSS_KEYS.get(name, name)}" if name in HYPERPARAMETERS[recipe.loss.prior] else name
+    own = HYPERPARAMETERS[recipe.loss.prior]
+    return f"loss.{own[name].attribute}" if name in own else name
 
 
 def means(points: list[SurfacePoint]) -> Metrics:

@@ -79,6 +79,7 @@ def test_the_slicer_module_imports_only_what_needs_no_torch(path):
         "SPRCore.io.headers",
         "SPRCore.io.paths",
         "SPRCore.io.places",
+        "SPRCore.regularization.hyperparameters",
     )
     if path.name == "reader_main.py":
         allowed += ("SPRCore.io",)  # a process of its own, of the Explorer, which Slicer never starts
@@ -103,6 +104,7 @@ def test_the_slicer_module_loads_no_torch():
         "io.headers",
         "io.paths",
         "io.places",
+        "regularization.hyperparameters",
     )
     imports = ", ".join(f"SPRCore.{name}" for name in names)
     code = f"import sys, {imports}; print('torch' in sys.modules)"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from SPRCore import register
+from SPRCore import RegistrationOptions, register
 from SPRCore.live import protocol
 from SPRCore.live.client import SubprocessClient
 from SPRCore.live.events import Arrived
 from SPRCore.registration import InstanceConfig
-from SPRCore.regularization.naming import make_prior
+from SPRCore.regularization.priors import make_prior
 from SPRCore.synthetic import sliding_thorax
 
 SETTING = {"alpha": 0.02, "lambda_max": 20.0}
@@ -42,10 +42,10 @@ def test_a_session_searches_chooses_and_ends_where_a_cold_run_ends(thorax):
         taken = client.do("open", arrays, prior=chosen.prior, setting=chosen.setting, start="search", timeout=LIMIT)
         assert taken.message.setting == chosen.setting
         final = client.do("commit", timeout=LIMIT).arrays["displacement"][0]
-    options = {"config": InstanceConfig.searching(), "init": "none", "device": "cpu"}
+    options = {"options": RegistrationOptions(config=InstanceConfig.searching()), "init": "none", "device": "cpu"}
     auto = register(*thorax, prior="auto", **options)
     assert {"prior": chosen.prior, **chosen.setting} == auto.report["prior"]["chosen"]
     assert chosen.compared
     assert np.linalg.norm(final - auto.displacement.array, axis=-1).max() <= 0.05
-    cold = register(*thorax, prior=make_prior(chosen.prior, chosen.setting), **options | {"config": None})
+    cold = register(*thorax, prior=make_prior(chosen.prior, chosen.setting), **options | {"options": None})
     assert np.linalg.norm(final - cold.displacement.array, axis=-1).max() > 3.0, "the start makes a difference here"

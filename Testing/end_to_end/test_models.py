@@ -88,7 +88,9 @@ def test_refinement_goes_on_from_the_network(write, odd_pair):
     frozen = InstanceConfig(steps=(0,))
     model = {"method": write("voxelmorph-spr"), "init": "none", "device": "cpu"}
     network = SPRCore.register(*images, **model).displacement.array
-    refined = SPRCore.register(*images, **model, refine=1, config=frozen).displacement.array
+    refined = SPRCore.register(
+        *images, **model, options=SPRCore.RegistrationOptions(refine=1, config=frozen)
+    ).displacement.array
     assert np.abs(refined - network).mean() < 0.1 * np.abs(network).mean()
 
 

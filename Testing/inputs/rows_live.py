@@ -9,8 +9,8 @@ import numpy as np
 from SPRRegistrationLib import messages, verdict
 from table import Row, refused
 
-from SPRCore.analysis.annotations import Annotations
 from SPRCore.geometry import Volume
+from SPRCore.geometry.annotations import Annotations
 from SPRCore.live import LiveSession
 from SPRExplorer import links
 

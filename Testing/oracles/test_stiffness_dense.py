@@ -26,7 +26,7 @@ PRIORS = [
     BetaPrior(alpha=0.01),
     BetaPrior(alpha=0.3, beta=1.5),
     GaussianPrior(),
-    TotalVariationPrior(strength=0.3, lambda_max=2.0),
+    TotalVariationPrior(tv=0.3, lambda_max=2.0),
     UniformPrior(),
 ]
 NAMED = {"argvalues": PRIORS, "ids": lambda prior: f"{prior.name}-{prior.scale:g}"}

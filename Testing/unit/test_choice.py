@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import SPRCore
+from SPRCore import RegistrationOptions
 from SPRCore.analysis.methods import parse_methods, run_method
 from SPRCore.errors import InputError
 from SPRCore.functional import gaussian_smooth, warp
@@ -26,8 +27,8 @@ from SPRCore.registration.choice import (
 )
 from SPRCore.registration.pyramid import Level
 from SPRCore.regularization import BetaPrior
-from SPRCore.regularization.naming import hyperparameters
-from SPRCore.regularization.presets import ANATOMIES, anatomy_prior
+from SPRCore.regularization.hyperparameters import ANATOMY_SETTINGS
+from SPRCore.regularization.priors import anatomy_prior, hyperparameters
 
 QUICK = ChoiceConfig(candidates=CANDIDATES[1:4], voxels=20_000, block=7, cold=(3, 2), warm=(0, 1))
 ONE = (1.0, 1.0, 1.0)
@@ -147,10 +148,10 @@ def test_register_chooses_and_reports():
     assert result.report["seconds"]["choose"] > 0
 
 
-@pytest.mark.parametrize("name", ANATOMIES)
+@pytest.mark.parametrize("name", ANATOMY_SETTINGS)
 def test_an_anatomy_stands_for_its_setting(name):
     image = SPRCore.Volume(textured(3, (12, 12, 12))[0, 0].numpy(), torch.eye(4).numpy())
-    result = SPRCore.register(image, image, anatomy=name, init="none", device="cpu")
+    result = SPRCore.register(image, image, options=RegistrationOptions(anatomy=name), init="none", device="cpu")
     prior = anatomy_prior(name)
     assert result.report["hyperparameters"] == {"prior": prior.name, **hyperparameters(prior)}
 
@@ -158,10 +159,13 @@ def test_an_anatomy_stands_for_its_setting(name):
 def test_what_cannot_be_had_together_is_refused():
     image = SPRCore.Volume(textured(3, (12, 12, 12))[0, 0].numpy(), torch.eye(4).numpy())
     for given_, words in (
-        ({"anatomy": "knee"}, "brain, heart, liver, lung, pelvis"),
-        ({"anatomy": "brain", "prior": "auto"}, "together with a prior"),
+        ({"options": RegistrationOptions(anatomy="knee")}, "brain, heart, liver, lung, pelvis"),
+        ({"options": RegistrationOptions(anatomy="brain"), "prior": "auto"}, "together with a prior"),
         ({"prior": "auto", "method": "general-hyper-spr"}, "the method instance"),
-        ({"anatomy": "brain", "method": "general-hyper-spr"}, "the method instance"),
+        (
+            {"options": RegistrationOptions(anatomy="brain"), "method": "general-hyper-spr"},
+            "the method instance",
+        ),
     ):
         with pytest.raises(InputError, match=words):
             SPRCore.register(image, image, init="none", device="cpu", **given_)
@@ -190,14 +194,12 @@ def test_detail_is_that_of_the_settings_and_for_the_instance_solver_alone():
     image, other = (SPRCore.Volume(textured(seed, (20, 18, 16))[0, 0].numpy(), torch.eye(4).numpy()) for seed in (3, 4))
     given = {"init": "none", "device": "cpu"}
     coarse = InstanceConfig(velocity_voxels=1000)
-    fine = SPRCore.register(image, other, config=coarse, detail="fine", **given)
-    same = SPRCore.register(image, other, config=coarse.detailed(), **given)
-    plain = SPRCore.register(image, other, config=coarse, **given)
+    fine = SPRCore.register(image, other, options=RegistrationOptions(config=coarse, detail="fine"), **given)
+    same = SPRCore.register(image, other, options=RegistrationOptions(config=coarse.detailed()), **given)
+    plain = SPRCore.register(image, other, options=RegistrationOptions(config=coarse), **given)
     np.testing.assert_array_equal(fine.displacement.array, same.displacement.array)
     assert np.abs(fine.displacement.array - plain.displacement.array).max() > 0.01
-    for given_, words in (
-        ({"detail": "finer"}, "fine, standard"),
-        ({"detail": "fine", "method": "general-hyper-spr"}, "the method instance"),
-    ):
-        with pytest.raises(InputError, match=words):
-            SPRCore.register(image, image, init="none", device="cpu", **given_)
+    with pytest.raises(InputError, match="fine, standard"):
+        RegistrationOptions(detail="finer")
+    with pytest.raises(InputError, match="the method instance"):
+        SPRCore.register(image, image, method="general-hyper-spr", options=RegistrationOptions(detail="fine"), **given)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from SPRCore import BetaPrior, Field, TotalVariationPrior, Volume, register
-from SPRCore.analysis.annotations import Annotations
+from SPRCore import BetaPrior, Field, RegistrationOptions, TotalVariationPrior, Volume, register
 from SPRCore.errors import InputError
 from SPRCore.geometry import resample
+from SPRCore.geometry.annotations import Annotations
 from SPRCore.io import Bundle, write_bundle
 from SPRCore.io.cards import WorkingGrid
 from SPRCore.live import LiveSession, Superseded
@@ -183,7 +183,9 @@ def test_what_is_committed_is_what_a_cold_run_gives(pair, options):
             live.improve()
         live.update(**WANTED)
         better, final = replies(live), live.commit()
-    cold = register(fixed, moving, prior=BetaPrior(**WANTED), device="cpu", **({"init": "none"} | options))
+    given = {"annotations": {name: part for name, part in options.items() if name == "fixed_mask"}}
+    given["options"] = RegistrationOptions(stiffness=options.get("stiffness"))
+    cold = register(fixed, moving, prior=BetaPrior(**WANTED), device="cpu", init=options.get("init", "none"), **given)
     assert apart_vox(final.displacement, cold.displacement) <= 0.05
     assert apart_vox(final.inverse, cold.inverse) <= 0.05
     assert np.abs(final.weight.array - cold.weight.array).max() < 0.01
@@ -235,7 +237,12 @@ def test_a_stiffness_is_painted_live_and_taken_away_again(pair):
         live.update()
         again = live.commit()
     cold = register(
-        fixed, pair["moving"], prior=BetaPrior(**WANTED), stiffness=fixed.with_array(painted), init="none", device="cpu"
+        fixed,
+        pair["moving"],
+        prior=BetaPrior(**WANTED),
+        options=RegistrationOptions(stiffness=fixed.with_array(painted)),
+        init="none",
+        device="cpu",
     )
     assert apart_vox(stiff.displacement, cold.displacement) <= 0.05
     assert apart_vox(again.displacement, plain.displacement) <= 0.05
@@ -269,7 +276,7 @@ def test_the_total_variation_prior_ends_where_a_cold_run_ends(pair):
         with pytest.raises(InputError, match="alpha"):
             live.update(alpha=0.1)
         assert live.setting == wanted
-    prior = TotalVariationPrior(strength=0.1, lambda_max=8.0)
+    prior = TotalVariationPrior(tv=0.1, lambda_max=8.0)
     cold = register(pair["fixed"], pair["moving"], prior=prior, init="none", device="cpu")
     assert previews[-1].exact
     assert apart_vox(final.displacement, cold.displacement) <= 0.05
@@ -301,7 +308,7 @@ def test_a_network_commits_bit_for_bit_what_register_gives(pair, bundle_of, pres
             live.update(**dict.fromkeys(names, value))
         final, setting = live.commit(), dict(live.setting)
     from SPRCore.registration import Model
-    from SPRCore.regularization.naming import make_prior
+    from SPRCore.regularization.priors import make_prior
 
     card = Model.read(path, torch.device("cpu")).card
     cold = register(
@@ -383,7 +390,13 @@ def test_a_refined_network_commits_what_register_gives_and_takes_a_stiffness(pai
     for final, stiffness in ((plain, None), (stiff, painted)):
         cold = register(
             **{name: pair[name] for name in ("fixed", "moving")},
-            **dict(method=path, prior=prior, refine=6, stiffness=stiffness, init="none", device="cpu"),
+            **dict(
+                method=path,
+                prior=prior,
+                options=RegistrationOptions(refine=6, stiffness=stiffness),
+                init="none",
+                device="cpu",
+            ),
         )
         assert apart_vox(final.displacement, cold.displacement) <= 0.05
     assert [reply.exact for reply in shown] == [False] * (len(shown) - 1) + [True]

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from SPRCore import BetaPrior, Volume, register
+from SPRCore import BetaPrior, RegistrationOptions, Volume, register
 from SPRCore.errors import InputError
 from SPRCore.io.places import packaged_folder
 from SPRCore.live import LiveSession, Superseded
@@ -29,7 +29,7 @@ def thorax():
 @pytest.fixture(scope="module")
 def cold(thorax):
     """What a cold run from the search gives."""
-    options = {"config": InstanceConfig.searching(), "init": "none", "device": "cpu"}
+    options = {"options": RegistrationOptions(config=InstanceConfig.searching()), "init": "none", "device": "cpu"}
     return register(*thorax, prior=BetaPrior(**WANTED), **options)
 
 
@@ -129,7 +129,9 @@ def test_a_search_that_fails_is_tried_again(thorax, monkeypatch):
 @pytest.mark.parametrize("start", ["rest", "search"])
 def test_the_choice_is_that_of_register_and_can_be_left(thorax, start):
     config = InstanceConfig.searching() if start == "search" else None
-    whole = register(*thorax, prior="auto", config=config, init="none", device="cpu").report["prior"]
+    whole = register(
+        *thorax, prior="auto", options=RegistrationOptions(config=config), init="none", device="cpu"
+    ).report["prior"]
     assert whole["chosen_by"] == "held-out similarity"
     with LiveSession.open(*thorax, **SEARCHING | {"start": start}) as live:
         given_up(live.choose, (1, 2, 5))

@@ -39,7 +39,7 @@ def ramp(prior, height, width):
     ("prior", "cheaper", "twice"),
     [
         (UniformPrior(strength=1.0), "wide", 4.0),
-        (TotalVariationPrior(strength=0.3, lambda_max=30.0), "equal", 2.0),
+        (TotalVariationPrior(tv=0.3, lambda_max=30.0), "equal", 2.0),
         (BetaPrior(alpha=0.01, lambda_max=20.0), "narrow", None),
         (GaussianPrior(sigma=0.02, lambda_mean=2.0), "narrow", 1.0),
     ],

@@ -71,7 +71,7 @@ def cold_difference_vox(pair, method, prior, setting, field, device):
 
 def _cold_difference(pair, method, prior, setting, field, device):
     import SPRCore
-    from SPRCore.regularization.naming import make_prior
+    from SPRCore.regularization.priors import make_prior
 
     fixed, moving = (SPRCore.Volume(pair[name], pair["affine"]) for name in ("fixed", "moving"))
     prior = make_prior(prior, setting)
