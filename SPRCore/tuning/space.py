@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
@@ -25,7 +25,6 @@ OBJECTIVES: dict[str, tuple[str, Literal["maximize", "minimize"], str]] = {
 _NEEDED_ANNOTATIONS: dict[str, Literal["labels", "points"]] = {"dice": "labels", "tre": "points"}
 
 
-@runtime_checkable
 class AnnotatedData(Protocol):
     """Data with or without labels and landmarks."""
 

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -33,10 +33,10 @@ from SPRCore.tuning.sweep import SweepWorker
 
 logger = logging.getLogger("SPRCore")
 
-Metrics = dict[str, Any]
+TrialMetrics = dict[str, Any]
 Params = Mapping[str, float]
-ReportStep = Callable[[int, Metrics], None]
-RunTrial = Callable[[int, Params, ReportStep], Metrics]
+ReportStep = Callable[[int, TrialMetrics], None]
+RunTrial = Callable[[int, Params, ReportStep], TrialMetrics]
 """Runs a trial: slot, parameters, callback for intermediate metrics; returns its metrics."""
 
 _POINT_FIELDS = {
@@ -51,7 +51,6 @@ _POINT_FIELDS = {
 _CACHED_PAIRS = 8
 
 
-@runtime_checkable
 class Target(Protocol):
     """Something with parameters; can be pickled.
 
@@ -91,7 +90,7 @@ class CohortTarget:
         """Return the function that runs a trial."""
         worker = SweepWorker(self.method, self.init, self.device, cached=_CACHED_PAIRS)
 
-        def trial(slot: int, params: Params, report: ReportStep) -> Metrics:
+        def trial(slot: int, params: Params, report: ReportStep) -> TrialMetrics:
             points: list[SurfacePoint] = []
             with kept_memory():
                 for pair in self.pairs:
@@ -143,7 +142,7 @@ class RecipeTarget:
     def _trial_folder(self, slot: int) -> Path:
         return self.folder / "trials" / f"{slot:04d}"
 
-    def _trial(self, slot: int, params: Params, report: ReportStep) -> Metrics:
+    def _trial(self, slot: int, params: Params, report: ReportStep) -> TrialMetrics:
         recipe = changed(self.recipe, params, self._trial_folder(slot))
 
         def listen(status: TrainingStatus) -> None:
@@ -208,7 +207,7 @@ def key_of(name: str, recipe: Recipe) -> str:
     return f"loss.{own[name].attribute}" if name in own else name
 
 
-def means(points: list[SurfacePoint]) -> Metrics:
+def means(points: list[SurfacePoint]) -> TrialMetrics:
     """Return the means over pairs of the metrics that all of them have."""
     found = {}
     for name, own in _POINT_FIELDS.items():
@@ -218,7 +217,7 @@ def means(points: list[SurfacePoint]) -> Metrics:
     return found
 
 
-def best_validation(folder: Path) -> Metrics:
+def best_validation(folder: Path) -> TrialMetrics:
     """Return the metrics of the best validation in the journal of a run: those of the model that it keeps."""
     rows = [row for row in read_rows(folder) if row.get("kind") == "validation"]
     found = [{name: value for name, value in row.items() if type(value) is float} for row in rows]

@@ -14,7 +14,7 @@ from SPRCore.training.data.cohort import Cohort, find_cohort
 from SPRCore.training.data.dataset import PairDataset
 from SPRCore.training.data.generated import GeneratedSource, generated_labels, generated_pairs
 from SPRCore.training.data.pairing import check_pairs, make_pairs
-from SPRCore.training.data.prepare import Report, prepare_cohort
+from SPRCore.training.data.prepare import ReportProgress, prepare_cohort
 from SPRCore.training.data.problems import Problem, Problems
 from SPRCore.training.data.splits import PARTS, Split, check_files, check_split, make_split, subject_hash
 from SPRCore.training.recipe import Recipe
@@ -41,7 +41,7 @@ class Datasets:
     split: dict[str, Any] = field(default_factory=dict)
 
 
-def build_datasets(recipe: Recipe, report: Report | None = None) -> Datasets:
+def build_datasets(recipe: Recipe, report: ReportProgress | None = None) -> Datasets:
     """Build the sets of pairs of a recipe, and prepare images that are not in the cache.
 
     All files are checked; problems are logged, one line each.
@@ -70,7 +70,7 @@ def _generated(recipe: Recipe) -> Datasets:
     return Datasets(**_sets(recipe, pairs, source, labels), labels=labels, report=report, split=split)
 
 
-def _of_files(recipe: Recipe, report: Report | None) -> Datasets:
+def _of_files(recipe: Recipe, report: ReportProgress | None) -> Datasets:
     problems = Problems()
     cohort = find_cohort(recipe.data)
     problems.add(cohort.problems)

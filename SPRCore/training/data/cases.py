@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 
@@ -68,7 +68,6 @@ class Sample:
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
-@runtime_checkable
 class Source(Protocol):
     """Source of samples; must be picklable."""
 

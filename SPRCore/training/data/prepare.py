@@ -29,7 +29,7 @@ from SPRCore.typing import Affine
 
 logger = logging.getLogger("SPRCore")
 
-Report = Callable[[str, float], None]
+ReportProgress = Callable[[str, float], None]
 _VERSION = 2  # of the preparation; part of the cache key
 _SAVE_EVERY = 32
 
@@ -49,7 +49,9 @@ class Prepared:
     made: int
 
 
-def prepare_cohort(recipe: Recipe, cohort: Cohort, problems: Problems, report: Report | None = None) -> Prepared:
+def prepare_cohort(
+    recipe: Recipe, cohort: Cohort, problems: Problems, report: ReportProgress | None = None
+) -> Prepared:
     """Prepare the cases of a cohort that are not in the cache.
 
     A case is read from the cache if settings and file contents are unchanged. An interrupted preparation resumes.
