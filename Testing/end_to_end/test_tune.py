@@ -105,7 +105,7 @@ def running_trial_of(process, path):
     raise AssertionError("no trial began")
 
 
-def test_an_interrupted_study_gives_its_trial_back(listed, spr_process, spr, tmp_path):
+def test_an_interrupted_study_resumes(listed, spr_process, spr, tmp_path):
     usual = ("tune", "instance", "--pairs", listed, "--ranges", "lambda_max=0.5:3", "--init", "none", "--device", "cpu")
     usual += ("--storage", tmp_path / "s.log", "--out", tmp_path)
     process = spr_process(*usual, "--trials", 200)

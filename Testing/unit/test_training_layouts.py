@@ -164,7 +164,7 @@ def test_ixi_in_the_form_of_its_author(pickles):
     assert data.labels == VOLUMES_OF_INTEREST[:5]
 
 
-def test_a_hostile_pickle_in_a_cohort_is_told_and_not_run(pickles, tmp_path, caplog):
+def test_a_hostile_pickle_in_a_cohort_is_reported_and_not_run(pickles, tmp_path, caplog):
     import os
 
     class Hostile:
@@ -396,7 +396,7 @@ def test_a_csv_may_say_the_sets_and_be_overruled(listed):
     assert len(again.split["sets"]["validation"]) == 2
 
 
-def test_images_of_one_subject_in_two_sets_are_told(listed, caplog):
+def test_images_of_one_subject_in_two_sets_are_reported(listed, caplog):
     rows = read_rows(listed / "cases.csv")
     for number, row in enumerate(rows):
         row["set"] = ("train", "train", "validation", "validation", "test", "train", "train", "train")[number]
@@ -434,7 +434,7 @@ def test_a_dicom_folder_is_an_image_and_is_prepared_once(tmp_path, caplog):
     assert line.endswith("series1: got an empty folder; expected an image or a DICOM series")
 
 
-def test_rows_that_cannot_be_used_are_told_by_line(listed, caplog):
+def test_rows_that_cannot_be_used_are_reported_by_line(listed, caplog):
     rows = read_rows(listed / "cases.csv")
     rows[0]["labels"] = ""
     rows[2]["subject"] = "../s1"
@@ -523,7 +523,7 @@ def test_ranges_and_optima_are_those_of_the_paper(repository):
         assert read_recipe(path).hyper.weighting == "hypermorph"
 
 
-def test_the_uniform_twin_differs_in_nothing_but_the_weight(repository):
+def test_the_uniform_reference_differs_only_in_the_weight(repository):
     folder = repository / "Training" / "recipes" / "acdc"
     twin, spr = (read_recipe(folder / f"{name}.yaml").to_dict() for name in ("vxm-uniform", "vxm-spr-beta"))
     differing = {key for key in twin if twin[key] != spr[key]}

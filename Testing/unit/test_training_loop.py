@@ -36,15 +36,15 @@ def equal(first, second):
 
 
 class Stop(Exception):
-    """Raised where a test wants a run to end, as a killed process ends: without a farewell."""
+    """Raised where a test wants a run to end, as a killed process ends: without cleanup."""
 
 
 def stop_at(step):
-    def tell(status):
+    def stop(status):
         if status.step == step and status.activity == "training":
             raise Stop
 
-    return tell
+    return stop
 
 
 def test_a_run_leaves_what_it_promises(tiny_recipe):
@@ -81,7 +81,7 @@ def test_the_loss_falls_and_pairs_that_were_seen_agree_better(tiny_recipe):
     assert score["dice"] > score["dice_before"] + 0.01
 
 
-def test_a_run_that_ended_early_goes_on_to_the_same_weights(tiny_recipe, tmp_path):
+def test_a_run_that_ended_early_resumes_to_the_same_weights(tiny_recipe, tmp_path):
     changes = {"checkpoint__every": 2, "optimiser__ema": 0.9, "augmentation__noise": 0.02, "loss__dice_weight": 0.5}
     whole = tiny_recipe(output=str(tmp_path / "whole"), **changes)
     train(whole)
@@ -283,7 +283,7 @@ def test_a_run_is_not_trained_over(tiny_recipe):
         ({"data__split": {"seed": 3}}, "split"),
     ],
 )
-def test_another_run_is_not_gone_on_with(tiny_recipe, change, message):
+def test_another_run_is_not_resumed(tiny_recipe, change, message):
     with pytest.raises(Stop):
         train(tiny_recipe(checkpoint__every=1), progress=stop_at(2))
     with pytest.raises(InputError, match=message):
@@ -319,7 +319,7 @@ def test_defaults_outside_the_ranges_are_refused_before_the_first_step(tiny_reci
     assert not recipe.folder.exists()
 
 
-def test_the_status_tells_how_far_it_is(tiny_recipe):
+def test_the_status_has_the_progress(tiny_recipe):
     seen = []
     train(tiny_recipe(), progress=seen.append)
     assert [status.step for status in seen if status.activity == "training"] == list(range(1, 13))
@@ -331,7 +331,7 @@ def test_the_status_tells_how_far_it_is(tiny_recipe):
     assert dataclasses.asdict(seen[0])["steps"] == 12
 
 
-def test_a_run_that_goes_on_leaves_a_recipe_that_was_edited(tiny_recipe):
+def test_a_resumed_run_keeps_an_edited_recipe(tiny_recipe):
     recipe = tiny_recipe(optimiser__epochs=1)
     train(recipe)
     path = recipe.folder / "recipe.yaml"

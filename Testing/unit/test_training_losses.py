@@ -1,4 +1,4 @@
-"""The training loss beside a plain-PyTorch twin, its gradients, and what each option means."""
+"""The training loss beside a plain-PyTorch reference, its gradients, and what each option means."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def of(output, prior):
     return dataclasses.replace(output, weight=None) if prior.name == "uniform" else output
 
 
-def twin_warp(image, displacement):
+def reference_warp(image, displacement):
     ticks = [torch.arange(n, dtype=image.dtype) for n in SHAPE]
     positions = torch.stack(torch.meshgrid(*ticks, indexing="ij"))[None] + displacement
     parts = [2 * positions[:, axis] / (n - 1) - 1 for axis, n in enumerate(SHAPE)]
@@ -70,7 +70,7 @@ def twin_warp(image, displacement):
     return F.grid_sample(image, grid, padding_mode="border", align_corners=True)
 
 
-def twin_lncc(fixed, warped, window):
+def reference_lncc(fixed, warped, window):
     ones = torch.ones(1, 1, *window, dtype=fixed.dtype)
 
     def total(image):
@@ -87,7 +87,7 @@ def twin_lncc(fixed, warped, window):
     return (covariance(fixed, warped) ** 2 / (variances[0] * variances[1]) * usable).mean()
 
 
-def twin_smoothness(displacement, weight):
+def reference_smoothness(displacement, weight):
     total = 0.0
     mm = displacement * torch.tensor(SPACING, dtype=torch.float64).view(1, 3, 1, 1, 1)
     for axis, step in enumerate(SPACING):
@@ -101,7 +101,7 @@ def twin_smoothness(displacement, weight):
     return total / (9 * weight.numel())
 
 
-def twin_prior(prior, weight):
+def reference_prior(prior, weight):
     if prior.name == "beta":
         return -(prior.alpha * weight.log()).mean()
     if prior.name == "tv":
@@ -110,15 +110,15 @@ def twin_prior(prior, weight):
 
 
 @pytest.mark.parametrize("prior", PRIORS, ids=lambda prior: prior.name)
-def test_the_loss_is_that_of_a_plain_twin(pair, output, prior):
+def test_the_loss_is_that_of_a_plain_reference(pair, output, prior):
     parts = pair_loss(of(output, prior), pair, prior, LossConfig())
     weight = torch.ones_like(output.weight) if prior.name == "uniform" else output.weight
-    warped = twin_warp(pair.moving, output.displacement)
+    warped = reference_warp(pair.moving, output.displacement)
     # 9 voxels of the finest axis are 9 mm: 9 x 7 x 5 voxels (radius 4 / 1.5 and 4 / 2, rounded).
     expected = {
-        "similarity": -twin_lncc(pair.fixed, warped, (9, 7, 5)),
-        "smoothness": prior.scale * twin_smoothness(output.displacement, weight),
-        "prior": twin_prior(prior, weight),
+        "similarity": -reference_lncc(pair.fixed, warped, (9, 7, 5)),
+        "smoothness": prior.scale * reference_smoothness(output.displacement, weight),
+        "prior": reference_prior(prior, weight),
     }
     for name, value in expected.items():
         assert float(parts.get(name, 0.0)) == pytest.approx(float(value), rel=1e-9, abs=1e-12), name
@@ -196,15 +196,15 @@ def test_many_labels_are_no_more_memory_and_the_same_value(random_image, random_
     moves = random_displacement(SHAPE, 2, length=2.0).requires_grad_()
     wanted = tuple(range(1, 40))
     indicators = [torch.cat([(m == k).double() for k in wanted], dim=1) for m in labels]
-    warped = twin_warp(indicators[1], moves)
+    warped = reference_warp(indicators[1], moves)
     present = ((indicators[0].sum((2, 3, 4)) + indicators[1].sum((2, 3, 4))) > 0)[0]
     sizes = (indicators[0] + warped).sum((2, 3, 4))[0]
     expected = 1 - (2 * (indicators[0] * warped).sum((2, 3, 4))[0] / sizes.clamp(min=1e-5))[present].mean()
     value = dice_loss(labels[0], labels[1], moves, wanted)
     assert [kept.shape for kept in value.grad_fn.saved_tensors] == [moves.shape]
     assert float(value.detach()) == pytest.approx(float(expected.detach()))
-    for ours, twin in zip(torch.autograd.grad(value, moves), torch.autograd.grad(expected, moves), strict=True):
-        torch.testing.assert_close(ours, twin)
+    for ours, reference in zip(torch.autograd.grad(value, moves), torch.autograd.grad(expected, moves), strict=True):
+        torch.testing.assert_close(ours, reference)
 
 
 def test_landmark_loss_is_the_mean_error_in_mm():
@@ -231,7 +231,7 @@ def test_the_symmetric_loss_is_the_same_from_either_side(pair, output):
 
 
 def test_mean_squares_and_images_of_several_channels(pair, output):
-    warped = twin_warp(pair.moving, output.displacement)
+    warped = reference_warp(pair.moving, output.displacement)
     parts = pair_loss(output, pair, PRIORS[0], LossConfig(similarity="mse"))
     assert float(parts["similarity"]) == pytest.approx(float((pair.fixed - warped).square().mean()))
     doubled = dataclasses.replace(pair, moving=pair.moving.expand(1, 2, *SHAPE), fixed=pair.fixed.expand(1, 2, *SHAPE))

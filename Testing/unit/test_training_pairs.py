@@ -88,7 +88,7 @@ def test_every_pair_is_seen_once_in_an_epoch_and_in_another_order_in_the_next():
 
 
 @pytest.mark.parametrize("position", [0, 1, 7, 12])
-def test_a_resumed_epoch_goes_on_where_it_was(position):
+def test_a_resumed_epoch_continues_at_its_position(position):
     whole = EpochSampler(40, per_epoch=12, seed=1)
     whole.start(5)
     rest = EpochSampler(40, per_epoch=12, seed=1)

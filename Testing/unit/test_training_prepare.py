@@ -148,7 +148,7 @@ def test_a_damaged_cache_is_made_again(folder):
         _ = data.train[0]
 
 
-def test_an_interrupted_preparation_goes_on_where_it_was(folder, monkeypatch):
+def test_an_interrupted_preparation_resumes(folder, monkeypatch):
     from SPRCore.training.data import prepare
 
     recipe, read = recipe_for(folder), prepare.read_case
@@ -167,7 +167,7 @@ def test_an_interrupted_preparation_goes_on_where_it_was(folder, monkeypatch):
     assert 0 < build_datasets(recipe).report["prepared_now"] <= 6
 
 
-def test_every_bad_file_is_told_on_a_line_of_its_own(folder, caplog):
+def test_every_bad_file_is_reported_on_its_own_line(folder, caplog):
     training = folder / "training"
     (training / "patient000" / "patient000_frame01_gt.nii.gz").unlink()
     image, labels = heart(1)
@@ -215,7 +215,7 @@ def test_good_files_are_kept_while_bad_ones_are_mended(folder, caplog):
         ("ED: one\nES: 2", "got ED 'one'"),
     ],
 )
-def test_a_patient_without_phases_is_told(folder, caplog, text, message):
+def test_a_patient_without_phases_is_reported(folder, caplog, text, message):
     path = folder / "training" / "patient002" / "Info.cfg"
     path.unlink() if text is None else path.write_text(text)
     lines, _ = problems_of(recipe_for(folder), caplog)
@@ -224,7 +224,7 @@ def test_a_patient_without_phases_is_told(folder, caplog, text, message):
     assert message in lines[0]
 
 
-def test_an_image_of_one_value_is_told(folder, caplog):
+def test_an_image_of_one_value_is_reported(folder, caplog):
     path = folder / "training" / "patient002" / "patient002_frame01.nii.gz"
     write_volume(Volume(np.full((24, 22, 6), 7, np.int16), AFFINE), path)
     lines, _ = problems_of(recipe_for(folder), caplog)
@@ -247,7 +247,7 @@ def test_the_image_that_is_wrong_is_the_one_that_is_named(folder, caplog):
     assert line.startswith(f"{path}: image: got the same intensity 7 everywhere")
 
 
-def test_labels_with_another_header_than_their_image_are_told(folder, caplog):
+def test_labels_with_another_header_than_their_image_are_reported(folder, caplog):
     path = folder / "training" / "patient002" / "patient002_frame01_gt.nii.gz"
     mirrored = AFFINE @ np.diag([-1, 1, 1, 1])
     write_volume(Volume(heart(20)[1], mirrored), path)
@@ -267,14 +267,14 @@ def test_workers_change_nothing_but_the_time(folder):
         np.testing.assert_array_equal(one.train[index].fixed, many.train[index].fixed)
 
 
-def test_the_same_patient_twice_is_told(folder, caplog):
+def test_the_same_patient_twice_is_reported(folder, caplog):
     shutil.copytree(folder / "training" / "patient002", folder / "testing" / "patient002")
     lines, _ = problems_of(recipe_for(folder), caplog)
     assert lines[0] == "patient002_ED: got 2 images of this name; expected one"
     assert len(lines) == 2
 
 
-def test_one_person_under_two_names_in_two_sets_is_told(folder, caplog):
+def test_one_person_under_two_names_in_two_sets_is_reported(folder, caplog):
     for number in range(6, 9):  # as many twins of patient000 as it takes to have one in another set
         twin = folder / "training" / f"patient{number:03d}"
         twin.mkdir()
@@ -310,7 +310,7 @@ def test_a_stored_split_is_taken_and_holds_its_files(folder, caplog):
     assert f"{path}: patient002: got no such subject; expected it in the data" in lines
 
 
-def test_a_subject_in_two_sets_and_an_empty_set_are_told(folder, caplog):
+def test_a_subject_in_two_sets_and_an_empty_set_are_reported(folder, caplog):
     from SPRCore.training.data.splits import Split, write_split
 
     names = [f"patient{n:03d}" for n in range(4)]
@@ -369,7 +369,7 @@ def test_subjects_are_registered_to_each_other(folder):
     assert len(one_way.train) == 2
 
 
-def test_an_atlas_is_deformed_onto_everybody(folder):
+def test_an_atlas_is_paired_with_every_subject(folder):
     parts = {"task": "atlas-to-subject", "atlas": "patient003_ED"}
     found = build_datasets(recipe_for(folder, data=data_of(folder, validation=1, test=1) | parts))
     assert found.report["pairs"] == {"train": 6, "validation": 2, "test": 2}
@@ -390,7 +390,7 @@ def test_an_atlas_is_deformed_onto_everybody(folder):
         build_datasets(recipe_for(folder, data=data_of(folder) | {"task": "atlas-to-subject", "atlas": "nobody"}))
 
 
-def test_shapes_that_differ_between_subjects_are_told(folder, caplog):
+def test_shapes_that_differ_between_subjects_are_reported(folder, caplog):
     image, labels = heart(3, shape=(24, 22, 9))
     patient = folder / "training" / "patient003"
     for frame in ("01", "11"):

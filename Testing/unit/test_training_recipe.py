@@ -139,7 +139,7 @@ def test_a_recipe_changes_the_one_it_builds_on(write):
         read_recipe(row)
 
 
-def test_an_error_names_the_file_in_which_the_key_stands(write):
+def test_an_error_names_the_file_of_the_key(write):
     base = write(QUICK.replace("lr:", "lrr:"), "base.yaml")
     with pytest.raises(InputError, match=r"optimiser\.lrr") as caught:
         read_recipe(write("base: base.yaml\nname: row\n", "row.yaml"))

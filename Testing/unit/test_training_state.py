@@ -104,7 +104,7 @@ def damaged(path, kind):
 
 
 @pytest.mark.parametrize("kind", ["cut", "other", "bare", "no json", "[]", '{"schema": 99, "step": 1}'])
-def test_damage_is_told_in_one_line(tmp_path, kind):
+def test_damage_is_reported_in_one_line(tmp_path, kind):
     path = write_checkpoint(tmp_path, Checkpoint(step=1, tensors={"network": network().state_dict()}), keep=1)
     damaged(path, kind)
     with pytest.raises(InputError, match="000000001") as caught:

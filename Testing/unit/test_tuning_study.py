@@ -71,7 +71,7 @@ def found(config, **options):
     return outcome(config, open_study(config), target="t", **{"band": 0.01} | options)
 
 
-def test_a_study_finds_what_is_best_and_goes_on(make_config):
+def test_a_study_finds_the_optimum_and_resumes(make_config):
     assert work(make_config(good, trials=8)) == 8
     first = found(make_config(good, trials=8))
     assert [trial.slot for trial in first.trials] == list(range(8))
@@ -86,7 +86,7 @@ def test_a_study_finds_what_is_best_and_goes_on(make_config):
     assert work(make_config(good, trials=30)) == 0
 
 
-def test_what_is_drawn_does_not_depend_on_interruptions(make_config, tmp_path):
+def test_draws_do_not_depend_on_interruptions(make_config, tmp_path):
     work(make_config(good, trials=4))
     work(make_config(good, trials=12))
     in_parts = [trial.params for trial in found(make_config(good, trials=12)).trials]
@@ -124,7 +124,7 @@ def test_when_all_fail_it_ends(make_config):
         work(make_config(bad, trials=20))
 
 
-def test_bad_input_gives_the_trial_back(make_config):
+def test_bad_input_leaves_the_trial_to_the_next_run(make_config):
     def wrong(slot, params, report):
         raise InputError("labels", got="none")
 
@@ -145,7 +145,7 @@ def test_an_objective_that_the_data_do_not_have(make_config):
         work(make_config(good, objective=Objective(name="tre")))
 
 
-def test_what_is_worse_than_the_median_is_cut_short(make_config):
+def test_trials_below_the_median_are_pruned(make_config):
     def slow(slot, params, report):
         for step in range(1, 6):
             report(step, {"dice": (0.9 if slot < 3 else 0.1) * step / 5})
@@ -176,7 +176,7 @@ def test_of_a_cohort_the_same_pairs_are_compared(make_config, monkeypatch, impro
     assert improving or list(found(study).trials[3].intermediate) == ["1", "2"]
 
 
-def test_without_labels_what_folds_too_much_is_worse_than_all_else(make_config):
+def test_without_labels_a_trial_with_too_much_folding_is_worse(make_config):
     def folds(slot, params, report):
         return {"lncc": params["x"], "folding_percent": 2.0 * max(0.0, params["x"] - 0.5)}
 
@@ -202,7 +202,7 @@ def test_landmarks_are_minimised(make_config):
     assert found(study).best_trial.params["x"] < 0.1
 
 
-def test_importances_tell_what_matters(make_config):
+def test_importances_are_those_of_the_function(make_config):
     two = (*X, SearchParameter(name="y", low=1e-4, high=1.0, log=True))
 
     def mostly_x(slot, params, report):
@@ -459,7 +459,7 @@ def test_a_recipe_is_tuned_by_training(tiny_recipe, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_training_that_was_lost_goes_on(tiny_recipe, tmp_path):
+def test_an_interrupted_training_resumes(tiny_recipe, tmp_path):
     class Gone(BaseException):
         pass
 
