@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from SPRCore.analysis.rows import finite
+from SPRCore.config import finite
 from SPRCore.geometry import Field, MaskedVolume, Volume, resample
 from SPRCore.geometry.annotations import Annotations
 from SPRCore.io import write_affine_tfm, write_displacement, write_volume

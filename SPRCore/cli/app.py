@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-from SPRCore.cli.streams import complain, drop_output, flush_output, take_every_character
+from SPRCore.cli.streams import drop_output, escape_unencodable, flush_output, print_error
 from SPRCore.errors import InputError, OutputError, SPRError, is_out_of_memory
 
 DONE, FAULT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Read when PyTorch is loaded. Its threads spin while they wait for each other by default, which makes a
     # registration three to six times slower as soon as another program wants a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    take_every_character()
+    escape_unencodable()
     code = _code_of(arguments)
     flush_output()
     return code
@@ -125,10 +125,10 @@ def _terminable() -> Iterator[None]:
 
 
 def _end(code: int, message: str) -> int:
-    complain(f"spr: {' '.join(message.split())}")
+    print_error(f"spr: {' '.join(message.split())}")
     return code
 
 
 def _fault() -> int:
-    complain(traceback.format_exc().rstrip())
+    print_error(traceback.format_exc().rstrip())
     return _end(FAULT, "this is a fault of the program; please report it with the lines above")

@@ -13,9 +13,10 @@ from tyro.conf import arg
 from SPRCore import api
 from SPRCore.analysis.figures import save_figure
 from SPRCore.analysis.results import write_report
-from SPRCore.analysis.sliding import NEAR_VOXELS, Contender, wall_errors
+from SPRCore.analysis.sliding import NEAR_VOXELS, ComparedResult, wall_errors
 from SPRCore.analysis.sliding_figure import sliding_figure
-from SPRCore.cli.console import ReportStage, has_screen, say, stages, table
+from SPRCore.api import ProgressCallback
+from SPRCore.cli.console import has_screen, print_line, print_table, progress_display
 from SPRCore.cli.explore import explorer_server
 from SPRCore.errors import InputError, SPRError
 from SPRCore.functional import kept_memory
@@ -75,7 +76,7 @@ class Demo:
         if self.voxels < _LEAST_VOXELS:
             raise InputError("--voxels", got=str(self.voxels), expected=f"{_LEAST_VOXELS} or more")
         device = api.pick_device(self.device)
-        with stages() as tell, result_folder(self.out, _files(), ()) as folder:
+        with progress_display() as tell, result_folder(self.out, _files(), ()) as folder:
             tell("drawing the phantom")
             phantom = thorax(self.voxels, self.seed)
             write_phantom(phantom, folder)
@@ -106,7 +107,7 @@ def write_phantom(phantom: Phantom, folder: Path) -> None:
     write_landmarks(phantom.moving_points, folder / "moving_points.mrk.json")
 
 
-def _registered(phantom: Phantom, device: torch.device, tell: ReportStage) -> dict[str, Contender]:
+def _registered(phantom: Phantom, device: torch.device, tell: ProgressCallback) -> dict[str, ComparedResult]:
     """Register with every prior from one discrete search, which depends on the images alone and is run once."""
     fixed, moving = MaskedVolume.of(phantom.fixed, "fixed image"), MaskedVolume.of(phantom.moving, "moving image")
     job = make_job(None, fixed.grid, device, config=InstanceConfig.searching())
@@ -121,12 +122,12 @@ def _registered(phantom: Phantom, device: torch.device, tell: ReportStage) -> di
 
 
 def _contender(
-    phantom: Phantom, problem: InstanceProblem, key: str, search_seconds: float, tell: ReportStage
-) -> Contender:
+    phantom: Phantom, problem: InstanceProblem, key: str, search_seconds: float, tell: ProgressCallback
+) -> ComparedResult:
     prior, name, start = _PRIORS[key], _NAMES[key], time.perf_counter()
     solved = problem.course(prior).completed(lambda done: tell(f"{name}: registering", done))
     found = deformation_of(solved, phantom.fixed.grid)
-    return Contender(
+    return ComparedResult(
         name=name,
         displacement=found.displacement,
         weight=found.weight,
@@ -135,7 +136,7 @@ def _contender(
     )
 
 
-def _write(phantom: Phantom, contender: Contender, folder: Path) -> None:
+def _write(phantom: Phantom, contender: ComparedResult, folder: Path) -> None:
     folder.mkdir()
     write_displacement(contender.displacement, folder / "displacement.nii.gz")
     warped: Volume = resample(phantom.moving, phantom.fixed.grid, displacement=contender.displacement)
@@ -150,7 +151,7 @@ def _files() -> list[str]:
     return [*(f"{name}.nii.gz" for name in volumes), *points, "figure.png"]
 
 
-def _numbers(phantom: Phantom, contenders: dict[str, Contender]) -> dict[str, Any]:
+def _numbers(phantom: Phantom, contenders: dict[str, ComparedResult]) -> dict[str, Any]:
     """What the table shows, for programs: errors in mm."""
     found: dict[str, Any] = {
         key: {
@@ -185,7 +186,7 @@ def _print(numbers: dict[str, Any], folder: Path) -> None:
     def row(key: str, form: str) -> list[str]:
         return [form.format(column[key]) if key in column else "" for column in columns]
 
-    table(
+    print_table(
         "A lung that slides along the chest wall: how far the displacement is from the true one",
         ("", "before", *_NAMES.values()),
         [
@@ -197,9 +198,11 @@ def _print(numbers: dict[str, Any], folder: Path) -> None:
         ],
     )
     near, away = numbers["error_of_best_uniform"].values()
-    say(f"Varying stiffness has {near:.2f} times the error of the better uniform one near the wall, {away:.2f} away.")
-    say(f"{_CHOSEN} See docs/results/demo/table.md.")
-    say(f"The figure that explains it: {folder / 'figure.png'}; all volumes are in {folder} as well.")
+    print_line(
+        f"Varying stiffness has {near:.2f} times the error of the better uniform one near the wall, {away:.2f} away."
+    )
+    print_line(f"{_CHOSEN} See docs/results/demo/table.md.")
+    print_line(f"The figure that explains it: {folder / 'figure.png'}; all volumes are in {folder} as well.")
 
 
 def _explore(folder: Path, pictures: bool) -> None:
@@ -208,6 +211,6 @@ def _explore(folder: Path, pictures: bool) -> None:
     try:
         server = explorer_server()
         options = {"pictures": folder if pictures else None, "open_browser": not pictures}
-        server.serve(server.Options(pair=pair, settings=_EXPLORED, port=0, **options), say)
+        server.serve(server.Options(pair=pair, settings=_EXPLORED, port=0, **options), print_line)
     except SPRError as error:  # the demonstration itself is done
-        say(f"The Explorer cannot be shown here. {error}")
+        print_line(f"The Explorer cannot be shown here. {error}")

@@ -13,7 +13,7 @@ from tyro.conf import arg
 from SPRCore.analysis.provenance import versions
 from SPRCore.analysis.results import write_report
 from SPRCore.api import SCHEMA_VERSION
-from SPRCore.cli.console import say, table
+from SPRCore.cli.console import print_line, print_table
 from SPRCore.cli.register import annotation_files, metric_rows, read_annotations
 from SPRCore.io import atomic_path, read_displacement
 from SPRCore.io.outputs import check_outputs, check_replaceable, sha256
@@ -56,9 +56,9 @@ class Evaluate:
             metrics = evaluate(displacement=field, annotations=annotations)
             if temporary is not None:
                 write_report(self._report(metrics, command), temporary)
-        table("Evaluation", ("", "before", "after"), metric_rows(metrics))
+        print_table("Evaluation", ("", "before", "after"), metric_rows(metrics))
         if self.out is not None:
-            say(f"written: {self.out}")
+            print_line(f"written: {self.out}")
 
     def _report(self, metrics: dict[str, Any], command: str) -> dict[str, Any]:
         return {

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from SPRCore.cli.console import say
+from SPRCore.cli.console import print_line
 from SPRCore.errors import InputError
 
 _NEEDED = {"trame_slicer": "trame-slicer", "slicer": "trame-slicer[standalone]", "trame": "trame"}
@@ -60,7 +60,7 @@ class Explore:
             open_browser=not self.no_browser,
             pictures=self.pictures,
         )
-        server.serve(options, say)
+        server.serve(options, print_line)
 
 
 def explorer_server() -> ModuleType:

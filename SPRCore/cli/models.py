@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg, subcommand
 
-from SPRCore.cli.console import say, table
+from SPRCore.cli.console import print_line, print_table
 from SPRCore.errors import InputError
 from SPRCore.io import atomic_path, find_bundle, list_bundles, read_bundle, read_card, write_bundle
-from SPRCore.io.bundles import SUFFIX, check_suffix, home_of, models_folder
+from SPRCore.io.bundles import SUFFIX, check_suffix, installed_path, models_folder
 from SPRCore.io.headers import MAX_HEADER_BYTES, parse_json
 from SPRCore.io.outputs import check_outputs, check_replaceable
 from SPRCore.networks.loading import build_from_bundle, import_model
@@ -28,8 +28,8 @@ class ListModels:
     def run(self) -> None:
         """Print a table; a file that cannot be used is listed with what is wrong with it."""
         rows = [self._row(name, path) for name, path in sorted(list_bundles().items())]
-        table("Models", ("name", "network", "prior", "anatomy", "modality"), rows)
-        say(f"imported models lie in {models_folder()}")
+        print_table("Models", ("name", "network", "prior", "anatomy", "modality"), rows)
+        print_line(f"imported models lie in {models_folder()}")
 
     def _row(self, name: str, path: Path) -> tuple[str, ...]:
         try:
@@ -53,10 +53,10 @@ class ShowModel:
         """Print the card."""
         card = read_card(find_bundle(self.model)).to_dict()
         if self.json:
-            say(json.dumps(card, indent=2))
+            print_line(json.dumps(card, indent=2))
             return
         for name, value in card.items():
-            say(f"{name.replace('_', ' ')}: {_plain(value)}")
+            print_line(f"{name.replace('_', ' ')}: {_plain(value)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,13 +85,13 @@ class ImportModel:
         """Read, see that all fits, and write the bundle."""
         card = None if self.card is None else _read_fields(self.card)
         bundle = import_model(self.file, name=self.name, composition=self.composition, card=card)
-        path = home_of(bundle.card.name) if self.out is None else check_suffix(self.out)
+        path = installed_path(bundle.card.name) if self.out is None else check_suffix(self.out)
         if self.out is None and path.exists():
             remedy = f"give another --name, or first spr models remove {bundle.card.name}"
             raise InputError(f"model {bundle.card.name}", got="one of that name already", remedy=remedy)
         _check_place(path, bundle.sha256, self.file, self.card)
         write_bundle(bundle, path)
-        say(f"written: {path}")
+        print_line(f"written: {path}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ class ExportModel:
         _check_place(path, bundle.sha256, source)
         with atomic_path(path) as temporary:
             shutil.copyfile(source, temporary)
-        say(f"written: {path}")
+        print_line(f"written: {path}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +126,7 @@ class VerifyModel:
         """Read everything and build the network."""
         bundle = read_bundle(find_bundle(self.model))
         count = sum(parameter.numel() for parameter in build_from_bundle(bundle).parameters())
-        say(f"{bundle.card.name} is sound: {count} parameters, SHA-256 of the tensors {bundle.sha256}")
+        print_line(f"{bundle.card.name} is sound: {count} parameters, SHA-256 of the tensors {bundle.sha256}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,11 +138,11 @@ class RemoveModel:
 
     def run(self) -> None:
         """Remove its file, whether it is sound or not."""
-        path = home_of(self.model)
+        path = installed_path(self.model)
         if not path.is_file():
             raise InputError(f"model {self.model}", got=f"none in {models_folder()}", remedy="see spr models list")
         path.unlink()
-        say(f"removed: {path}")
+        print_line(f"removed: {path}")
 
 
 _Action = (

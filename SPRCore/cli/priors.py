@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from SPRCore.errors import InputError
 from SPRCore.io import ModelCard
@@ -13,7 +13,6 @@ from SPRCore.regularization.hyperparameters import BY_KEY, HYPERPARAMETERS, prio
 from SPRCore.regularization.priors import make_prior
 
 
-@runtime_checkable
 class HasPrior(Protocol):
     """A verb that takes a prior and its hyperparameters."""
 
@@ -26,7 +25,7 @@ class HasPrior(Protocol):
     strength: float | None
 
 
-def chosen_prior(options: HasPrior, card: ModelCard | None = None, *more: str) -> Prior | str | None:
+def prior_from_options(options: HasPrior, card: ModelCard | None = None, *more: str) -> Prior | str | None:
     """Build the prior that options ask for.
 
     Args:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 from tyro.conf import Positional, arg
 
 from SPRCore import api
 from SPRCore.analysis.results import FILES, write_results
-from SPRCore.cli.console import say, stages, table
-from SPRCore.cli.priors import chosen_prior
+from SPRCore.cli.console import print_line, print_table, progress_display
+from SPRCore.cli.priors import prior_from_options
 from SPRCore.errors import InputError
 from SPRCore.geometry import Volume
 from SPRCore.geometry.annotations import Annotations
@@ -126,12 +126,15 @@ class Register:
 
     def run(self, command: str) -> None:
         """Read, register, write, and print how the images agree before and after."""
-        prior = chosen_prior(self, api.card_of(self.method), api.AUTO)
+        prior = prior_from_options(self, api.card_of(self.method), api.AUTO)
         options = api.RegistrationOptions(
             anatomy=self.anatomy, detail=self.detail, refine=self.refine, config=self._config(), seed=self.seed
         )
         # Entered before anything is computed: a folder that cannot be written is found out at once.
-        with stages() as report_stage, result_folder(self.out, FILES, self._inputs(), complete=True) as folder:
+        with (
+            progress_display() as report_stage,
+            result_folder(self.out, FILES, self._inputs(), complete=True) as folder,
+        ):
             report_stage("reading")
             start = time.perf_counter()
             images = read_volume(self.fixed), read_volume(self.moving)
@@ -173,7 +176,6 @@ class Register:
         return {"path": str(path)} | ({"sha256": digest} if digest else {})
 
 
-@runtime_checkable
 class HasAnnotations(Protocol):
     """A verb that takes labels and landmarks."""
 
@@ -241,10 +243,10 @@ def _with_origin(report: dict[str, Any], command: str, origin: dict[str, Any], l
 
 
 def _summary(report: dict[str, Any], folder: Path) -> None:
-    table("Registration", ("", "before", "after"), metric_rows(report["metrics"]))
+    print_table("Registration", ("", "before", "after"), metric_rows(report["metrics"]))
     if "prior" in report:
-        say(choice_line(report["prior"]))
-    say(f"{report['seconds']['total']:.1f} s on {report['device']}; results in {folder}")
+        print_line(choice_line(report["prior"]))
+    print_line(f"{report['seconds']['total']:.1f} s on {report['device']}; results in {folder}")
 
 
 def choice_line(choice: dict[str, Any]) -> str:

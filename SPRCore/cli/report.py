@@ -10,12 +10,12 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from SPRCore.analysis.benchmark import ROWS
-from SPRCore.analysis.kept import read_kept
 from SPRCore.analysis.report import PAGE, TABLES, collect, write_figures, write_page, write_tables
 from SPRCore.analysis.rows import SurfacePoint, command_without_folders, read_rows
+from SPRCore.analysis.saved_pairs import read_saved_pairs
 from SPRCore.analysis.tables import results_table
-from SPRCore.cli.benchmark import Words, assignments, show
-from SPRCore.cli.console import say
+from SPRCore.cli.benchmark import Words, assignments, print_results
+from SPRCore.cli.console import print_line
 from SPRCore.config import encode
 from SPRCore.errors import InputError
 from SPRCore.io.outputs import result_folder
@@ -59,13 +59,15 @@ class Report:
                 "names": names,
             }
             summaries = write_tables(rows, folder, twins=twins, caption=self.caption, **results)
-            kept = [pair for path in found[ROWS] for pair in read_kept(path.parent)]
-            panels = [pair for path in found[SURFACE] for pair in read_kept(path.parent / PANELS, every_setting=True)]
+            kept = [pair for path in found[ROWS] for pair in read_saved_pairs(path.parent)]
+            panels = [
+                pair for path in found[SURFACE] for pair in read_saved_pairs(path.parent / PANELS, every_setting=True)
+            ]
             figures = write_figures(folder, rows=rows, kept=kept, panels=panels, **results)
             write_page(folder, figures, command_without_folders(command))
         if summaries:
-            show(results_table(summaries, names, self.caption))
-        say(f"{len(figures)} figures; report in {self.out / PAGE}")
+            print_results(results_table(summaries, names, self.caption))
+        print_line(f"{len(figures)} figures; report in {self.out / PAGE}")
 
 
 def sort_runs(runs: Sequence[Path]) -> dict[str, list[Path]]:

@@ -6,14 +6,14 @@ import os
 import sys
 
 
-def take_every_character() -> None:
+def escape_unencodable() -> None:
     """Let the standard streams write as an escape what the code page of the console does not have."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
-def complain(line: str) -> None:
+def print_error(line: str) -> None:
     """Write a line on the standard error; where nobody reads it any more, it is lost and nothing else."""
     try:
         sys.stderr.write(f"{line}\n")

@@ -12,8 +12,8 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from SPRCore.analysis.pairs import read_pairs
 from SPRCore.cli.benchmark import assignments, input_files
-from SPRCore.cli.console import say, stages
-from SPRCore.cli.sweep import checked_processes, method_of
+from SPRCore.cli.console import print_line, progress_display
+from SPRCore.cli.sweep import check_processes, method_of
 from SPRCore.errors import InputError
 from SPRCore.io import read_card
 from SPRCore.io.outputs import check_outputs, check_replaceable, removed_if_refused
@@ -99,27 +99,27 @@ class Tune:
     """Where to compute."""
 
     def run(self, command: str) -> None:
-        """Search, and say what was found."""
+        """Run the study, and print a summary."""
         self._check()
         name, task, folder = self._recipe_task() if Path(self.target).suffix in _RECIPE else self._cohort_task()
         band = self.band if self.band is not None else 0.1 if self.objective == "tre" else 0.005
         try:
-            with removed_if_refused(folder, _BEGUN, lambda: _has_trials(folder)), stages() as tell:
+            with removed_if_refused(folder, _BEGUN, lambda: _has_trials(folder)), progress_display() as report_stage:
 
                 def show(done: int, count: int, best: float | None) -> None:
                     words = "" if best is None else f", best {self.objective} {best:.4f}"
-                    tell(f"{done} of {count} trials{words}", done / count)
+                    report_stage(f"{done} of {count} trials{words}", done / count)
 
                 found = run_study(
                     task, folder, target=name, band=band, processes=self.processes, command=command, report=show
                 )
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"interrupted; what is done is in {folder}, the same command goes on") from None
-        for line in told(found):
-            say(line)
+            raise KeyboardInterrupt(f"interrupted; finished trials are in {folder}, the same command resumes") from None
+        for line in study_lines(found):
+            print_line(line)
 
     def _check(self) -> None:
-        checked_processes(self.processes)
+        check_processes(self.processes)
         if self.device is not None:
             pick_device(self.device)
         if self.trials < 1:
@@ -194,7 +194,7 @@ def _check_place(folder: Path, name: str, inputs: Sequence[Path | None]) -> None
         check_replaceable(model, lambda path: False)
 
 
-def told(found: Finished) -> Sequence[str]:
+def study_lines(found: Finished) -> Sequence[str]:
     """Say in lines what a study found."""
     study, best = found.study, found.study.best_trial
     count = {state: sum(trial.state == state for trial in study.trials) for state in ("complete", "pruned", "failed")}

@@ -7,11 +7,11 @@ import dataclasses
 import importlib
 import io
 import re
-from typing import Protocol, cast, runtime_checkable
+from typing import Protocol, cast
 
 from SPRCore.errors import InputError
 
-VERBS = (
+COMMANDS = (
     "register",
     "warp",
     "evaluate",
@@ -30,8 +30,7 @@ _FRAME = re.compile(r"[\u2500-\u257f]")
 _NOT_A_NUMBER = re.compile(r"Error parsing (\S+): no type matching .* from \['(.*?)'\]")
 
 
-@runtime_checkable
-class Verb(Protocol):
+class Command(Protocol):
     """What can follow `spr`."""
 
     def run(self, command: str) -> None:
@@ -39,7 +38,7 @@ class Verb(Protocol):
         ...
 
 
-def parse(arguments: list[str]) -> Verb | None:
+def parse(arguments: list[str]) -> Command | None:
     """Turn arguments into a verb that is ready to run.
 
     Args:
@@ -56,17 +55,17 @@ def parse(arguments: list[str]) -> Verb | None:
     import SPRCore
 
     if arguments == ["--version"]:
-        from SPRCore.cli.console import say
+        from SPRCore.cli.console import print_line
 
-        say(f"spr {SPRCore.__version__}")
+        print_line(f"spr {SPRCore.__version__}")
         return None
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
             return cast(
-                Verb,
+                Command,
                 tyro.extras.subcommand_cli_from_dict(
-                    {name: _kind(name, arguments) for name in VERBS},
+                    {name: _kind(name, arguments) for name in COMMANDS},
                     prog="spr",
                     description=SPRCore.__doc__.split("\n\n", 1)[0],
                     args=arguments or ["--help"],
@@ -81,14 +80,14 @@ def parse(arguments: list[str]) -> Verb | None:
 
 def _kind(name: str, arguments: list[str]) -> type:
     """Return the class of a verb; of a verb that is not asked for an empty one, since some take seconds to import."""
-    if arguments and arguments[0] in VERBS and arguments[0] != name:
+    if arguments and arguments[0] in COMMANDS and arguments[0] != name:
         return dataclasses.make_dataclass(name.capitalize(), [])
     return getattr(importlib.import_module(f"SPRCore.cli.{name}"), name.capitalize())
 
 
 def _usage_error(complaint: str, arguments: list[str]) -> InputError:
     verb = arguments[0] if arguments and not arguments[0].startswith("-") else ""
-    help_line = f"see spr {verb} --help" if verb in VERBS else "see spr --help"
+    help_line = f"see spr {verb} --help" if verb in COMMANDS else "see spr --help"
     return InputError(f"usage: {_one_line(complaint)}; {help_line}")
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from SPRCore.cli.console import say
+from SPRCore.cli.console import print_line
 from SPRCore.geometry import resample
 from SPRCore.io import atomic_path, read_displacement, read_labels, read_volume, write_volume
 from SPRCore.io.outputs import check_outputs, check_replaceable
@@ -45,4 +45,4 @@ class Warp:
             image = read_labels(self.image) if self.labels else read_volume(self.image)
             field, reference = read_displacement(self.displacement), read_volume(self.reference)
             write_volume(resample(image, reference.grid, displacement=field, labels=self.labels), temporary, note=_NOTE)
-        say(f"written: {self.out}")
+        print_line(f"written: {self.out}")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from SPRCore.config import check_name
+from SPRCore.config import check_name, finite
 from SPRCore.errors import ConvergenceError, InputError, OutputError, is_out_of_memory
 from SPRCore.live import protocol
 from SPRCore.live.arrays import Store
@@ -18,7 +18,6 @@ from SPRCore.live.desk import Desk, Job
 from SPRCore.live.events import Arrays
 from SPRCore.live.protocol import Error, Measures, Progress, Result
 from SPRCore.live.schema import Checked
-from SPRCore.live.wire import finite
 
 logger = logging.getLogger("SPRCore")
 

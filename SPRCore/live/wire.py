@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
@@ -102,24 +101,6 @@ def read_answer(line: bytes) -> Checked:
         Unreadable: It is no answer of this version of the protocol.
     """
     return _read(line, "kind", protocol.ANSWERS)
-
-
-def finite(value: Any) -> Any:
-    """Return plain values with None for every number that is not finite, which JSON cannot hold.
-
-    Args:
-        value: Numbers and text in dictionaries, lists and tuples.
-
-    Returns:
-        The same, numbers of other libraries as those of Python.
-    """
-    if isinstance(value, Mapping):
-        return {str(key): finite(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(entry) for entry in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def schema() -> dict[str, Any]:

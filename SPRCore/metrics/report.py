@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
 
+from SPRCore.config import finite
 from SPRCore.functional import kept_memory
 from SPRCore.geometry import Annotations, Field, Grid, MaskedVolume, Volume, resample
 from SPRCore.metrics.checks import inner_mask
@@ -76,7 +76,7 @@ def evaluate(
         if displacement is not None:
             after["tre_mm"] = summarize(tre_mm(given.fixed_points, given.moving_points, displacement))
     after.update(regularity.result())
-    return {name: _plain(part) for name, part in (("before", before), ("after", after)) if part}
+    return {name: finite(part) for name, part in (("before", before), ("after", after)) if part}
 
 
 def _on(grid: Grid, volume: Volume, displacement: Field | None, labels: bool) -> Volume:
@@ -127,10 +127,3 @@ def _regularity(
     if inverse is not None:
         result["inverse_consistency_mm"] = inverse_consistency_mm(displacement, inverse, device)
     return result
-
-
-def _plain(value: Any) -> Any:
-    """The value as JSON: string keys, None for NaN."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value

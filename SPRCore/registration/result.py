@@ -35,17 +35,17 @@ class RegistrationResult:
     Attributes:
         warped: Moving image on the fixed grid, sampled once from the original.
         displacement: Total pull map from fixed to moving, alignment as a whole included, RAS mm.
-        inverse: Total pull map from moving to fixed, on the moving grid, RAS mm.
+        inverse: Total pull map from moving to fixed, on the moving grid, RAS mm; None from a baseline.
         weight: Weight w = λ/λ_max (or λ/λ_mean) of each voxel on the fixed grid: low is free to move, high is stiff.
             The minimizer of the energy, the prediction of a network, or the most probable one for the field of a
-            network that predicts none.
+            network that predicts none; None from a baseline.
         affine_ras: Alignment as a whole, pull map from fixed to moving world points, shape (4, 4); None where none ran.
         report: Inputs, settings, times and metrics, as ``report.json`` holds them.
     """
 
     warped: Volume
     displacement: Field
-    inverse: Field
-    weight: Volume
-    affine_ras: np.ndarray | None
+    inverse: Field | None = None
+    weight: Volume | None = None
+    affine_ras: np.ndarray | None = None
     report: dict[str, Any] = field(default_factory=dict)

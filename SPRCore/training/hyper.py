@@ -7,11 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from SPRCore.regularization import Prior
-from SPRCore.regularization.hyperparameters import BY_KEY
+from SPRCore.regularization.hyperparameters import above_zero
 from SPRCore.regularization.priors import hyperparameters, make_prior
 from SPRCore.training.config import HyperConfig, LossConfig
-
-_SMALLEST = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +25,6 @@ class LossSetting:
     prior: Prior
     code: tuple[float, ...] = ()
     data_weight: float = 1.0
-
-
-def above_zero(key: str, value: float) -> float:
-    """Return the value of a hyperparameter, at least 1e-6 where it must be positive: ranges may start at 0."""
-    return value if key in BY_KEY and BY_KEY[key].may_be_zero else max(value, _SMALLEST)
 
 
 def default_setting(loss: LossConfig, hyper: HyperConfig | None) -> LossSetting:

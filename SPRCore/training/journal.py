@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from SPRCore.config import finite
 from SPRCore.io.atomic import atomic_path
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Journal:
         self._board = _board(folder / BOARD, step)
         rows = [row for row in read_rows(folder) if row["step"] <= step]
         with atomic_path(folder / METRICS) as temporary:
-            temporary.write_text("".join(f"{_line(row)}\n" for row in rows), encoding="utf-8")
+            temporary.write_text("".join(f"{json.dumps(finite(row))}\n" for row in rows), encoding="utf-8")
 
     def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
         """Write a line, and its values to TensorBoard.
@@ -44,7 +45,7 @@ class Journal:
             values: Values by name.
         """
         with (self._folder / METRICS).open("a", encoding="utf-8") as file:
-            file.write(f"{_line({'step': step, 'kind': kind, **values})}\n")
+            file.write(json.dumps(finite({"step": step, "kind": kind, **values})) + "\n")
         for name, value in values.items():
             if self._board is not None and isinstance(value, float) and math.isfinite(value):
                 self._board.add_scalar(f"{kind}/{name}", value, step)
@@ -91,13 +92,6 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
         if isinstance(row, dict) and isinstance(row.get("step"), int):
             rows.append(row)
     return rows
-
-
-def _line(values: dict[str, Any]) -> str:
-    finite = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
-    }
-    return json.dumps(finite, allow_nan=False)
 
 
 def _board(folder: Path, step: int) -> Any:

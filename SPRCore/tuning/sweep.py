@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from SPRCore.analysis.methods import Method
+from SPRCore.analysis.methods import MethodSpec
 from SPRCore.analysis.pairs import PairFiles, load_pair
-from SPRCore.analysis.rows import Header, SurfacePoint, append_row, finite, read_rows, start_rows
+from SPRCore.analysis.rows import RowsHeader, SurfacePoint, append_row, read_rows, start_rows
+from SPRCore.config import finite
 from SPRCore.errors import ConvergenceError, InputError
 from SPRCore.functional import kept_memory
 from SPRCore.registration import Model, model_prior
@@ -48,7 +49,7 @@ class SweepOptions:
 
 def run_sweep(
     pairs: Sequence[PairFiles],
-    method: Method,
+    method: MethodSpec,
     settings: Sequence[dict[str, float]],
     folder: Path,
     options: SweepOptions | None = None,
@@ -82,7 +83,7 @@ def run_sweep(
     path = folder / SURFACE
     known = {"pairs": {pair.pair: pair.digest for pair in pairs}, "init": options.init}
     _check_same(path, known)
-    start_rows(path, Header(kind="surface", command=command, settings=known | {"device": options.device}))
+    start_rows(path, RowsHeader(kind="surface", command=command, settings=known | {"device": options.device}))
     chunks = list(_chunks(pairs, settings, _saved(path, method)))
     count = len(pairs) * len(settings)
     finished = count - sum(len(chunk) for _, chunk in chunks)
@@ -107,7 +108,7 @@ class SweepWorker:
         cached: Number of pairs that stay in memory; of the others only the latest does.
     """
 
-    def __init__(self, method: Method, init: str, device: str, path: Path | None = None, cached: int = 0) -> None:
+    def __init__(self, method: MethodSpec, init: str, device: str, path: Path | None = None, cached: int = 0) -> None:
         self._method, self._init, self._path, self._size = method, init, path, cached
         self._device = pick_device(device)
         self._model = None if method.path is None else Model.read(method.path, self._device)
@@ -172,7 +173,7 @@ def _chunks(
             yield pair, left[start : start + _CHUNK]
 
 
-def _saved(path: Path, method: Method, failed: bool = False) -> dict[tuple, SurfacePoint]:
+def _saved(path: Path, method: MethodSpec, failed: bool = False) -> dict[tuple, SurfacePoint]:
     rows = read_rows(path, SurfacePoint).rows
     own = (row for row in rows if (row.method, row.model) == (method.label, method.model))
     return {_key(row.pair, row.setting): row for row in own if failed or row.failed is None}
@@ -182,7 +183,7 @@ def _key(pair: str, setting: Mapping[str, float]) -> tuple:
     return pair, *sorted((name, float(value)) for name, value in setting.items())
 
 
-def _check_settings(method: Method, settings: Iterable[Mapping[str, float]]) -> None:
+def _check_settings(method: MethodSpec, settings: Iterable[Mapping[str, float]]) -> None:
     """Refuse a setting that the method cannot take before anything is computed."""
     from SPRCore.io import read_card
 

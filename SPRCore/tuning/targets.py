@@ -12,16 +12,15 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
-from SPRCore.analysis.methods import Method
+from SPRCore.analysis.methods import MethodSpec
 from SPRCore.analysis.pairs import PairFiles
 from SPRCore.analysis.rows import SurfacePoint
 from SPRCore.errors import ConvergenceError, InputError, OutputError
 from SPRCore.functional import kept_memory
 from SPRCore.io.places import SUFFIX
-from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
+from SPRCore.regularization.hyperparameters import HYPERPARAMETERS, above_zero
 from SPRCore.training.data.cohort import find_cohort
 from SPRCore.training.guards import BAD_BATCH
-from SPRCore.training.hyper import above_zero
 from SPRCore.training.journal import BOARD, METRICS, PICTURES, read_rows
 from SPRCore.training.loop import TrainingStatus, train
 from SPRCore.training.model_card import LAST
@@ -80,7 +79,7 @@ class CohortTarget:
         device: Compute device.
     """
 
-    method: Method
+    method: MethodSpec
     pairs: tuple[PairFiles, ...]
     improving: ClassVar[bool] = False
     init: str = "auto"

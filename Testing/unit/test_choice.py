@@ -178,7 +178,7 @@ def test_a_method_of_a_benchmark_chooses():
     found = run_method(method, *pair, None, "cpu")
     given_by_hand = run_method(dataclasses.replace(method, chooses=False), *pair, None, "cpu")
     np.testing.assert_array_equal(found.weight.array, given_by_hand.weight.array)  # too few blocks: the default
-    assert found.seconds["register"] > 0
+    assert found.report["seconds"]["register"] > 0
 
 
 def test_a_benchmark_knows_auto():

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from SPRCore.config import ConfigError
+from SPRCore.config import ConfigError, finite
 from SPRCore.live import protocol, reply
 from SPRCore.live.protocol import PROTOCOL, ArrayPlace, Measures, Segment
-from SPRCore.live.wire import MAX_LINE, LineReader, Unreadable, finite, read_answer, read_request, schema, to_line
+from SPRCore.live.wire import MAX_LINE, LineReader, Unreadable, read_answer, read_request, schema, to_line
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reference" / "live-protocol.md"
