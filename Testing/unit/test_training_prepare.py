@@ -252,7 +252,7 @@ def test_labels_with_another_header_than_their_image_are_reported(folder, caplog
     mirrored = AFFINE @ np.diag([-1, 1, 1, 1])
     write_volume(Volume(heart(20)[1], mirrored), path)
     (line,), _ = problems_of(recipe_for(folder), caplog)
-    assert line.startswith(f"{path}: got another place or orientation in its header")
+    assert line.startswith(f"{path}: got another position or orientation in its header")
     assert "data.trust_voxels=true" in line
     build_datasets(recipe_for(folder, data=data_of(folder) | {"trust_voxels": True}))
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 
 from SPRCore.errors import InputError
 from SPRCore.io import atomic_path
+from SPRCore.io.places import user_folder
 from SPRCore.training.data.cases import Sample
 
 SCHEMA = 1
@@ -151,16 +150,8 @@ class CacheSource:
 
 
 def cache_folder() -> Path:
-    """Return the user's folder of prepared images: `SPR_CACHE` if set, otherwise the cache folder of the system."""
-    if chosen := os.environ.get("SPR_CACHE"):
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "spr" / "prepared"
+    """Return the user's folder of prepared images: `SPR_CACHE` if set, otherwise one in the system's cache folder."""
+    return user_folder("SPR_CACHE", "prepared")
 
 
 def _read_index(path: Path) -> dict[str, Entry]:
