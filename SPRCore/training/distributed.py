@@ -70,9 +70,6 @@ class Process:
 
         Args:
             values: Picklable values of items rank, rank + world, … of this process.
-
-        Returns:
-            The values of all items.
         """
         if self.world == 1:
             return values

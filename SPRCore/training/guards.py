@@ -93,10 +93,6 @@ def guarded_memory(recipe: Recipe, shape: Sequence[int], device: torch.device) -
 def memory_remedies(recipe: Recipe, device: torch.device) -> list[str]:
     """Return changes to the recipe that reduce the memory of a step, the mildest first.
 
-    Args:
-        recipe: The recipe.
-        device: Compute device.
-
     Returns:
         Command-line options, without those already set.
     """

@@ -33,9 +33,6 @@ def default_setting(loss: LossConfig, hyper: HyperConfig | None) -> LossSetting:
     Args:
         loss: Holds the hyperparameters.
         hyper: Ranges of those that the network takes as its code, or None.
-
-    Returns:
-        The setting.
     """
     return _setting(hyperparameters(loss.make_prior()), loss, hyper)
 

@@ -76,9 +76,6 @@ class Journal:
 def read_rows(folder: Path) -> list[dict[str, Any]]:
     """Read the lines of a run.
 
-    Args:
-        folder: Folder of the run.
-
     Returns:
         A dictionary for each line; a line cut off by a killed process is skipped.
     """

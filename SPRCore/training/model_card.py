@@ -30,9 +30,6 @@ def card_of(recipe: Recipe, step: int = 0, summary: dict[str, float] | None = No
         step: Optimiser steps of the model.
         summary: Metrics of the validation by name, or None.
 
-    Returns:
-        The card.
-
     Raises:
         InputError: The hyperparameters of the recipe are outside the ranges of its network.
     """

@@ -70,10 +70,6 @@ def pairs_figure(shown: Sequence[tuple[Batch, RegistrationOutput, PairMetrics]],
 def curves_figure(rows: Sequence[dict[str, Any]], title: str) -> Figure:
     """Draw loss and metrics over the steps of a run.
 
-    Args:
-        rows: Lines of the journal.
-        title: Title.
-
     Returns:
         The figure: parts of the loss, metrics of the validation, and the landmark error if there is one.
     """

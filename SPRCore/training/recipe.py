@@ -163,9 +163,6 @@ class Recipe:
         Args:
             values: Result of `to_dict`, or part of it; missing values take their defaults.
 
-        Returns:
-            The recipe.
-
         Raises:
             ConfigError: A key is unknown (the nearest is suggested) or missing, or a value is invalid.
         """

@@ -49,10 +49,6 @@ class Sources:
     def resolve(self, path: Path, keys: Keys) -> Path:
         """Make the path at some keys absolute.
 
-        Args:
-            path: The path as written.
-            keys: Path of its key.
-
         Returns:
             The path relative to the folder of its file, or to the current folder.
         """
@@ -84,9 +80,6 @@ def read_tree(path: Path, overrides: Sequence[str]) -> Sources:
     Args:
         path: The YAML file.
         overrides: Changes "key.path=value", the value in YAML.
-
-    Returns:
-        The merged values.
 
     Raises:
         InputError: A file is missing or not YAML, or a change is not of this form.

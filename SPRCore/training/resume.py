@@ -61,9 +61,6 @@ def identity(recipe: Recipe, split: dict[str, Any], world: int) -> dict[str, Any
         recipe: The recipe.
         split: Content of `split.json`.
         world: Number of processes.
-
-    Returns:
-        Plain values by name.
     """
     plain = {key: value for key, value in _flat(recipe.to_dict()).items() if not _is_free(key)}
     return {"processes": world, **plain, SPLIT: json.loads(json.dumps(split))}

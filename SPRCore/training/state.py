@@ -45,14 +45,6 @@ class Checkpoint:
 def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     """Write a checkpoint atomically, and remove older ones.
 
-    Args:
-        folder: Folder of the run.
-        checkpoint: The state.
-        keep: Number of checkpoints to keep.
-
-    Returns:
-        The file.
-
     Raises:
         OutputError: The file cannot be written.
     """
@@ -74,9 +66,6 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint.
-
-    Args:
-        path: The file.
 
     Returns:
         The state, on the CPU.
@@ -108,11 +97,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove partial files of a killed process.
-
-    Args:
-        folder: Folder of the run.
-    """
+    """Remove partial files of a killed process."""
     for written in (folder, *(folder / part for part in _SUBFOLDERS)):
         for partial in written.glob(".partial-*"):
             shutil.rmtree(partial, ignore_errors=True)
@@ -126,10 +111,6 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     """Restore the state of an optimiser, the inverse of `optimiser_tensors`.
-
-    Args:
-        optimiser: Optimiser of the same parameters.
-        tensors: Its tensors.
 
     Raises:
         InputError: The tensors belong to other parameters.

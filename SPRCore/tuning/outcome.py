@@ -63,10 +63,6 @@ def outcome(config: StudyConfig, study: optuna.Study, *, target: str, band: floa
 def best_of(records: Sequence[TrialRecord], objective: Objective) -> TrialRecord | None:
     """Return the best complete trial within the folding limit, or else the one with the least folding.
 
-    Args:
-        records: The trials.
-        objective: The objective.
-
     Returns:
         The best trial; None without a complete one.
     """
@@ -105,10 +101,6 @@ def tolerance(records: Sequence[TrialRecord], objective: Objective, band: float)
 def importances(study: optuna.Study, names: Sequence[str]) -> dict[str, float]:
     """Return the share of each parameter in the variance of the objective, by fANOVA.
 
-    Args:
-        study: The study.
-        names: The parameters.
-
     Returns:
         Shares that add up to 1, by parameter; empty with few complete trials, equal values, or without scikit-learn.
 
@@ -133,11 +125,6 @@ def importances(study: optuna.Study, names: Sequence[str]) -> dict[str, float]:
 
 def write_best(config: StudyConfig, study: Study, folder: Path) -> Path | None:
     """Write the model of the best trial, with optimum and tolerance in its card.
-
-    Args:
-        config: The study.
-        study: Its outcome.
-        folder: Folder of the study.
 
     Returns:
         The bundle; None where there is no model, or it is on another machine.

@@ -60,9 +60,6 @@ class Pool(Generic[Input, Result]):
     def run(self, tasks: Iterable[Input]) -> Iterator[Result]:
         """Run tasks.
 
-        Args:
-            tasks: Inputs of the worker.
-
         Yields:
             The results as they arrive, in any order.
 

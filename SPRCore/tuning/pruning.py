@@ -21,9 +21,6 @@ def median_pruner(startup: int, warmup: int, interval: int, improving: bool) -> 
         improving: Whether trials improve from step to step, as trainings do: then the best value so far is compared, as
             in Optuna's pruner and the paper. Otherwise a step is a mean over more and more pairs, and the value at the
             same pairs is compared: the best so far would be that of the first, easy pairs in every trial.
-
-    Returns:
-        The pruner.
     """
     optuna = import_optuna()
     if improving:

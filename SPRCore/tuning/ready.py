@@ -58,9 +58,6 @@ def setting_prior(method: MethodSpec, setting: Mapping[str, float]) -> Prior:
         method: The method; its own prior has the remaining hyperparameters.
         setting: Hyperparameters by name.
 
-    Returns:
-        The prior.
-
     Raises:
         InputError: The prior has no such hyperparameter, or refuses the value.
     """
@@ -76,9 +73,6 @@ def ready(loaded: LoadedPair, method: MethodSpec, model: Model | None, init: str
         model: Its network on the device, or None for the instance optimization.
         init: Affine pre-alignment, as for `SPRCore.register`.
         device: Compute device.
-
-    Returns:
-        The prepared pair.
 
     Raises:
         InputError: The pair cannot be used, or the method refines.

@@ -97,9 +97,6 @@ class Objective:
     def value(self, measures: Mapping[str, Any]) -> float:
         """Return the value of a trial.
 
-        Args:
-            measures: Metrics by name.
-
         Returns:
             The value; NaN where the metric is undefined.
 

@@ -100,9 +100,6 @@ def open_storage(url: str, patience_seconds: float) -> optuna.storages.BaseStora
         url: From `storage_url`.
         patience_seconds: Time without a heartbeat after which a trial expires and is repeated.
 
-    Returns:
-        The storage.
-
     Raises:
         InputError: It cannot be opened.
     """

@@ -114,9 +114,6 @@ def read_study(path: Path) -> Study:
     Args:
         path: The file, or its folder.
 
-    Returns:
-        The study.
-
     Raises:
         InputError: The file is missing, or not a study of this version.
     """

@@ -72,9 +72,6 @@ def run_study(
         command: Command line, for the record.
         report: Called with the number of finished trials, of all trials, and the best value so far or None.
 
-    Returns:
-        The results.
-
     Raises:
         InputError: The storage holds another study of this name, or data or configuration cannot be used.
         SPRError: Too many trials or processes failed.

@@ -126,10 +126,6 @@ class SweepWorker:
     def point(self, pair: PairFiles, setting: Mapping[str, float]) -> SurfacePoint:
         """Measure a pair at a setting.
 
-        Args:
-            pair: The pair.
-            setting: Hyperparameters by name.
-
         Returns:
             The point; with the reason where the method did not converge.
 

@@ -179,9 +179,6 @@ def changed(recipe: Recipe, params: Params, folder: Path) -> Recipe:
         params: Values of hyperparameters of its prior, or of keys such as "optimiser.lr".
         folder: Folder of its run.
 
-    Returns:
-        The recipe.
-
     Raises:
         InputError: A key or a value is refused.
     """

@@ -20,9 +20,6 @@ _STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNIN
 def trial_records(trials: Sequence[FrozenTrial]) -> list[TrialRecord]:
     """Return the trials that count, by number.
 
-    Args:
-        trials: All trials of a study.
-
     Returns:
         Their records, without trials that wait or have no parameters yet, were interrupted, or expired and were
         repeated.

@@ -58,12 +58,6 @@ class StudyConfig:
 def open_study(config: StudyConfig) -> optuna.Study:
     """Open a study, or create it.
 
-    Args:
-        config: The study.
-
-    Returns:
-        The study of Optuna.
-
     Raises:
         InputError: The storage cannot be opened.
     """
@@ -80,10 +74,6 @@ def open_study(config: StudyConfig) -> optuna.Study:
 
 def work(config: StudyConfig, after: Callable[[], None] | None = None) -> int:
     """Run trials of a study until all are finished, by this process or others.
-
-    Args:
-        config: The study.
-        after: Called after each trial.
 
     Returns:
         Number of trials that this process ran.

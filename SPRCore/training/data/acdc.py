@@ -17,10 +17,6 @@ PHASES = ("ED", "ES")
 def find_acdc(folder: Path, *, use_labels: bool) -> tuple[list[Case], list[Problem]]:
     """Find the two phases of every patient anywhere below the folder.
 
-    Args:
-        folder: Folder of the release.
-        use_labels: Whether to use labels.
-
     Returns:
         Two cases per patient, ED first, and problems.
     """

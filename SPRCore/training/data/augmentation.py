@@ -20,12 +20,6 @@ def augmented(
 ) -> tuple[Sample, Sample]:
     """Augment a pair.
 
-    Args:
-        moving: Moving sample.
-        fixed: Fixed sample.
-        config: The augmentation.
-        rng: Random generator.
-
     Returns:
         The pair: the same flips and deformation for both images, intensities and noise of each its own.
 

@@ -20,12 +20,6 @@ def find_autopet(folder: Path, *, use_labels: bool) -> tuple[list[Case], list[Pr
     all classes); and `NAME_CTRes.nii.gz` with `NAME_CTRes_seg.nii.gz`. Several studies of a patient are cases of one
     subject.
 
-    Args:
-        folder: Folder of the release.
-        use_labels: Whether to use labels.
-
-    Returns:
-        One case per study.
     """
     cases = []
     for image in sorted(folder.rglob("CTres.nii.gz")):

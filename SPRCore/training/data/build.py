@@ -50,9 +50,6 @@ def build_datasets(recipe: Recipe, report: ReportProgress | None = None) -> Data
         recipe: The recipe.
         report: Called with the activity and the completed fraction, 0 to 1.
 
-    Returns:
-        The sets.
-
     Raises:
         InputError: Files, labels or the split cannot be used.
         OutputError: The prepared images cannot be written.

@@ -88,10 +88,6 @@ class Cache:
     def write(self, name: str, sample: Sample) -> tuple[str, int]:
         """Write a sample.
 
-        Args:
-            name: Name of the case.
-            sample: The sample.
-
         Returns:
             Name and size of its file.
 
@@ -124,12 +120,6 @@ class CacheSource:
 
     def load(self, name: str) -> Sample:
         """Return the sample of a case.
-
-        Args:
-            name: Name of the case.
-
-        Returns:
-            The sample.
 
         Raises:
             InputError: Its file is damaged or missing.

@@ -50,9 +50,6 @@ class Cohort:
 def find_cohort(data: DataConfig) -> Cohort:
     """Find the cases of a recipe.
 
-    Args:
-        data: The data.
-
     Returns:
         The cohort; missing files are among its problems.
 

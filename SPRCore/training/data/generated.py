@@ -26,9 +26,6 @@ def generated_pairs(config: GeneratedConfig, part: str) -> tuple[Pair, ...]:
     Args:
         config: The synthetic data.
         part: "train", "validation" or "test".
-
-    Returns:
-        The pairs.
     """
     names = [f"{part}-{number:05d}" for number in range(getattr(config, part))]
     return tuple(Pair(f"{name}_moving", f"{name}_fixed") for name in names)

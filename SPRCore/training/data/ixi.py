@@ -23,10 +23,6 @@ VOLUMES_OF_INTEREST = (
 def find_ixi_pickles(folder: Path, *, use_labels: bool) -> tuple[list[Case], list[Problem]]:
     """Find the pickle files of the paper's author: `atlas.pkl`, `Train/*.pkl`, `Val/*.pkl`, `Test/*.pkl`.
 
-    Args:
-        folder: The folder.
-        use_labels: Whether to use labels.
-
     Returns:
         The atlas, named "atlas", and the subjects with their sets, and problems.
     """
@@ -48,10 +44,6 @@ def find_ixi(folder: Path, *, use_labels: bool) -> tuple[list[Case], list[Proble
 
     Two layouts: FreeSurfer's `NAME/mri/norm.mgz` (bias corrected, conformed) with `aseg.mgz`, or `NAME-T1.nii.gz` with
     `NAME-T1_aseg.nii.gz` (or `…_seg.nii.gz`).
-
-    Args:
-        folder: The folder.
-        use_labels: Whether to use labels.
 
     Returns:
         One case per subject, and problems.

@@ -41,15 +41,7 @@ def make_pairs(cohort: Cohort, subjects: Sequence[str], data: DataConfig, part: 
 
 
 def check_pairs(cohort: Cohort, data: DataConfig) -> list[Problem]:
-    """Find subjects with too few images for a pair.
-
-    Args:
-        cohort: The cases.
-        data: The task.
-
-    Returns:
-        The problems.
-    """
+    """Find subjects with too few images for a pair."""
     if data.task != "intra-subject":
         return []
     return [

@@ -101,9 +101,6 @@ def read_arrays(path: Path) -> tuple[np.ndarray, ...]:
     Args:
         path: The file, as ``pickle.dump((image, labels), file)`` writes it.
 
-    Returns:
-        The arrays in their order.
-
     Raises:
         InputError: The file is missing, damaged, too large, or has other content than numeric arrays; no code of it is
             executed.

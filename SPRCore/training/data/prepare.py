@@ -62,9 +62,6 @@ def prepare_cohort(
         problems: Collects the problems; files without problems are prepared.
         report: Called with the activity and the completed fraction, 0 to 1.
 
-    Returns:
-        The prepared cases.
-
     Raises:
         InputError: The reference for the alignment cannot be used.
         OutputError: The cache cannot be written.

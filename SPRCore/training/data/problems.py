@@ -27,10 +27,6 @@ class Problem:
     def of(cls, source: object, error: InputError) -> Problem:
         """Return the problem for an error about a file.
 
-        Args:
-            source: The file.
-            error: Error of reading it.
-
         Returns:
             The problem, without the name of the file in the text.
         """
@@ -56,9 +52,6 @@ class Problems:
 
     def refuse(self, what: str) -> None:
         """Raise an error if there are problems.
-
-        Args:
-            what: Subject of the message.
 
         Raises:
             InputError: There are problems; the message has the first one and their number.

@@ -86,11 +86,6 @@ def crop_box(images: Sequence[Images], config: PreprocessingConfig) -> Box:
 def align(item: Images, reference: Images, config: PreprocessingConfig) -> Affine | None:
     """Compute the affine pre-alignment of an image with the reference.
 
-    Args:
-        item: The image.
-        reference: The reference.
-        config: Kind of the alignment.
-
     Returns:
         Pull map from the reference to the image in RAS mm, shape (4, 4); None for the reference itself.
 
@@ -106,10 +101,6 @@ def align(item: Images, reference: Images, config: PreprocessingConfig) -> Affin
 def check_together(item: Images, first: Images) -> None:
     """Refuse an image that does not overlap the first one of its subject, on whose grid it is sampled.
 
-    Args:
-        item: The image.
-        first: The first image.
-
     Raises:
         InputError: The fields of view do not overlap.
     """
@@ -120,12 +111,6 @@ def check_together(item: Images, first: Images) -> None:
 
 def stripped(item: Images) -> Images:
     """Set voxels without a label to the lowest intensity.
-
-    Args:
-        item: Image with labels.
-
-    Returns:
-        The stripped image.
 
     Raises:
         InputError: There are no labels.

@@ -69,12 +69,6 @@ def write_split(split: Mapping[str, Any], path: Path) -> None:
 def read_split(path: Path) -> Split:
     """Read a split.
 
-    Args:
-        path: The JSON file.
-
-    Returns:
-        The split.
-
     Raises:
         InputError: The file is missing or of another format, or subjects do not match their hash.
     """
@@ -98,13 +92,6 @@ def read_split(path: Path) -> Split:
 def make_split(subjects: Mapping[str, Sequence[Case]], config: SplitConfig) -> Split:
     """Split subjects: from a file, as the data set prescribes, or at random.
 
-    Args:
-        subjects: Cases of each subject.
-        config: The split configuration.
-
-    Returns:
-        The split.
-
     Raises:
         InputError: The file cannot be used, or there are too few subjects.
     """
@@ -127,16 +114,7 @@ def make_split(subjects: Mapping[str, Sequence[Case]], config: SplitConfig) -> S
 
 
 def check_split(split: Split, subjects: Mapping[str, Sequence[Case]], config: SplitConfig) -> list[Problem]:
-    """Find empty sets, and subjects that are missing or in two sets.
-
-    Args:
-        split: The split.
-        subjects: Cases of each subject.
-        config: The split configuration.
-
-    Returns:
-        The problems.
-    """
+    """Find empty sets, and subjects that are missing or in two sets."""
     source = str(config.file) if config.file is not None else "data.split"
     problems = []
     for part in PARTS:
@@ -176,9 +154,6 @@ def check_files(split: Split, files: Mapping[str, Mapping[str, str]]) -> list[Pr
     Args:
         split: The split, with its stored hashes.
         files: SHA-256 of the image of each case, by subject.
-
-    Returns:
-        The problems.
     """
     problems = []
     part_of = {name: part for part in PARTS for name in split.sets[part]}
