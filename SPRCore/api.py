@@ -24,8 +24,15 @@ from SPRCore.io import AnnotationsLike, ModelCard, VolumeLike, as_pair, as_volum
 from SPRCore.metrics import evaluate
 from SPRCore.networks import RegistrationNetwork
 from SPRCore.networks.loading import build_from_bundle
-from SPRCore.registration import InstanceConfig, Job, Model, RegistrationResult, prealign, register_pair
-from SPRCore.registration.choice import AUTO, chosen_setting
+from SPRCore.registration import (
+    InstanceConfig,
+    LoadedModel,
+    RegistrationJob,
+    RegistrationResult,
+    prealign,
+    register_pair,
+)
+from SPRCore.registration.choice import AUTO, choose_setting
 from SPRCore.registration.devices import pick_device
 from SPRCore.registration.job import INSTANCE, make_job, model_path
 from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
@@ -165,7 +172,7 @@ def register(
 
 
 def _registered(
-    pair: tuple[MaskedVolume, MaskedVolume, Annotations], job: Job, init: str, watch: _Stages, chooses: bool
+    pair: tuple[MaskedVolume, MaskedVolume, Annotations], job: RegistrationJob, init: str, watch: _Stages, chooses: bool
 ) -> RegistrationResult:
     """Align, deform and measure a pair; the report holds hyperparameters, choice, metrics and warnings."""
     fixed, moving, annotations = pair
@@ -175,7 +182,7 @@ def _registered(
         affine_ras = prealign(fixed, moving, init).affine_ras
     if chooses:
         with watch.stage("choose", "choosing a setting"):
-            choice = chosen_setting(fixed, moving, affine_ras, job, watch.callback("choosing a setting"))
+            choice = choose_setting(fixed, moving, affine_ras, job, watch.callback("choosing a setting"))
         job = dataclasses.replace(job, prior=choice.prior)
         warnings += choice.warnings
         report["prior"] = choice.report()
@@ -258,13 +265,13 @@ class _Stages:
         return time.perf_counter() - self._start
 
 
-def _model(method: str | Path, device: torch.device, watch: _Stages) -> Model | None:
+def _model(method: str | Path, device: torch.device, watch: _Stages) -> LoadedModel | None:
     """Load the task model; None for the instance optimization."""
     path = model_path(method)
     if path is None:
         return None
     with watch.stage("model", "loading the model"):
-        return Model.read(path, device)
+        return LoadedModel.read(path, device)
 
 
 def _describe(image: MaskedVolume) -> dict[str, Any]:
@@ -284,7 +291,9 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _report(pair: tuple[MaskedVolume, MaskedVolume, Annotations], job: Job, watch: _Stages) -> dict[str, Any]:
+def _report(
+    pair: tuple[MaskedVolume, MaskedVolume, Annotations], job: RegistrationJob, watch: _Stages
+) -> dict[str, Any]:
     model = job.model
     return {
         "schema_version": SCHEMA_VERSION,

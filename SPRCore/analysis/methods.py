@@ -19,8 +19,8 @@ from SPRCore.config import encode
 from SPRCore.errors import InputError
 from SPRCore.geometry import MaskedVolume, compose_affine, resample
 from SPRCore.io import ModelCard, read_bundle, read_card
-from SPRCore.registration import Model, RegistrationResult, model_prior, register_pair
-from SPRCore.registration.choice import AUTO, chosen_setting
+from SPRCore.registration import LoadedModel, RegistrationResult, model_prior, register_pair
+from SPRCore.registration.choice import AUTO, choose_setting
 from SPRCore.registration.job import INSTANCE, make_job, model_path
 from SPRCore.regularization import BetaPrior, Prior, UniformPrior
 from SPRCore.regularization.hyperparameters import HYPERPARAMETERS, prior_name
@@ -123,11 +123,11 @@ def run_method(
         report = {"seconds": {"register": seconds}, "processor_seconds": processor_seconds}
         return RegistrationResult(warped=warped, displacement=total, affine_ras=affine_ras, report=report)
     where, loading = torch.device(device), _Timer()
-    model = None if method.path is None else Model.read(method.path, where)
+    model = None if method.path is None else LoadedModel.read(method.path, where)
     loaded, watch = loading.read()[0], _Timer()
     job = make_job(model, fixed.grid, where, prior=method.prior, refine=method.refine)
     if method.chooses:
-        job = dataclasses.replace(job, prior=chosen_setting(fixed, moving, affine_ras, job).prior)
+        job = dataclasses.replace(job, prior=choose_setting(fixed, moving, affine_ras, job).prior)
     result = register_pair(fixed, moving, affine_ras, job)
     seconds, processor_seconds = watch.read()
     report = {"seconds": {"model": loaded, "register": seconds}, "processor_seconds": processor_seconds}

@@ -29,39 +29,40 @@ Words = UseAppendAction[tuple[tuple[str, ...], ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """Register pairs by several methods, each in a process of its own, and write what came out as a table."""
+    """Register pairs by several methods, each registration in its own process, and write tables of the results."""
 
     pairs: Annotated[Path, arg(metavar="LIST.csv")]
-    """Pairs, one a row, with the columns fixed and moving and any of pair, subject, group, fixed_labels, moving_labels,
-    fixed_points, moving_points, fixed_mask and moving_mask; paths start from the folder of the list."""
+    """Pairs, one per row, with the columns fixed and moving and any of pair, subject, group, fixed_labels,
+    moving_labels, fixed_points, moving_points, fixed_mask and moving_mask; relative paths start from the folder of the
+    list."""
 
     methods: Annotated[Words, arg(metavar="A,B,...", help_behavior_hint="(required; repeatable)")] = ()
     """Methods: instance, auto, uniform or uniform:LAMBDA, syn, syn-cc, demons, deeds, and names or paths of models.
     With values: NAME@alpha=A,lambda_max=L; with a name for the table: LABEL=NAME."""
 
     out: Annotated[Path, arg(metavar="DIR")]
-    """Folder for rows.jsonl and the tables. A run goes on where it stopped: what is measured stays."""
+    """Folder for rows.jsonl and the tables. A run resumes where it stopped."""
 
-    twins: Annotated[Words, arg(metavar="METHOD=TWIN,...", help_behavior_hint="(optional)")] = ()
-    """Methods to test against another one, over subjects."""
+    twins: Annotated[Words, arg(metavar="METHOD=REFERENCE,...", help_behavior_hint="(optional)")] = ()
+    """Methods to test against a reference method, over subjects."""
 
     label_names: Annotated[Words, arg(metavar="LABEL=NAME,...", help_behavior_hint="(optional)")] = ()
     """Names of labels, such as 1=RV,2=MYO,3=LV."""
 
     keep: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="PAIR", help_behavior_hint="(repeatable)")] = ()
-    """Pair whose images, displacements and weights are kept, for the figures of spr report."""
+    """Pair whose images, displacements and weights are saved for the figures of spr report."""
 
     init: Literal["auto", "none", "center", "rigid", "affine"] = "auto"
-    """Alignment beforehand, the same for all methods; "auto" looks at the pair."""
+    """Affine pre-alignment, the same for all methods; "auto" decides by the pair."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute; baselines compute on the processor."""
+    """Compute device; baselines run on the CPU."""
 
     seed: Annotated[int, arg(metavar="N")] = 0
-    """Seed of every random choice."""
+    """Seed of all random numbers."""
 
     timeout: Annotated[float, arg(metavar="SECONDS")] = 7200.0
-    """After how long a registration counts as failed."""
+    """Time limit of a registration."""
 
     def run(self, command: str) -> None:
         """Run the benchmark, write the tables, and print one."""

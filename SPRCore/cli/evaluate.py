@@ -1,4 +1,4 @@
-"""`spr evaluate`: measure a displacement that is on disk."""
+"""`spr evaluate`: metrics of a saved displacement."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from SPRCore.metrics import evaluate
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Measure a displacement: folding and size, and with labels or landmarks how well they meet."""
+    """Compute metrics of a displacement: folding and size, and with labels or landmarks overlap and error."""
 
     displacement: Annotated[Path, arg(metavar="D")]
-    """Displacement field, as `spr register` or ITK writes it."""
+    """Displacement field, written by `spr register` or ITK."""
 
     fixed_labels: Annotated[Path | None, arg(metavar="F", help_behavior_hint="(optional)")] = None
     """Label map of the fixed image."""
@@ -40,13 +40,13 @@ class Evaluate:
     """Landmarks of the moving image, in the same order."""
 
     fixed_mask: Annotated[Path | None, arg(metavar="K", help_behavior_hint="(optional)")] = None
-    """Mask of the fixed image: folding and size are measured where it is not 0."""
+    """Mask of the fixed image: folding and size are computed where it is not 0."""
 
     out: Annotated[Path | None, arg(metavar="report.json", help_behavior_hint="(optional)")] = None
-    """File for the numbers, as JSON."""
+    """JSON file for the metrics."""
 
     def run(self, command: str) -> None:
-        """Read, measure, print and, where asked for, write."""
+        """Compute and print the metrics, and write them if asked for."""
         if self.out is not None:
             check_outputs([self.out], [self.displacement, *annotation_files(self)])
             check_replaceable(self.out, _is_evaluation)
@@ -71,6 +71,6 @@ class Evaluate:
 
 
 def _is_evaluation(path: Path) -> bool:
-    """Whether a file is what this command writes, and not the report of a registration."""
+    """Whether a file was written by this command, and is not the report of a registration."""
     values = json.loads(path.read_text(encoding="utf-8"))
     return {"schema_version", "command", "metrics"} <= set(values) and "files" not in values

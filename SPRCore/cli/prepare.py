@@ -1,4 +1,4 @@
-"""`spr prepare`: check the images of a recipe and prepare them, before a training that needs them."""
+"""`spr prepare`: check and prepare the images of a recipe before training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from SPRCore.training.recipe import read_recipe
 
 @dataclass(frozen=True, kw_only=True)
 class Prepare:
-    """Check every file of a recipe's data, and prepare the images as training will see them."""
+    """Check all files of a recipe's data, and prepare the images for training."""
 
     recipe: Annotated[Positional[Path], arg(metavar="RECIPE.yaml")]
     """Recipe, as for `spr train`."""
@@ -29,7 +29,7 @@ class Prepare:
     """Changes to the recipe, such as data.folder=DIR."""
 
     split: Annotated[Path | None, arg(metavar="S", help_behavior_hint="(optional)")] = None
-    """JSON file to write the division of the subjects to, for data.split.file."""
+    """JSON file to which the split of the subjects is written, for data.split.file."""
 
     def run(self, command: str) -> None:
         """Check and prepare the images, and print a summary."""

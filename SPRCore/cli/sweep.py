@@ -1,4 +1,4 @@
-"""`spr sweep`: a model at every setting of a dense grid, on pairs with labels or landmarks."""
+"""`spr sweep`: evaluate a model on a grid of settings, on pairs with labels or landmarks."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ Words = UseAppendAction[tuple[tuple[str, ...], ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """Register pairs by a hyper model at every setting of a grid, each pair encoded once, and measure all results."""
+    """Evaluate a hyper model at every setting of a grid on pairs, each encoded once."""
 
     method: Annotated[Positional[str], arg(metavar="NAME|BUNDLE")]
     """Hyper model: its name or the path of its bundle. Also instance or uniform, for the solver without a model."""
 
     pairs: Annotated[Path, arg(metavar="LIST.csv")]
-    """Pairs, one a row, as for spr benchmark."""
+    """Pairs, one per row, as for spr benchmark."""
 
     out: Annotated[Path, arg(metavar="DIR")]
-    """Folder for surface.jsonl. A run goes on where it stopped: what is measured stays."""
+    """Folder for surface.jsonl. A run resumes where it stopped."""
 
     grid: Annotated[Words, arg(metavar="NAME=LOW:HIGH:STEP,...", help_behavior_hint="(optional)")] = ()
-    """What to vary, such as alpha=0:0.1:0.005; LOW:HIGH takes --points values, and a number holds one fixed. By default
-    all that the model takes, over its ranges."""
+    """Hyperparameters to vary, such as alpha=0:0.1:0.005; LOW:HIGH gives --points values, a number fixes one. By
+    default all hyperparameters of the model, over its ranges."""
 
     preset: Annotated[Literal["brain", "heart"] | None, arg(help_behavior_hint="(optional)")] = None
     """Steps of the paper for this task."""
@@ -51,17 +51,17 @@ class Sweep:
     """Values of each hyperparameter whose step is not given."""
 
     keep: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="PAIR", help_behavior_hint="(repeatable)")] = ()
-    """Pair whose images and fields are kept at up to five values of each hyperparameter, for the figure of spr report
-    that shows what they do."""
+    """Pair whose images and fields are saved at up to five values of each hyperparameter, for a figure of
+    spr report."""
 
     processes: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: one per core)")] = None
-    """Processes at work."""
+    """Number of processes."""
 
     init: Literal["auto", "none", "center", "rigid", "affine"] = "auto"
-    """Alignment beforehand, as for spr register."""
+    """Affine pre-alignment, as for spr register."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute."""
+    """Compute device."""
 
     def run(self, command: str) -> None:
         """Run the sweep, and print the best setting."""

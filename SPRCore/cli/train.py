@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train a model by a recipe; under torchrun, on many processes and machines."""
+    """Train a model by a recipe; with torchrun on several processes and machines."""
 
     recipe: Annotated[Positional[Path], arg(metavar="RECIPE.yaml")]
-    """Recipe: data, network, loss, optimiser and all the rest."""
+    """Recipe: data, network, loss, optimiser and all other settings."""
 
     overrides: Annotated[
         UseAppendAction[tuple[tuple[str, ...], ...]],
@@ -33,7 +33,7 @@ class Train:
     """Changes to the recipe, such as optimiser.lr=1e-3 or output=DIR."""
 
     resume: bool = False
-    """Go on with the run in the output folder from its last checkpoint; begin where there is none."""
+    """Resume the run in the output folder from its last checkpoint, or start one."""
 
     def run(self, command: str) -> None:
         """Train with progress display, and print the path of the model."""

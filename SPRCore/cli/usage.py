@@ -1,4 +1,7 @@
-"""Reads the arguments of `spr` into the dataclass of a verb, and says in one line what is wrong with them."""
+"""Parses the arguments of `spr` into the dataclass of a command; errors are one line.
+
+tyro has no public hook for parse errors (`tyro._errors` is private and unstable), so its printed error is reduced.
+"""
 
 from __future__ import annotations
 
@@ -31,21 +34,18 @@ _NOT_A_NUMBER = re.compile(r"Error parsing (\S+): no type matching .* from \['(.
 
 
 class Command(Protocol):
-    """What can follow `spr`."""
+    """A command of `spr`."""
 
     def run(self, command: str) -> None:
-        """Do the work; `command` is the whole command line, for reports."""
+        """Run; `command` is the whole command line, for reports."""
         ...
 
 
 def parse(arguments: list[str]) -> Command | None:
-    """Turn arguments into a verb that is ready to run.
-
-    Args:
-        arguments: What follows `spr`.
+    """Parse the arguments that follow `spr`.
 
     Returns:
-        The verb, or None where help or the version was asked for and given.
+        The command, or None where help or the version was printed.
 
     Raises:
         InputError: The arguments are wrong.
@@ -79,7 +79,7 @@ def parse(arguments: list[str]) -> Command | None:
 
 
 def _kind(name: str, arguments: list[str]) -> type:
-    """Return the class of a verb; of a verb that is not asked for an empty one, since some take seconds to import."""
+    """Return the class of a command; an empty class for all others, since some take seconds to import."""
     if arguments and arguments[0] in COMMANDS and arguments[0] != name:
         return dataclasses.make_dataclass(name.capitalize(), [])
     return getattr(importlib.import_module(f"SPRCore.cli.{name}"), name.capitalize())
@@ -92,7 +92,7 @@ def _usage_error(complaint: str, arguments: list[str]) -> InputError:
 
 
 def _one_line(complaint: str) -> str:
-    """Take the frame, the help and the line breaks out of a message that was made for the eye."""
+    """Remove the frame, the help and the line breaks of a message of tyro."""
     lines = [_FRAME.sub(" ", line).rstrip() for line in complaint.splitlines()]
     # The first line is a title in the frame; descriptions of options are indented deeper than their names.
     kept = [line.strip() for line in lines[1:] if line.strip() and len(line) - len(line.lstrip()) < 10]

@@ -1,4 +1,4 @@
-"""`spr warp`: pull one more image or label map through a displacement that is on disk."""
+"""`spr warp`: resample an image or label map by a saved displacement."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from SPRCore.io import atomic_path, read_displacement, read_labels, read_volume,
 from SPRCore.io.outputs import check_outputs, check_replaceable
 from SPRCore.io.volumes import check_suffix, note_of
 
-_NOTE = "spr warp"  # in the header of what was written, so that it may be written anew
+_NOTE = "spr warp"  # in the header of the output, which may be overwritten
 
 
 @dataclass(frozen=True, kw_only=True)
 class Warp:
-    """Pull IMAGE through a displacement onto the grid of a reference image."""
+    """Resample IMAGE by a displacement onto the grid of a reference image."""
 
     image: Annotated[Positional[Path], arg(metavar="IMAGE")]
-    """Image to deform: the moving image, or another one in the same place."""
+    """Image to deform: the moving image, or another one of the same space."""
 
     displacement: Annotated[Path, arg(metavar="D")]
-    """Displacement field, as `spr register` or ITK writes it."""
+    """Displacement field, written by `spr register` or ITK."""
 
     reference: Annotated[Path, arg(metavar="FIXED")]
-    """Image whose grid the result gets."""
+    """Image that defines the grid of the result."""
 
     out: Annotated[Path, arg(metavar="O")]
     """File to write: .nii, .nii.gz, .nrrd, .mha or .mhd."""
 
     labels: bool = False
-    """IMAGE is a label map: take the nearest voxel and keep whole numbers."""
+    """IMAGE is a label map: nearest-neighbor interpolation, integers."""
 
     def run(self, command: str) -> None:
         """Read, resample and write."""

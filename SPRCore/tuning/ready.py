@@ -13,9 +13,9 @@ from SPRCore.errors import InputError
 from SPRCore.functional import kept_memory
 from SPRCore.geometry import Grid, MaskedVolume, Volume, resample
 from SPRCore.networks import RegistrationOutput
-from SPRCore.registration import Model, model_prior, prealign
+from SPRCore.registration import LoadedModel, model_prior, prealign
 from SPRCore.registration.job import make_job
-from SPRCore.registration.network import PreparedPair, check_output, code_of, shortened
+from SPRCore.registration.network import NetworkInput, check_output, code_of, shortened
 from SPRCore.registration.pair import aligned_tensors, problem_of
 from SPRCore.regularization import Prior
 from SPRCore.regularization.hyperparameters import above_zero
@@ -64,7 +64,9 @@ def setting_prior(method: MethodSpec, setting: Mapping[str, float]) -> Prior:
     return with_hyperparameters(method.prior, {name: above_zero(name, value) for name, value in setting.items()})
 
 
-def ready(loaded: LoadedPair, method: MethodSpec, model: Model | None, init: str, device: torch.device) -> ReadyPair:
+def ready(
+    loaded: LoadedPair, method: MethodSpec, model: LoadedModel | None, init: str, device: torch.device
+) -> ReadyPair:
     """Prepare a pair: align it, and encode it or build its pyramid.
 
     Args:
@@ -85,9 +87,9 @@ def ready(loaded: LoadedPair, method: MethodSpec, model: Model | None, init: str
     return _ready_network(loaded, model, affine_ras)
 
 
-def _ready_network(loaded: LoadedPair, model: Model, affine_ras: Affine | None) -> ReadyPair:
+def _ready_network(loaded: LoadedPair, model: LoadedModel, affine_ras: Affine | None) -> ReadyPair:
     network, card = model.network, model.card
-    pair = PreparedPair.of(loaded.fixed, loaded.moving, network, card, affine_ras)
+    pair = NetworkInput.of(loaded.fixed, loaded.moving, network, card, affine_ras)
     shape = pair.grid.shape
     with torch.no_grad():
         features = network.encode(pair.moving, pair.fixed)
@@ -119,7 +121,7 @@ def _mask(loaded: LoadedPair, grid: Grid) -> Volume | None:
     return mask if mask is None or mask.grid.matches(grid) else resample(mask, grid, labels=True)
 
 
-def _valid(image: MaskedVolume, pair: PreparedPair, affine_ras: Affine | None) -> Scalars | None:
+def _valid(image: MaskedVolume, pair: NetworkInput, affine_ras: Affine | None) -> Scalars | None:
     valid = image.on(pair.grid, affine_ras)[1]
     return None if valid is None else torch.from_numpy(valid).to(pair.moving)[None, None]
 
@@ -140,11 +142,11 @@ def _ready_instance(
     return ReadyPair(
         grid=fixed.grid,
         affine_ras=affine_ras,
-        fixed=tensors["fixed"],
-        moving=tensors["moving"],
+        fixed=tensors.fixed,
+        moving=tensors.moving,
         mask=loaded.annotations.fixed_mask,
-        valid=tensors["mask"],
-        moving_valid=tensors["moving_mask"],
+        valid=tensors.mask,
+        moving_valid=tensors.moving_mask,
         has_predicted_weight=False,
         solve=solve,
     )

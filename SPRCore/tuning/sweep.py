@@ -13,7 +13,7 @@ from SPRCore.analysis.rows import RowsHeader, SurfacePoint, append_row, read_row
 from SPRCore.config import finite
 from SPRCore.errors import ConvergenceError, InputError
 from SPRCore.functional import kept_memory
-from SPRCore.registration import Model, model_prior
+from SPRCore.registration import LoadedModel, model_prior
 from SPRCore.registration.devices import pick_device
 from SPRCore.tuning.evaluator import Evaluator
 from SPRCore.tuning.pool import Pool
@@ -111,7 +111,7 @@ class SweepWorker:
     def __init__(self, method: MethodSpec, init: str, device: str, path: Path | None = None, cached: int = 0) -> None:
         self._method, self._init, self._path, self._size = method, init, path, cached
         self._device = pick_device(device)
-        self._model = None if method.path is None else Model.read(method.path, self._device)
+        self._model = None if method.path is None else LoadedModel.read(method.path, self._device)
         self._cached: dict[str, tuple[ReadyPair, Evaluator]] = {}
         self._latest: dict[str, tuple[ReadyPair, Evaluator]] = {}
 

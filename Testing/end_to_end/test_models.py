@@ -193,7 +193,7 @@ def test_the_life_of_a_model(write, odd_pair, spr, tmp_path, models_folder):
     assert "spacing_mm [3.0, 3.0, 3.0]" in shown
     as_json = json.loads(spr("models", "show", "second", "--json").out)
     assert (as_json["name"], as_json["anatomy"]) == ("second", "brain")
-    assert "second is sound" in spr("models", "verify", "second").out
+    assert "second is valid" in spr("models", "verify", "second").out
     report = registered(spr, odd_pair, tmp_path / "out", "--method", "second")
     assert report["model"]["name"] == "second"
     assert report["model"]["sha256"] == read_bundle(bundle).sha256  # the tensors are the same, the card is not

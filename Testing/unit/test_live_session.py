@@ -307,10 +307,10 @@ def test_a_network_commits_bit_for_bit_what_register_gives(pair, bundle_of, pres
         for value in (0.4, 3.0, 2.0):
             live.update(**dict.fromkeys(names, value))
         final, setting = live.commit(), dict(live.setting)
-    from SPRCore.registration import Model
+    from SPRCore.registration import LoadedModel
     from SPRCore.regularization.priors import make_prior
 
-    card = Model.read(path, torch.device("cpu")).card
+    card = LoadedModel.read(path, torch.device("cpu")).card
     cold = register(
         pair["fixed"], pair["moving"], method=path, prior=make_prior(card.prior, setting), init=init, device="cpu"
     )

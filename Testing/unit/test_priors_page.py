@@ -1,4 +1,4 @@
-"""The page on hyperpriors: its figures are drawn by the command that it names, and what it says of jumps holds."""
+"""The page on hyperpriors: the command for its figures, and its statements on jumps."""
 
 from __future__ import annotations
 
