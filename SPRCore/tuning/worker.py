@@ -155,12 +155,14 @@ class _Trial:
             value = objective.value(measures)
             self.failure = "" if math.isfinite(value) else f"the objective is {value}"
         except (InputError, OutputError, KeyboardInterrupt):  # not caused by the parameters: the trial is repeated
-            trial.set_user_attr(INTERRUPTED, True)
-            trial.study.enqueue_trial(trial.params, user_attrs={SLOT: slot})
+            _repeat(trial, slot)
             raise
         except (optuna.TrialPruned, optuna.exceptions.UpdateFinishedTrialError):
             raise
         except Exception as error:  # memory, non-finite values: other parameters may succeed
+            if isinstance(error.__context__, KeyboardInterrupt):  # Optuna's file lock raises its own error then
+                _repeat(trial, slot)
+                raise KeyboardInterrupt from error
             self.failure = str(error) if isinstance(error, SPRError) else f"{type(error).__name__}: {error}"
             logger.warning("Trial %d failed: %s", trial.number, self.failure)
         finally:
@@ -169,6 +171,12 @@ class _Trial:
             for name, fact in facts.items():
                 trial.set_user_attr(name, fact)
         return math.nan if self.failure else value
+
+
+def _repeat(trial: optuna.Trial, slot: int) -> None:
+    """Leave an interrupted trial to the next run, with its parameters."""
+    trial.set_user_attr(INTERRUPTED, True)
+    trial.study.enqueue_trial(trial.params, user_attrs={SLOT: slot})
 
 
 def _sampler(config: StudyConfig, slot: int) -> optuna.samplers.BaseSampler:

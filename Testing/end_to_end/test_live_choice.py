@@ -1,4 +1,4 @@
-"""A real worker on a pair whose lungs slide: from a discrete search, and with a setting that it chooses itself."""
+"""A real worker with a discrete search and a chosen setting, on sliding lungs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def thorax():
     return phantom.fixed, phantom.moving
 
 
-def test_a_session_searches_chooses_and_ends_where_a_cold_run_ends(thorax):
+def test_a_session_with_search_and_choice_equals_a_cold_run(thorax):
     images = dict(zip(("fixed", "moving"), thorax, strict=True))
     arrays = {name: (image.array, image.affine) for name, image in images.items()}
     with SubprocessClient() as client:
@@ -33,7 +33,7 @@ def test_a_session_searches_chooses_and_ends_where_a_cold_run_ends(thorax):
         preview = client.ask("update", **SETTING)
         answers = {}
         for event in client.events(LIMIT):
-            if isinstance(event, Arrived) and not isinstance(event.message, protocol.Progress):
+            if isinstance(event, Arrived) and not isinstance(event.message, protocol.ProgressReport):
                 answers.setdefault((event.message.kind, getattr(event.message, "id", None)), event.message)
             if ("chosen", choose) in answers:
                 break

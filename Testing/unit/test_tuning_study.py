@@ -140,6 +140,20 @@ def test_bad_input_leaves_the_trial_to_the_next_run(make_config):
     assert next(trial for trial in records if trial.slot == 0).params == drawn[0]
 
 
+def test_an_interrupt_hidden_by_an_error_of_a_lock_interrupts(make_config):
+    def hidden(slot, params, report):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise FileNotFoundError("a lock") from None
+
+    config = make_config(hidden)
+    with pytest.raises(KeyboardInterrupt):
+        work(config)
+    assert not found(config).trials
+    assert work(make_config(good)) == 6
+
+
 def test_an_objective_that_the_data_do_not_have(make_config):
     with pytest.raises(InputError, match="objective tre: got none in the data; expected pairs with landmarks"):
         work(make_config(good, objective=Objective(name="tre")))

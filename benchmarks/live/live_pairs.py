@@ -1,6 +1,6 @@
-"""Pairs and models for the benchmark of live registration, and cold runs to compare with.
+"""Pairs, models and cold runs for the benchmark of live registration.
 
-What computes does so in a child process: the one that is measured only asks.
+They are computed in child processes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _write_bundle(preset, path):
     torch.manual_seed(0)
     network = build(preset).eval()
     with torch.no_grad():
-        last = [p for p in network.parameters() if 0 < p.abs().max() < 1e-3]  # what a fresh network keeps near 0
+        last = [p for p in network.parameters() if 0 < p.abs().max() < 1e-3]  # layers initialized near 0
         for parameter in last:
             parameter.normal_(std=0.1)
         longest = float(network(*torch.rand(2, 1, 1, 64, 64, 64), torch.full((1, 2), 0.5)).displacement.abs().max())
