@@ -1,6 +1,6 @@
-"""Strict reading of plain values (YAML, JSON) into frozen dataclasses, and the way back.
+"""Strict conversion between plain values (YAML, JSON) and frozen dataclasses.
 
-Every message names the key it is about by its whole path, such as ``data.split.seed``.
+Every message names the full path of its key, such as ``data.split.seed``.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class ConfigError(InputError):
     """A key or a value of a configuration is wrong.
 
     Args:
-        keys: Path of the key that is wrong.
-        got: What was found.
-        expected: What would have been right.
-        remedy: What the user can do about it.
+        keys: Path of the key.
+        got: The value found.
+        expected: Valid values.
+        remedy: Suggested action.
     """
 
     def __init__(self, keys: Keys, *, got: str = "", expected: str = "", remedy: str = "") -> None:
@@ -42,12 +42,12 @@ class ConfigError(InputError):
 
 
 def check_name(name: str, known: Iterable[str], what: str) -> None:
-    """Refuse an unknown name, and say which known one is nearest.
+    """Refuse an unknown name, and suggest the nearest known one.
 
     Args:
-        name: What the user wrote.
-        known: The names there are.
-        what: The thing that is named, for the message.
+        name: The name.
+        known: The known names.
+        what: Subject of the message.
 
     Raises:
         InputError: The name is not known.
@@ -60,20 +60,20 @@ def check_name(name: str, known: Iterable[str], what: str) -> None:
 def decode(kind: type[Config], values: object, *, keys: Keys = (), resolve: Resolve | None = None) -> Config:
     """Build a frozen dataclass from plain values, nested ones included.
 
-    A field may have ``metadata={"decode": function}`` to be read in its own way: ``function(value, keys)``.
+    A field with ``metadata={"decode": function}`` is read by ``function(value, keys)``.
 
     Args:
         kind: The dataclass; its fields are bool, int, float, str, Path, Literal, dataclasses, tuples, dictionaries with
-            text as keys, or any of these or None.
-        values: Mapping of names to values; absent names take the defaults of the class.
-        keys: Path of keys that leads to `values`, for messages.
-        resolve: Makes a path that was written at some keys absolute; None leaves paths as they are.
+            string keys, or optional ones of these.
+        values: Mapping of names to values; missing names take the defaults of the class.
+        keys: Path of keys to `values`, for messages.
+        resolve: Makes the path at some keys absolute; None leaves paths unchanged.
 
     Returns:
         The object.
 
     Raises:
-        ConfigError: A name is unknown (the nearest one is named), missing, or its value is refused.
+        ConfigError: A name is unknown (the nearest one is suggested) or missing, or a value is invalid.
     """
     if not isinstance(values, Mapping):
         raise ConfigError(keys, got=_shown(values), expected=f"a mapping with {', '.join(_fields(kind))}")
@@ -100,13 +100,13 @@ def decode(kind: type[Config], values: object, *, keys: Keys = (), resolve: Reso
 
 
 def encode(value: Any) -> Any:
-    """Turn a dataclass into plain values that YAML and JSON can hold; `decode` reads them again.
+    """Convert a dataclass to plain values for YAML and JSON, the inverse of `decode`.
 
     Args:
         value: A dataclass, or a value of one of its fields.
 
     Returns:
-        Dictionaries, lists, text and numbers; every field is written, defaults included.
+        Dictionaries, lists, text and numbers, defaults included.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: encode(getattr(value, item.name)) for item in dataclasses.fields(value) if item.init}
@@ -132,11 +132,11 @@ def require(good: bool, name: str, got: object, expected: str, remedy: str = "")
     """Raise a `ConfigError` about the field `name` of the object under construction unless `good`.
 
     Args:
-        good: Whether the value may stay.
-        name: The field; a dot leads into it.
+        good: Whether the value is valid.
+        name: The field; dots separate nested ones.
         got: Its value.
-        expected: What would have been right.
-        remedy: What the user can do about it.
+        expected: Valid values.
+        remedy: Suggested action.
 
     Raises:
         ConfigError: `good` is false.
@@ -147,7 +147,7 @@ def require(good: bool, name: str, got: object, expected: str, remedy: str = "")
 
 @functools.cache
 def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)  # which costs more than all the rest
+    return typing.get_type_hints(kind)  # slower than all the rest together
 
 
 @functools.cache
@@ -199,8 +199,8 @@ def _decode_tuple(args: tuple[Any, ...], value: object, keys: Keys, resolve: Res
         raise ConfigError(keys, got=_shown(value), expected=count)
     kinds = args[:1] * len(value) if any_length else args
     return tuple(
-        _decode(kind, entry, (*keys, str(place)), resolve)
-        for place, (kind, entry) in enumerate(zip(kinds, value, strict=True))
+        _decode(kind, entry, (*keys, str(index)), resolve)
+        for index, (kind, entry) in enumerate(zip(kinds, value, strict=True))
     )
 
 

@@ -43,3 +43,10 @@ class OutputError(SPRError, OSError):
 
 class ConvergenceError(SPRError, ArithmeticError):
     """A computation became NaN or infinite and was stopped (exit code 1)."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error, of Python or of PyTorch on any device, reports that memory ran out."""
+    parts = ("out of memory", "can't allocate memory", "Cannot allocate memory", "bad_alloc")
+    is_reported = isinstance(error, (RuntimeError, OSError)) and any(part in str(error) for part in parts)
+    return isinstance(error, MemoryError) or is_reported

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Train on the devices of one machine: Training/torchrun.sh PROCESSES RECIPE.yaml [--set key=value ...] [--resume]
-# One process per graphics card; on a machine without one, processes share the cores.
+# One process per GPU; without a GPU the processes share the cores.
 set -euo pipefail
 
 if [ $# -lt 2 ]; then

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from SPRCore.cli.streams import drop_output, escape_unencodable, flush_output, print_error
-from SPRCore.errors import InputError, OutputError, SPRError
+from SPRCore.errors import InputError, OutputError, SPRError, is_out_of_memory
 
 DONE, FAULT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -71,7 +71,7 @@ def _code_of(arguments: Sequence[str] | None) -> int:
     except MemoryError:
         return _end(FAULT, "not enough memory; close other programs or give smaller images")
     except Exception as error:
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             return _end(FAULT, "not enough memory on the device; try --device cpu or give smaller images")
         return _fault()
     return DONE
@@ -132,8 +132,3 @@ def _end(code: int, message: str) -> int:
 def _fault() -> int:
     print_error(traceback.format_exc().rstrip())
     return _end(FAULT, "internal error; please report it with the lines above")
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    words = str(error)
-    return isinstance(error, RuntimeError) and ("out of memory" in words or "can't allocate memory" in words)

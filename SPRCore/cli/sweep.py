@@ -21,7 +21,7 @@ from SPRCore.errors import InputError
 from SPRCore.io.outputs import check_outputs, removed_if_refused
 from SPRCore.registration.devices import pick_device
 from SPRCore.tuning.axes import grid, grid_axes
-from SPRCore.tuning.panels import PANELS, keep_panels, panel_settings
+from SPRCore.tuning.panels import PANELS, panel_settings, save_panels
 from SPRCore.tuning.sweep import SURFACE, SweepOptions, run_sweep
 
 Words = UseAppendAction[tuple[tuple[str, ...], ...]]
@@ -86,12 +86,12 @@ class Sweep:
                     self.out,
                     options,
                     command=command,
-                    tell=lambda n, of: report_stage(words, n / of),
+                    report=lambda n, of: report_stage(words, n / of),
                 )
                 shown, common = panel_settings(axes), BenchmarkOptions(init=self.init, device=self.device)
                 for pair in kept:
                     report_stage(f"images of {pair.pair} at {len(shown)} settings", 1.0)
-                    keep_panels(pair, method, shown, self.out, common)
+                    save_panels(pair, method, shown, self.out, common)
         except KeyboardInterrupt:
             where = self.out / SURFACE
             raise KeyboardInterrupt(f"interrupted; results so far are in {where}, the same command resumes") from None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, UseAppendAction, arg
 
 from SPRCore.cli.console import console, print_line, progress_display
-from SPRCore.training.loop import Status, train
+from SPRCore.training.loop import TrainingStatus, train
 from SPRCore.training.recipe import read_recipe
 from SPRCore.training.state import list_checkpoints
 
@@ -64,7 +64,7 @@ class _TrainingProgress:
         self._validation: dict[str, float] = {}
         self._loss: float | None = None
 
-    def __call__(self, status: Status) -> None:
+    def __call__(self, status: TrainingStatus) -> None:
         self._loss = self._loss if status.loss is None else status.loss
         is_new = bool(status.validation) and status.validation != self._validation
         if not (is_new or self._every_step):
@@ -74,11 +74,11 @@ class _TrainingProgress:
         words += "" if self._loss is None else f", loss {self._loss:.4f}"
         words += f", {_measured(status)}" if status.validation else ""
         words += f"; {_left(status)}" if status.seconds_left is not None else ""
-        prefix = f"{status.doing}: epoch {status.epoch}, " if self._every_step else ""
+        prefix = f"{status.activity}: epoch {status.epoch}, " if self._every_step else ""
         self._report_stage(prefix + words, status.step / max(status.steps, 1))
 
 
-def _measured(status: Status) -> str:
+def _measured(status: TrainingStatus) -> str:
     names = {
         "dice": "Dice {:.4f}",
         "tre_mm": "TRE {:.2f} mm",
@@ -89,7 +89,7 @@ def _measured(status: Status) -> str:
     return ", ".join(shown)
 
 
-def _left(status: Status) -> str:
+def _left(status: TrainingStatus) -> str:
     if status.seconds_left is None:
         return ""
     minutes, seconds = divmod(round(status.seconds_left), 60)

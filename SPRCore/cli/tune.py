@@ -22,12 +22,12 @@ from SPRCore.registration.devices import pick_device
 from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
 from SPRCore.training.recipe import Recipe, read_recipe
 from SPRCore.tuning.axes import open_ranges
-from SPRCore.tuning.space import Objective, Parameter, parameters
-from SPRCore.tuning.storage import storage_place
+from SPRCore.tuning.space import Objective, SearchParameter, search_space
+from SPRCore.tuning.storage import storage_url
 from SPRCore.tuning.studies import STUDY, read_study
 from SPRCore.tuning.study import Finished, run_study
 from SPRCore.tuning.targets import CohortTarget, RecipeTarget, changed
-from SPRCore.tuning.worker import Task
+from SPRCore.tuning.worker import StudyConfig
 
 Words = UseAppendAction[tuple[tuple[str, ...], ...]]
 _RECIPE = (".yaml", ".yml")
@@ -84,7 +84,7 @@ class Tune:
     """Number of processes on this machine."""
 
     patience: Annotated[float, arg(metavar="SECONDS")] = 60.0
-    """Time without heartbeat after which a trial of another machine is repeated."""
+    """Time without a heartbeat after which a trial is repeated; not with a file *.log, which has no heartbeats."""
 
     seed: Annotated[int, arg(metavar="N")] = 0
     """Seed of the search."""
@@ -111,7 +111,7 @@ class Tune:
                     report_stage(f"{done} of {count} trials{words}", done / count)
 
                 found = run_study(
-                    task, folder, target=name, band=band, processes=self.processes, command=command, tell=show
+                    task, folder, target=name, band=band, processes=self.processes, command=command, report=show
                 )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"interrupted; finished trials are in {folder}, the same command resumes") from None
@@ -132,7 +132,7 @@ class Tune:
             expected = "numbers of 0 or more, the last one 1 or more"
             raise InputError("--pruner", got=" ".join(map(str, self.pruner)), expected=expected)
 
-    def _recipe_task(self) -> tuple[str, Task, Path]:
+    def _recipe_task(self) -> tuple[str, StudyConfig, Path]:
         if self.pairs is not None:
             raise InputError("--pairs", got="it with a recipe", expected="a recipe alone, which names its data")
         device = [] if self.device is None else [f"device={self.device}"]
@@ -143,18 +143,18 @@ class Tune:
         taken = {} if recipe.hyper is None else recipe.hyper.ranges
         known = {name: None for name in HYPERPARAMETERS[recipe.loss.prior] if name not in taken}
         keys = [name for name in written if "." in name]
-        tried = parameters(known, written, self.preset, keys, recipe.loss.prior)
+        tried = search_space(known, written, self.preset, keys, recipe.loss.prior)
         _try_out(recipe, tried)
         return recipe.name, self._task(recipe.name, RecipeTarget(recipe=recipe, folder=folder), tried, folder), folder
 
-    def _cohort_task(self) -> tuple[str, Task, Path]:
+    def _cohort_task(self) -> tuple[str, StudyConfig, Path]:
         method = method_of(self.target)
         if self.pairs is None:
             raise InputError("--pairs", got="none", expected="a list of pairs to evaluate on, or a recipe to tune")
         if self.overrides:
             raise InputError("--set", got="changes to a recipe", expected="a recipe to tune")
         known = open_ranges(method)
-        tried = parameters(known, assignments(self.ranges, "--ranges"), self.preset, prior=method.prior.name)
+        tried = search_space(known, assignments(self.ranges, "--ranges"), self.preset, prior=method.prior.name)
         name = method.label if method.path is None else read_card(method.path).name
         folder = self.out or Path("runs") / f"{name}-tune"
         pairs = tuple(read_pairs(self.pairs))
@@ -162,13 +162,15 @@ class Tune:
         target = CohortTarget(method=method, pairs=pairs, init=self.init, device=self.device or "auto")
         return name, self._task(name, target, tried, folder), folder
 
-    def _task(self, name: str, target: CohortTarget | RecipeTarget, tried: tuple[Parameter, ...], folder: Path) -> Task:
+    def _task(
+        self, name: str, target: CohortTarget | RecipeTarget, tried: tuple[SearchParameter, ...], folder: Path
+    ) -> StudyConfig:
         free = self.objective == "label-free"
         objective = Objective(name=self.objective, max_folding=self.max_folding if free else None)
         objective.check(target)
-        return Task(
+        return StudyConfig(
             study=self.study or name,
-            storage=storage_place(self.storage, folder),
+            storage=storage_url(self.storage, folder),
             target=target,
             parameters=tried,
             objective=objective,
@@ -214,7 +216,7 @@ def _span(span: tuple[float, float] | None) -> str:
     return "" if span is None else f" ({span[0]:.4g} to {span[1]:.4g})"
 
 
-def _try_out(recipe: Recipe, tried: Sequence[Parameter]) -> None:
+def _try_out(recipe: Recipe, tried: Sequence[SearchParameter]) -> None:
     """Refuse keys and values that the recipe cannot take, before the first trial."""
     for end in ("low", "high"):
         changed(recipe, {each.name: getattr(each, end) for each in tried}, recipe.folder)

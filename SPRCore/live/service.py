@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from SPRCore.config import check_name, finite
-from SPRCore.errors import ConvergenceError, InputError, OutputError
+from SPRCore.errors import ConvergenceError, InputError, OutputError, is_out_of_memory
 from SPRCore.live import protocol
 from SPRCore.live.arrays import SegmentStore
 from SPRCore.live.events import Arrays
@@ -309,7 +309,7 @@ class _OutOfOrder(InputError):
 
 
 def _as_error(request: int | None, error: Exception) -> Error:
-    if isinstance(error, MemoryError) or _is_out_of_memory(error):
+    if is_out_of_memory(error):
         remedy = "close other programs or give smaller images"
         return Error(id=request, code="memory", what="not enough memory", remedy=remedy)
     kinds = {_OutOfOrder: "protocol", InputError: "input", OutputError: "memory", ConvergenceError: "computation"}
@@ -320,10 +320,3 @@ def _as_error(request: int | None, error: Exception) -> Error:
     logger.error("A fault of the program.", exc_info=error)
     got = f"{type(error).__name__}: {error}"[:4096]
     return Error(id=request, code="fault", what="the worker", got=got, remedy="please report it with the log")
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    words = str(error)
-    return isinstance(error, (RuntimeError, OSError)) and any(
-        part in words for part in ("out of memory", "can't allocate memory", "Cannot allocate memory", "bad_alloc")
-    )

@@ -1,4 +1,4 @@
-"""What a recipe says about loss, optimiser and the rest of a training run; see `data_config.py` for the data."""
+"""Configuration of loss, optimiser and training run; see `data_config.py` for the data."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LossConfig:
         window: Window of the local correlation in voxels, odd; 9 as in the paper.
         dice_weight: Weight of the Dice loss between warped and fixed labels (semi-supervised: 1 in the paper).
         tre_weight: Weight of the mean landmark error in mm, where the data have landmarks.
-        symmetric: Also register the other way round with the inverse displacement, and average.
+        symmetric: Average with the loss of the inverse displacement from moving to fixed.
         map_weight_pull: Weight of a term that pulls the predicted weight to the closed-form MAP weight; 0 for none.
 
     Raises:
@@ -76,18 +76,18 @@ class LossConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class HyperConfig:
-    """Hyperparameters that are drawn anew at each step, and that the network takes as its code.
+    """Hyperparameters drawn for every pair, which the network takes as its code.
 
     Attributes:
         ranges: Lowest and highest value of each, by the names of cards ("alpha", "lambda_max", "sigma", "lambda_mean",
             "tv", "lambda"), in the order of the code; a code is the value over the highest.
         weighting: "prior" puts the values into the loss as they are; "hypermorph" weighs the similarity by 1 - λ and
             the regularization by λ, for the baselines with the uniform prior.
-        skew: Values are drawn as low + share^skew (high - low): 1 evenly, as in the paper; above it low values, where
-            a change matters more, come more often.
+        skew: Values are drawn as low + u^skew (high - low), u uniform in [0, 1]: 1 as in the paper; above 1 low values,
+            where a change has more effect, are more frequent.
 
     Raises:
-        ConfigError: There is no range, more than two, or one is empty.
+        ConfigError: There is no range, more than two, or an empty one.
     """
 
     ranges: dict[str, tuple[float, float]]
@@ -110,13 +110,13 @@ class OptimiserConfig:
     """Adam and its schedule; defaults are the paper's (Sect. 4.3).
 
     Attributes:
-        lr: Learning rate at the start.
-        amsgrad: The variant of Adam that keeps the largest second moment.
-        decay_power: The rate falls as (1 - progress) to this power; 0 keeps it.
+        lr: Initial learning rate.
+        amsgrad: Whether to use the AMSGrad variant of Adam.
+        decay_power: Power of the polynomial decay of the rate, (1 - progress)^power; 0 for a constant rate.
         epochs: Length in epochs; give this or `steps`.
         steps: Length in optimiser steps.
         batch: Pairs per process and step.
-        accumulate: Batches whose gradients are averaged before a step.
+        accumulate: Batches whose gradients are averaged in a step.
         ema: Decay of the running mean of the weights that is validated and written; 0 for none.
 
     Raises:
@@ -148,15 +148,15 @@ class OptimiserConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationConfig:
-    """Random changes of training pairs; both images of a pair are moved in the same way.
+    """Random augmentation of training pairs; both images of a pair are transformed alike.
 
     Attributes:
-        flip: Axes (0, 1, 2) along which a pair is flipped, each with probability one half; its labels go with it.
-        gamma: Intensities to a power drawn from exp(±gamma), for each image by itself.
+        flip: Axes (0, 1, 2) along which a pair and its labels are flipped, each with probability one half.
+        gamma: Exponents of the intensities are drawn from exp(±gamma), for each image separately.
         noise: Standard deviation of Gaussian noise added to each image.
-        bend_mm: Largest displacement of a smooth random deformation that both images go through, so that anatomies are
-            seen that nobody has; 0 for none. Not with landmarks.
-        bend_scale_mm: Its size.
+        bend_mm: Largest displacement of a smooth random deformation of both images, which varies the anatomy; 0 for
+            none. Not with landmarks.
+        bend_scale_mm: Length scale of this deformation.
 
     Raises:
         ConfigError: A value is out of range.
@@ -180,12 +180,12 @@ class AugmentationConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationConfig:
-    """How often and on how much a model is measured while it is trained.
+    """Validation during training.
 
     Attributes:
-        every: Epochs from one validation to the next.
-        pairs: Most pairs to measure; None takes all of the validation set.
-        pictures: Pairs of which a picture is written, beside the curves of the run; 0 for no pictures.
+        every: Epochs between validations.
+        pairs: Largest number of pairs; None for the whole validation set.
+        pictures: Number of pairs in the pictures, which are written with the curves of the run; 0 for no pictures.
 
     Raises:
         ConfigError: A value is out of range.
@@ -204,11 +204,11 @@ class ValidationConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointConfig:
-    """When the state of a run is written, from which `--resume` goes on.
+    """Checkpoints, from which `--resume` continues.
 
     Attributes:
-        every: Optimiser steps from one checkpoint to the next; one is also written at the end of each epoch.
-        keep: Checkpoints kept, the latest ones.
+        every: Optimiser steps between checkpoints; one is also written at the end of each epoch.
+        keep: Number of latest checkpoints to keep.
 
     Raises:
         ConfigError: A value is out of range.
@@ -225,15 +225,15 @@ class CheckpointConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CardConfig:
-    """What the card of the trained model says beside what follows from the recipe; see `SPRCore.io.ModelCard`.
+    """Fields of the model card that do not follow from the rest of the recipe; see `SPRCore.io.ModelCard`.
 
     Attributes:
         version: Version of the model.
-        anatomy: The part of the body.
-        modality: Kind of image.
-        training_data: What it was trained on.
+        anatomy: Part of the body.
+        modality: Imaging modality.
+        training_data: Training data.
         training_data_licence: Licence of these data.
-        authors: Who made it.
+        authors: Authors.
         licence: Licence of the model.
     """
 

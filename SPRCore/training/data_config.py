@@ -1,4 +1,4 @@
-"""What a recipe says about its data: where they are, how they are split, paired and prepared."""
+"""Configuration of the data: location, split, pairs and preprocessing."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Task = Literal["atlas-to-subject", "inter-subject", "intra-subject"]
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratedConfig:
-    """Pairs that are made up, see `SPRCore.synthetic`; their labels are known exactly.
+    """Synthetic pairs with exact labels, see `SPRCore.synthetic`.
 
     Attributes:
-        kind: "shapes": random shapes of random gray; "heart": a beating heart, labels 1 RV, 2 myocardium, 3 LV;
-            "scenes": shapes of which every pair differs in size, contrast, texture and motion, see `SceneConfig`.
+        kind: "shapes": random shapes of random intensity; "heart": a beating heart, labels 1 RV, 2 myocardium, 3 LV;
+            "scenes": shapes that vary in size, contrast, texture and motion, see `SceneConfig`.
         shape: Voxels along each axis.
         spacing_mm: Size of a voxel.
         train: Number of training pairs.
@@ -31,10 +31,10 @@ class GeneratedConfig:
         test: Number of test pairs.
         labels: Shapes: number of labels, background included.
         scale_mm: Shapes: size of the shapes and of the deformation.
-        amplitude_mm: Shapes: about the largest displacement.
-        noise: Standard deviation of the noise, images being in [0, 1]; not of scenes.
-        scene: Scenes: what they are made of.
-        thin: Scenes: share of training pairs that are slabs of a few slices; needs batches of one.
+        amplitude_mm: Shapes: approximate largest displacement.
+        noise: Standard deviation of the noise of images in [0, 1]; not for scenes.
+        scene: Scenes: their parameters.
+        thin: Scenes: fraction of training pairs with few slices; requires batches of one.
 
     Raises:
         ConfigError: A value is out of range.
@@ -68,17 +68,16 @@ class GeneratedConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitConfig:
-    """How subjects are divided; never images of one subject into different sets.
+    """Split of the subjects; images of one subject are always in one set.
 
     Attributes:
-        file: JSON that an earlier run or `spr prepare --split` wrote; what it says is taken. None divides by the
-            numbers below.
-        hashes: Whether the files must be those that the division in `file` was made with.
-        train: Number of subjects, or a fraction below 1; None takes those that are left.
+        file: Split file of an earlier run or of `spr prepare --split`. None draws a split.
+        hashes: Whether the image files must have the hashes in `file`.
+        train: Number of subjects, or a fraction below 1; None for the remaining ones.
         validation: Number or fraction.
         test: Number or fraction; 0 for none.
-        seed: Seed of the draw, which depends on the names of the subjects and on nothing else.
-        redraw: Draw even where the data set itself says who is in which set.
+        seed: Seed of the draw, which depends otherwise on the names of the subjects alone.
+        redraw: Whether to draw a split even if the data set prescribes one.
 
     Raises:
         ConfigError: A value is out of range.
@@ -103,12 +102,12 @@ class SplitConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class OtherData:
-    """A second data set whose subjects join those of the first, such as M&Ms with ACDC.
+    """A second data set whose subjects are added to the first, such as M&Ms to ACDC.
 
     Attributes:
         dataset: Layout of its folder.
         folder: Its folder.
-        listing: File that lists its images, see `DataConfig`.
+        listing: List of its images, see `DataConfig`.
     """
 
     dataset: Layout
@@ -118,31 +117,31 @@ class OtherData:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Where the images are and what is registered to what.
+    """Images and the pairs to register.
 
     Attributes:
-        dataset: Layout of the folder; each has its page in Training/README.md.
-        folder: Folder of the data set, as it was downloaded; none for "generated".
-        listing: File that lists the images: the CSV of "csv" and "mnms", the JSON of "learn2reg". None looks for the
-            usual name in the folder.
+        dataset: Layout of the folder, see Training/README.md.
+        folder: Folder of the data set as downloaded; none for "generated".
+        listing: List of the images: the CSV of "csv" and "mnms", the JSON of "learn2reg". None for the usual name in
+            the folder.
         also: A second data set.
-        image_suffix: Which images of "bids" are meant.
-        task: "atlas-to-subject" deforms one atlas onto everybody; "inter-subject" anybody onto anybody;
-            "intra-subject" images of one subject onto each other.
-        both_ways: Each pair also the other way round; for an atlas there is no other way.
+        image_suffix: Suffix of the images of "bids".
+        task: "atlas-to-subject": an atlas to every subject; "inter-subject": every subject to every other;
+            "intra-subject": images of one subject to each other.
+        both_ways: Whether to use each pair in both directions; not with an atlas.
         atlas: Name of the subject that is the atlas, for "atlas-to-subject".
-        atlas_image: Image of an atlas that is none of the subjects.
+        atlas_image: Image of an atlas outside the data set.
         atlas_labels: Its labels.
-        pairs_per_epoch: Training pairs drawn per epoch; None takes each once. Inter-subject training has as many
-            pairs as the square of its subjects.
-        labels: Labels that count (after grouping); None takes all that occur but 0.
-        grouping: Joins labels into groups 1, 2, …: "totalsegmentator" takes its 104 classes to 39,
-            see `grouping.py`; None keeps labels.
-        trust_voxels: Labels belong to the voxels of their image even where the two headers differ.
-        use_labels: Whether the data must have labels. They steer nothing unless the loss asks for them.
-        split: Who is trained with, validated and tested.
-        generated: What is made up, for "generated".
-        cache: Folder of the prepared images; None takes one in the system's place for caches.
+        pairs_per_epoch: Training pairs drawn per epoch; None for each once. The pairs of inter-subject training grow
+            with the square of the subjects.
+        labels: Labels that count (after grouping); None for all that occur but 0.
+        grouping: Merges labels into groups 1, 2, …: "totalsegmentator" its 104 classes into 39, see `grouping.py`; None
+            for no grouping.
+        trust_voxels: Whether to ignore the header of label maps and use the voxels of their image.
+        use_labels: Whether the data must have labels. They train the network only where the loss has a term for them.
+        split: Training, validation and test subjects.
+        generated: Parameters of "generated".
+        cache: Folder of the prepared images; None for one in the cache folder of the system.
 
     Raises:
         ConfigError: Values do not fit each other.
@@ -185,23 +184,23 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PreprocessingConfig:
-    """How images are brought to the network, in this order; the card of the model says the same to its users.
+    """Preprocessing of the images, in this order; the model card stores the part that users of the model need.
 
     Attributes:
-        align: Alignment with the reference as a whole: "none", "center", "rigid" or "affine".
-        reference: Image to align with; None takes the atlas, or the first subject by name.
-        strip: Voxels without a label become 0 (skull stripping by a segmentation).
+        align: Affine pre-alignment with the reference: "none", "center", "rigid" or "affine".
+        reference: Image to align with; None for the atlas, or the first subject by name.
+        strip: Whether to set voxels without a label to 0 (skull stripping by a segmentation).
         clip: Lowest and highest intensity.
-        normalize: What becomes 0 and 1: "minmax", "percentile" or "clip", see `SPRCore.io.cards.Preprocessing`.
+        normalize: Intensities mapped to 0 and 1: "minmax", "percentile" or "clip", see `io.cards.Preprocessing`.
         percentiles: Lower and upper percentile for "percentile".
-        orientation: Where the axes point; None leaves them.
-        spacing_mm: Distance between voxels; None keeps that of the image (of the reference where images are aligned).
-        voxels: Most voxels of the whole field of view; a finer grid is made coarser alike along all axes. None for any.
-        shape: Number of voxels; where the field of view is smaller its border is repeated, without labels, as a network
-            repeats it for images that are too small for it. None keeps the whole field of view.
-        crop: What the shape is laid around: "center" of the field of view, or the middle of all "labels" of the
-            subject, those of `crop_labels` alone if given.
-        crop_labels: Labels that make up the volume of interest.
+        orientation: Directions of the axes; None for those of the image.
+        spacing_mm: Voxel size; None for that of the image (of the reference if images are aligned).
+        voxels: Largest number of voxels of the field of view; a finer grid is coarsened isotropically. None for any.
+        shape: Number of voxels; a smaller field of view is padded by repeating its border, without labels. None for the
+            whole field of view.
+        crop: Center of the crop: "center" of the field of view, or the center of the bounding box of all "labels" of
+            the subject (of `crop_labels` if given).
+        crop_labels: Labels of the volume of interest.
 
     Raises:
         ConfigError: A value is out of range or does not fit another.
@@ -233,11 +232,11 @@ class PreprocessingConfig:
         self.card_grid(), self.card_preprocessing()
 
     def card_grid(self) -> WorkingGrid:
-        """Return the grid for the card of a model: as here, but of any size, since networks take any."""
+        """Return the grid for the model card, without the shape, since networks take any."""
         return WorkingGrid(orientation=self.orientation, spacing_mm=self.spacing_mm, voxels=self.voxels)
 
     def card_preprocessing(self) -> Preprocessing:
-        """Return how intensities are prepared, for the card of a model and for `registration.working`."""
+        """Return the intensity preprocessing for the model card and for `registration.working`."""
         try:
             return Preprocessing(clip=self.clip, normalize=self.normalize, percentiles=self.percentiles)
         except InputError as error:

@@ -1,4 +1,4 @@
-"""One process or many: what `torchrun` sets up is found in the environment, and without it a run is one process."""
+"""Processes of a training run, as `torchrun` sets them up; a single process without it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from torch.nn.parallel import DistributedDataParallel
 
 from SPRCore.errors import InputError
 
-_PATIENCE = timedelta(hours=2)
-"""How long processes wait for the first one, which prepares images that `spr prepare` has not prepared."""
+_TIMEOUT = timedelta(hours=2)
+"""Time that processes wait for the first one, which prepares the images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """This process among those of the run.
+    """This process of the run.
 
     Attributes:
-        device: Where it computes.
-        rank: Its number, from 0; the first one writes files and talks.
-        world: How many there are, on all machines.
+        device: Compute device.
+        rank: Number of the process, from 0; the first one writes files and logs.
+        world: Number of processes on all machines.
     """
 
     device: torch.device
@@ -35,30 +35,30 @@ class Process:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes and talks."""
+        """Whether this process writes files and logs."""
         return self.rank == 0
 
     @contextmanager
-    def first_goes_ahead(self) -> Iterator[None]:
-        """Let the first process run the block before the others, so that they find the files that it makes."""
+    def first_process_first(self) -> Iterator[None]:
+        """Run the block in the first process before the others, which use the files that it writes."""
         if not self.is_first:
-            self._meet()
+            self._synchronize()
         yield
         if self.is_first:
-            self._meet()
+            self._synchronize()
 
-    def _meet(self) -> None:
+    def _synchronize(self) -> None:
         if self.world > 1:
             distributed.barrier(device_ids=[self.device.index] if self.device.type == "cuda" else None)
 
     def wrapped(self, network: nn.Module) -> nn.Module:
-        """Return the network as all processes train it together: gradients are averaged over them in the backward pass.
+        """Return the network wrapped so that the backward pass averages gradients over the processes.
 
         Args:
             network: The network, on the device of this process.
 
         Returns:
-            The network itself where there is one process.
+            The wrapped network; the network itself with one process.
         """
         if self.world == 1:
             return network
@@ -66,46 +66,40 @@ class Process:
         return DistributedDataParallel(network, device_ids=devices, gradient_as_bucket_view=True)
 
     def gathered(self, values: list[Any]) -> list[Any]:
-        """Return the values of all processes in the order in which one process would have had them.
+        """Return the values of all processes in the order of the items.
 
         Args:
-            values: Plain values of every `world`-th item, this process's first item being number `rank`.
-
-        Returns:
-            The values of all items; of as many as there are where the processes have different numbers of them.
+            values: Picklable values of items rank, rank + world, … of this process.
         """
         if self.world == 1:
             return values
         parts: list[list[Any]] = [[] for _ in range(self.world)]
         distributed.all_gather_object(parts, values)
-        return [part[place] for place in range(len(parts[0])) for part in parts if place < len(part)]
+        return [part[index] for index in range(len(parts[0])) for part in parts if index < len(part)]
 
 
 def averaging(network: nn.Module, wanted: bool) -> AbstractContextManager:
-    """Context of a forward and backward pass after which gradients are averaged over the processes, or only gathered.
+    """Return the context of a pass that averages gradients over the processes, or only accumulates them.
 
     Args:
-        network: What `Process.wrapped` gave.
-        wanted: Whether they are averaged: after the last batch of a step alone.
-
-    Returns:
-        The context.
+        network: Result of `Process.wrapped`.
+        wanted: Whether to average: only for the last batch of a step.
     """
     return network.no_sync() if isinstance(network, DistributedDataParallel) and not wanted else nullcontext()
 
 
 @contextmanager
 def process_group(device: str) -> Iterator[Process]:
-    """Join the processes that `torchrun` has started, if any, for the time of a block.
+    """Join the process group of `torchrun`, if any, for a block.
 
     Args:
-        device: "auto" (CUDA where there is one), "cpu", "cuda" or "mps"; each process of a machine takes its own GPU.
+        device: "auto" (CUDA if available), "cpu", "cuda" or "mps"; each process of a machine uses its own GPU.
 
     Yields:
         This process.
 
     Raises:
-        InputError: The machine has no such device, or fewer GPUs than processes.
+        InputError: The device is missing, or there are fewer GPUs than processes.
     """
     world, rank = (int(os.environ.get(name, default)) for name, default in (("WORLD_SIZE", "1"), ("RANK", "0")))
     chosen = _device(device, int(os.environ.get("LOCAL_RANK", "0")))
@@ -114,7 +108,7 @@ def process_group(device: str) -> Iterator[Process]:
         return
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=_PATIENCE)
+    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=_TIMEOUT)
     try:
         yield Process(rank=rank, world=world, device=chosen)
     finally:

@@ -1,4 +1,4 @@
-"""Two ways in which a step can fail, told in words: numbers that are none, and memory that is not there."""
+"""Failures of a training step: non-finite values and too little memory."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from pathlib import Path
 
 import torch
 
-from SPRCore.errors import ConvergenceError, SPRError
+from SPRCore.errors import ConvergenceError, SPRError, is_out_of_memory
 from SPRCore.io.atomic import atomic_path
 from SPRCore.networks import NetworkConfig
-from SPRCore.training.losses import Pair
+from SPRCore.training.batches import Batch
 from SPRCore.training.recipe import Recipe
 from SPRCore.typing import Tensor
 
 BAD_BATCH = "not-finite"
 
 
-def stop_if_not_finite(
-    norm: Tensor, pairs: Sequence[Pair], parts: Sequence[dict[str, float]], step: int, folder: Path, rank: int
+def check_finite(
+    norm: Tensor, batches: Sequence[Batch], parts: Sequence[dict[str, float]], step: int, folder: Path, rank: int
 ) -> None:
-    """Stop before a step whose gradient is not finite can spoil the weights, and keep what it was computed of.
+    """Raise before a non-finite gradient reaches the weights, and save the offending batch.
 
     Args:
-        norm: Norm of the gradient, averaged over all processes: no process can go on where one cannot.
-        pairs: Pairs of the step in this process.
+        norm: Norm of the gradient, averaged over all processes, so that all of them raise.
+        batches: Batches of the step in this process.
         parts: Parts of the loss of each batch.
         step: Number of the step.
         folder: Folder of the run; the pairs are written into it.
@@ -38,42 +38,44 @@ def stop_if_not_finite(
     """
     if bool(norm.isfinite()):
         return
-    from safetensors.torch import save_file
-
     path = folder / f"{BAD_BATCH}-step{step:09d}-process{rank}.safetensors"
-    kept = {}
-    for place, pair in enumerate(pairs):
-        named = {name: value for name, value in vars(pair).items() if isinstance(value, Tensor)}
-        kept |= {f"{place}/{name}": value.detach().cpu().contiguous() for name, value in named.items()}
-    facts = {"step": step, "pairs": [pair.names for pair in pairs], "parts": [_written(part) for part in parts]}
-    with atomic_path(path) as temporary:
-        save_file(kept, temporary, metadata={"batch": json.dumps(facts)})
+    _save([pair for batch in batches for pair in batch.split()], parts, step, path)
     wrong = sorted({name for part in parts for name, value in part.items() if not math.isfinite(value)})
     got = f"{', '.join(wrong)} of the loss" if wrong else "a finite loss with a gradient"
     raise ConvergenceError(
         f"step {step}",
-        got=f"{got} that left the numbers",
-        expected="finite numbers",
-        remedy=f"the pairs are in {path}; lower optimiser.lr, look at these images, or set precision: fp32; the last "
-        "checkpoint is sound",
+        got=f"{got} that became NaN or infinite",
+        expected="finite values",
+        remedy=f"the pairs are in {path}; lower optimiser.lr, inspect these images, or set precision: fp32; the last "
+        "checkpoint is intact",
     )
 
 
-def _written(part: dict[str, float]) -> dict[str, float | str]:
-    return {name: value if math.isfinite(value) else str(value) for name, value in part.items()}
+def _save(pairs: Sequence[Batch], parts: Sequence[dict[str, float]], step: int, path: Path) -> None:
+    from safetensors.torch import save_file
+
+    tensors = {}
+    for number, pair in enumerate(pairs):
+        named = {name: value[0] if isinstance(value, tuple) else value for name, value in vars(pair).items()}
+        tensors |= {
+            f"{number}/{name}": value.detach().cpu().contiguous()
+            for name, value in named.items()
+            if isinstance(value, Tensor)
+        }
+    written = [{name: value if math.isfinite(value) else str(value) for name, value in part.items()} for part in parts]
+    facts = {"step": step, "pairs": [pair.names[0] for pair in pairs], "parts": written}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata={"batch": json.dumps(facts)})
 
 
 @contextmanager
 def guarded_memory(recipe: Recipe, shape: Sequence[int], device: torch.device) -> Iterator[None]:
-    """Turn an error for want of memory into one that names what to turn.
+    """Turn an out-of-memory error of the block into one that names the settings to change.
 
     Args:
         recipe: The recipe.
         shape: Sizes (X, Y, Z) of the images of the step.
-        device: Where it computes.
-
-    Yields:
-        Nothing.
+        device: Compute device.
 
     Raises:
         SPRError: The block ran out of memory.
@@ -81,22 +83,18 @@ def guarded_memory(recipe: Recipe, shape: Sequence[int], device: torch.device) -
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         size = " x ".join(map(str, shape))
         got = f"not enough on {device} for a step on {size} voxels"
-        raise SPRError("memory", got=got, remedy="; or ".join(knobs(recipe, device))) from error
+        raise SPRError("memory", got=got, remedy="; or ".join(memory_remedies(recipe, device))) from error
 
 
-def knobs(recipe: Recipe, device: torch.device) -> list[str]:
-    """Return what makes a step need less memory, of that which the recipe does not do already, the mildest first.
-
-    Args:
-        recipe: The recipe.
-        device: Where it computes.
+def memory_remedies(recipe: Recipe, device: torch.device) -> list[str]:
+    """Return changes to the recipe that reduce the memory of a step, the mildest first.
 
     Returns:
-        Changes in the words of the command line.
+        Command-line options, without those already set.
     """
     model, optimiser = recipe.model, recipe.optimiser
     found = []
@@ -118,9 +116,3 @@ def knobs(recipe: Recipe, device: torch.device) -> list[str]:
 
 def _width(model: NetworkConfig) -> str:
     return "model.encoder, model.decoder" if model.architecture == "voxelmorph" else "model.embed, model.features"
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    words = str(error)
-    known = isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError))
-    return known or "out of memory" in words or "can't allocate memory" in words

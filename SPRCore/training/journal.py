@@ -1,4 +1,4 @@
-"""What a run writes down as it goes: a line of JSON per measurement, TensorBoard where it is installed, pictures."""
+"""Journal of a run: JSON lines, TensorBoard if installed, pictures."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from SPRCore.config import finite
 from SPRCore.io.atomic import atomic_path
 
 if TYPE_CHECKING:
@@ -21,11 +22,11 @@ METRICS, BOARD, PICTURES = "metrics.jsonl", "tensorboard", "pictures"
 
 
 class Journal:
-    """The written record of a run.
+    """Writes the journal of a run.
 
     Args:
         folder: Folder of the run.
-        step: Step from which the run goes on; later lines, of steps that will be made again, are dropped.
+        step: Step from which the run resumes; lines of later steps are removed.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -33,27 +34,27 @@ class Journal:
         self._board = _board(folder / BOARD, step)
         rows = [row for row in read_rows(folder) if row["step"] <= step]
         with atomic_path(folder / METRICS) as temporary:
-            temporary.write_text("".join(f"{_line(row)}\n" for row in rows), encoding="utf-8")
+            temporary.write_text("".join(f"{json.dumps(finite(row))}\n" for row in rows), encoding="utf-8")
 
     def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
-        """Write a line, and its numbers to TensorBoard.
+        """Write a line, and its values to TensorBoard.
 
         Args:
             kind: "train" or "validation".
             step: Optimiser steps made.
-            values: What to write.
+            values: Values by name.
         """
         with (self._folder / METRICS).open("a", encoding="utf-8") as file:
-            file.write(f"{_line({'step': step, 'kind': kind, **values})}\n")
+            file.write(json.dumps(finite({"step": step, "kind": kind, **values})) + "\n")
         for name, value in values.items():
             if self._board is not None and isinstance(value, float) and math.isfinite(value):
                 self._board.add_scalar(f"{kind}/{name}", value, step)
 
     def picture(self, name: str, step: int, figure: Figure) -> None:
-        """Write a picture into the folder of pictures, and to TensorBoard.
+        """Write a picture to its folder and to TensorBoard.
 
         Args:
-            name: Name of the file without its suffix.
+            name: Name of the file without suffix.
             step: Optimiser steps made.
             figure: The picture.
         """
@@ -67,7 +68,7 @@ class Journal:
             self._board.add_image(name, np.asarray(canvas.buffer_rgba())[..., :3], step, dataformats="HWC")
 
     def close(self) -> None:
-        """Finish what is not yet on disk."""
+        """Flush TensorBoard."""
         if self._board is not None:
             self._board.close()
 
@@ -75,11 +76,8 @@ class Journal:
 def read_rows(folder: Path) -> list[dict[str, Any]]:
     """Read the lines of a run.
 
-    Args:
-        folder: Folder of the run.
-
     Returns:
-        One dictionary for each whole line; a line that a killed process left half written is passed over.
+        A dictionary for each line; a line cut off by a killed process is skipped.
     """
     path = folder / METRICS
     rows = []
@@ -91,13 +89,6 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
         if isinstance(row, dict) and isinstance(row.get("step"), int):
             rows.append(row)
     return rows
-
-
-def _line(values: dict[str, Any]) -> str:
-    finite = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
-    }
-    return json.dumps(finite, allow_nan=False)
 
 
 def _board(folder: Path, step: int) -> Any:

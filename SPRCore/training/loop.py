@@ -1,9 +1,8 @@
 """The training loop, top to bottom: a recipe in, a folder with a model out.
 
-The loop holds no hidden state. Which pairs a step sees, how they are augmented, which hyperparameters are drawn and
-which random numbers the network takes all follow from the seed and the number of the pair since the start. So a run
-that was killed goes on from its last checkpoint as if nothing had happened, and processes that share a step see what
-one process would have seen.
+The loop has no hidden state. The pairs of a step, their augmentation, the hyperparameters and the random numbers of the
+network follow from the seed and the number of the pair since the start. So a killed run resumes from its last
+checkpoint with the same result, and several processes see the pairs that one process would see.
 """
 
 from __future__ import annotations
@@ -15,22 +14,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 from SPRCore.functional import kept_memory
 from SPRCore.io.atomic import atomic_path
 from SPRCore.networks import RegistrationNetwork, RegistrationOutput, build
-from SPRCore.training.batches import Item, as_list, pair_of, stacked
+from SPRCore.training.batches import Batch
 from SPRCore.training.data.build import Datasets, build_datasets
 from SPRCore.training.data.sampler import EpochSampler
 from SPRCore.training.distributed import Process, averaging, process_group
-from SPRCore.training.guards import guarded_memory, stop_if_not_finite
-from SPRCore.training.hyper import Setting, draw_setting, usual_setting
+from SPRCore.training.guards import check_finite, guarded_memory
+from SPRCore.training.hyper import LossSetting, default_setting, draw_setting
 from SPRCore.training.journal import Journal, read_rows
-from SPRCore.training.losses import Pair, batch_loss
+from SPRCore.training.losses import batch_loss
 from SPRCore.training.model_card import LAST, card_of, write_model
 from SPRCore.training.recipe import Recipe
 from SPRCore.training.resume import RECIPE, SPLIT, check_folder, check_same_run, identity
@@ -41,67 +41,69 @@ from SPRCore.training.state import (
     list_checkpoints,
     optimiser_tensors,
     read_checkpoint,
+    remove_partial_files,
     restore_optimiser,
-    sweep,
     write_checkpoint,
 )
-from SPRCore.training.validate import Validation, validate
+from SPRCore.training.validate import Validation, score, validate
 from SPRCore.typing import Tensor
 
 logger = logging.getLogger("SPRCore")
 
 LOG_EVERY = 20
-"""Steps of which the journal has the mean in one line."""
+"""Steps averaged in one line of the journal."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Status:
-    """Where a run stands, for whoever shows it.
+class TrainingStatus:
+    """Progress of a training run.
 
     Attributes:
         step: Optimiser steps made.
-        steps: Steps in all.
+        steps: Optimiser steps in total.
         epoch: Number of the epoch, from 1.
-        doing: What is being done, in words.
+        activity: Current activity, for display.
         loss: Loss of the last step, or None before the first.
-        seconds_left: Estimate, or None while there is nothing to estimate by.
-        validation: What was last measured, by name; empty before the first time.
+        seconds_left: Estimate, or None before the first step.
+        validation: Metrics of the last validation by name; empty before the first.
+        is_validated: Whether this call reports a validation that has just ended.
     """
 
     step: int
     steps: int
     epoch: int
-    doing: str
+    activity: str
     loss: float | None = None
     seconds_left: float | None = None
     validation: dict[str, float] = field(default_factory=dict)
+    is_validated: bool = False
 
 
-def train(recipe: Recipe, *, resume: bool = False, progress: Callable[[Status], None] | None = None) -> Path:
+def train(recipe: Recipe, *, resume: bool = False, progress: Callable[[TrainingStatus], None] | None = None) -> Path:
     """Train a model.
 
     Started by `torchrun` it is one of several processes. The folder of the run gets `recipe.yaml` with every default
-    written out, `split.json`, `checkpoints/`, `metrics.jsonl`, `pictures/`, `tensorboard/` (where it is installed), the
-    best model so far as `NAME.sprmodel.safetensors` and the latest one in `last/`.
+    written out, `split.json`, `checkpoints/`, `metrics.jsonl`, `pictures/`, `tensorboard/` (if installed), the best
+    model so far as `NAME.sprmodel.safetensors` and the latest one in `last/`.
 
     Args:
-        recipe: What to train on what.
-        resume: Go on with the run in the folder; without a checkpoint there it begins.
-        progress: Told where the run stands, after every step and in validation.
+        recipe: The recipe.
+        resume: Resume the run in the folder; without a checkpoint there, start it.
+        progress: Called after every step and during validation.
 
     Returns:
         The bundle of the best model.
 
     Raises:
         InputError: Recipe or data cannot be used, or the folder holds another run.
-        ConvergenceError: The loss left the numbers; the batch was saved.
-        SPRError: The memory does not suffice; the message says what to turn.
+        ConvergenceError: The loss became NaN or infinite; the batch was saved.
+        SPRError: Out of memory; the message names the settings to change.
     """
-    card_of(recipe)  # what it refuses is found out now and not after the last step
+    card_of(recipe)  # raises before the first step what would fail after the last
     with process_group(recipe.device) as process, kept_memory():
         devices = [process.device] if process.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
-            with process.first_goes_ahead():
+            with process.first_process_first():
                 if process.is_first:
                     check_folder(recipe, resume)
                 datasets = build_datasets(recipe)
@@ -114,17 +116,17 @@ def train(recipe: Recipe, *, resume: bool = False, progress: Callable[[Status], 
 
 
 class _Run:
-    """One process's part in a run: what it holds, and what a step, an epoch and a checkpoint do with it."""
+    """State of one process of a run, and its steps, epochs and checkpoints."""
 
     def __init__(
-        self, recipe: Recipe, datasets: Datasets, process: Process, progress: Callable[[Status], None] | None
+        self, recipe: Recipe, datasets: Datasets, process: Process, progress: Callable[[TrainingStatus], None] | None
     ) -> None:
         self.recipe, self.data, self.process, self.progress = recipe, datasets, process, progress
         self.folder, self.options = recipe.folder, recipe.optimiser
         torch.manual_seed(recipe.seed)
         self.network: RegistrationNetwork = build(recipe.model).to(process.device).train()
         if recipe.start is not None:
-            start_from(self.network, recipe.start, recipe.anew)
+            start_from(self.network, recipe.start, recipe.reinit)
         self.mean = RunningMean(self.network, self.options.ema) if self.options.ema else None
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=self.options.lr, amsgrad=self.options.amsgrad)
         self.sampler = EpochSampler(
@@ -143,31 +145,31 @@ class _Run:
         self.journal: Journal | None = None
 
     @property
-    def shipped(self) -> RegistrationNetwork:
-        """The network that is validated and written: the running mean where there is one."""
+    def evaluated(self) -> RegistrationNetwork:
+        """Network that is validated and written: the running mean where there is one."""
         return self.network if self.mean is None else self.mean.network
 
     def start(self, resume: bool) -> None:
-        """Take up the last checkpoint if there is one, and make the folder ready."""
+        """Load the last checkpoint, if any, and prepare the folder."""
         found = list_checkpoints(self.folder)
         if resume and found:
             self._restore(read_checkpoint(found[-1]))
-            logger.info("Going on after step %d of %d.", self.step, self.steps)
+            logger.info("Resuming after step %d of %d.", self.step, self.steps)
         elif resume:
-            logger.info("No checkpoint in %s yet: beginning.", self.folder)
+            logger.info("No checkpoint in %s: starting from step 0.", self.folder)
         self.trained = self.process.wrapped(self.network)
         self.began, self.first = time.monotonic(), self.step
         if self.process.is_first:
-            sweep(self.folder)
+            remove_partial_files(self.folder)
             for name, text in ((RECIPE, self.recipe.to_yaml()), (SPLIT, json.dumps(self.data.split, indent=1) + "\n")):
                 if resume and found and (self.folder / name).exists():
-                    continue  # the run may go on by its own recipe, which is an input then
+                    continue  # the recipe in the folder may be the input
                 with atomic_path(self.folder / name) as temporary:
                     temporary.write_text(text, encoding="utf-8")
             self.journal = Journal(self.folder, self.step)
 
     def finish(self) -> Path:
-        """Make the steps that are left."""
+        """Run the remaining steps."""
         loader = self._loader()
         while self.step < self.steps:
             epoch, done = divmod(self.step, self.per_epoch)
@@ -182,7 +184,7 @@ class _Run:
         return self.folder / f"{self.recipe.name}.sprmodel.safetensors"
 
     def close(self) -> None:
-        """Finish what is not yet on disk."""
+        """Close the journal."""
         if self.journal is not None:
             self.journal.close()
 
@@ -191,63 +193,60 @@ class _Run:
             self.data.train,
             batch_size=self.options.batch,
             sampler=self.sampler,
-            collate_fn=as_list,
+            collate_fn=Batch.joined,
             num_workers=self.recipe.workers,
             persistent_workers=self.recipe.workers > 0,
             pin_memory=self.process.device.type == "cuda",
-            generator=torch.Generator(),  # else each epoch would take a number from the stream of the network
+            generator=torch.Generator(),  # otherwise each epoch draws from the global generator
         )
 
-    def _step(self, group: list[list[Item]]) -> None:
+    def _step(self, group: list[Batch]) -> None:
         """Make one optimiser step on the mean loss of a group of batches."""
         for part in self.optimiser.param_groups:
             part["lr"] = self._rate()
         self.optimiser.zero_grad(set_to_none=True)
-        pairs, parts = [], []
+        batches, parts = [], []
         total = sum(map(len, group))
-        with guarded_memory(self.recipe, group[0][0]["fixed"].shape[1:], self.process.device):
-            for place, items in enumerate(group):
-                batch = [pair_of(item, self.data.labels, self.process.device) for item in items]
-                with averaging(self.trained, place == len(group) - 1):
-                    losses = self._losses(batch, len(pairs))
+        with guarded_memory(self.recipe, group[0].fixed.shape[2:], self.process.device):
+            for batch in (batch.to(self.process.device) for batch in group):
+                before = sum(map(len, batches))
+                batches.append(batch)
+                with averaging(self.trained, len(batches) == len(group)):
+                    losses = self._losses(batch, before)
                     (losses["loss"] * (len(batch) / total)).backward()
-                pairs += batch
                 parts.append({name: value.detach() for name, value in losses.items()})
             norm = _gradient_norm(self.network)
-            numbers = [dict(zip(part, torch.stack(list(part.values())).tolist(), strict=True)) for part in parts]
-            stop_if_not_finite(norm, pairs, numbers, self.step + 1, self.folder, self.process.rank)
+            values = [dict(zip(part, torch.stack(list(part.values())).tolist(), strict=True)) for part in parts]
+            check_finite(norm, batches, values, self.step + 1, self.folder, self.process.rank)
             self.optimiser.step()
         self.step += 1
         if self.mean is not None:
             self.mean.update(self.network, self.step)
-        self._note(numbers, float(norm), [len(items) / total for items in group])
+        self._record(values, float(norm), [len(batch) / total for batch in group])
 
-    def _losses(self, batch: list[Pair], before: int) -> dict[str, Tensor]:
-        """Compute the mean loss of a batch, of which `before` pairs of the same step came first."""
+    def _losses(self, batch: Batch, before: int) -> dict[str, Tensor]:
+        """Compute the mean loss of a batch, which `before` pairs of the same step precede."""
         epoch, done = divmod(self.step, self.per_epoch)
-        place = (done * self.per_step + before) * self.process.world + self.process.rank
-        first = epoch * len(self.sampler) * self.process.world + place
+        offset = (done * self.per_step + before) * self.process.world + self.process.rank
+        first = epoch * len(self.sampler) * self.process.world + offset
         numbers = [first + number * self.process.world for number in range(len(batch))]
         settings = [draw_setting(self.recipe.loss, self.recipe.hyper, self.recipe.seed, n) for n in numbers]
         torch.manual_seed(_mixed(self.recipe.seed, first))
         output = self._forward(batch, settings)
         return batch_loss(output, batch, settings, self.recipe.loss)
 
-    def _forward(self, batch: list[Pair], settings: list[Setting]) -> RegistrationOutput:
-        moving, fixed = stacked(batch)
-        code = moving.new_tensor([setting.code for setting in settings]) if settings[0].code else None
+    def _forward(self, batch: Batch, settings: list[LossSetting]) -> RegistrationOutput:
+        code = batch.moving.new_tensor([setting.code for setting in settings]) if settings[0].code else None
         low = self.recipe.precision == "bf16"
         with torch.autocast(self.process.device.type, dtype=torch.bfloat16, enabled=low):
-            return self.trained(moving, fixed, code, inverse=self.recipe.loss.symmetric)
+            return self.trained(batch.moving, batch.fixed, code, inverse=self.recipe.loss.symmetric)
 
     def _rate(self) -> float:
         return self.options.lr * (1.0 - self.step / self.steps) ** self.options.decay_power
 
-    def _note(self, numbers: list[dict[str, float]], norm: float, shares: list[float]) -> None:
-        """Add a step to the means of the journal, and tell about it."""
-        step = {
-            name: sum(share * part[name] for share, part in zip(shares, numbers, strict=True)) for name in numbers[0]
-        }
+    def _record(self, values: list[dict[str, float]], norm: float, shares: list[float]) -> None:
+        """Add a step to the means of the journal, and report it."""
+        step = {name: sum(share * part[name] for share, part in zip(shares, values, strict=True)) for name in values[0]}
         for name, value in (step | {"gradient_norm": norm, "count": 1.0}).items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         if self.step % LOG_EVERY == 0 or self.step == self.steps:
@@ -259,12 +258,12 @@ class _Run:
                 speed = (time.monotonic() - self.began) / (self.step - self.first)
                 rate = self.optimiser.param_groups[0]["lr"]
                 self.journal.write("train", self.step, {**means, "lr": rate, "seconds_per_step": speed})
-        self._tell("training", step["loss"])
+        self._report("training", loss=step["loss"])
 
     def _share_sums(self) -> None:
-        """Take the mean of the sums over the processes, so that the first one writes, and keeps, what all have seen."""
-        everybody = self.process.gathered([self.sums])
-        self.sums = {name: sum(sums[name] for sums in everybody) / len(everybody) for name in self.sums}
+        """Average the sums over the processes."""
+        gathered = self.process.gathered([self.sums])
+        self.sums = {name: sum(sums[name] for sums in gathered) / len(gathered) for name in self.sums}
 
     def _end_epoch(self, epoch: int) -> None:
         if (epoch + 1) % self.recipe.validation.every == 0 or self.step == self.steps:
@@ -272,35 +271,31 @@ class _Run:
         self._save()
 
     def _validate(self) -> None:
-        """Measure the network, keep it if it is the best so far, and write both down."""
+        """Measure the network, write it if it is the best so far, and record both."""
         pairs, pictures = self.data.validation, self.recipe.validation.pictures
-        count = min(len(pairs), self.recipe.validation.pairs or len(pairs))
-        setting = usual_setting(self.recipe.loss, self.recipe.hyper)
-        labels, device = self.data.labels, self.process.device
         found = validate(
-            self.shipped,
-            count,
-            lambda number: pair_of(pairs[number], labels, device),
-            setting,
+            self.evaluated,
+            Subset(pairs, range(min(len(pairs), self.recipe.validation.pairs or len(pairs)))),
+            default_setting(self.recipe.loss, self.recipe.hyper),
             self.process,
-            pictures,
-            lambda share: self._tell(f"validating, {share:.0%}"),
+            pictures=pictures,
+            report=lambda share: self._report(f"validating, {share:.0%}"),
         )
-        self.validation = found.summary
-        is_best = self.best is None or found.score > self.best
-        self.best = found.score if is_best else self.best
-        self._tell("validated")
+        self.validation, value = found.summary, score(found.summary)
+        is_best = self.best is None or value > self.best
+        self.best = value if is_best else self.best
+        self._report("validated", is_validated=True)
         if not self.process.is_first:
             return
         if is_best:
-            write_model(self.shipped, self.recipe, self.folder, self.step, found.summary)
-        write_model(self.shipped, self.recipe, self.folder / LAST, self.step, found.summary)
+            write_model(self.evaluated, self.recipe, self.folder, self.step, found.summary)
+        write_model(self.evaluated, self.recipe, self.folder / LAST, self.step, found.summary)
         self.journal.write("validation", self.step, {**found.summary, "best": is_best})
         if pictures:
             self._draw(found)
 
     def _draw(self, found: Validation) -> None:
-        from SPRCore.training.pictures import curves_figure, pairs_figure  # matplotlib: for the one process that draws
+        from SPRCore.training.pictures import curves_figure, pairs_figure  # matplotlib, in one process alone
 
         title = f"{self.recipe.name}, step {self.step} of {self.steps}"
         self.journal.picture(f"pairs-{self.step:09d}", self.step, pairs_figure(found.shown, title))
@@ -327,23 +322,14 @@ class _Run:
         self.step, facts = checkpoint.step, checkpoint.facts
         self.best, self.sums, self.validation = facts["best"], facts["sums"], facts["validation"]
 
-    def _tell(self, doing: str, loss: float | None = None) -> None:
+    def _report(self, activity: str, **facts: Any) -> None:
         if self.progress is None or not self.process.is_first:
             return
         done = self.step - self.first
         left = (time.monotonic() - self.began) / done * (self.steps - self.step) if done else None
         epoch = min(self.step // self.per_epoch + 1, -(-self.steps // self.per_epoch))
-        self.progress(
-            Status(
-                step=self.step,
-                steps=self.steps,
-                epoch=epoch,
-                doing=doing,
-                loss=loss,
-                seconds_left=left,
-                validation=self.validation,
-            )
-        )
+        facts |= {"step": self.step, "steps": self.steps, "epoch": epoch, "activity": activity}
+        self.progress(TrainingStatus(seconds_left=left, validation=self.validation, **facts))
 
 
 def _gradient_norm(network: torch.nn.Module) -> Tensor:

@@ -1,14 +1,13 @@
-"""Terms of the training loss: the paper's Eq. 19, labels and landmarks, both directions, and the most probable weight.
+"""Training loss: paper Eq. 19, labels and landmarks, both directions, and the most probable weight.
 
-Every term is a mean, as in the paper's reference code, and the displacement is what is regularized, as written in the
-paper (the integral of the velocity where a network predicts one). It is measured in millimeters, so that a setting
-keeps its meaning on grids of any, also anisotropic, spacing; on isotropic grids this is the same as in voxels.
+Every term is a mean, as in the paper's reference code. As written in the paper, the displacement is regularized (the
+integral of the velocity where a network predicts one), in millimeters, so that a setting has the same meaning on
+anisotropic grids; on isotropic grids this equals the regularization in voxels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,95 +18,57 @@ from SPRCore.functional import mirrored_box_mean, sample, warp
 from SPRCore.networks import RegistrationOutput
 from SPRCore.regularization import Prior, squared_gradient, weighted_diffusion
 from SPRCore.similarity import lncc, mse
+from SPRCore.training.batches import Batch
 from SPRCore.training.config import LossConfig
-from SPRCore.training.hyper import Setting
-from SPRCore.typing import Images, Scalars, Tensor, Vectors
+from SPRCore.training.hyper import LossSetting
+from SPRCore.typing import Scalars, Tensor, Vectors
 
 MAP_POOL = 2
-"""Half width, in voxels, of the neighborhood that shares a most probable weight: a network predicts its weight at a
-quarter of the resolution, so that one value of it covers about five voxels."""
+"""Radius in voxels of the neighborhood over which squared gradients are averaged for the most probable weight: networks
+predict the weight at a quarter of the resolution, so that one value covers about five voxels."""
 _LABELS_AT_ONCE = 8
-_SMALLEST_ERROR_MM = 1e-3  # below it the length of a landmark's error is rounded off, since it has a kink at 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pair:
-    """One pair of images, as a network is shown it, and what is known of both.
-
-    Attributes:
-        moving: Moving image, shape (1, C, X, Y, Z), intensities in [0, 1].
-        fixed: Fixed image, same shape.
-        spacing: Voxel size along each axis, in mm.
-        moving_labels: Label map of the moving image, whole numbers, shape (1, 1, X, Y, Z), or None.
-        fixed_labels: Label map of the fixed image, or None.
-        labels: The labels that count in the overlap.
-        moving_points: Landmarks of the moving image in voxels, shape (N, 3), or None.
-        fixed_points: Their partners in the fixed image, or None.
-        names: What the pair is called in reports: moving and fixed.
-    """
-
-    moving: Images
-    fixed: Images
-    spacing: tuple[float, float, float]
-    moving_labels: Tensor | None = None
-    fixed_labels: Tensor | None = None
-    labels: tuple[int, ...] = ()
-    moving_points: Tensor | None = None
-    fixed_points: Tensor | None = None
-    names: tuple[str, str] = ("moving", "fixed")
+_SMALLEST_ERROR_MM = 1e-3  # smooths the length of a landmark error at 0
 
 
 def batch_loss(
-    output: RegistrationOutput, pairs: Sequence[Pair], settings: Sequence[Setting], config: LossConfig
+    output: RegistrationOutput, batch: Batch, settings: Sequence[LossSetting], config: LossConfig
 ) -> dict[str, Tensor]:
-    """Compute the mean loss of a batch, and its parts.
+    r"""Compute the mean loss of a batch, paper Eq. 19, and its parts.
 
-    Pairs on grids of one spacing with the same labels are computed together, which on a graphics card takes as long as
-    one of them alone; others one after the other. Both give the same.
+    .. math:: d\,D(f, m \circ \varphi) + r\,\mathrm{mean}(w |\nabla u|^2) - \log p(w) + \text{labels} + \ldots
+
+    Pairs of one spacing are computed together, which on a GPU takes as long as one of them alone; others one after the
+    other. Both give the same.
 
     Args:
-        output: What the network gave, in the order of the pairs.
-        pairs: The pairs.
-        settings: Hyperparameters of each.
-        config: Which terms there are, and their factors.
+        output: Output of the network.
+        batch: The pairs.
+        settings: Hyperparameters of each pair, which may differ from those of the recipe.
+        config: Terms and their factors.
 
     Returns:
-        Scalars by name, as of `pair_loss`.
+        Scalars by name: ``"loss"``, the sum; its parts with their factors: ``"similarity"``, ``"smoothness"``,
+        ``"prior"``, ``"dice_loss"``, ``"landmark_loss"``, ``"map_pull"``; and, where the most probable weight was
+        computed, its mean distance from the predicted one, ``"map_gap"``, which is no part of the sum.
 
     Raises:
-        InputError: As `pair_loss`.
+        InputError: A term needs labels, landmarks, an inverse map or a weight that are missing.
     """
-    if len(pairs) > 1 and _alike(pairs, settings, config):
-        return _terms(output, _joined(pairs), [setting.prior for setting in settings], config, settings[0].data_weight)
+    data_weights = {setting.data_weight for setting in settings}
+    alike = len(set(batch.spacings)) == len(data_weights) == 1 and not config.tre_weight
+    if len(batch) == 1 or alike:
+        return _terms(output, batch, [setting.prior for setting in settings], config, data_weights.pop())
     parts = [
-        pair_loss(_one(output, place), pair, setting.prior, config, setting.data_weight)
-        for place, (pair, setting) in enumerate(zip(pairs, settings, strict=True))
+        batch_loss(_one(output, number), pair, [setting], config)
+        for number, (pair, setting) in enumerate(zip(batch.split(), settings, strict=True))
     ]
     return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
 
 
-def _alike(pairs: Sequence[Pair], settings: Sequence[Setting], config: LossConfig) -> bool:
-    """Whether every term of the loss can be computed for all pairs at once."""
-    kinds = {(p.spacing, p.labels, p.fixed_labels is None, p.moving_labels is None) for p in pairs}
-    weights = {setting.data_weight for setting in settings}
-    return len(kinds) == len(weights) == 1 and not config.tre_weight
-
-
-def _joined(pairs: Sequence[Pair]) -> Pair:
-    """Several pairs as one, along the batch."""
-
-    def joined(name: str) -> Tensor | None:
-        parts = [getattr(pair, name) for pair in pairs]
-        return None if parts[0] is None else torch.cat(parts)
-
-    names = ("moving", "fixed", "moving_labels", "fixed_labels")
-    return Pair(**{name: joined(name) for name in names}, spacing=pairs[0].spacing, labels=pairs[0].labels)
-
-
 def _terms(
-    output: RegistrationOutput, batch: Pair, priors: Sequence[Prior], config: LossConfig, data_weight: float
+    output: RegistrationOutput, batch: Batch, priors: Sequence[Prior], config: LossConfig, data_weight: float
 ) -> dict[str, Tensor]:
-    """Compute the loss of a batch and its parts, as `pair_loss` has them, under a prior for each of its pairs."""
+    """Loss of a batch and its parts, under a prior for each of its pairs."""
     weight = _weight(output, priors[0])
     parts = {"similarity": data_weight * _both_ways(_dissimilarity, output, batch, config)}
     parts["smoothness"] = _smoothness(in_mm(output.displacement, batch.spacing), weight, priors, batch.spacing)
@@ -129,45 +90,20 @@ def _terms(
 
 
 def _smoothness(field_mm: Vectors, weight: Scalars, priors: Sequence[Prior], spacing: Sequence[float]) -> Tensor:
-    if len(priors) == 1:  # the weight itself, of which no scaled copy has to be kept
+    if len(priors) == 1:  # no scaled copy of the weight in memory
         return priors[0].scale * weighted_diffusion(field_mm, weight, spacing)
     scales = weight.new_tensor([prior.scale for prior in priors]).view(-1, 1, 1, 1, 1)
     return weighted_diffusion(field_mm, scales * weight, spacing)
 
 
-def _one(output: RegistrationOutput, place: int) -> RegistrationOutput:
-    """Return what concerns one pair of a batch."""
+def _one(output: RegistrationOutput, number: int) -> RegistrationOutput:
+    """Output for one pair of a batch."""
     parts = vars(output).items()
-    return RegistrationOutput(**{name: None if part is None else part[place : place + 1] for name, part in parts})
-
-
-def pair_loss(
-    output: RegistrationOutput, pair: Pair, prior: Prior, config: LossConfig, data_weight: float = 1.0
-) -> dict[str, Tensor]:
-    r"""Compute the loss of one pair, paper Eq. 19, and its parts.
-
-    .. math:: d\,D(f, m \circ \varphi) + r\,\mathrm{mean}(w |\nabla u|^2) - \log p(w) + \text{labels} + \ldots
-
-    Args:
-        output: What the network gave for this pair (a batch of one).
-        pair: The pair.
-        prior: Prior on the weight, with the hyperparameters of this step, which may be other than those of the recipe.
-        config: Which terms there are, and their factors.
-        data_weight: Factor d of the similarity: 1, or 1 − λ under HyperMorph's weighting.
-
-    Returns:
-        Scalars by name: ``"loss"``, the sum; its parts, their factors applied: ``"similarity"``, ``"smoothness"``,
-        ``"prior"``, ``"dice_loss"``, ``"landmark_loss"``, ``"map_pull"``; and, where the most probable weight was
-        computed, its mean distance from the predicted one, ``"map_gap"``, which is no part of the sum.
-
-    Raises:
-        InputError: A term needs labels, landmarks, an inverse map or a weight that are not there.
-    """
-    return _terms(output, pair, [prior], config, data_weight)
+    return RegistrationOutput(**{name: None if part is None else part[number : number + 1] for name, part in parts})
 
 
 def in_mm(displacement_vox: Vectors, spacing: Sequence[float]) -> Vectors:
-    """Turn a displacement in voxels into millimeters along the axes of its grid.
+    """Convert a displacement from voxels to millimeters along the axes of its grid.
 
     Args:
         displacement_vox: Shape (B, 3, X, Y, Z), in voxels.
@@ -181,7 +117,7 @@ def in_mm(displacement_vox: Vectors, spacing: Sequence[float]) -> Vectors:
 
 @torch.no_grad()
 def map_weight(displacement_vox: Vectors, spacing: Sequence[float], prior: Prior) -> Scalars:
-    """Return the most probable weight of a displacement, in closed form, as a target: no gradient goes through it.
+    """Return the most probable weight of a displacement, in closed form and without gradient.
 
     Args:
         displacement_vox: Shape (B, 3, X, Y, Z), in voxels.
@@ -189,22 +125,22 @@ def map_weight(displacement_vox: Vectors, spacing: Sequence[float], prior: Prior
         prior: The prior.
 
     Returns:
-        Weight, shape (B, 1, X, Y, Z); constant over neighborhoods in the mean, as a predicted one is.
+        Weight of averaged squared gradients, shape (B, 1, X, Y, Z).
     """
     local = squared_gradient(in_mm(displacement_vox, spacing), spacing)
     return prior.map_weight(mirrored_box_mean(local, (MAP_POOL,) * 3))
 
 
 def map_gap(output: RegistrationOutput, spacing: Sequence[float], prior: Prior) -> float | None:
-    """Return how far a predicted weight is from the most probable one for the same displacement: a free diagnostic.
+    """Return the mean distance of a predicted weight from the most probable one for the same displacement.
 
     Args:
-        output: What a network gave.
+        output: Output of a network.
         spacing: Voxel size along each axis, in mm.
         prior: The prior.
 
     Returns:
-        Mean over the voxels of the absolute difference, or None for a network without a weight.
+        Mean absolute difference over the voxels, or None without a weight.
     """
     if output.weight is None:
         return None
@@ -214,17 +150,17 @@ def map_gap(output: RegistrationOutput, spacing: Sequence[float], prior: Prior) 
 def dice_loss(fixed_labels: Tensor, moving_labels: Tensor, displacement_vox: Vectors, labels: Sequence[int]) -> Tensor:
     r"""One minus the soft Dice overlap, mean over the labels that either image has.
 
-    The indicator of each label of the moving image is warped linearly, a few labels at a time: value and gradient come
-    from one pass over the labels, so that memory does not grow with their number.
+    The indicator of each moving label is warped linearly, a few labels at a time. Value and gradient come from one
+    pass over the labels, so that memory does not grow with their number.
 
     Args:
-        fixed_labels: Whole numbers, shape (B, 1, X, Y, Z).
+        fixed_labels: Integers, shape (B, 1, X, Y, Z).
         moving_labels: Same shape.
         displacement_vox: Pull map, shape (B, 3, X, Y, Z), in voxels.
-        labels: The labels that count; 0, the background, is one only if it is listed.
+        labels: Labels that count, the background 0 only if listed.
 
     Returns:
-        Scalar in [0, 1], the mean over the batch; a pair where no label is present has 0.
+        Scalar in [0, 1], the mean over the batch; 0 for a pair without any of the labels.
     """
     present = _present(fixed_labels, moving_labels, labels)
     somewhere = [label for label, there in zip(labels, present.any(dim=0).tolist(), strict=True) if there]
@@ -236,12 +172,12 @@ def dice_loss(fixed_labels: Tensor, moving_labels: Tensor, displacement_vox: Vec
 
 
 def _present(fixed: Tensor, moving: Tensor, labels: Sequence[int]) -> Tensor:
-    """Which pair of a batch has which label in either image, shape (B, labels)."""
+    """Whether each pair has each label in either image, shape (B, labels)."""
     return torch.stack([((fixed == label) | (moving == label)).flatten(1).any(dim=1) for label in labels], dim=1)
 
 
 class _DiceLoss(torch.autograd.Function):
-    """Keeps one field, the gradient, whatever the number of labels."""
+    """Saves only the gradient for the backward pass, for any number of labels."""
 
     @staticmethod
     def forward(
@@ -284,7 +220,7 @@ def landmark_loss(
 
     Args:
         fixed_points_vox: Landmarks p, shape (N, 3), in voxels of the grid.
-        moving_points_vox: Their partners q, same shape.
+        moving_points_vox: Corresponding landmarks q, same shape.
         displacement_vox: Pull map, shape (1, 3, X, Y, Z), in voxels.
         spacing: Voxel size along each axis, in mm.
 
@@ -303,43 +239,35 @@ def _weight(output: RegistrationOutput, prior: Prior) -> Scalars:
         raise InputError("loss", got=got, expected="the uniform prior without a weight, another one with it")
     if output.weight is not None:
         return output.weight
-    return output.displacement.new_ones(()).expand_as(output.displacement[:, :1])  # ones that take no memory
+    return output.displacement.new_ones(()).expand_as(output.displacement[:, :1])  # expanded, without memory
 
 
-def _both_ways(term: Any, output: RegistrationOutput, pair: Pair, config: LossConfig) -> Tensor:
+def _both_ways(term: Any, output: RegistrationOutput, batch: Batch, config: LossConfig) -> Tensor:
     """A term in the fixed space, or its mean over the fixed and the moving space."""
-    forward = term(pair, output.displacement, config)
+    forward = term(batch, output.displacement, config)
     if not config.symmetric:
         return forward
     if output.inverse_displacement is None:
         raise InputError("symmetric loss", got="a network without an inverse map", expected="one that integrates")
-    swapped = Pair(
-        moving=pair.fixed,
-        fixed=pair.moving,
-        spacing=pair.spacing,
-        moving_labels=pair.fixed_labels,
-        fixed_labels=pair.moving_labels,
-        labels=pair.labels,
-    )
-    return 0.5 * (forward + term(swapped, output.inverse_displacement, config))
+    return 0.5 * (forward + term(batch.swapped(), output.inverse_displacement, config))
 
 
-def _dissimilarity(pair: Pair, displacement_vox: Vectors, config: LossConfig) -> Tensor:
-    warped = warp(pair.moving, displacement_vox)
+def _dissimilarity(batch: Batch, displacement_vox: Vectors, config: LossConfig) -> Tensor:
+    warped = warp(batch.moving, displacement_vox)
     if config.similarity == "mse":
-        return mse(pair.fixed, warped)
-    channels = zip(pair.fixed.split(1, dim=1), warped.split(1, dim=1), strict=True)
-    values = [lncc(fixed, image, config.window, pair.spacing) for fixed, image in channels]
+        return mse(batch.fixed, warped)
+    channels = zip(batch.fixed.split(1, dim=1), warped.split(1, dim=1), strict=True)
+    values = [lncc(fixed, image, config.window, batch.spacing) for fixed, image in channels]
     return -torch.stack(values).mean()
 
 
-def _overlap_loss(pair: Pair, displacement_vox: Vectors, config: LossConfig) -> Tensor:
-    if pair.fixed_labels is None or pair.moving_labels is None:
+def _overlap_loss(batch: Batch, displacement_vox: Vectors, config: LossConfig) -> Tensor:
+    if batch.fixed_labels is None or batch.moving_labels is None:
         raise InputError("dice_weight", got="a pair without labels", expected="labels of both images")
-    return dice_loss(pair.fixed_labels, pair.moving_labels, displacement_vox, pair.labels)
+    return dice_loss(batch.fixed_labels, batch.moving_labels, displacement_vox, batch.labels)
 
 
-def _landmark_error(output: RegistrationOutput, pair: Pair) -> Tensor:
-    if pair.fixed_points is None or pair.moving_points is None:
+def _landmark_error(output: RegistrationOutput, batch: Batch) -> Tensor:
+    if batch.fixed_points is None or batch.moving_points is None:
         raise InputError("tre_weight", got="a pair without landmarks", expected="landmarks of both images")
-    return landmark_loss(pair.fixed_points, pair.moving_points, output.displacement, pair.spacing)
+    return landmark_loss(batch.fixed_points[0], batch.moving_points[0], output.displacement, batch.spacing)

@@ -1,4 +1,4 @@
-"""From a network in training to a model that others can use: its card and its bundle."""
+"""Card and bundle of a trained network."""
 
 from __future__ import annotations
 
@@ -19,22 +19,19 @@ _MEASURES = {
     "folding_percent": "folded voxels in %",
 }
 LAST = "last"
-"""Folder, inside that of the run, of the model as it was last; the best one lies in the run's folder itself."""
+"""Folder of the latest model in that of the run; the best model is in the folder of the run itself."""
 
 
 def card_of(recipe: Recipe, step: int = 0, summary: dict[str, float] | None = None) -> ModelCard:
-    """Write the card of the model that a recipe makes.
+    """Return the card of the model of a recipe.
 
     Args:
         recipe: The recipe.
-        step: Optimiser steps that the model has seen.
-        summary: What validation measured, by name; None for nothing.
-
-    Returns:
-        The card.
+        step: Optimiser steps of the model.
+        summary: Metrics of the validation by name, or None.
 
     Raises:
-        InputError: The recipe's hyperparameters are outside the ranges that its network takes.
+        InputError: The hyperparameters of the recipe are outside the ranges of its network.
     """
     data = recipe.data
     before = "" if recipe.start is None else f" from {recipe.start.name.removesuffix(SUFFIX)}"
@@ -63,17 +60,17 @@ def _described(recipe: Recipe) -> dict[str, Any]:
 def write_model(
     network: RegistrationNetwork, recipe: Recipe, folder: Path, step: int, summary: dict[str, float] | None
 ) -> Path:
-    """Write a network as a bundle that `spr register --method` takes.
+    """Write a network as a bundle for `spr register --method`.
 
     Args:
         network: The network.
-        recipe: What it was trained by.
-        folder: Where to write it.
-        step: Optimiser steps that it has seen.
-        summary: What validation measured, or None.
+        recipe: Its recipe.
+        folder: Folder of the bundle.
+        step: Optimiser steps made.
+        summary: Metrics of the validation, or None.
 
     Returns:
-        The file, as a whole or not at all.
+        The file, written atomically.
 
     Raises:
         InputError: A weight is not finite.

@@ -1,4 +1,4 @@
-"""Pictures of a run: pairs as the network registers them, and the curves of loss and score."""
+"""Pictures of a run: registered pairs, and curves of loss and metrics."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 
 from SPRCore.functional import warp
 from SPRCore.networks import RegistrationOutput
-from SPRCore.training.losses import Pair
-from SPRCore.training.validate import Score
+from SPRCore.training.batches import Batch
+from SPRCore.training.validate import PairMetrics
 from SPRCore.typing import Tensor
 
 FIXED_COLOR, MOVING_COLOR, GRID_COLOR = "#35d0ff", "#ff9a2e", "#ffe14d"
@@ -33,32 +33,32 @@ _SCORES = {"dice": "Dice", "dice_before": "Dice before", "lncc": "LNCC", "map_ga
 _ERRORS = {"tre_mm": "landmark error", "tre_before_mm": "before"}
 _INCHES, _DPI = 2.1, 110
 _LINES_ACROSS = 16
-_SMOOTHED = 15  # rows of a curve that are averaged over, at most
+_MAX_SMOOTHING = 15  # rows
 
 
-def pairs_figure(shown: Sequence[tuple[Pair, RegistrationOutput, Score]], title: str) -> Figure:
-    """Draw pairs, one below the other, in a slice across their coarsest axis through the middle of the labels.
+def pairs_figure(shown: Sequence[tuple[Batch, RegistrationOutput, PairMetrics]], title: str) -> Figure:
+    """Draw pairs, one below the other, in a slice across their coarsest axis through the center of the labels.
 
     Args:
-        shown: Pairs with what the network gave and what was measured, on the CPU.
-        title: Line above.
+        shown: Pairs with the output of the network and the metrics, on the CPU.
+        title: Title.
 
     Returns:
-        The figure; the slices lie as the arrays do, in true proportions.
+        The figure; slices in array orientation and true proportions.
     """
     has_weight = any(output.weight is not None for _, output, _ in shown)
-    columns = [place for place in range(len(_TITLES)) if has_weight or "Weight" not in _TITLES[place]]
+    columns = [column for column in range(len(_TITLES)) if has_weight or "Weight" not in _TITLES[column]]
     cuts = [_Cut(pair) for pair, _, _ in shown]
     heights = [cut.height / cut.width for cut in cuts]
     size = (_INCHES * len(columns), _INCHES * sum(heights) + 0.35 * len(shown) + 0.75)
     figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.03, wspace=0.0, hspace=0.0)
     axes = figure.subplots(len(shown), len(columns), squeeze=False, height_ratios=heights)
-    for row, cut, (pair, output, score) in zip(axes, cuts, shown, strict=True):
-        _draw_row([row[columns.index(place)] if place in columns else None for place in range(7)], cut, pair, output)
-        row[0].set_ylabel(_words(pair, score), fontsize=6)
-    for panel, place in zip(axes[0], columns, strict=True):
-        panel.set_title(_TITLES[place], fontsize=8)
+    for row, cut, (pair, output, metrics) in zip(axes, cuts, shown, strict=True):
+        _draw_row([row[columns.index(column)] if column in columns else None for column in range(7)], cut, pair, output)
+        row[0].set_ylabel(_caption(pair, metrics), fontsize=6)
+    for panel, column in zip(axes[0], columns, strict=True):
+        panel.set_title(_TITLES[column], fontsize=8)
     outlines = [Line2D([], [], color=FIXED_COLOR, label="labels of fixed")]
     outlines.append(Line2D([], [], color=MOVING_COLOR, label="labels of moving"))
     if any(pair.fixed_labels is not None for pair, _, _ in shown):
@@ -68,14 +68,10 @@ def pairs_figure(shown: Sequence[tuple[Pair, RegistrationOutput, Score]], title:
 
 
 def curves_figure(rows: Sequence[dict[str, Any]], title: str) -> Figure:
-    """Draw loss and score over the steps of a run.
-
-    Args:
-        rows: Lines of the journal.
-        title: Line above.
+    """Draw loss and metrics over the steps of a run.
 
     Returns:
-        The figure: parts of the loss, what validation measured, and the landmark error where there is one.
+        The figure: parts of the loss, metrics of the validation, and the landmark error if there is one.
     """
     train = [row for row in rows if row.get("kind") == "train"]
     measured = [row for row in rows if row.get("kind") == "validation"]
@@ -107,15 +103,15 @@ def _draw_curve(panel: Axes, rows: list[dict[str, Any]], name: str, words: str, 
     if "before" in name:
         panel.axhline(values[0], color="gray", linestyle="--", linewidth=1, label=words)
         return
-    window = 1 if marked else min(_SMOOTHED, max(1, len(values) // 8))
+    window = 1 if marked else min(_MAX_SMOOTHING, max(1, len(values) // 8))
     smooth = np.convolve(values, np.ones(window) / window, mode="valid")
     panel.plot(steps[window - 1 :], smooth, label=words, linewidth=1.2, marker="o" if marked else "", markersize=2.5)
 
 
 class _Cut:
-    """A slice across the coarsest axis, through the middle of the labels or of the grid."""
+    """A slice across the coarsest axis, through the center of the labels or of the grid."""
 
-    def __init__(self, pair: Pair) -> None:
+    def __init__(self, pair: Batch) -> None:
         self.axis = int(np.argmax(pair.spacing)) if len(set(pair.spacing)) > 1 else 2
         self.across, self.up = (axis for axis in range(3) if axis != self.axis)
         shape = pair.fixed.shape[2:]
@@ -127,7 +123,7 @@ class _Cut:
         self.spacing = pair.spacing
 
     def of(self, image: Tensor, channel: int = 0) -> np.ndarray:
-        """Return the slice of an image, shape (1, C, X, Y, Z), rows running up."""
+        """Return the slice of an image, shape (1, C, X, Y, Z), first row at the bottom."""
         return image[0, channel].select(self.axis, self.index).float().numpy().T
 
     def show(self, panel: Axes, picture: np.ndarray, **options: Any) -> None:
@@ -135,14 +131,14 @@ class _Cut:
         panel.imshow(picture, origin="lower", extent=(0, self.width, 0, self.height), aspect="equal", **options)
 
     def centers(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return where voxel centers lie across and up, in mm."""
+        """Return the voxel centers across and up, in mm."""
         steps = [self.spacing[axis] for axis in (self.across, self.up)]
         counts = [round(extent / step) for extent, step in zip((self.width, self.height), steps, strict=True)]
         across, up = ((np.arange(count) + 0.5) * step for count, step in zip(counts, steps, strict=True))
         return across, up
 
 
-def _draw_row(panels: list[Axes | None], cut: _Cut, pair: Pair, output: RegistrationOutput) -> None:
+def _draw_row(panels: list[Axes | None], cut: _Cut, pair: Batch, output: RegistrationOutput) -> None:
     for panel in panels:
         if panel is not None:
             panel.set_xticks([])
@@ -167,7 +163,7 @@ def _draw_row(panels: list[Axes | None], cut: _Cut, pair: Pair, output: Registra
         cut.show(panel, difference, cmap="RdBu_r", vmin=-limit, vmax=limit)
 
 
-def _draw_outlines(panels: list[Axes | None], cut: _Cut, pair: Pair, output: RegistrationOutput) -> None:
+def _draw_outlines(panels: list[Axes | None], cut: _Cut, pair: Batch, output: RegistrationOutput) -> None:
     if pair.fixed_labels is None or pair.moving_labels is None:
         return
     moved = warp(pair.moving_labels.float(), output.displacement.float(), mode="nearest")
@@ -184,7 +180,7 @@ def _draw_outlines(panels: list[Axes | None], cut: _Cut, pair: Pair, output: Reg
 
 
 def _draw_grid(panel: Axes, cut: _Cut, displacement: Tensor) -> None:
-    """Draw the lines of a regular grid of the moving image where the registration puts them."""
+    """Draw the deformed lines of a regular grid of the moving image."""
     across, up = cut.centers()
     step = max(cut.width, cut.height) / _LINES_ACROSS
     for axis, at in ((cut.across, across[None, :]), (cut.up, up[:, None])):
@@ -193,10 +189,11 @@ def _draw_grid(panel: Axes, cut: _Cut, displacement: Tensor) -> None:
         panel.contour(across, up, coordinate, levels=levels, colors=GRID_COLOR, linewidths=0.5, alpha=0.85)
 
 
-def _words(pair: Pair, score: Score) -> str:
-    parts = [pair.names[0], f"→ {pair.names[1]}"]
-    if "dice" in score:
-        parts.append(f"Dice {score['dice_before']:.3f} → {score['dice']:.3f}")
-    if "tre_mm" in score:
-        parts.append(f"TRE {score['tre_before_mm']:.2f} → {score['tre_mm']:.2f} mm")
-    return "\n".join([*parts, f"folding {score['folding_percent']:.2g} %"])
+def _caption(pair: Batch, metrics: PairMetrics) -> str:
+    moving, fixed = pair.names[0]
+    parts = [moving, f"→ {fixed}"]
+    if "dice" in metrics:
+        parts.append(f"Dice {metrics['dice_before']:.3f} → {metrics['dice']:.3f}")
+    if "tre_mm" in metrics:
+        parts.append(f"TRE {metrics['tre_before_mm']:.2f} → {metrics['tre_mm']:.2f} mm")
+    return "\n".join([*parts, f"folding {metrics['folding_percent']:.2g} %"])

@@ -1,4 +1,4 @@
-"""Recipes: one YAML file that says all there is to say about a training run."""
+"""Recipes: the configuration of a training run in one YAML file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SCHEMA = 1
 
 
 def _read_model(value: object, keys: Keys) -> NetworkConfig:
-    """Build the configuration of a network out of the name of a preset, or of a mapping that may change one."""
+    """Build the configuration of a network from the name of a preset, or from a mapping that may modify one."""
     if isinstance(value, NetworkConfig):
         return value
     parts = {"preset": value} if isinstance(value, str) else value
@@ -64,28 +64,28 @@ def _check_model_name(name: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All that fixes a training run.
+    """Configuration of a training run.
 
     Attributes:
         schema_version: Version of this format.
-        name: Name of the run and of the model that comes out of it.
-        output: Folder of the run; None takes `runs/NAME` in the current folder.
-        start: Bundle of a model whose weights the network starts with; the network may have parts that the model lacks.
-        anew: Parts of the network, by the first part of the names of their tensors, that are not taken from `start`.
-        seed: Seed of all that is random in training.
-        device: Where to compute; "auto" takes CUDA where there is one.
-        precision: Numbers inside the network; fields and losses are always in fp32.
-        workers: Processes that load data beside the training itself.
+        name: Name of the run and of its model.
+        output: Folder of the run; None for `runs/NAME` in the current folder.
+        start: Bundle of a model whose weights initialize the network, which may have further parts.
+        reinit: First parts of tensor names that are initialized at random instead of from `start`.
+        seed: Seed of all random numbers of the training.
+        device: Compute device; "auto" is CUDA if available.
+        precision: Precision inside the network; fields and losses are always in fp32.
+        workers: Processes that load data.
         data: The images.
-        preprocessing: How they are prepared.
-        model: The network; in the file the name of a preset, or a mapping with `preset` and what differs from it.
+        preprocessing: Preprocessing of the images.
+        model: The network: the name of a preset, or a mapping with `preset` and changes to it.
         loss: Terms of the loss.
-        hyper: Hyperparameters drawn at each step, for a network with conditioning.
+        hyper: Hyperparameters drawn for every pair, for a network with conditioning.
         optimiser: Optimiser and schedule.
-        augmentation: Random changes of training pairs.
-        validation: How the model is measured in between.
-        checkpoint: When the state is written.
-        card: What the card of the model says.
+        augmentation: Random augmentation of training pairs.
+        validation: Validation during training.
+        checkpoint: Checkpoints.
+        card: Fields of the model card.
 
     Raises:
         ConfigError: A value is out of range or does not fit another.
@@ -95,7 +95,7 @@ class Recipe:
     name: str
     output: Path | None = None
     start: Path | None = None
-    anew: tuple[str, ...] = ()
+    reinit: tuple[str, ...] = ()
     seed: int = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -112,8 +112,8 @@ class Recipe:
     card: CardConfig = field(default_factory=CardConfig)
 
     def __post_init__(self) -> None:
-        """Check what concerns more than one part."""
-        remedy = "update SPRCore, or write the recipe anew"
+        """Check the parts against each other."""
+        remedy = "update SPRCore, or rewrite the recipe"
         require(self.schema_version == SCHEMA, "schema_version", self.schema_version, str(SCHEMA), remedy)
         _check_model_name(self.name)
         require(self.workers >= 0, "workers", self.workers, "0 or more")
@@ -153,7 +153,7 @@ class Recipe:
         return Path.cwd() / "runs" / self.name if self.output is None else self.output
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values that YAML and JSON can hold; `from_dict` reads them again."""
+        """Return plain values for YAML and JSON, the inverse of `from_dict`."""
         return encode(self)
 
     @classmethod
@@ -161,13 +161,10 @@ class Recipe:
         """Build a recipe from plain values.
 
         Args:
-            values: What `to_dict` gave, or part of it; the rest takes its defaults.
-
-        Returns:
-            The recipe.
+            values: Result of `to_dict`, or part of it; missing values take their defaults.
 
         Raises:
-            ConfigError: A key is unknown (the nearest is named), missing, or its value is refused.
+            ConfigError: A key is unknown (the nearest is suggested) or missing, or a value is invalid.
         """
         return decode(cls, values)
 
@@ -179,18 +176,18 @@ class Recipe:
 def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe.
 
-    A recipe may start from others: `base: other.yaml` (or a list of them) is read first and changed by what follows.
-    Relative paths are taken from the folder of the file in which they stand; those of `overrides` from the current one.
+    A recipe may extend others: `base: other.yaml` (or a list) is read first and overridden by the rest. Relative paths
+    start from the folder of their file; those of `overrides` from the current folder.
 
     Args:
         path: The YAML file.
-        overrides: Changes such as "optimiser.lr=1e-3"; the value is YAML.
+        overrides: Changes such as "optimiser.lr=1e-3", the value in YAML.
 
     Returns:
         The recipe, all paths absolute.
 
     Raises:
-        InputError: The file is no YAML, or a key or value is refused; the message names the file, the line and the key.
+        InputError: The file is not YAML, or a key or value is invalid; the message has file, line and key.
     """
     sources: Sources = read_tree(Path(path), overrides)
     try:

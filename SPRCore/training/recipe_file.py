@@ -1,4 +1,4 @@
-"""The YAML behind a recipe: files that build on others, changes from the command line, and where each key stands."""
+"""YAML files of a recipe: files that extend others, changes from the command line, and the location of each key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_DEPTH = 8
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML in which 1e-4 is a number, as everybody who writes it means."""
+    """Safe YAML in which 1e-4 is a number."""
 
 
 _FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+|[-+]?(\d+\.\d*|\.\d+)|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
@@ -27,8 +27,8 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(rf"^(?:{_FLO
 
 
 @dataclass(frozen=True)
-class _Place:
-    """File and line at which a key stands; no file for a change from the command line."""
+class _Location:
+    """File and line of a key; no file for a change from the command line."""
 
     file: Path | None
     line: int
@@ -36,58 +36,53 @@ class _Place:
 
 @dataclass
 class Sources:
-    """Merged values of a recipe, and the place of every key.
+    """Merged values of a recipe, and the location of every key.
 
     Attributes:
-        values: The values as YAML has them.
-        places: Where each key stands, by its path.
+        values: The values as read from YAML.
+        locations: Location of each key, by its path.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
-    places: dict[Keys, _Place] = field(default_factory=dict)
+    locations: dict[Keys, _Location] = field(default_factory=dict)
 
     def resolve(self, path: Path, keys: Keys) -> Path:
-        """Make a path that stands at some keys absolute.
-
-        Args:
-            path: The path as written.
-            keys: Path of keys at which it stands.
+        """Make the path at some keys absolute.
 
         Returns:
-            The path from the folder of its file, or from the current folder.
+            The path relative to the folder of its file, or to the current folder.
         """
-        place = self._place(keys)
-        base = Path.cwd() if place is None or place.file is None else place.file.resolve().parent
+        location = self._location(keys)
+        base = Path.cwd() if location is None or location.file is None else location.file.resolve().parent
         return (base / path).absolute()
 
     def located(self, error: ConfigError) -> InputError:
-        """Put the file and the line before an error about a key."""
-        place = self._place(error.keys)
-        where = "" if place is None else "--set " if place.file is None else f"{place.file}, line {place.line}: "
+        """Return an error about a key with file and line."""
+        location, where = self._location(error.keys), ""
+        if location is not None:
+            where = "--set " if location.file is None else f"{location.file}, line {location.line}: "
         return InputError(f"{where}{error.what}", got=error.got, expected=error.expected, remedy=error.remedy)
 
-    def _place(self, keys: Keys) -> _Place | None:
-        """Place of a key, or of the nearest key above it that stands somewhere."""
-        return next((self.places[keys[:size]] for size in range(len(keys), -1, -1) if keys[:size] in self.places), None)
+    def _location(self, keys: Keys) -> _Location | None:
+        """Location of a key, or of its nearest parent with one."""
+        parents = (keys[:size] for size in range(len(keys), -1, -1))
+        return next((self.locations[each] for each in parents if each in self.locations), None)
 
-    def merge(self, values: dict[str, Any], places: dict[Keys, _Place]) -> None:
-        """Lay other values over these: mappings are merged, all else is replaced."""
+    def merge(self, values: dict[str, Any], locations: dict[Keys, _Location]) -> None:
+        """Override values: mappings are merged, all others replaced."""
         self.values = _merged(self.values, values)
-        self.places.update(places)
+        self.locations.update(locations)
 
 
 def read_tree(path: Path, overrides: Sequence[str]) -> Sources:
-    """Read a recipe, those it builds on, and changes to it.
+    """Read a recipe, those it extends, and changes to it.
 
     Args:
         path: The YAML file.
         overrides: Changes "key.path=value", the value in YAML.
 
-    Returns:
-        What they say together.
-
     Raises:
-        InputError: A file is missing or no YAML, or a change is not of this form.
+        InputError: A file is missing or not YAML, or a change is not of this form.
     """
     sources = Sources()
     _read_file(path, sources, ())
@@ -97,20 +92,20 @@ def read_tree(path: Path, overrides: Sequence[str]) -> Sources:
             sources.values["model"] = {"preset": sources.values["model"]}
         for key in reversed(keys):
             value = {key: value}
-        sources.merge(value, {keys: _Place(None, 0)})
+        sources.merge(value, {keys: _Location(None, 0)})
     return sources
 
 
 def _read_file(path: Path, sources: Sources, chain: tuple[Path, ...]) -> None:
     if path.resolve() in chain or len(chain) >= _MAX_BASES:
-        raise InputError(str(path), got="a recipe that builds on itself", expected="at most a few files in a row")
+        raise InputError(str(path), got="a recipe that extends itself", expected="a short chain of files")
     node, values = _parse_file(path)
     bases = values.pop("base", [])
     for base in [bases] if isinstance(bases, str) else bases:
         if not isinstance(base, str):
             raise InputError(f"{path}: base", got=repr(base), expected="the path of a recipe")
         _read_file(path.resolve().parent / base, sources, (*chain, path.resolve()))
-    sources.merge(values, _places(node, path))
+    sources.merge(values, _locations(node, path))
 
 
 def _parse_file(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
@@ -124,25 +119,25 @@ def _parse_file(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or "text that is no UTF-8"
+        reason = getattr(error, "problem", None) or "text that is not UTF-8"
         raise InputError(f"{path}{where}", got=str(reason), expected="a recipe in YAML") from None
     if not isinstance(values, dict):
         raise InputError(str(path), got=type(values).__name__, expected="a recipe: a mapping in YAML")
     return node, values
 
 
-def _places(node: yaml.Node, file: Path, keys: Keys = ()) -> dict[Keys, _Place]:
-    """Place of every key below a node; refuses keys that stand twice, of which YAML would take the last."""
-    found: dict[Keys, _Place] = {}
+def _locations(node: yaml.Node, file: Path, keys: Keys = ()) -> dict[Keys, _Location]:
+    """Location of every key below a node; refuses duplicate keys, of which YAML would take the last."""
+    found: dict[Keys, _Location] = {}
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             path, line = (*keys, str(key.value)), key.start_mark.line + 1
             if len(path) > _MAX_DEPTH:
-                raise InputError(f"{file}, line {line}", got="keys nested without end", expected="a recipe in YAML")
+                raise InputError(f"{file}, line {line}", got="too many nested keys", expected="a recipe in YAML")
             if path in found:
-                raise InputError(f"{file}, line {line}: {'.'.join(path)}", got="a key that stands twice")
-            found[path] = _Place(file, line)
-            found.update(_places(value, file, path))
+                raise InputError(f"{file}, line {line}: {'.'.join(path)}", got="a duplicate key")
+            found[path] = _Location(file, line)
+            found.update(_locations(value, file, path))
     return found
 
 

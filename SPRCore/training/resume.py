@@ -1,4 +1,4 @@
-"""Whether a folder may be trained into, and whether what lies there is the same run."""
+"""Checks of the folder of a run before training starts or resumes."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _FREE = {
     *("data.folder", "data.listing", "data.also.folder", "data.also.listing", "data.cache"),
     *("data.split.file", "data.split.hashes"),
 }
-"""What may change between two parts of a run: none of it changes the weights that come out."""
+"""Keys that may change on resume: they do not affect the weights."""
 
 
 def check_folder(recipe: Recipe, resume: bool) -> None:
-    """Refuse to train over a run that is there, or over files that no run has written.
+    """Refuse to overwrite a run, or files that no run has written.
 
     Args:
-        recipe: What is to be trained; it names the folder of the run.
-        resume: Whether the run is to go on.
+        recipe: The recipe, with the folder of the run.
+        resume: Whether to resume the run.
 
     Raises:
-        InputError: The folder holds a run that is not to go on, or files of the user by the names of those of a run.
+        InputError: The folder holds a run that is not resumed, or files of the user with the names of those of a run.
     """
     folder, remedy = recipe.folder, "choose another --set output=DIR"
     is_run = (folder / RECIPE).exists() and _is_written(folder / RECIPE)
     if not resume and (list_checkpoints(folder) or is_run):
-        got, ways = "a run that is there already", f"go on with --resume, or {remedy}"
+        got, ways = "an existing run", f"continue it with --resume, or {remedy}"
         raise InputError(str(folder), got=got, expected="a new folder", remedy=ways)
     if is_run or list_checkpoints(folder):
         return
@@ -47,7 +47,7 @@ def check_folder(recipe: Recipe, resume: bool) -> None:
 
 
 def _is_written(path: Path) -> bool:
-    """Whether a recipe is as a run writes it, every default included, and not as people do."""
+    """Whether a run has written the recipe, with every default, and not a user."""
     try:
         return read_recipe(path, []).to_yaml() == path.read_text(encoding="utf-8")
     except InputError:
@@ -55,36 +55,33 @@ def _is_written(path: Path) -> bool:
 
 
 def identity(recipe: Recipe, split: dict[str, Any], world: int) -> dict[str, Any]:
-    """Return what must be the same for a run to go on as it would have.
+    """Return the values that must be unchanged to resume a run.
 
     Args:
         recipe: The recipe.
-        split: Who is trained with.
+        split: Content of `split.json`.
         world: Number of processes.
-
-    Returns:
-        Plain values by name.
     """
     plain = {key: value for key, value in _flat(recipe.to_dict()).items() if not _is_free(key)}
     return {"processes": world, **plain, SPLIT: json.loads(json.dumps(split))}
 
 
 def check_same_run(kept: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse to go on with another recipe, other data or another number of processes.
+    """Refuse to resume with another recipe, other data or another number of processes.
 
     Args:
         kept: `identity` of the checkpoint.
-        now: That of the run which is to go on.
+        now: `identity` of the resumed run.
 
     Raises:
-        InputError: Something is different; the first such thing is named.
+        InputError: A value differs; the first one is named.
     """
     for name in [*now, *kept]:
         if kept.get(name) != now.get(name):
             shown = [json.dumps(values.get(name))[:80] for values in (now, kept)]
             if name == SPLIT:
                 shown = ["other subjects or files", "those of the run, see split.json"]
-            remedy = "resume with what the run began with, or begin a new one with --set output=DIR"
+            remedy = "resume with the original value, or start a new run with --set output=DIR"
             raise InputError(f"resume: {name}", got=shown[0], expected=shown[1], remedy=remedy)
 
 

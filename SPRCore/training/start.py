@@ -1,4 +1,4 @@
-"""A run that begins with what another one has learned."""
+"""Initialization of a network with the weights of a trained model."""
 
 from __future__ import annotations
 
@@ -13,29 +13,28 @@ from SPRCore.networks import RegistrationNetwork
 logger = logging.getLogger("SPRCore")
 
 
-def start_from(network: RegistrationNetwork, path: Path, anew: Sequence[str] = ()) -> None:
-    """Put the weights of a trained model into a network, by their names.
+def start_from(network: RegistrationNetwork, path: Path, reinit: Sequence[str] = ()) -> None:
+    """Copy the weights of a trained model into a network, by name.
 
-    The network may have parts that the model lacks, such as a weight head or the modulation by a code, which stay as
-    they are drawn; it must have all that the model has. So a network with uniform regularization can start one that
-    predicts a weight, and that one a network for all hyperparameters.
+    The network must have every tensor of the model; parts that the model lacks, such as a weight head or the modulation
+    by a code, keep their random initialization. So a network with uniform regularization can initialize one that
+    predicts a weight, and that one a hyper model.
 
     Args:
         network: The network, changed in place.
         path: Bundle of the model.
-        anew: First parts of the names of tensors that stay as they are drawn, such as "weight" for a head that has
-            ended where it learns nothing more.
+        reinit: First parts of tensor names that keep their random initialization, such as "weight" for a head that has
+            stopped learning.
 
     Raises:
-        InputError: The file is no bundle or damaged, or the network lacks a tensor of it, or has it in another shape;
-            or it has nothing of such a name.
+        InputError: The file is not an intact bundle, the network lacks a tensor of it or has it in another shape, or
+            the model has no part of a name in `reinit`.
     """
     known, own = read_bundle(path).tensors, network.state_dict()
-    for part in anew:
+    for part in reinit:
         if not any(_part(name) == part for name in known):
-            expected = f"one of {', '.join(sorted(set(map(_part, known))))}"
-            raise InputError("anew", got=part, expected=expected)
-    tensors = {name: tensor for name, tensor in known.items() if _part(name) not in anew}
+            raise InputError("reinit", got=part, expected=f"one of {', '.join(sorted(set(map(_part, known))))}")
+    tensors = {name: tensor for name, tensor in known.items() if _part(name) not in reinit}
     for name, tensor in tensors.items():
         found = tuple(own[name].shape) if name in own else "none"
         if found != tuple(tensor.shape):

@@ -1,10 +1,8 @@
-"""The state of a run in one file, from which it goes on as if nothing had happened.
+"""Checkpoints: the state of a run in one file.
 
-A checkpoint is a safetensors file: the tensors of network, running mean and optimiser, and as metadata JSON with the
-step, the best score and what must be the same for the rest to mean the same. Reading it executes nothing. It appears
-under its name only once it is whole, so that a process may be killed at any moment. The random numbers of a step, and
-the pairs that it sees, follow from the seed and the number of the step alone: that number is all there is to keep of
-them.
+A checkpoint is a safetensors file: the tensors of network, running mean and optimiser, and JSON metadata with the step,
+the best score and the values that must be unchanged to resume. Reading it executes no code. It is written atomically,
+so that a process may be killed at any time. Random numbers and pairs of a step follow from the seed and the step.
 """
 
 from __future__ import annotations
@@ -25,18 +23,18 @@ from SPRCore.typing import Tensor
 
 SCHEMA = 1
 FOLDER = "checkpoints"
-_WRITTEN_INTO = (FOLDER, "last", "pictures", "tensorboard")
+_SUBFOLDERS = (FOLDER, "last", "pictures", "tensorboard")
 _SUFFIX = ".safetensors"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Checkpoint:
-    """What is kept of a run.
+    """State of a run.
 
     Attributes:
-        step: Optimiser steps that have been made.
+        step: Optimiser steps made.
         tensors: Tensors by part ("network", "mean", "optimiser") and name.
-        facts: What else is kept, as JSON can hold it.
+        facts: Further values for JSON.
     """
 
     step: int
@@ -45,18 +43,10 @@ class Checkpoint:
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
-    """Write a checkpoint, as a whole or not at all, and remove older ones.
-
-    Args:
-        folder: Folder of the run.
-        checkpoint: What to keep.
-        keep: Number of checkpoints to leave.
-
-    Returns:
-        The file.
+    """Write a checkpoint atomically, and remove older ones.
 
     Raises:
-        OutputError: It could not be written.
+        OutputError: The file cannot be written.
     """
     from safetensors.torch import save_file
 
@@ -77,18 +67,15 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint.
 
-    Args:
-        path: The file.
-
     Returns:
-        What was kept, on the CPU.
+        The state, on the CPU.
 
     Raises:
-        InputError: The file is damaged, or no checkpoint of this version.
+        InputError: The file is damaged, or not a checkpoint of this version.
     """
     from safetensors import SafetensorError, safe_open
 
-    remedy = f"remove {path.name} to go on from an older checkpoint, or train anew"
+    remedy = f"remove {path.name} to resume from an older checkpoint, or start a new run"
     try:
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {})["state"])
@@ -98,7 +85,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
                 tensors.setdefault(part, {})[name] = file.get_tensor(key)
             step, schema = int(facts.pop("step")), facts.pop("schema")
     except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(str(path), got=f"no usable checkpoint ({error})", remedy=remedy) from None
+        raise InputError(str(path), got=f"an unreadable checkpoint ({error})", remedy=remedy) from None
     if schema != SCHEMA:
         raise InputError(str(path), got=f"schema {schema}", expected=str(SCHEMA), remedy=remedy)
     return Checkpoint(step=step, tensors=tensors, facts=facts)
@@ -109,14 +96,10 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted((folder / FOLDER).glob(f"[0-9]*{_SUFFIX}"))
 
 
-def sweep(folder: Path) -> None:
-    """Remove what a killed process was writing when it died, in the folder and in those of its parts.
-
-    Args:
-        folder: Folder of the run.
-    """
-    for place in (folder, *(folder / part for part in _WRITTEN_INTO)):
-        for partial in place.glob(".partial-*"):
+def remove_partial_files(folder: Path) -> None:
+    """Remove partial files of a killed process."""
+    for written in (folder, *(folder / part for part in _SUBFOLDERS)):
+        for partial in written.glob(".partial-*"):
             shutil.rmtree(partial, ignore_errors=True)
 
 
@@ -127,14 +110,10 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Give an optimiser back what `optimiser_tensors` had taken.
-
-    Args:
-        optimiser: Optimiser of the same parameters.
-        tensors: Its tensors.
+    """Restore the state of an optimiser, the inverse of `optimiser_tensors`.
 
     Raises:
-        InputError: They are those of other parameters.
+        InputError: The tensors belong to other parameters.
     """
     states: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
@@ -149,11 +128,11 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tenso
 
 
 class RunningMean:
-    """Running mean of the weights of a network: what is validated and shipped is smoother than the last step.
+    """Exponential moving average of the weights of a network, which is validated and written.
 
     Args:
         network: The network that is trained.
-        decay: Part of the mean that a step keeps, in [0, 1); early steps keep less, so that the start is forgotten.
+        decay: Weight of the previous mean in a step, in [0, 1); smaller in early steps.
 
     Attributes:
         network: A network with the mean weights, in evaluation mode.
@@ -165,11 +144,11 @@ class RunningMean:
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
-        """Take in the weights after a step.
+        """Update the mean after a step.
 
         Args:
             network: The network that is trained.
-            step: Steps that have been made, 1 or more.
+            step: Steps made, from 1.
         """
         share = 1.0 - min(self.decay, (1.0 + step) / (10.0 + step))
         for mean, parameter in zip(self.network.parameters(), network.parameters(), strict=True):

@@ -1,4 +1,4 @@
-"""Hyperparameters to search: the ranges and steps of the paper, and how a command line writes others."""
+"""Axes of sweeps: ranges and steps of the paper, and ranges from the command line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
     "brain": {"alpha": (0, 0.2), "lambda_max": (0.5, 5), "sigma": (0, 4), "lambda_mean": (0.5, 5), "lambda": (0, 1)},
     "heart": {"alpha": (0, 0.6), "lambda_max": (0.8, 3), "sigma": (0, 2), "lambda_mean": (0.8, 3), "lambda": (0, 1)},
 }
-"""Ranges in which the paper tuned, by task (Table 1); those of λ are its baselines' (Sect. 4.2)."""
+"""Tuning ranges of the paper by task (Table 1); those of λ are of its baselines (Sect. 4.2)."""
 
 STEPS: dict[str, dict[str, float]] = {
     "brain": {"alpha": 0.004, "lambda_max": 0.1, "lambda": 0.01},
@@ -28,7 +28,7 @@ STEPS: dict[str, dict[str, float]] = {
 }
 """Steps of the paper's dense grids, by task (Figs. 9, 10 and D.20)."""
 
-_MOST = 1_000_000
+_MAX_SETTINGS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Axis:
         if not (step > 0 and low <= high):
             raise InputError(f"grid of {name}", got=f"{low:g} to {high:g} by {step:g}", expected="a rising range")
         count = int(np.floor((high - low) / step + 1e-6)) + 1
-        if count > _MOST:
+        if count > _MAX_SETTINGS:
             raise InputError(f"grid of {name}", got=f"{count} values", expected="a larger step")
         return cls(name=name, values=_rounded(low + step * np.arange(count)))
 
@@ -65,20 +65,20 @@ def grid_axes(method: MethodSpec, written: Mapping[str, str], preset: str | None
     """Return the axes of a sweep.
 
     Args:
-        method: The method; a model knows its ranges.
-        written: What the user wrote: LOW:HIGH:STEP, LOW:HIGH or one value, by hyperparameter.
-        preset: One of `STEPS` for the steps of the paper, over the ranges of the model, or for the instance solver
-            over those of the paper; None for `points` values.
-        points: Values along an axis for which no step is known.
+        method: The method; the card of a model has ranges.
+        written: Ranges of the user by hyperparameter: LOW:HIGH:STEP, LOW:HIGH or one value.
+        preset: One of `STEPS` for the steps of the paper, over the ranges of the model, or for the instance
+            optimization over those of the paper; None for `points` values.
+        points: Number of values of an axis without step.
 
     Returns:
         An axis for each hyperparameter of the method.
 
     Raises:
-        InputError: A name, range or value that the method does not take, or a range that nobody has given.
+        InputError: The method does not take a name, range or value, or there is nothing to vary.
     """
     known = open_ranges(method)
-    prior = method.prior.name  # not that of a baseline, which has no ranges
+    prior = method.prior.name  # open_ranges refuses baselines, which have none
     for name in written:
         check_name(name, known, f"grid of {method.label}")
     if preset is not None:
@@ -105,22 +105,22 @@ def preset_ranges(preset: str, prior: str) -> dict[str, tuple[float, float]]:
         prior: Name of the prior.
 
     Returns:
-        The paper's ranges; for the total-variation prior, which the paper does not have, those of the sliders.
+        Ranges of the paper; for the total-variation prior, which is not in the paper, those of the sliders.
     """
     return usual_ranges(prior) if prior == TotalVariationPrior.name else RANGES[preset]
 
 
 def open_ranges(method: MethodSpec) -> dict[str, tuple[float, float] | None]:
-    """Return the hyperparameters that a method takes, with the range of each where it has one.
+    """Return the hyperparameters of a method, with their ranges if known.
 
     Args:
-        method: A model, or the instance solver.
+        method: A model, or the instance optimization.
 
     Returns:
-        Lowest and highest value by name; None where any will do.
+        Lowest and highest value by name; None for any value.
 
     Raises:
-        InputError: The method takes none.
+        InputError: The method has no open hyperparameters.
     """
     if method.prior is None:
         raise InputError(f"method {method.label}", got="a baseline", expected="a model, or the instance solver")
@@ -128,16 +128,16 @@ def open_ranges(method: MethodSpec) -> dict[str, tuple[float, float] | None]:
         return dict.fromkeys(HYPERPARAMETERS[method.prior.name])
     card = read_card(method.path)
     if not card.conditioning:
-        expected = "a hyper model, which takes its hyperparameters when it is used"
+        expected = "a hyper model, which takes hyperparameters as input"
         raise InputError(f"model {card.name}", got="a model of one setting", expected=expected)
     return {name: (card.ranges[name][0], card.ranges[name][1]) for name in card.conditioning}
 
 
 def grid(axes: Sequence[Axis]) -> list[dict[str, float]]:
-    """Return every combination of the values of axes, the last one fastest."""
+    """Return every combination of the values of the axes, the last axis fastest."""
     names = [axis.name for axis in axes]
     size = int(np.prod([len(axis.values) for axis in axes]))
-    if size > _MOST:
+    if size > _MAX_SETTINGS:
         raise InputError("grid", got=f"{size} settings", expected="fewer", remedy="take larger steps")
     return [dict(zip(names, values, strict=True)) for values in itertools.product(*(axis.values for axis in axes))]
 
@@ -157,5 +157,5 @@ def _read_axis(name: str, text: str, step: float | None, points: int) -> Axis:
 
 
 def _rounded(values: np.ndarray) -> tuple[float, ...]:
-    """Values as one would write them: 0.3 and not 0.30000000000000004, so that a run that goes on knows them again."""
+    """Values of ten digits: 0.3 and not 0.30000000000000004, so that a resumed run finds them."""
     return tuple(float(f"{value:.10g}") for value in values)

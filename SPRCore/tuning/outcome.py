@@ -1,4 +1,4 @@
-"""What a study found: its trials as a file, the best one, how far one may stray from it, and what mattered."""
+"""Outcome of a study: trials, best trial, tolerance and importances."""
 
 from __future__ import annotations
 
@@ -14,93 +14,75 @@ from SPRCore.io.bundles import Bundle
 from SPRCore.io.cards import Metric
 from SPRCore.io.places import SUFFIX
 from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
-from SPRCore.tuning.queue import FAILED, MEASURES, SECONDS, SLOT, slots_of
 from SPRCore.tuning.space import Objective
 from SPRCore.tuning.storage import import_optuna, quiet
 from SPRCore.tuning.studies import Study, TrialRecord
-from SPRCore.tuning.worker import Task
+from SPRCore.tuning.trials import trial_records
+from SPRCore.tuning.worker import StudyConfig
 
 if TYPE_CHECKING:
     import optuna
 
 logger = logging.getLogger("SPRCore")
 
-_LEAST_TRIALS = 4  # for importances: with fewer every split of them says the same
+_MIN_TRIALS = 4  # for importances; with fewer the forest of fANOVA cannot split
 
 
-def outcome(task: Task, study: optuna.Study, *, target: str, band: float, command: str = "") -> Study:
-    """Return what a study has found so far.
+def outcome(config: StudyConfig, study: optuna.Study, *, target: str, band: float, command: str = "") -> Study:
+    """Return the outcome of a study so far.
 
     Args:
-        task: The study.
-        study: The same, open.
-        target: Name of what is tuned.
-        band: By how much a trial may fall short of the best one and still count as good.
-        command: The command, for the record.
+        config: The study.
+        study: The same study of Optuna.
+        target: Name of the target.
+        band: Largest difference to the best value of a trial within the tolerance.
+        command: Command line, for the record.
 
     Returns:
-        Trials, best one, tolerance and importances.
+        Trials, best trial, tolerance and importances.
     """
-    records = trial_records(study.get_trials(deepcopy=False), task.trials)
-    best = best_of(records, task.objective)
+    records = trial_records(study.get_trials(deepcopy=False))
+    best = best_of(records, config.objective)
     return Study(
-        name=task.study,
+        name=config.study,
         target=target,
-        objective=task.objective.name,
-        direction=task.objective.direction,
-        ranges={each.name: (each.low, each.high) for each in task.parameters},
-        wanted=task.trials,
+        objective=config.objective.name,
+        direction=config.objective.direction,
+        ranges={each.name: (each.low, each.high) for each in config.parameters},
+        wanted=config.trials,
         trials=tuple(records),
         best=None if best is None else best.number,
         band=band,
-        tolerance=tolerance(records, task.objective, band),
-        importances=importances(study, [each.name for each in task.parameters]),
+        tolerance=tolerance(records, config.objective, band),
+        importances=importances(study, [each.name for each in config.parameters]),
         command=command,
-        settings={"pruner": list(task.pruner), "seed": task.seed, "max_folding": task.objective.max_folding},
+        settings={"pruner": list(config.pruner), "seed": config.seed, "max_folding": config.objective.max_folding},
     )
 
 
-def trial_records(trials: Sequence[Any], count: int) -> list[TrialRecord]:
-    """Return the trials that count, one for each slot that was begun, by number.
-
-    Args:
-        trials: All trials of the storage.
-        count: Trials that were asked for.
-
-    Returns:
-        Their records.
-    """
-    found = [_record(slot.last) for slot in slots_of(trials, count) if slot.last is not None and not slot.is_open]
-    return sorted(found, key=lambda record: record.number)
-
-
 def best_of(records: Sequence[TrialRecord], objective: Objective) -> TrialRecord | None:
-    """Return the best complete trial among those that fold no more than allowed, or else of those that fold least.
-
-    Args:
-        records: The trials.
-        objective: What they are judged by.
+    """Return the best complete trial within the folding limit, or else the one with the least folding.
 
     Returns:
-        The best one; None without a complete trial.
+        The best trial; None without a complete one.
     """
-    whole = [record for record in records if record.state == "complete" and record.value is not None]
-    if not whole:
+    complete = [record for record in records if record.state == "complete" and record.value is not None]
+    if not complete:
         return None
     sign = 1.0 if objective.direction == "maximize" else -1.0
-    return max(whole, key=lambda record: (-max(0.0, objective.excess(record.measures)), sign * record.value))
+    return max(complete, key=lambda record: (-max(0.0, objective.excess(record.measures)), sign * record.value))
 
 
 def tolerance(records: Sequence[TrialRecord], objective: Objective, band: float) -> dict[str, tuple[float, float]]:
-    """Return between which values of each parameter trials were as good as the best one for practical purposes.
+    """Return the range of each parameter among the trials whose value is close to the best.
 
     Args:
         records: The trials.
-        objective: What they are judged by.
-        band: By how much a trial may fall short of the best one.
+        objective: The objective.
+        band: Largest difference to the best value.
 
     Returns:
-        Lowest and highest value among the complete trials within the band, by parameter; none where only one value is.
+        Lowest and highest value among the complete trials within the band, by parameter, where they differ.
     """
     best = best_of(records, objective)
     if best is None:
@@ -119,39 +101,30 @@ def tolerance(records: Sequence[TrialRecord], objective: Objective, band: float)
 def importances(study: optuna.Study, names: Sequence[str]) -> dict[str, float]:
     """Return the share of each parameter in the variance of the objective, by fANOVA.
 
-    Args:
-        study: The study.
-        names: The parameters.
-
     Returns:
-        Shares that add up to 1, by parameter; empty with few complete trials, one value, or without scikit-learn.
+        Shares that add up to 1, by parameter; empty with few complete trials, equal values, or without scikit-learn.
 
     References:
         Hutter, Hoos and Leyton-Brown, ICML 2014.
     """
     optuna = import_optuna()
-    whole = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-    if len(whole) < _LEAST_TRIALS or len({trial.value for trial in whole}) == 1:
+    complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    if len(complete) < _MIN_TRIALS or len({trial.value for trial in complete}) == 1:
         return {}
     if len(names) == 1:
         return {names[0]: 1.0}
     try:
         with quiet():
-            judge = optuna.importance.FanovaImportanceEvaluator(seed=0)
-            found = optuna.importance.get_param_importances(study, evaluator=judge, params=list(names))
+            evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+            found = optuna.importance.get_param_importances(study, evaluator=evaluator, params=list(names))
     except ImportError:
         logger.warning("Importances need scikit-learn: pip install 'SPRCore[train]'.")
         return {}
     return {name: float(found[name]) for name in names if math.isfinite(found.get(name, math.nan))}
 
 
-def write_best(task: Task, study: Study, folder: Path) -> Path | None:
-    """Write the model of the best trial, its optimum and tolerance in its card.
-
-    Args:
-        task: The study.
-        study: What it found.
-        folder: Where to write it.
+def write_best(config: StudyConfig, study: Study, folder: Path) -> Path | None:
+    """Write the model of the best trial, with optimum and tolerance in its card.
 
     Returns:
         The bundle; None where there is no model, or it is on another machine.
@@ -160,7 +133,7 @@ def write_best(task: Task, study: Study, folder: Path) -> Path | None:
         OutputError: It cannot be written.
     """
     best = study.best_trial
-    source = None if best is None else task.target.bundle(best.slot)
+    source = None if best is None else config.target.bundle(best.slot)
     if best is None or source is None:
         return None
     bundle = read_bundle(source)
@@ -180,22 +153,6 @@ def _tuned(card: Any, study: Study, best: TrialRecord) -> Any:
         card,
         optimum=optimum,
         tolerance=spans,
-        defaults={**card.defaults, **conditioned},  # what is used where nobody asks for anything else
+        defaults={**card.defaults, **conditioned},  # used when a call gives no setting
         metrics=(*card.metrics, metric),
-    )
-
-
-def _record(trial: Any) -> TrialRecord:
-    states = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
-    facts = trial.user_attrs
-    return TrialRecord(
-        number=trial.number,
-        slot=facts[SLOT],
-        params=dict(trial.params),
-        value=trial.value if trial.values else None,
-        state=states.get(trial.state.name, "running"),
-        seconds=facts.get(SECONDS),
-        intermediate={str(step): value for step, value in sorted(trial.intermediate_values.items())},
-        measures=dict(facts.get(MEASURES, {})),
-        failed=facts.get(FAILED),
     )

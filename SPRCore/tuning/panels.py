@@ -1,4 +1,4 @@
-"""Images and fields of one pair at a few settings of a sweep, for the figure that shows what the sliders do."""
+"""Images and fields of one pair at a few settings of a sweep, for the figure of the report."""
 
 from __future__ import annotations
 
@@ -19,39 +19,41 @@ from SPRCore.tuning.ready import setting_prior
 PANELS = "panels"
 """Folder in that of a sweep."""
 
-MOST = 5
-"""Values of each hyperparameter that are shown."""
+MAX_VALUES = 5
+"""Values of each hyperparameter in the figure."""
 
 
-def panel_settings(axes: Sequence[Axis], most: int = MOST) -> list[dict[str, float]]:
-    """Return a few settings of a grid, the ends of every axis among them.
+def panel_settings(axes: Sequence[Axis], most: int = MAX_VALUES) -> list[dict[str, float]]:
+    """Return a few settings of a grid, including the ends of every axis.
 
     Args:
         axes: Axes of the grid.
-        most: Most values of each.
+        most: Largest number of values of each axis.
 
     Returns:
         Every combination of the chosen values.
     """
     chosen = []
     for axis in axes:
-        places = np.unique(np.linspace(0, len(axis.values) - 1, min(most, len(axis.values))).round().astype(int))
-        chosen.append(Axis(name=axis.name, values=tuple(axis.values[place] for place in places)))
+        chosen_indices = np.unique(
+            np.linspace(0, len(axis.values) - 1, min(most, len(axis.values))).round().astype(int)
+        )
+        chosen.append(Axis(name=axis.name, values=tuple(axis.values[index] for index in chosen_indices)))
     return grid(chosen)
 
 
-def keep_panels(
+def save_panels(
     pair: PairFiles,
     method: MethodSpec,
     settings: Sequence[dict[str, float]],
     folder: Path,
     options: BenchmarkOptions,
 ) -> None:
-    """Register a pair at settings and keep images and fields; what is there already stays.
+    """Register a pair at settings and save images and fields, without those already saved.
 
     Args:
         pair: The pair.
-        method: A model, or the instance solver.
+        method: A model, or the instance optimization.
         settings: Values of its hyperparameters.
         folder: Folder of the sweep.
         options: Alignment and device.
@@ -62,6 +64,6 @@ def keep_panels(
     """
     for setting in settings:
         at = replace(method, prior=setting_prior(method, setting))
-        place = saved_folder(folder / PANELS, pair.pair, at)
-        if not (place / ABOUT).is_file():
-            run_isolated(measure, pair, at, options, place)
+        saved = saved_folder(folder / PANELS, pair.pair, at)
+        if not (saved / ABOUT).is_file():
+            run_isolated(measure, pair, at, options, saved)

@@ -1,4 +1,4 @@
-"""Work on several processes, each of which keeps what it has prepared from one piece of work to the next."""
+"""A pool of processes with state: each keeps what it has prepared from one task to the next."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ import torch
 
 from SPRCore.errors import SPRError
 
-Piece, Result = TypeVar("Piece"), TypeVar("Result")
+Input, Result = TypeVar("Input"), TypeVar("Result")
 
-_worker: Callable[[Any], Any] | None = None  # in a process of the pool: what it has prepared
+_worker: Callable[[Any], Any] | None = None  # state of a process of the pool
 
 
-class Pool(Generic[Piece, Result]):
+class Pool(Generic[Input, Result]):
     """A worker in each of several processes, or one in this process.
 
     Args:
-        make: Makes a worker, a function of one piece of work; of a module, as what it is given and gives back.
-        arguments: What `make` is called with, in each process.
+        make: Picklable function that returns a worker, a function of one task; tasks and results are picklable.
+        arguments: Arguments of `make`, in each process.
         processes: Number of processes; 1 works in this one.
     """
 
     def __init__(
-        self, make: Callable[..., Callable[[Piece], Result]], arguments: Sequence[Any], processes: int
+        self, make: Callable[..., Callable[[Input], Result]], arguments: Sequence[Any], processes: int
     ) -> None:
         self._make, self._arguments, self._processes = make, tuple(arguments), processes
         self._executor: ProcessPoolExecutor | None = None
 
-    def __enter__(self) -> Pool[Piece, Result]:
-        """Begin; processes start with the first piece of work."""
+    def __enter__(self) -> Pool[Input, Result]:
+        """Create the pool; processes start with the first task."""
         if self._processes > 1:
             threads = max(1, torch.get_num_threads() // self._processes)
             self._executor = ProcessPoolExecutor(
@@ -53,29 +53,26 @@ class Pool(Generic[Piece, Result]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Drop what has not begun, and wait for what has."""
+        """Cancel waiting tasks, and wait for running ones."""
         if self._executor is not None:
             self._executor.shutdown(wait=True, cancel_futures=True)
 
-    def run(self, pieces: Iterable[Piece]) -> Iterator[Result]:
-        """Work on pieces; results come as they are done.
-
-        Args:
-            pieces: The work.
+    def run(self, tasks: Iterable[Input]) -> Iterator[Result]:
+        """Run tasks.
 
         Yields:
-            What the worker gave for each, in any order.
+            The results as they arrive, in any order.
 
         Raises:
-            SPRError: A process was lost; otherwise what the worker raised.
+            SPRError: A process was killed. Errors of the worker are raised as they are.
         """
         if self._executor is None:
             work = None
-            for piece in pieces:
+            for task in tasks:
                 work = work or self._make(*self._arguments)
-                yield work(piece)
+                yield work(task)
             return
-        waiting: set[Future] = {self._executor.submit(_work, piece) for piece in pieces}
+        waiting: set[Future] = {self._executor.submit(_work, task) for task in tasks}
         try:
             while waiting:
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
@@ -83,19 +80,19 @@ class Pool(Generic[Piece, Result]):
                     yield future.result()
         except BrokenProcessPool:
             raise SPRError(
-                "a process of the sweep was lost",
+                "a process of the sweep was killed",
                 got="perhaps too little memory",
-                remedy="the same command goes on where it stopped; try fewer --processes",
+                remedy="the same command resumes; try fewer --processes",
             ) from None
 
 
 def context() -> Any:
-    """Return how processes are started: forked from a clean server where there is one, from nothing elsewhere."""
+    """Return the multiprocessing context: a fork server on Linux, spawn elsewhere."""
     return multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
 
 
 def end_with_parent() -> None:
-    """Let this process end when the one that started it does, however that one ended."""
+    """End this process when its parent ends, however it ended."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_watch, args=(parent.sentinel,), daemon=True).start()
@@ -108,13 +105,13 @@ def _watch(sentinel: Any) -> None:
 
 def _start(make: Callable[..., Any], arguments: tuple[Any, ...], threads: int) -> None:
     global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal: the first one decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent handles it
     end_with_parent()
     torch.set_num_threads(threads)
     _worker = make(*arguments)
 
 
-def _work(piece: Any) -> Any:
+def _work(task: Any) -> Any:
     if _worker is None:
         raise SPRError("a process of the sweep has not started")
-    return _worker(piece)
+    return _worker(task)

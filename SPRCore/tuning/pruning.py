@@ -1,4 +1,4 @@
-"""Which trials are cut short: those that are worse than the median of the others, at the same step."""
+"""Pruning of trials that are worse than the median of the others at the same step."""
 
 from __future__ import annotations
 
@@ -15,15 +15,12 @@ def median_pruner(startup: int, warmup: int, interval: int, improving: bool) -> 
     """Return the pruner of a study.
 
     Args:
-        startup: Trials that are never cut short.
-        warmup: Steps before any is.
-        interval: Steps from one decision to the next.
-        improving: Whether trials get better as they go on, as trainings do: then the best value so far counts, as in
-            Optuna's pruner and the paper. Otherwise a step tells a mean over ever more pairs, and the value of the same
-            pairs counts: the best so far would be that of easy pairs which came first, for every trial.
-
-    Returns:
-        The pruner.
+        startup: Trials that are never pruned.
+        warmup: Steps before pruning.
+        interval: Steps between two decisions.
+        improving: Whether trials improve from step to step, as trainings do: then the best value so far is compared, as
+            in Optuna's pruner and the paper. Otherwise a step is a mean over more and more pairs, and the value at the
+            same pairs is compared: the best so far would be that of the first, easy pairs in every trial.
     """
     optuna = import_optuna()
     if improving:
@@ -31,10 +28,10 @@ def median_pruner(startup: int, warmup: int, interval: int, improving: bool) -> 
 
     class SamePairs(optuna.pruners.MedianPruner):
         def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
-            told = trial.intermediate_values
-            seen = copy.copy(trial)
-            if told:
-                seen.intermediate_values = dict.fromkeys(told, told[max(told)])
-            return super().prune(study, seen)
+            values = trial.intermediate_values
+            changed = copy.copy(trial)
+            if values:
+                changed.intermediate_values = dict.fromkeys(values, values[max(values)])
+            return super().prune(study, changed)
 
     return SamePairs(startup, warmup, interval)

@@ -1,4 +1,4 @@
-"""Pairs that are ready to be registered at any setting: all that does not depend on the setting is computed once."""
+"""Pairs prepared for registration at many settings: what does not depend on the setting is computed once."""
 
 from __future__ import annotations
 
@@ -20,38 +20,24 @@ from SPRCore.registration.pair import aligned_tensors, problem_of
 from SPRCore.regularization import Prior
 from SPRCore.regularization.hyperparameters import above_zero
 from SPRCore.regularization.priors import with_hyperparameters
-from SPRCore.training.losses import map_gap
-from SPRCore.typing import Affine, Scalars, Vectors
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Solved:
-    """What a method gave at one setting.
-
-    Attributes:
-        displacement_vox: Pull map on the grid of the pair, shape (1, 3, X, Y, Z), in voxels, without the alignment.
-        weight: Weight on the same grid, shape (1, 1, X, Y, Z), or None.
-        map_gap: Mean distance of a predicted weight from the most probable one, or None.
-    """
-
-    displacement_vox: Vectors
-    weight: Scalars | None
-    map_gap: float | None
+from SPRCore.typing import Affine, Scalars
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReadyPair:
-    """A pair of which only the setting is still open.
+    """A pair prepared for registration at any prior.
 
     Attributes:
-        grid: The grid of a method's own: that of the network, or of the fixed image.
-        affine_ras: Alignment beforehand, pull map in the world, shape (4, 4); None for none.
-        fixed: Fixed image on it, shape (1, 1, X, Y, Z).
-        moving: Moving image on it, aligned.
-        mask: Voxels of it that count for the regularity, or None for all.
-        valid: Voxels of it at which the fixed image has data, shape (1, 1, X, Y, Z), or None for all.
+        grid: Grid of the method: that of the network, or of the fixed image.
+        affine_ras: Affine pre-alignment, pull map in RAS mm, shape (4, 4), or None.
+        fixed: Fixed image on the grid, shape (1, 1, X, Y, Z).
+        moving: Moving image on the grid, aligned.
+        mask: Voxels of the grid that count for the regularity, or None for all.
+        valid: Voxels at which the fixed image has data, shape (1, 1, X, Y, Z), or None for all.
         moving_valid: Likewise of the moving image.
-        solve: Registers the pair at a prior.
+        has_predicted_weight: Whether a network predicts the weight; the instance optimization computes the most
+            probable one.
+        solve: Registers the pair at a prior: displacement in voxels without the alignment, and weight, on the grid.
     """
 
     grid: Grid
@@ -61,21 +47,19 @@ class ReadyPair:
     mask: Volume | None
     valid: Scalars | None
     moving_valid: Scalars | None
-    solve: Callable[[Prior], Solved]
+    has_predicted_weight: bool
+    solve: Callable[[Prior], RegistrationOutput]
 
 
 def setting_prior(method: MethodSpec, setting: Mapping[str, float]) -> Prior:
-    """Return the prior of a method with the hyperparameters of a setting; a strength of 0 becomes one of 1e-6.
+    """Return the prior of a method with the hyperparameters of a setting; a strength of 0 becomes 1e-6.
 
     Args:
-        method: The method, its own prior for what the setting leaves open.
+        method: The method; its own prior has the remaining hyperparameters.
         setting: Hyperparameters by name.
 
-    Returns:
-        The prior.
-
     Raises:
-        InputError: The prior has no such hyperparameter, or cannot take the value.
+        InputError: The prior has no such hyperparameter, or refuses the value.
     """
     return with_hyperparameters(method.prior, {name: above_zero(name, value) for name, value in setting.items()})
 
@@ -88,12 +72,9 @@ def ready(
     Args:
         loaded: The pair.
         method: A method of this package without refinement.
-        model: Its network on the device, or None for the instance solver.
-        init: Alignment beforehand, as for `SPRCore.register`.
-        device: Where to compute.
-
-    Returns:
-        The pair, ready.
+        model: Its network on the device, or None for the instance optimization.
+        init: Affine pre-alignment, as for `SPRCore.register`.
+        device: Compute device.
 
     Raises:
         InputError: The pair cannot be used, or the method refines.
@@ -109,27 +90,30 @@ def ready(
 def _ready_network(loaded: LoadedPair, model: LoadedModel, affine_ras: Affine | None) -> ReadyPair:
     network, card = model.network, model.card
     pair = NetworkInput.of(loaded.fixed, loaded.moving, network, card, affine_ras)
-    shape, spacing = pair.grid.shape, pair.grid.spacing
+    shape = pair.grid.shape
     with torch.no_grad():
         features = network.encode(pair.moving, pair.fixed)
 
     @torch.no_grad()
-    def solve(prior: Prior) -> Solved:
+    def solve(prior: Prior) -> RegistrationOutput:
         code = code_of(card, model_prior(card, prior))
         code = None if code is None else code.to(pair.moving.device)
         output = network.decode(features, code, inverse=False, velocity=False)
         check_output(output)
         displacement, weight = (shortened(field, shape) for field in (output.displacement, output.weight))
-        gap = map_gap(RegistrationOutput(displacement=displacement, weight=weight), spacing, prior)
-        return Solved(displacement_vox=displacement, weight=weight, map_gap=gap)
+        return RegistrationOutput(displacement=displacement, weight=weight)
 
-    images = {name: shortened(getattr(pair, name), shape) for name in ("fixed", "moving")}
-    masks = {
-        "mask": _mask(loaded, pair.grid),
-        "valid": _valid(loaded.fixed, pair, None),
-        "moving_valid": _valid(loaded.moving, pair, affine_ras),
-    }
-    return ReadyPair(grid=pair.grid, affine_ras=affine_ras, **images, **masks, solve=solve)
+    return ReadyPair(
+        grid=pair.grid,
+        affine_ras=affine_ras,
+        fixed=shortened(pair.fixed, shape),
+        moving=shortened(pair.moving, shape),
+        mask=_mask(loaded, pair.grid),
+        valid=_valid(loaded.fixed, pair, None),
+        moving_valid=_valid(loaded.moving, pair, affine_ras),
+        has_predicted_weight=True,
+        solve=solve,
+    )
 
 
 def _mask(loaded: LoadedPair, grid: Grid) -> Volume | None:
@@ -150,16 +134,19 @@ def _ready_instance(
     problem = problem_of(fixed, moving, affine_ras, job)
     tensors = aligned_tensors(fixed, moving, affine_ras, job)
 
-    def solve(prior: Prior) -> Solved:
+    def solve(prior: Prior) -> RegistrationOutput:
         with kept_memory():
             found = problem.course(prior).completed()
-        return Solved(displacement_vox=found.displacement_vox, weight=found.weight, map_gap=None)
+        return RegistrationOutput(displacement=found.displacement_vox, weight=found.weight)
 
-    parts = {
-        "fixed": tensors.fixed,
-        "moving": tensors.moving,
-        "mask": loaded.annotations.fixed_mask,
-        "valid": tensors.mask,
-        "moving_valid": tensors.moving_mask,
-    }
-    return ReadyPair(grid=fixed.grid, affine_ras=affine_ras, **parts, solve=solve)
+    return ReadyPair(
+        grid=fixed.grid,
+        affine_ras=affine_ras,
+        fixed=tensors.fixed,
+        moving=tensors.moving,
+        mask=loaded.annotations.fixed_mask,
+        valid=tensors.mask,
+        moving_valid=tensors.moving_mask,
+        has_predicted_weight=False,
+        solve=solve,
+    )

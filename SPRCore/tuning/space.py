@@ -1,45 +1,47 @@
-"""What a study may try, and what it is judged by."""
+"""Search space and objective of a study."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
 from SPRCore.regularization import BetaPrior
 from SPRCore.tuning.axes import RANGES, preset_ranges
 
+if TYPE_CHECKING:
+    import optuna
+
 OBJECTIVES: dict[str, tuple[str, Literal["maximize", "minimize"], str]] = {
     "dice": ("dice", "maximize", "pairs with labels"),
     "tre": ("tre_mm", "minimize", "pairs with landmarks"),
     "label-free": ("lncc", "maximize", "pairs"),
 }
-"""What is measured, which way is better, and what it takes, by the name of an objective."""
+"""Metric, direction and required data of each objective."""
 
-_MARKS: dict[str, Literal["labels", "points"]] = {"dice": "labels", "tre": "points"}
+_NEEDED_ANNOTATIONS: dict[str, Literal["labels", "points"]] = {"dice": "labels", "tre": "points"}
 
 
-@runtime_checkable
-class Marked(Protocol):
-    """Data that may have labels or landmarks."""
+class AnnotatedData(Protocol):
+    """Data with or without labels and landmarks."""
 
     def has(self, kind: Literal["labels", "points"]) -> bool:
-        """Whether labels or landmarks ("points") are there."""
+        """Whether there are labels or landmarks ("points")."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parameter:
-    """One parameter to try values of.
+class SearchParameter:
+    """Range of one parameter.
 
     Attributes:
         name: A hyperparameter, or for a recipe also a key such as optimiser.lr.
         low: Lowest value.
         high: Highest value.
-        log: Draw its logarithm.
+        log: Whether to sample its logarithm.
 
     Raises:
         InputError: The range is empty, or has no logarithm.
@@ -49,6 +51,10 @@ class Parameter:
     low: float
     high: float
     log: bool = False
+
+    def suggest(self, trial: optuna.Trial) -> float:
+        """Return a value for a trial."""
+        return trial.suggest_float(self.name, self.low, self.high, log=self.log)
 
     def __post_init__(self) -> None:
         """Check the range."""
@@ -60,11 +66,11 @@ class Parameter:
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """What trials are judged by.
+    """Objective of the trials.
 
     Attributes:
         name: One of `OBJECTIVES`.
-        max_folding: Without labels: most folding in percent; a trial beyond it is worse than all within. None for any.
+        max_folding: Largest folding in percent; a trial above it is worse than all below. None for no limit.
     """
 
     name: str = "dice"
@@ -76,29 +82,26 @@ class Objective:
 
     @property
     def direction(self) -> Literal["maximize", "minimize"]:
-        """Which way is better."""
+        """Direction of improvement."""
         return OBJECTIVES[self.name][1]
 
-    def check(self, data: Marked) -> None:
-        """Refuse data on which it cannot be measured (`InputError`), before anything is computed or written."""
-        if self.name in _MARKS and not data.has(_MARKS[self.name]):
+    def check(self, data: AnnotatedData) -> None:
+        """Raise `InputError` for data without the annotations that it needs."""
+        if self.name in _NEEDED_ANNOTATIONS and not data.has(_NEEDED_ANNOTATIONS[self.name]):
             raise self._missing()
 
     def _missing(self) -> InputError:
         needs, remedy = OBJECTIVES[self.name][2], f"give them, or choose another --objective: {', '.join(OBJECTIVES)}"
-        return InputError(f"objective {self.name}", got="none of it in the data", expected=needs, remedy=remedy)
+        return InputError(f"objective {self.name}", got="none in the data", expected=needs, remedy=remedy)
 
     def value(self, measures: Mapping[str, Any]) -> float:
         """Return the value of a trial.
 
-        Args:
-            measures: What was measured.
-
         Returns:
-            The value; NaN where it is none.
+            The value; NaN where the metric is undefined.
 
         Raises:
-            InputError: It was not measured at all.
+            InputError: The metric is missing.
         """
         key = OBJECTIVES[self.name][0]
         if key not in measures:
@@ -106,36 +109,32 @@ class Objective:
         return math.nan if measures[key] is None else float(measures[key])
 
     def excess(self, measures: Mapping[str, Any]) -> float:
-        """Return by how much a trial folds too much; 0 or less is allowed."""
+        """Return the folding above the limit in percent; 0 or less is allowed."""
         folding = measures.get("folding_percent")
         return -1.0 if self.max_folding is None or folding is None else float(folding) - self.max_folding
 
-    def better(self, value: float, other: float) -> bool:
-        """Whether a value is better than another one."""
-        return value > other if self.direction == "maximize" else value < other
 
-
-def parameters(
+def search_space(
     known: Mapping[str, tuple[float, float] | None],
     written: Mapping[str, str],
     preset: str | None,
     other: Iterable[str] | None = None,
     prior: str = BetaPrior.name,
-) -> tuple[Parameter, ...]:
-    """Return what a study tries.
+) -> tuple[SearchParameter, ...]:
+    """Return the search space of a study.
 
     Args:
-        known: Hyperparameters of what is tuned, with the range of each where there is one.
-        written: What the user wrote, LOW:HIGH or LOW:HIGH:log, by parameter.
-        preset: One of `RANGES` for the paper's, or None.
-        other: Other names that may be written; None for none.
-        prior: Name of the prior whose hyperparameters they are.
+        known: Hyperparameters of the target, with their ranges if known.
+        written: Ranges of the user, LOW:HIGH or LOW:HIGH:log, by parameter.
+        preset: One of `RANGES` for the ranges of the paper, or None.
+        other: Further names that are allowed in `written`.
+        prior: Name of the prior of the hyperparameters.
 
     Returns:
-        The parameters; those of the preset or of `known` that were not written come first.
+        The parameters; those of the preset or of `known` come before those in `written`.
 
     Raises:
-        InputError: A name or range that cannot be, or nothing to try.
+        InputError: A name or range is invalid, or there is no parameter.
     """
     if preset is not None:
         check_name(preset, RANGES, "preset")
@@ -144,7 +143,7 @@ def parameters(
     own = {} if preset is None else preset_ranges(preset, prior)
     spans = {name: span if preset is None or span is not None else own[name] for name, span in known.items()}
     found = [
-        Parameter(name=name, low=span[0], high=span[1])
+        SearchParameter(name=name, low=span[0], high=span[1])
         for name, span in spans.items()
         if span is not None and name not in written
     ]
@@ -155,13 +154,13 @@ def parameters(
     return tuple(found)
 
 
-def _read(name: str, text: str) -> Parameter:
+def _read(name: str, text: str) -> SearchParameter:
     low, sign, rest = text.partition(":")
     high, _, kind = rest.partition(":")
     try:
         if not sign or kind not in ("", "log"):
             raise ValueError(text)
-        return Parameter(name=name, low=float(low), high=float(high), log=kind == "log")
+        return SearchParameter(name=name, low=float(low), high=float(high), log=kind == "log")
     except InputError:
         raise
     except ValueError:

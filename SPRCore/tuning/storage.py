@@ -1,9 +1,10 @@
-"""Where the trials of a study are kept, for any number of processes on any number of machines."""
+"""Storage of the trials of a study, shared by processes and machines."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 import sqlite3
 import time
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
 
 _PAUSES_SECONDS = (0.1, 0.3, 0.6, 1.0)
 _WAIT_SECONDS = 120  # for a database that another process is writing to
+_MAX_RETRIES = 2
+"""Repetitions of a trial whose process ended."""
 _FILES = {".db": "sqlite", ".sqlite": "sqlite", ".log": "journal", ".journal": "journal"}
 
 
 def import_optuna() -> Any:
-    """Return the module, quieted: progress is told by us.
+    """Return the module with its log messages off.
 
     Raises:
         InputError: It is not installed.
@@ -32,23 +35,23 @@ def import_optuna() -> Any:
         import optuna
     except ImportError:
         raise InputError("Optuna", got="not installed", remedy="pip install 'SPRCore[train]'") from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna
 
 
-def storage_place(text: str | None, folder: Path) -> str:
-    """Return the place of a storage in full, so that every process finds the same.
+def storage_url(text: str | None, folder: Path) -> str:
+    """Return the absolute URL of a storage.
 
     Args:
-        text: What the user wrote: a database URL, a file *.db (SQLite) or *.log (journal, also for network drives),
-            or None for study.db in the folder.
+        text: A database URL, a file *.db (SQLite) or *.log (journal, also for network drives), or None for study.db in
+            the folder.
         folder: Folder of the study.
 
     Returns:
         A URL, or "journal:" and a path.
 
     Raises:
-        InputError: It is none of these, or a file of that name holds something else.
+        InputError: It is none of these, or the file has other content.
     """
     if text is not None and "://" in text:
         return text
@@ -62,7 +65,7 @@ def storage_place(text: str | None, folder: Path) -> str:
 
 
 def _check_file(path: Path) -> None:
-    """Refuse to add trials to a file that is no storage of trials."""
+    """Refuse to add trials to another kind of file."""
     if not path.exists() or (path.is_file() and not path.stat().st_size):
         return
     try:
@@ -70,7 +73,7 @@ def _check_file(path: Path) -> None:
     except (OSError, ValueError, sqlite3.Error):
         is_storage = False
     if not is_storage:
-        got, expected = "a file that holds something else", "a new file, or trials of spr tune"
+        got, expected = "a file with other content", "a new file, or trials of spr tune"
         raise InputError(f"storage {path}", got=got, expected=expected, remedy="choose another --storage")
 
 
@@ -85,53 +88,62 @@ def _is_journal(path: Path) -> bool:
         return "op_code" in json.loads(stream.readline())
 
 
-def open_storage(place: str) -> optuna.storages.BaseStorage:
+def has_heartbeat(url: str) -> bool:
+    """Return whether a storage records heartbeats, by which trials of processes that ended expire."""
+    return not url.startswith("journal:")
+
+
+def open_storage(url: str, patience_seconds: float) -> optuna.storages.BaseStorage:
     """Open a storage.
 
     Args:
-        place: From `storage_place`.
-
-    Returns:
-        The storage.
+        url: From `storage_url`.
+        patience_seconds: Time without a heartbeat after which a trial expires and is repeated.
 
     Raises:
         InputError: It cannot be opened.
     """
     optuna = import_optuna()
-    file = place.removeprefix("journal:").removeprefix("sqlite:///")
+    file = url.removeprefix("journal:").removeprefix("sqlite:///")
     if "://" not in file:
         Path(file).parent.mkdir(parents=True, exist_ok=True)
     with quiet():
-        if place.startswith("journal:"):
+        if not has_heartbeat(url):
             from optuna.storages.journal import JournalFileBackend
 
-            return optuna.storages.JournalStorage(JournalFileBackend(place.removeprefix("journal:")))
-        return optuna.storages.get_storage(_database(place))
+            return optuna.storages.JournalStorage(JournalFileBackend(url.removeprefix("journal:")))
+        return _database(url, patience_seconds)
 
 
-def _database(place: str) -> optuna.storages.RDBStorage:
-    """Open a database, or make its tables; processes that do so at once get in each other's way."""
+def _database(url: str, patience_seconds: float) -> optuna.storages.RDBStorage:
+    """Open a database, or create its tables; retried, since processes that do so at the same time conflict."""
     optuna = import_optuna()
-    options = {"connect_args": {"timeout": _WAIT_SECONDS}} if place.startswith("sqlite:") else {}
+    options: dict[str, Any] = {
+        "heartbeat_interval": max(1, round(patience_seconds / 5)),
+        "grace_period": max(3, math.ceil(patience_seconds)),  # clocks of databases count whole seconds
+        "heartbeat_stale_trial_callback": optuna.storages.RetryHeartbeatStaleTrialCallback(_MAX_RETRIES),
+    }
+    if url.startswith("sqlite:"):
+        options["engine_kwargs"] = {"connect_args": {"timeout": _WAIT_SECONDS}}
     for pause in _PAUSES_SECONDS:
         try:
-            return optuna.storages.RDBStorage(place, engine_kwargs=options)
-        except Exception as error:  # SQLAlchemy, and the driver of whatever database it is
+            return optuna.storages.RDBStorage(url, **options)
+        except Exception as error:  # of SQLAlchemy or any database driver
             last = error
             time.sleep(pause)
     reason = str(last).splitlines()[0] if str(last) else type(last).__name__
-    raise InputError(f"storage {without_password(place)}", got=without_password(reason)) from last
+    raise InputError(f"storage {without_password(url)}", got=without_password(reason)) from last
 
 
 def without_password(text: str) -> str:
-    """Return a text with the user and password of URLs taken out."""
+    """Return a text without the user and password of URLs."""
     return re.sub(r"(\w://)[^/@\s]*@", r"\1", text)
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Optuna from warning about parts of it that it calls experimental."""
+    """Suppress Optuna's warnings about experimental features."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="optuna")
-        warnings.filterwarnings("ignore", category=FutureWarning, message=".*experimental.*")
+        warnings.filterwarnings("ignore", category=import_optuna().exceptions.ExperimentalWarning)
         yield

@@ -1,4 +1,4 @@
-"""Saved studies: all trials of a search for hyperparameters in one JSON file, from which figures are made."""
+"""Study files: all trials of a hyperparameter search in one JSON file."""
 
 from __future__ import annotations
 
@@ -25,15 +25,14 @@ class TrialRecord:
 
     Attributes:
         number: Its number in the storage.
-        slot: Its place among the trials that were asked for, from 0; a trial that was lost with its process and done
-            again has a new number and the same place.
-        params: What was tried, by name.
-        value: What came out of the objective, or None.
-        state: How it ended.
-        seconds: How long it took, or None.
-        intermediate: Value of the objective on the way, by the step (epoch, or pairs measured).
-        measures: All that was measured, by name.
-        failed: Why it failed, in words, or None.
+        slot: Number of its first attempt: an interrupted or expired trial is repeated under a new number.
+        params: Parameters by name.
+        value: Value of the objective, or None.
+        state: State.
+        seconds: Duration, or None.
+        intermediate: Intermediate values of the objective, by step (epoch, or pairs measured).
+        measures: Metrics by name.
+        failed: Reason of the failure, or None.
     """
 
     number: int
@@ -49,23 +48,23 @@ class TrialRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A search for the hyperparameters that do best.
+    """Outcome of a hyperparameter search.
 
     Attributes:
         name: Name of the study.
-        target: What was tuned: the name of a recipe, a model or a method.
+        target: Name of the recipe, model or method.
         objective: "dice", "tre" or "label-free".
-        direction: Whether more or less of it is better.
-        ranges: Lowest and highest value that could be tried, by parameter.
-        wanted: Trials that were asked for.
-        trials: The trials by number, without those that were lost or superfluous.
+        direction: Direction of improvement.
+        ranges: Lowest and highest value of each parameter.
+        wanted: Requested number of trials.
+        trials: The trials by number, without interrupted and repeated ones.
         best: Number of the best trial, or None.
-        band: By how much a trial may fall short of the best one and still count as good.
-        tolerance: Lowest and highest value of each parameter among good trials.
+        band: Largest difference to the best value of a trial within the tolerance.
+        tolerance: Lowest and highest value of each parameter among the trials within the band.
         importances: Share of each parameter in the variance of the objective (fANOVA), adding up to 1.
-        command: The command, without folders.
-        settings: What else holds for all trials.
-        machine: Where this file was written.
+        command: The command line, without folders.
+        settings: Pruner, seed and folding limit.
+        machine: Machine on which the file was written.
         versions: Versions of Python and the libraries there.
         schema_version: Version of this format.
     """
@@ -94,10 +93,10 @@ class Study:
 
 
 def write_study(study: Study, path: Path) -> None:
-    """Write a study, as a whole or not at all.
+    """Write a study atomically.
 
     Args:
-        study: The study; its command loses its folders, and numbers that are not finite become null.
+        study: The study; folders in its command are removed, and non-finite values become null.
         path: The file.
 
     Raises:
@@ -113,13 +112,10 @@ def read_study(path: Path) -> Study:
     """Read a study.
 
     Args:
-        path: The file, or the folder that holds it.
-
-    Returns:
-        The study.
+        path: The file, or its folder.
 
     Raises:
-        InputError: There is no such file, or it is no study of this version.
+        InputError: The file is missing, or not a study of this version.
     """
     path = path / STUDY if path.is_dir() else path
     if not path.is_file():

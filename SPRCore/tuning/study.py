@@ -1,4 +1,4 @@
-"""Studies from end to end: begun or gone on with, worked on by several processes, and written down."""
+"""Studies from start to end: created or resumed, run by several processes, and written to a file."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ import torch
 from SPRCore.errors import InputError, SPRError
 from SPRCore.tuning.outcome import outcome, write_best
 from SPRCore.tuning.pool import context, end_with_parent
-from SPRCore.tuning.queue import slots_of
 from SPRCore.tuning.storage import without_password
 from SPRCore.tuning.studies import STUDY, Study, write_study
 from SPRCore.tuning.targets import RecipeTarget
-from SPRCore.tuning.worker import Task, open_study, work
+from SPRCore.tuning.trials import trial_records
+from SPRCore.tuning.worker import StudyConfig, open_study, work
 
 if TYPE_CHECKING:
     import optuna
 
 logger = logging.getLogger("SPRCore")
 
-_ASKED = "asked"  # attribute of a study: digest of all that its trials have in common
-_LOOK_SECONDS = 1.0
+_DIGEST = "asked"  # attribute of a study in the storage
+_POLL_SECONDS = 1.0
 
-Tell = Callable[[int, int, "float | None"], None]
+ReportTrials = Callable[[int, int, "float | None"], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """What is left of a study.
+    """Results of a study.
 
     Attributes:
-        study: What it found.
+        study: Outcome.
         path: Its file.
         bundle: The model of the best trial, or None.
     """
@@ -52,79 +52,75 @@ class Finished:
 
 
 def run_study(
-    task: Task,
+    config: StudyConfig,
     folder: Path,
     *,
     target: str,
     band: float,
     processes: int = 1,
     command: str = "",
-    tell: Tell | None = None,
+    report: ReportTrials | None = None,
 ) -> Finished:
-    """Do the trials of a study that are left, together with all other processes at its storage, and write it down.
+    """Run the remaining trials of a study, together with all other processes at its storage, and write its file.
 
     Args:
-        task: The study.
-        folder: Where to write what it found.
-        target: Name of what is tuned.
-        band: By how much a trial may fall short of the best one and still count as good.
-        processes: Processes to start here; 1 works in this one.
-        command: The command, for the record.
-        tell: Told how many trials of how many are done, and the best value so far, or None.
-
-    Returns:
-        What it found.
+        config: The study.
+        folder: Folder of the results.
+        target: Name of the target.
+        band: Largest difference to the best value of a trial within the tolerance.
+        processes: Processes to start; 1 runs the trials in this one.
+        command: Command line, for the record.
+        report: Called with the number of finished trials, of all trials, and the best value so far or None.
 
     Raises:
-        InputError: The storage holds another study of this name, or something that concerns all trials is wrong.
-        SPRError: Trials or processes failed one after the other.
+        InputError: The storage holds another study of this name, or data or configuration cannot be used.
+        SPRError: Too many trials or processes failed.
     """
-    study, _ = open_study(task)
-    _check_same(study, task)
+    study = open_study(config)
+    _check_same(study, config)
 
-    def look() -> None:
-        if tell is not None:
-            tell(*_standing(study, task))
+    def progress() -> None:
+        if report is not None:
+            report(*_progress(study, config))
 
-    look()
+    progress()
     try:
         if processes > 1:
-            _work_together(task, processes, look)
+            _work_together(config, processes, progress)
         else:
-            work(task, look)
-    finally:  # of an interrupted study, too, there is something to see
-        found = outcome(task, study, target=target, band=band, command=without_password(command))
+            work(config, progress)
+    finally:  # also of an interrupted study
+        found = outcome(config, study, target=target, band=band, command=without_password(command))
         path = folder / STUDY
         write_study(found, path)
-    return Finished(study=found, path=path, bundle=write_best(task, found, folder))
+    return Finished(study=found, path=path, bundle=write_best(config, found, folder))
 
 
-def _standing(study: optuna.Study, task: Task) -> tuple[int, int, float | None]:
-    slots = slots_of(study.get_trials(deepcopy=False), task.trials)
-    ended = [slot.last for slot in slots if not slot.is_open and not slot.is_running]
-    values = [trial.value for trial in ended if trial.state.name == "COMPLETE"]
-    best = (max if task.objective.direction == "maximize" else min)(values, default=None)
-    return len(ended), task.trials, best
+def _progress(study: optuna.Study, config: StudyConfig) -> tuple[int, int, float | None]:
+    records = [record for record in trial_records(study.get_trials(deepcopy=False)) if record.state != "running"]
+    values = [record.value for record in records if record.state == "complete"]
+    best = (max if config.objective.direction == "maximize" else min)(values, default=None)
+    return len(records), max(config.trials, len(records)), best
 
 
-def _check_same(study: optuna.Study, task: Task) -> None:
-    """Refuse a study of the same name whose trials were others."""
-    known = study.user_attrs.get(_ASKED)
-    digest = identity(task)
+def _check_same(study: optuna.Study, config: StudyConfig) -> None:
+    """Refuse a study of the same name with other data, models, ranges or objective."""
+    known = study.user_attrs.get(_DIGEST)
+    digest = identity(config)
     if known is None:
-        study.set_user_attr(_ASKED, digest)
+        study.set_user_attr(_DIGEST, digest)
     elif known != digest:
         raise InputError(
-            f"study {task.study}",
+            f"study {config.study}",
             got="other data, models, ranges or objective than it began with",
-            expected="those",
+            expected="the same",
             remedy="choose another --study, or another --out or --storage",
         )
 
 
-def identity(task: Task) -> str:
-    """Return a digest of all that the trials of a study have in common, wherever its files lie."""
-    target = task.target
+def identity(config: StudyConfig) -> str:
+    """Return a digest of target, data, parameters and objective, independent of the folders."""
+    target = config.target
     if isinstance(target, RecipeTarget):
         values = target.recipe.to_dict()
         for name in ("output", "device", "workers", "checkpoint", "card"):
@@ -136,83 +132,82 @@ def identity(task: Task) -> str:
         method = target.method
         common = [method.kind, method.model, method.setting, target.init]
         common += [[pair.pair, pair.digest] for pair in target.pairs]
-    parts = [common, [asdict(each) for each in task.parameters], asdict(task.objective)]
+    parts = [common, [asdict(each) for each in config.parameters], asdict(config.objective)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _work_together(task: Task, processes: int, look: Callable[[], None]) -> None:
-    """Work in several processes; one that is lost is replaced, as often as there are processes."""
+def _work_together(config: StudyConfig, processes: int, progress: Callable[[], None]) -> None:
+    """Work in several processes; killed ones are replaced, at most as many as there are processes."""
     threads = max(1, torch.get_num_threads() // processes)
-    team = [_Member(task, threads) for _ in range(processes)]
-    spare = processes
+    running = [_WorkerProcess(config, threads) for _ in range(processes)]
+    killed = 0
     try:
-        while any(member.is_working for member in team):
-            wait_for([member.sentinel for member in team if member.is_working], timeout=_LOOK_SECONDS)
-            for member in list(team):
-                if member.is_working or member.is_counted:
+        while running:
+            wait_for([process.sentinel for process in running], timeout=_POLL_SECONDS)
+            for process in [process for process in running if not process.is_running]:
+                running.remove(process)
+                if not process.was_killed():
                     continue
-                if member.lost() and spare:
-                    logger.warning("A process was lost; another one takes its place.")
-                    spare -= 1
-                    team.append(_Member(task, threads))
-            look()
+                killed += 1
+                if killed <= processes:
+                    logger.warning("A process was killed; another one replaces it.")
+                    running.append(_WorkerProcess(config, threads))
+            progress()
     finally:
-        for member in team:
-            member.end()
-    if all(member.was_lost for member in team):
-        remedy = "the same command goes on; try fewer --processes"
-        raise SPRError("all processes were lost", got="perhaps too little memory", remedy=remedy)
+        for process in running:
+            process.stop()
+    if killed == 2 * processes:
+        remedy = "the same command resumes; try fewer --processes"
+        raise SPRError("all processes were killed", got="perhaps too little memory", remedy=remedy)
 
 
-class _Member:
-    """A process that does trials."""
+class _WorkerProcess:
+    """A process that runs trials."""
 
-    def __init__(self, task: Task, threads: int) -> None:
+    def __init__(self, config: StudyConfig, threads: int) -> None:
         start = context()
         self._receiver, sender = start.Pipe(duplex=False)
-        self._process = start.Process(target=_serve, args=(sender, task, threads), daemon=False)
+        self._process = start.Process(target=_serve, args=(sender, config, threads), daemon=False)
         self._process.start()
         sender.close()
-        self.is_counted = self.was_lost = False
 
     @property
     def sentinel(self) -> Any:
         return self._process.sentinel
 
     @property
-    def is_working(self) -> bool:
+    def is_running(self) -> bool:
         return self._process.exitcode is None
 
-    def lost(self) -> bool:
-        """Whether the process ended without a word; what it failed with is raised."""
-        self.is_counted = True
+    def was_killed(self) -> bool:
+        """Whether the process ended without a result; its error is raised."""
         try:
             error = self._receiver.recv()
         except EOFError:
-            self.was_lost = True
             return True
+        finally:
+            self._receiver.close()
         if error is not None:
             raise error
         return False
 
-    def end(self) -> None:
-        """End the process; it gives its trial back."""
-        if self.is_working:
-            self._process.terminate()
+    def stop(self) -> None:
+        """Terminate the process; its trial is repeated by the next run."""
+        self._process.terminate()
         self._process.join(30.0)
-        if self.is_working:
+        if self.is_running:
             self._process.kill()
             self._process.join()
         self._receiver.close()
 
 
-def _serve(sender: Any, task: Task, threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal: the first one decides
+def _serve(sender: Any, config: StudyConfig, threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent handles it
     signal.signal(signal.SIGTERM, _interrupt)
     end_with_parent()
     torch.set_num_threads(threads)
     try:
-        work(task)
+        work(config)
     except KeyboardInterrupt:
         sys.exit(130)
     except SPRError as error:

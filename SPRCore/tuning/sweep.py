@@ -1,4 +1,4 @@
-"""Sweeps: a method at every setting of a grid on every pair, each pair prepared once, every point kept at once."""
+"""Sweeps: a method at every setting of a grid on every pair; a pair is prepared once, a point is saved at once."""
 
 from __future__ import annotations
 
@@ -15,26 +15,24 @@ from SPRCore.errors import ConvergenceError, InputError
 from SPRCore.functional import kept_memory
 from SPRCore.registration import LoadedModel, model_prior
 from SPRCore.registration.devices import pick_device
+from SPRCore.tuning.evaluator import Evaluator
 from SPRCore.tuning.pool import Pool
 from SPRCore.tuning.ready import ReadyPair, ready, setting_prior
-from SPRCore.tuning.yardstick import Yardstick
 
 SURFACE = "surface.jsonl"
 """Name of the file of results in the folder of a sweep."""
 
-_CHUNK = 8  # settings between two words of progress; also what an interruption waits for
-
-Setting = dict[str, float]
+_CHUNK = 8  # settings between two progress reports; an interruption waits for as many
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepOptions:
-    """What holds for all points of a sweep.
+    """Options of a sweep.
 
     Attributes:
-        init: Alignment beforehand, as for `SPRCore.register`.
-        device: Where to compute.
-        processes: Processes at work; None for one per core, or one on another device than the processor.
+        init: Affine pre-alignment, as for `SPRCore.register`.
+        device: Compute device.
+        processes: Number of processes; None for one per core on the CPU, and one on another device.
     """
 
     init: str = "auto"
@@ -43,7 +41,7 @@ class SweepOptions:
 
     @property
     def workers(self) -> int:
-        """Processes at work."""
+        """Number of processes."""
         if self.processes is not None:
             return self.processes
         return cores() if pick_device(self.device).type == "cpu" else 1
@@ -52,25 +50,25 @@ class SweepOptions:
 def run_sweep(
     pairs: Sequence[PairFiles],
     method: MethodSpec,
-    settings: Sequence[Setting],
+    settings: Sequence[dict[str, float]],
     folder: Path,
     options: SweepOptions | None = None,
     *,
     command: str = "",
-    tell: Callable[[int, int], None] | None = None,
+    report: Callable[[int, int], None] | None = None,
 ) -> list[SurfacePoint]:
-    """Measure a method at settings of its hyperparameters on pairs; what was measured before is not measured again.
+    """Measure a method at settings of its hyperparameters on pairs; points in the folder are not measured again.
 
-    A setting that leaves the numbers becomes a point that says so, and is tried again by the next run.
+    A setting that does not converge becomes a point with the reason, and is tried again by the next run.
 
     Args:
         pairs: The pairs.
-        method: A model, or the instance solver.
+        method: A model, or the instance optimization.
         settings: Values of the hyperparameters.
-        folder: Folder of the results; made if missing.
-        options: What holds for all.
-        command: The command, for the record.
-        tell: Told how many points of how many are done.
+        folder: Folder of the results, created if missing.
+        options: Alignment, device and processes.
+        command: Command line, for the record.
+        report: Called with the number of finished points and of all.
 
     Returns:
         The points of these pairs and settings, in their order.
@@ -78,7 +76,7 @@ def run_sweep(
     Raises:
         InputError: A pair, a setting or the folder cannot be used.
         OutputError: Results cannot be written.
-        SPRError: A process was lost.
+        SPRError: A process was killed.
     """
     options = options or SweepOptions()
     _check_settings(method, settings)
@@ -86,85 +84,74 @@ def run_sweep(
     known = {"pairs": {pair.pair: pair.digest for pair in pairs}, "init": options.init}
     _check_same(path, known)
     start_rows(path, RowsHeader(kind="surface", command=command, settings=known | {"device": options.device}))
-    done = _kept(path, method)
-    chunks = list(_chunks(pairs, settings, done))
+    chunks = list(_chunks(pairs, settings, _saved(path, method)))
     count = len(pairs) * len(settings)
     finished = count - sum(len(chunk) for _, chunk in chunks)
-    plan = Plan(method=method, init=options.init, device=options.device, path=path)
-    with Pool(Surveyor, (plan,), min(options.workers, max(1, len(chunks)))) as pool:
+    worker = (method, options.init, options.device, path)
+    with Pool(SweepWorker, worker, min(options.workers, max(1, len(chunks)))) as pool:
         for size in pool.run(chunks):
             finished += size
-            if tell is not None:
-                tell(finished, count)
-    found = _kept(path, method, failed=True)
+            if report is not None:
+                report(finished, count)
+    found = _saved(path, method, failed=True)
     return [found[_key(pair.pair, setting)] for pair in pairs for setting in settings]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a process of a sweep has to know."""
-
-    method: MethodSpec
-    init: str
-    device: str
-    path: Path | None
-
-
-class Surveyor:
+class SweepWorker:
     """Measures settings of a method on pairs.
 
     Args:
-        plan: How.
-        keep: The first pairs, so many of them, stay in memory; of the others the latest one alone.
+        method: The method.
+        init: Affine pre-alignment.
+        device: Compute device.
+        path: File of the points, for `__call__`.
+        cached: Number of pairs that stay in memory; of the others only the latest does.
     """
 
-    def __init__(self, plan: Plan, keep: int = 0) -> None:
-        self._plan, self._device, self._keep = plan, pick_device(plan.device), keep
-        path = plan.method.path
-        self._model = None if path is None else LoadedModel.read(path, self._device)
-        self._kept: dict[str, tuple[ReadyPair, Yardstick]] = {}
-        self._latest: dict[str, tuple[ReadyPair, Yardstick]] = {}
+    def __init__(self, method: MethodSpec, init: str, device: str, path: Path | None = None, cached: int = 0) -> None:
+        self._method, self._init, self._path, self._size = method, init, path, cached
+        self._device = pick_device(device)
+        self._model = None if method.path is None else LoadedModel.read(method.path, self._device)
+        self._cached: dict[str, tuple[ReadyPair, Evaluator]] = {}
+        self._latest: dict[str, tuple[ReadyPair, Evaluator]] = {}
 
-    def __call__(self, chunk: tuple[PairFiles, Sequence[Setting]]) -> int:
-        """Measure a pair at some settings and write the points down; return their number."""
+    def __call__(self, chunk: tuple[PairFiles, Sequence[dict[str, float]]]) -> int:
+        """Measure a pair at some settings and append the points to the file; return their number."""
         pair, settings = chunk
         with kept_memory():
             for setting in settings:
-                append_row(self._plan.path, self.point(pair, setting))
+                append_row(self._path, self.point(pair, setting))
         return len(settings)
 
     def point(self, pair: PairFiles, setting: Mapping[str, float]) -> SurfacePoint:
         """Measure a pair at a setting.
 
-        Args:
-            pair: The pair.
-            setting: Hyperparameters by name.
-
         Returns:
-            The point; with the reason where the method left the numbers.
+            The point; with the reason where the method did not converge.
 
         Raises:
             InputError: The pair or the setting cannot be used.
         """
-        method = self._plan.method
+        method = self._method
         named = {"pair": pair.pair, "subject": pair.subject, "group": pair.group}
-        what = named | {"method": method.label, "model": method.model, "setting": dict(setting)}
-        ready_pair, yardstick = self._prepared(pair)
+        named |= {"method": method.label, "model": method.model, "setting": dict(setting)}
+        prepared, evaluator = self._prepared(pair)
+        prior = setting_prior(method, setting)
         try:
-            measured = yardstick.measure(ready_pair.solve(setting_prior(method, setting)))
+            measured = evaluator.measure(prepared.solve(prior), prior)
         except ConvergenceError as error:
-            return SurfacePoint(**what, failed=str(error))
-        return SurfacePoint(**what, **finite(measured))
+            return SurfacePoint(**named, failed=str(error))
+        return SurfacePoint(**named, **finite(measured))
 
-    def _prepared(self, pair: PairFiles) -> tuple[ReadyPair, Yardstick]:
-        known = self._kept if pair.pair in self._kept else self._latest
-        if pair.pair not in known:
-            self._latest.clear()  # before the next one is made: what a network keeps of a pair can be large
-            known = self._kept if len(self._kept) < self._keep else self._latest
+    def _prepared(self, pair: PairFiles) -> tuple[ReadyPair, Evaluator]:
+        cache = self._cached if pair.pair in self._cached else self._latest
+        if pair.pair not in cache:
+            self._latest.clear()  # before the next is prepared: the features of a network can be large
+            cache = self._cached if len(self._cached) < self._size else self._latest
             loaded = load_pair(pair)
-            prepared = ready(loaded, self._plan.method, self._model, self._plan.init, self._device)
-            known[pair.pair] = prepared, Yardstick(prepared, loaded.annotations)
-        return known[pair.pair]
+            prepared = ready(loaded, self._method, self._model, self._init, self._device)
+            cache[pair.pair] = prepared, Evaluator(prepared, loaded.annotations)
+        return cache[pair.pair]
 
 
 def cores() -> int:
@@ -173,27 +160,27 @@ def cores() -> int:
 
 
 def _chunks(
-    pairs: Sequence[PairFiles], settings: Sequence[Setting], done: dict
-) -> Iterator[tuple[PairFiles, list[Setting]]]:
-    """What is left to do, a pair after the other, so that all processes have the same pair in memory."""
+    pairs: Sequence[PairFiles], settings: Sequence[dict[str, float]], done: dict
+) -> Iterator[tuple[PairFiles, list[dict[str, float]]]]:
+    """Remaining work, pair by pair, so that all processes have the same pair in memory."""
     for pair in pairs:
         left = [setting for setting in settings if _key(pair.pair, setting) not in done]
         for start in range(0, len(left), _CHUNK):
             yield pair, left[start : start + _CHUNK]
 
 
-def _kept(path: Path, method: MethodSpec, failed: bool = False) -> dict[tuple, SurfacePoint]:
+def _saved(path: Path, method: MethodSpec, failed: bool = False) -> dict[tuple, SurfacePoint]:
     rows = read_rows(path, SurfacePoint).rows
     own = (row for row in rows if (row.method, row.model) == (method.label, method.model))
     return {_key(row.pair, row.setting): row for row in own if failed or row.failed is None}
 
 
-def _key(pair: str, setting: Setting) -> tuple:
+def _key(pair: str, setting: Mapping[str, float]) -> tuple:
     return pair, *sorted((name, float(value)) for name, value in setting.items())
 
 
-def _check_settings(method: MethodSpec, settings: Iterable[Setting]) -> None:
-    """Refuse a setting before anything is computed that the method cannot take."""
+def _check_settings(method: MethodSpec, settings: Iterable[Mapping[str, float]]) -> None:
+    """Refuse a setting that the method cannot take before anything is computed."""
     from SPRCore.io import read_card
 
     card = None if method.path is None else read_card(method.path)
@@ -204,17 +191,14 @@ def _check_settings(method: MethodSpec, settings: Iterable[Setting]) -> None:
 
 
 def _check_same(path: Path, known: dict) -> None:
-    """Refuse to go on in a folder with other pairs of the same names, or aligned otherwise."""
+    """Refuse a folder with other files for these pair names, or another alignment."""
+    remedy = "choose another --out"
     for header in read_rows(path, SurfacePoint).headers if path.exists() and path.stat().st_size else ():
         was = header.settings
         if was.get("init") != known["init"]:
-            raise InputError(
-                str(path),
-                got=f"points after init {was.get('init')}",
-                expected=known["init"],
-                remedy="choose another --out",
-            )
+            got = f"points after init {was.get('init')}"
+            raise InputError(str(path), got=got, expected=known["init"], remedy=remedy)
         for name, digest in known["pairs"].items():
             if was.get("pairs", {}).get(name, digest) != digest:
-                remedy = "choose another --out"
-                raise InputError(str(path), got=f"points of other files for {name!r}", expected="those", remedy=remedy)
+                got = f"points of other files for {name!r}"
+                raise InputError(str(path), got=got, expected="the same files", remedy=remedy)

@@ -1,4 +1,4 @@
-"""What can be tuned: a recipe, by training; a hyper model or the instance solver, on a cohort of pairs."""
+"""Targets of tuning: a recipe, by training; a hyper model or the instance optimization, on a cohort of pairs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -22,21 +22,23 @@ from SPRCore.regularization.hyperparameters import HYPERPARAMETERS, above_zero
 from SPRCore.training.data.cohort import find_cohort
 from SPRCore.training.guards import BAD_BATCH
 from SPRCore.training.journal import BOARD, METRICS, PICTURES, read_rows
-from SPRCore.training.loop import Status, train
+from SPRCore.training.loop import TrainingStatus, train
 from SPRCore.training.model_card import LAST
 from SPRCore.training.recipe import Recipe
 from SPRCore.training.resume import RECIPE, SPLIT, check_folder
 from SPRCore.training.state import FOLDER, list_checkpoints
-from SPRCore.training.validate import Validation
-from SPRCore.tuning.sweep import Plan, Surveyor
+from SPRCore.training.validate import score
+from SPRCore.tuning.sweep import SweepWorker
 
 logger = logging.getLogger("SPRCore")
 
-Measures = dict[str, Any]
+TrialMetrics = dict[str, Any]
 Params = Mapping[str, float]
-Tell = Callable[[int, Measures], None]
+ReportStep = Callable[[int, TrialMetrics], None]
+RunTrial = Callable[[int, Params, ReportStep], TrialMetrics]
+"""Runs a trial: slot, parameters, callback for intermediate metrics; returns its metrics."""
 
-_OF_POINTS = {
+_POINT_FIELDS = {
     "dice": "dice_mean",
     "tre_mm": "tre_mm",
     "lncc": "lncc",
@@ -45,37 +47,36 @@ _OF_POINTS = {
     "weight": "weight_mean",
     "map_gap": "map_gap",
 }
-_KEPT_PAIRS = 8  # in memory from one trial to the next
+_CACHED_PAIRS = 8
 
 
-@runtime_checkable
 class Target(Protocol):
-    """Something with parameters; can be sent to other processes.
+    """Something with parameters; can be pickled.
 
     Attributes:
-        improving: Whether a trial gets better as it goes on; else it tells means over ever more pairs.
+        improving: Whether a trial improves from step to step; otherwise its steps are means over more and more pairs.
     """
 
     improving: ClassVar[bool]
 
-    def opened(self) -> Callable[[int, Params, Tell], Measures]:
-        """Return what does a trial: its slot, its parameters, whom to tell on the way; it gives what was measured."""
+    def opened(self) -> RunTrial:
+        """Return the function that runs a trial."""
         ...
 
     def bundle(self, slot: int) -> Path | None:
-        """Return the model of a trial, where there is one on this machine."""
+        """Return the model of a trial, if it is on this machine."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class CohortTarget:
-    """A hyper model or the instance solver on pairs; nothing is trained.
+    """A hyper model or the instance optimization on pairs, without training.
 
     Attributes:
         method: The method.
         pairs: The pairs.
-        init: Alignment beforehand.
-        device: Where to compute.
+        init: Affine pre-alignment.
+        device: Compute device.
     """
 
     method: MethodSpec
@@ -84,20 +85,19 @@ class CohortTarget:
     init: str = "auto"
     device: str = "auto"
 
-    def opened(self) -> Callable[[int, Params, Tell], Measures]:
-        """Return what does a trial."""
-        plan = Plan(method=self.method, init=self.init, device=self.device, path=None)
-        surveyor = Surveyor(plan, keep=_KEPT_PAIRS)
+    def opened(self) -> RunTrial:
+        """Return the function that runs a trial."""
+        worker = SweepWorker(self.method, self.init, self.device, cached=_CACHED_PAIRS)
 
-        def trial(slot: int, params: Params, tell: Tell) -> Measures:
+        def trial(slot: int, params: Params, report: ReportStep) -> TrialMetrics:
             points: list[SurfacePoint] = []
             with kept_memory():
                 for pair in self.pairs:
-                    point = surveyor.point(pair, params)
+                    point = worker.point(pair, params)
                     if point.failed is not None:
                         raise ConvergenceError(f"pair {pair.pair}", got=point.failed)
                     points.append(point)
-                    tell(len(points), means(points))
+                    report(len(points), means(points))
             return means(points)
 
         return trial
@@ -107,7 +107,7 @@ class CohortTarget:
         return all(getattr(pair, f"fixed_{kind}") is not None for pair in self.pairs)
 
     def bundle(self, slot: int) -> Path | None:
-        """Return the model, the same for all trials; None for the instance solver."""
+        """Return the model, the same for all trials; None for the instance optimization."""
         return self.method.path
 
 
@@ -117,77 +117,67 @@ class RecipeTarget:
 
     Attributes:
         recipe: The recipe.
-        folder: Folder of the study; each trial has one in it.
+        folder: Folder of the study, with a folder for each trial.
     """
 
     improving: ClassVar[bool] = True
     recipe: Recipe
     folder: Path
 
-    def opened(self) -> Callable[[int, Params, Tell], Measures]:
-        """Return what does a trial."""
+    def opened(self) -> RunTrial:
+        """Return the function that runs a trial."""
         return self._trial
 
     def has(self, kind: Literal["labels", "points"]) -> bool:
-        """Whether any image of the data set has labels or landmarks; generated ones have both."""
+        """Whether any image of the data set has labels or landmarks; generated images have both."""
         data = self.recipe.data
         return data.dataset == "generated" or any(getattr(case, kind) for case in find_cohort(data).cases)
 
     def bundle(self, slot: int) -> Path | None:
         """Return the best model of a trial; None where it is on another machine."""
-        path = self._place(slot) / f"{self.recipe.name}{SUFFIX}"
+        path = self._trial_folder(slot) / f"{self.recipe.name}{SUFFIX}"
         return path if path.is_file() else None
 
-    def _place(self, slot: int) -> Path:
+    def _trial_folder(self, slot: int) -> Path:
         return self.folder / "trials" / f"{slot:04d}"
 
-    def _trial(self, slot: int, params: Params, tell: Tell) -> Measures:
-        recipe = changed(self.recipe, params, self._place(slot))
-        best: list[Validation] = []
+    def _trial(self, slot: int, params: Params, report: ReportStep) -> TrialMetrics:
+        recipe = changed(self.recipe, params, self._trial_folder(slot))
 
-        def listen(status: Status) -> None:
-            if status.doing != "validated":
-                return
-            found = Validation(pairs=(), summary=dict(status.validation), shown=())
-            if not best or found.score > best[-1].score:
-                best.append(found)  # so is the model that is kept
-            tell(_epochs(status, recipe), _measures(found))
+        def listen(status: TrainingStatus) -> None:
+            if status.is_validated:
+                epochs = status.epoch if status.step == status.steps else status.epoch - 1
+                report(epochs, {name: value for name, value in status.validation.items() if math.isfinite(value)})
 
         try:
-            self._train(recipe, listen, best)
-        except (InputError, OutputError, KeyboardInterrupt):  # it will go on from its checkpoint
+            self._train(recipe, listen)
+        except (InputError, OutputError, KeyboardInterrupt):  # it resumes from its checkpoint
             raise
         except Exception:
             _tidy(recipe.folder)
             raise
         _tidy(recipe.folder)
-        return _measures(best[-1])
+        return best_validation(recipe.folder)
 
-    def _train(self, recipe: Recipe, listen: Callable[[Status], None], best: list[Validation]) -> None:
-        """Train, from where a process that was lost had come to."""
-        checkpoints = list_checkpoints(recipe.folder)
-        if checkpoints:
-            best += _validated(recipe.folder, int(checkpoints[-1].stem))
+    def _train(self, recipe: Recipe, listen: Callable[[TrainingStatus], None]) -> None:
+        """Train, from the last checkpoint of a lost process if there is one."""
+        if list_checkpoints(recipe.folder):
             try:
                 train(recipe, resume=True, progress=listen)
                 return
             except InputError as error:  # left by another study in this folder
-                logger.warning("A trial begins anew: %s", error)
-                best.clear()
+                logger.warning("A trial starts again: %s", error)
         _clear(recipe)
         train(recipe, progress=listen)
 
 
 def changed(recipe: Recipe, params: Params, folder: Path) -> Recipe:
-    """Return a recipe with other values.
+    """Return a recipe with other values, and without pictures.
 
     Args:
         recipe: The recipe.
-        params: Hyperparameters of its prior, or keys such as "optimiser.lr", with their values.
+        params: Values of hyperparameters of its prior, or of keys such as "optimiser.lr".
         folder: Folder of its run.
-
-    Returns:
-        The recipe; without pictures.
 
     Raises:
         InputError: A key or a value is refused.
@@ -198,50 +188,40 @@ def changed(recipe: Recipe, params: Params, folder: Path) -> Recipe:
     }
     for name, value in {**params, **own, "output": str(folder), "validation.pictures": 0}.items():
         *parents, last = key_of(name, recipe).split(".")
-        place = values
+        owner = values
         for parent in parents:
-            place = place[parent] if isinstance(place, dict) and isinstance(place.get(parent), dict) else {}
-        if last not in place:
+            owner = owner[parent] if isinstance(owner, dict) and isinstance(owner.get(parent), dict) else {}
+        if last not in owner:
             raise InputError(f"parameter {name}", got="no such key", expected="a key of the recipe with a number")
-        place[last] = round(value) if isinstance(place[last], int) and not isinstance(place[last], bool) else value
+        owner[last] = round(value) if type(owner[last]) is int else value
     return Recipe.from_dict(values)
 
 
 def key_of(name: str, recipe: Recipe) -> str:
-    """Return the key of a recipe that a parameter stands for."""
+    """Return the key of a parameter in a recipe."""
     own = HYPERPARAMETERS[recipe.loss.prior]
     return f"loss.{own[name].attribute}" if name in own else name
 
 
-def means(points: list[SurfacePoint]) -> Measures:
-    """Return the means over pairs of what was measured at all of them."""
+def means(points: list[SurfacePoint]) -> TrialMetrics:
+    """Return the means over pairs of the metrics that all of them have."""
     found = {}
-    for name, own in _OF_POINTS.items():
+    for name, own in _POINT_FIELDS.items():
         values = [getattr(point, own) for point in points]
         if None not in values:
             found[name] = float(np.mean(values))
     return found
 
 
-def _epochs(status: Status, recipe: Recipe) -> int:
-    """Epochs that are done when a validation is told."""
-    return status.epoch if status.step == status.steps else status.epoch - 1
-
-
-def _measures(found: Validation) -> Measures:
-    return {name: value for name, value in found.summary.items() if math.isfinite(value)}
-
-
-def _validated(folder: Path, step: int) -> list[Validation]:
-    """The best validation of a run until a step; empty if there was none."""
-    rows = [row for row in read_rows(folder) if row.get("kind") == "validation" and row["step"] <= step]
-    found = [{name: float(value) for name, value in row.items() if type(value) is float} for row in rows]
-    ranked = sorted((Validation(pairs=(), summary=each, shown=()) for each in found), key=lambda each: each.score)
-    return ranked[-1:]
+def best_validation(folder: Path) -> TrialMetrics:
+    """Return the metrics of the best validation in the journal of a run: those of the model that it keeps."""
+    rows = [row for row in read_rows(folder) if row.get("kind") == "validation"]
+    found = [{name: value for name, value in row.items() if type(value) is float} for row in rows]
+    return max(found, key=score)
 
 
 def _clear(recipe: Recipe) -> None:
-    """Remove what a trial that was lost has left, and nothing else that may lie in its folder."""
+    """Remove the files of an earlier attempt at the trial, and no others."""
     if not (recipe.folder / RECIPE).exists():
         return
     check_folder(recipe, resume=True)
@@ -252,6 +232,6 @@ def _clear(recipe: Recipe) -> None:
 
 
 def _tidy(folder: Path, *parts: str) -> None:
-    """Keep what a trial that is over has to show: its model, its recipe and its journal."""
+    """Remove parts of the folder of a trial; by default all but model, recipe and journal."""
     for part in parts or (FOLDER, LAST, BOARD):
         shutil.rmtree(folder / part, ignore_errors=True)

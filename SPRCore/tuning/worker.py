@@ -1,4 +1,4 @@
-"""What a process of a study does: it takes trials until there are none."""
+"""One process of a study: it runs trials until all are finished."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ import numpy as np
 
 from SPRCore.errors import InputError, OutputError, SPRError
 from SPRCore.tuning.pruning import median_pruner
-from SPRCore.tuning.queue import AGAIN, FAILED, MEASURES, RETURNED, SECONDS, SLOT, Queue
-from SPRCore.tuning.space import Objective, Parameter
-from SPRCore.tuning.storage import import_optuna, open_storage, quiet
-from SPRCore.tuning.targets import Measures, Params, Target, Tell
+from SPRCore.tuning.space import Objective, SearchParameter
+from SPRCore.tuning.storage import has_heartbeat, import_optuna, open_storage, quiet
+from SPRCore.tuning.targets import RunTrial, Target
+from SPRCore.tuning.trials import FAILED, INTERRUPTED, MEASURES, SECONDS, SLOT, trial_records
 
 if TYPE_CHECKING:
     import optuna
 
 logger = logging.getLogger("SPRCore")
 
-_MOST_FAILURES = 5
-"""Trials of one process that may fail in a row before it gives up."""
+_MAX_FAILURES = 5
+"""Consecutive failed trials after which a process stops."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
-    """A study, as every process of it has to know it.
+class StudyConfig:
+    """A study, the same in every process.
 
     Attributes:
         study: Name in the storage.
-        storage: The storage, from `storage_place`.
+        storage: The storage, from `storage_url`.
         target: What is tuned.
-        parameters: What to try.
-        objective: What to judge by.
-        trials: How many trials.
-        pruner: Of Optuna's median pruner: trials that are never cut short, steps before any is (epochs of a training,
-            pairs of a cohort), and steps from one decision to the next; the paper's are 5, 30 and 10.
+        parameters: Search space.
+        objective: Objective of the trials.
+        trials: Number of trials.
+        pruner: Parameters of Optuna's median pruner: trials that are never pruned, steps before pruning (epochs of a
+            training, pairs of a cohort), and steps between two decisions; the paper's are 5, 30 and 10.
         seed: Seed of the sampler.
-        patience_seconds: After how long without a sign of life a trial counts as lost.
+        patience_seconds: Time without a heartbeat after which a trial has expired.
     """
 
     study: str
     storage: str
     target: Target
-    parameters: tuple[Parameter, ...]
+    parameters: tuple[SearchParameter, ...]
     objective: Objective
     trials: int = 50
     pruner: tuple[int, int, int] = (5, 30, 10)
@@ -55,112 +55,139 @@ class Task:
     patience_seconds: float = 60.0
 
 
-def open_study(task: Task) -> tuple[optuna.Study, optuna.storages.BaseStorage]:
-    """Open the study of a task, or begin it.
-
-    Args:
-        task: The task.
-
-    Returns:
-        The study and its storage.
+def open_study(config: StudyConfig) -> optuna.Study:
+    """Open a study, or create it.
 
     Raises:
         InputError: The storage cannot be opened.
     """
-    optuna = import_optuna()
-    storage = open_storage(task.storage)
+    storage = open_storage(config.storage, config.patience_seconds)
     with quiet():
-        study = optuna.create_study(
-            study_name=task.study,
+        return import_optuna().create_study(
+            study_name=config.study,
             storage=storage,
-            direction=task.objective.direction,
+            direction=config.objective.direction,
             load_if_exists=True,
-            pruner=median_pruner(*task.pruner, improving=task.target.improving),
+            pruner=median_pruner(*config.pruner, improving=config.target.improving),
         )
-    return study, storage
 
 
-def work(task: Task, after: Callable[[], None] | None = None) -> int:
-    """Do trials of a study until all are done, by this process or others.
-
-    Args:
-        task: The study.
-        after: Called after each trial.
+def work(config: StudyConfig, after: Callable[[], None] | None = None) -> int:
+    """Run trials of a study until all are finished, by this process or others.
 
     Returns:
-        How many trials this process did.
+        Number of trials that this process ran.
 
     Raises:
-        InputError: Something that concerns all trials is wrong.
-        SPRError: Too many trials in a row failed.
+        InputError: The data or the configuration cannot be used; the trial is repeated by the next run.
+        SPRError: Too many consecutive trials failed.
     """
-    study, storage = open_study(task)
-    queue = Queue(study, storage, task.trials, task.patience_seconds, lambda slot: _sampler(task, slot))
-    do_trial = task.target.opened()
+    study = open_study(config)
+    trial = _Trial(config, config.target.opened())
     done = failures = 0
-    while (trial := queue.take()) is not None:
-        with queue.alive(trial):
-            failed = _one(task, queue, trial, do_trial)
-        done, failures = done + 1, failures + 1 if failed else 0
+    while _may_start(study, config):
+        with quiet():
+            trial.run(study)
+        done, failures = done + 1, failures + 1 if trial.failure else 0
         if after is not None:
             after()
-        if failures == _MOST_FAILURES:
-            raise SPRError(f"{failures} trials in a row failed", got=failed)
+        if failures == _MAX_FAILURES:
+            raise SPRError(f"{failures} trials in a row failed", got=trial.failure)
     return done
 
 
-def _sampler(task: Task, slot: int) -> optuna.samplers.BaseSampler:
-    """The paper's sampler; what it draws does not depend on which process does the trial."""
-    optuna = import_optuna()
-    seed = int(np.random.SeedSequence([task.seed, slot]).generate_state(1)[0])
-    judged = None
-    if task.objective.max_folding is not None:
+def _may_start(study: optuna.Study, config: StudyConfig) -> bool:
+    """Whether trials are left; with heartbeats, wait while those left are running elsewhere, where they may expire."""
+    pause = 0.05
+    while True:
+        with quiet():
+            import_optuna().storages.fail_stale_trials(study)
+        states = [record.state for record in trial_records(study.get_trials(deepcopy=False))]
+        if len(states) - states.count("running") >= config.trials:
+            return False
+        if len(states) < config.trials or not has_heartbeat(config.storage):
+            return True
+        time.sleep(pause)
+        pause = min(2.0 * pause, config.patience_seconds / 4, 2.0)
 
-        def judged(trial: optuna.trial.FrozenTrial) -> tuple[float]:
-            return (task.objective.excess(trial.user_attrs.get(MEASURES, {})),)
+
+class _Trial:
+    """Objective function for Optuna that runs one trial.
+
+    Attributes:
+        failure: Why the last trial failed; empty if it did not.
+    """
+
+    def __init__(self, config: StudyConfig, run_trial: RunTrial) -> None:
+        self._config, self._run_trial, self.failure = config, run_trial, ""
+
+    def run(self, study: optuna.Study) -> None:
+        """Run one trial; the result of a trial that expired meanwhile is discarded."""
+        try:
+            study.optimize(self, n_trials=1)
+        except (InputError, OutputError):
+            raise
+        except ValueError:  # Optuna's, for a trial that another process has closed
+            trial = study.get_trials(deepcopy=False)[self._number]
+            if trial.state.name != "FAIL" or {FAILED, INTERRUPTED} & set(trial.user_attrs):
+                raise
+            logger.warning("Trial %d had expired; its result is discarded.", self._number)
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        """Return the value of a trial; NaN, which Optuna records as failed, with the reason as an attribute."""
+        optuna, objective = import_optuna(), self._config.objective
+        self._number, self.failure = trial.number, ""
+        slot = trial.user_attrs.get(SLOT, trial.number)  # a repeated trial has that of its first attempt
+        trial.study.sampler = _sampler(self._config, slot)
+        begun, measures, value = time.perf_counter(), {}, math.nan
+
+        def report(step: int, measured: dict[str, Any]) -> None:
+            measures.update(measured)
+            if math.isfinite(objective.value(measured)):
+                trial.report(objective.value(measured), step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        try:
+            params = {each.name: each.suggest(trial) for each in self._config.parameters}
+            trial.set_user_attr(SLOT, slot)  # from here on the trial counts; its first heartbeat is recorded by now
+            measures = self._run_trial(slot, params, report)
+            value = objective.value(measures)
+            self.failure = "" if math.isfinite(value) else f"the objective is {value}"
+        except (InputError, OutputError, KeyboardInterrupt):  # not caused by the parameters: the trial is repeated
+            _repeat(trial, slot)
+            raise
+        except (optuna.TrialPruned, optuna.exceptions.UpdateFinishedTrialError):
+            raise
+        except Exception as error:  # memory, non-finite values: other parameters may succeed
+            if isinstance(error.__context__, KeyboardInterrupt):  # Optuna's file lock raises its own error then
+                _repeat(trial, slot)
+                raise KeyboardInterrupt from error
+            self.failure = str(error) if isinstance(error, SPRError) else f"{type(error).__name__}: {error}"
+            logger.warning("Trial %d failed: %s", trial.number, self.failure)
+        finally:
+            facts = {SECONDS: time.perf_counter() - begun, MEASURES: dict(measures)}
+            facts |= {FAILED: self.failure} if self.failure else {}
+            for name, fact in facts.items():
+                trial.set_user_attr(name, fact)
+        return math.nan if self.failure else value
+
+
+def _repeat(trial: optuna.Trial, slot: int) -> None:
+    """Leave an interrupted trial to the next run, with its parameters."""
+    trial.set_user_attr(INTERRUPTED, True)
+    trial.study.enqueue_trial(trial.params, user_attrs={SLOT: slot})
+
+
+def _sampler(config: StudyConfig, slot: int) -> optuna.samplers.BaseSampler:
+    """The paper's sampler, seeded by the trial, so that its draws do not depend on the process."""
+    optuna = import_optuna()
+    seed = int(np.random.SeedSequence([config.seed, slot]).generate_state(1)[0])
+    constraints = None
+    if config.objective.max_folding is not None:
+
+        def constraints(trial: optuna.trial.FrozenTrial) -> tuple[float]:
+            return (config.objective.excess(trial.user_attrs.get(MEASURES, {})),)
 
     with quiet():
-        return optuna.samplers.TPESampler(seed=seed, constant_liar=True, constraints_func=judged)
-
-
-def _one(task: Task, queue: Queue, trial: optuna.Trial, do_trial: Callable[[int, Params, Tell], Measures]) -> str:
-    """Do a trial and write down how it ended; return why it failed, if it did."""
-    optuna = import_optuna()
-    state, begun = optuna.trial.TrialState, time.perf_counter()
-    seen: dict[str, Any] = {}
-
-    def tell(step: int, measures: Measures) -> None:
-        seen.update(measures)
-        value = task.objective.value(measures)
-        if math.isfinite(value):
-            trial.report(value, step)
-        if trial.should_prune():
-            raise optuna.TrialPruned
-
-    def end(how: Any, value: float | None = None, **facts: Any) -> None:
-        seconds = time.perf_counter() - begun
-        queue.end(trial, how, value, **{SECONDS: seconds, MEASURES: dict(seen)}, **facts)
-
-    try:
-        with quiet():
-            params = {
-                each.name: trial.suggest_float(each.name, each.low, each.high, log=each.log) for each in task.parameters
-            }
-            seen = do_trial(trial.user_attrs[SLOT], params, tell)
-            value = task.objective.value(seen)
-    except optuna.TrialPruned:
-        end(state.PRUNED)
-        return ""
-    except (InputError, OutputError, KeyboardInterrupt):  # it is not the fault of the trial
-        end(state.FAIL, **{AGAIN: RETURNED})
-        raise
-    except Exception as error:  # memory, numbers: other values may do better
-        reason = str(error) if isinstance(error, SPRError) else f"{type(error).__name__}: {error}"
-        logger.warning("Trial %d failed: %s", trial.number, reason)
-        end(state.FAIL, **{FAILED: reason})
-        return reason
-    if not math.isfinite(value):
-        end(state.FAIL, **{FAILED: f"the objective is {value}"})
-        return f"the objective is {value}"
-    end(state.COMPLETE, value)
-    return ""
+        return optuna.samplers.TPESampler(seed=seed, constant_liar=True, constraints_func=constraints)

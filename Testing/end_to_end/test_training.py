@@ -19,10 +19,9 @@ from SPRCore.cli import main
 from SPRCore.geometry import Volume
 from SPRCore.io import read_bundle, write_volume
 from SPRCore.networks.loading import build_from_bundle
-from SPRCore.training.batches import pair_of
 from SPRCore.training.data.build import build_datasets
 from SPRCore.training.distributed import Process
-from SPRCore.training.hyper import usual_setting
+from SPRCore.training.hyper import default_setting
 from SPRCore.training.journal import read_rows
 from SPRCore.training.loop import train
 from SPRCore.training.recipe import read_recipe
@@ -92,7 +91,7 @@ def test_a_run_may_be_killed_at_any_moment_and_often(tiny_recipe, tmp_path, one_
         assert kill_after(path, parts.folder, wait), "the run was over before it could be killed"
     done = subprocess.run(command(path, "--resume"), env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "Going on after step" in done.stdout
+    assert "Resuming after step" in done.stdout
     for part in (".", "last"):
         for name, value in tensors(whole.folder, part).items():
             assert torch.equal(value, tensors(parts.folder, part)[name]), name
@@ -188,12 +187,10 @@ def test_the_quick_recipe_raises_dice_on_pairs_that_were_never_seen(repository, 
     start = time.process_time()
     best = train(recipe)
     seconds = time.process_time() - start
-    data, device = build_datasets(recipe), torch.device("cpu")
-    setting = usual_setting(recipe.loss, recipe.hyper)
+    data = build_datasets(recipe)
+    setting = default_setting(recipe.loss, recipe.hyper)
     network = build_from_bundle(read_bundle(best))
-    found = validate(
-        network, len(data.test), lambda n: pair_of(data.test[n], data.labels, device), setting, Process(device=device)
-    )
+    found = validate(network, data.test, setting, Process(device=torch.device("cpu")))
     assert found.summary["dice"] > found.summary["dice_before"] + 0.03
     assert found.summary["tre_mm"] < found.summary["tre_before_mm"]
     assert found.summary["folding_percent"] < 0.1

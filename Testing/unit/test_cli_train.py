@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from SPRCore.cli.train import _left, _TrainingProgress
-from SPRCore.training.loop import Status
+from SPRCore.training.loop import TrainingStatus
 
 MEASURED = {"dice": 0.71236, "tre_mm": 2.345, "folding_percent": 0.0, "lncc": 0.5, "pairs": 8.0}
 
 
 def status(step, **more):
-    return Status(step=step, steps=100, epoch=2, doing="training", **more)
+    return TrainingStatus(step=step, steps=100, epoch=2, activity="training", **more)
 
 
 @pytest.fixture

@@ -6,18 +6,18 @@ import pytest
 import torch
 
 from SPRCore.errors import SPRError
-from SPRCore.training.guards import guarded_memory, knobs
+from SPRCore.training.guards import guarded_memory, memory_remedies
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
 def test_the_mildest_knob_comes_first_and_what_is_done_is_not_asked_for(tiny_recipe):
     many = tiny_recipe(optimiser__batch=3, optimiser__accumulate=2)
-    assert knobs(many, CPU)[0].startswith("--set optimiser.batch=1 --set optimiser.accumulate=6")
-    assert "--set precision=bf16" in knobs(many, CUDA)
-    assert "--set precision=bf16" not in knobs(many, CPU)
+    assert memory_remedies(many, CPU)[0].startswith("--set optimiser.batch=1 --set optimiser.accumulate=6")
+    assert "--set precision=bf16" in memory_remedies(many, CUDA)
+    assert "--set precision=bf16" not in memory_remedies(many, CPU)
     frugal = tiny_recipe(precision="bf16", model__half_resolution=True)
-    assert knobs(frugal, CUDA)[0].startswith("a smaller preprocessing.shape")
+    assert memory_remedies(frugal, CUDA)[0].startswith("a smaller preprocessing.shape")
 
 
 def test_generated_weights_and_kept_activations_are_named(tiny_recipe):
@@ -27,7 +27,7 @@ def test_generated_weights_and_kept_activations_are_named(tiny_recipe):
             "hyper": {"ranges": {"alpha": [0.0, 0.2], "lambda_max": [0.5, 5.0]}},
         }
     )
-    named = " ".join(knobs(recipe, CPU))
+    named = " ".join(memory_remedies(recipe, CPU))
     assert "model.checkpoint=true" in named
     assert "model.conditioning=film" in named
     assert "model.embed" in named

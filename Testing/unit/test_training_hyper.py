@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from SPRCore.training.config import HyperConfig, LossConfig
-from SPRCore.training.hyper import draw_setting, usual_setting
+from SPRCore.training.hyper import default_setting, draw_setting
 
 RANGES = {"alpha": (0.0, 0.2), "lambda_max": (0.5, 5.0)}
 LOSS, HYPER = LossConfig(alpha=0.05, lambda_max=2.0), HyperConfig(ranges=RANGES)
@@ -32,9 +32,9 @@ def test_a_draw_depends_on_seed_and_number_alone():
 
 def test_without_ranges_nothing_changes():
     loss = LossConfig(prior="gaussian", sigma=0.3, lambda_mean=1.5)
-    assert draw_setting(loss, None, 0, 9) == usual_setting(loss, None)
-    assert usual_setting(loss, None).code == ()
-    assert usual_setting(loss, None).prior.sigma == 0.3
+    assert draw_setting(loss, None, 0, 9) == default_setting(loss, None)
+    assert default_setting(loss, None).code == ()
+    assert default_setting(loss, None).prior.sigma == 0.3
 
 
 def test_one_hyperparameter_may_be_fixed():
@@ -42,18 +42,18 @@ def test_one_hyperparameter_may_be_fixed():
     drawn = draw_setting(LOSS, hyper, 0, 1)
     assert drawn.prior.alpha == 0.05
     assert drawn.code == (drawn.prior.lambda_max / 5.0,)
-    assert usual_setting(LOSS, hyper).code == (0.4,)
+    assert default_setting(LOSS, hyper).code == (0.4,)
 
 
 def test_hypermorph_weighs_similarity_against_regularization():
     loss = LossConfig(prior="uniform", strength=0.25)
-    usual, drawn = usual_setting(loss, HYPERMORPH), draw_setting(loss, HYPERMORPH, 0, 0)
+    usual, drawn = default_setting(loss, HYPERMORPH), draw_setting(loss, HYPERMORPH, 0, 0)
     assert usual.data_weight == 0.75
     assert usual.prior.scale == 0.25
     assert drawn.data_weight + drawn.prior.scale == pytest.approx(1.0)
     assert drawn.code == (drawn.prior.scale,)
-    assert usual_setting(loss, HyperConfig(ranges={"lambda": (0.0, 1.0)})).data_weight == 1.0
+    assert default_setting(loss, HyperConfig(ranges={"lambda": (0.0, 1.0)})).data_weight == 1.0
 
 
 def test_the_lowest_strength_is_still_a_prior():
-    assert usual_setting(LossConfig(prior="uniform", strength=1e-9), HYPERMORPH).prior.scale > 0
+    assert default_setting(LossConfig(prior="uniform", strength=1e-9), HYPERMORPH).prior.scale > 0

@@ -94,12 +94,12 @@ def test_mnms_frames_and_labels_in_the_order_of_acdc(mnms):
     data = build_datasets(recipe_for(mnms, "mnms"))
     assert data.report["subjects"] == {"train": 2, "validation": 1, "test": 1}  # the unlabeled one is left out
     item = data.train[0]
-    number = int(item["names"][0][1])
-    assert item["names"] == (f"A{number}S9V{number}_ED", f"A{number}S9V{number}_ES")
+    number = int(item.names[0][0][1])
+    assert item.names[0] == (f"A{number}S9V{number}_ED", f"A{number}S9V{number}_ES")
     scaled = image(10 * number + 3) - image(10 * number + 3).min()
-    np.testing.assert_allclose(item["fixed"][0], scaled / scaled.max(), atol=1e-5)
+    np.testing.assert_allclose(item.fixed[0, 0], scaled / scaled.max(), atol=1e-5)
     truth = labels(10 * number + 1)
-    np.testing.assert_array_equal(item["moving_labels"], np.select([truth == 1, truth == 3], [3, 1], truth))
+    np.testing.assert_array_equal(item.moving_labels[0, 0], np.select([truth == 1, truth == 3], [3, 1], truth))
 
 
 def test_mnms_without_labels_takes_the_unlabeled_too(mnms):
@@ -159,12 +159,12 @@ def test_ixi_in_the_form_of_its_author(pickles):
     data = build_datasets(recipe)
     assert data.report["subjects"] == {"train": 2, "validation": 1, "test": 1}  # as the folders say
     assert data.split["sets"]["test"] == ["subject_4"]
-    assert data.train[0]["names"] == ("atlas", "subject_1")
-    np.testing.assert_array_equal(data.test[0]["fixed_labels"], labels(4, VOLUMES_OF_INTEREST[:5]))
+    assert data.train[0].names[0] == ("atlas", "subject_1")
+    np.testing.assert_array_equal(data.test[0].fixed_labels[0, 0], labels(4, VOLUMES_OF_INTEREST[:5]))
     assert data.labels == VOLUMES_OF_INTEREST[:5]
 
 
-def test_a_hostile_pickle_in_a_cohort_is_told_and_not_run(pickles, tmp_path, caplog):
+def test_a_hostile_pickle_in_a_cohort_is_reported_and_not_run(pickles, tmp_path, caplog):
     import os
 
     class Hostile:
@@ -193,9 +193,9 @@ def test_ixi_with_labels_of_freesurfer(tmp_path, caplog):
     recipe = recipe_for(folder, "ixi", {"strip": True}, task="inter-subject", split={"validation": 2, "test": 0})
     data = build_datasets(recipe)
     item = data.train[0]
-    assert item["fixed"].shape == (1, 18, 16, 17)  # in R, A, S
-    assert float(item["fixed"][0][item["fixed_labels"] == 0].abs().max()) < 1e-5
-    assert float(item["fixed"][0][item["fixed_labels"] > 0].max()) == 1
+    assert item.fixed.shape == (1, 1, 18, 16, 17)  # in R, A, S
+    assert float(item.fixed[0, 0][item.fixed_labels[0, 0] == 0].abs().max()) < 1e-5
+    assert float(item.fixed[0, 0][item.fixed_labels[0, 0] > 0].max()) == 1
     assert data.labels == (2, 41)
     damaged = folder / "IXI001-HH-1211" / "mri" / "norm.mgz"
     damaged.write_bytes(damaged.read_bytes()[:500])
@@ -210,7 +210,7 @@ def test_ixi_as_plain_nifti(tmp_path, caplog):
         write(tmp_path / "T1" / f"IXI{number:03d}-Guys-0828-T1.nii.gz", image(number))
         write(tmp_path / "T1" / f"IXI{number:03d}-Guys-0828-T1_seg.nii.gz", labels(number))
     recipe = recipe_for(tmp_path, "ixi", task="atlas-to-subject", atlas="IXI000-Guys-0828", split={"test": 0})
-    assert build_datasets(recipe).train[0]["names"][0] == "IXI000-Guys-0828"
+    assert build_datasets(recipe).train[0].names[0][0] == "IXI000-Guys-0828"
     (tmp_path / "T1" / "IXI002-Guys-0828-T1_seg.nii.gz").unlink()
     (line,) = problems_of(recipe, caplog)
     assert line.endswith("IXI002-Guys-0828-T1_aseg.nii.gz: got no such file; expected the labels of IXI002-Guys-0828")
@@ -235,7 +235,7 @@ def test_autopet_as_released_in_groups(tmp_path):
     with_two = next(part for part in sets if "PETCT_0000000000" in sets[part])
     assert len(getattr(data, with_two)) == len(sets[with_two]) + 1  # both studies in the set of their patient
     plain = image(10) - 500.0
-    np.testing.assert_allclose(data.train[0]["moving"][0], (np.clip(plain, -300, 300) + 300) / 600, atol=1e-6)
+    np.testing.assert_allclose(data.train[0].moving[0, 0], (np.clip(plain, -300, 300) + 300) / 600, atol=1e-6)
 
 
 def test_autopet_in_one_folder(tmp_path):
@@ -303,9 +303,9 @@ def test_learn2reg_lists_pairs_and_landmarks(nlst):
     assert data.report["subjects"] == {"train": 3, "validation": 1, "test": 0}
     assert data.report["pairs"] == {"train": 6, "validation": 1, "test": 0}
     item = data.validation[0]
-    assert item["names"] == ("NLST_0004_0001", "NLST_0004_0000")
-    np.testing.assert_allclose(item["moving_points"], points(7), atol=1e-4)
-    np.testing.assert_allclose(item["fixed_points"], points(6), atol=1e-4)
+    assert item.names[0] == ("NLST_0004_0001", "NLST_0004_0000")
+    np.testing.assert_allclose(item.moving_points[0], points(7), atol=1e-4)
+    np.testing.assert_allclose(item.fixed_points[0], points(6), atol=1e-4)
 
 
 def test_landmarks_follow_the_crop_and_the_orientation(nlst):
@@ -313,7 +313,7 @@ def test_landmarks_follow_the_crop_and_the_orientation(nlst):
     item = build_datasets(recipe).validation[0]
     turned = points(7)
     turned[:, 0] = 17 - turned[:, 0] - 1
-    np.testing.assert_allclose(item["moving_points"], turned, atol=1e-4)
+    np.testing.assert_allclose(item.moving_points[0], turned, atol=1e-4)
 
 
 def test_learn2reg_between_subjects(nlst, caplog):
@@ -351,7 +351,7 @@ def test_an_image_that_validation_names_is_not_trained_on(nlst):
     [
         ("[]", "got another JSON"),
         ("{", "expected JSON in UTF-8"),
-        ('{"training": 3}', "training that is no list"),
+        ('{"training": 3}', "training that is not a list"),
         ('{"training": [{"image": "../../secret.nii.gz"}]}', "below the folder"),
         ('{"training": [{"image": 4}]}', "expected the path of an image"),
         ('{"registration_val": [{"fixed": "a.nii.gz"}]}', "for moving"),
@@ -383,7 +383,7 @@ def listed(tmp_path):
 def test_a_csv_of_ones_own(listed):
     data = build_datasets(recipe_for(listed, "csv"))
     assert data.report["pairs"] == {"train": 4, "validation": 2, "test": 2}
-    assert data.train[0]["names"][0].endswith("_in")
+    assert data.train[0].names[0][0].endswith("_in")
 
 
 def test_a_csv_may_say_the_sets_and_be_overruled(listed):
@@ -396,7 +396,7 @@ def test_a_csv_may_say_the_sets_and_be_overruled(listed):
     assert len(again.split["sets"]["validation"]) == 2
 
 
-def test_images_of_one_subject_in_two_sets_are_told(listed, caplog):
+def test_images_of_one_subject_in_two_sets_are_reported(listed, caplog):
     rows = read_rows(listed / "cases.csv")
     for number, row in enumerate(rows):
         row["set"] = ("train", "train", "validation", "validation", "test", "train", "train", "train")[number]
@@ -434,7 +434,7 @@ def test_a_dicom_folder_is_an_image_and_is_prepared_once(tmp_path, caplog):
     assert line.endswith("series1: got an empty folder; expected an image or a DICOM series")
 
 
-def test_rows_that_cannot_be_used_are_told_by_line(listed, caplog):
+def test_rows_that_cannot_be_used_are_reported_by_line(listed, caplog):
     rows = read_rows(listed / "cases.csv")
     rows[0]["labels"] = ""
     rows[2]["subject"] = "../s1"
@@ -477,8 +477,8 @@ def test_bids_sessions(tmp_path, caplog):
     recipe = recipe_for(tmp_path, "bids", split={"validation": 1, "test": 1})
     data = build_datasets(recipe)
     assert data.report["pairs"] == {"train": 2, "validation": 2, "test": 2}
-    subject = data.train[0]["names"][0][:2]
-    assert data.train[0]["names"] == (f"{subject}_a", f"{subject}_b")
+    subject = data.train[0].names[0][0][:2]
+    assert data.train[0].names[0] == (f"{subject}_a", f"{subject}_b")
     next(tmp_path.rglob("sub-02_ses-b_dseg.nii.gz")).unlink()
     lines = problems_of(recipe, caplog)
     assert any("sub-02_ses-b_T1w.nii.gz: got no labels; expected sub-02_ses-b_dseg.nii.gz" in line for line in lines)
@@ -523,7 +523,7 @@ def test_ranges_and_optima_are_those_of_the_paper(repository):
         assert read_recipe(path).hyper.weighting == "hypermorph"
 
 
-def test_the_uniform_twin_differs_in_nothing_but_the_weight(repository):
+def test_the_uniform_reference_differs_only_in_the_weight(repository):
     folder = repository / "Training" / "recipes" / "acdc"
     twin, spr = (read_recipe(folder / f"{name}.yaml").to_dict() for name in ("vxm-uniform", "vxm-spr-beta"))
     differing = {key for key in twin if twin[key] != spr[key]}

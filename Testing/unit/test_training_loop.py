@@ -14,9 +14,8 @@ import SPRCore as spr
 from SPRCore.errors import ConvergenceError, InputError, SPRError
 from SPRCore.io import read_bundle
 from SPRCore.training import loop
-from SPRCore.training.batches import pair_of
 from SPRCore.training.data.build import build_datasets
-from SPRCore.training.hyper import usual_setting
+from SPRCore.training.hyper import default_setting
 from SPRCore.training.journal import read_rows
 from SPRCore.training.loop import train
 from SPRCore.training.state import list_checkpoints, read_checkpoint
@@ -37,15 +36,15 @@ def equal(first, second):
 
 
 class Stop(Exception):
-    """Raised where a test wants a run to end, as a killed process ends: without a farewell."""
+    """Raised where a test wants a run to end, as a killed process ends: without cleanup."""
 
 
 def stop_at(step):
-    def tell(status):
-        if status.step == step and status.doing == "training":
+    def stop(status):
+        if status.step == step and status.activity == "training":
             raise Stop
 
-    return tell
+    return stop
 
 
 def test_a_run_leaves_what_it_promises(tiny_recipe):
@@ -75,14 +74,14 @@ def test_the_loss_falls_and_pairs_that_were_seen_agree_better(tiny_recipe):
     rows = [row for row in read_rows(recipe.folder) if row["kind"] == "train"]
     assert rows[-1]["loss"] < rows[0]["loss"] - 0.02
     data = build_datasets(recipe)
-    network, setting = spr.load_model(best), usual_setting(recipe.loss, None)
-    pair = pair_of(data.train[0], data.labels, torch.device("cpu"))
+    network, setting = spr.load_model(best), default_setting(recipe.loss, None)
+    pair = data.train[0]
     with torch.no_grad():
         score = measure(network(pair.moving, pair.fixed), pair, setting)
     assert score["dice"] > score["dice_before"] + 0.01
 
 
-def test_a_run_that_ended_early_goes_on_to_the_same_weights(tiny_recipe, tmp_path):
+def test_a_run_that_ended_early_resumes_to_the_same_weights(tiny_recipe, tmp_path):
     changes = {"checkpoint__every": 2, "optimiser__ema": 0.9, "augmentation__noise": 0.02, "loss__dice_weight": 0.5}
     whole = tiny_recipe(output=str(tmp_path / "whole"), **changes)
     train(whole)
@@ -284,7 +283,7 @@ def test_a_run_is_not_trained_over(tiny_recipe):
         ({"data__split": {"seed": 3}}, "split"),
     ],
 )
-def test_another_run_is_not_gone_on_with(tiny_recipe, change, message):
+def test_another_run_is_not_resumed(tiny_recipe, change, message):
     with pytest.raises(Stop):
         train(tiny_recipe(checkpoint__every=1), progress=stop_at(2))
     with pytest.raises(InputError, match=message):
@@ -300,7 +299,7 @@ def test_what_does_not_change_the_weights_may_change(tiny_recipe):
 def test_resume_without_a_run_begins_one(tiny_recipe, caplog):
     with caplog.at_level(logging.INFO, logger="SPRCore"):
         train(tiny_recipe(optimiser__epochs=1), resume=True)
-    assert "beginning" in caplog.text
+    assert "starting from step 0" in caplog.text
 
 
 def test_the_callers_random_numbers_stay_their_own(tiny_recipe):
@@ -320,11 +319,11 @@ def test_defaults_outside_the_ranges_are_refused_before_the_first_step(tiny_reci
     assert not recipe.folder.exists()
 
 
-def test_the_status_tells_how_far_it_is(tiny_recipe):
+def test_the_status_has_the_progress(tiny_recipe):
     seen = []
     train(tiny_recipe(), progress=seen.append)
-    assert [status.step for status in seen if status.doing == "training"] == list(range(1, 13))
-    assert {status.doing for status in seen} == {"training", "validating, 50%", "validating, 100%", "validated"}
+    assert [status.step for status in seen if status.activity == "training"] == list(range(1, 13))
+    assert {status.activity for status in seen} == {"training", "validating, 50%", "validating, 100%", "validated"}
     assert seen[-1].seconds_left == 0.0
     assert seen[-1].validation["dice"] > 0
     assert seen[0].epoch == 1
@@ -332,7 +331,7 @@ def test_the_status_tells_how_far_it_is(tiny_recipe):
     assert dataclasses.asdict(seen[0])["steps"] == 12
 
 
-def test_a_run_that_goes_on_leaves_a_recipe_that_was_edited(tiny_recipe):
+def test_a_resumed_run_keeps_an_edited_recipe(tiny_recipe):
     recipe = tiny_recipe(optimiser__epochs=1)
     train(recipe)
     path = recipe.folder / "recipe.yaml"

@@ -1,4 +1,4 @@
-"""The training loss beside a plain-PyTorch twin, its gradients, and what each option means."""
+"""The training loss beside a plain-PyTorch reference, its gradients, and what each option means."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from SPRCore.errors import InputError
 from SPRCore.functional import integrate
 from SPRCore.networks import RegistrationOutput
 from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
+from SPRCore.training.batches import Batch
 from SPRCore.training.config import LossConfig
-from SPRCore.training.hyper import Setting
-from SPRCore.training.losses import Pair, batch_loss, dice_loss, landmark_loss, map_gap, map_weight, pair_loss
+from SPRCore.training.hyper import LossSetting
+from SPRCore.training.losses import batch_loss, dice_loss, landmark_loss, map_gap, map_weight
 
 SHAPE, SPACING = (12, 11, 10), (1.0, 1.5, 2.0)
 PRIORS = (
@@ -30,15 +31,15 @@ PRIORS = (
 def pair(random_image):
     labels = [(random_image(SHAPE, seed) * 6).clamp(0, 4).long() for seed in (3, 4)]
     points = torch.tensor([[2.0, 3.0, 4.0], [6.5, 5.25, 3.0], [9.0, 8.0, 7.75]], dtype=torch.float64)
-    return Pair(
+    return Batch(
         moving=random_image(SHAPE, 1),
         fixed=random_image(SHAPE, 2),
-        spacing=SPACING,
+        spacings=(SPACING,),
         moving_labels=labels[0],
         fixed_labels=labels[1],
         labels=(1, 2, 3),
-        moving_points=points + 0.5,
-        fixed_points=points,
+        moving_points=(points + 0.5,),
+        fixed_points=(points,),
     )
 
 
@@ -53,11 +54,15 @@ def output(random_image, random_displacement):
     )
 
 
+def pair_loss(output, pair, prior, config, data_weight=1.0):
+    return batch_loss(output, pair, [LossSetting(prior=prior, data_weight=data_weight)], config)
+
+
 def of(output, prior):
     return dataclasses.replace(output, weight=None) if prior.name == "uniform" else output
 
 
-def twin_warp(image, displacement):
+def reference_warp(image, displacement):
     ticks = [torch.arange(n, dtype=image.dtype) for n in SHAPE]
     positions = torch.stack(torch.meshgrid(*ticks, indexing="ij"))[None] + displacement
     parts = [2 * positions[:, axis] / (n - 1) - 1 for axis, n in enumerate(SHAPE)]
@@ -65,7 +70,7 @@ def twin_warp(image, displacement):
     return F.grid_sample(image, grid, padding_mode="border", align_corners=True)
 
 
-def twin_lncc(fixed, warped, window):
+def reference_lncc(fixed, warped, window):
     ones = torch.ones(1, 1, *window, dtype=fixed.dtype)
 
     def total(image):
@@ -82,7 +87,7 @@ def twin_lncc(fixed, warped, window):
     return (covariance(fixed, warped) ** 2 / (variances[0] * variances[1]) * usable).mean()
 
 
-def twin_smoothness(displacement, weight):
+def reference_smoothness(displacement, weight):
     total = 0.0
     mm = displacement * torch.tensor(SPACING, dtype=torch.float64).view(1, 3, 1, 1, 1)
     for axis, step in enumerate(SPACING):
@@ -96,7 +101,7 @@ def twin_smoothness(displacement, weight):
     return total / (9 * weight.numel())
 
 
-def twin_prior(prior, weight):
+def reference_prior(prior, weight):
     if prior.name == "beta":
         return -(prior.alpha * weight.log()).mean()
     if prior.name == "tv":
@@ -105,15 +110,15 @@ def twin_prior(prior, weight):
 
 
 @pytest.mark.parametrize("prior", PRIORS, ids=lambda prior: prior.name)
-def test_the_loss_is_that_of_a_plain_twin(pair, output, prior):
+def test_the_loss_is_that_of_a_plain_reference(pair, output, prior):
     parts = pair_loss(of(output, prior), pair, prior, LossConfig())
     weight = torch.ones_like(output.weight) if prior.name == "uniform" else output.weight
-    warped = twin_warp(pair.moving, output.displacement)
+    warped = reference_warp(pair.moving, output.displacement)
     # 9 voxels of the finest axis are 9 mm: 9 x 7 x 5 voxels (radius 4 / 1.5 and 4 / 2, rounded).
     expected = {
-        "similarity": -twin_lncc(pair.fixed, warped, (9, 7, 5)),
-        "smoothness": prior.scale * twin_smoothness(output.displacement, weight),
-        "prior": twin_prior(prior, weight),
+        "similarity": -reference_lncc(pair.fixed, warped, (9, 7, 5)),
+        "smoothness": prior.scale * reference_smoothness(output.displacement, weight),
+        "prior": reference_prior(prior, weight),
     }
     for name, value in expected.items():
         assert float(parts.get(name, 0.0)) == pytest.approx(float(value), rel=1e-9, abs=1e-12), name
@@ -134,8 +139,8 @@ def test_gradients_of_everything_at_once(pair, output, prior):
         fixed=small(pair.fixed),
         moving_labels=small(pair.moving_labels),
         fixed_labels=small(pair.fixed_labels),
-        moving_points=pair.moving_points[:1],
-        fixed_points=pair.fixed_points[:1],
+        moving_points=(pair.moving_points[0][:1],),
+        fixed_points=(pair.fixed_points[0][:1],),
     )
     config = LossConfig(window=3, dice_weight=1.0, tre_weight=0.3, symmetric=True)
 
@@ -191,15 +196,15 @@ def test_many_labels_are_no_more_memory_and_the_same_value(random_image, random_
     moves = random_displacement(SHAPE, 2, length=2.0).requires_grad_()
     wanted = tuple(range(1, 40))
     indicators = [torch.cat([(m == k).double() for k in wanted], dim=1) for m in labels]
-    warped = twin_warp(indicators[1], moves)
+    warped = reference_warp(indicators[1], moves)
     present = ((indicators[0].sum((2, 3, 4)) + indicators[1].sum((2, 3, 4))) > 0)[0]
     sizes = (indicators[0] + warped).sum((2, 3, 4))[0]
     expected = 1 - (2 * (indicators[0] * warped).sum((2, 3, 4))[0] / sizes.clamp(min=1e-5))[present].mean()
     value = dice_loss(labels[0], labels[1], moves, wanted)
     assert [kept.shape for kept in value.grad_fn.saved_tensors] == [moves.shape]
     assert float(value.detach()) == pytest.approx(float(expected.detach()))
-    for ours, twin in zip(torch.autograd.grad(value, moves), torch.autograd.grad(expected, moves), strict=True):
-        torch.testing.assert_close(ours, twin)
+    for ours, reference in zip(torch.autograd.grad(value, moves), torch.autograd.grad(expected, moves), strict=True):
+        torch.testing.assert_close(ours, reference)
 
 
 def test_landmark_loss_is_the_mean_error_in_mm():
@@ -217,14 +222,7 @@ def test_the_symmetric_loss_is_the_same_from_either_side(pair, output):
     swapped = dataclasses.replace(
         output, displacement=output.inverse_displacement, inverse_displacement=output.displacement
     )
-    exchanged = dataclasses.replace(
-        pair,
-        moving=pair.fixed,
-        fixed=pair.moving,
-        moving_labels=pair.fixed_labels,
-        fixed_labels=pair.moving_labels,
-    )
-    back = pair_loss(swapped, exchanged, PRIORS[0], config)
+    back = pair_loss(swapped, pair.swapped(), PRIORS[0], config)
     for name in ("similarity", "dice_loss"):
         assert float(there[name]) == pytest.approx(float(back[name]))
         assert float(there[name]) != pytest.approx(
@@ -233,7 +231,7 @@ def test_the_symmetric_loss_is_the_same_from_either_side(pair, output):
 
 
 def test_mean_squares_and_images_of_several_channels(pair, output):
-    warped = twin_warp(pair.moving, output.displacement)
+    warped = reference_warp(pair.moving, output.displacement)
     parts = pair_loss(output, pair, PRIORS[0], LossConfig(similarity="mse"))
     assert float(parts["similarity"]) == pytest.approx(float((pair.fixed - warped).square().mean()))
     doubled = dataclasses.replace(pair, moving=pair.moving.expand(1, 2, *SHAPE), fixed=pair.fixed.expand(1, 2, *SHAPE))
@@ -276,7 +274,7 @@ def test_pairs_computed_together_give_what_they_give_one_by_one(pair, output, pr
     ]
     name = {"beta": "lambda_max", "gaussian": "lambda_mean", "tv": "lambda_max", "uniform": "strength"}[prior.name]
     priors = [prior, dataclasses.replace(prior, **{name: 2.0 * prior.scale})]
-    settings = [Setting(prior=each) for each in priors]
+    settings = [LossSetting(prior=each) for each in priors]
     made = of(output, prior)
     leaf = made.displacement.detach().repeat(2, 1, 1, 1, 1).requires_grad_()
     batch = RegistrationOutput(
@@ -284,7 +282,7 @@ def test_pairs_computed_together_give_what_they_give_one_by_one(pair, output, pr
         inverse_displacement=made.inverse_displacement.repeat(2, 1, 1, 1, 1),
         weight=None if made.weight is None else made.weight.repeat(2, 1, 1, 1, 1),
     )
-    together = batch_loss(batch, pairs, settings, config)
+    together = batch_loss(batch, Batch.joined(pairs), settings, config)
     alone = [pair_loss(_at(batch, k), pairs[k], priors[k], config) for k in range(2)]
     assert together.keys() == alone[0].keys()
     for name in together:
@@ -297,3 +295,26 @@ def test_pairs_computed_together_give_what_they_give_one_by_one(pair, output, pr
 
 def _at(output, place):
     return RegistrationOutput(**{k: None if v is None else v[place : place + 1] for k, v in vars(output).items()})
+
+
+def test_pairs_of_different_spacing_give_what_they_give_one_by_one(pair, output):
+    other = dataclasses.replace(pair, spacings=((2.0, 2.0, 1.0),))
+    made = RegistrationOutput(
+        displacement=output.displacement.repeat(2, 1, 1, 1, 1), weight=output.weight.repeat(2, 1, 1, 1, 1)
+    )
+    settings, config = [LossSetting(prior=PRIORS[0])] * 2, LossConfig(tre_weight=0.5)
+    together = batch_loss(made, Batch.joined([pair, other]), settings, config)
+    alone = [pair_loss(_at(made, k), each, PRIORS[0], config) for k, each in enumerate((pair, other))]
+    assert float(alone[0]["smoothness"]) != float(alone[1]["smoothness"])
+    for name, value in together.items():
+        assert float(value) == pytest.approx(float(alone[0][name] + alone[1][name]) / 2, rel=1e-12)
+
+
+def test_a_joined_batch_splits_into_its_pairs(pair):
+    other = dataclasses.replace(pair.swapped(), spacings=((1.0, 1.0, 1.0),))
+    for found, expected in zip(Batch.joined([pair, other]).split(), (pair, other), strict=True):
+        assert (found.spacing, found.names, found.labels) == (expected.spacing, expected.names, expected.labels)
+        for name in ("moving", "fixed", "moving_labels", "fixed_labels"):
+            assert torch.equal(getattr(found, name), getattr(expected, name))
+        assert torch.equal(found.moving_points[0], expected.moving_points[0])
+    assert Batch.joined([pair, dataclasses.replace(pair, fixed_labels=None)]).fixed_labels is None

@@ -87,15 +87,15 @@ def test_a_cohort_is_prepared_as_a_network_sees_it(folder):
     assert data.report["subjects"] == {"train": 4, "validation": 1, "test": 1}
     assert data.report["pairs"] == {"train": 8, "validation": 2, "test": 2}  # both ways
     item = data.train[0]
-    assert item["names"][0].endswith("_ED")
-    assert item["names"][1].endswith("_ES")
-    assert data.train[1]["names"] == item["names"][::-1]
-    assert item["moving"].shape == (1, 16, 18, 16)
-    np.testing.assert_allclose(item["spacing"], [1.5, 2.0, 1.5])  # axes turned to R, A, S
-    inside = item["moving"][0][item["moving_labels"] == 3]
+    assert item.names[0][0].endswith("_ED")
+    assert item.names[0][1].endswith("_ES")
+    assert data.train[1].names[0] == item.names[0][::-1]
+    assert item.moving.shape == (1, 1, 16, 18, 16)
+    np.testing.assert_allclose(item.spacing, [1.5, 2.0, 1.5])  # axes turned to R, A, S
+    inside = item.moving[0, 0][item.moving_labels[0, 0] == 3]
     assert float(inside.min()) > 0.6
-    assert int((item["moving_labels"] == 3).sum()) > int((item["fixed_labels"] == 3).sum())
-    middle = np.argwhere(item["moving_labels"].numpy() > 0)
+    assert int((item.moving_labels[0, 0] == 3).sum()) > int((item.fixed_labels[0, 0] == 3).sum())
+    middle = np.argwhere(item.moving_labels[0, 0].numpy() > 0)
     assert np.abs((middle.min(0) + middle.max(0)) / 2 - np.array([7.5, 8.5, 7.5])).max() <= 1
 
 
@@ -103,7 +103,7 @@ def test_voxels_that_need_no_interpolation_keep_their_values(folder):
     recipe = recipe_for(folder, preprocessing={"orientation": None})
     data = build_datasets(recipe)
     index = json.loads(next((folder.parent / "cache").rglob(INDEX)).read_text())["cases"]
-    name = data.train[0]["names"][0]
+    name = data.train[0].names[0][0]
     patient, source = name.removesuffix("_ED"), index[name]["sources"][0][0]
     image, labels = heart(10 * int(patient[-3:]))
     assert source.endswith(f"{patient}_frame01.nii.gz")
@@ -113,8 +113,8 @@ def test_voxels_that_need_no_interpolation_keep_their_values(folder):
     low, high = np.maximum(start, 0), np.minimum(start + size, image.shape)
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     margins = list(zip(low - start, start + size - high, strict=True))
-    np.testing.assert_allclose(data.train[0]["moving"][0], np.pad(scaled[box], margins, mode="edge"), atol=1e-5)
-    np.testing.assert_array_equal(data.train[0]["moving_labels"], np.pad(labels[box], margins))
+    np.testing.assert_allclose(data.train[0].moving[0, 0], np.pad(scaled[box], margins, mode="edge"), atol=1e-5)
+    np.testing.assert_array_equal(data.train[0].moving_labels[0, 0], np.pad(labels[box], margins))
 
 
 def test_it_is_prepared_once_and_again_where_files_or_settings_change(folder):
@@ -148,7 +148,7 @@ def test_a_damaged_cache_is_made_again(folder):
         _ = data.train[0]
 
 
-def test_an_interrupted_preparation_goes_on_where_it_was(folder, monkeypatch):
+def test_an_interrupted_preparation_resumes(folder, monkeypatch):
     from SPRCore.training.data import prepare
 
     recipe, read = recipe_for(folder), prepare.read_case
@@ -167,7 +167,7 @@ def test_an_interrupted_preparation_goes_on_where_it_was(folder, monkeypatch):
     assert 0 < build_datasets(recipe).report["prepared_now"] <= 6
 
 
-def test_every_bad_file_is_told_on_a_line_of_its_own(folder, caplog):
+def test_every_bad_file_is_reported_on_its_own_line(folder, caplog):
     training = folder / "training"
     (training / "patient000" / "patient000_frame01_gt.nii.gz").unlink()
     image, labels = heart(1)
@@ -184,7 +184,7 @@ def test_every_bad_file_is_told_on_a_line_of_its_own(folder, caplog):
         "patient000_frame01_gt.nii.gz": "no such file; expected the labels of patient000_ED",
         "patient001_frame11_gt.nii.gz": r"labels of shape (22, 22, 6); expected (24, 22, 6) as its image",
         "patient002_frame01.nii.gz": "a file that cannot be read",
-        "patient003_frame11.nii.gz": "values that are not finite",
+        "patient003_frame11.nii.gz": "non-finite values",
         "patient004_frame11_gt.nii.gz": "a file that cannot be read",
         "patient005_frame01_gt.nii.gz": "no label but 0",
     }
@@ -215,7 +215,7 @@ def test_good_files_are_kept_while_bad_ones_are_mended(folder, caplog):
         ("ED: one\nES: 2", "got ED 'one'"),
     ],
 )
-def test_a_patient_without_phases_is_told(folder, caplog, text, message):
+def test_a_patient_without_phases_is_reported(folder, caplog, text, message):
     path = folder / "training" / "patient002" / "Info.cfg"
     path.unlink() if text is None else path.write_text(text)
     lines, _ = problems_of(recipe_for(folder), caplog)
@@ -224,7 +224,7 @@ def test_a_patient_without_phases_is_told(folder, caplog, text, message):
     assert message in lines[0]
 
 
-def test_an_image_of_one_value_is_told(folder, caplog):
+def test_an_image_of_one_value_is_reported(folder, caplog):
     path = folder / "training" / "patient002" / "patient002_frame01.nii.gz"
     write_volume(Volume(np.full((24, 22, 6), 7, np.int16), AFFINE), path)
     lines, _ = problems_of(recipe_for(folder), caplog)
@@ -240,19 +240,19 @@ def test_the_image_that_is_wrong_is_the_one_that_is_named(folder, caplog):
     write_volume(Volume(heart(3)[0], elsewhere), path)
     write_volume(Volume(heart(3)[1], elsewhere), path.with_name("patient002_frame11_gt.nii.gz"))
     (line,), _ = problems_of(recipe_for(folder), caplog)
-    assert line.startswith(f"{path}: image: got a place apart from the first one of its subject")
+    assert line.startswith(f"{path}: image: got no overlap with the first image of its subject")
     write_volume(Volume(np.full((24, 22, 6), 7, np.int16), AFFINE), path)
     write_volume(Volume(heart(3)[1], AFFINE), path.with_name("patient002_frame11_gt.nii.gz"))
     (line,), _ = problems_of(recipe_for(folder), caplog)
     assert line.startswith(f"{path}: image: got the same intensity 7 everywhere")
 
 
-def test_labels_with_another_header_than_their_image_are_told(folder, caplog):
+def test_labels_with_another_header_than_their_image_are_reported(folder, caplog):
     path = folder / "training" / "patient002" / "patient002_frame01_gt.nii.gz"
     mirrored = AFFINE @ np.diag([-1, 1, 1, 1])
     write_volume(Volume(heart(20)[1], mirrored), path)
     (line,), _ = problems_of(recipe_for(folder), caplog)
-    assert line.startswith(f"{path}: got another place or orientation in its header")
+    assert line.startswith(f"{path}: got another position or orientation in its header")
     assert "data.trust_voxels=true" in line
     build_datasets(recipe_for(folder, data=data_of(folder) | {"trust_voxels": True}))
 
@@ -264,17 +264,17 @@ def test_workers_change_nothing_but_the_time(folder):
     many = build_datasets(recipe)
     assert many.report["prepared_now"] == one.report["prepared_now"] == 12
     for index in range(len(one.train)):
-        np.testing.assert_array_equal(one.train[index]["fixed"], many.train[index]["fixed"])
+        np.testing.assert_array_equal(one.train[index].fixed, many.train[index].fixed)
 
 
-def test_the_same_patient_twice_is_told(folder, caplog):
+def test_the_same_patient_twice_is_reported(folder, caplog):
     shutil.copytree(folder / "training" / "patient002", folder / "testing" / "patient002")
     lines, _ = problems_of(recipe_for(folder), caplog)
     assert lines[0] == "patient002_ED: got 2 images of this name; expected one"
     assert len(lines) == 2
 
 
-def test_one_person_under_two_names_in_two_sets_is_told(folder, caplog):
+def test_one_person_under_two_names_in_two_sets_is_reported(folder, caplog):
     for number in range(6, 9):  # as many twins of patient000 as it takes to have one in another set
         twin = folder / "training" / f"patient{number:03d}"
         twin.mkdir()
@@ -301,8 +301,7 @@ def test_a_stored_split_is_taken_and_holds_its_files(folder, caplog):
     write_volume(Volume(heart(99)[0], AFFINE), folder / "training" / "patient001" / "patient001_frame01.nii.gz")
     lines, _ = problems_of(recipe, caplog)
     assert lines == [
-        "patient001: got other files than the split was made with; "
-        "--set data.split.hashes=false keeps the division all the same"
+        "patient001: got other files than the split was made with; --set data.split.hashes=false keeps the split"
     ]
     loose = recipe_for(folder, data=data_of(folder, file=str(path), hashes=False))
     assert build_datasets(loose).split["sets"] == first["sets"]
@@ -311,7 +310,7 @@ def test_a_stored_split_is_taken_and_holds_its_files(folder, caplog):
     assert f"{path}: patient002: got no such subject; expected it in the data" in lines
 
 
-def test_a_subject_in_two_sets_and_an_empty_set_are_told(folder, caplog):
+def test_a_subject_in_two_sets_and_an_empty_set_are_reported(folder, caplog):
     from SPRCore.training.data.splits import Split, write_split
 
     names = [f"patient{n:03d}" for n in range(4)]
@@ -331,7 +330,7 @@ def test_a_split_changed_by_hand_is_refused(folder):
     content["sets"]["test"].append("patient777")
     path = folder.parent / "split.json"
     path.write_text(json.dumps(content))
-    with pytest.raises(InputError, match="subjects that do not fit their hash"):
+    with pytest.raises(InputError, match="subjects that do not match their hash"):
         build_datasets(recipe_for(folder, data=data_of(folder, file=str(path))))
 
 
@@ -348,7 +347,7 @@ def test_without_labels_nothing_needs_them(folder):
     parts = {"preprocessing": {"crop": "center"}, "data": data_of(folder) | {"use_labels": False}}
     data = build_datasets(recipe_for(folder, **parts))
     assert data.labels == ()
-    assert "moving_labels" not in data.train[0]
+    assert data.train[0].moving_labels is None
     with pytest.raises(InputError, match=r"preprocessing\.crop: got .?labels.?; expected center"):
         recipe_for(folder, data=data_of(folder) | {"use_labels": False})
 
@@ -370,7 +369,7 @@ def test_subjects_are_registered_to_each_other(folder):
     assert len(one_way.train) == 2
 
 
-def test_an_atlas_is_deformed_onto_everybody(folder):
+def test_an_atlas_is_paired_with_every_subject(folder):
     parts = {"task": "atlas-to-subject", "atlas": "patient003_ED"}
     found = build_datasets(recipe_for(folder, data=data_of(folder, validation=1, test=1) | parts))
     assert found.report["pairs"] == {"train": 6, "validation": 2, "test": 2}
@@ -385,13 +384,13 @@ def test_an_atlas_is_deformed_onto_everybody(folder):
     shutil.copytree(folder, folder.parent / "others")
     shutil.rmtree(folder.parent / "others" / "training" / "patient000")
     others = build_datasets(recipe_for(folder, data=data_of(folder.parent / "others", validation=1, test=1) | by_path))
-    assert others.train[0]["names"][0] == "atlas"
-    assert "moving_labels" in others.train[0]
+    assert others.train[0].names[0][0] == "atlas"
+    assert others.train[0].moving_labels is not None
     with pytest.raises(InputError, match=r"data\.atlas: got 'nobody'"):
         build_datasets(recipe_for(folder, data=data_of(folder) | {"task": "atlas-to-subject", "atlas": "nobody"}))
 
 
-def test_shapes_that_differ_between_subjects_are_told(folder, caplog):
+def test_shapes_that_differ_between_subjects_are_reported(folder, caplog):
     image, labels = heart(3, shape=(24, 22, 9))
     patient = folder / "training" / "patient003"
     for frame in ("01", "11"):

@@ -69,7 +69,7 @@ def test_a_recipe_is_its_own_yaml(write):
         ("epochs: 2", "epochs: 2\n  steps: 3", 10, "optimiser.epochs: .*one of the two"),
         ("epochs: 2", "epochs: 2.5", 10, "optimiser.epochs: got 2.5; expected a whole number"),
         ("name: quick", "name: Quick run", 1, "name: .*small letters"),
-        ("name: quick", "name: quick\nname: slow", 2, "name: got a key that stands twice"),
+        ("name: quick", "name: quick\nname: slow", 2, "name: got a duplicate key"),
         ("name: quick", "name: quick\nschema_version: 9", 2, "schema_version: got 9; expected 1; update SPRCore"),
         ("name: quick", "name: quick\nhyper: {ranges: {alpha: [0, 1]}}", 2, "hyper: got 1 ranges with a network that"),
         ("name: quick", "name: [quick", 2, "expected a recipe in YAML"),
@@ -135,11 +135,11 @@ def test_a_recipe_changes_the_one_it_builds_on(write):
     recipe = read_recipe(row)
     assert (recipe.name, recipe.loss.alpha, recipe.loss.prior) == ("row", 0.3, "beta")
     write("base: row.yaml\n" + QUICK, "base.yaml")
-    with pytest.raises(InputError, match="builds on itself"):
+    with pytest.raises(InputError, match="extends itself"):
         read_recipe(row)
 
 
-def test_an_error_names_the_file_in_which_the_key_stands(write):
+def test_an_error_names_the_file_of_the_key(write):
     base = write(QUICK.replace("lr:", "lrr:"), "base.yaml")
     with pytest.raises(InputError, match=r"optimiser\.lrr") as caught:
         read_recipe(write("base: base.yaml\nname: row\n", "row.yaml"))

@@ -36,7 +36,7 @@ def test_pairs_are_made_of_scenes_and_training_pairs_may_be_slabs():
 def test_only_the_latest_pairs_are_kept(monkeypatch):
     pairs = source()
     first = pairs.load("train-00000_moving")
-    monkeypatch.setattr(generated, "MOST_BYTES", 1)
+    monkeypatch.setattr(generated, "MAX_BYTES", 1)
     pairs.load("train-00001_moving")
     again = pairs.load("train-00000_moving")
     assert again is not first

@@ -40,13 +40,13 @@ def test_a_model_of_another_network_is_refused(tiny_recipe, tmp_path):
 
 def test_parts_begin_anew_where_wished(tiny_recipe, tmp_path):
     first = train(tiny_recipe(optimiser__epochs=1))
-    recipe = tiny_recipe(output=str(tmp_path / "second"), start=str(first), anew=["weight"])
+    recipe = tiny_recipe(output=str(tmp_path / "second"), start=str(first), reinit=["weight"])
     fresh = build(recipe.model)
     started = build(recipe.model)
     started.load_state_dict(fresh.state_dict())
-    start_from(started, recipe.start, recipe.anew)
+    start_from(started, recipe.start, recipe.reinit)
     for name, tensor in read_bundle(first).tensors.items():
         wanted = fresh.state_dict()[name] if name.startswith("weight.") else tensor
         assert torch.equal(started.state_dict()[name], wanted), name
-    with pytest.raises(InputError, match=r"anew: got head; expected one of .*weight"):
+    with pytest.raises(InputError, match=r"reinit: got head; expected one of .*weight"):
         start_from(started, recipe.start, ["head"])

@@ -13,8 +13,8 @@ from SPRCore.training.state import (
     list_checkpoints,
     optimiser_tensors,
     read_checkpoint,
+    remove_partial_files,
     restore_optimiser,
-    sweep,
     write_checkpoint,
 )
 
@@ -88,7 +88,7 @@ def test_what_a_killed_process_left_is_swept(tmp_path):
     for place in (tmp_path, tmp_path / "checkpoints"):
         (place / ".partial-x").mkdir()
         (place / ".partial-x" / "000000002.safetensors").write_bytes(b"half")
-    sweep(tmp_path)
+    remove_partial_files(tmp_path)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["000000001.safetensors", "checkpoints"]
 
 
@@ -104,7 +104,7 @@ def damaged(path, kind):
 
 
 @pytest.mark.parametrize("kind", ["cut", "other", "bare", "no json", "[]", '{"schema": 99, "step": 1}'])
-def test_damage_is_told_in_one_line(tmp_path, kind):
+def test_damage_is_reported_in_one_line(tmp_path, kind):
     path = write_checkpoint(tmp_path, Checkpoint(step=1, tensors={"network": network().state_dict()}), keep=1)
     damaged(path, kind)
     with pytest.raises(InputError, match="000000001") as caught:

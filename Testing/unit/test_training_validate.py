@@ -11,14 +11,14 @@ import torch
 from SPRCore.metrics import dice, dice_mean
 from SPRCore.networks import RegistrationOutput
 from SPRCore.regularization import BetaPrior
+from SPRCore.training.batches import Batch
 from SPRCore.training.distributed import Process
-from SPRCore.training.hyper import Setting
-from SPRCore.training.losses import Pair
+from SPRCore.training.hyper import LossSetting
 from SPRCore.training.pictures import curves_figure, pairs_figure
-from SPRCore.training.validate import Validation, measure, validate
+from SPRCore.training.validate import measure, score, validate
 
 SHAPE, SPACING = (16, 20, 18), (1.0, 1.5, 3.0)
-SETTING = Setting(prior=BetaPrior(alpha=0.05, lambda_max=2.0))
+SETTING = LossSetting(prior=BetaPrior(alpha=0.05, lambda_max=2.0))
 HERE = Process(device=torch.device("cpu"))
 
 
@@ -29,16 +29,16 @@ def pair(random_image):
     labels = (random_image(SHAPE, 2) * 8).clamp(0, 5).long()
     fixed, fixed_labels = (image.roll(-2, dims=3) for image in (moving, labels))
     points = torch.tensor([[4.0, 5.0, 6.0], [8.0, 9.0, 10.0]])
-    return Pair(
+    return Batch(
         moving=moving,
         fixed=fixed,
-        spacing=SPACING,
+        spacings=(SPACING,),
         moving_labels=labels.to(torch.int16),
         fixed_labels=fixed_labels.to(torch.int16),
         labels=(2, 3, 4),
-        moving_points=points + torch.tensor([0.0, 2.0, 0.0]),
-        fixed_points=points,
-        names=("a", "b"),
+        moving_points=(points + torch.tensor([0.0, 2.0, 0.0]),),
+        fixed_points=(points,),
+        names=(("a", "b"),),
     )
 
 
@@ -58,27 +58,27 @@ class Shifter(torch.nn.Module):
 
 
 def test_the_right_displacement_scores_perfectly_inside(pair):
-    score = measure(shift(2.0), pair, SETTING)
-    assert score["tre_mm"] == pytest.approx(0.0, abs=1e-5)
-    assert score["tre_before_mm"] == pytest.approx(3.0)
-    assert score["folding_percent"] == 0.0
-    assert score["dice"] > 0.85 > 0.6 > score["dice_before"]  # what leaves the grid does not come back
-    assert set(score["dice_labels"]) == {"2", "3", "4"}
+    found = measure(shift(2.0), pair, SETTING)
+    assert found["tre_mm"] == pytest.approx(0.0, abs=1e-5)
+    assert found["tre_before_mm"] == pytest.approx(3.0)
+    assert found["folding_percent"] == 0.0
+    assert found["dice"] > 0.85 > 0.6 > found["dice_before"]  # what leaves the grid does not come back
+    assert set(found["dice_labels"]) == {"2", "3", "4"}
     moved = np.clip(np.arange(SHAPE[1]) + 2, 0, SHAPE[1] - 1)
     warped, fixed = pair.moving_labels[0, 0].numpy()[:, moved], pair.fixed_labels[0, 0].numpy()
     expected = {label: value for label, value in dice(fixed, warped).items() if label in pair.labels}
-    assert score["dice"] == pytest.approx(dice_mean(expected))
-    assert "map_gap" not in score
-    assert score["names"] == ["a", "b"]
+    assert found["dice"] == pytest.approx(dice_mean(expected))
+    assert "map_gap" not in found
+    assert found["names"] == ["a", "b"]
 
 
 def test_what_is_not_known_is_not_measured(pair):
-    bare = Pair(moving=pair.moving, fixed=pair.fixed, spacing=SPACING)
+    bare = Batch(moving=pair.moving, fixed=pair.fixed, spacings=(SPACING,))
     assert set(measure(shift(0.0), bare, SETTING)) == {"names", "lncc", "folding_percent"}
     weight = torch.full((1, 1, *SHAPE), 0.25)
-    score = measure(shift(0.0, weight), bare, SETTING)
-    assert score["weight"] == 0.25
-    assert score["map_gap"] == pytest.approx(0.75)  # where nothing is deformed, stiff is most probable
+    found = measure(shift(0.0, weight), bare, SETTING)
+    assert found["weight"] == 0.25
+    assert found["map_gap"] == pytest.approx(0.75)  # where nothing is deformed, stiff is most probable
 
 
 def test_folds_are_counted(pair):
@@ -90,23 +90,23 @@ def test_folds_are_counted(pair):
 def test_means_and_the_pairs_that_are_shown(pair):
     coded = dataclasses.replace(SETTING, code=(1.0,))
     network = Shifter().train()
-    told = []
-    found = validate(network, 3, lambda number: pair, coded, HERE, pictures=2, tell=told.append)
+    reported = []
+    found = validate(network, [pair] * 3, coded, HERE, pictures=2, report=reported.append)
     assert network.training
     assert found.summary["pairs"] == 3.0
     assert found.summary["tre_mm"] == pytest.approx(0.0, abs=1e-5)
-    assert found.score == found.summary["dice"]
+    assert score(found.summary) == found.summary["dice"]
     assert len(found.shown) == 2
-    assert told == pytest.approx([1 / 3, 2 / 3, 1.0])
-    assert validate(Shifter(), 1, lambda number: pair, SETTING, HERE).summary["tre_mm"] == pytest.approx(3.0)
+    assert reported == pytest.approx([1 / 3, 2 / 3, 1.0])
+    assert validate(Shifter(), [pair], SETTING, HERE).summary["tre_mm"] == pytest.approx(3.0)
 
 
 @pytest.mark.parametrize(
-    ("summary", "score"),
+    ("summary", "expected"),
     [({"dice": 0.7, "tre_mm": 2.0, "lncc": 0.4}, 0.7), ({"tre_mm": 2.0, "lncc": 0.4}, -2.0), ({"lncc": 0.4}, 0.4)],
 )
-def test_the_best_is_chosen_by_what_there_is(summary, score):
-    assert Validation(pairs=(), summary=summary, shown=()).score == score
+def test_the_best_is_chosen_by_what_there_is(summary, expected):
+    assert score(summary) == expected
 
 
 def test_pictures_are_drawn_with_and_without_a_weight(pair):

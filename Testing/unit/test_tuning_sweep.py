@@ -17,9 +17,9 @@ from SPRCore.metrics import evaluate, folding_percent, ndv_percent
 from SPRCore.registration import LoadedModel, register_network
 from SPRCore.synthetic import beating_heart
 from SPRCore.tuning.axes import RANGES, STEPS, Axis, grid, grid_axes
+from SPRCore.tuning.evaluator import Evaluator, LabelOverlap
 from SPRCore.tuning.ready import ready, setting_prior
-from SPRCore.tuning.regularity import CALM, folding_and_ndv
-from SPRCore.tuning.yardstick import Yardstick, _Labels
+from SPRCore.tuning.regularity import MAX_DIFFERENCE, folding_and_ndv
 
 CPU = torch.device("cpu")
 
@@ -59,10 +59,10 @@ def phantom(request):
 def test_a_sweep_measures_what_a_registration_measures(hyper, phantom):
     method, model = hyper
     pair = ready(phantom, method, model, "none", CPU)
-    yardstick = Yardstick(pair, phantom.annotations)
+    evaluator = Evaluator(pair, phantom.annotations)
     for setting in ({"alpha": 0.0, "lambda_max": 0.0}, {"alpha": 0.4, "lambda_max": 2.5}):
         prior = setting_prior(method, setting)
-        found = yardstick.measure(pair.solve(prior))
+        found = evaluator.measure(pair.solve(prior), prior)
         whole = register_network(phantom.fixed, phantom.moving, model.network, model.card, prior=prior)
         after = evaluate(
             displacement=whole.displacement, fixed=phantom.fixed, moving=phantom.moving, annotations=phantom.annotations
@@ -83,7 +83,7 @@ def test_labels_are_read_after_the_alignment(hyper, phantom):
     pair = ready(phantom, method, model, "center", CPU)
     assert pair.affine_ras is not None
     prior = setting_prior(method, {"alpha": 0.2})
-    found = Yardstick(pair, phantom.annotations).measure(pair.solve(prior))
+    found = Evaluator(pair, phantom.annotations).measure(pair.solve(prior), prior)
     whole = register_network(
         phantom.fixed, phantom.moving, model.network, model.card, prior=prior, affine_ras=pair.affine_ras
     )
@@ -100,10 +100,10 @@ def test_labels_outside_of_the_box_that_is_looked_at_do_not_count(
 ):
     pair = ready(phantom, *hyper, align, CPU)
     displacement = random_displacement(pair.grid.shape, length=length, dtype=torch.float32)
-    labels = _Labels.of(pair, phantom.annotations)
-    box = labels._within(displacement)
+    labels = LabelOverlap.of(pair, phantom.annotations)
+    box = labels.region(displacement)
     found = labels.overlap(displacement)
-    monkeypatch.setattr(_Labels, "_within", lambda *_: (slice(None),) * 3)
+    monkeypatch.setattr(LabelOverlap, "region", lambda *_: (slice(None),) * 3)
     assert found == labels.overlap(displacement)
     if length < 3:
         assert np.prod([part.stop - part.start for part in box]) < np.prod(pair.grid.shape)
@@ -112,17 +112,16 @@ def test_labels_outside_of_the_box_that_is_looked_at_do_not_count(
 def test_without_any_label_there_is_no_overlap(hyper, phantom):
     pair = ready(phantom, *hyper, "none", CPU)
     empty = Volume(np.zeros_like(phantom.annotations.fixed_labels.array), pair.grid.affine)
-    labels = _Labels.of(pair, Annotations(fixed_labels=empty, moving_labels=empty))
+    labels = LabelOverlap.of(pair, Annotations(fixed_labels=empty, moving_labels=empty))
     assert labels.overlap(torch.zeros(1, 3, *pair.grid.shape)) == {}
 
 
 def test_the_instance_solver_is_ready_too(phantom):
     method = parse_methods(["instance"])[0]
     pair = ready(phantom, method, None, "none", CPU)
-    yardstick = Yardstick(pair, phantom.annotations)
-    soft, stiff = (
-        yardstick.measure(pair.solve(setting_prior(method, {"alpha": 0.1, "lambda_max": value}))) for value in (1, 500)
-    )
+    evaluator = Evaluator(pair, phantom.annotations)
+    priors = (setting_prior(method, {"alpha": 0.1, "lambda_max": value}) for value in (1, 500))
+    soft, stiff = (evaluator.measure(pair.solve(prior), prior) for prior in priors)
     assert soft["lncc"] > stiff["lncc"]
     assert soft["dice_mean"] > stiff["dice_mean"]
     assert soft["map_gap"] is None
@@ -141,7 +140,7 @@ def test_regularity_is_that_of_the_metrics(random_displacement, length, start):
 def test_what_is_calm_cannot_fold(random_displacement):
     displacement = random_displacement((16, 16, 16), seed=5, sigma=0.5, dtype=torch.float32)
     steps = [torch.diff(displacement[0], dim=axis + 1).norm(dim=0).max() for axis in range(3)]
-    calm = displacement * (0.999 * CALM / max(steps))
+    calm = displacement * (0.999 * MAX_DIFFERENCE / max(steps))
     field = Field.from_tensor_vox(calm, np.eye(4))
     assert folding_and_ndv(calm) == (0.0, 0.0)
     assert (folding_percent(field), ndv_percent(field)) == (0.0, 0.0)

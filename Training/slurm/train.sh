@@ -1,7 +1,7 @@
 #!/bin/bash
 # Train on one node or many: sbatch [--nodes=2] Training/slurm/train.sh RECIPE.yaml [--set key=value ...]
-# A job that is stopped by its time limit or its node goes on from the last checkpoint when it runs again. Put
-# `output`, `data.folder` and `data.cache` on a file system that all nodes see, and run prepare.sh before.
+# A job stopped by its time limit or its node resumes from the last checkpoint when it is requeued. Put `output`,
+# `data.folder` and `data.cache` on a file system that all nodes share, and run prepare.sh first.
 #SBATCH --job-name=spr-train
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1

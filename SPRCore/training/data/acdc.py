@@ -15,14 +15,10 @@ PHASES = ("ED", "ES")
 
 
 def find_acdc(folder: Path, *, use_labels: bool) -> tuple[list[Case], list[Problem]]:
-    """Find the two phases of every patient, in `training` and `testing` or anywhere below the folder.
-
-    Args:
-        folder: Folder of the release.
-        use_labels: Whether labels are wanted.
+    """Find the two phases of every patient anywhere below the folder.
 
     Returns:
-        Two cases per patient, ED first, and what is wrong.
+        Two cases per patient, ED first, and problems.
     """
     cases: list[Case] = []
     problems: list[Problem] = []

@@ -1,4 +1,4 @@
-"""Random changes of a training pair."""
+"""Random augmentation of a training pair."""
 
 from __future__ import annotations
 
@@ -18,19 +18,13 @@ from SPRCore.training.data.cases import Sample
 def augmented(
     moving: Sample, fixed: Sample, config: AugmentationConfig, rng: np.random.Generator
 ) -> tuple[Sample, Sample]:
-    """Change a pair at random.
-
-    Args:
-        moving: Moving sample.
-        fixed: Fixed sample.
-        config: What may change.
-        rng: Source of all that is random.
+    """Augment a pair.
 
     Returns:
-        The pair: flipped along the same axes and bent alike, each with a gray scale and noise of its own.
+        The pair: the same flips and deformation for both images, intensities and noise of each its own.
 
     Raises:
-        InputError: Landmarks are to be bent.
+        InputError: A pair with landmarks would be deformed.
     """
     axes = [axis for axis in config.flip if rng.random() < 0.5]
     pair = [_flipped(sample, axes) for sample in (moving, fixed)]
@@ -41,7 +35,7 @@ def augmented(
 
 
 def _bent(pair: list[Sample], config: AugmentationConfig, rng: np.random.Generator) -> list[Sample]:
-    """Both samples, deformed by the same random diffeomorphism."""
+    """Deform both samples by the same random diffeomorphism."""
     if any(sample.points is not None for sample in pair):
         raise InputError("augmentation.bend_mm", got="data with landmarks", expected="0", remedy="set it to 0")
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))

@@ -14,18 +14,12 @@ _ENDING = "_seg.nii.gz"
 
 
 def find_autopet(folder: Path, *, use_labels: bool) -> tuple[list[Case], list[Problem]]:
-    """Find the CT of every study, resampled to the PET as the challenge gives it.
+    """Find the CT of every study, resampled to the PET.
 
     Two layouts: `PETCT_xxx/STUDY/CTres.nii.gz` as released, with `CTres_seg.nii.gz` (TotalSegmentator, one file with
-    all classes) beside it; and the flat `NAME_CTRes.nii.gz` with `NAME_CTRes_seg.nii.gz`. A patient with more than
-    one study gives several cases of one subject, so that they stay in one set.
+    all classes); and `NAME_CTRes.nii.gz` with `NAME_CTRes_seg.nii.gz`. Several studies of a patient are cases of one
+    subject.
 
-    Args:
-        folder: Folder of the release.
-        use_labels: Whether labels are wanted.
-
-    Returns:
-        One case per study.
     """
     cases = []
     for image in sorted(folder.rglob("CTres.nii.gz")):

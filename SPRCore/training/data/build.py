@@ -1,4 +1,4 @@
-"""From a recipe to the three sets of pairs."""
+"""Training, validation and test pairs of a recipe."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from SPRCore.training.data.cohort import Cohort, find_cohort
 from SPRCore.training.data.dataset import PairDataset
 from SPRCore.training.data.generated import GeneratedSource, generated_labels, generated_pairs
 from SPRCore.training.data.pairing import check_pairs, make_pairs
-from SPRCore.training.data.prepare import Report, prepare_cohort
+from SPRCore.training.data.prepare import ReportProgress, prepare_cohort
 from SPRCore.training.data.problems import Problem, Problems
 from SPRCore.training.data.splits import PARTS, Split, check_files, check_split, make_split, subject_hash
 from SPRCore.training.recipe import Recipe
@@ -25,12 +25,12 @@ class Datasets:
     """The pairs of a recipe.
 
     Attributes:
-        train: Pairs to train on, augmented.
-        validation: Pairs to choose the best model by.
-        test: Pairs for the final numbers; may be empty.
-        labels: Labels that count, without 0; empty where there are none.
-        report: What there is, in numbers, for logs and reports.
-        split: What is written to `split.json`.
+        train: Training pairs, augmented.
+        validation: Pairs by which the best model is chosen.
+        test: Test pairs; may be empty.
+        labels: Labels that count, without 0; empty without labels.
+        report: Numbers of subjects and pairs, shapes and cache, for logs.
+        split: Content of `split.json`.
     """
 
     train: PairDataset
@@ -41,21 +41,18 @@ class Datasets:
     split: dict[str, Any] = field(default_factory=dict)
 
 
-def build_datasets(recipe: Recipe, report: Report | None = None) -> Datasets:
-    """Build the sets of pairs of a recipe; images that are not prepared yet are.
+def build_datasets(recipe: Recipe, report: ReportProgress | None = None) -> Datasets:
+    """Build the sets of pairs of a recipe, and prepare images that are not in the cache.
 
-    Everything is checked before this returns: what is wrong with the files is logged, one line each.
+    All files are checked; problems are logged, one line each.
 
     Args:
         recipe: The recipe.
-        report: Called with what is done and how much of it, 0 to 1.
-
-    Returns:
-        The sets.
+        report: Called with the activity and the completed fraction, 0 to 1.
 
     Raises:
         InputError: Files, labels or the split cannot be used.
-        OutputError: The prepared images could not be written.
+        OutputError: The prepared images cannot be written.
     """
     return _generated(recipe) if recipe.data.dataset == "generated" else _of_files(recipe, report)
 
@@ -66,23 +63,22 @@ def _generated(recipe: Recipe) -> Datasets:
     source = GeneratedSource(config, recipe.preprocessing.card_preprocessing(), recipe.data.split.seed)
     report = {"dataset": "generated", "pairs": {part: len(pairs[part]) for part in PARTS}}
     split = {"dataset": "generated", "seed": recipe.data.split.seed} | report["pairs"]
-    return Datasets(
-        **_sets(recipe, pairs, source), labels=_counted(recipe, generated_labels(config)), report=report, split=split
-    )
+    labels = _counted(recipe, generated_labels(config))
+    return Datasets(**_sets(recipe, pairs, source, labels), labels=labels, report=report, split=split)
 
 
-def _of_files(recipe: Recipe, report: Report | None) -> Datasets:
+def _of_files(recipe: Recipe, report: ReportProgress | None) -> Datasets:
     problems = Problems()
     cohort = find_cohort(recipe.data)
     problems.add(cohort.problems)
-    if not cohort.subjects():  # what is missing is the cause, not how nothing was divided
+    if not cohort.subjects():  # report the missing files, not the empty split
         problems.refuse(f"data of {recipe.name}")
         got, expected = f"no subject in {recipe.data.folder or recipe.data.listing}", "images of two or more"
         raise InputError(f"data of {recipe.name}", got=got, expected=expected, remedy="check data.folder, data.listing")
     split = make_split(cohort.subjects(), recipe.data.split)
     problems.add(check_split(split, cohort.subjects(), recipe.data.split))
     cohort = _used(cohort, split)
-    if not cohort.problems:  # an image that lacks its partner is a consequence of them
+    if not cohort.problems:  # missing files explain missing partners
         problems.add(check_pairs(cohort, recipe.data))
     done = prepare_cohort(recipe, cohort, problems, report)
     problems.add(check_files(split, done.digests))
@@ -101,27 +97,30 @@ def _of_files(recipe: Recipe, report: Report | None) -> Datasets:
         "cache": str(done.cache.folder),
         "prepared_now": done.made,
     }
+    labels = _counted(recipe, sorted(occurring))
     return Datasets(
-        **_sets(recipe, pairs, CacheSource(done.cache)),
-        labels=_counted(recipe, sorted(occurring)),
+        **_sets(recipe, pairs, CacheSource(done.cache), labels),
+        labels=labels,
         report=numbers,
         split={"dataset": recipe.data.dataset} | split.to_dict(),
     )
 
 
-def _sets(recipe: Recipe, pairs: dict[str, Sequence[Pair]], source: Source) -> dict[str, PairDataset]:
-    train = PairDataset(pairs["train"], source, augmentation=recipe.augmentation, seed=recipe.seed)
-    return {"train": train} | {part: PairDataset(pairs[part], source) for part in PARTS[1:]}
+def _sets(
+    recipe: Recipe, pairs: dict[str, Sequence[Pair]], source: Source, labels: tuple[int, ...]
+) -> dict[str, PairDataset]:
+    changes = {"train": {"augmentation": recipe.augmentation, "seed": recipe.seed}}
+    return {part: PairDataset(pairs[part], source, labels=labels, **changes.get(part, {})) for part in PARTS}
 
 
 def _used(cohort: Cohort, split: Split) -> Cohort:
-    """Only what is in a set, and the atlas."""
+    """Cohort without the subjects outside all sets; the atlas stays."""
     used = {name for part in PARTS for name in split.sets[part]}
     return replace(cohort, cases=tuple(c for c in cohort.cases if c.subject in used or c.name == cohort.atlas))
 
 
 def _check_shapes(recipe: Recipe, cohort: Cohort, cache: Cache) -> list[Problem]:
-    """Images of different subjects that are registered to each other must share a shape."""
+    """Problems of images of different subjects that differ in shape."""
     if recipe.data.task == "intra-subject":
         return []
     shapes = {case.name: cache.entries[case.name].shape for case in cohort.cases if case.name in cache.entries}
@@ -143,7 +142,7 @@ def _check_counts(pairs: dict[str, list[Pair]], recipe: Recipe) -> None:
 
 
 def _check_marked(pairs: Sequence[Pair], recipe: Recipe, cache: Cache) -> None:
-    """Refuse terms of the loss for which a pair has no labels or landmarks, before the first step."""
+    """Refuse loss terms for which a pair lacks labels or landmarks."""
     for term, kind, words in (("dice_weight", "labels", "labels"), ("tre_weight", "points", "landmarks")):
         for pair in pairs if getattr(recipe.loss, term) else ():
             bare = [name for name in (pair.moving, pair.fixed) if not getattr(cache.entries[name], kind)]
@@ -153,7 +152,7 @@ def _check_marked(pairs: Sequence[Pair], recipe: Recipe, cache: Cache) -> None:
 
 
 def _counted(recipe: Recipe, occurring: Sequence[int]) -> tuple[int, ...]:
-    """Labels that count."""
+    """Labels that count; those of the recipe must occur."""
     wanted = recipe.data.labels
     foreign = sorted(set(wanted or ()) - set(occurring))
     if foreign:

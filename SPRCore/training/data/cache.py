@@ -1,11 +1,9 @@
-"""Folder of prepared images: one file per case, and an index that says what each was made from."""
+"""Folder of prepared images: one file per case, and an index of their sources."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 
 from SPRCore.errors import InputError
 from SPRCore.io import atomic_path
+from SPRCore.io.places import user_folder
 from SPRCore.training.data.cases import Sample
 
 SCHEMA = 1
@@ -28,12 +27,12 @@ class Entry:
     Attributes:
         file: Name of its file in the folder.
         bytes: Size of that file.
-        key: Hash of what was prepared and how: the settings, the content of the files, and which part of them.
-        sources: Path, size, time of change and SHA-256 of each file it was made from, the image first; by the first
-            three a file is seen to be unchanged without reading it.
+        key: Hash of the settings, the content of the source files and the frames.
+        sources: Path, size, modification time and SHA-256 of each source file, the image first; files with the same
+            first three are not read again.
         shape: Number of voxels.
         spacing_mm: Size of a voxel.
-        affine: Its voxels to RAS mm, row by row.
+        affine: Voxels to RAS mm, row by row.
         labels: Labels that occur, without 0.
         points: Number of landmarks.
     """
@@ -53,7 +52,7 @@ class Cache:
     """The folder and its index.
 
     Args:
-        folder: Made if missing. A damaged index counts as empty: what it would say can be made again.
+        folder: The folder, created if missing. A damaged index counts as empty.
 
     Attributes:
         folder: The folder.
@@ -68,10 +67,10 @@ class Cache:
         """Write the index.
 
         Args:
-            settings: How the cases were prepared, for readers.
+            settings: Settings of the preparation, for readers.
 
         Raises:
-            OutputError: It could not be written.
+            OutputError: The file cannot be written.
         """
         content = {"schema_version": SCHEMA, "settings": settings}
         content["cases"] = {name: asdict(entry) for name, entry in sorted(self.entries.copy().items())}
@@ -79,7 +78,7 @@ class Cache:
             partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
     def has(self, name: str, key: str) -> bool:
-        """Tell whether a case is there, made from the same by the same settings, and whole by its size."""
+        """Return whether a case is in the cache with this key, and its file complete."""
         entry = self.entries.get(name)
         if entry is None or entry.key != key:
             return False
@@ -89,21 +88,17 @@ class Cache:
     def write(self, name: str, sample: Sample) -> tuple[str, int]:
         """Write a sample.
 
-        Args:
-            name: Name of the case.
-            sample: The sample.
-
         Returns:
             Name and size of its file.
 
         Raises:
-            OutputError: It could not be written.
+            OutputError: The file cannot be written.
         """
         from safetensors.numpy import save_file
 
         parts = {"image": sample.image, "labels": sample.labels, "points": sample.points}
         arrays = {key: np.ascontiguousarray(value) for key, value in parts.items() if value is not None}
-        # The hash keeps apart what a file system that ignores case, or the cleaning of a name, would throw together.
+        # The hash separates names that differ in case or in replaced letters only.
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         clean = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)[:100]
         path = self.folder / f"{clean}-{digest}.safetensors"
@@ -113,32 +108,26 @@ class Cache:
 
 
 class CacheSource:
-    """Samples out of a cache.
+    """Samples of a cache.
 
     Args:
-        cache: The cache, complete.
+        cache: The complete cache.
     """
 
     def __init__(self, cache: Cache) -> None:
         self._folder = cache.folder
-        self._places = {name: (entry.file, entry.spacing_mm) for name, entry in cache.entries.items()}
+        self._files = {name: (entry.file, entry.spacing_mm) for name, entry in cache.entries.items()}
 
     def load(self, name: str) -> Sample:
         """Return the sample of a case.
 
-        Args:
-            name: Name of the case.
-
-        Returns:
-            The sample.
-
         Raises:
-            InputError: Its file has been damaged or removed since it was prepared.
+            InputError: Its file is damaged or missing.
         """
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
-        file, spacing_mm = self._places[name]
+        file, spacing_mm = self._files[name]
         path = self._folder / file
         try:
             arrays = load_file(path)
@@ -151,16 +140,8 @@ class CacheSource:
 
 
 def cache_folder() -> Path:
-    """Return the user's folder of prepared images: `SPR_CACHE` if set, otherwise the system's place for caches."""
-    if chosen := os.environ.get("SPR_CACHE"):
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "spr" / "prepared"
+    """Return the user's folder of prepared images: `SPR_CACHE` if set, otherwise one in the system's cache folder."""
+    return user_folder("SPR_CACHE", "prepared")
 
 
 def _read_index(path: Path) -> dict[str, Entry]:

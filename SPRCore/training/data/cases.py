@@ -1,30 +1,29 @@
-"""The words of a cohort: a case is one image of a subject, a pair is two cases, a sample is a prepared case."""
+"""Cases (images of a subject), pairs of cases, and samples (prepared cases)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One image of a subject, as it lies on disk.
+    """One image of a subject on disk.
 
     Attributes:
         subject: Name of the subject; all images of one person share it.
-        role: What tells the images of a subject apart, such as "ED" and "ES"; "" where there is one.
+        role: Distinguishes the images of a subject, such as "ED" and "ES"; "" for a single one.
         image: File of the image.
-        frame: Which of the volumes of a 4-D file, from 0; None for a 3-D file.
+        frame: Index of the volume in a 4-D file; None for a 3-D file.
         labels: File of the labels, or None.
-        label_frame: Which of the volumes of a 4-D file of labels.
+        label_frame: Index of the volume in a 4-D label file.
         points: File of landmarks, or None.
-        exchange: Pairs of labels that change places, where a data set numbers them otherwise than the one it joins.
-        group: Any division of the cohort, such as a diagnosis.
-        fixed_set: "train", "validation" or "test" where the data set itself says so, else "".
+        exchange: Pairs of labels to swap, where two data sets number them differently.
+        group: Group within the cohort, such as a diagnosis.
+        fixed_set: "train", "validation" or "test" if the data set prescribes it, else "".
     """
 
     subject: str
@@ -46,7 +45,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Names of two cases, of which the first is deformed onto the second."""
+    """Names of the moving and the fixed case."""
 
     moving: str
     fixed: str
@@ -54,7 +53,7 @@ class Pair:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Sample:
-    """A case as a network sees it.
+    """A prepared case.
 
     Attributes:
         image: Intensities in [0, 1], float32, shape (X, Y, Z).
@@ -69,13 +68,9 @@ class Sample:
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
-@runtime_checkable
 class Source(Protocol):
-    """Where samples come from; must survive being sent to another process."""
+    """Source of samples; must be picklable."""
 
     def load(self, name: str) -> Sample:
         """Return the sample of a case."""
         ...
-
-
-PairList = Sequence[Pair]

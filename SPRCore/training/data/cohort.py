@@ -1,4 +1,4 @@
-"""All cases of a recipe, whatever the layout of their folders."""
+"""All cases of a recipe, for every data layout."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from SPRCore.training.data.problems import Problem
 from SPRCore.training.data_config import DataConfig, OtherData
 
 ATLAS = "atlas"
-"""Name of an atlas that is given by its path."""
+"""Name of an atlas given by its path."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cohort:
-    """What was found.
+    """Cases of a recipe.
 
     Attributes:
-        cases: The images, those of a subject together.
-        problems: What is wrong already.
-        pairs: Pairs that the data set itself prescribes, by set.
+        cases: The images, grouped by subject.
+        problems: Problems so far.
+        pairs: Pairs prescribed by the data set, by set.
         atlas: Name of the case that is the atlas, or None.
     """
 
@@ -39,7 +39,7 @@ class Cohort:
     atlas: str | None = None
 
     def subjects(self) -> dict[str, list[Case]]:
-        """Return the cases of each subject, the atlas left out."""
+        """Return the cases of each subject, without the atlas."""
         found: dict[str, list[Case]] = {}
         for case in self.cases:
             if case.name != self.atlas:
@@ -50,14 +50,11 @@ class Cohort:
 def find_cohort(data: DataConfig) -> Cohort:
     """Find the cases of a recipe.
 
-    Args:
-        data: Where they are.
-
     Returns:
-        The cohort; files that are missing are among its problems.
+        The cohort; missing files are among its problems.
 
     Raises:
-        InputError: A folder is missing, is of another layout, or there is nothing in it.
+        InputError: A folder is missing, empty or of another layout.
     """
     cases, problems, pairs = _find(data, data)
     if data.also is not None:
@@ -90,7 +87,7 @@ def _find(part: DataConfig | OtherData, data: DataConfig) -> tuple[list[Case], l
 
 
 def _with_atlas(cases: list[Case], data: DataConfig) -> tuple[list[Case], str | None]:
-    """Add an atlas that is given by its path, or find the subject that is one; its other images are left out."""
+    """Add an atlas given by its path, or find it among the subjects and remove its other images."""
     if data.task != "atlas-to-subject":
         return cases, None
     if data.atlas_image is not None:
@@ -106,7 +103,7 @@ def _with_atlas(cases: list[Case], data: DataConfig) -> tuple[list[Case], str | 
 
 
 def _check(cases: list[Case]) -> list[Problem]:
-    """Names that stand for two images, and files that are not there."""
+    """Duplicate names and missing files."""
     problems = [
         Problem(name, f"got {count} images of this name; expected one")
         for name, count in Counter(case.name for case in cases).items()

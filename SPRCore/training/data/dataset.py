@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,23 +10,25 @@ import torch
 from torch.utils.data import Dataset
 
 from SPRCore.errors import InputError
+from SPRCore.training.batches import Batch
 from SPRCore.training.config import AugmentationConfig
 from SPRCore.training.data.augmentation import augmented
-from SPRCore.training.data.cases import Pair, PairList, Sample, Source
+from SPRCore.training.data.cases import Pair, Sample, Source
 from SPRCore.typing import Tensor
 
 _AUGMENT = 1  # stream of random numbers, apart from that of the order
 
 
-class PairDataset(Dataset[dict[str, Any]]):
-    """Pairs of prepared images.
+class PairDataset(Dataset[Batch]):
+    """Pairs of prepared images, each a batch of one.
 
-    Asked for a number it gives the pair as it is; asked for (epoch, number), as `EpochSampler` does, it gives the pair
-    as it is augmented in that epoch, whichever process asks.
+    Index `number` gives the unchanged pair; (epoch, number), as `EpochSampler` yields, the pair as augmented in that
+    epoch, the same in every process.
 
     Args:
         pairs: Names of the cases of each pair.
-        source: Where the cases come from.
+        source: Reads the cases.
+        labels: Labels that count in the overlap.
         augmentation: Random changes in training; None for none.
         seed: Seed of these changes.
 
@@ -34,10 +37,16 @@ class PairDataset(Dataset[dict[str, Any]]):
     """
 
     def __init__(
-        self, pairs: PairList, source: Source, *, augmentation: AugmentationConfig | None = None, seed: int = 0
+        self,
+        pairs: Sequence[Pair],
+        source: Source,
+        *,
+        labels: tuple[int, ...] = (),
+        augmentation: AugmentationConfig | None = None,
+        seed: int = 0,
     ) -> None:
         self.pairs: tuple[Pair, ...] = tuple(pairs)
-        self._source, self._seed = source, seed
+        self._source, self._labels, self._seed = source, labels, seed
         changes = augmentation is not None and augmentation != AugmentationConfig()
         self._augmentation = augmentation if changes else None
 
@@ -45,19 +54,17 @@ class PairDataset(Dataset[dict[str, Any]]):
         """Return the number of pairs."""
         return len(self.pairs)
 
-    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+    def __getitem__(self, key: int | tuple[int, int]) -> Batch:
         """Return a pair.
 
         Args:
             key: Number of the pair, or epoch and number.
 
         Returns:
-            ``moving`` and ``fixed`` (1, X, Y, Z) float32 in [0, 1]; ``spacing`` (3,) float32 in mm; ``names``, moving
-            first; where both have them ``moving_labels`` and ``fixed_labels`` (X, Y, Z) int16, and ``moving_points``
-            and ``fixed_points`` (N, 3) float32 in voxels.
+            The pair on the CPU: float32 images, and where both cases have them int16 labels and float32 landmarks.
 
         Raises:
-            InputError: The two do not share a shape.
+            InputError: The images differ in shape.
         """
         epoch, index = key if isinstance(key, tuple) else (None, key)
         pair = self.pairs[index]
@@ -69,21 +76,23 @@ class PairDataset(Dataset[dict[str, Any]]):
         if epoch is not None and self._augmentation is not None:
             rng = np.random.default_rng([self._seed, _AUGMENT, epoch, index])
             moving, fixed = augmented(moving, fixed, self._augmentation, rng)
-        return _item(pair, moving, fixed)
+        return self._batch(pair, moving, fixed)
 
-
-def _item(pair: Pair, moving: Sample, fixed: Sample) -> dict[str, Any]:
-    item: dict[str, Any] = {
-        "moving": _tensor(moving.image)[None],
-        "fixed": _tensor(fixed.image)[None],
-        "spacing": torch.tensor(fixed.spacing_mm, dtype=torch.float32),
-        "names": (pair.moving, pair.fixed),
-    }
-    for part in ("labels", "points"):
-        both = getattr(moving, part), getattr(fixed, part)
-        if both[0] is not None and both[1] is not None:
-            item[f"moving_{part}"], item[f"fixed_{part}"] = map(_tensor, both)
-    return item
+    def _batch(self, pair: Pair, moving: Sample, fixed: Sample) -> Batch:
+        parts: dict[str, Any] = {}
+        if moving.labels is not None and fixed.labels is not None:
+            parts["moving_labels"], parts["fixed_labels"] = (_tensor(one.labels)[None, None] for one in (moving, fixed))
+        if moving.points is not None and fixed.points is not None:
+            parts["moving_points"], parts["fixed_points"] = ((_tensor(one.points),) for one in (moving, fixed))
+        dx, dy, dz = np.float32(fixed.spacing_mm).tolist()
+        return Batch(
+            moving=_tensor(moving.image)[None, None],
+            fixed=_tensor(fixed.image)[None, None],
+            spacings=((dx, dy, dz),),
+            labels=self._labels,
+            names=((pair.moving, pair.fixed),),
+            **parts,
+        )
 
 
 def _tensor(array: np.ndarray) -> Tensor:

@@ -1,4 +1,4 @@
-"""Pairs that are made up when they are first asked for, the same for the same seed."""
+"""Synthetic pairs, generated on first use and determined by the seed."""
 
 from __future__ import annotations
 
@@ -16,59 +16,56 @@ from SPRCore.training.data_config import GeneratedConfig
 _CONTRACTION = (0.2, 0.4)  # ejection fractions of about 40 to 70 %
 _STREAM = {"train": 0, "validation": 1, "test": 2}
 _THINNEST, _THICKEST = 16, 32  # voxels of a slab
-MOST_BYTES = 2**30
-"""Most memory of a process for samples once made: making one takes longer than training on it."""
+MAX_BYTES = 2**30
+"""Memory of a process for generated samples: generating one takes longer than training on it."""
 
 
 def generated_pairs(config: GeneratedConfig, part: str) -> tuple[Pair, ...]:
-    """Name the pairs of a set.
+    """Return the names of the pairs of a set.
 
     Args:
-        config: What is made up.
+        config: The synthetic data.
         part: "train", "validation" or "test".
-
-    Returns:
-        As many pairs as the configuration says.
     """
     names = [f"{part}-{number:05d}" for number in range(getattr(config, part))]
     return tuple(Pair(f"{name}_moving", f"{name}_fixed") for name in names)
 
 
 def generated_labels(config: GeneratedConfig) -> tuple[int, ...]:
-    """Return the labels other than 0 that pairs have."""
+    """Return the labels of the pairs without 0."""
     count = {"heart": 4, "shapes": config.labels, "scenes": config.scene.labels}[config.kind]
     return tuple(range(1, count))
 
 
 class GeneratedSource:
-    """Samples of made-up pairs; the latest ones are kept, up to `MOST_BYTES`.
+    """Samples of synthetic pairs; the latest are cached, up to `MAX_BYTES`.
 
     Args:
-        config: What is made up.
-        preprocessing: How intensities are prepared, as the card of the model will say.
+        config: The synthetic data.
+        preprocessing: Intensity preprocessing.
         seed: Seed of all pairs.
     """
 
     def __init__(self, config: GeneratedConfig, preprocessing: Preprocessing, seed: int) -> None:
         self._config, self._preprocessing, self._seed = config, preprocessing, seed
-        self._made: OrderedDict[str, Sample] = OrderedDict()
+        self._cache: OrderedDict[str, Sample] = OrderedDict()
 
     def load(self, name: str) -> Sample:
         """Return the sample of a case named by `generated_pairs`."""
-        if name not in self._made:
+        if name not in self._cache:
             pair = name.rsplit("_", 1)[0]
             part, number = pair.split("-")
             phantom = self._phantom(part, int(number))
             for role in ("moving", "fixed"):
-                self._made[f"{pair}_{role}"] = self._sample(phantom, role)
-            self._forget()
-        self._made.move_to_end(name)
-        return self._made[name]
+                self._cache[f"{pair}_{role}"] = self._sample(phantom, role)
+            self._evict()
+        self._cache.move_to_end(name)
+        return self._cache[name]
 
-    def _forget(self) -> None:
-        sizes = [sample.image.nbytes + sample.labels.nbytes for sample in self._made.values()]
-        while sum(sizes) > MOST_BYTES and len(sizes) > 2:
-            self._made.popitem(last=False)
+    def _evict(self) -> None:
+        sizes = [sample.image.nbytes + sample.labels.nbytes for sample in self._cache.values()]
+        while sum(sizes) > MAX_BYTES and len(sizes) > 2:
+            self._cache.popitem(last=False)
             del sizes[0]
 
     def _phantom(self, part: str, number: int) -> Phantom:

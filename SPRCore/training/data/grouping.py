@@ -1,4 +1,4 @@
-"""Labels joined into groups."""
+"""Groups of labels."""
 
 from __future__ import annotations
 
@@ -51,21 +51,21 @@ TOTALSEGMENTATOR: dict[str, tuple[int, ...]] = {
     "urinary bladder": (104,),
 }
 """The 104 classes of TotalSegmentator 1 in 39 groups, as the paper evaluates whole-body CT. Brain (50), iliac vessels
-(51 to 54) and face (93) are in none: they are cut off or too thin at 3 mm. Lobes, vertebrae, ribs, the bones of a limb
-and the gluteal muscles of a side count as one, since neighbors among them are easily mistaken for each other."""
+(51 to 54) and face (93) are in no group: they are cropped or too thin at 3 mm. Lobes, vertebrae, ribs, the bones of a
+limb and the gluteal muscles of a side are merged, since segmentations confuse neighbors among them."""
 
 GROUPINGS = {"totalsegmentator": TOTALSEGMENTATOR}
 
 
 def grouped(labels: LabelArray, grouping: str | None) -> LabelArray:
-    """Join labels into groups.
+    """Merge labels into groups.
 
     Args:
-        labels: Label map, whole numbers, shape (X, Y, Z).
-        grouping: Name of a grouping, or None to keep labels.
+        labels: Label map, integers, shape (X, Y, Z).
+        grouping: Name of a grouping, or None for no merging.
 
     Returns:
-        int16; with a grouping 1, 2, … in its order, and 0 for labels that are in no group.
+        int16; with a grouping 1, 2, … in its order, and 0 for labels outside all groups.
 
     Raises:
         InputError: Labels below 0 or above 32767.

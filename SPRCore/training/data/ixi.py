@@ -1,4 +1,4 @@
-"""IXI brains: the release of the paper's author in pickle files, and plain NIfTI with labels of FreeSurfer.
+"""IXI brains: the pickle files of the paper's author, and NIfTI images with FreeSurfer labels.
 
 https://brain-development.org/ixi-dataset/, CC BY-SA 3.0.
 """
@@ -17,18 +17,14 @@ VOLUMES_OF_INTEREST = (
     *(2, 3, 4, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 24, 28, 31),
     *(41, 42, 43, 46, 47, 49, 50, 51, 52, 53, 54, 60, 63),
 )
-"""The 30 labels of FreeSurfer that the paper's author evaluates."""
+"""The 30 FreeSurfer labels that the paper evaluates."""
 
 
 def find_ixi_pickles(folder: Path, *, use_labels: bool) -> tuple[list[Case], list[Problem]]:
-    """Find the release of the paper's author: `atlas.pkl`, `Train/*.pkl`, `Val/*.pkl`, `Test/*.pkl`.
-
-    Args:
-        folder: Its folder.
-        use_labels: Whether labels are wanted.
+    """Find the pickle files of the paper's author: `atlas.pkl`, `Train/*.pkl`, `Val/*.pkl`, `Test/*.pkl`.
 
     Returns:
-        The atlas, named "atlas", and the subjects, with the set that each is in.
+        The atlas, named "atlas", and the subjects with their sets, and problems.
     """
     cases, problems = [], []
     atlas = folder / "atlas.pkl"
@@ -44,20 +40,16 @@ def find_ixi_pickles(folder: Path, *, use_labels: bool) -> tuple[list[Case], lis
 
 
 def find_ixi(folder: Path, *, use_labels: bool) -> tuple[list[Case], list[Problem]]:
-    """Find T1 images with labels of FreeSurfer.
+    """Find T1 images with FreeSurfer labels.
 
-    Two layouts: a folder of FreeSurfer's results (`NAME/mri/norm.mgz` with `aseg.mgz` beside it, bias corrected and
-    conformed), or `NAME-T1.nii.gz` with `NAME-T1_aseg.nii.gz` (or `…_seg.nii.gz`) beside it.
-
-    Args:
-        folder: The folder.
-        use_labels: Whether labels are wanted.
+    Two layouts: FreeSurfer's `NAME/mri/norm.mgz` (bias corrected, conformed) with `aseg.mgz`, or `NAME-T1.nii.gz` with
+    `NAME-T1_aseg.nii.gz` (or `…_seg.nii.gz`).
 
     Returns:
-        One case per subject, and what is wrong.
+        One case per subject, and problems.
 
     Raises:
-        InputError: There is neither.
+        InputError: The folder has neither.
     """
     cases = []
     for image in sorted(folder.glob("*/mri/norm.mgz")):

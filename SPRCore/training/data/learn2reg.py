@@ -22,19 +22,19 @@ _FOLDERS = {"labels": "labels", "points": "keypoints"}
 def find_learn2reg(
     folder: Path, listing: Path | None, *, use_labels: bool
 ) -> tuple[list[Case], list[Problem], dict[str, tuple[Pair, ...]]]:
-    """Find what the JSON of a task lists.
+    """Find the cases and pairs of a task.
 
     Args:
         folder: Folder of the task.
-        listing: The JSON; None takes the only `*_dataset.json` in the folder.
-        use_labels: Whether labels are wanted.
+        listing: The JSON file; None for the only `*_dataset.json` in the folder.
+        use_labels: Whether to use labels.
 
     Returns:
-        The cases, each in a set by the lists that name it (validation and test win over training, so that no image is
-        trained on that is validated with); what is wrong; and the pairs of validation and test, which are given.
+        The cases with their sets (an image in several lists is a test or validation image, not a training image),
+        problems, and the prescribed validation and test pairs.
 
     Raises:
-        InputError: The JSON is missing or is something else.
+        InputError: The JSON file is missing or of another format.
     """
     path = listing or _find_listing(folder)
     content = _read(path)
@@ -53,7 +53,7 @@ def find_learn2reg(
 
 
 def _by_subject(cases: list[Case]) -> list[Case]:
-    """Put all images of a subject into the last set that names one of them."""
+    """Assign all images of a subject to the last set with one of them."""
     order = ["", *_PAIRS]
     last: dict[str, str] = {}
     for case in cases:
@@ -62,7 +62,7 @@ def _by_subject(cases: list[Case]) -> list[Case]:
 
 
 def _case(folder: Path, image: str, part: str, *, use_labels: bool) -> Case:
-    """Images of a case are called TASK_CASE_MODALITY.nii.gz; TASK_CASE is the subject."""
+    """Case of a file TASK_CASE_MODALITY.nii.gz, where TASK_CASE is the subject."""
     path = folder / image
     stem = path.name.removesuffix(".nii.gz").removesuffix(".nii")
     subject, _, role = stem.rpartition("_") if "_" in stem else (stem, "", "")
@@ -70,7 +70,7 @@ def _case(folder: Path, image: str, part: str, *, use_labels: bool) -> Case:
     beside = {key: path.parent.with_name(f"{name}{ending}") for key, name in _FOLDERS.items()}
     labels = beside["labels"] / path.name
     points = beside["points"] / f"{stem}.csv"
-    # A task without any labels has no such folder; one that lacks single files is faulty.
+    # A task without labels has no such folder; single missing files are problems.
     wanted = use_labels and beside["labels"].is_dir()
     return Case(
         subject=subject,
@@ -111,5 +111,5 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(str(path), got="another JSON", expected=f"one with {', '.join(sorted(known))}")
     for key in known & set(content):
         if not isinstance(content[key], list):
-            raise InputError(str(path), got=f"{key} that is no list", expected="a list of images or pairs")
+            raise InputError(str(path), got=f"{key} that is not a list", expected="a list of images or pairs")
     return content

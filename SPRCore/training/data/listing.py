@@ -1,4 +1,4 @@
-"""Cohorts of anybody: a CSV that lists the images, or folders in the manner of BIDS."""
+"""User-defined cohorts: a CSV that lists the images, or BIDS folders."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def find_listed(folder: Path | None, listing: Path | None, *, use_labels: bool) 
     """Read a CSV with the columns `subject` and `image`, and any of the others of `COLUMNS`.
 
     Args:
-        folder: Folder that relative paths start from; None takes that of the CSV.
-        listing: The CSV; None takes `cases.csv` in the folder.
-        use_labels: Whether labels are wanted; the column `labels` must then have a path in every row.
+        folder: Base of relative paths; None for the folder of the CSV.
+        listing: The CSV; None for `cases.csv` in the folder.
+        use_labels: Whether to use labels; every row must then have a path in the column `labels`.
 
     Returns:
-        A case per row, and what is wrong with rows.
+        A case per row, and problems of rows.
 
     Raises:
         InputError: The CSV is missing, or a column is unknown or missing.
@@ -38,11 +38,11 @@ def find_listed(folder: Path | None, listing: Path | None, *, use_labels: bool) 
     cases: list[Case] = []
     problems: list[Problem] = []
     for line, row in _rows(path):
-        place = f"{path}, line {line}"
+        source = f"{path}, line {line}"
         try:
             cases.append(_case(row, base, use_labels=use_labels))
         except InputError as error:
-            problems.append(Problem(place, str(error)))
+            problems.append(Problem(source, str(error)))
     return cases, problems
 
 
@@ -92,15 +92,15 @@ def _case(row: dict[str, str], base: Path, *, use_labels: bool) -> Case:
 
 
 def find_bids(folder: Path, image_suffix: str, *, use_labels: bool) -> tuple[list[Case], list[Problem]]:
-    """Find `sub-X[/ses-Y]/anat/sub-X[_ses-Y]…_SUFFIX.nii.gz`, with labels `…_dseg.nii.gz` beside or in `derivatives`.
+    """Find `sub-X[/ses-Y]/anat/sub-X[_ses-Y]…_SUFFIX.nii.gz`, labels `…_dseg.nii.gz` there or in `derivatives`.
 
     Args:
         folder: Root of the data set.
-        image_suffix: Which images are meant, such as "T1w".
-        use_labels: Whether labels are wanted.
+        image_suffix: Suffix of the images, such as "T1w".
+        use_labels: Whether to use labels.
 
     Returns:
-        One case per subject and session, and what is wrong.
+        One case per subject and session, and problems.
     """
     cases: list[Case] = []
     problems: list[Problem] = []

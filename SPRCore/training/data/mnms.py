@@ -1,7 +1,7 @@
-"""M&Ms, as the challenge releases it: 4-D cine series, and a CSV that says which frames are ED and ES.
+"""M&Ms, as the challenge releases it: 4-D cine series, and a CSV with the frames of ED and ES.
 
 Campello et al., IEEE TMI 2021, doi:10.1109/TMI.2021.3090082. Its labels are 1 left ventricle, 2 myocardium, 3 right
-ventricle: the other way round than in ACDC, so 1 and 3 are exchanged when they are prepared.
+ventricle; 1 and 3 are swapped to match ACDC.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from SPRCore.training.data.problems import Problem
 
 _COLUMNS = ("External code", "ED", "ES")
 EXCHANGED = ((1, 3),)
-"""Labels that change places so that 1 is the right and 3 the left ventricle, as in ACDC."""
+"""Labels to swap so that 1 is the right and 3 the left ventricle, as in ACDC."""
 
 
 def find_mnms(folder: Path, listing: Path | None, *, use_labels: bool) -> tuple[list[Case], list[Problem]]:
-    """Find the two phases of every subject that the CSV lists.
+    """Find the two phases of every subject in the CSV.
 
     Args:
         folder: Folder of the release (`OpenDataset`).
-        listing: The CSV; None takes the only `*opendataset.csv` in the folder.
-        use_labels: Whether labels are wanted; the folder `Unlabeled` is left out then.
+        listing: The CSV; None for the only `*opendataset.csv` in the folder.
+        use_labels: Whether to use labels; the folder `Unlabeled` is then skipped.
 
     Returns:
-        Two cases per subject, ED first, and what is wrong.
+        Two cases per subject, ED first, and problems.
 
     Raises:
         InputError: The CSV is missing or has other columns.
@@ -51,8 +51,8 @@ def find_mnms(folder: Path, listing: Path | None, *, use_labels: bool) -> tuple[
                 continue
             labels = path.with_name(f"{code}_sa_gt.nii.gz") if use_labels else None
             group = row.get("Pathology") or ""
-            places = {"frame": frame, "labels": labels, "label_frame": frame if use_labels else None}
-            cases.append(Case(subject=code, role=phase, image=path, group=group, exchange=EXCHANGED, **places))
+            files = {"frame": frame, "labels": labels, "label_frame": frame if use_labels else None}
+            cases.append(Case(subject=code, role=phase, image=path, group=group, exchange=EXCHANGED, **files))
     return cases, problems
 
 

@@ -1,4 +1,4 @@
-"""Which case is deformed onto which."""
+"""Pairs of the cases of a set."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def make_pairs(cohort: Cohort, subjects: Sequence[str], data: DataConfig, part: 
     Args:
         cohort: The cases.
         subjects: Subjects of the set.
-        data: The task.
+        data: Task and directions.
         part: "train", "validation" or "test".
 
     Returns:
-        The pairs. Between subjects, training has all of them; validation and test have one for each subject, the next
-        by name, unless the data set prescribes others.
+        The pairs prescribed by the data set, if any. Otherwise between subjects: all pairs in training; in validation
+        and test one for each subject, with the next by name.
     """
     cases = cohort.subjects()
     members = {case.name for name in subjects for case in cases[name]}
@@ -41,15 +41,7 @@ def make_pairs(cohort: Cohort, subjects: Sequence[str], data: DataConfig, part: 
 
 
 def check_pairs(cohort: Cohort, data: DataConfig) -> list[Problem]:
-    """Find subjects whose images cannot be paired with each other.
-
-    Args:
-        cohort: The cases.
-        data: The task.
-
-    Returns:
-        What is wrong.
-    """
+    """Find subjects with too few images for a pair."""
     if data.task != "intra-subject":
         return []
     return [
@@ -60,18 +52,18 @@ def check_pairs(cohort: Cohort, data: DataConfig) -> list[Problem]:
 
 
 def _within(cases: Sequence[Case]) -> list[Pair]:
-    """Every image of a subject onto every later one: ED onto ES."""
-    return [Pair(a.name, b.name) for place, a in enumerate(cases) for b in cases[place + 1 :]]
+    """Pairs of every image of a subject with every later one, such as ED to ES."""
+    return [Pair(a.name, b.name) for index, a in enumerate(cases) for b in cases[index + 1 :]]
 
 
 def _between(cases: Sequence[Case], data: DataConfig, part: str) -> list[Pair]:
     if part == "train":
-        ways = [(a, b) for a in cases for b in cases if a.subject != b.subject]
-        return [Pair(a.name, b.name) for a, b in ways if data.both_ways or a.name < b.name]
+        pairs = [(a, b) for a in cases for b in cases if a.subject != b.subject]
+        return [Pair(a.name, b.name) for a, b in pairs if data.both_ways or a.name < b.name]
     if len(cases) < 2:
         return []
     return [Pair(a.name, b.name) for a, b in zip(cases, [*cases[1:], cases[0]], strict=True)]
 
 
 def _both(pairs: Sequence[Pair]) -> list[Pair]:
-    return [way for pair in pairs for way in (pair, Pair(pair.fixed, pair.moving))]
+    return [each for pair in pairs for each in (pair, Pair(pair.fixed, pair.moving))]

@@ -1,8 +1,7 @@
-"""Arrays out of pickle files, without running what such files can hold.
+"""Safe reading of arrays from pickle files.
 
-A pickle is a program. Only the few names that a NumPy array needs are admitted, and not even they reach NumPy: each
-stands for a small class or function that keeps what it is given. The arrays are then built here, from bytes whose type
-and number have been checked.
+A pickle is a program. The unpickler admits only the names that a NumPy array needs, and replaces them by classes and
+functions of this module that store their arguments. The arrays are built from bytes of checked type and number.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _MAX_BYTES = 2**31
 
 
 class _Type:
-    """Stands for numpy.dtype: keeps the name of a type, such as "f4", and its byte order."""
+    """Replaces numpy.dtype: name of a type, such as "f4", and byte order."""
 
     def __init__(self, name: str = "", *_: object) -> None:
         self.name, self.order = name, "<"
@@ -39,7 +38,7 @@ class _Type:
 
 
 class _Array:
-    """Stands for numpy.ndarray: keeps shape, type and bytes."""
+    """Replaces numpy.ndarray: shape, type and bytes."""
 
     def __init__(self, *_: object) -> None:
         self.state: tuple[Any, ...] = ()
@@ -64,14 +63,14 @@ def _reconstruct(*_: object) -> _Array:
 
 
 def _from_buffer(data: object, kind: object, shape: object, order: object) -> _Array:
-    """Stands for numpy._core.numeric._frombuffer, by which protocol 5 makes arrays."""
+    """Replaces numpy._core.numeric._frombuffer, which protocol 5 uses."""
     array = _Array()
     array.state = (1, shape, kind, order == "F", bytes(data) if isinstance(data, bytearray) else data)
     return array
 
 
 def _encode(text: object, encoding: object = "latin1") -> bytes:
-    """Stands for _codecs.encode, in which protocol 2 wraps bytes."""
+    """Replaces _codecs.encode, which protocol 2 uses for bytes."""
     if not isinstance(text, str) or encoding != "latin1":
         raise pickle.UnpicklingError("an encoding other than latin1")
     return text.encode("latin1")
@@ -97,17 +96,14 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def read_arrays(path: Path) -> tuple[np.ndarray, ...]:
-    """Read a pickle file that holds NumPy arrays and nothing else.
+    """Read a pickle file of NumPy arrays.
 
     Args:
         path: The file, as ``pickle.dump((image, labels), file)`` writes it.
 
-    Returns:
-        The arrays in their order; one array alone as a tuple of one.
-
     Raises:
-        InputError: The file is missing, damaged, too large, or holds anything but arrays of numbers; nothing of what
-            it holds has been run.
+        InputError: The file is missing, damaged, too large, or has other content than numeric arrays; no code of it is
+            executed.
     """
     if not path.is_file():
         raise InputError(str(path), got="no such file", expected="a pickle of arrays")

@@ -1,4 +1,4 @@
-"""Preparation of a cohort, done once: every file is read and checked, and what a network sees is kept."""
+"""Preparation of a cohort: every file is read and checked once, and the prepared images are cached."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from SPRCore.training.data.cohort import Cohort
 from SPRCore.training.data.grouping import GROUPINGS
 from SPRCore.training.data.problems import Problem, Problems
 from SPRCore.training.data.reading import Images, read_case
-from SPRCore.training.data.sampling import Box, align, check_together, lay_box, sample_image, stripped
+from SPRCore.training.data.sampling import Box, align, check_together, crop_box, sample_image, stripped
 from SPRCore.training.recipe import Recipe
 from SPRCore.typing import Affine
 
 logger = logging.getLogger("SPRCore")
 
-Report = Callable[[str, float], None]
-_VERSION = 2  # of the way images are prepared; another number prepares them anew
+ReportProgress = Callable[[str, float], None]
+_VERSION = 2  # of the preparation; part of the cache key
 _SAVE_EVERY = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """What came of a preparation.
+    """Result of a preparation.
 
     Attributes:
         cache: The prepared cases.
         digests: SHA-256 of the image of each case, by subject.
-        made: Number of cases that were not there yet.
+        made: Number of cases that were not in the cache.
     """
 
     cache: Cache
@@ -49,24 +49,22 @@ class Prepared:
     made: int
 
 
-def prepare_cohort(recipe: Recipe, cohort: Cohort, problems: Problems, report: Report | None = None) -> Prepared:
-    """Prepare the cases of a cohort that are not prepared yet.
+def prepare_cohort(
+    recipe: Recipe, cohort: Cohort, problems: Problems, report: ReportProgress | None = None
+) -> Prepared:
+    """Prepare the cases of a cohort that are not in the cache.
 
-    A case is taken from the cache when the settings and the content of its files are the same. An interrupted
-    preparation goes on where it was.
+    A case is read from the cache if settings and file contents are unchanged. An interrupted preparation resumes.
 
     Args:
-        recipe: What to prepare, and how.
+        recipe: The recipe.
         cohort: The cases.
-        problems: Takes what is wrong with files; the others are prepared all the same.
-        report: Called with what is done and how much of it, 0 to 1.
-
-    Returns:
-        The prepared cases.
+        problems: Collects the problems; files without problems are prepared.
+        report: Called with the activity and the completed fraction, 0 to 1.
 
     Raises:
-        InputError: The reference to align with is unusable.
-        OutputError: The cache could not be written.
+        InputError: The reference for the alignment cannot be used.
+        OutputError: The cache cannot be written.
     """
     work = _Work(recipe, cohort)
     subjects = list(_by_subject(cohort.cases).values())
@@ -96,7 +94,7 @@ class _Work:
         if self._config.align != "none":
             case = _reference(recipe, cohort)
             self._reference, digest = self._read(case), _digest(case.image)
-            self._reference_name, self._box = case.name, lay_box([self._reference], self._config)
+            self._reference_name, self._box = case.name, crop_box([self._reference], self._config)
         self.settings: dict[str, Any] = {
             "version": _VERSION,
             "preprocessing": encode(replace(self._config, reference=None)),
@@ -109,10 +107,10 @@ class _Work:
         self.digests: dict[str, dict[str, str]] = {}
 
     def do_subject(self, cases: Sequence[Case]) -> tuple[list[Problem], int]:
-        """Prepare the cases of a subject if they are not prepared; return what is wrong, and how many were made."""
+        """Prepare the cases of a subject if needed; return the problems and the number of prepared cases."""
         paths = [path for case in cases for path in _sources(case)]
         if any(not on_disk(path).exists() for path in paths):
-            return [], 0  # among the problems of the cohort already
+            return [], 0  # already among the problems of the cohort
         empty = [path for path in paths if not _files(path)]
         if empty:
             text = "got an empty folder; expected an image or a DICOM series"
@@ -128,12 +126,12 @@ class _Work:
             problems = self._make(cases, keys)
             made = 0 if problems else len(cases)
         if not problems:
-            for case in cases:  # also of those that were there: the files may lie elsewhere now
+            for case in cases:  # also of cached ones: the files may have moved
                 self.cache.entries[case.name] = replace(self.cache.entries[case.name], sources=sources[case.name])
         return problems, made
 
     def _make(self, cases: Sequence[Case], keys: dict[str, str]) -> list[Problem]:
-        """Read all images of a subject, prepare them on one grid and write them; return what is wrong."""
+        """Read all images of a subject, prepare them on one grid and write them; return the problems."""
         images: dict[str, Images] = {}
         problems = []
         for case in cases:
@@ -164,10 +162,10 @@ class _Work:
         return stripped(images) if self._config.strip else images
 
     def _box_for(self, images: Sequence[Images]) -> Box:
-        return lay_box(images, self._config) if self._reference is None else self._box
+        return crop_box(images, self._config) if self._reference is None else self._box
 
     def _aligned(self, case: Case, first: Case, images: dict[str, Images], affine_ras: Affine | None) -> Affine | None:
-        """Alignment of a case; images of a subject on one grid share that of the first."""
+        """Alignment of a case; images of a subject on the same grid share that of the first."""
         if self._reference is None or case.name == self._reference_name:
             return None
         same_grid = images[case.name].image.grid.matches(images[first.name].image.grid)
@@ -176,7 +174,7 @@ class _Work:
         return align(images[case.name], self._reference, self._config)
 
     def _source(self, name: str, path: Path) -> tuple[str, int, int, str]:
-        """Path, size, time of change and SHA-256 of a file, which is read only if it is not known as it is."""
+        """Path, size, modification time and SHA-256 of a file, which is read only if it has changed."""
         states = [file.stat() for file in _files(path)]
         stamp = (str(path), sum(state.st_size for state in states), max(state.st_mtime_ns for state in states))
         entry = self.cache.entries.get(name)
@@ -195,7 +193,7 @@ def _by_subject(cases: Sequence[Case]) -> dict[str, list[Case]]:
 
 
 def _reference(recipe: Recipe, cohort: Cohort) -> Case:
-    """The image that all are aligned with."""
+    """Image with which all are aligned."""
     if recipe.preprocessing.reference is not None:
         return Case(subject="(reference)", image=recipe.preprocessing.reference)
     by_name = {case.name: case for case in cohort.cases}
@@ -228,13 +226,13 @@ def _hash(value: Any) -> str:
 
 
 def _files(path: Path) -> list[Path]:
-    """The file, or those of a folder that holds a DICOM series."""
+    """The file, or the files of the folder of a DICOM series."""
     path = on_disk(path)
     return sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
 
 
 def _digest(path: Path) -> str:
-    """SHA-256 of a file, or of those of a folder, and the frame that the path names."""
+    """SHA-256 of a file or of the files of a folder, with the frame in the path."""
     digest = hashlib.sha256()
     for file in _files(path):
         with file.open("rb") as stream:

@@ -1,4 +1,4 @@
-"""What is wrong with the files of a cohort: all of it, one line for each."""
+"""Problems of the files of a cohort, one line each."""
 
 from __future__ import annotations
 
@@ -13,61 +13,50 @@ logger = logging.getLogger("SPRCore")
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong.
+    """A problem.
 
     Attributes:
-        place: The file, folder or subject.
-        text: What is wrong with it, on one line.
+        source: The file, folder or subject.
+        text: The problem, on one line.
     """
 
-    place: str
+    source: str
     text: str
 
     @classmethod
-    def of(cls, place: object, error: InputError) -> Problem:
-        """Make a problem of an error about a file.
-
-        Args:
-            place: The file.
-            error: What reading it raised.
+    def of(cls, source: object, error: InputError) -> Problem:
+        """Return the problem for an error about a file.
 
         Returns:
-            The problem; the file is named once even if the error names it too.
+            The problem, without the name of the file in the text.
         """
         text = str(error)
-        return cls(str(place), text.removeprefix(str(place)).removeprefix(":").strip())
+        return cls(str(source), text.removeprefix(str(source)).removeprefix(":").strip())
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.text}"
+        return f"{self.source}: {self.text}"
 
 
 class Problems:
-    """Collects what is wrong; each problem is logged on a line of its own as soon as it is known."""
+    """Collects problems, and logs each on its own line."""
 
     def __init__(self) -> None:
         self._found: dict[Problem, None] = {}
 
     def add(self, problems: Iterable[Problem]) -> None:
-        """Take note of problems.
-
-        Args:
-            problems: What was found; what is known already is not logged again.
-        """
+        """Add problems, and log the new ones."""
         for problem in problems:
             if problem not in self._found:
                 self._found[problem] = None
                 logger.error("%s", problem)
 
     def refuse(self, what: str) -> None:
-        """Stop if there is a problem.
-
-        Args:
-            what: What was checked, for the message.
+        """Raise an error if there are problems.
 
         Raises:
-            InputError: There are problems; it tells the first and their number.
+            InputError: There are problems; the message has the first one and their number.
         """
         if self._found:
             first, count = next(iter(self._found)), len(self._found)
             more = f" (and {count - 1} more, listed above)" if count > 1 else ""
-            raise InputError(what, got=f"{first}{more}", remedy="mend or remove what is listed; nothing was trained")
+            raise InputError(what, got=f"{first}{more}", remedy="fix or remove the listed files; nothing was trained")

@@ -1,4 +1,4 @@
-"""Reading of a case: image, labels and landmarks, checked."""
+"""Reading and checks of image, labels and landmarks of a case."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from SPRCore.training.data.pickles import read_arrays
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Images:
-    """What the files of a case hold.
+    """Image, labels and landmarks of a case.
 
     Attributes:
         image: Intensities.
@@ -34,18 +34,18 @@ def read_case(case: Case, *, trust_voxels: bool = False) -> Images:
 
     Args:
         case: The case.
-        trust_voxels: Labels belong to the voxels of their image, whatever their header says.
+        trust_voxels: Whether to ignore the header of the labels.
 
     Returns:
-        What they hold.
+        Image, labels and landmarks.
 
     Raises:
-        InputError: A file is missing or damaged, has values that are not finite or no label at all; labels have
-            another shape than their image or lie elsewhere by their header. The message begins with the file.
+        InputError: A file is missing or damaged, has non-finite values or no label; labels differ from their image in
+            shape or header. The message begins with the file.
     """
     image = _read(case.image, case.frame, labels=False)
     if not np.isfinite(image.array).all():
-        raise InputError(str(case.image), got="values that are not finite", expected="numbers")
+        raise InputError(str(case.image), got="non-finite values", expected="finite values")
     labels = None
     if case.labels is not None:
         labels = _read(case.labels, case.label_frame, labels=True)
@@ -53,7 +53,7 @@ def read_case(case: Case, *, trust_voxels: bool = False) -> Images:
             got, expected = f"labels of shape {labels.shape}", f"{image.shape} as its image {case.image.name}"
             raise InputError(str(case.labels), got=got, expected=expected)
         if not trust_voxels:
-            _check_place(labels, image, case)
+            _check_header(labels, image, case)
         if not labels.array.any():
             raise InputError(str(case.labels), got="no label but 0", expected="labels", remedy="segment it")
         labels = Volume(_exchanged(labels.array, case.exchange), image.affine)
@@ -64,15 +64,15 @@ def read_case(case: Case, *, trust_voxels: bool = False) -> Images:
 def _read(path: Path, frame: int | None, *, labels: bool) -> Volume:
     if path.suffix == ".pkl":
         return _from_pickle(path, labels=labels)
-    place = path if frame is None else with_frame(path, frame)
-    return read_labels(place) if labels else read_volume(place)
+    source = path if frame is None else with_frame(path, frame)
+    return read_labels(source) if labels else read_volume(source)
 
 
-def _check_place(labels: Volume, image: Volume, case: Case) -> None:
-    """Refuse labels that a program which believes headers would show beside the anatomy, or mirrored."""
+def _check_header(labels: Volume, image: Volume, case: Case) -> None:
+    """Refuse labels that their header places beside the anatomy, or mirrored."""
     if not labels.grid.matches(image.grid, tolerance_mm=0.5 * min(image.spacing)):
-        got = "another place or orientation in its header than the image has"
-        remedy = "mend the header, or --set data.trust_voxels=true to go by voxels"
+        got = "another position or orientation in its header than the image"
+        remedy = "fix the header, or --set data.trust_voxels=true to go by voxels"
         raise InputError(str(case.labels), got=got, expected=f"that of {case.image.name}", remedy=remedy)
 
 
@@ -84,7 +84,7 @@ def _exchanged(labels: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> np.nda
 
 
 def _from_pickle(path: Path, *, labels: bool) -> Volume:
-    """The first array is the image, the second its labels; a pickle knows no place in the world."""
+    """The first array as image or the second as labels, without a position in space."""
     arrays = read_arrays(path)
     if len(arrays) < 1 + labels or any(array.ndim != 3 for array in arrays[: 1 + labels]):
         got = ", ".join(str(array.shape) for array in arrays)
@@ -101,7 +101,7 @@ def _whole(array: np.ndarray, path: Path) -> np.ndarray:
 
 
 def _read_points(path: Path, image: Volume) -> np.ndarray:
-    """Landmarks in RAS mm; a CSV without a header is Learn2Reg's, in voxels."""
+    """Landmarks in RAS mm; a CSV without header is in voxels, as in Learn2Reg."""
     if path.suffix == ".csv" and path.is_file() and path.stat().st_size < 2**26:
         first = path.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0]
         if first and not any(letter.isalpha() for letter in first.lower().replace("e", "")):

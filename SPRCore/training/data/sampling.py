@@ -1,4 +1,4 @@
-"""From an image to what a network sees of it, as the recipe says."""
+"""Cropping, alignment and sampling of images for a network."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from SPRCore.typing import Affine
 
 @dataclass(frozen=True, eq=False)
 class Box:
-    """A part of a grid, which may reach beyond it.
+    """A box of voxels, which may extend beyond its grid.
 
     Attributes:
         grid: The grid.
@@ -36,37 +36,37 @@ class Box:
 
     @property
     def inner(self) -> Grid:
-        """The part of it that lies inside the grid."""
+        """The part inside the grid."""
         low = np.maximum(self.start, 0)
         high = np.minimum(np.add(self.start, self.shape), self.grid.shape)
         return _moved(self.grid, low, tuple(int(n) for n in high - low))
 
     @property
     def outer(self) -> Grid:
-        """All of it as a grid."""
+        """The box as a grid."""
         return _moved(self.grid, np.array(self.start), self.shape)
 
     @property
     def margins(self) -> tuple[tuple[int, int], ...]:
-        """Voxels beyond the grid, before and behind, along each axis."""
+        """Voxels before and after the grid, along each axis."""
         return tuple(
             (max(0, -start), max(0, start + size - full))
             for start, size, full in zip(self.start, self.shape, self.grid.shape, strict=True)
         )
 
 
-def lay_box(images: Sequence[Images], config: PreprocessingConfig) -> Box:
-    """Lay the box that a network sees over the grid of the first image.
+def crop_box(images: Sequence[Images], config: PreprocessingConfig) -> Box:
+    """Return the crop of the grid of the first image.
 
     Args:
-        images: Images of a subject, whose labels may tell where the middle is.
-        config: Orientation, spacing, shape and what it is laid around.
+        images: Images of a subject, with labels for a crop around them.
+        config: Orientation, spacing, shape and center of the crop.
 
     Returns:
-        The box; the whole field of view where no shape is asked for.
+        The box; the whole field of view without a shape.
 
     Raises:
-        InputError: The middle of labels is asked for and there are none, or the box is too small for a network.
+        InputError: Labels for the center are missing, or the box is too small for a network.
     """
     grid = working_grid(images[0].image.grid, config.card_grid())
     if config.shape is None:
@@ -76,7 +76,7 @@ def lay_box(images: Sequence[Images], config: PreprocessingConfig) -> Box:
         return Box(grid, (0, 0, 0), grid.shape)
     middle = (np.array(grid.shape) - 1) / 2
     if config.crop == "labels":
-        middle = _middle_of_labels(images, config.crop_labels, grid)
+        middle = _center_of_labels(images, config.crop_labels, grid)
     start = np.floor(middle - (np.array(config.shape) - 1) / 2 + 0.5).astype(int)
     if (start >= grid.shape).any() or (start + config.shape <= 0).any():
         raise InputError("labels", got="a middle outside of the image", expected="labels of this image")
@@ -84,18 +84,13 @@ def lay_box(images: Sequence[Images], config: PreprocessingConfig) -> Box:
 
 
 def align(item: Images, reference: Images, config: PreprocessingConfig) -> Affine | None:
-    """Align an image with the reference as a whole.
-
-    Args:
-        item: The image.
-        reference: What it is brought to.
-        config: How.
+    """Compute the affine pre-alignment of an image with the reference.
 
     Returns:
-        Pull map from the reference to the image in RAS mm, shape (4, 4); None where nothing is to be done.
+        Pull map from the reference to the image in RAS mm, shape (4, 4); None for the reference itself.
 
     Raises:
-        InputError: They do not meet.
+        InputError: The images do not overlap.
     """
     if item.image is reference.image:
         return None
@@ -104,28 +99,18 @@ def align(item: Images, reference: Images, config: PreprocessingConfig) -> Affin
 
 
 def check_together(item: Images, first: Images) -> None:
-    """Refuse an image that lies apart from the first one of its subject, on whose grid it would be sampled.
-
-    Args:
-        item: The image.
-        first: The first image.
+    """Refuse an image that does not overlap the first one of its subject, on whose grid it is sampled.
 
     Raises:
-        InputError: They have no part of the world in common.
+        InputError: The fields of view do not overlap.
     """
     if overlap_fraction(first.image.grid, item.image.grid) == 0:
         remedy = "set preprocessing.align, or check where its header places it"
-        raise InputError("image", got="a place apart from the first one of its subject", remedy=remedy)
+        raise InputError("image", got="no overlap with the first image of its subject", remedy=remedy)
 
 
 def stripped(item: Images) -> Images:
-    """Return an image without what has no label.
-
-    Args:
-        item: Image with labels.
-
-    Returns:
-        The same, with the least intensity where there is no label.
+    """Set voxels without a label to the lowest intensity.
 
     Raises:
         InputError: There are no labels.
@@ -143,22 +128,21 @@ def sample_image(
 
     Args:
         item: The image.
-        box: What of the world a network sees.
-        config: How intensities are prepared.
+        box: The crop.
+        config: Intensity preprocessing.
         grouping: Name of the grouping of labels, or None.
         affine_ras: Pull map from the grid to the image in RAS mm, or None.
 
     Returns:
-        The image as a network sees it. Intensities are prepared first, by all of the field of view, since a model is
-        given whole images later.
+        The sample. Intensities are prepared over the whole field of view, as for the images given to a model later.
 
     Raises:
-        InputError: The image has no contrast, none of it lies in the box, or its labels cannot be kept.
+        InputError: The image has no contrast or is outside the box, or its labels are out of range.
     """
     whole = MaskedVolume.of(item.image, "image")
     image = onto(prepared(whole, config.card_preprocessing(), "image"), box.inner, affine_ras).array
     if image.min() == image.max():
-        raise InputError("image", got="one value alone within the crop", remedy="see preprocessing.shape and crop")
+        raise InputError("image", got="a single value within the crop", remedy="see preprocessing.shape and crop")
     labels = points = None
     if item.labels is not None:
         source = item.labels.with_array(grouped(item.labels.array, grouping))
@@ -170,8 +154,8 @@ def sample_image(
     return Sample(image=array, labels=labels, points=points, spacing_mm=box.inner.spacing)
 
 
-def _middle_of_labels(images: Sequence[Images], members: tuple[int, ...] | None, grid: Grid) -> np.ndarray:
-    """Middle of the box around the labels of all images, in voxels of the grid."""
+def _center_of_labels(images: Sequence[Images], members: tuple[int, ...] | None, grid: Grid) -> np.ndarray:
+    """Center of the bounding box of the labels of all images, in voxels of the grid."""
     corners = []
     for item in images:
         if item.labels is None:

@@ -1,4 +1,4 @@
-"""Who is trained with, validated and tested: by subject, written down with hashes, checked for leaks."""
+"""Splits by subject into training, validation and test sets, stored with hashes and checked for leaks."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _MAX_BYTES = 2**26
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Division of subjects.
+    """Split of the subjects.
 
     Attributes:
         sets: Subjects of "train", "validation" and "test", by name.
-        seed: Seed of the draw; None where nothing was drawn.
-        files: SHA-256 over the files of each subject, where they are known.
+        seed: Seed of the draw; None if nothing was drawn.
+        files: SHA-256 of the files of each subject, if known.
     """
 
     sets: Mapping[str, tuple[str, ...]]
@@ -41,7 +41,7 @@ class Split:
     files: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what is written to `split.json`."""
+        """Return the content of `split.json`."""
         subjects = sorted(subject for part in PARTS for subject in self.sets[part])
         return {
             "schema_version": SCHEMA,
@@ -53,30 +53,24 @@ class Split:
 
 
 def write_split(split: Mapping[str, Any], path: Path) -> None:
-    """Write what `Split.to_dict` gave, as a whole or not at all.
+    """Write a split atomically.
 
     Args:
-        split: The division.
+        split: Result of `Split.to_dict`.
         path: The JSON file.
 
     Raises:
-        OutputError: It could not be written.
+        OutputError: The file cannot be written.
     """
     with atomic_path(path) as partial:
         partial.write_text(json.dumps(split, indent=1) + "\n", encoding="utf-8")
 
 
 def read_split(path: Path) -> Split:
-    """Read what `write_split` wrote.
-
-    Args:
-        path: The JSON file.
-
-    Returns:
-        The division.
+    """Read a split.
 
     Raises:
-        InputError: The file is missing or something else, or a subject has been changed by hand without its hash.
+        InputError: The file is missing or of another format, or subjects do not match their hash.
     """
     if not path.is_file() or path.stat().st_size > _MAX_BYTES:
         raise InputError(str(path), got="no such file", expected="a split.json", remedy="--set data.split.file=null")
@@ -87,7 +81,7 @@ def read_split(path: Path) -> Split:
         raise InputError(str(path), got="another JSON", expected=f"sets {', '.join(PARTS)} of a split.json")
     names = sorted(name for part in PARTS for name in sets[part])
     if content.get("subjects_sha256") != _hash_names(names):
-        got = "subjects that do not fit their hash"
+        got = "subjects that do not match their hash"
         raise InputError(str(path), got=got, expected="a split.json as it was written")
     files = content.get("files_sha256")
     if not isinstance(files, dict) or not all(isinstance(value, str) for value in files.values()):
@@ -96,17 +90,10 @@ def read_split(path: Path) -> Split:
 
 
 def make_split(subjects: Mapping[str, Sequence[Case]], config: SplitConfig) -> Split:
-    """Divide subjects: as a file says, as the data set says, or by drawing.
-
-    Args:
-        subjects: Cases of each subject.
-        config: How to divide.
-
-    Returns:
-        The division.
+    """Split subjects: from a file, as the data set prescribes, or at random.
 
     Raises:
-        InputError: The file is unusable, or the numbers ask for more subjects than there are.
+        InputError: The file cannot be used, or there are too few subjects.
     """
     if config.file is not None:
         split = read_split(config.file)
@@ -118,7 +105,7 @@ def make_split(subjects: Mapping[str, Sequence[Case]], config: SplitConfig) -> S
     order = np.random.default_rng(config.seed).permutation(len(names))
     counts = _counts(config, len(names))
     ends = np.cumsum([counts[part] for part in ("test", "validation", "train")])
-    # From the test set on, so that it stays the same whatever is done with the others.
+    # The test set first, so that it does not depend on the sizes of the others.
     pieces = np.split(names[order], ends)[:3]
     drawn = dict(
         zip(("test", "validation", "train"), (tuple(sorted(map(str, piece))) for piece in pieces), strict=True)
@@ -127,40 +114,31 @@ def make_split(subjects: Mapping[str, Sequence[Case]], config: SplitConfig) -> S
 
 
 def check_split(split: Split, subjects: Mapping[str, Sequence[Case]], config: SplitConfig) -> list[Problem]:
-    """Find sets that are empty, subjects that are missing or in two sets.
-
-    Args:
-        split: The division.
-        subjects: The subjects there are.
-        config: How it was asked for.
-
-    Returns:
-        What is wrong.
-    """
+    """Find empty sets, and subjects that are missing or in two sets."""
     source = str(config.file) if config.file is not None else "data.split"
     problems = []
     for part in PARTS:
         if not split.sets[part] and not (part == "test" and config.test == 0):
             problems.append(Problem(source, f"{part}: got no subjects; expected at least one"))
-    places: dict[str, list[str]] = {}
+    sets: dict[str, list[str]] = {}
     for part in PARTS:
         for name in split.sets[part]:
-            places.setdefault(name, []).append(part)
-    for name, parts in places.items():
+            sets.setdefault(name, []).append(part)
+    for name, parts in sets.items():
         if len(parts) > 1:
             problems.append(Problem(source, f"{name}: got this subject in {' and '.join(parts)}; expected one set"))
         if name not in subjects:
             problems.append(Problem(source, f"{name}: got no such subject; expected it in the data"))
     if config.file is None and split.seed is None:
         problems += _check_given(subjects, source)
-    unused = len(set(subjects) - set(places))
+    unused = len(set(subjects) - set(sets))
     if unused:
         logger.warning("%d subjects are in no set and are not used", unused)
     return problems
 
 
 def _check_given(subjects: Mapping[str, Sequence[Case]], source: str) -> list[Problem]:
-    """Find subjects whose images the data set itself puts into different sets."""
+    """Find subjects whose images the data set assigns to different sets."""
     problems = []
     for name, cases in subjects.items():
         given = sorted({case.fixed_set for case in cases})
@@ -171,14 +149,11 @@ def _check_given(subjects: Mapping[str, Sequence[Case]], source: str) -> list[Pr
 
 
 def check_files(split: Split, files: Mapping[str, Mapping[str, str]]) -> list[Problem]:
-    """Find images of one person under two names in different sets, and files other than those of a stored split.
+    """Find identical images of two subjects in different sets, and files that differ from a stored split.
 
     Args:
-        split: The division; its own hashes are those that were stored with it.
+        split: The split, with its stored hashes.
         files: SHA-256 of the image of each case, by subject.
-
-    Returns:
-        What is wrong.
     """
     problems = []
     part_of = {name: part for part in PARTS for name in split.sets[part]}
@@ -191,13 +166,13 @@ def check_files(split: Split, files: Mapping[str, Mapping[str, str]]) -> list[Pr
                 problems.append(Problem(case, f"got the same image as {name}; expected no image in {sets} at once"))
     for subject, stored in split.files.items():
         if subject in files and stored != subject_hash(files[subject]):
-            remedy = "--set data.split.hashes=false keeps the division all the same"
+            remedy = "--set data.split.hashes=false keeps the split"
             problems.append(Problem(subject, f"got other files than the split was made with; {remedy}"))
     return problems
 
 
 def subject_hash(digests: Mapping[str, str]) -> str:
-    """Return one SHA-256 for the images of a subject, by the names of their cases."""
+    """Return one SHA-256 for the images of a subject."""
     return hashlib.sha256("".join(f"{name}\0{digests[name]}\n" for name in sorted(digests)).encode()).hexdigest()
 
 
