@@ -1,11 +1,11 @@
-# make setup | demo | test | lint | bench. Each sets up what it needs in .venv on its first run.
+# make setup | demo | test | lint | bench | picture. Each sets up what it needs in .venv on its first run.
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
 TEST_ARGS ?=
 
-.PHONY: setup demo test lint bench
+.PHONY: setup demo test lint bench picture
 
 setup: $(STAMP)
 
@@ -37,3 +37,6 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest -s -o python_files='bench_*.py' benchmarks
+
+picture: $(STAMP)
+	$(BIN)/python tools/structure.py --picture docs/images/structure.png
