@@ -13,7 +13,7 @@ import multigrid
 import torch
 from torch.nn import functional as F
 
-from SPRCore.registration.newton import NewtonSystem, _invert_symmetric, symmetric_product
+from SPRCore.registration.newton import NewtonSystem, invert_symmetric, symmetric_product
 from SPRCore.regularization import laplacian_diagonal
 
 LEAST = 6
@@ -52,7 +52,7 @@ def coarser(system, mean, scale):
         sizes = [line.shape[i + 2] for i in range(3)]
         edges.append(F.avg_pool3d(_padded(line, sizes, across), across) * math.prod(across))
     diagonal = laplacian_diagonal(edges, cells)
-    made = NewtonSystem(curvature, edges, _invert_symmetric(curvature, diagonal))
+    made = NewtonSystem(curvature, edges, invert_symmetric(curvature, diagonal))
     return made, factors
 
 

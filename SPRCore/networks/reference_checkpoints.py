@@ -194,7 +194,7 @@ def _renamed(tensors: Mapping[str, Tensor], config: NetworkConfig) -> dict[str, 
     trunk = wanted.pop("trunk.weight")
     renamed, parts, used = {}, [], set()
     for ours, expected in wanted.items():
-        name = _author_name(ours, config)
+        name = author_name(ours, config)
         shape = list(expected.shape)
         joins = ours.endswith(".join.weight")
         shape[1:2] = [shape[1] + trunk.shape[1]] if joins else shape[1:2]
@@ -212,7 +212,8 @@ def _renamed(tensors: Mapping[str, Tensor], config: NetworkConfig) -> dict[str, 
     return {"trunk.weight": torch.cat(parts).to(trunk.dtype), **renamed}
 
 
-def _author_name(name: str, config: NetworkConfig) -> str:
+def author_name(name: str, config: NetworkConfig) -> str:
+    """Name of a tensor in the published checkpoints."""
     for pattern, replacement in (*_RULES, *(_RULES_OF_ONE_FLOW if config.architecture == "transmorph" else ())):
         name = re.sub(pattern, replacement, name)
     return name

@@ -42,7 +42,7 @@ class NewtonSystem:
         for index in (0, 3, 5):
             curvature[:, index] += damping
         diagonal = laplacian_diagonal(edges, curvature.shape[2:])
-        return cls(curvature, edges, _invert_symmetric(curvature, diagonal))
+        return cls(curvature, edges, invert_symmetric(curvature, diagonal))
 
     def apply(self, field: Vectors) -> Vectors:
         """Multiply a field by the system matrix.
@@ -145,7 +145,8 @@ def outer_product(vector: Vectors, scale: Scalars) -> Tensor:
     return torch.cat([scaled[:, :1] * vector, scaled[:, 1:2] * vector[:, 1:], scaled[:, 2:] * vector[:, 2:]], dim=1)
 
 
-def _invert_symmetric(matrix: Tensor, diagonal: Scalars) -> Tensor:
+def invert_symmetric(matrix: Tensor, diagonal: Scalars) -> Tensor:
+    """Invert symmetric 3 x 3 matrices, given by six entries, plus a multiple of the identity."""
     a, b, c, d, e, f = matrix.unbind(1)
     shift = diagonal[:, 0]
     a, d, f = a + shift, d + shift, f + shift

@@ -27,6 +27,21 @@ SHARED_CLASS_NAMES = set(
     "Anatomy Cell Easel Header Job Method Model Options Pace Pair Panel Parameter Prior Progress Quality Shown Stage "
     "Start Status Suggestion Superseded Sweep Table Yardstick _Bar _Lines".split()
 )
+PRIVATE_ACCESS = {
+    "Testing/end_to_end/test_live_worker.py",
+    "Testing/slicer/test_installation.py",
+    "Testing/slicer/test_suggestion.py",
+    "Testing/slicer/test_widget.py",
+    "Testing/slicer/test_worker_process.py",
+    "Testing/unit/test_live_arrays.py",
+    "Testing/unit/test_live_protocol.py",
+    "Testing/unit/test_live_service.py",
+    "Testing/unit/test_live_session.py",
+    "Testing/unit/test_tuning_study.py",
+    "Testing/unit/test_tuning_sweep.py",
+    "benchmarks/live/measure_live.py",
+    "benchmarks/live/measure_maps.py",
+}
 # Paths of somebody's machine; built from parts, so that this file does not hold them.
 MACHINE_PATH = re.compile("|".join(re.escape("/" + word + "/") for word in ("work", "root", "home")))
 
@@ -108,4 +123,48 @@ def test_no_path_of_a_machine_is_written_down():
         except UnicodeDecodeError:
             continue  # a picture or tensors
         wrong += [f"{path.relative_to(imports.ROOT)}: {found.group()}" for found in MACHINE_PATH.finditer(text)]
+    assert not wrong, offenders(wrong)
+
+
+def area(path):
+    """Part of the tree that a file belongs to, as Testing/unit."""
+    return "/".join(path.split("/")[:2])
+
+
+def private_accesses(tree):
+    """Line and private name of each access to a member of another object, import, or patch by name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) not in ("self", "cls"):
+            yield node.lineno, node.attr
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("setattr", "getattr")):
+            texts = [item.value for item in node.args if isinstance(item, ast.Constant) and isinstance(item.value, str)]
+            yield from ((node.lineno, text.rpartition(".")[2]) for text in texts)
+
+
+def private_definitions(trees):
+    """Private names that the trees define: functions, classes, variables and attributes."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, kinds):
+            yield node.name
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+
+
+def test_tests_and_benchmarks_use_no_private_members_of_the_packages():
+    users = list(sources("Testing", "benchmarks"))
+    hidden = {name for name in private_definitions(m.tree for m in MODULES.values()) if is_private(name)}
+    own = defaultdict(set)  # what the files of an area define themselves
+    for path, _, tree in users:
+        own[area(path)].update(private_definitions([tree]))
+    wrong = [
+        f"{path}:{line} {name}"
+        for path, _, tree in users
+        for line, name in private_accesses(tree)
+        if path not in PRIVATE_ACCESS and name in hidden - own[area(path)]
+    ]
     assert not wrong, offenders(wrong)

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from SPRCore.networks import NetworkConfig, build
-from SPRCore.networks.reference_checkpoints import _author_name
+from SPRCore.networks.reference_checkpoints import author_name
 from SPRCore.networks.windows import relative_index
 
 FOLDER = Path(__file__).parent
@@ -52,7 +52,7 @@ def as_author(network):
     for name, tensor in state.items():
         if name.endswith(".join.weight"):
             tensor = torch.cat([trunk[int(name.split(".")[1])], tensor], dim=1)
-        tensors[_author_name(name, config)] = tensor
+        tensors[author_name(name, config)] = tensor
     for name in [name for name in tensors if name.endswith("bias_table")]:
         tensors[name.replace("bias_table", "index")] = relative_index(config.window, config.window)
     return tensors
