@@ -200,11 +200,11 @@ class RegistrationNetwork(nn.Module, ABC):
     def _weight(self, logits: Scalars | None, shape: Sequence[int]) -> Scalars | None:
         if logits is None:
             return None
-        logits = enlarged(logits, self.config.weight_stride * self._pooling, shape)
+        logits = _enlarged(logits, self.config.weight_stride * self._pooling, shape)
         return activate_weight(logits, self.config.weight)
 
     def _restored(self, field: Vectors, shape: Sequence[int]) -> Vectors:
-        return enlarged(field * self._pooling, self._pooling, shape)
+        return _enlarged(field * self._pooling, self._pooling, shape)
 
     def _style(self, code: Tensor | None, pairs: int) -> Tensor | None:
         if self.embedding is None:
@@ -232,7 +232,7 @@ class RegistrationNetwork(nn.Module, ABC):
             )
 
 
-def enlarged(image: Images, factor: int, shape: Sequence[int]) -> Images:
+def _enlarged(image: Images, factor: int, shape: Sequence[int]) -> Images:
     """Upsample what is needed of a padded image, and cut off the padding; one voxel more decides the last ones."""
     needed = _cropped(image, [-(-size // factor) + 1 for size in shape])
     return _cropped(upsample(needed, factor), shape).contiguous()

@@ -15,7 +15,7 @@ _CENTER, _RADIUS = (0.06, -0.09), 0.55
 _LARGEST_DEGREES = 45.0
 
 
-class Turning:
+class _Turning:
     """The true map T from fixed to moving: a slip along the axis, then a turn about it; the identity outside.
 
     Both keep the distance to the axis, and both fade to nothing towards the ends of the axis, so T is a bijection of
@@ -81,7 +81,7 @@ def sliding_cylinder(
     if not 0 <= degrees <= _LARGEST_DEGREES:
         raise InputError("degrees of the cylinder", got=f"{degrees:g}", expected=f"0 to {_LARGEST_DEGREES:g}")
     check_shift("slip_mm of the cylinder", slip_mm, half[2])
-    turning = Turning(half, degrees, slip_mm)
+    turning = _Turning(half, degrees, slip_mm)
     here = grid_coordinates(shape, affine)
     there, level = turning(here), turning.level(here)
     # T keeps the distance to the axis, so the level of the fixed image is that of the moving one.

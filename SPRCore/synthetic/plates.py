@@ -20,7 +20,7 @@ _BEND_SLOPE = 3.0**0.5 * (3.0**0.5 * 1.54 + 2.2)
 _LARGEST_SLOPE = 0.75
 
 
-class Faulting:
+class _Faulting:
     """The true map from fixed to moving: T = S o E.
 
     E bends the whole smoothly and dies out at the border. S moves the two plates along the third axis in opposite
@@ -86,7 +86,7 @@ def sliding_plates(
     affine, half = centered_affine(shape, spacing), half_extent(shape, spacing)
     check_shift("slip_mm of the plates", slip_mm, half[2], part=0.5)
     _check_bend(bend_mm, min(half))
-    faulting = Faulting(half, slip_mm, bend_mm)
+    faulting = _Faulting(half, slip_mm, bend_mm)
     here = grid_coordinates(shape, affine)
     there, level = faulting(here)
     moving = here, faulting.level(here)

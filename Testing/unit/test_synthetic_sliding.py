@@ -12,8 +12,8 @@ from SPRCore.errors import InputError
 from SPRCore.geometry import resample
 from SPRCore.metrics import determinant_map, tre_mm
 from SPRCore.synthetic import sliding_cylinder, sliding_plates
-from SPRCore.synthetic.cylinder import Turning
-from SPRCore.synthetic.plates import Faulting
+from SPRCore.synthetic.cylinder import _Turning
+from SPRCore.synthetic.plates import _Faulting
 from SPRCore.synthetic.textured import rise, slide
 
 MAKERS = [sliding_cylinder, sliding_plates]
@@ -101,7 +101,7 @@ def test_a_slide_is_a_bijection_that_keeps_the_ends(shift, half):
 
 @given(st.integers(0, 2**31))
 def test_a_turn_keeps_the_distance_to_the_axis_and_can_be_undone(seed):
-    turning = Turning((96.0, 96.0, 80.0), 10.0, 6.0)
+    turning = _Turning((96.0, 96.0, 80.0), 10.0, 6.0)
     position = tuple(np.random.default_rng(seed).uniform(-80, 80, (3, 200)))
     moved = turning.moved(position)
     np.testing.assert_allclose(turning.level(moved), turning.level(position), atol=1e-3)
@@ -114,7 +114,7 @@ def test_a_turn_keeps_the_distance_to_the_axis_and_can_be_undone(seed):
 
 @given(st.integers(0, 2**31))
 def test_plates_keep_their_side_of_the_fault(seed):
-    faulting = Faulting((96.0, 80.0, 96.0), 10.0, 5.0)
+    faulting = _Faulting((96.0, 80.0, 96.0), 10.0, 5.0)
     position = tuple(np.random.default_rng(seed).uniform(-80, 80, (3, 200)))
     moved, level = faulting(position)
     np.testing.assert_allclose(faulting.level(moved), level, atol=1e-3)
