@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from cohort import hearts
-from kept import Watch
 from liver_pairs import liver_pairs
 from livers import score as landmark_errors
 from pairs import DATA
+from saved_rows import Watch
 from sliding import PHANTOMS, errors
 
 from SPRCore.functional import logarithm

@@ -26,9 +26,9 @@ from unittest import mock
 import torch
 from cases import CASES, loaded, places_of
 from grid_pairs import SETS
-from kept import RESULTS, Rows, markdown, parse_setting, solver_version
 from matplotlib.figure import Figure
 from preconditioners import CANDIDATES
+from saved_rows import RESULTS, Rows, markdown, parse_setting, solver_version
 from settings_grid import register
 
 from SPRCore.analysis.figures import save_figure

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 from cases import CASES, last, loaded
-from kept import RESULTS, Rows, Watch, known_settings, markdown, solver_version
 from matplotlib.figure import Figure
+from saved_rows import RESULTS, Rows, Watch, known_settings, markdown, solver_version
 
 from SPRCore.functional import gaussian_smooth
 

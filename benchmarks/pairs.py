@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from measure import Peak, return_freed_memory
-from rivals import METHODS
+from methods import METHODS
 
 from SPRCore.errors import InputError
 from SPRCore.geometry import resample

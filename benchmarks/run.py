@@ -2,7 +2,7 @@
 
     python benchmarks/run.py [--quick] [--size 160 192 224] [--only warp lncc stages brain] [--slow]
 
-Every row is measured in a process of its own, ours and its twin one after the other in one run. With `--only`, and for
+Every row is measured in a process of its own, ours and its reference one after the other in one run. With `--only`, and for
 the slow methods without `--slow`, the rows of an earlier run on the same machine are kept.
 """
 
@@ -74,15 +74,15 @@ def measure_operations(options, rows):
         if operation.package and importlib.util.find_spec(operation.package) is None:
             rows[name]["absent"] = f"{operation.package} is not installed"
             continue
-        for who in ("ours", "twin"):
+        for who in ("ours", "reference"):
             rows[name][who] = in_a_child(measure, name, who, size, options.repeats)
         rows[name]["error"] = in_a_child(accuracy, name, (32, 28, 24))
 
 
 def measure_pairs(options, rows, save):
     from measure import in_a_child
+    from methods import METHODS, SLOW
     from pairs import PAIRS, register, write_pair
-    from rivals import METHODS, SLOW
 
     methods = options.methods or [name for name in METHODS if options.slow or name not in SLOW]
     methods = ["ours"] if options.quick and not options.methods else methods
@@ -140,7 +140,7 @@ def main():
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
         os.environ[name] = str(options.threads)  # before torch and ITK are loaded
     sys.path.insert(0, str(HERE))
-    from rivals import METHODS
+    from methods import METHODS
     from table import markdown
 
     options.results.mkdir(parents=True, exist_ok=True)
@@ -180,7 +180,7 @@ def _kept(value):
 def _rows(report):
     """Whether it is ours, and the row."""
     for row in report["operations"].values():
-        yield from ((part != "twin", row[part]) for part in ("ours", "twin", "error") if part in row)
+        yield from ((part != "reference", row[part]) for part in ("ours", "reference", "error") if part in row)
     yield True, report["stages"]
     for row in report["pairs"].values():
         yield from ((method == "ours", each) for method, each in row.items())

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from grid_pairs import SETS
-from kept import RESULTS, VERSIONS, Watch, known_settings, markdown, parse_setting, solver_version
 from matplotlib.figure import Figure
+from saved_rows import RESULTS, VERSIONS, Watch, known_settings, markdown, parse_setting, solver_version
 
 from SPRCore.analysis.figures import save_figure
 from SPRCore.functional import kept_memory

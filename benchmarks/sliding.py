@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from kept import RESULTS, Rows, Watch, known_settings, markdown, solver_version
+from saved_rows import RESULTS, Rows, Watch, known_settings, markdown, solver_version
 
 from SPRCore.analysis.figures import save_figure
 from SPRCore.analysis.sliding import wall_errors

@@ -6,6 +6,7 @@ Each test goes over all files and lists every offender.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections import defaultdict
 
@@ -62,10 +63,15 @@ def files(*folders):
 
 def sources(*folders):
     """Path relative to the root, text and syntax tree of each Python file."""
-    for path in files(*folders):
-        if path.suffix == ".py":
-            text = path.read_text(encoding="utf-8")
-            yield path.relative_to(imports.ROOT).as_posix(), text, ast.parse(text)
+    return [
+        (path.relative_to(imports.ROOT).as_posix(), *parsed(path)) for path in files(*folders) if path.suffix == ".py"
+    ]
+
+
+@functools.cache
+def parsed(path):
+    text = path.read_text(encoding="utf-8")
+    return text, ast.parse(text)
 
 
 def functions(tree):
@@ -137,8 +143,9 @@ def area(path):
 def private_accesses(tree):
     """Line and private name of each access to a member of another object, import, or patch by name."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) not in ("self", "cls"):
-            yield node.lineno, node.attr
+        if isinstance(node, ast.Attribute):
+            if not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")):
+                yield node.lineno, node.attr
         elif isinstance(node, ast.ImportFrom):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("setattr", "getattr")):
@@ -159,7 +166,7 @@ def private_definitions(trees):
 
 
 def test_tests_and_benchmarks_use_no_private_members_of_the_packages():
-    users = list(sources("Testing", "benchmarks"))
+    users = sources("Testing", "benchmarks")
     hidden = {name for name in private_definitions(m.tree for m in MODULES.values()) if is_private(name)}
     own = defaultdict(set)  # what the files of an area define themselves
     for path, _, tree in users:

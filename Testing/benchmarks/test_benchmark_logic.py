@@ -27,7 +27,7 @@ def load():
 
 
 def test_a_setting_names_a_prior_and_a_configuration(load):
-    parse = load("kept").parse_setting
+    parse = load("saved_rows").parse_setting
     assert parse("beta:0.01,5")[0] == BetaPrior(alpha=0.01, lambda_max=5.0)
     assert parse("uniform:3")[0] == UniformPrior(strength=3.0)
     assert parse("beta")[0] == BetaPrior()
@@ -41,8 +41,8 @@ WRONG = ["", "none:1", "beta:1,2,3", "beta:x", "uniform:-1", "uniform:1@window",
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_setting_that_is_none_is_refused_and_left_out_with_a_reason(load, capsys, wrong):
     with pytest.raises(InputError):
-        load("kept").parse_setting(wrong)
-    assert load("kept").known_settings([wrong, "beta"]).keys() == {"beta"}
+        load("saved_rows").parse_setting(wrong)
+    assert load("saved_rows").known_settings([wrong, "beta"]).keys() == {"beta"}
     assert f"left out {wrong}: " in capsys.readouterr().out
 
 
@@ -64,9 +64,9 @@ FOUND = {
 
 
 def test_the_solver_finds_what_its_number_stands_for(load):
-    kept = load("kept")
-    assert (kept.SOLVER, kept.SEARCH) == (1, 3), "write down here what the new number stands for"
-    found = kept.fingerprint()
+    saved_rows = load("saved_rows")
+    assert (saved_rows.SOLVER, saved_rows.SEARCH) == (1, 3), "write down here what the new number stands for"
+    found = saved_rows.fingerprint()
     assert found.keys() == FOUND.keys()
     for name, (energy, similarity) in FOUND.items():
         assert found[name] == (pytest.approx(energy, rel=2e-3), pytest.approx(similarity, abs=2e-4)), name
@@ -78,7 +78,7 @@ def test_a_row_is_measured_once_until_the_version_changes_or_it_failed(load, tmp
     def measure():
         return {"value": next(made)}
 
-    rows_of = load("kept").Rows
+    rows_of = load("saved_rows").Rows
     rows = rows_of(tmp_path)
     assert rows.take("other", measure)["value"] == 0
     assert rows.take("own", measure, "a")["value"] == 1
@@ -202,7 +202,7 @@ def test_a_gap_is_told_in_percent_of_the_least_energy(load):
 def test_starts_of_a_tiny_phantom_are_ten_and_finite(load):
     from SPRCore.synthetic import sliding_plates
 
-    energy, cases, parse = load("energy"), load("cases"), load("kept").parse_setting
+    energy, cases, parse = load("energy"), load("cases"), load("saved_rows").parse_setting
     made = sliding_plates(shape=(20, 16, 20), spacing=(10.0, 10.0, 10.0), slip_mm=20.0)
     bench = energy.Bench(cases.Case("plates", made.fixed, made.moving, phantom=made))
     row = energy.measure(bench, parse("beta:0.01,5"))
@@ -215,7 +215,7 @@ def test_only_the_voxels_of_a_mask_move(load):
 
     from SPRCore.synthetic import sliding_plates
 
-    cases, resolution, parse = load("cases"), load("resolution"), load("kept").parse_setting
+    cases, resolution, parse = load("cases"), load("resolution"), load("saved_rows").parse_setting
     made = sliding_plates(shape=(20, 16, 20), spacing=(10.0, 10.0, 10.0), slip_mm=20.0)
     case = cases.Case("plates", made.fixed, made.moving, phantom=made)
     mask = torch.zeros(1, 1, 20, 16, 20)
@@ -229,7 +229,7 @@ def test_only_the_voxels_of_a_mask_move(load):
 def test_a_window_pulls_no_further_than_its_noise_allows(load):
     from SPRCore.synthetic import sliding_plates
 
-    cases, noise, parse = load("cases"), load("noise"), load("kept").parse_setting
+    cases, noise, parse = load("cases"), load("noise"), load("saved_rows").parse_setting
     made = sliding_plates(shape=(20, 16, 20), spacing=(10.0, 10.0, 10.0), slip_mm=20.0)
     case = cases.Case("plates", made.fixed, made.moving, phantom=made)
     plain = case.solve(parse("uniform:0.1@steps=[6]"))
