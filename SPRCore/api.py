@@ -25,13 +25,20 @@ from SPRCore.io import ModelCard, PointsLike, VolumeLike, as_volume, find_bundle
 from SPRCore.metrics import evaluate
 from SPRCore.networks import RegistrationNetwork
 from SPRCore.networks.loading import build_from_bundle
-from SPRCore.registration import InstanceConfig, Job, Model, RegistrationResult, prealign, register_pair
-from SPRCore.registration.choice import AUTO, Choice, chosen_setting
+from SPRCore.registration import (
+    InstanceConfig,
+    LoadedModel,
+    RegistrationJob,
+    RegistrationResult,
+    prealign,
+    register_pair,
+)
+from SPRCore.registration.choice import AUTO, Choice, choose_setting
 from SPRCore.registration.devices import DEVICES, pick_device
 from SPRCore.registration.job import INSTANCE, check_refine, make_job, model_path
 from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
-from SPRCore.regularization.naming import as_prior, hyperparameters
-from SPRCore.regularization.presets import LARGE_MOTION, anatomy_prior
+from SPRCore.regularization.hyperparameters import LARGE_MOTION
+from SPRCore.regularization.priors import anatomy_prior, as_prior, hyperparameters
 
 __all__ = ["AUTO", "DEVICES", "INSTANCE", "Progress", "card_of", "load_model", "pick_device", "register"]
 
@@ -141,7 +148,7 @@ def register(
 def _registered(
     pair: tuple[MaskedVolume, MaskedVolume],
     marked: Annotations,
-    job: Job,
+    job: RegistrationJob,
     init: str,
     seed: int,
     watch: _Stages,
@@ -155,7 +162,7 @@ def _registered(
     choice = None
     if chooses:
         with watch.stage("choose", "choosing a setting"):
-            choice = chosen_setting(*pair, affine_ras, job, lambda done: watch.tell("choosing a setting", done))
+            choice = choose_setting(*pair, affine_ras, job, lambda done: watch.tell("choosing a setting", done))
         job = dataclasses.replace(job, prior=choice.prior)
         doubts += choice.warnings
     with watch.stage("register", "registering"):
@@ -269,13 +276,13 @@ class _Stages:
         return time.perf_counter() - self._start
 
 
-def _model(method: str | Path, device: torch.device, watch: _Stages) -> Model | None:
+def _model(method: str | Path, device: torch.device, watch: _Stages) -> LoadedModel | None:
     """Load the model that a method names, if it names one."""
     path = model_path(method)
     if path is None:
         return None
     with watch.stage("model", "loading the model"):
-        return Model.read(path, device)
+        return LoadedModel.read(path, device)
 
 
 def _describe(image: MaskedVolume) -> dict[str, Any]:
@@ -298,7 +305,7 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
 def _report(
     fixed: MaskedVolume,
     moving: MaskedVolume,
-    job: Job,
+    job: RegistrationJob,
     seed: int,
     watch: _Stages,
     metrics: dict[str, Any],

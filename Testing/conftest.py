@@ -106,11 +106,11 @@ def tiny_network():
 def card_for():
     """Write a card that fits a network: prior and conditioning as its configuration says, the rest as given."""
     from SPRCore.io import ModelCard
-    from SPRCore.regularization.naming import HYPERPARAMETERS
+    from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
 
     def make(network, name="tiny", **fields):
         prior = network.config.weight or ("beta" if network.config.codes == 2 else "uniform")
-        conditioning = HYPERPARAMETERS[prior][: network.config.codes]
+        conditioning = list(HYPERPARAMETERS[prior])[: network.config.codes]
         ranges = {key: (0.1, 4.0) for key in conditioning}
         usual = {key: 1.0 for key in HYPERPARAMETERS[prior]}
         return ModelCard(

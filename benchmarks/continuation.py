@@ -19,10 +19,10 @@ from cases import CASES, loaded, places_of
 from matplotlib.figure import Figure
 from saved_rows import RESULTS, Rows, Watch, markdown, parse_setting, solver_version
 
-from SPRCore.registration.level import evaluate_level
+from SPRCore.registration.level import completed, evaluation
 from SPRCore.registration.solver import pool_of
 from SPRCore.regularization import UniformPrior
-from SPRCore.regularization.naming import hyperparameters
+from SPRCore.regularization.priors import hyperparameters
 
 SETTINGS = ("beta:0.01,20", "tv:0.3,30", "beta:0.02,20@search")
 BY_LEVEL = ((12, 0, 0, 0), (0, 10, 0, 0), (0, 0, 8, 4))
@@ -85,7 +85,7 @@ def energy_of(case, setting, velocity_mm):
     """Energy of a velocity on the finest level, no voxel left out."""
     prior, config = setting
     images = case.problem(config).levels[-1]
-    return evaluate_level(images, velocity_mm, prior, pool_of(images, config)).energy
+    return completed(evaluation(images, velocity_mm, prior, pool_of(images, config))).energy
 
 
 def along(case, setting, stages):

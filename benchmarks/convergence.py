@@ -32,7 +32,7 @@ from saved_rows import RESULTS, Rows, markdown, parse_setting, solver_version
 from settings_grid import register
 
 from SPRCore.analysis.figures import save_figure
-from SPRCore.registration.job import Job
+from SPRCore.registration.job import RegistrationJob
 from SPRCore.registration.level import completed
 from SPRCore.registration.newton import NewtonSystem, conjugate_gradients
 from SPRCore.registration.pair import problem_of
@@ -166,7 +166,7 @@ def of_pair(pair, loaded_pair, problems, text, way, device):
     prior, config = parse_setting(text)
     if config not in problems:
         case = loaded_pair[0]
-        job = Job(prior=prior, model=None, refine=0, config=config, device=torch.device(device))
+        job = RegistrationJob(prior=prior, model=None, refine=0, config=config, device=torch.device(device))
         problems[config] = problem_of(case.fixed, case.moving, case.affine_ras, job)
         if config.search:
             completed(problems[config].searched())

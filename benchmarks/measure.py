@@ -132,8 +132,8 @@ def median_seconds(call, repeats):
 def accuracy(name, size):
     """Largest difference of value and gradient from double precision, relative to the largest value.
 
-    Ours from the reference in double precision, or from `Operation.exact` where the reference is defined otherwise; the reference from
-    itself.
+    Ours against the reference in double precision, or against `Operation.exact` where the reference has another
+    definition; the reference against itself.
     """
     operation = OPERATIONS[name]
 

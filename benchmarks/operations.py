@@ -17,8 +17,8 @@ from SPRCore.similarity import lncc, mind_ssc
 class Operation:
     """One operation; ``scale`` shrinks the size where the operation runs smaller in use or its reference is too slow.
 
-    ``exact`` is what ours computes where the reference has another definition at the border; ``package`` is what the reference
-    needs.
+    ``exact`` is the exact function where the reference has another definition at the border; ``package`` is the package
+    that the reference needs.
     """
 
     title: str

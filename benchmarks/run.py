@@ -2,8 +2,8 @@
 
     python benchmarks/run.py [--quick] [--size 160 192 224] [--only warp lncc stages brain] [--slow]
 
-Every row is measured in a process of its own, ours and its reference one after the other in one run. With `--only`, and for
-the slow methods without `--slow`, the rows of an earlier run on the same machine are kept.
+Every row is measured in its own process, ours and its reference in one run. With `--only`, and for the slow methods
+without `--slow`, the rows of an earlier run on the same machine are kept.
 """
 
 from __future__ import annotations
@@ -125,8 +125,8 @@ def measure_whole_command(options, report):
     report["command"] = {"threads": threads, "sizes": measure_sizes([options.size, *cubes], 1, threads)}
 
 
-def kept(path, where):
-    """What an earlier run on the same machine measured."""
+def earlier_report(path, where):
+    """The report of an earlier run on the same machine."""
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -147,11 +147,11 @@ def main():
     path = options.results / f"{platform.machine().lower()}-{os.cpu_count()}cores.json"
     where = machine(options.threads)
     report = {"machine": where, "quick": options.quick, "operations": {}, "pairs": {}, "stages": {}}
-    report |= {} if options.quick else kept(path, where)
+    report |= {} if options.quick else earlier_report(path, where)
     report["methods"] = list(METHODS)
 
     def save():
-        path.write_text(json.dumps(_kept(report), indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(_without_traces(report), indent=1) + "\n", encoding="utf-8")
         options.table.parent.mkdir(parents=True, exist_ok=True)
         options.table.write_text(markdown(report), encoding="utf-8")
 
@@ -167,14 +167,14 @@ def main():
     failed = [(is_ours, row) for is_ours, row in _rows(report) if "failed" in row]
     for _is_ours, row in failed:
         LOG.error("%s", row.get("trace", row["failed"]))
-    return 1 if any(is_ours for is_ours, _row in failed) else 0  # what another package cannot do stands in the table
+    return 1 if any(is_ours for is_ours, _row in failed) else 0  # failures of other packages are rows of the table
 
 
-def _kept(value):
-    """What is written: without the traces of failures, which name folders of the machine."""
+def _without_traces(value):
+    """The report without the traces of failures, which name folders of the machine."""
     if not isinstance(value, dict):
         return value
-    return {key: _kept(part) for key, part in value.items() if key != "trace"}
+    return {key: _without_traces(part) for key, part in value.items() if key != "trace"}
 
 
 def _rows(report):

@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from SPRCore.errors import InputError
-from SPRCore.regularization.naming import HYPERPARAMETERS, make_prior
+from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
+from SPRCore.regularization.priors import make_prior
 
 RESULTS = Path("docs/results")
 SOLVER, SEARCH = 1, 3

@@ -25,11 +25,11 @@ from SPRCore.analysis.figures import save_figure
 from SPRCore.functional import kept_memory
 from SPRCore.geometry import compose_affine
 from SPRCore.metrics import folding_percent
-from SPRCore.registration.choice import AUTO, chosen_setting
-from SPRCore.registration.job import Job
-from SPRCore.registration.pair import deformation_of, problem_of
+from SPRCore.registration.choice import AUTO, choose_setting
+from SPRCore.registration.job import RegistrationJob
+from SPRCore.registration.pair import problem_of, to_world
 from SPRCore.regularization import BetaPrior
-from SPRCore.regularization.naming import hyperparameters
+from SPRCore.regularization.priors import hyperparameters
 
 DEFAULT = "beta:0.1,1"
 GRID = (
@@ -67,19 +67,19 @@ def append_line(path, row):
 def register(case, problems, setting, device):
     """A row: the scores, what the solver says, and what it cost beyond the preparation of the pair."""
     prior, config = parse_setting(DEFAULT if setting == AUTO else setting)
-    job = Job(prior=prior, model=None, refine=0, config=config, device=torch.device(device))
+    job = RegistrationJob(prior=prior, model=None, refine=0, config=config, device=torch.device(device))
     with kept_memory():
         if config not in problems:
             problems[config] = problem_of(case.fixed, case.moving, case.affine_ras, job)
         watch, choice = Watch(), None
         if setting == AUTO:
-            choice = chosen_setting(case.fixed, case.moving, case.affine_ras, job)
+            choice = choose_setting(case.fixed, case.moving, case.affine_ras, job)
             prior, choosing = choice.prior, watch.read()["processor_seconds"]
         solved = problems[config].course(prior).completed()
         times = watch.read()
     if choice is not None:
         times |= {"choosing_processor_seconds": choosing, "choice": choice.report()}
-    found = deformation_of(solved, case.fixed.grid)
+    found = to_world(solved, case.fixed.grid)
     total = found.displacement if case.affine_ras is None else compose_affine(found.displacement, case.affine_ras)
     extra = {"similarity": solved.similarity, "energy": solved.energies[-1][-1]}
     extra |= {"folding_percent": folding_percent(found.displacement), "mean_weight": float(found.weight.array.mean())}

@@ -6,15 +6,15 @@ from command import markdown as stage_tables
 
 HEAD = """# Performance
 
-Measured by `make bench`; each row in a process of its own, ours and its reference in one run. Numbers of another machine
+Measured by `make bench`; each row in its own process, ours and its reference in one run. Numbers of another machine
 differ, the ratios less so. `python benchmarks/run.py --only NAME...` renews single rows, `--slow` adds the
 methods that take many minutes. What is not listed has not been measured on this machine.
 
 """
 OPERATIONS = """## Operations
 
-*Reference*: the same written in plain PyTorch and left to autograd, or that of MONAI. *Peak*: resident memory above that
-before the call.
+*Reference*: the same in plain PyTorch with autograd, or that of MONAI. *Peak*: resident memory above that before the
+call.
 *Kept*: what the graph holds for the backward pass beyond the inputs. *Error*: largest difference of value and gradient
 from the same in double precision, relative to the largest value, at 32 x 28 x 24 voxels. Networks of VoxelMorph and
 TransMorph in a whole training step: [docs/results/training_step](../results/training_step/table.md).

@@ -2,11 +2,10 @@
 
     python benchmarks/training_step.py [--quick] [--size 80 96 112] [--repeats 3] [--out FOLDER]
 
-*Reference*: scaling and squaring in one graph that keeps its grids, LNCC by five dense 9³ convolutions, weighted differences
-and the prior left to autograd, as the reference code has them (the weight of a difference taken at both of its ends, so
-that both compute the same). Seconds are processor time of one thread, since machines are shared; each row is measured
-in a process of its own.
-"""
+*Reference*: scaling and squaring in one graph that keeps its grids, LNCC by five dense 9³ convolutions, weighted
+differences and the prior left to autograd, as the reference code has them (the weight of a difference taken at both
+of its ends, so that both compute the same). Seconds are processor time of one thread, since machines are shared; each
+row is measured in a process of its own. """
 
 from __future__ import annotations
 
@@ -183,8 +182,8 @@ def table(report):
 Written by `benchmarks/training_step.py`; images of {size} voxels, velocity at half of that, batch 1, one
 thread of an {machine["processor"]}, PyTorch {machine["torch"]}. Seconds are processor time, *peak* is resident memory
 above that before the step, *kept* is what the graph of the loss holds for the backward pass beyond its inputs. The
-reference computes the same in plain PyTorch, as the reference code does: scaling and squaring in one graph, LNCC by dense
-9³ convolutions, weighted differences by autograd. Measured on a processor alone: on a graphics card the
+reference computes the same in plain PyTorch, as the authors' code does: scaling and squaring in one graph, LNCC by
+dense 9³ convolutions, weighted differences by autograd. Measured on a processor alone: on a graphics card the
 ratios of time are others.
 
 | what | seconds, ours against plain | ratio | peak, MiB | ratio | kept, MiB |

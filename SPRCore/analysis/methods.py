@@ -19,11 +19,12 @@ from SPRCore.config import encode
 from SPRCore.errors import InputError
 from SPRCore.geometry import Field, MaskedVolume, Volume, compose_affine, resample
 from SPRCore.io import ModelCard, read_bundle, read_card
-from SPRCore.registration import Model, model_prior, register_pair
-from SPRCore.registration.choice import AUTO, chosen_setting
+from SPRCore.registration import LoadedModel, model_prior, register_pair
+from SPRCore.registration.choice import AUTO, choose_setting
 from SPRCore.registration.job import INSTANCE, make_job, model_path
 from SPRCore.regularization import BetaPrior, Prior, UniformPrior
-from SPRCore.regularization.naming import HYPERPARAMETERS, hyperparameters, make_prior, prior_with
+from SPRCore.regularization.hyperparameters import HYPERPARAMETERS, prior_name
+from SPRCore.regularization.priors import hyperparameters, make_prior
 
 UNIFORM = "uniform"
 _REFINE = "refine"
@@ -141,11 +142,11 @@ def run_method(
         warped = resample(moving.original, fixed.grid, displacement=total)
         return Found(displacement=total, warped=warped, seconds={"register": spent[0]}, processor_seconds=spent[1])
     where, loading = torch.device(device), _Watch()
-    model = None if method.path is None else Model.read(method.path, where)
+    model = None if method.path is None else LoadedModel.read(method.path, where)
     loaded, watch = loading.read()[0], _Watch()
     job = make_job(model, fixed.grid, where, prior=method.prior, refine=method.refine)
     if method.chooses:
-        job = dataclasses.replace(job, prior=chosen_setting(fixed, moving, affine_ras, job).prior)
+        job = dataclasses.replace(job, prior=choose_setting(fixed, moving, affine_ras, job).prior)
     result = register_pair(fixed, moving, affine_ras, job)
     seconds, processor_seconds = watch.read()
     return Found(
@@ -235,7 +236,7 @@ def _instance_prior(values: dict[str, float]) -> Prior:
     """The prior that the values belong to."""
     if not values:
         return BetaPrior()
-    name = prior_with(values)
+    name = prior_name(values)
     if not set(values) <= set(HYPERPARAMETERS[name]):
         raise InputError("instance", got=f"values of no one prior: {', '.join(values)}", expected="those of one prior")
     return make_prior(name, values)

@@ -28,7 +28,7 @@ from SPRCore.analysis.interpret import gradient_map, likely_weight, rank_correla
 from SPRCore.analysis.kept import KeptMethod, KeptPair
 from SPRCore.analysis.planes import PLANES, Cutter, Plane, bounding_box, center_mm, foreground
 from SPRCore.geometry import Volume
-from SPRCore.regularization.naming import make_prior
+from SPRCore.regularization.priors import make_prior
 
 _COLUMN_INCHES = 2.3
 _LENGTH_COLORS, _SPREAD_COLORS, _JUMP_COLORS = "viridis", "magma", "inferno"

@@ -24,18 +24,11 @@ from SPRCore.analysis.pair_figures import fixed_outlines, pair_cutter
 from SPRCore.analysis.planes import PLANES, Cutter, Plane
 from SPRCore.analysis.surfaces import SYMBOLS
 from SPRCore.errors import InputError
+from SPRCore.regularization.hyperparameters import BY_KEY
 
 _CELL_INCHES = 0.95
 _LINES = 16  # of the deformation grid over the longest side: more would hide one another in so small a panel
 _ZERO = 1e-5  # a strength of 0 is computed as one of 1e-6
-_WORDS = {
-    "alpha": "spatial coherence",
-    "sigma": "spatial coherence",
-    "tv": "total variation",
-    "lambda_max": "strength",
-    "lambda_mean": "strength",
-    "lambda": "strength",
-}
 
 
 def settings_figure(kept: KeptPair, plane: Plane = PLANES[0]) -> Figure:
@@ -105,7 +98,7 @@ def _written(name: str, value: float) -> str:
 
 
 def _words(name: str) -> str:
-    return f"{_WORDS[name]} \N{RIGHTWARDS ARROW}"
+    return f"{BY_KEY[name].label} \N{RIGHTWARDS ARROW}"
 
 
 def _varying(methods: Sequence[KeptMethod]) -> list[str]:

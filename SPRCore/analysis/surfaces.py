@@ -14,15 +14,9 @@ from SPRCore.analysis.figures import DPI
 from SPRCore.analysis.plots import PALETTE, quiet
 from SPRCore.analysis.rows import SurfacePoint
 from SPRCore.errors import InputError
+from SPRCore.regularization.hyperparameters import BY_KEY
 
-SYMBOLS = {
-    "alpha": r"$\alpha'$",
-    "lambda_max": r"$\lambda_{max}$",
-    "sigma": r"$\sigma'$",
-    "lambda_mean": r"$\lambda_{mean}$",
-    "tv": r"$t$",
-    "lambda": r"$\lambda$",
-}
+SYMBOLS = {key: item.symbol for key, item in BY_KEY.items()}
 """Hyperparameters as the paper writes them."""
 
 BAND = 0.005

@@ -26,7 +26,7 @@ from SPRCore.metrics import folding_percent
 from SPRCore.registration import InstanceConfig
 from SPRCore.registration.instance import InstanceProblem
 from SPRCore.registration.job import make_job
-from SPRCore.registration.pair import deformation_of, problem_of
+from SPRCore.registration.pair import problem_of, to_world
 from SPRCore.regularization import BetaPrior, Prior, UniformPrior
 from SPRCore.synthetic import Phantom, sliding_thorax
 
@@ -125,7 +125,7 @@ def _contender(
 ) -> Contender:
     prior, name, start = _PRIORS[key], _NAMES[key], time.perf_counter()
     solved = problem.course(prior).completed(lambda done: tell(f"{name}: registering", done))
-    found = deformation_of(solved, phantom.fixed.grid)
+    found = to_world(solved, phantom.fixed.grid)
     return Contender(
         name=name,
         displacement=found.displacement,

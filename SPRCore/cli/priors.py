@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
@@ -10,9 +9,8 @@ from SPRCore.errors import InputError
 from SPRCore.io import ModelCard
 from SPRCore.registration import model_prior
 from SPRCore.regularization import Prior
-from SPRCore.regularization.naming import HYPERPARAMETERS, make_prior, prior_with
-
-_OPTIONS = {"lambda": "uniform"}  # `lambda` is a word of the language
+from SPRCore.regularization.hyperparameters import BY_KEY, HYPERPARAMETERS, prior_name
+from SPRCore.regularization.priors import make_prior
 
 
 @runtime_checkable
@@ -25,7 +23,7 @@ class HasPrior(Protocol):
     sigma: float | None
     lambda_mean: float | None
     tv: float | None
-    uniform: float | None
+    strength: float | None
 
 
 def chosen_prior(options: HasPrior, card: ModelCard | None = None, *more: str) -> Prior | str | None:
@@ -44,18 +42,14 @@ def chosen_prior(options: HasPrior, card: ModelCard | None = None, *more: str) -
     """
     if options.prior not in (None, *HYPERPARAMETERS, *more):
         raise InputError("--prior", got=repr(options.prior), expected=f"one of: {', '.join([*HYPERPARAMETERS, *more])}")
-    given = {
-        key: value
-        for key in dict.fromkeys(itertools.chain(*HYPERPARAMETERS.values()))
-        if (value := getattr(options, _OPTIONS.get(key, key))) is not None
-    }
+    given = {key: value for key, item in BY_KEY.items() if (value := getattr(options, item.attribute)) is not None}
     if options.prior in more:
         if given:
             got = f"together with --prior {options.prior}"
             raise InputError(_spelled(list(given)), got=got, expected="no values of a prior")
         return options.prior
     usual = () if card is None else (card.prior,)
-    name = options.prior or (prior_with(given, usual) if given else None)
+    name = options.prior or (prior_name(given, usual) if given else None)
     if name is None:
         return None if card is None else model_prior(card)
     foreign = [key for key in given if key not in HYPERPARAMETERS[name]]

@@ -81,10 +81,10 @@ class Register:
     )
     """Gaussian prior: the stiffness of a voxel of weight 1, above 0."""
 
-    tv: Annotated[float | None, arg(metavar="T", help_behavior_hint=_default(TotalVariationPrior().strength))] = None
+    tv: Annotated[float | None, arg(metavar="T", help_behavior_hint=_default(TotalVariationPrior().tv))] = None
     """Total-variation prior: cost of a gradient, above 0. The larger, the less the displacement may jump."""
 
-    uniform: Annotated[
+    strength: Annotated[
         float | None, arg(name="lambda", metavar="L", help_behavior_hint=_default(UniformPrior().strength))
     ] = None
     """Uniform prior: the same stiffness everywhere, above 0."""

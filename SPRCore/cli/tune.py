@@ -19,7 +19,7 @@ from SPRCore.io import read_card
 from SPRCore.io.outputs import check_outputs, check_replaceable, removed_if_refused
 from SPRCore.io.places import SUFFIX
 from SPRCore.registration.devices import pick_device
-from SPRCore.regularization.naming import HYPERPARAMETERS
+from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
 from SPRCore.training.recipe import Recipe, read_recipe
 from SPRCore.tuning.axes import open_ranges
 from SPRCore.tuning.space import Objective, Parameter, parameters

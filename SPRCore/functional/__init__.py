@@ -4,7 +4,6 @@ from SPRCore.functional.boxes import BoxSlabs, box_sum
 from SPRCore.functional.derivative import (
     central_difference,
     determinant_3x3,
-    forward_difference,
     gradient,
     jacobian,
     jacobian_determinant,
@@ -27,7 +26,6 @@ __all__ = [
     "central_difference",
     "compose",
     "determinant_3x3",
-    "forward_difference",
     "gaussian_smooth",
     "gradient",
     "integrate",

@@ -1,4 +1,4 @@
-"""Sums over boxes, slab by slab: what is added up stays in the cache of a processor core."""
+"""Sums over boxes, computed in slabs that fit in the cache of a processor core."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from torch.nn import functional as F
 from SPRCore.typing import Images, Tensor
 
 _SLAB_VALUES = 350_000
-"""Values of a slab: few enough for the cache, enough that calling an operation costs little beside what it does."""
+"""Values of a slab: few enough for the cache, enough to outweigh the overhead of an operation."""
 
 
 class BoxSlabs:
     """Sums over boxes around the voxels of slabs along X, zero outside the image.
 
     Each axis costs log2(window) additions by doubling partial sums, so the time hardly grows with the window and no
-    long running sum loses digits. The buffers are used again for every slab. On a graphics card one slab is the whole
-    image.
+    long running sum loses digits. The buffers are reused for every slab. On a GPU the whole image is one slab.
 
     Args:
         like: Image, shape (B, C, X, Y, Z); its shape, type and device are used.
@@ -30,41 +29,41 @@ class BoxSlabs:
         self.radius, self._like = tuple(radius), like
         batch, channels, size, *plane = like.shape
         values = batch * channels * plane[0] * plane[1]
-        # Planes beside a slab are added up for it, too: a slab is not much thinner than they are.
+        # Planes beside a slab are also summed: a slab is not much thinner than their number.
         planes = max(2, self.radius[0], round(_SLAB_VALUES / max(values, 1)))
         self._planes = size if like.device.type != "cpu" else min(size, planes)
-        self._rooms: dict[str, Tensor] = {}
+        self._buffers: dict[str, Tensor] = {}
         wide = [n + 2 * half for n, half in zip(plane, self.radius[1:], strict=True)]
         self._bordered = like.new_zeros((batch, channels, self._planes, *wide))
 
     def __iter__(self) -> Iterator[tuple[slice, slice]]:
-        """Yield every slab as a range of planes along X, and the same with all planes that its boxes reach."""
+        """Yield every slab as a range of planes along X, and the range of planes that its boxes cover."""
         size = self._like.shape[2]
         for start in range(0, size, self._planes):
             stop = min(start + self._planes, size)
             yield slice(start, stop), slice(max(0, start - self.radius[0]), min(size, stop + self.radius[0]))
 
-    def room(self, name: str, planes: slice) -> Tensor:
-        """Return a buffer of that name, shape (B, C, x, Y, Z); its values are those of its last use.
+    def buffer(self, name: str, planes: slice) -> Tensor:
+        """Return the buffer of a name, shape (B, C, x, Y, Z), with the values of its last use.
 
         Args:
-            name: The same name gives the same memory.
-            planes: A slab, or what its boxes reach.
+            name: Name of the buffer.
+            planes: A slab, or the planes that its boxes cover.
         """
-        if name not in self._rooms:
+        if name not in self._buffers:
             batch, channels, size, *plane = self._like.shape
             most = min(size, self._planes + 2 * self.radius[0])
-            self._rooms[name] = self._like.new_empty((batch, channels, most, *plane))
-        return self._rooms[name].narrow(2, 0, planes.stop - planes.start)
+            self._buffers[name] = self._like.new_empty((batch, channels, most, *plane))
+        return self._buffers[name].narrow(2, 0, planes.stop - planes.start)
 
     def sums(self, source: Images, slab: slice, reach: slice, out: Images) -> Images:
         """Sum over the box around each voxel of a slab.
 
         Args:
-            source: The planes within reach, shape (B, C, x, Y, Z).
+            source: The planes that its boxes cover, shape (B, C, x, Y, Z).
             slab: The slab.
-            reach: What its boxes reach, as given beside it.
-            out: Where to put the sums, the shape of the slab; not `source`.
+            reach: Range of these planes.
+            out: Output of the shape of the slab; not `source`.
 
         Returns:
             `out`.
@@ -84,12 +83,12 @@ class BoxSlabs:
         return out
 
     def _window(self, source: Tensor, dim: int, out: Tensor) -> None:
-        """Sum over a window along one axis of a source that has its border already."""
+        """Sum over a window along one axis of a padded source."""
         window, size = 2 * self.radius[dim - 2] + 1, out.shape[dim]
         if window == 1:
             out.copy_(source)
             return
-        # The window is odd: the first piece is the source itself, and `total` never lies in a spare buffer.
+        # The window is odd: the first piece is the source itself, and `total` is never a spare buffer.
         total, partial, width, covered = source.narrow(dim, 0, size), source, 1, 1
         while covered < window:
             shape = list(partial.shape)
@@ -103,11 +102,11 @@ class BoxSlabs:
 
     def _spare(self, name: str, shape: Sequence[int]) -> Tensor:
         """Return a contiguous buffer of any shape up to that of the largest partial sum."""
-        flat = self._rooms.get(name)
+        flat = self._buffers.get(name)
         if flat is None:
             bordered = self._bordered
             planes = bordered.shape[2] + 2 * self.radius[0]
-            flat = self._rooms[name] = bordered.new_empty(bordered.numel() // bordered.shape[2] * planes)
+            flat = self._buffers[name] = bordered.new_empty(bordered.numel() // bordered.shape[2] * planes)
         count = 1
         for size in shape:
             count *= size
@@ -133,11 +132,6 @@ class _BoxSum(torch.autograd.Function):
 def box_sum(image: Images, radius: Sequence[int]) -> Images:
     """Sum over a box around each voxel, zero outside the image. Differentiable.
 
-    Args:
-        image: Shape (B, C, X, Y, Z).
-        radius: Half width of the box along each axis, in voxels; the window is 2·radius + 1.
-
-    Returns:
-        Same shape: for every voxel the sum over its box.
+    ``radius`` is the half width of the box along each axis, in voxels; the window is 2·radius + 1.
     """
     return _BoxSum.apply(image, tuple(radius)) if any(radius) else image

@@ -29,11 +29,11 @@ class _Pairing(torch.autograd.Function):
 def vector_jacobian_product(output: Tensor, leaf: Tensor, factor: Tensor) -> Tensor:
     """Return the derivative of ``sum(output * factor)`` with respect to a leaf, the factor held fixed.
 
-    The same as ``torch.autograd.grad(output, leaf, factor)``, which loads a library of symbolic algebra the first time
-    that it is given a factor: more than a second in each process.
+    The same as ``torch.autograd.grad(output, leaf, factor)``, which on its first call with a factor loads a library of
+    symbolic algebra: more than a second in each process.
 
     Args:
-        output: Tensor with a graph to `leaf`, which is used up.
+        output: Tensor with a graph to `leaf`, which is freed.
         leaf: Tensor that requires gradients.
         factor: The shape of `output`.
 
@@ -45,32 +45,16 @@ def vector_jacobian_product(output: Tensor, leaf: Tensor, factor: Tensor) -> Ten
     return torch.autograd.grad(paired, leaf)[0]
 
 
-def forward_difference(field: Images, axis: int, spacing: float = 1.0) -> Images:
-    r"""Forward difference :math:`(a_{p+1} - a_p)/h` along one spatial axis, zero at the last voxel.
-
-    Args:
-        field: Shape (B, C, X, Y, Z).
-        axis: Spatial axis, 0, 1 or 2.
-        spacing: Voxel size h along that axis, in the unit wanted.
-
-    Returns:
-        Same shape as ``field``, in units of the field per unit of ``spacing``.
-    """
-    dim, size = axis + 2, field.shape[axis + 2] - 1
-    steps = (field.narrow(dim, 1, size) - field.narrow(dim, 0, size)) / spacing
-    return torch.cat([steps, torch.zeros_like(field.narrow(dim, 0, 1))], dim=dim)
-
-
 def central_difference(field: Images, axis: int, spacing: float = 1.0) -> Images:
     r"""Central difference :math:`(a_{p+1} - a_{p-1})/2h` along one spatial axis, one-sided at both ends.
 
     Args:
         field: Shape (B, C, X, Y, Z).
         axis: Spatial axis, 0, 1 or 2.
-        spacing: Voxel size h along that axis, in the unit wanted.
+        spacing: Voxel size h along that axis.
 
     Returns:
-        Same shape as ``field``; zero where the axis has one voxel only.
+        Same shape as ``field``; zero if the axis has one voxel.
     """
     dim, size = axis + 2, field.shape[axis + 2]
     if size < 2:
@@ -84,12 +68,7 @@ def central_difference(field: Images, axis: int, spacing: float = 1.0) -> Images
 def gradient(field: Scalars, spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> Vectors:
     """Gradient of a scalar field by central differences.
 
-    Args:
-        field: Shape (B, 1, X, Y, Z).
-        spacing: Voxel size along each axis.
-
-    Returns:
-        Shape (B, 3, X, Y, Z), component order = axis order, per unit of ``spacing``.
+    Shape (B, 3, X, Y, Z), component order = axis order, per unit of ``spacing``.
     """
     return torch.cat([central_difference(field, axis, spacing[axis]) for axis in range(3)], dim=1)
 
@@ -97,12 +76,8 @@ def gradient(field: Scalars, spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> Vect
 def jacobian(displacement: Vectors, spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> Jacobians:
     r"""Jacobian matrix of the deformation :math:`x + u(x)` by central differences, one-sided at the border.
 
-    Args:
-        displacement: Shape (B, 3, X, Y, Z), in the unit of ``spacing`` (voxels by default).
-        spacing: Voxel size along each axis.
-
-    Returns:
-        Shape (B, 3, 3, X, Y, Z): entry (i, j) is :math:`\delta_{ij} + \partial u_i / \partial x_j`.
+    The displacement is in the unit of ``spacing`` (voxels by default). Shape (B, 3, 3, X, Y, Z): entry (i, j) is
+    :math:`\delta_{ij} + \partial u_i / \partial x_j`.
     """
     columns = torch.stack([central_difference(displacement, axis, spacing[axis]) for axis in range(3)], dim=2)
     for axis in range(3):
@@ -111,26 +86,14 @@ def jacobian(displacement: Vectors, spacing: Sequence[float] = (1.0, 1.0, 1.0)) 
 
 
 def jacobian_determinant(displacement: Vectors, spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> Scalars:
-    r"""Determinant of the Jacobian of :math:`x + u(x)`: local volume change, at or below 0 where the map folds.
+    """Determinant of the Jacobian of :math:`x + u(x)`: local volume change, at or below 0 where the map folds.
 
-    Args:
-        displacement: Shape (B, 3, X, Y, Z), in the unit of ``spacing`` (voxels by default).
-        spacing: Voxel size along each axis.
-
-    Returns:
-        Shape (B, 1, X, Y, Z), dimensionless; the same in voxel and in millimeter units.
+    The displacement is in the unit of ``spacing`` (voxels by default). Shape (B, 1, X, Y, Z), dimensionless.
     """
     return determinant_3x3(jacobian(displacement, spacing))
 
 
 def determinant_3x3(matrix: Jacobians) -> Scalars:
-    """Determinant of 3x3 matrices by cofactors.
-
-    Args:
-        matrix: Shape (B, 3, 3, X, Y, Z).
-
-    Returns:
-        Shape (B, 1, X, Y, Z).
-    """
+    """Determinant of 3x3 matrices, shape (B, 3, 3, X, Y, Z), by cofactors; shape (B, 1, X, Y, Z)."""
     (a, b, c), (d, e, f), (g, h, i) = (row.unbind(1) for row in matrix.unbind(1))
     return (a * (e * i - f * h) + b * (f * g - d * i) + c * (d * h - e * g)).unsqueeze(1)

@@ -13,14 +13,9 @@ from SPRCore.typing import Images, Tensor
 
 
 def box_mean(image: Images, radius: Sequence[int]) -> Images:
-    """Mean over the part of a box that lies inside the image, so that constants are kept up to the border.
+    """Mean over the part of a box inside the image, which keeps constants up to the border.
 
-    Args:
-        image: Shape (B, C, X, Y, Z).
-        radius: Half width of the box along each axis, in voxels.
-
-    Returns:
-        Same shape.
+    ``radius`` is the half width of the box along each axis, in voxels.
     """
     return box_sum(image, radius) / box_count(image, radius)
 
@@ -32,7 +27,7 @@ def mirrored_box_mean(image: Images, radius: Sequence[int]) -> Images:
 
     Args:
         image: Shape (B, C, X, Y, Z).
-        radius: Half width of the box along each axis, in voxels; cut to what a shorter axis allows.
+        radius: Half width of the box along each axis, in voxels; limited by the size of the axis.
 
     Returns:
         Same shape.
@@ -49,14 +44,9 @@ def mirrored_box_mean(image: Images, radius: Sequence[int]) -> Images:
 
 
 def box_count(image: Images, radius: Sequence[int]) -> Tensor:
-    """Number of voxels of each box that lie inside the image.
+    """Number of voxels of each box inside the image, shape (1, 1, X, Y, Z).
 
-    Args:
-        image: Shape (B, C, X, Y, Z); its sizes, type and device are used.
-        radius: Half width of the box along each axis, in voxels.
-
-    Returns:
-        Counts, shape (1, 1, X, Y, Z).
+    ``radius`` is the half width of the box along each axis, in voxels.
     """
     count = image.new_ones(())
     for axis, half in enumerate(radius):
@@ -68,11 +58,11 @@ def box_count(image: Images, radius: Sequence[int]) -> Tensor:
 
 
 def gaussian_smooth(image: Images, sigma_vox: Sequence[float]) -> Images:
-    """Smooth with a Gaussian, the border value continued outside.
+    """Smooth with a Gaussian, with the border value repeated outside.
 
     Args:
         image: Shape (B, C, X, Y, Z).
-        sigma_vox: Standard deviation along each axis, in voxels; 0 leaves that axis alone.
+        sigma_vox: Standard deviation along each axis, in voxels; 0 for no smoothing.
 
     Returns:
         Same shape.

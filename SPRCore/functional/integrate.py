@@ -17,7 +17,7 @@ def integrate(velocity_vox: Vectors, steps: int = 7) -> Vectors:
     r"""Integrate a stationary velocity over unit time by scaling and squaring: :math:`\exp(v)`, paper Eq. 20.
 
     :math:`u_0 = v / 2^N`, then N times :math:`u_{k+1}(x) = u_k(x) + u_k(x + u_k(x))`. The inverse map is the integral
-    of −v. Only the velocity is kept for the backward pass; the squaring steps are computed again there.
+    of −v. Only the velocity is kept for the backward pass, which recomputes the squaring steps.
 
     Args:
         velocity_vox: Velocity v, shape (B, 3, X, Y, Z), in voxels per unit time.
@@ -40,9 +40,9 @@ def integrate(velocity_vox: Vectors, steps: int = 7) -> Vectors:
 
 
 def sufficient_steps(velocity_vox: Vectors, first_step_vox: float = 0.25) -> int:
-    """Return the fewest squarings whose first step moves no voxel further than a bound along an axis.
+    """Return the fewest squarings whose first step is within a bound along every axis.
 
-    The error of scaling and squaring is governed by the first step, so a small velocity needs few squarings.
+    The first step determines the error of scaling and squaring, so a small velocity needs few squarings.
 
     Args:
         velocity_vox: Velocity, shape (B, 3, X, Y, Z), in voxels.
@@ -62,9 +62,8 @@ def integrate_quickly(velocity_vox: Vectors, first_step_vox: float = 1.5) -> Vec
     r"""Integrate a stationary velocity with as few squarings as its size allows, for use inside an optimisation.
 
     The first step is of second order, :math:`u_0 = h v + \tfrac{h^2}{2} (v \cdot \nabla) v` with :math:`h = 2^{-N}`, so
-    that N can be two to four smaller than with ``integrate`` at the same error, the more the smoother the velocity; the
-    strip that the flow enters from outside is less exact. The fields between the squarings are kept for the backward
-    pass.
+    that N can be two to four smaller than with ``integrate`` at the same error, the more the smoother the velocity. It
+    is less accurate where the flow enters from outside. The intermediate fields are kept for the backward pass.
 
     Args:
         velocity_vox: Velocity v, shape (B, 3, X, Y, Z), in voxels per unit time.

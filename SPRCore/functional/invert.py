@@ -1,4 +1,4 @@
-"""Numerical inversion of displacement fields that are not given as the exponential of a velocity."""
+"""Numerical inversion of displacement fields without a velocity."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from SPRCore.typing import Vectors
 def invert(displacement_vox: Vectors, iterations: int = 50, tolerance_vox: float = 1e-3) -> tuple[Vectors, float]:
     r"""Invert a displacement by fixed-point iteration: :math:`q \leftarrow -u(x + q(x))`.
 
-    The iteration contracts where the Lipschitz constant of u is below one; steps are halved where the residual of a
-    voxel grows, which extends it to the steeper fields met in practice.
+    The iteration contracts if the Lipschitz constant of u is below one; steps are halved where the residual of a voxel
+    grows, which makes it converge for the steeper fields of practice.
 
     Args:
         displacement_vox: Displacement u, shape (B, 3, X, Y, Z), in voxels.
-        iterations: Largest number of iterations.
+        iterations: Maximum number of iterations.
         tolerance_vox: Stop when the largest residual is below this many voxels.
 
     Returns:
@@ -42,6 +42,6 @@ def invert(displacement_vox: Vectors, iterations: int = 50, tolerance_vox: float
 
 
 def _largest_inside(size: torch.Tensor, inverse: Vectors) -> float:
-    # A voxel whose preimage lies outside the grid has no inverse to be found: the field is unknown there.
+    # The inverse of a voxel whose preimage lies outside the grid is undefined: the field is unknown there.
     inside = warp(torch.ones_like(size), inverse, padding="zeros") > 0.999
     return float((size * inside).amax())

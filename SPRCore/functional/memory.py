@@ -1,4 +1,4 @@
-"""Keeping freed memory in the process while many volumes of one size come and go."""
+"""Reuse of freed memory by the C library while many volumes of one size are allocated."""
 
 from __future__ import annotations
 
@@ -19,15 +19,12 @@ _users = 0
 
 @contextmanager
 def kept_memory() -> Iterator[None]:
-    """Let the C library reuse freed volumes instead of returning them to the system, for the time of a block.
+    """Let the C library reuse freed volumes within a block instead of returning them to the system.
 
-    By default glibc maps every volume anew and unmaps it when it is freed, so each temporary of a tensor expression
-    costs a page fault per 4 KiB: more than the arithmetic on it. Afterwards the default values are set again and
-    what is free is returned; only glibc's own adaptation of its threshold stays off in the process. Blocks may nest and
-    run in several threads. Elsewhere than on Linux with glibc nothing happens.
-
-    Yields:
-        Nothing.
+    By default glibc maps every volume when it is allocated and unmaps it when it is freed, so each temporary of a
+    tensor expression costs a page fault per 4 KiB: more than the arithmetic on it. After the block the default values
+    are restored and free memory is returned; only the dynamic threshold of glibc stays disabled in the process. Blocks
+    may be nested and run in several threads. Without glibc on Linux this is a no-op.
     """
     libc = _glibc()
     if libc is None:
@@ -41,7 +38,7 @@ def kept_memory() -> Iterator[None]:
 
 
 def trim_memory() -> None:
-    """Return to the system what is free, within `kept_memory`: after a computation much larger than the next ones."""
+    """Return free memory to the system within `kept_memory`, after a computation much larger than the next ones."""
     libc = _glibc()
     if libc is not None:
         libc.malloc_trim(0)

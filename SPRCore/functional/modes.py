@@ -1,4 +1,4 @@
-"""What callers may have set of PyTorch's state, put aside."""
+"""Default modes of PyTorch, independent of those of the caller."""
 
 from __future__ import annotations
 
@@ -15,13 +15,9 @@ _default = torch.float32
 
 @contextmanager
 def plain_modes() -> Iterator[None]:
-    """Put inference mode, autocast, default device and type of the caller aside, for the time of a block or a function.
+    """Disable inference mode, autocast, default device and default type of the caller within a block or a function.
 
-    Within them, gradients could not be had, numbers would be rounded to half precision, and tensors would lie elsewhere
-    or not fit each other.
-
-    Yields:
-        Nothing.
+    They would prevent gradients, round to half precision, or create tensors on another device or of another type.
     """
     with ExitStack() as stack:
         if torch.is_inference_mode_enabled():
@@ -37,7 +33,7 @@ def plain_modes() -> Iterator[None]:
 
 @contextmanager
 def _single_precision() -> Iterator[None]:
-    """Make float32 the default type, which is one for all threads, until the last block is through."""
+    """Make float32 the default type, which all threads share, until the last block ends."""
     global _users, _default
     with _lock:
         if _users == 0:

@@ -11,10 +11,10 @@ from SPRCore.typing import Images, Vectors
 
 
 def resize(image: Images, shape: Sequence[int]) -> Images:
-    """Resample linearly to another number of voxels, corner voxel centers kept in place.
+    """Resample linearly to another number of voxels, corner voxel centers fixed.
 
-    Where an axis shrinks, it is smoothed first (Gaussian, sigma 0.5·sqrt(factor² − 1) voxels: the blur of the larger
-    voxel), so that detail finer than the new voxels does not alias.
+    An axis that shrinks is smoothed first (Gaussian, sigma 0.5·sqrt(factor² − 1) voxels: the blur of the larger voxel)
+    to avoid aliasing.
 
     Args:
         image: Shape (B, C, X, Y, Z).
@@ -48,13 +48,8 @@ def resize_displacement(displacement_vox: Vectors, shape: Sequence[int]) -> Vect
 
 
 def step_ratio(old: int, new: int) -> float:
-    """Return the size of a new voxel step in old voxels when the corner voxels coincide.
+    """Return the size of a new voxel step in old voxels if the corner voxels coincide: (old - 1) / (new - 1).
 
-    Args:
-        old: Number of voxels along the axis before.
-        new: Number of voxels along the axis after.
-
-    Returns:
-        :math:`(old - 1) / (new - 1)`; 1 where either axis has one voxel.
+    It is 1 if either number of voxels is 1.
     """
     return (old - 1) / (new - 1) if old > 1 and new > 1 else 1.0

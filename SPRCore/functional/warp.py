@@ -1,4 +1,4 @@
-"""Sampling of images at displaced positions: the one place that knows ``grid_sample``'s order and normalisation."""
+"""Sampling of images at displaced positions; no other module uses the order and normalisation of ``grid_sample``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from SPRCore.typing import Images, Tensor, Vectors
 
 _INTERPOLATION = {"linear": 0, "nearest": 1}
 _PADDING = {"zeros": 0, "border": 1}
-_GRID_SAMPLE = {"linear": "bilinear", "nearest": "nearest"}
 
 
 def sampling_grid(displacement_vox: Vectors) -> Tensor:
@@ -37,7 +36,7 @@ def sampling_grid(displacement_vox: Vectors) -> Tensor:
 
 
 class _Warp(torch.autograd.Function):
-    """Warp that saves (image, displacement) alone and rebuilds the sampling grid in the backward pass.
+    """Warp that saves image and displacement only and recomputes the sampling grid in the backward pass.
 
     The naive graph keeps the identity grid, its normalisation and its permutation, four fields of the image's size.
     """
@@ -92,7 +91,7 @@ def warp(image: Images, displacement_vox: Vectors, mode: str = "linear", padding
 
 
 def _parts(image: Tensor, grid: Tensor) -> int:
-    """Number of parts into which to cut the positions: PyTorch's CPU kernel runs one thread per batch element."""
+    """Number of parts into which the positions are split: PyTorch's CPU kernel runs one thread per batch element."""
     rows = grid.shape[1] * grid.shape[2]
     if image.device.type != "cpu" or image.shape[0] != 1 or rows * grid.shape[3] < 32768:
         return 1
@@ -124,7 +123,7 @@ def _grid_sample_backward(
 
 
 def sample(image: Images, points_vox: Tensor) -> Tensor:
-    """Sample an image linearly at voxel coordinates, the border value outside.
+    """Sample an image linearly at voxel coordinates, with the border value outside.
 
     Args:
         image: Image, shape (1, C, X, Y, Z).
@@ -140,7 +139,7 @@ def sample(image: Images, points_vox: Tensor) -> Tensor:
 
 
 def sample_lattice(image: Images, index_vox: Sequence[Tensor]) -> Images:
-    """Sample an image linearly at a lattice of voxel coordinates, the border value outside. Not differentiable.
+    """Sample an image linearly at a lattice of voxel coordinates, with the border value outside. Not differentiable.
 
     Args:
         image: Image, shape (1, C, X, Y, Z).
@@ -152,7 +151,7 @@ def sample_lattice(image: Images, index_vox: Sequence[Tensor]) -> Images:
     """
     grid = image.new_empty((1, *index_vox[0].shape, 3))
     for axis, (index, size) in enumerate(zip(index_vox, image.shape[2:], strict=True)):
-        # In this order of operations whole voxels come out whole again when the sampler undoes it.
+        # With this order of operations, whole voxels are exact after the sampler inverts the normalisation.
         torch.div(2.0 * index.to(image), max(size - 1, 1), out=grid[0, ..., 2 - axis]).sub_(1.0)
     return _grid_sample(image, grid, (_INTERPOLATION["linear"], _PADDING["border"], True))
 
@@ -164,7 +163,7 @@ def compose(first_vox: Vectors, second_vox: Vectors) -> Vectors:
 
     Args:
         first_vox: Displacement a, shape (B, 3, X, Y, Z), in voxels.
-        second_vox: Displacement b, same shape, in voxels; its border value continues outside the grid.
+        second_vox: Displacement b, same shape, in voxels; its border value is repeated outside the grid.
 
     Returns:
         Displacement of :math:`(id + b) \circ (id + a)`, same shape, in voxels.

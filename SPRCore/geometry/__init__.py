@@ -1,4 +1,4 @@
-"""Volumes, fields and grids in RAS millimeters, and the way from one grid to another."""
+"""Volumes, fields and grids in RAS millimeters, and resampling between grids."""
 
 from __future__ import annotations
 

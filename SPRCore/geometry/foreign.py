@@ -1,4 +1,4 @@
-"""Images of other libraries as arrays with an affine."""
+"""Conversion of images of nibabel and SimpleITK to arrays with an affine."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from SPRCore.typing import Affine
 if TYPE_CHECKING:
     import SimpleITK
 
-_UNITS_MM = {"meter": 1e3, "micron": 1e-3}  # of NIfTI; whatever else a header says is taken as mm
+_UNITS_MM = {"meter": 1e3, "micron": 1e-3}  # of NIfTI; all other units are taken as mm
 
 
 def of_nibabel(image: Any) -> tuple[np.ndarray, Affine]:
-    """Take an image of nibabel apart.
+    """Return array and affine of an image of nibabel.
 
     Args:
-        image: A spatial image with one number per voxel; axes of length 1 behind the third are dropped.
+        image: A spatial image with one number per voxel; further axes of length 1 are dropped.
 
     Returns:
         Values, scaled as the header says, real ones as float32; affine to RAS mm, shape (4, 4).
@@ -32,14 +32,14 @@ def of_nibabel(image: Any) -> tuple[np.ndarray, Affine]:
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]
     if image.affine is None:
-        raise InputError("nibabel image", got="no affine", expected="an image that knows where it is")
+        raise InputError("nibabel image", got="no affine", expected="an image with an affine")
     units = image.header.get_xyzt_units()[0] if hasattr(image.header, "get_xyzt_units") else "mm"
     affine = np.diag([*3 * [_UNITS_MM.get(units, 1.0)], 1.0]) @ np.asarray(image.affine, dtype=np.float64)
     return (array.astype(np.float32) if array.dtype.kind == "f" else array), affine
 
 
 def of_itk(image: SimpleITK.Image) -> tuple[np.ndarray, Affine]:
-    """Take an image of SimpleITK apart.
+    """Return array and affine of an image of SimpleITK.
 
     Args:
         image: A 3-D image with one number per voxel.

@@ -1,4 +1,4 @@
-"""The range of intensities that an image really uses, whatever single voxels hold."""
+"""The range of intensities of an image without outliers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 _SAMPLE = 1_000_000
-_PERCENTILES = (0.5, 99.5)  # structures of a hundredth of the volume, such as a bright vessel, are none
+_PERCENTILES = (0.5, 99.5)  # a structure of a hundredth of the volume, such as a bright vessel, is no outlier
 _REACH = 4.0
 
-_MANY = 2**18  # values: with fewer, nothing is gained by looking at a sample first
+_MANY = 2**18  # values: with fewer, a sample saves no time
 _GUIDES = 2**15
-_MARGIN = 6.0  # standard deviations of the place of a percentile in a sample
+_MARGIN = 6.0  # standard deviations of the rank of a percentile in a sample
 
 
 def intensity_fence(values: np.ndarray) -> tuple[float, float]:
@@ -21,11 +21,11 @@ def intensity_fence(values: np.ndarray) -> tuple[float, float]:
 
     .. math:: [\,p_{0.5} - 4\,(p_{99.5} - p_{0.5}),\; p_{99.5} + 4\,(p_{99.5} - p_{0.5})\,]
 
-    Where the two percentiles agree (an image that is nearly all background), they are those of all other values. The
-    reach leaves vessels, fat and hot spots in: in images without outliers nothing lies beyond.
+    If the two percentiles are equal (an image that is nearly all background), those of all other values are used. The
+    factor of 4 keeps vessels, fat and hot spots inside.
 
     Args:
-        values: Finite intensities, any shape, one value or more. Of large images every n-th voxel is looked at.
+        values: Finite intensities, any shape, one value or more. Of large images every n-th voxel is used.
 
     Returns:
         Lower and upper bound.
@@ -41,14 +41,7 @@ def intensity_fence(values: np.ndarray) -> tuple[float, float]:
 
 
 def robust_extremes(values: np.ndarray) -> tuple[float, float]:
-    """Return the lowest and the highest intensity that are no outliers, see `intensity_fence`.
-
-    Args:
-        values: Finite intensities, any shape, one value or more.
-
-    Returns:
-        Lowest and highest; the extremes themselves in an image without outliers.
-    """
+    """Return the lowest and the highest of finite intensities that are no outliers, see `intensity_fence`."""
     values = np.asarray(values)
     low, high = float(values.min()), float(values.max())
     bottom, top = intensity_fence(values)
@@ -59,58 +52,51 @@ def robust_extremes(values: np.ndarray) -> tuple[float, float]:
 
 
 def within_extremes(array: np.ndarray, values: np.ndarray | None = None) -> np.ndarray:
-    """Return an image in float32 whose outliers are set to its robust extremes.
+    """Return an image in float32 whose outliers are clipped to its robust extremes.
 
     Args:
         array: Intensities, any shape.
-        values: Those that decide what an outlier is; None for all.
-
-    Returns:
-        Same shape.
+        values: Intensities that determine the extremes; None for all.
     """
     low, high = robust_extremes(array if values is None else values)
     return np.clip(array.astype(np.float32), np.float32(low), np.float32(high))
 
 
 def percentiles(values: np.ndarray, percents: Sequence[float]) -> list[float]:
-    """Return percentiles of all values, as `numpy.percentile` does by linear interpolation.
+    """Return percentiles like `numpy.percentile` with linear interpolation, faster for many values.
 
-    Where there are many, every n-th value brackets each percentile first, so that only the values between the bracket
-    are sorted: a few comparisons of each voxel.
+    A sample of every n-th value brackets each percentile, so that only the values within the bracket are sorted.
 
     Args:
         values: Real numbers without NaN, any shape, one value or more.
         percents: Numbers from 0 to 100.
-
-    Returns:
-        One number for each of the percents.
     """
     flat = np.asarray(values).ravel()
     if flat.size < _MANY:
         return [float(value) for value in np.percentile(flat.astype(np.float64), percents)]
     step = flat.size // _GUIDES
-    while math.gcd(step, flat.size) > 1:  # otherwise it would see some lines of the image only
+    while math.gcd(step, flat.size) > 1:  # otherwise the sample would cover some lines of the image only
         step += 1
     guides = np.sort(flat[::step])
-    return [_at_place(flat, guides, percent / 100.0 * (flat.size - 1)) for percent in percents]
+    return [_at_rank(flat, guides, percent / 100.0 * (flat.size - 1)) for percent in percents]
 
 
-def _at_place(flat: np.ndarray, guides: np.ndarray, place: float) -> float:
-    """The value at a place of the sorted values, between two neighbors in parts of both."""
-    low = min(int(place), flat.size - 2)
+def _at_rank(flat: np.ndarray, guides: np.ndarray, rank: float) -> float:
+    """Return the value at a rank of the sorted values, interpolated linearly."""
+    low = min(int(rank), flat.size - 2)
     middle = min(max(round(low / flat.size * (guides.size - 1)), 1), guides.size - 2)
     value = guides[middle]
-    if guides[middle - 1] == value == guides[middle + 1]:  # one value that many voxels have, such as a background
+    if guides[middle - 1] == value == guides[middle + 1]:  # a frequent value, such as a background
         if np.count_nonzero(flat < value) <= low and low + 1 < np.count_nonzero(flat <= value):
             return float(value)
     part, below = _bracketed(flat, guides, low)
     ends = np.partition(part, (low - below, low + 1 - below))[[low - below, low + 1 - below]]
     first, second = (float(end) for end in ends)
-    return first + (second - first) * (place - low)
+    return first + (second - first) * (rank - low)
 
 
 def _bracketed(flat: np.ndarray, guides: np.ndarray, low: int) -> tuple[np.ndarray, int]:
-    """Values that are next to each other when sorted, `low` and its successor among them, and how many lie below."""
+    """Return the values of a range of ranks around `low`, and the number of values below them."""
     share, last = low / flat.size, guides.size - 1
     reach = _MARGIN * math.sqrt(guides.size * share * (1.0 - share)) + 8.0
     start, end = math.floor(share * last - reach), math.ceil(share * last + reach)

@@ -1,4 +1,4 @@
-"""An image and where it holds data: outside of it nothing is known, and nothing may be concluded from it."""
+"""An image with a mask of the voxels that hold data."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from SPRCore.typing import Affine, Scalars
 logger = logging.getLogger("SPRCore")
 
 MIN_VOXELS = 4
-"""Fewest voxels along an axis: below it neither derivatives nor a multi-resolution pyramid mean anything."""
+"""Least voxels along an axis, required by derivatives and the image pyramid."""
 
-_RELAXATIONS = 6  # on each resolution: they take away the steps between cells, and at the edge of what is known
-_LARGE = 4_000_000  # voxels: a step there is small beside the anatomy
+_RELAXATIONS = 6  # on each resolution: they smooth the steps between cells and at the border of the known voxels
+_LARGE = 4_000_000  # voxels: a step there is small compared to the anatomy
 
 
 @dataclass(frozen=True, eq=False)
 class MaskedVolume:
     """An image with the voxels that hold data; made by `of`.
 
-    No data are voxels that are NaN or infinite, padding (see `padding_mask`), and what a mask leaves out.
+    Voxels without data are NaN or infinite, padding (see `padding_mask`), or outside a mask.
 
     Attributes:
-        volume: The image, finite everywhere: where there are no data, its data are continued smoothly.
-        valid: Truth values of shape (X, Y, Z), true where there are data; None for everywhere.
-        original: The image as it came, its padding included; voxels that are not finite hold its lowest data.
+        volume: The image, finite everywhere: voxels without data are filled smoothly.
+        valid: Mask of the voxels with data, shape (X, Y, Z); None for all.
+        original: The original image with its padding; non-finite voxels have its lowest value.
     """
 
     volume: Volume
@@ -42,15 +42,12 @@ class MaskedVolume:
 
     @classmethod
     def of(cls, volume: Volume, what: str, mask: Volume | None = None) -> MaskedVolume:
-        """Find out where an image holds data.
+        """Determine the voxels of an image that hold data.
 
         Args:
             volume: The image.
-            what: What the user calls it, such as "fixed image"; messages start with it.
+            what: Name of the image in messages, such as "fixed image".
             mask: Voxels that count (not 0), on any grid; None for all.
-
-        Returns:
-            The image with its data.
 
         Raises:
             InputError: An axis has fewer than `MIN_VOXELS` voxels, there are no data, or all of them are equal.
@@ -72,7 +69,7 @@ class MaskedVolume:
         if valid is None or valid.all():
             return cls.whole(volume)
         original = volume.with_array(np.where(np.isfinite(volume.array), volume.array, values.min()))
-        return cls(volume.with_array(_continued(volume.array, valid)), valid, original)
+        return cls(volume.with_array(_filled(volume.array, valid)), valid, original)
 
     @classmethod
     def whole(cls, volume: Volume) -> MaskedVolume:
@@ -86,24 +83,23 @@ class MaskedVolume:
 
     @property
     def data(self) -> np.ndarray:
-        """The intensities that are data: shape (N,), or that of the image where all of them are."""
+        """The intensities of the voxels with data: shape (N,), or that of the image if all have data."""
         return self.volume.array if self.valid is None else self.volume.array[self.valid]
 
     @property
     def mask(self) -> Volume | None:
-        """The voxels that hold data as a mask of 0 and 1; None for all."""
+        """The voxels with data as a mask of 0 and 1; None for all."""
         return None if self.valid is None else self.volume.with_array(self.valid.astype(np.uint8))
 
     def on(self, grid: Grid, affine_ras: Affine | None = None) -> tuple[Volume, np.ndarray | None]:
-        """Pull the image onto another grid.
+        """Resample the image on another grid.
 
         Args:
             grid: Grid of the result.
             affine_ras: Pull map from points of `grid` to those of the image in RAS mm, shape (4, 4); None for none.
 
         Returns:
-            The image, its border continued outside of its field of view, and where it holds data on `grid`, None for
-            everywhere.
+            The image, its border value repeated outside, and the mask of the voxels with data, None for all.
         """
         image = resample(self.volume, grid, affine_ras=affine_ras, continued=True)
         there = self.known_on(grid, affine_ras=affine_ras)
@@ -117,40 +113,34 @@ class MaskedVolume:
         affine_ras: Affine | None = None,
         device: torch.device | None = None,
     ) -> np.ndarray:
-        """Tell where the image has data when it is pulled onto another grid.
+        """Return the mask of the voxels of another grid at which the image has data.
 
         Args:
             grid: The grid.
             displacement: Pull displacement in RAS mm; None for none.
             affine_ras: As for `on`.
-            device: Where to compute for an image whose voxels are all data; None for the CPU.
-
-        Returns:
-            Truth values of the shape of `grid`, those of the nearest voxel of the image.
+            device: Compute device for an image whose voxels all hold data; None for the CPU.
         """
-        by = {"displacement": displacement, "affine_ras": affine_ras}
+        maps = {"displacement": displacement, "affine_ras": affine_ras}
         if self.valid is None:
-            return lies_within(self.grid, grid, **by, device=device)
-        return resample(self.volume.with_array(self.valid.astype(np.uint8)), grid, **by, labels=True).array != 0
+            return lies_within(self.grid, grid, **maps, device=device)
+        return resample(self.volume.with_array(self.valid.astype(np.uint8)), grid, **maps, labels=True).array != 0
 
 
 def mask_on(mask: Volume, grid: Grid, what: str) -> Volume:
-    """Bring a mask to the grid of the image that it is for.
+    """Resample a mask on the grid of its image, as 0 and 1.
 
     Args:
         mask: Voxels that count (not 0), on any grid.
         grid: Grid of the image.
-        what: What the user calls the image, such as "fixed image".
-
-    Returns:
-        The mask on `grid`, 0 or 1.
+        what: Name of the image in messages, such as "fixed image".
 
     Raises:
         InputError: No voxel of it lies in the image, or it holds NaN.
     """
     chosen = mask.with_array((mask.array != 0).astype(np.uint8))
     if not mask.grid.matches(grid):
-        logger.info("The mask of the %s is on a grid of its own: resampled.", what)
+        logger.info("The mask of the %s has another grid: resampled.", what)
         chosen = resample(chosen, grid, labels=True)
     if not chosen.array.any():
         got = f"no voxel set inside the {what}"
@@ -159,7 +149,7 @@ def mask_on(mask: Volume, grid: Grid, what: str) -> Volume:
 
 
 def _valid(array: np.ndarray, what: str) -> np.ndarray | None:
-    """True where an image is finite and no padding; None where it is so everywhere."""
+    """Return the mask of the finite voxels that are no padding; None for all."""
     finite = None
     if array.dtype.kind == "f":
         finite = np.isfinite(array)
@@ -170,7 +160,7 @@ def _valid(array: np.ndarray, what: str) -> np.ndarray | None:
             logger.warning("%s: %d voxels are NaN or infinite: there are no data there", what, bad)
             if not finite.any():
                 return finite
-    from SPRCore.geometry.padding import padding_mask  # brings parts of SciPy that reading a file does not need
+    from SPRCore.geometry.padding import padding_mask  # loads parts of SciPy that reading a file does not need
 
     padding = padding_mask(array if finite is None else np.where(finite, array, array[finite].min()))
     padding = padding if padding is None or finite is None else padding & finite
@@ -180,22 +170,22 @@ def _valid(array: np.ndarray, what: str) -> np.ndarray | None:
     return ~padding if finite is None else finite & ~padding
 
 
-def _continued(array: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """The image in float32, continued smoothly into the voxels without data."""
+def _filled(array: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Return the image in float32, filled smoothly where there are no data."""
     known = torch.from_numpy(valid)[None, None]
     image = torch.from_numpy(np.where(valid, array, 0).astype(np.float32))[None, None]
     return fill(image, known)[0, 0].numpy()
 
 
 def fill(image: Scalars, known: Scalars) -> Scalars:
-    """Continue fields into voxels where they are not known: means of ever larger cells, from the nearest that know.
+    """Fill unknown voxels smoothly by means over cells of increasing size.
 
     Args:
         image: Shape (1, C, X, Y, Z).
-        known: Truth values, shape (1, 1, X, Y, Z), at least one of them true.
+        known: Mask of the known voxels, shape (1, 1, X, Y, Z), not empty.
 
     Returns:
-        Same shape as the image; unchanged where it is known.
+        Same shape as the image; known voxels are unchanged.
     """
     if bool(known.all()):
         return image

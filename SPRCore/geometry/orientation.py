@@ -1,4 +1,4 @@
-"""Grids whose axes point another way, without turning them: axes are only swapped and reversed."""
+"""Reorientation of grids by swapping and reversing axes, without rotation."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _DIRECTIONS = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1)
 
 
 def check_orientation(letters: str) -> str:
-    """Return an orientation if it is one: three letters that say where the axes point, such as "RAS" or "LPI".
+    """Return a valid orientation: the directions of the axes as three letters, such as "RAS" or "LPI".
 
     Raises:
-        InputError: It is not.
+        InputError: It is not valid.
     """
     known = isinstance(letters, str) and len(letters) == 3 and all(letter in _DIRECTIONS for letter in letters)
     if not known or {_DIRECTIONS[letter][0] for letter in letters} != {0, 1, 2}:
@@ -25,14 +25,11 @@ def check_orientation(letters: str) -> str:
 
 
 def reoriented(grid: Grid, letters: str) -> Grid:
-    """Return the same voxels counted along axes that point as near as possible to an orientation.
+    """Return a grid with the same voxel centers and the axes swapped and reversed nearest to an orientation.
 
     Args:
         grid: Any grid, oblique ones included.
-        letters: Where the axes of the result point, such as "RAS": to the right, anterior, superior.
-
-    Returns:
-        A grid with the same voxel centers, its axes swapped and reversed.
+        letters: Directions of the axes of the result, such as "RAS": right, anterior, superior.
 
     Raises:
         InputError: The letters are no orientation.
@@ -44,8 +41,8 @@ def reoriented(grid: Grid, letters: str) -> Grid:
     )
     change = np.zeros((4, 4))  # from indices of the result to indices of the grid
     change[3, 3] = 1.0
-    for place, ((world, sign), axis) in enumerate(zip(wanted, order, strict=True)):
+    for index, ((world, sign), axis) in enumerate(zip(wanted, order, strict=True)):
         forward = unit[world, axis] * sign >= 0
-        change[axis, place] = 1.0 if forward else -1.0
+        change[axis, index] = 1.0 if forward else -1.0
         change[axis, 3] = 0.0 if forward else grid.shape[axis] - 1
     return Grid(tuple(grid.shape[axis] for axis in order), grid.affine @ change)

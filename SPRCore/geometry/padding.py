@@ -1,8 +1,8 @@
-"""Recognition of padding: a constant beyond a field of view or a reconstruction circle.
+"""Detection of padding: a constant outside a field of view or a reconstruction circle.
 
 A constant at the border of an image is padding or a cleared background. They differ in shape: a field of view is a box,
-a cylinder, or a box that was turned or sheared, whatever it cuts through, and anatomy is none of these. A cleared
-background holds information (the outline of the body), and stays data.
+a cylinder, or a rotated or sheared box, and anatomy has none of these shapes. A cleared background holds information
+(the outline of the body) and counts as data.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from scipy.spatial import ConvexHull
 
-_LOOKED_AT = 64  # voxels along an axis: a lattice of an image is as convex as the image
+_COARSE_SIZE = 64  # voxels along an axis of the subsampled image, which is as convex as the image
 _LEAST_SHARE = 0.005
 _BORDER_SHARE = 0.02
 _MOST_GAP = 0.75  # voxels between a digital shape and its convex hull, in the mean over its surface
@@ -23,26 +23,26 @@ _BELOW_AIR_HU = -1050.0
 
 
 def padding_mask(array: np.ndarray) -> np.ndarray | None:
-    """Tell which voxels are padding.
+    """Return the mask of the padding; None if there is none.
 
-    Padding is a region of one exact value that reaches the border of the image and leaves free a field of view: what
-    remains is a box, a convex cylinder along an axis, or a convex body of few plane faces; or the region consists of
-    whole slices at an end of an axis where a large cross-section ends at once; or its value lies below that of air on
-    the Hounsfield scale. A remainder that is uniform next to it is an object on a background, not a field of view.
+    Padding is a region of one exact value that reaches the border of the image and whose complement is a field of view:
+    a box, a convex cylinder along an axis, or a convex body of few plane faces; or the region consists of whole slices
+    at an end of an axis next to a large cross-section; or its value is below that of air on the Hounsfield scale. A
+    complement that is uniform next to the region is an object on a background, not a field of view.
 
     Args:
         array: Finite intensities, shape (X, Y, Z).
 
     Returns:
-        Truth values of the same shape; None where there is no padding. The outermost voxels of the field of view count
-        as padding where resampling has mixed them with it.
+        Mask of the same shape, or None. The outermost voxels of the field of view are included if resampling has mixed
+        them with the padding.
     """
-    steps = [max(1, -(-size // _LOOKED_AT)) for size in array.shape]
+    steps = [max(1, -(-size // _COARSE_SIZE)) for size in array.shape]
     coarse = array[tuple(slice(None, None, step) for step in steps)]
     values = _border_values(coarse)
     if not values:
         return None
-    from scipy.ndimage import binary_dilation  # takes long to load, and images full of noise need none of it
+    from scipy.ndimage import binary_dilation  # slow to load and not needed for noisy images
 
     solid = [value for value in values if _is_solid(coarse == value)]
     groups = [[value] for value in values] + ([solid] if len(solid) > 1 else [])
@@ -61,13 +61,13 @@ def padding_mask(array: np.ndarray) -> np.ndarray | None:
 
 
 def _is_mixed(array: np.ndarray, padding: np.ndarray) -> bool:
-    """Whether the voxels next to padding lie between it and the data behind them, as interpolation leaves them."""
+    """Whether the voxels next to padding have values between it and the data behind them, as after interpolation."""
     shares = []
     for axis in range(3):
         for values, outside in ((array, padding), (np.flip(array, axis), np.flip(padding, axis))):
             lines, marks = np.moveaxis(values, axis, 0), np.moveaxis(outside, axis, 0)
             edge = marks[:-2] & ~marks[1:-1] & ~marks[2:]
-            pad, ring, inner = (lines[place : place - 2 or None][edge].astype(np.float64) for place in range(3))
+            pad, ring, inner = (lines[start : start - 2 or None][edge].astype(np.float64) for start in range(3))
             clear = np.abs(pad - inner) > 1e-9 * (np.abs(pad) + np.abs(inner))
             shares.append((ring[clear] - inner[clear]) / (pad[clear] - inner[clear]))
     found = np.concatenate(shares)
@@ -75,21 +75,21 @@ def _is_mixed(array: np.ndarray, padding: np.ndarray) -> bool:
 
 
 def _border_values(array: np.ndarray) -> list[float]:
-    """The values at a corner that fill a part of the border: padding of any shape leaves out no side of a corner."""
+    """Return the values of corners that also fill a fraction of the border: padding of any shape includes a corner."""
     faces = np.concatenate([np.take(array, end, axis=axis).ravel() for axis in range(3) for end in (0, -1)])
     corners = np.unique(array[np.ix_(*[(0, size - 1) for size in array.shape])])
     return [value.item() for value in corners if (faces == value).mean() >= _BORDER_SHARE]
 
 
 def _is_solid(mask: np.ndarray) -> bool:
-    """Whether most of a region lies within it, as of padding, and not at its surface, as of a noisy background."""
+    """Whether most voxels of a region are interior, as in padding, and not at its surface, as in a noisy background."""
     from scipy.ndimage import binary_erosion
 
     return bool(binary_erosion(mask, border_value=1).sum() > 0.3 * mask.sum())
 
 
 def _reaching_border(array: np.ndarray, values: list[float]) -> np.ndarray:
-    """The voxels of some values that hang together with those at the border of the image."""
+    """Return the voxels of some values that are connected to the border of the image."""
     from scipy.ndimage import label
 
     numbers, count = label(_one_of(array, values))
@@ -101,7 +101,7 @@ def _reaching_border(array: np.ndarray, values: list[float]) -> np.ndarray:
 
 
 def _one_of(array: np.ndarray, values: list[float]) -> np.ndarray:
-    """Whether each voxel has one of a few values; for these a third of the time of `numpy.isin`."""
+    """Return a mask of the voxels with one of a few values; three times as fast as `numpy.isin`."""
     found = np.zeros(array.shape, dtype=bool)
     for value in values:
         found |= array == value
@@ -122,18 +122,18 @@ def _leaves_field_of_view(array: np.ndarray, constant: np.ndarray, others: list[
     hull = _hull(_ends(inside))
     if hull is None or (hull.volume - inside.sum()) / hull.area >= _MOST_GAP:
         return False
-    if array.size - hull.volume < 0.5 * constant.sum():  # scattered over the surface of what is left free
+    if array.size - hull.volume < 0.5 * constant.sum():  # scattered over the surface of the complement
         return False
     points = np.argwhere(constant)
     points = points[:: max(1, len(points) // 4000)]
     depth = (points @ hull.equations[:, :3].T + hull.equations[:, 3]).max(axis=1)
-    if (depth > -0.6).mean() < 0.95:  # a speckled background lies within the hull of the rest, padding beyond it
+    if (depth > -0.6).mean() < 0.95:  # a speckled background lies within the hull of the complement, padding outside
         return False
     return _few_directions(hull) or any(_is_round(inside, axis) for axis in range(3))
 
 
 def _largest(mask: np.ndarray) -> np.ndarray:
-    """The largest connected part: letters and speckles beside it say nothing of a field of view."""
+    """Return the largest connected part, without letters and speckles."""
     from scipy.ndimage import label
 
     numbers, count = label(mask)
@@ -141,7 +141,7 @@ def _largest(mask: np.ndarray) -> np.ndarray:
 
 
 def _is_round(inside: np.ndarray, axis: int) -> bool:
-    """Whether all slices across an axis are one circle, which the border of the image may cut off."""
+    """Whether all slices across an axis are one circle, possibly cut off by the border of the image."""
     from scipy.ndimage import binary_erosion
 
     outline = inside.any(axis=axis)
@@ -153,7 +153,7 @@ def _is_round(inside: np.ndarray, axis: int) -> bool:
 
 
 def _is_circle(points: np.ndarray, shape: tuple[int, ...]) -> bool:
-    """Whether the edge of an outline, where it is not that of the image, lies on one circle."""
+    """Whether the edge of an outline, except at the border of the image, lies on one circle."""
     free = points[((points > 0) & (points < np.array(shape) - 1)).all(axis=1)].astype(np.float64)
     if len(free) < 12:
         return False
@@ -166,7 +166,7 @@ def _is_circle(points: np.ndarray, shape: tuple[int, ...]) -> bool:
 
 def _few_directions(hull: ConvexHull) -> bool:
     """Whether ten directions, each within 8 degrees, hold nine tenths of a surface: a body of few plane faces."""
-    a, b, c = (hull.points[hull.simplices[:, place]] for place in range(3))
+    a, b, c = (hull.points[hull.simplices[:, corner]] for corner in range(3))
     areas = 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)
     normals, left = hull.equations[:, :3], areas.copy()
     for _ in range(10):
@@ -175,7 +175,7 @@ def _few_directions(hull: ConvexHull) -> bool:
 
 
 def _ends(inside: np.ndarray) -> np.ndarray:
-    """First and last voxel of each line along Z: all that the hull of a convex body needs."""
+    """Return the first and last voxel of each line along Z, which have the same convex hull."""
     lines = inside.any(axis=2)
     x, y = np.nonzero(lines)
     first, last = inside.argmax(axis=2)[lines], inside.shape[2] - 1 - inside[:, :, ::-1].argmax(axis=2)[lines]
@@ -183,7 +183,7 @@ def _ends(inside: np.ndarray) -> np.ndarray:
 
 
 def _hull(points: np.ndarray) -> ConvexHull | None:
-    """Convex hull of voxels with their corners, so that a single layer has a volume; None where there is none."""
+    """Return the convex hull of the corners of voxels, so that a single layer has a volume; None if degenerate."""
     from scipy.spatial import ConvexHull, QhullError
 
     offsets = np.indices((2, 2, 2)).reshape(3, -1).T - 0.5
@@ -194,7 +194,7 @@ def _hull(points: np.ndarray) -> ConvexHull | None:
 
 
 def _cut_slices(array: np.ndarray, values: list[float]) -> np.ndarray:
-    """Whole slices of one value at the end of an axis, behind which a large cross-section begins at once."""
+    """Return whole slices of one value at the end of an axis, next to a large cross-section."""
     found = np.zeros(array.shape, dtype=bool)
     for axis in range(3):
         others = tuple(other for other in range(3) if other != axis)
@@ -214,6 +214,6 @@ def _cut_slices(array: np.ndarray, values: list[float]) -> np.ndarray:
     return found
 
 
-def _is_rough(array: np.ndarray, axis: int, place: int) -> bool:
-    """Whether the content of a slice varies: the face of a drawn block does not."""
-    return np.unique(np.take(array, place, axis=axis)).size > 8
+def _is_rough(array: np.ndarray, axis: int, index: int) -> bool:
+    """Whether the content of a slice varies, unlike the face of a drawn block."""
+    return np.unique(np.take(array, index, axis=axis)).size > 8

@@ -1,8 +1,8 @@
 """Resampling of images, labels and displacement fields from one grid to another, by ITK's rules.
 
-A point is inside an image when its continuous index lies in [-0.5, n - 0.5) along every axis, that is inside the voxels
-and not only between their centers; between the outermost centers and the border the edge value is kept. The output is
-made in slabs, so that the memory needed beyond input and output does not grow with the image.
+A point is inside an image if its continuous index lies in [-0.5, n - 0.5) along every axis, that is inside the voxels
+and not only between their centers; between the outermost centers and the border the edge value is used. The output is
+computed in slabs, so that the temporary memory does not grow with the image.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from SPRCore.typing import Affine, Tensor
 _BITS = {1: np.uint8, 2: np.int16, 4: np.int32, 8: np.int64}
 
 _SLAB_VOXELS = 2**17
-"""Voxels of a slab: its coordinates, 1 MB along each axis, stay in the cache of a processor core."""
+"""Voxels of a slab: its coordinates, 1 MB along each axis, fit in the cache of a processor core."""
 
 _DEVICE_SLAB_VOXELS = 2**23
-"""The same on a graphics card, which wants much work at once: 64 MB along each axis."""
+"""Voxels of a slab on a GPU: 64 MB along each axis."""
 
 
 def resample(
@@ -35,18 +35,18 @@ def resample(
     outside: float | None = None,
     continued: bool = False,
 ) -> Volume:
-    """Pull a volume onto another grid: `out(p) = volume(T(p + u(p)))` for every voxel center p of `reference`.
+    """Resample a volume on another grid: `out(p) = volume(T(p + u(p)))` for every voxel center p of `reference`.
 
     Args:
         volume: Image or label map to sample.
         reference: Grid of the result.
-        displacement: Pull displacement u in RAS mm. On another grid than `reference` it is interpolated linearly, and
-            taken as 0 outside its own grid. None for no displacement.
+        displacement: Pull displacement u in RAS mm; None for none. On another grid than `reference` it is interpolated
+            linearly, and 0 outside its own grid.
         affine_ras: Pull map T from fixed to moving RAS mm, shape (4, 4). None for the identity.
         labels: Take the nearest voxel and keep the data type, exact for every integer; otherwise interpolate linearly
             in float32. Halfway between two voxels the higher index wins, as in ITK.
         outside: Value where the point falls outside `volume`. By default the minimum of an image, and 0 for labels.
-        continued: Outside of `volume` its border value goes on instead, so that no edge arises there.
+        continued: Repeat the border value outside of `volume` instead, which avoids an edge.
 
     Returns:
         The resampled volume on `reference`: float32, or the input's type with `labels`.
@@ -77,17 +77,14 @@ def lies_within(
     affine_ras: Affine | None = None,
     device: torch.device | None = None,
 ) -> np.ndarray:
-    """Tell for which voxels of a grid `resample` finds a value inside an image.
+    """Return the mask of the voxels of `reference` for which `resample` samples inside an image on `source`.
 
     Args:
         source: Grid of the image.
         reference: Grid of the result.
         displacement: As for `resample`.
         affine_ras: As for `resample`.
-        device: Where to compute; None for the CPU.
-
-    Returns:
-        Truth values of the shape of `reference`.
+        device: Compute device; None for the CPU.
     """
     world_to_index = np.linalg.inv(source.affine) @ (np.eye(4) if affine_ras is None else affine_ras)
     if displacement is not None and not displacement.grid.matches(reference):
@@ -109,7 +106,7 @@ def resample_displacement(field: Field, reference: Grid, *, continued: bool = Fa
     Args:
         field: Displacement in RAS mm.
         reference: Grid of the result.
-        continued: Outside its own grid the field keeps the value of its border instead, so that it does not tear there.
+        continued: Repeat the border value outside its own grid instead, which avoids a discontinuity.
 
     Returns:
         The same displacement on `reference`.
@@ -123,27 +120,17 @@ def resample_displacement(field: Field, reference: Grid, *, continued: bool = Fa
 
 
 def affine_field(grid: Grid, affine_ras: Affine) -> Field:
-    """Write an affine map as a displacement field, `u(p) = T(p) - p`.
+    """Write an affine map T as a displacement field on a grid: `u(p) = T(p) - p`, RAS mm.
 
-    Args:
-        grid: Grid of the field.
-        affine_ras: Pull map T from fixed to moving RAS mm, shape (4, 4).
-
-    Returns:
-        The displacement in RAS mm on `grid`.
+    ``affine_ras`` is the pull map T from fixed to moving points, shape (4, 4).
     """
     return _moved(grid, affine_ras, None)
 
 
 def compose_affine(field: Field, affine_ras: Affine) -> Field:
-    """Put an affine map behind a displacement, `v(p) = T(p + u(p)) - p`, so that one field holds the total map.
+    """Compose a displacement u with an affine map T applied after it: `v(p) = T(p + u(p)) - p`, RAS mm.
 
-    Args:
-        field: Pull displacement u in RAS mm.
-        affine_ras: Pull map T from fixed to moving RAS mm, shape (4, 4).
-
-    Returns:
-        The total displacement v in RAS mm on the grid of `field`.
+    ``affine_ras`` is the pull map T from fixed to moving points, shape (4, 4).
     """
     return _moved(field.grid, affine_ras, field.array)
 
@@ -167,18 +154,18 @@ def lattice(
     Args:
         shape: Number of voxels along each axis.
         matrix: Homogeneous matrix, shape (4, 4).
-        device: Where the result lies, one that knows float64; None for the CPU.
+        device: Device of the result, with float64; None for the CPU.
 
     Yields:
-        The planes of the slab, and `matrix` applied to their indices: shape (3, x, Y, Z), float64. The memory is used
-        again for the next slab.
+        The planes of the slab, and `matrix` applied to their indices: shape (3, x, Y, Z), float64. The memory is reused
+        for the next slab.
     """
     voxels = _SLAB_VOXELS if device is None or device.type == "cpu" else _DEVICE_SLAB_VOXELS
     thickness = min(shape[0], max(1, voxels // (shape[1] * shape[2])))
-    room = torch.empty((3, thickness, *shape[1:]), dtype=torch.float64, device=device)
+    buffer = torch.empty((3, thickness, *shape[1:]), dtype=torch.float64, device=device)
     lines = [torch.arange(size, dtype=torch.float64, device=device) for size in shape]
     for start in range(0, shape[0], thickness):
-        part = room[:, : min(thickness, shape[0] - start)]
+        part = buffer[:, : min(thickness, shape[0] - start)]
         for row, out in zip(np.asarray(matrix)[:3].tolist(), part, strict=True):
             along_x = row[0] * lines[0][start : start + thickness] + row[3]
             plane = along_x[:, None] + row[1] * lines[1]
@@ -187,7 +174,7 @@ def lattice(
 
 
 def add_mapped(points: Tensor, vectors: Tensor, matrix: Affine) -> None:
-    """Add vectors to points, the linear part of a matrix applied to them.
+    """Add vectors, mapped by the linear part of a matrix, to points.
 
     Args:
         points: Shape (3, ...); changed in place.
@@ -201,25 +188,25 @@ def add_mapped(points: Tensor, vectors: Tensor, matrix: Affine) -> None:
 
 
 def shared(array: np.ndarray) -> Tensor:
-    """Return an array as a tensor, copied only where PyTorch cannot share its memory; it is not to be written to."""
+    """Return an array as a read-only tensor, copied only if PyTorch cannot share its memory."""
     shares = array.flags.writeable and min(array.strides, default=0) >= 0
     return torch.from_numpy(array if shares else array.copy())
 
 
 def _is_same(source: tuple[int, ...], reference: tuple[int, ...], index_to_index: Affine) -> bool:
-    """Whether two grids are one, so that every voxel lies in itself."""
+    """Whether two grids are equal."""
     return source == reference and np.allclose(index_to_index, np.eye(4), atol=1e-9)
 
 
 def _inside(index_vox: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Whether a point lies in the voxels of an image, (slab, Y, Z)."""
+    """Return the mask of the points inside the voxels of an image, (slab, Y, Z)."""
     x, y, z = ((index >= -0.5) & (index < size - 0.5) for index, size in zip(index_vox, shape, strict=True))
     return x.logical_and_(y).logical_and_(z)
 
 
 def _nearest(array: np.ndarray) -> Callable[[Tensor], np.ndarray]:
-    """Return a function that gathers the voxels nearest to indices; no arithmetic touches the values."""
-    # PyTorch knows fewer types than NumPy: the bits are moved as those of a type of the same size.
+    """Return a function that gathers the voxels nearest to indices."""
+    # PyTorch has fewer types than NumPy: the bits are gathered as a type of the same size.
     bits = np.ascontiguousarray(array).view(_BITS[array.dtype.itemsize])
     values = shared(bits).reshape(-1)
 
@@ -233,5 +220,5 @@ def _nearest(array: np.ndarray) -> Callable[[Tensor], np.ndarray]:
 
 
 def _linear(image: Tensor) -> Callable[[Tensor], np.ndarray]:
-    """Return a function that interpolates at indices, edge values kept beyond the centers."""
+    """Return a function that interpolates at indices, with edge values beyond the outermost centers."""
     return lambda index_vox: sample_lattice(image, index_vox)[0, 0].numpy()

@@ -1,7 +1,7 @@
-"""Grids whose axes are not at right angles, and the way from them to grids that ITK and 3D Slicer know.
+"""Grids whose axes are not at right angles, and their resampling to grids that ITK and 3D Slicer support.
 
-A tilted gantry, or an affine map that was written into a header, makes a sheared grid. ITK's NIfTI reader refuses it
-and 3D Slicer's views draw it as if it were upright, so images are resampled once, when they are read.
+A tilted gantry, or an affine map that was written into a header, gives a sheared grid. ITK's NIfTI reader refuses it
+and 3D Slicer's views ignore the shear, so images are resampled once, when they are read.
 """
 
 from __future__ import annotations
@@ -20,14 +20,7 @@ _FLATTEST = 0.1  # volume of a voxel over that of its box, two axes 6 degrees ap
 
 
 def is_sheared(affine: Affine) -> bool:
-    """Tell whether the axes of a grid are not at right angles.
-
-    Args:
-        affine: Voxel index to world, shape (4, 4).
-
-    Returns:
-        Whether ITK would refuse it: `R Rᵀ` of the unit axes R differs from the identity by more than `TOLERANCE`.
-    """
+    """Return whether ITK would refuse an affine: `R Rᵀ` of its unit axes R is off the identity by over `TOLERANCE`."""
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     return bool(np.abs(axes @ axes.T - np.eye(3)).max() > TOLERANCE)
 
@@ -35,15 +28,8 @@ def is_sheared(affine: Affine) -> bool:
 def orthogonal_grid(grid: Grid) -> Grid:
     """Return a grid with axes at right angles that covers every voxel of a sheared one.
 
-    The two axes that are nearest to a right angle keep their direction (the plane of the slices under a tilted gantry),
-    the third becomes their normal. Spacing stays that along the old axes, and a voxel center lies on the first of the
-    old ones.
-
-    Args:
-        grid: Any grid.
-
-    Returns:
-        The new grid, of the same handedness.
+    The two axes nearest to a right angle keep their direction (the plane of the slices with a tilted gantry), the third
+    becomes their normal. Spacing and handedness are kept, and a voxel center coincides with the first of the old ones.
 
     Raises:
         InputError: The axes lie almost in one plane.
@@ -65,15 +51,14 @@ def orthogonal_grid(grid: Grid) -> Grid:
 
 
 def orthogonal(volume: Volume, *, labels: bool = False) -> Volume:
-    """Resample a volume on a sheared grid to one with axes at right angles.
+    """Resample a volume on a sheared grid to one with axes at right angles; others are returned unchanged.
 
     Args:
         volume: Image or label map.
         labels: Take the nearest voxel and keep the type; otherwise interpolate linearly in float32.
 
     Returns:
-        The volume on `orthogonal_grid`; outside the old field of view the minimum of the image, or 0 for labels. One
-        whose axes are at right angles comes back as it is.
+        The volume on `orthogonal_grid`; outside the old field of view the minimum of the image, or 0 for labels.
     """
     if not is_sheared(volume.affine):
         return volume
@@ -83,12 +68,12 @@ def orthogonal(volume: Volume, *, labels: bool = False) -> Volume:
     known = volume.array[np.isfinite(volume.array)] if volume.array.dtype.kind == "f" else volume.array
     lowest, highest = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
     result = resample(volume, grid, outside=lowest)
-    # Rounding must not make anything lower than what lies outside: that value stands for "no data".
+    # Rounding must not give values below that of the outside, which means "no data".
     return result.with_array(np.clip(result.array, lowest, highest, out=result.array))
 
 
 def _right_angled(axes: np.ndarray) -> np.ndarray:
-    """Orthonormal axes near three unit columns: two of them kept as far as they are at right angles, and a normal."""
+    """Return orthonormal axes near three unit columns: two of them made perpendicular, and their normal."""
     cosines = {(a, b): abs(float(axes[:, a] @ axes[:, b])) for a, b in ((0, 1), (0, 2), (1, 2))}
     first, second = min(cosines, key=lambda pair: (round(cosines[pair], 6), pair))
     third = 3 - first - second

@@ -1,4 +1,4 @@
-"""Conversions between voxels, millimeters, RAS and LPS: the one place where they are written down.
+"""Conversions between voxels, millimeters, RAS and LPS; no other module has them.
 
 World coordinates in SPRCore are RAS millimeters (x to the Right, y Anterior, z Superior), as in NIfTI and 3D Slicer.
 ITK and DICOM use LPS, which turns the sign of x and y. An *affine* is a (4, 4) float64 matrix that takes a voxel index
@@ -17,15 +17,7 @@ _TURN = np.array([-1.0, -1.0, 1.0])
 
 
 def transform_points(points: np.ndarray, matrix: Affine) -> np.ndarray:
-    """Map points through a homogeneous matrix, `R p + t`.
-
-    Args:
-        points: Points in the matrix's input space, shape (..., 3).
-        matrix: Homogeneous matrix, shape (4, 4).
-
-    Returns:
-        The mapped points, shape (..., 3), float64.
-    """
+    """Map points, shape (..., 3), through a homogeneous matrix (4, 4): `R p + t`, float64."""
     return np.asarray(points, dtype=np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
 
 
@@ -40,7 +32,7 @@ def ras_to_voxel(points_mm: np.ndarray, affine: Affine) -> np.ndarray:
 
 
 def flip_lps_ras(vectors: np.ndarray) -> np.ndarray:
-    """Turn points or displacements (..., 3) from LPS to RAS or back; applied twice it changes nothing."""
+    """Turn points or displacements (..., 3) from LPS to RAS or back; it is its own inverse."""
     return np.asarray(vectors) * _TURN.astype(np.asarray(vectors).dtype)
 
 

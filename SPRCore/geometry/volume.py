@@ -1,4 +1,4 @@
-"""Images and displacement fields that know where they are in the world."""
+"""Images and displacement fields with their position in the world."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from SPRCore.typing import Affine, Scalars, Tensor, Vectors
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Where voxels lie: how many along each axis, and their affine.
+    """The number of voxels along each axis, and their affine.
 
     Args:
         shape: Number of voxels along X, Y and Z, each at least 1.
@@ -41,9 +41,9 @@ class Grid:
         return spacing_of(self.affine)
 
     def matches(self, other: Grid, tolerance_mm: float = 1e-3) -> bool:
-        """Tell whether both grids have the same shape and corners no farther apart than `tolerance_mm`.
+        """Return whether both grids have the same shape and corners no farther apart than `tolerance_mm`.
 
-        The default forgives the float32 headers of NIfTI and nothing that could be seen.
+        The default allows for the float32 headers of NIfTI.
         """
         if self.shape != other.shape:
             return False
@@ -54,11 +54,11 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """A 3-D image or label map with its place in the world.
+    """A 3-D image or label map with its position in the world.
 
     Args:
-        array: Intensities or labels, shape (X, Y, Z), boolean, integer or real; not copied unless its bytes are in
-            another order than the machine's.
+        array: Intensities or labels, shape (X, Y, Z), boolean, integer or real; copied only if its byte order is not
+            the native one.
         affine: Voxel index to RAS millimeters, shape (4, 4); copied to float64 and made read-only.
 
     Raises:
@@ -87,9 +87,6 @@ class Volume:
             spacing: Distance in mm between neighboring voxels along X, Y, Z.
             origin: Center of the first voxel in RAS mm.
 
-        Returns:
-            The volume.
-
         Raises:
             InputError: As the class, or spacing and origin are not three finite numbers each, spacing above 0.
         """
@@ -99,12 +96,12 @@ class Volume:
 
     @classmethod
     def from_nibabel(cls, image: Any) -> Volume:
-        """Build a volume of an image of nibabel (`InputError` if it is not 3-D with one real number per voxel)."""
+        """Build a volume from an image of nibabel (`InputError` if it is not 3-D with one real number per voxel)."""
         return cls(*of_nibabel(image))
 
     @classmethod
     def from_itk(cls, image: Any) -> Volume:
-        """Build a volume of an image of SimpleITK (`InputError` if it is not 3-D with one number per voxel)."""
+        """Build a volume from an image of SimpleITK (`InputError` if it is not 3-D with one number per voxel)."""
         return cls(*of_itk(image))
 
     @property
@@ -136,7 +133,7 @@ class Field:
     """A displacement field: `warped(p) = moving(p + u(p))` for every point p of the fixed grid.
 
     Args:
-        array: Displacement u in RAS millimeters, shape (X, Y, Z, 3); turned to float32, not copied if it is already.
+        array: Displacement u in RAS millimeters, shape (X, Y, Z, 3); converted to float32, not copied if it is already.
         affine: Voxel index of the fixed grid to RAS millimeters, shape (4, 4); copied to float64 and made read-only.
 
     Raises:
@@ -178,20 +175,14 @@ class Field:
         """
         field = displacement_vox.detach()[0].float()
         to_mm = torch.tensor(np.asarray(affine)[:3, :3].T, dtype=field.dtype, device=field.device)
-        in_mm = field.reshape(3, -1).T @ to_mm  # where the field is: on a graphics card it takes no time
+        in_mm = field.reshape(3, -1).T @ to_mm  # on the device of the field
         return cls(on_host(in_mm.view(*field.shape[1:], 3)), affine)
 
 
 def on_host(tensor: Tensor) -> np.ndarray:
-    """Return the values of a tensor as an array in the memory of the processor.
+    """Return the values of a tensor as an array, which shares the memory of a tensor on the CPU.
 
-    From a graphics card they come through page-locked memory, which is several times as fast.
-
-    Args:
-        tensor: On any device.
-
-    Returns:
-        The values, same shape; shared with the tensor if it was on the processor.
+    From a GPU they are copied through page-locked memory, which is several times as fast.
     """
     if tensor.device.type != "cuda":
         return tensor.detach().cpu().numpy()
@@ -200,9 +191,9 @@ def on_host(tensor: Tensor) -> np.ndarray:
 
 
 def _plain_array(values: Any, what: str) -> np.ndarray:
-    """Values as an array of the machine's own byte order; nothing of them is lost without a word."""
+    """Return values as an array of native byte order; masked arrays are refused."""
     if np.ma.is_masked(values):
-        remedy = "fill what is masked: array.filled(value)"
+        remedy = "fill masked values: array.filled(value)"
         raise InputError(what, got="a masked array", expected="a value for every voxel", remedy=remedy)
     try:
         array = on_host(values) if isinstance(values, torch.Tensor) else np.asarray(values)
@@ -213,7 +204,7 @@ def _plain_array(values: Any, what: str) -> np.ndarray:
 
 
 def _numbers(values: Any, what: str) -> np.ndarray:
-    """Numbers as a new float64 array."""
+    """Return numbers as a new float64 array."""
     try:
         return np.array(values, dtype=np.float64)
     except (TypeError, ValueError):
@@ -236,12 +227,12 @@ def _checked_shape(shape: tuple[int, ...], what: str) -> tuple[int, ...]:
 
 def _checked_affine(affine: np.ndarray) -> np.ndarray:
     matrix = _numbers(affine, "affine")
-    remedy = "set the spacing and orientation of the image right in the program that wrote it"
+    remedy = "correct the spacing and orientation of the image in the program that wrote it"
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or not np.allclose(matrix[3], [0, 0, 0, 1]):
         got = f"shape {matrix.shape}" if matrix.shape != (4, 4) else f"{matrix.tolist()}"
         raise InputError("affine", got=got, expected="4 x 4 finite numbers, last row 0 0 0 1", remedy=remedy)
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
-    # Unit columns first, so that a fine or an anisotropic spacing is not mistaken for a degenerate one.
+    # Unit columns, so that a fine or an anisotropic spacing is not taken for a degenerate one.
     if spacing.min() < 1e-9 or abs(np.linalg.det(matrix[:3, :3] / spacing)) < 1e-4:
         got = f"spacing {spacing.tolist()} mm" if spacing.min() < 1e-9 else f"axes {matrix[:3, :3].tolist()}"
         raise InputError("affine", got=got, expected="three independent axes with spacing above 0", remedy=remedy)

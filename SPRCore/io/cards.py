@@ -12,7 +12,8 @@ from typing import Any
 from SPRCore.errors import InputError
 from SPRCore.geometry.orientation import check_orientation
 from SPRCore.io import card_checks as check
-from SPRCore.regularization.naming import HYPERPARAMETERS, make_prior
+from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
+from SPRCore.regularization.priors import make_prior
 
 SCHEMA = 1
 RESERVED = ("instance",)
@@ -215,7 +216,7 @@ def check_name(name: str) -> str:
 
 def _check_hyperparameters(card: ModelCard) -> None:
     """Check names and values of all that concerns the prior, and store pairs and names as tuples."""
-    names = HYPERPARAMETERS[check.choice(card.prior, "prior", tuple(HYPERPARAMETERS))]
+    names = tuple(HYPERPARAMETERS[check.choice(card.prior, "prior", tuple(HYPERPARAMETERS))])
     taken = check.listed(card.conditioning, "conditioning")
     if len(set(map(str, taken))) != len(taken) or not all(name in names for name in taken):
         raise InputError("conditioning", got=check.shown(taken), expected=f"names out of: {', '.join(names)}")

@@ -15,7 +15,8 @@ from SPRCore.live.events import Arrays
 from SPRCore.live.protocol import Open
 from SPRCore.live.reply import Superseded
 from SPRCore.live.session import LiveSession
-from SPRCore.regularization.naming import HYPERPARAMETERS, make_prior
+from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
+from SPRCore.regularization.priors import make_prior
 
 _VOLUMES = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask", "stiffness")
 _POINTS = ("fixed_points", "moving_points")

@@ -112,8 +112,8 @@ class Canvas:
         """Integrate a velocity, smoothed around folds if there are any: velocity in mm, displacement in voxels."""
         displacement_vox = integrate_quickly(velocity_mm / self.images.spacing)
         if inner_determinant(displacement_vox).min() <= 0:
-            mended = unfold(velocity_mm / self.images.spacing, self.settings.squarings)
-            return mended.velocity_vox * self.images.spacing, mended.forward_vox
+            velocity_vox, displacement_vox, *_ = unfold(velocity_mm / self.images.spacing, self.settings.squarings)
+            return velocity_vox * self.images.spacing, displacement_vox
         return velocity_mm, displacement_vox
 
     def picture(self, displacement_vox: Vectors, weight: Scalars, weight_gap: float) -> Picture:

@@ -9,9 +9,9 @@ from SPRCore.live.known import Pair
 from SPRCore.live.method import Check
 from SPRCore.live.reply import ChosenSetting
 from SPRCore.registration.choice import Choice, Choosing, choosing_for
-from SPRCore.registration.job import INSTANCE, Job
+from SPRCore.registration.job import INSTANCE, RegistrationJob
 from SPRCore.regularization import BetaPrior
-from SPRCore.regularization.naming import hyperparameters
+from SPRCore.regularization.priors import hyperparameters
 
 
 class Chooser:
@@ -22,7 +22,7 @@ class Chooser:
         job: How it is deformed, painted stiffness and start included; its setting has no influence.
     """
 
-    def __init__(self, pair: Pair, job: Job) -> None:
+    def __init__(self, pair: Pair, job: RegistrationJob) -> None:
         self._pair, self._job = pair, job
         self._choosing: Choosing | None = None
         self._chosen: ChosenSetting | None = None

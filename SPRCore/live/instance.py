@@ -20,16 +20,17 @@ from SPRCore.functional import resize
 from SPRCore.geometry import MaskedVolume, Volume
 from SPRCore.live.canvas import Canvas, Easel
 from SPRCore.live.method import Check, Exact, Sketch
-from SPRCore.live.settings import START, USUAL_RANGES, Axes, widened
+from SPRCore.live.settings import START, Axes, widened
 from SPRCore.live.tangent import Tangent
 from SPRCore.live.visited import Visited
 from SPRCore.registration.instance import InstanceProblem, normalized
-from SPRCore.registration.job import INSTANCE, Job
+from SPRCore.registration.job import INSTANCE, RegistrationJob
 from SPRCore.registration.level import LevelImages, Pausing
-from SPRCore.registration.pair import aligned_tensors, deformation_of
+from SPRCore.registration.pair import aligned_tensors, to_world
 from SPRCore.registration.solver import Course, InstanceConfig, LevelSolver
 from SPRCore.regularization import Prior
-from SPRCore.regularization.naming import hyperparameters, with_hyperparameters
+from SPRCore.regularization.hyperparameters import usual_ranges
+from SPRCore.regularization.priors import hyperparameters, with_hyperparameters
 from SPRCore.typing import Tensor, Vectors
 
 TOLERANCE = 1e-4
@@ -145,22 +146,27 @@ class InstanceMethod:
     has_stages = True
 
     def __init__(
-        self, fixed: MaskedVolume, moving: MaskedVolume, affine_ras: np.ndarray | None, job: Job, budget_ms: float
+        self,
+        fixed: MaskedVolume,
+        moving: MaskedVolume,
+        affine_ras: np.ndarray | None,
+        job: RegistrationJob,
+        budget_ms: float,
     ) -> None:
         self._fixed, self._settings = fixed.grid, dataclasses.replace(job.config, tolerance=TOLERANCE)
         tensors = aligned_tensors(fixed, moving, affine_ras, job)
-        self._problem = InstanceProblem.of(spacing=fixed.grid.spacing, config=job.config, **tensors)
+        self._problem = InstanceProblem.of(**vars(tensors), config=job.config)
         self._device = job.device
-        self.axes = Axes(widened(USUAL_RANGES[job.prior.name], hyperparameters(job.prior)))
+        self.axes = Axes(widened(usual_ranges(job.prior.name), hyperparameters(job.prior)))
         self._course: tuple[Prior, Course] | None = None
         self._search: Pausing[Vectors] | None = None
         self._pace, self._tangent = Pace(), None
         self._warm_up(job.prior)
-        masks = tensors["mask"], tensors["moving_mask"]
-        pair = (normalized(tensors[name], name, mask) for name, mask in zip(("fixed", "moving"), masks, strict=True))
+        masks = tensors.mask, tensors.moving_mask
+        pair = normalized(tensors.fixed, "fixed", masks[0]), normalized(tensors.moving, "moving", masks[1])
         easel = Easel(*pair, fixed.grid, affine_ras, self._settings, *masks)
         canvas = easel.fitting(lambda canvas: self._attempt(canvas, job.prior), budget_ms)
-        self.canvas = canvas.stiffened(tensors["stiffness"])
+        self.canvas = canvas.stiffened(tensors.stiffness)
 
     def prior(self, changes: Mapping[str, float], current: Prior) -> Prior:
         """Return a prior with changed hyperparameters."""
@@ -203,7 +209,7 @@ class InstanceMethod:
         finally:
             if course.is_over:  # done, or failed
                 self._course = None
-        return Exact(found=deformation_of(solved, self._fixed), weight_gap=0.0)
+        return Exact(found=to_world(solved, self._fixed), weight_gap=0.0)
 
     def keep_only(self, prior: Prior | None) -> None:
         """Drop an unfinished exact solution for another setting: it holds full-size volumes."""

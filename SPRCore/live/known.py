@@ -17,7 +17,7 @@ from SPRCore.live.method import Exact
 from SPRCore.live.quality import full_quality, longest_mm
 from SPRCore.live.reply import Reply, Setting
 from SPRCore.metrics import evaluate
-from SPRCore.registration import Deformation, Model, PreAlignment
+from SPRCore.registration import DeformationFields, LoadedModel, PreAlignment
 from SPRCore.registration.pair import assembled
 from SPRCore.registration.prealign import overlap_fraction
 from SPRCore.typing import Vectors
@@ -48,13 +48,13 @@ class Pair:
         moving: MaskedVolume,
         given: Annotations,
         alignment: PreAlignment,
-        model: Model | None,
+        model: LoadedModel | None,
     ) -> Pair:
         """Bring what was marked to the images, and tell what is doubtful, by the card of a model where there is one."""
         doubts = tuple(pair_warnings(fixed, moving, given, None if model is None else model.card))
         return cls(fixed=fixed, moving=moving, alignment=alignment, given=given.on(fixed.grid), doubts=doubts)
 
-    def marked(self, given: Annotations, model: Model | None) -> Pair:
+    def marked(self, given: Annotations, model: LoadedModel | None) -> Pair:
         """Return the same with other labels and landmarks; the masks stay."""
         given = dataclasses.replace(given, fixed_mask=self.given.fixed_mask, moving_mask=self.given.moving_mask)
         return Pair.of(self.fixed, self.moving, given, self.alignment, model)
@@ -96,7 +96,7 @@ class Known:
     """
 
     reply: Reply
-    found: Deformation | None
+    found: DeformationFields | None
     invert: Callable[[], Field] | None = None
     given: Annotations | None = None
 

@@ -12,7 +12,7 @@ from SPRCore.geometry import Field, Volume
 from SPRCore.live.canvas import Canvas
 from SPRCore.live.settings import Axes
 from SPRCore.live.visited import Visited
-from SPRCore.registration.result import Deformation
+from SPRCore.registration.result import DeformationFields
 from SPRCore.regularization import Prior
 from SPRCore.typing import Scalars, Tensor, Vectors
 
@@ -57,7 +57,7 @@ class Exact:
         longest_mm: Length of the longest displacement of `found`, where it was measured on the way.
     """
 
-    found: Deformation
+    found: DeformationFields
     weight_gap: float
     sketch: Sketch | None = None
     invert: Callable[[], Field] | None = None

@@ -21,19 +21,19 @@ from SPRCore.live.settings import Axes
 from SPRCore.live.visited import NEIGHBORS, Visited, blended
 from SPRCore.networks import RegistrationOutput
 from SPRCore.networks.network import Features
-from SPRCore.registration.job import Job, Model
+from SPRCore.registration.job import LoadedModel, RegistrationJob
 from SPRCore.registration.network import (
-    PreparedPair,
+    NetworkInput,
     check_output,
     code_of,
     has_velocity,
     model_prior,
     shortened,
 )
-from SPRCore.registration.pair import deformation_of, problem_of, start_mm
-from SPRCore.registration.result import Deformation
+from SPRCore.registration.pair import problem_of, start_mm, to_world
+from SPRCore.registration.result import DeformationFields
 from SPRCore.regularization import Prior
-from SPRCore.regularization.naming import with_hyperparameters
+from SPRCore.regularization.priors import with_hyperparameters
 from SPRCore.typing import Tensor
 
 
@@ -58,13 +58,18 @@ class NetworkMethod:
     """
 
     def __init__(
-        self, fixed: MaskedVolume, moving: MaskedVolume, affine_ras: np.ndarray | None, job: Job, budget_ms: float
+        self,
+        fixed: MaskedVolume,
+        moving: MaskedVolume,
+        affine_ras: np.ndarray | None,
+        job: RegistrationJob,
+        budget_ms: float,
     ) -> None:
-        model: Model = job.model
+        model: LoadedModel = job.model
         self._fixed, self._moving, self._affine_ras, self._job = fixed, moving, affine_ras, job
         self._model, self._network = model, model.network
         self.has_stages = job.refine > 0
-        self._pair = PreparedPair.of(fixed, moving, model.network, model.card, affine_ras)
+        self._pair = NetworkInput.of(fixed, moving, model.network, model.card, affine_ras)
         self._features: Features | None = None
         self._decoding_s = math.inf
         images = (shortened(image, self._pair.grid.shape) for image in (self._pair.fixed, self._pair.moving))
@@ -100,7 +105,7 @@ class NetworkMethod:
         with torch.no_grad(), interruptible(self._network, check):
             output = self._network.decode(self._encoded(), self._code(prior), inverse=False)
         check()
-        found = self._pair.deformation(output, prior, inverse=False)
+        found = self._pair.to_world(output, prior, inverse=False)
         check()
         if self._job.refine:
             return self._refined(found, prior, check)
@@ -133,11 +138,11 @@ class NetworkMethod:
         self._job = dataclasses.replace(self._job, stiffness=stiffness)
         self.canvas = self.canvas.stiffened(_factors(stiffness, self._job.device))
 
-    def _refined(self, found: Deformation, prior: Prior, check: Check) -> Exact:
+    def _refined(self, found: DeformationFields, prior: Prior, check: Check) -> Exact:
         problem = problem_of(self._fixed, self._moving, self._affine_ras, self._job)
         course = problem.course(prior, start_mm(found, self._job.device))
         solved = course.completed(check)
-        return Exact(found=deformation_of(solved, self._fixed.grid), weight_gap=0.0)
+        return Exact(found=to_world(solved, self._fixed.grid), weight_gap=0.0)
 
     def _code(self, prior: Prior) -> Tensor | None:
         code = code_of(self._model.card, prior)

@@ -28,11 +28,11 @@ from SPRCore.live.settings import Key, checked, key_of
 from SPRCore.live.sweep import Yardstick
 from SPRCore.live.timing import SLICE_S, asking, default_budget_ms, milliseconds_since, slices_of
 from SPRCore.live.visited import Visited
-from SPRCore.registration import Job, Model, prealign
+from SPRCore.registration import LoadedModel, RegistrationJob, prealign
 from SPRCore.registration.devices import pick_device
 from SPRCore.registration.job import INSTANCE, check_refine, make_job, model_path, stiffness_on
 from SPRCore.regularization import Prior
-from SPRCore.regularization.naming import as_prior, hyperparameters
+from SPRCore.regularization.priors import as_prior, hyperparameters
 
 _REMEMBERED = 0.25  # of the memory, for velocities on the grid of the previews
 
@@ -49,7 +49,7 @@ class LiveSession(AbstractContextManager):
 
     on_progress: Callable[[float], None] | None = None
 
-    def __init__(self, pair: Pair, job: Job, budget_ms: float, cache_bytes: int) -> None:
+    def __init__(self, pair: Pair, job: RegistrationJob, budget_ms: float, cache_bytes: int) -> None:
         self._pair, self._job, self._budget_s = pair, job, 1e-3 * budget_ms
         self._resources = ExitStack()
         self._resources.enter_context(kept_memory())
@@ -122,7 +122,7 @@ class LiveSession(AbstractContextManager):
                 raise InputError(name, got=f"{value:g}", expected="a number above 0")
         check_refine(method == INSTANCE, refine)
         target, path = pick_device(device), model_path(method)
-        model = None if path is None else Model.read(path, target)
+        model = None if path is None else LoadedModel.read(path, target)
         asked = {"prior": as_prior(prior), "refine": refine, "config": solver_of(start, method), "stiffness": stiffness}
         job = make_job(model, images[0].grid, target, **asked)
         pair = Pair.of(*images, given, prealign(*images, init), model)

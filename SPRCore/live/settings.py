@@ -14,16 +14,6 @@ Setting = Mapping[str, float]
 Key = tuple[float, ...]
 """A setting as a key: its values in the order of their names, to nine digits."""
 
-USUAL_RANGES = {
-    "beta": {"alpha": (0.01, 0.6), "lambda_max": (0.5, 5.0)},
-    "gaussian": {"sigma": (0.1, 4.0), "lambda_mean": (0.5, 5.0)},
-    "tv": {"tv": (0.02, 2.0), "lambda_max": (1.0, 100.0)},
-    "uniform": {"lambda": (0.1, 10.0)},
-}
-"""Ranges of the sliders where no model has its own, by prior: those of the paper's tables; the paper has none for tv,
-whose range is wide. At an alpha or sigma of 0 the weight is 0 wherever the field varies, so the sliders end above
-it."""
-
 START = ("rest", "search")
 """What the instance solver starts from: rest, or displacements of blocks that a discrete search finds."""
 

@@ -23,7 +23,7 @@ from scipy.optimize import nnls
 from SPRCore.live.cache import ByteCache
 from SPRCore.live.settings import Key, key_of
 from SPRCore.regularization import Prior
-from SPRCore.regularization.naming import hyperparameters
+from SPRCore.regularization.priors import hyperparameters
 from SPRCore.typing import Scalars, Tensor, Vectors
 
 NEIGHBORS = 12

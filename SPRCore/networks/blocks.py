@@ -1,4 +1,4 @@
-"""Blocks that the networks share: a convolution with its normalization, and the layer that predicts a flow."""
+"""Blocks shared by the networks: a convolution with normalization, and the layer that predicts a flow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from SPRCore.typing import Images, Tensor, Vectors
 
 _NORMS = {"instance": nn.InstanceNorm3d, "batch": nn.BatchNorm3d}
 NEAR_ZERO = 1e-5
-"""Deviation of the weights of last layers, as in VoxelMorph: a fresh network starts at the identity."""
+"""Standard deviation of the initial weights of last layers, as in VoxelMorph: training starts near the identity."""
 
 
 class ConvBlock(nn.Module):
@@ -23,7 +23,7 @@ class ConvBlock(nn.Module):
     Args:
         inputs: Channels of the input.
         outputs: Channels of the output.
-        condition: Dependence on the code, or None.
+        condition: Conditioning, or None.
         stride: Stride of the convolution.
         norm: ``"instance"``, ``"batch"``, or None; with one the convolution has no bias.
         slope: Slope of the ReLU below zero: 0.01 in TransMorph, 0.2 in VoxelMorph.
@@ -54,11 +54,11 @@ class ConvBlock(nn.Module):
 
 
 class FlowHead(nn.Module):
-    """Last layer of a network: a flow in float32, also under autocast, near zero when fresh.
+    """Last layer of a network: a flow in float32, also under autocast, initialized near zero.
 
     Args:
         inputs: Channels of the features.
-        condition: Dependence on the code, or None; only generated weights reach this layer.
+        condition: Conditioning, or None; only generated weights apply to this layer.
     """
 
     def __init__(self, inputs: int, condition: Condition | None = None) -> None:
@@ -68,17 +68,13 @@ class FlowHead(nn.Module):
         near_zero(self.conv)
 
     def forward(self, features: Images, style: Tensor | None = None) -> Vectors:
-        """Read a flow, shape (B, 3, X, Y, Z), from features, shape (B, C, X, Y, Z)."""
+        """Predict a flow, shape (B, 3, X, Y, Z), from features, shape (B, C, X, Y, Z)."""
         with full_precision(features):
             return self.conv(at_least_float32(features), None if style is None else at_least_float32(style))
 
 
 def near_zero(layer: nn.Module) -> None:
-    """Fill the weights of a last layer with almost nothing.
-
-    Args:
-        layer: Convolution, plain or generated; its bias becomes zero.
-    """
+    """Initialize the weights of a last layer, plain or generated, near zero and its bias to zero."""
     for name, parameter in layer.named_parameters(recurse=False):
         if name.startswith("weight"):
             nn.init.normal_(parameter, std=NEAR_ZERO)
@@ -87,40 +83,18 @@ def near_zero(layer: nn.Module) -> None:
 
 
 def full_precision(tensor: Tensor) -> AbstractContextManager:
-    """Context in which autocast does not reach what is computed.
-
-    Args:
-        tensor: Tells the kind of device.
-
-    Returns:
-        The context.
-    """
+    """Return a context that disables autocast on the device of a tensor."""
     kind = tensor.device.type
     return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """Return the tensor as float32, or as float64 where it was so.
-
-    Args:
-        tensor: Any floating-point tensor.
-
-    Returns:
-        The same values.
-    """
+    """Return a floating-point tensor as float32, a float64 tensor unchanged."""
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
 def upsample(image: Images, factor: int = 2) -> Images:
-    """Enlarge features linearly, voxel edges kept in place, so that pooling by the factor undoes the geometry.
-
-    Args:
-        image: Shape (B, C, X, Y, Z).
-        factor: How many times as many voxels along each axis.
-
-    Returns:
-        Shape (B, C, X·factor, Y·factor, Z·factor).
-    """
+    """Upsample features linearly by a factor with voxel edges fixed, the inverse geometry of pooling."""
     if factor == 1:
         return image
     return F.interpolate(image, scale_factor=float(factor), mode="trilinear", align_corners=False)

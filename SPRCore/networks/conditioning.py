@@ -1,4 +1,4 @@
-r"""Networks that answer to hyperparameters: a code c in [0, 1]ᴷ enters the layers by FiLM, LoRA or generated weights.
+r"""Conditioning on hyperparameters: a code c in [0, 1]ᴷ enters the layers by FiLM, LoRA or generated weights.
 
 * ``film`` (default): scale and shift of the channels, after their normalization; Perez et al. 2018,
   doi:10.1609/aaai.v32i1.11671; for registration Mok & Chung 2021, doi:10.1007/978-3-030-87202-1_4.
@@ -22,7 +22,7 @@ from SPRCore.typing import Images, Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """How a layer depends on the code.
+    """Conditioning of a layer on the code.
 
     Attributes:
         kind: ``"film"``, ``"lora"`` or ``"full"``.
@@ -36,14 +36,11 @@ class Condition:
 
     @classmethod
     def of(cls, config: NetworkConfig, *, early: bool) -> Condition | None:
-        """Dependence of the layers before or after the point up to which a pair is encoded.
+        """Return the conditioning of the encoding or of the decoding layers, None without conditioning.
 
         Args:
             config: Configuration of the network.
-            early: The layers lie before that point: only generated weights reach them.
-
-        Returns:
-            The dependence, or None for layers that do not know the code.
+            early: For encoding layers, which only ``"full"`` conditions.
         """
         if config.conditioning is None or (early and config.conditioning != "full"):
             return None
@@ -53,8 +50,8 @@ class Condition:
 class CodeEmbedding(nn.Module):
     r"""Embed a code: :math:`(\cos \tfrac{\pi}{2} c, \sin \tfrac{\pi}{2} c)` and four layers.
 
-    The encoding has the same length for every code. Fed as it is, the size of a code would scale all that is computed
-    from it, which makes the training of hypernetworks unstable: Ortiz et al., arXiv:2304.07645.
+    The encoding has the same norm for every code. Otherwise the size of a code would scale all activations, which makes
+    the training of hypernetworks unstable: Ortiz et al., arXiv:2304.07645.
 
     Args:
         codes: Number K of hyperparameters.
@@ -85,7 +82,7 @@ class CodeEmbedding(nn.Module):
 
 
 class Film(nn.Module):
-    r"""Feature-wise linear modulation :math:`(1 + \gamma(h))\,x + \beta(h)`, near the identity when fresh.
+    r"""Feature-wise linear modulation :math:`(1 + \gamma(h))\,x + \beta(h)`, initialized near the identity.
 
     Args:
         channels: Channels to modulate.
@@ -105,13 +102,5 @@ class Film(nn.Module):
 
 
 def film(channels: int, condition: Condition | None) -> Film | None:
-    """Make the modulation of a layer's channels where the dependence is ``"film"``.
-
-    Args:
-        channels: Channels of the layer.
-        condition: Dependence on the code, or None.
-
-    Returns:
-        The modulation, or None.
-    """
+    """Return the modulation of a layer's channels for ``"film"``, otherwise None."""
     return Film(channels, condition.hidden) if condition is not None and condition.kind == "film" else None

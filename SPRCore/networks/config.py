@@ -1,4 +1,4 @@
-"""Everything that fixes a network: one frozen, checked, JSON-able dataclass."""
+"""Configuration of a network: a frozen, validated, JSON-serializable dataclass."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
 
-# Bounds are generous beside every published size and small beside what would exhaust a machine.
+# Bounds are larger than every published size and smaller than sizes that would exhaust a machine.
 _INTEGERS = {
     "channels": (1, 16),
     "embed": (8, 384),
@@ -42,38 +42,39 @@ _FLAGS = ("integrate", "half_resolution", "checkpoint")
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """Architecture and sizes of a registration network; plain values only, so that it is its own JSON.
+    """Architecture and sizes of a registration network; plain values only.
 
     Attributes:
         architecture: ``"voxelmorph"``, ``"transmorph"`` (one head) or ``"transmorph_tvf"`` (one head per time step).
         channels: Channels of each of the two images.
         encoder: VoxelMorph: filters of the encoder; the first at the grid's resolution, each further one at half of
-            the one before. Defaults here and below are the sizes of the paper, Sect. 4.2–4.3.
+            the previous one. Defaults here and below are the sizes of the paper, Sect. 4.2–4.3.
         decoder: VoxelMorph: filters of the decoder, coarsest first, one fewer than the encoder has.
         embed: TransMorph: channels of a 4³ patch, even; doubled at each level.
         depths: TransMorph: Swin blocks per level; their number is the number of levels.
         heads: TransMorph: attention heads per level.
         window: TransMorph: attention window in patches; the reference takes the full image size over 32.
         drop_path: TransMorph: rate of stochastic depth at the last block, in [0, 1), rising linearly from 0.
-        features: TransMorph: channels of the finest features, from which the flow and the weight are read.
-        time_steps: TransMorph-TVF: number of flows that are joined into one.
-        composition: How they are joined: ``"composition"`` (default), or ``"addition"`` as in the paper's repository.
+        features: TransMorph: channels of the finest features, the input of the flow and weight heads.
+        time_steps: TransMorph-TVF: number of flows.
+        composition: Combination of these flows: ``"composition"`` (default), or ``"addition"`` as in the paper's
+            repository.
         norm: Normalization of skip convolutions and weight head: ``"instance"`` (default: training has batches of
             one) or ``"batch"`` as in the paper's repository.
-        integrate: The flow is a stationary velocity to be integrated; else it is the displacement.
+        integrate: Whether the flow is a stationary velocity to be integrated, or the displacement.
         squarings: Squaring steps of the integration, paper Eq. 20.
-        half_resolution: Images are pooled by two first and the field is brought back to the grid that was given.
-        sampling: How the network samples images and fields: ``"border"`` (as everywhere in SPRCore), or as imported
-            checkpoints were trained: ``"zeros"`` outside the grid, or ``"half_voxel"``, see ``sampling.py``.
-        weight: Prior that the weight head is for, or None for no weight.
+        half_resolution: Whether images are pooled by two and the field is upsampled to the grid of the input.
+        sampling: Sampling of images and fields: ``"border"`` (as everywhere in SPRCore), or that of imported
+            checkpoints: ``"zeros"`` outside the grid, or ``"half_voxel"``, see ``sampling.py``.
+        weight: Prior of the weight head, or None for no weight head.
         weight_width: Channels inside the weight head.
         weight_stride: The weight is predicted on a grid coarser than the network's by this factor and upsampled, which
             makes it smooth: with pooled images, 2 is the quarter resolution of the paper's Sect. 3.5.
-        conditioning: How a code of hyperparameters enters the network, or None; see ``conditioning.py``.
+        conditioning: Kind of conditioning on a code of hyperparameters, or None; see ``conditioning.py``.
         codes: Number of hyperparameters in a code: 1 or 2 with ``conditioning``, else 0.
         hidden: Units of the embedding of a code; the published hypernetwork has 96.
         rank: Rank of the low-rank factors of ``"lora"``.
-        checkpoint: In training, features of a time step are computed again in the backward pass instead of kept.
+        checkpoint: Whether training recomputes the features of a time step in the backward pass.
 
     Raises:
         InputError: A value is of the wrong type, outside its bounds, or does not fit the others.
@@ -106,7 +107,7 @@ class NetworkConfig:
     checkpoint: bool = True
 
     def __post_init__(self) -> None:
-        """Check every value and how they fit each other."""
+        """Check every value and their consistency."""
         for name, bounds in _INTEGERS.items():
             _check_integer(name, getattr(self, name), bounds)
         for name, (lengths, bounds) in _TUPLES.items():
@@ -147,9 +148,6 @@ class NetworkConfig:
 
         Args:
             values: Name and value of the attributes; absent ones take their defaults.
-
-        Returns:
-            The configuration.
 
         Raises:
             InputError: An unknown name, or a value that the constructor refuses.

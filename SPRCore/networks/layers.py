@@ -1,4 +1,4 @@
-"""Convolutions and linear layers that may depend on the embedded code, and those that do not, called alike."""
+"""Convolutions and linear layers with and without conditioning on the embedded code, called alike."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from SPRCore.typing import Images, Tensor
 
 
 class Convolution(nn.Conv3d):
-    """Convolution that does not know the code."""
+    """Convolution without conditioning."""
 
     def forward(self, image: Images, style: Tensor | None = None) -> Images:
         """Convolve features, shape (B, C, X, Y, Z); ``style`` is not used."""
@@ -45,7 +45,7 @@ class LowRankConvolution(nn.Conv3d):
 
 
 class _Generated(nn.Module):
-    """Weight and bias of a layer, each scalar with a row of as many parameters as the embedded code has units."""
+    """Weight and bias of a layer, each scalar a linear function of the embedded code."""
 
     def __init__(self, shape: tuple[int, ...], hidden: int, bias: bool) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class GeneratedConvolution(_Generated):
         """Convolve features, shape (B, C, X, Y, Z), under the embedded code, shape (B, hidden)."""
         weight, bias = self.generate(style)
         batch = len(style)
-        grouped = F.conv3d(  # each member of the batch has a kernel of its own
+        grouped = F.conv3d(  # each member of the batch has its own kernel
             image.reshape(1, -1, *image.shape[2:]),
             weight.flatten(0, 1),
             None if bias is None else bias.flatten(),
@@ -94,7 +94,7 @@ class GeneratedConvolution(_Generated):
 
 
 class Dense(nn.Linear):
-    """Linear layer that does not know the code."""
+    """Linear layer without conditioning."""
 
     def forward(self, tokens: Tensor, style: Tensor | None = None) -> Tensor:
         """Map tokens, shape (B, ..., C); ``style`` is not used."""
@@ -132,12 +132,12 @@ def convolution(
     padding: int | None = None,
     bias: bool = True,
 ) -> nn.Module:
-    """Make the convolution that a dependence asks for; FiLM leaves the convolution as it is.
+    """Build the convolution for a kind of conditioning; FiLM does not change it.
 
     Args:
         inputs: Channels of the input.
         outputs: Channels of the output.
-        condition: Dependence on the code, or None.
+        condition: Conditioning, or None.
         size: Edge of the kernel.
         stride: Stride.
         padding: Zeros around the image; half the kernel if None.
@@ -155,16 +155,9 @@ def convolution(
 
 
 def dense(inputs: int, outputs: int, condition: Condition | None, *, bias: bool = True) -> nn.Module:
-    """Make the linear layer that a dependence asks for: generated under ``"full"``, else plain.
+    """Build the linear layer for a kind of conditioning: generated for ``"full"``, otherwise plain.
 
-    Args:
-        inputs: Channels of the input.
-        outputs: Channels of the output.
-        condition: Dependence on the code, or None.
-        bias: Whether a bias is added.
-
-    Returns:
-        A module called with tokens and the embedded code.
+    The layer is called with tokens and the embedded code.
     """
     if condition is not None and condition.kind == "full":
         return GeneratedDense(inputs, outputs, condition, bias=bias)

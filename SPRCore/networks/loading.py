@@ -1,4 +1,4 @@
-"""Between bundles and networks: everything is compared before anything is allocated."""
+"""Conversion between bundles and networks; everything is checked before memory is allocated."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from SPRCore.networks.registry import build
 from SPRCore.typing import Tensor
 
 
-class _Undrawn(TorchFunctionMode):
-    """Puts 0 for random weights: they are replaced, and drawing them without memory loads PyTorch's compiler."""
+class _NoInitialization(TorchFunctionMode):
+    """Initializes weights with 0: they are replaced, and random ones on the meta device load PyTorch's compiler."""
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -30,7 +30,7 @@ class _Undrawn(TorchFunctionMode):
         kwargs = kwargs or {}
         if function in (Tensor.normal_, Tensor.uniform_) or getattr(function, "__module__", None) == "torch.nn.init":
             weights = args[0] if args else kwargs["tensor"]
-            weights.detach().zero_()  # not left as they are: a truncated normal is drawn until it fits
+            weights.detach().zero_()  # a truncated normal is drawn until it is in range
             return weights
         return function(*args, **kwargs)
 
@@ -45,13 +45,13 @@ def build_from_bundle(bundle: Bundle) -> RegistrationNetwork:
         The network on the CPU, in evaluation mode.
 
     Raises:
-        InputError: The card asks for a network that there is not or contradicts it, or a tensor does not fit.
+        InputError: The card names an unknown network or contradicts it, or a tensor does not fit.
     """
     card = bundle.card
     config = NetworkConfig.from_dict(card.architecture)
     _check_card(card, config)
-    with _Undrawn(), torch.random.fork_rng(devices=[]):  # what is drawn otherwise costs the caller no number
-        with torch.device("meta"):  # shapes without memory: a small file may claim a network of any size
+    with _NoInitialization(), torch.random.fork_rng(devices=[]):  # the random state of the caller is unchanged
+        with torch.device("meta"):  # no memory: a small file may claim a network of any size
             _check_tensors(bundle.tensors, build(config).state_dict())
         network = build(config)
     network.load_state_dict(bundle.tensors)
@@ -59,14 +59,11 @@ def build_from_bundle(bundle: Bundle) -> RegistrationNetwork:
 
 
 def bundle_of(network: RegistrationNetwork, card: ModelCard) -> Bundle:
-    """Put a network and its card into a bundle.
+    """Return the bundle of a network and its card; the tensors are not copied.
 
     Args:
         network: The network.
-        card: Its card; the architecture is filled in from the network.
-
-    Returns:
-        The bundle, whose tensors are those of the network, not copies.
+        card: Its card; the architecture is that of the network.
 
     Raises:
         InputError: The card contradicts the network.
@@ -78,29 +75,28 @@ def bundle_of(network: RegistrationNetwork, card: ModelCard) -> Bundle:
 def import_model(
     path: str | Path, *, name: str | None = None, composition: str | None = None, card: Mapping[str, Any] | None = None
 ) -> Bundle:
-    """Read a model from a bundle or from a checkpoint that the author of the method released.
+    """Read a model from a bundle or from a checkpoint released by the author of the method.
 
     Args:
         path: A bundle, or a checkpoint `.pth.tar` in one of the formats of `reference_checkpoints`.
         name: Name of the model; that of the bundle, or the file's own name, if None.
-        composition: How the flows of a checkpoint are joined, which its tensors do not tell: "composition" or
-            "addition"; None for the usual way of its format.
-        card: Fields of the card to set, such as those that a checkpoint does not hold.
-
-    Returns:
-        The model, whose tensors fit its card.
+        composition: Combination of the flows of a checkpoint, which is not in its tensors: "composition" or
+            "addition"; None for the default of its format.
+        card: Fields of the card to set, such as those that a checkpoint does not have.
 
     Raises:
-        InputError: The file is no such thing or damaged, or a field of the card is wrong.
+        InputError: The file has another format or is damaged, or a field of the card is wrong.
     """
     path = Path(path)
     if path.name.endswith(SUFFIX):
         if composition is not None:
-            raise InputError("composition", got=f"{composition!r} for a bundle", expected="it for checkpoints alone")
+            raise InputError(
+                "composition", got=f"{composition!r} for a bundle", expected="none: it applies to checkpoints only"
+            )
         bundle = read_bundle(path)
         known, tensors = bundle.card.to_dict(), bundle.tensors
     else:
-        # As a whole: pooling before and upsampling after the network, as the author's scripts have it.
+        # With pooling before and upsampling after the network, as in the author's scripts.
         config, tensors = import_checkpoint(path, composition, half_resolution=True)
         stem = re.sub(r"[^a-z0-9._-]+", "-", path.name.lower().split(".pth")[0])
         known = {"name": stem, "prior": config.weight or "uniform", "architecture": config.to_dict()}
@@ -114,14 +110,14 @@ def _check_card(card: ModelCard, config: NetworkConfig) -> None:
     if len(card.conditioning) != config.codes:
         got = f"{len(card.conditioning)} hyperparameters for a network with {config.codes}"
         raise InputError("model card, conditioning", got=got, expected="as many names as the network takes")
-    # Weights in (0, 1] suit the Gaussian prior, too, and were trained under it; others would be read wrongly.
+    # Weights in (0, 1] also suit the Gaussian prior, and were trained under it; others would be misinterpreted.
     if config.weight is not None and card.prior not in (config.weight, "gaussian"):
         got = f"the {card.prior} prior for a network with {config.weight} weights"
         raise InputError("model card, prior", got=got, expected=config.weight)
 
 
 def _check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Name the first tensor, in the order of the network, that is missing or does not fit, and then any left over."""
+    """Refuse the first tensor, in the order of the network, that is missing or does not fit, and any additional one."""
     for name, wanted in expected.items():
         if name not in tensors:
             raise InputError(f"tensor {name}", got="none in the file", expected=_described(wanted))
@@ -130,7 +126,9 @@ def _check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
             raise InputError(f"tensor {name}", got=_described(found), expected=_described(wanted))
     extra = [name for name in tensors if name not in expected]
     if extra:
-        raise InputError(f"tensor {extra[0]}", got="one that the network has not", expected="the tensors of its card")
+        raise InputError(
+            f"tensor {extra[0]}", got="one that the network does not have", expected="the tensors of its card"
+        )
 
 
 def _described(tensor: Tensor) -> str:

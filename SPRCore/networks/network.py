@@ -1,4 +1,4 @@
-"""The base of all networks: any image size, pooling, integration, and the split into encoding and decoding."""
+"""Base class of the networks: padding, pooling, integration, encoding and decoding."""
 
 from __future__ import annotations
 
@@ -19,44 +19,41 @@ from SPRCore.networks.weight_head import activate_weight
 from SPRCore.typing import Images, Scalars, Tensor, Vectors
 
 MIN_SIZE = 16
-"""Least voxels along an axis: below, the coarsest features of every network are one voxel of mostly padding."""
+"""Least voxels along an axis; otherwise the coarsest features are one voxel of mostly padding."""
 
 
 @dataclass(frozen=True)
 class Features:
-    """What a network computes of a pair before it needs a code; opaque outside the network that made it.
+    """The features of a pair that do not depend on the code, specific to a network.
 
     Attributes:
         tensors: Tensors whose first axis is the batch.
-        shape: Sizes (X, Y, Z) of the images that were given.
+        shape: Sizes (X, Y, Z) of the images.
     """
 
     tensors: tuple[Tensor, ...]
     shape: tuple[int, int, int]
 
     def expanded(self, batch: int) -> Features:
-        """Repeat the features of one pair without copying them, to decode several codes at once.
+        """Repeat the features of one pair without a copy, to decode several codes at once.
 
         Args:
-            batch: Size of the batch; the features must be of one pair or already of so many.
-
-        Returns:
-            Features of ``batch`` pairs.
+            batch: Size of the batch; the features have a batch of this size or of one.
         """
         return replace(self, tensors=tuple(tensor.expand(batch, *tensor.shape[1:]) for tensor in self.tensors))
 
 
 class RegistrationNetwork(nn.Module, ABC):
-    """A network that predicts how to deform one image onto another.
+    """A network that predicts the deformation of one image onto another.
 
-    Subclasses say what they compute before and after the code is known (``extract`` and ``predict``), on images of a
-    size that they can halve as often as they need.
+    Subclasses implement ``extract``, independent of the code, and ``predict``, on images whose sizes are multiples of
+    ``multiple``.
 
     Args:
-        config: What was built.
+        config: Configuration of the network.
 
     Attributes:
-        multiple: The sizes of the images that reach ``extract`` are multiples of this.
+        multiple: Divisor of the sizes of the images in ``extract``.
     """
 
     multiple: int
@@ -68,11 +65,11 @@ class RegistrationNetwork(nn.Module, ABC):
 
     @abstractmethod
     def extract(self, moving: Images, fixed: Images, style: Tensor | None) -> tuple[Tensor, ...]:
-        """Compute all that does not depend on the code; ``style`` is None unless weights are generated."""
+        """Compute the features that do not depend on the code; ``style`` is None unless weights are generated."""
 
     @abstractmethod
     def predict(self, tensors: tuple[Tensor, ...], style: Tensor | None) -> tuple[Vectors, Scalars | None]:
-        """Compute the flow on the network's grid, and the weight before its activation where there is one."""
+        """Compute the flow on the network's grid, and the weight before its activation or None."""
 
     def forward(
         self, moving: Images, fixed: Images, code: Tensor | None = None, *, inverse: bool = True
@@ -83,20 +80,19 @@ class RegistrationNetwork(nn.Module, ABC):
             moving: Moving images, shape (B, C, X, Y, Z), intensities in [0, 1], 16 voxels or more along each axis.
             fixed: Fixed images on the same grid.
             code: Hyperparameters over their maxima, shape (B, codes), in [0, 1]; None for a network without.
-            inverse: Also integrate backwards where the network integrates; a loss that does not look at the inverse
-                saves the time.
+            inverse: Whether to integrate the inverse, too, if the network integrates.
 
         Returns:
-            Fields on the grid that was given, in its voxels.
+            Fields on the grid of the images, in its voxels.
 
         Raises:
-            InputError: Images of wrong or different shapes, or too small; a code that is missing, unasked for, of the
+            InputError: Images of wrong or different shapes, or too small; a code that is missing, not expected, of the
                 wrong shape or outside [0, 1].
         """
         return self.decode(self.encode(moving, fixed), code, inverse=inverse)
 
     def encode(self, moving: Images, fixed: Images) -> Features:
-        """Compute what does not depend on the code: once per pair, reused for every code.
+        """Compute the features that do not depend on the code, once per pair.
 
         Args:
             moving: As for ``forward``.
@@ -119,13 +115,13 @@ class RegistrationNetwork(nn.Module, ABC):
         """Compute the fields of encoded pairs for a code.
 
         Args:
-            features: From ``encode``; of one pair, they serve any number of codes.
+            features: Features of ``encode``; those of one pair suit any number of codes.
             code: As for ``forward``.
             inverse: As for ``forward``.
-            velocity: Also give the velocity where the network integrates.
+            velocity: Whether to return the velocity, too, if the network integrates.
 
         Returns:
-            Fields on the grid that was given, in its voxels.
+            Fields on the grid of the images, in its voxels.
 
         Raises:
             InputError: As for ``forward``.
@@ -136,14 +132,14 @@ class RegistrationNetwork(nn.Module, ABC):
             return self._output(fields, logits, features.shape)
 
     def decode_velocity(self, features: Features, code: Tensor | None = None) -> tuple[Vectors, Scalars | None]:
-        """Compute the velocity of encoded pairs for a code, and the weight: ``decode`` without the integrations.
+        """Compute velocity and weight of encoded pairs for a code: ``decode`` without the integrations.
 
         Args:
             features: As for ``decode``.
             code: As for ``decode``.
 
         Returns:
-            Velocity and weight, None where the network has none, on the grid that was given.
+            Velocity and weight, None for a network without weight, on the grid of the images.
 
         Raises:
             InputError: As for ``decode``; the network has no velocity.
@@ -158,7 +154,7 @@ class RegistrationNetwork(nn.Module, ABC):
         style = self._style(code, len(features.tensors[0]))
         if style is not None:
             features = features.expanded(len(style))
-        # The published hypernetwork generates every weight, so that nothing can be computed before the code is known.
+        # The published hypernetwork generates every weight, so that no feature is independent of the code.
         tensors = self.extract(*features.tensors, style) if self._generated else features.tensors
         return self.predict(tensors, style)
 
@@ -171,7 +167,7 @@ class RegistrationNetwork(nn.Module, ABC):
         return 2 if self.config.half_resolution else 1
 
     def _prepared(self, image: Images) -> Images:
-        """Pad to the needed multiple by repeating the border, and pool."""
+        """Pad to a multiple by repeating the border, and pool."""
         multiple = self.multiple * self._pooling
         padding = [side for size in reversed(image.shape[2:]) for side in (0, -size % multiple)]
         image = F.pad(image, padding, mode="replicate") if any(padding) else image
@@ -190,7 +186,7 @@ class RegistrationNetwork(nn.Module, ABC):
         config = self.config
         fields = [None if field is None else self._restored(field, shape) for field in fields]
         if config.half_resolution and config.sampling == "half_voxel":
-            # The author's pipeline ends in its own sampler on the full grid: ours must find the same positions.
+            # The author's pipeline ends with its own sampler on the full grid, which these displacements reproduce.
             fields[:2] = [None if field is None else true_displacement(field) for field in fields[:2]]
         weight = self._weight(logits, shape)
         return RegistrationOutput(
@@ -200,11 +196,11 @@ class RegistrationNetwork(nn.Module, ABC):
     def _weight(self, logits: Scalars | None, shape: Sequence[int]) -> Scalars | None:
         if logits is None:
             return None
-        logits = _enlarged(logits, self.config.weight_stride * self._pooling, shape)
+        logits = enlarged(logits, self.config.weight_stride * self._pooling, shape)
         return activate_weight(logits, self.config.weight)
 
     def _restored(self, field: Vectors, shape: Sequence[int]) -> Vectors:
-        return _enlarged(field * self._pooling, self._pooling, shape)
+        return enlarged(field * self._pooling, self._pooling, shape)
 
     def _style(self, code: Tensor | None, pairs: int) -> Tensor | None:
         if self.embedding is None:
@@ -232,8 +228,8 @@ class RegistrationNetwork(nn.Module, ABC):
             )
 
 
-def _enlarged(image: Images, factor: int, shape: Sequence[int]) -> Images:
-    """Upsample what is needed of a padded image, and cut off the padding; one voxel more decides the last ones."""
+def enlarged(image: Images, factor: int, shape: Sequence[int]) -> Images:
+    """Upsample the needed part of a padded image and crop it; the last voxels depend on one more voxel."""
     needed = _cropped(image, [-(-size // factor) + 1 for size in shape])
     return _cropped(upsample(needed, factor), shape).contiguous()
 

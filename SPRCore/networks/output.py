@@ -1,4 +1,4 @@
-"""What every registration network returns."""
+"""Output of the registration networks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from SPRCore.typing import Scalars, Vectors
 
 @dataclass(frozen=True, kw_only=True)
 class RegistrationOutput:
-    """Fields on the grid of the images that were given, in its voxels; None where the model has none.
+    """Output of a network for a batch of pairs, on the grid of its input and in its voxels; None for absent fields.
 
     Attributes:
         displacement: Pull map from fixed to moving, shape (B, 3, X, Y, Z), float32.

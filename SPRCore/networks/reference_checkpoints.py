@@ -1,9 +1,9 @@
-"""Import of the checkpoints that the paper's author has released, from their tensors alone.
+"""Import of the checkpoints released by the paper's author, from their tensors alone.
 
 Two repositories of the same author write them: the paper's (Spatially-Varying-Regularization-ImgReg) and the toolkit
 MIR. Both save a pickle with the key ``state_dict``, of TransMorph-TVF or TM-SPR, MIR of TransMorph, too. All sizes are
-read off the tensors. The repository is told by the normalization of the first skip: with a weight the paper's has batch
-normalization and MIR instance normalization, without one it is the reverse. What no tensor tells has defaults:
+those of the tensors. The normalization of the first skip identifies the repository: with a weight the paper's has batch
+normalization and MIR instance normalization, without one it is the reverse. The remaining options have defaults:
 
 ===========  ============  ==============================================
              paper         MIR
@@ -64,28 +64,27 @@ _RULES = (
 )
 _RULES_OF_ONE_FLOW = ((r"^cs\.0", "c2"), (r"^up3s\.0", "up3"), (r"^reg_heads\.0", "reg_head"))
 _UNUSED = re.compile(r"(relative_position_index|\.grid|^reg_head\.0\.(weight|bias))$")
-"""Tensors that ours does without: indices and grids are computed, and beside several heads ``reg_head`` is not used."""
+"""Unused tensors: indices and grids are computed, and ``reg_head`` is not used with several heads."""
 
 
 def import_checkpoint(
     path: str | Path, composition: str | None = None, integrate: bool | None = None, half_resolution: bool = False
 ) -> tuple[NetworkConfig, dict[str, Tensor]]:
-    """Read a checkpoint of the author's as a network of ours.
+    """Convert a checkpoint of the author to configuration and tensors of this package.
 
     Args:
         path: The ``.pth.tar`` file. Nothing in it is executed.
         composition: ``"composition"`` or ``"addition"`` of the flows; the default of its repository if None.
-        integrate: Whether the flow is a velocity; told by the file, or the default of its repository, if None.
-        half_resolution: False: the network takes and returns what the author's module does, on images already pooled
-            by two. True: it does what the author's scripts do around it, pooling before and upsampling after; the
-            fields of MIR are then also turned into what its sampler makes of them.
+        integrate: Whether the flow is a velocity; None for that of the file, or the default of its repository.
+        half_resolution: False for the author's module, on images already pooled by two. True for the author's scripts,
+            with pooling before and upsampling after; the fields of MIR are then converted to those of its sampler.
 
     Returns:
         Configuration, and tensors that ``build(config).load_state_dict`` takes.
 
     Raises:
-        InputError: The file cannot be read safely, or is not of these formats; the message names the first tensor that
-            does not fit.
+        InputError: The file cannot be read safely, or has another format; the message names the first tensor that does
+            not fit.
     """
     tensors = _read(Path(path))
     config = _infer(tensors, composition, integrate, half_resolution)
@@ -114,8 +113,8 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _numpy_numbers() -> contextlib.AbstractContextManager:
-    """Allow numbers of numpy, in which the author saves the best Dice of a run: plain bytes, no code."""
-    if torch.__version__ < (2, 6):  # cannot be told the name that an older numpy gave them
+    """Allow numbers of numpy, the type of the best Dice in these files: plain bytes, no code."""
+    if torch.__version__ < (2, 6):  # does not support the name used by an older numpy
         return contextlib.nullcontext()
     number = np.float64(0).__reduce__()[0]
     names = [(number, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
@@ -169,7 +168,7 @@ def _integrates(tensors: Mapping[str, Tensor], *, otherwise: bool) -> bool:
 
 
 def _window(tensors: Mapping[str, Tensor], table: str) -> tuple[int, int, int]:
-    """Window whose pairs of tokens have the rows of the table that the file says."""
+    """Return the window whose pairs of tokens have the table indices of the file."""
     rows, name = _shape(tensors, table, 2)[0], table.replace("bias_table", "index")
     tokens = _shape(tensors, name, 2)[0]
     fitting = [
@@ -179,7 +178,7 @@ def _window(tensors: Mapping[str, Tensor], table: str) -> tuple[int, int, int]:
         if torch.equal(relative_index(window, window), tensors[name])
     ]
     if len(fitting) > 1 and "spatial_trans.grid" in tensors:
-        # One token thick, it has the same index along any axis; the author takes the full image size over 32.
+        # A window of one token along an axis is ambiguous; the author uses the full image size over 32.
         full = _shape(tensors, "spatial_trans.grid", 5)[2:]
         fitting = [window for window in fitting if window == tuple(size // 32 for size in full)]
     if len(fitting) != 1:
@@ -213,7 +212,7 @@ def _renamed(tensors: Mapping[str, Tensor], config: NetworkConfig) -> dict[str, 
 
 
 def author_name(name: str, config: NetworkConfig) -> str:
-    """Name of a tensor in the published checkpoints."""
+    """Return the name of a tensor in the author's checkpoint of a network."""
     for pattern, replacement in (*_RULES, *(_RULES_OF_ONE_FLOW if config.architecture == "transmorph" else ())):
         name = re.sub(pattern, replacement, name)
     return name

@@ -1,4 +1,4 @@
-"""Names of networks: the architectures that can be built, and presets of them at the sizes of the literature."""
+"""Registry of the architectures, and named presets with the sizes of the literature."""
 
 from __future__ import annotations
 
@@ -43,18 +43,11 @@ PRESETS: dict[str, NetworkConfig] = {
     "hyper-tm-spr-small": dataclasses.replace(_TM_SPR_SMALL, conditioning="film", codes=2),
     "hyper-vxm-spr-small": dataclasses.replace(_SMALL_UNET, weight="beta", conditioning="film", codes=2),
 }
-"""Named configurations; where each is from stands in docs/reference/networks.md."""
+"""Named configurations; their sources are in docs/reference/networks.md."""
 
 
 def register(architecture: str) -> Callable[[Kind], Kind]:
-    """Make a class known as an architecture.
-
-    Args:
-        architecture: Its name in ``NetworkConfig``.
-
-    Returns:
-        The decorator.
-    """
+    """Return a decorator that registers a class as an architecture of ``NetworkConfig``."""
 
     def add(kind: Kind) -> Kind:
         _ARCHITECTURES[architecture] = kind
@@ -69,14 +62,11 @@ def list_models() -> tuple[str, ...]:
 
 
 def preset(name: str, **overrides: object) -> NetworkConfig:
-    """Return a preset, changed where asked.
+    """Return a preset with overrides.
 
     Args:
         name: One of ``list_models()``.
         **overrides: Attributes of ``NetworkConfig`` to replace.
-
-    Returns:
-        The configuration.
 
     Raises:
         InputError: Unknown name or attribute, or a value that does not fit.
@@ -86,14 +76,14 @@ def preset(name: str, **overrides: object) -> NetworkConfig:
 
 
 def build(config: NetworkConfig | str, **overrides: object) -> RegistrationNetwork:
-    """Build a fresh network, in training mode, near the identity.
+    """Build an untrained network, in training mode, near the identity.
 
     Args:
         config: Configuration, or the name of a preset.
         **overrides: Attributes of ``NetworkConfig`` to replace.
 
     Returns:
-        The network on the current default device; under ``torch.device("meta")`` it has shapes and no memory.
+        The network on the current default device; under ``torch.device("meta")`` without memory.
 
     Raises:
         InputError: Unknown name or attribute, or a value that does not fit.
@@ -105,18 +95,7 @@ def build(config: NetworkConfig | str, **overrides: object) -> RegistrationNetwo
 
 
 def parameter_count(config: NetworkConfig | str, **overrides: object) -> int:
-    """Count the parameters of a network without allocating them.
-
-    Args:
-        config: Configuration, or the name of a preset.
-        **overrides: Attributes of ``NetworkConfig`` to replace.
-
-    Returns:
-        Number of scalars that training changes.
-
-    Raises:
-        InputError: As for ``build``.
-    """
+    """Return the number of parameters of a network without allocating them; arguments as for ``build``."""
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in build(config, **overrides).parameters())
 

@@ -1,8 +1,8 @@
-"""How a network samples images and fields: as SPRCore does, or as imported checkpoints were trained to.
+"""Sampling of images and fields in a network: that of SPRCore, or that of imported checkpoints.
 
 ``"half_voxel"`` is the sampler of the MIR toolkit: it divides positions by n − 1, as for grids whose corner voxel
-centers are at ±1, and samples with ``align_corners=False``, where the corners of the grid are. Position p is so read
-at p·n/(n − 1) − 1/2, up to half a voxel away, and a checkpoint trained with it has learned to compensate.
+centers are at ±1, and samples with ``align_corners=False``, where the corners of the grid are. Position p is
+sampled at p·n/(n − 1) − 1/2, up to half a voxel away, and a checkpoint trained with it has learned to compensate.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def true_displacement(displacement_vox: Vectors) -> Vectors:
     r"""Pull map that the half-voxel sampler realizes: :math:`(x + u) n/(n - 1) - \tfrac12 - x`.
 
     Args:
-        displacement_vox: Displacement u as the half-voxel sampler is given it, shape (B, 3, X, Y, Z), in voxels.
+        displacement_vox: Input displacement u of the half-voxel sampler, shape (B, 3, X, Y, Z), in voxels.
 
     Returns:
         Displacement with which ``functional.warp`` samples the same positions.
@@ -32,16 +32,7 @@ def true_displacement(displacement_vox: Vectors) -> Vectors:
 
 
 def sample_at(image: Images, displacement_vox: Vectors, sampling: str) -> Images:
-    """Warp by one of the samplings.
-
-    Args:
-        image: Shape (B, C, X, Y, Z).
-        displacement_vox: Shape (B, 3, X, Y, Z), in voxels.
-        sampling: ``"border"``, ``"zeros"`` or ``"half_voxel"``.
-
-    Returns:
-        Warped image, same shape as ``image``.
-    """
+    """Warp an image by a displacement in voxels with a sampling: ``"border"``, ``"zeros"`` or ``"half_voxel"``."""
     if sampling == "border":
         return warp(image, displacement_vox)
     if sampling == "half_voxel":
@@ -50,16 +41,7 @@ def sample_at(image: Images, displacement_vox: Vectors, sampling: str) -> Images
 
 
 def integrate_by(velocity_vox: Vectors, squarings: int, sampling: str) -> Vectors:
-    """Scaling and squaring by one of the samplings; ``functional.integrate`` for ``"border"``.
-
-    Args:
-        velocity_vox: Shape (B, 3, X, Y, Z), in voxels per unit time.
-        squarings: Squaring steps.
-        sampling: ``"border"``, ``"zeros"`` or ``"half_voxel"``.
-
-    Returns:
-        Displacement, same shape, in voxels.
-    """
+    """Integrate a velocity in voxels by scaling and squaring with a sampling; `integrate` for ``"border"``."""
     if sampling == "border":
         return integrate(velocity_vox, squarings)
     current = velocity_vox / 2**squarings

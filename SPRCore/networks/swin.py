@@ -17,7 +17,7 @@ from SPRCore.networks.windows import Shape, Windows, relative_index
 from SPRCore.typing import Images, Tensor
 
 PATCH = 4
-# The order in which the reference stacks the eight voxels of a patch that is merged.
+# Order of the eight voxels of a merged patch in the reference.
 _CORNERS = ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (0, 1, 1), (1, 0, 1), (1, 1, 1))
 
 
@@ -27,8 +27,8 @@ class WindowAttention(nn.Module):
     Args:
         width: Channels of a token.
         heads: Number of heads.
-        window: Window that the table of biases is made for; smaller ones use a part of it.
-        condition: Dependence on the code, or None.
+        window: Window of the table of biases; smaller ones use a part of it.
+        condition: Conditioning, or None.
     """
 
     def __init__(self, width: int, heads: int, window: Shape, condition: Condition | None) -> None:
@@ -59,7 +59,7 @@ class SwinBlock(nn.Module):
         heads: Number of attention heads.
         window: Attention window.
         drop: Rate of stochastic depth.
-        condition: Dependence on the code, or None.
+        condition: Conditioning, or None.
     """
 
     def __init__(self, width: int, heads: int, window: Shape, drop: float, condition: Condition | None) -> None:
@@ -85,7 +85,7 @@ class SwinBlock(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Half the resolution at twice the channels: eight neighbors become one token; never generated from a code.
+    """Half the resolution at twice the channels: eight neighbors become one token; without conditioning.
 
     Args:
         width: Channels of a token before.
@@ -109,7 +109,7 @@ class SwinLevel(nn.Module):
         config: Sizes.
         level: Number of the level; the first has no merging.
         drops: Rate of stochastic depth of each block.
-        condition: Dependence on the code, or None.
+        condition: Conditioning, or None.
     """
 
     def __init__(self, config: NetworkConfig, level: int, drops: Sequence[float], condition: Condition | None) -> None:
@@ -136,7 +136,7 @@ class SwinEncoder(nn.Module):
 
     Args:
         config: Sizes.
-        condition: Dependence on the code, or None.
+        condition: Conditioning, or None.
     """
 
     def __init__(self, config: NetworkConfig, condition: Condition | None) -> None:

@@ -30,13 +30,13 @@ SLOPE = 0.01
 
 
 class UpBlock(nn.Module):
-    """Twice the resolution, a skip joined, two convolutions.
+    """Upsampling by two, concatenation of a skip, two convolutions.
 
     Args:
         inputs: Channels of the coarse features.
         skip: Channels of the skip.
         outputs: Channels of the result.
-        condition: Dependence on the code, or None.
+        condition: Conditioning, or None.
     """
 
     def __init__(self, inputs: int, skip: int, outputs: int, condition: Condition | None) -> None:
@@ -50,7 +50,7 @@ class UpBlock(nn.Module):
 
 
 class TimeStep(nn.Module):
-    """One flow from the trunk of the decoder and the images as the flows before have aligned them.
+    """One flow from the trunk of the decoder and the images aligned by the previous flows.
 
     The reference concatenates the trunk and the features of the images before a convolution. A convolution is linear,
     so the trunk's part of it is computed once for all steps (``TransMorph.trunk``) and only added here.
@@ -58,8 +58,8 @@ class TimeStep(nn.Module):
     Args:
         config: Sizes.
         skip: Channels of the features of the images.
-        early: Dependence on the code of what is computed before it is known.
-        late: Dependence on the code of the rest.
+        early: Conditioning of the encoding layers.
+        late: Conditioning of the decoding layers.
     """
 
     def __init__(self, config: NetworkConfig, skip: int, early: Condition | None, late: Condition | None) -> None:
@@ -73,18 +73,18 @@ class TimeStep(nn.Module):
         self.head = FlowHead(width, late)
 
     def joined(self, moving: Images, fixed: Images, trunk: Images, style: Tensor | None) -> Images:
-        """Join the images to the trunk's part; knows the code only where all weights are generated."""
+        """Add the features of the images to the trunk's part; conditioned only if all weights are generated."""
         skip = self.skip(torch.cat([moving, fixed], dim=1), style)
         return self.norm(trunk + self.join(skip, style))
 
     def read(self, joined: Images, style: Tensor | None) -> tuple[Images, Vectors]:
-        """Read features and a flow."""
+        """Compute features and a flow."""
         joined = joined if self.film is None else self.film(joined, style)
         features = self.refine(F.leaky_relu(joined, SLOPE), style)
         return features, self.head(features, style)
 
     def forward(self, moving: Images, fixed: Images, trunk: Images, style: Tensor | None) -> tuple[Images, Vectors]:
-        """Join and read."""
+        """Compute features and a flow from the images."""
         return self.read(self.joined(moving, fixed, trunk, style), style)
 
 
@@ -93,7 +93,7 @@ class TimeStep(nn.Module):
 class TransMorph(RegistrationNetwork):
     """TransMorph with one flow, or with one per time step.
 
-    All but the time steps and the weight head is code-free under FiLM and LoRA, which makes a change of the code cost
+    With FiLM and LoRA only the time steps and the weight head depend on the code, so that a change of the code costs
     less than half a forward pass: most of the arithmetic is at the finest resolution.
 
     Args:
@@ -117,7 +117,7 @@ class TransMorph(RegistrationNetwork):
         self.weight = WeightHead(config.features, config, late) if config.weight else None
 
     def extract(self, moving: Images, fixed: Images, style: Tensor | None) -> tuple[Tensor, ...]:
-        """Images, what the first step joins, and the trunk's part of the further steps."""
+        """Return the images, the joined features of the first step, and the trunk's part of the further steps."""
         pair = torch.cat([moving, fixed], dim=1)
         *skips, features = self.encoder(pair, style)
         skips = [self.skip(F.avg_pool3d(pair, 3, stride=2, padding=1), style), *skips]
@@ -125,17 +125,17 @@ class TransMorph(RegistrationNetwork):
             features = block(features, skip, style)
         trunk = self.trunk(upsample(features), style)
         first, rest = trunk[:, : self.config.features], trunk[:, self.config.features :]
-        return moving, fixed, self._kept_small(self.steps[0].joined, moving, fixed, first, style), rest
+        return moving, fixed, self._recomputed(self.steps[0].joined, moving, fixed, first, style), rest
 
     def predict(self, tensors: tuple[Tensor, ...], style: Tensor | None) -> tuple[Vectors, Scalars | None]:
-        """Flow after flow, each from the images as those before it have aligned them."""
+        """Compute the flows in sequence, each from the images aligned by the previous ones."""
         moving, fixed, first, rest = tensors
-        total, update = self._kept_small(self.steps[0].read, first, style)
+        total, update = self._recomputed(self.steps[0].read, first, style)
         flow = self._joined(torch.zeros_like(update), update)
         parts = rest.split(self.config.features, dim=1) if len(self.steps) > 1 else ()
         for step, part in zip(self.steps[1:], parts, strict=True):
             warped = sample_at(moving, flow, self.config.sampling)
-            features, update = self._kept_small(step, warped, fixed, part, style)
+            features, update = self._recomputed(step, warped, fixed, part, style)
             flow, total = self._joined(flow, update), total + features
         return flow, None if self.weight is None else self.weight(total, style)
 
@@ -143,10 +143,10 @@ class TransMorph(RegistrationNetwork):
         at = flow if self.config.composition == "composition" else update
         return flow + sample_at(update, at, self.config.sampling)
 
-    def _kept_small(self, function: Callable[..., Any], *arguments: Tensor | None) -> Any:
-        """Call a part of a time step; in training compute its activations again in the backward pass."""
-        # Running a batch normalization twice would update its statistics twice.
-        again = self.config.checkpoint and self.training and self.config.norm == "instance"
-        if not (again and torch.is_grad_enabled()):
+    def _recomputed(self, function: Callable[..., Any], *arguments: Tensor | None) -> Any:
+        """Call a part of a time step; in training its activations are recomputed in the backward pass."""
+        # A recomputed batch normalization would update its statistics twice.
+        recomputed = self.config.checkpoint and self.training and self.config.norm == "instance"
+        if not (recomputed and torch.is_grad_enabled()):
             return function(*arguments)
         return checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)

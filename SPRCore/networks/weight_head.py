@@ -18,12 +18,12 @@ FLOOR, BOUND = 1e-6, 5.0
 
 
 class WeightHead(nn.Module):
-    """Three convolutions, the last near zero when fresh, on features pooled by ``weight_stride``; paper Fig. 5.
+    """Three convolutions, the last initialized near zero, on features pooled by ``weight_stride``; paper Fig. 5.
 
     Args:
         inputs: Channels of the features of the backbone.
         config: Sizes and normalization.
-        condition: Dependence of the first two convolutions on the code, or None.
+        condition: Conditioning of the first two convolutions, or None.
     """
 
     def __init__(self, inputs: int, config: NetworkConfig, condition: Condition | None) -> None:
@@ -54,15 +54,10 @@ class WeightHead(nn.Module):
 
 
 def activate_weight(logits: Scalars, prior: str) -> Scalars:
-    """Turn the output of the head into a weight.
+    """Convert the output of the head to a weight, same shape.
 
-    Args:
-        logits: Shape (B, 1, X, Y, Z).
-        prior: ``"beta"`` and ``"tv"``: sigmoid, in (0, 1], 0.5 at logit 0. ``"gaussian"``: softplus truncated at the
-            bound, in (0, 5], 1 (the prior's mean) at logit 0.
-
-    Returns:
-        Same shape.
+    For ``"beta"`` and ``"tv"`` a sigmoid, in (0, 1], 0.5 at logit 0; for ``"gaussian"`` a softplus truncated at the
+    bound, in (0, 5], 1 (the prior's mean) at logit 0.
     """
     if prior in ("beta", "tv"):
         return logits.sigmoid().clamp(FLOOR, 1.0)

@@ -1,4 +1,4 @@
-"""Windows of tokens for attention: how a feature map is cut into them, shifted, and which tokens may see each other."""
+"""Windows of tokens for attention: partition of a feature map, cyclic shift, and mask."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from SPRCore.typing import Tensor
 
 _FAR = -100.0
-"""Added to the attention between tokens that are no neighbors; as in the reference, exp(-100) is nothing."""
+"""Added to the attention between tokens that are no neighbors, as in the reference; exp(-100) is negligible."""
 
 Shape = tuple[int, int, int]
 
@@ -22,7 +22,7 @@ def relative_index(window: Sequence[int], table: Sequence[int]) -> Tensor:
 
     Args:
         window: Sizes of the window.
-        table: Sizes of the window that the table was made for, at least as large along each axis.
+        table: Sizes of the window of the table, at least as large along each axis.
 
     Returns:
         Row of each pair, shape (N, N), N the tokens of the window.
@@ -37,14 +37,14 @@ def relative_index(window: Sequence[int], table: Sequence[int]) -> Tensor:
 
 @dataclass(frozen=True)
 class Windows:
-    """How tokens of one size are cut into windows.
+    """Partition of a feature map into windows.
 
     Attributes:
         shape: Sizes of the feature map.
         padded: Sizes after padding to a multiple of the window.
         window: Sizes of a window.
-        shift: Cyclic shift before the cut.
-        mask: Added to the attention, shape (windows, 1, N, N); None where all tokens of a window may see each other.
+        shift: Cyclic shift before the partition.
+        mask: Added to the attention, shape (windows, 1, N, N); None if all tokens of a window attend to each other.
     """
 
     shape: Shape
@@ -55,16 +55,13 @@ class Windows:
 
     @classmethod
     def of(cls, shape: Shape, window: Shape, shifted: bool, device: torch.device) -> Windows:
-        """Lay windows over a feature map; one larger than the map is cut to it.
+        """Return the windows of a feature map; they are at most as large as the map.
 
         Args:
             shape: Sizes of the feature map.
-            window: Sizes of the window that was asked for.
-            shifted: Shift by half a window, where a window has more than one token along every axis.
-            device: Where the mask is wanted.
-
-        Returns:
-            The layout.
+            window: Sizes of a window.
+            shifted: Shift by half a window if a window has more than one token along every axis.
+            device: Device of the mask.
         """
         window = tuple(min(size, wanted) for size, wanted in zip(shape, window, strict=True))
         padded = tuple(-(-size // step) * step for size, step in zip(shape, window, strict=True))
@@ -80,7 +77,7 @@ class Windows:
         )
 
     def partition(self, tokens: Tensor) -> Tensor:
-        """Pad, shift and cut tokens.
+        """Pad, shift and partition tokens.
 
         Args:
             tokens: Shape (B, X, Y, Z, C).
@@ -96,7 +93,7 @@ class Windows:
         return self._cut(tokens)
 
     def merge(self, windows: Tensor) -> Tensor:
-        """Put windows together again, the inverse of ``partition``.
+        """Merge windows, the inverse of ``partition``.
 
         Args:
             windows: Shape (B·windows, N, C).
@@ -116,7 +113,7 @@ class Windows:
         return tokens.reshape(-1, math.prod(self.window), tokens.shape[-1])
 
     def _regions(self, device: torch.device) -> Tensor:
-        """Number of the region of each token after the shift; tokens of different regions were no neighbors."""
+        """Return the region of each token after the shift; tokens of different regions are no neighbors."""
         label = torch.zeros(self.padded, dtype=torch.long, device=device)
         padding = torch.zeros(self.padded, dtype=torch.bool, device=device)
         for axis, (size, old, step, shift) in enumerate(

@@ -1,19 +1,19 @@
-"""Ways to register a pair: alignment as a whole, the instance solver, and trained networks."""
+"""Registration of a pair: affine pre-alignment, the instance solver, and trained networks."""
 
-from SPRCore.registration.instance import InstanceConfig, InstanceResult, register_instance
-from SPRCore.registration.job import Job, Model
+from SPRCore.registration.instance import InstanceConfig, register_instance
+from SPRCore.registration.job import LoadedModel, RegistrationJob
 from SPRCore.registration.network import model_prior, register_network
 from SPRCore.registration.pair import register_pair
 from SPRCore.registration.prealign import PreAlignment, prealign
-from SPRCore.registration.result import Deformation, RegistrationResult
+from SPRCore.registration.result import Deformation, DeformationFields, RegistrationResult
 
 __all__ = [
     "Deformation",
+    "DeformationFields",
     "InstanceConfig",
-    "InstanceResult",
-    "Job",
-    "Model",
+    "LoadedModel",
     "PreAlignment",
+    "RegistrationJob",
     "RegistrationResult",
     "model_prior",
     "prealign",

@@ -1,4 +1,4 @@
-"""Which setting of the prior suits a pair: held-out similarity on a coarse grid, without labels."""
+"""Choice of a setting of the prior for a pair by held-out similarity on a coarse grid, without labels."""
 
 from __future__ import annotations
 
@@ -13,42 +13,43 @@ import torch
 
 from SPRCore.functional import kept_memory, resize, warp
 from SPRCore.geometry import MaskedVolume
-from SPRCore.registration.instance import InstanceProblem, InstanceResult, normalized
-from SPRCore.registration.job import Job
+from SPRCore.registration.instance import InstanceProblem, normalized
+from SPRCore.registration.job import RegistrationJob
 from SPRCore.registration.level import lies_inside
-from SPRCore.registration.pair import aligned_tensors
+from SPRCore.registration.pair import PairTensors, aligned_tensors
 from SPRCore.registration.pyramid import Level, make_level
+from SPRCore.registration.result import Deformation
 from SPRCore.registration.solver import InstanceConfig
 from SPRCore.regularization import BetaPrior, Prior
-from SPRCore.regularization.naming import hyperparameters
+from SPRCore.regularization.priors import hyperparameters
 from SPRCore.similarity import FixedStatistics, correlate, variance_floor, window_radius
 from SPRCore.typing import Masks, Scalars, Tensor
 
 AUTO = "auto"
-"""What stands for a prior that is chosen for the pair."""
+"""Name of the prior that is chosen for each pair."""
 
 CANDIDATES: tuple[Prior, ...] = tuple(BetaPrior(alpha=0.1, lambda_max=value) for value in (8.0, 4.0, 2.0, 1.0, 0.5))
-"""Settings to choose from, the stiffest first; a default that is none of them is compared as the last."""
+"""Settings to choose from, the stiffest first; a default not among them is appended."""
 
 Choosing = Generator[float, None, "Choice"]
-"""A choice that may be left, for good or for a while, wherever it yields the fraction done, 0 to 1."""
+"""A choice that can be paused or abandoned at each yield of the fraction done, 0 to 1."""
 
 LEAST_BLOCKS = 8
-"""Fewer blocks with information give no standard error worth the name: then nothing is chosen."""
+"""With fewer informative blocks the standard error is unreliable and the default is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChoiceConfig:
-    """How a setting is chosen.
+    """Configuration of the choice.
 
     Attributes:
         candidates: Settings, the stiffest first.
-        voxels: Most voxels of the coarse grid.
+        voxels: Maximum number of voxels of the coarse grid.
         block: Edge of a held-out block, in voxels of the finest axis of the coarse grid.
         window: Window of the held-out similarity, odd, in the same voxels.
-        cold: Most steps per level from rest, for the stiffest candidate.
-        warm: Most steps per level of the others, each from the velocity of the one before.
-        tolerance: A level ends when a step lowers the energy by less than this part of it.
+        cold: Maximum steps per level of the stiffest candidate, which starts from rest.
+        warm: Maximum steps per level of the others, each of which starts from the velocity of the one before.
+        tolerance: A level ends when a step lowers the energy by less than this fraction.
     """
 
     candidates: tuple[Prior, ...] = CANDIDATES
@@ -62,12 +63,12 @@ class ChoiceConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """A candidate and its held-out similarity.
+    """Held-out similarity of a candidate.
 
     Attributes:
         prior: The candidate.
         similarity: Mean squared local correlation over the held-out windows.
-        behind: How much less that is than the best candidate's.
+        behind: Difference to the best candidate, 0 or more.
         error: Standard error of `behind` over the blocks.
     """
 
@@ -79,14 +80,13 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What was chosen for a pair.
+    """The setting chosen for a pair.
 
     Attributes:
-        prior: The setting: the best candidate where it is ahead of the default by more than a standard error, otherwise
-            the default.
-        default: The setting that stands where nothing is better.
-        scores: All candidates, the stiffest first; empty where nothing could be compared.
-        blocks: Number of held-out blocks with information.
+        prior: The best candidate if it is ahead of the default by more than a standard error, otherwise the default.
+        default: The default setting.
+        scores: All candidates, the stiffest first; empty if nothing could be compared.
+        blocks: Number of informative held-out blocks.
     """
 
     prior: Prior
@@ -96,7 +96,7 @@ class Choice:
 
     @property
     def warnings(self) -> list[str]:
-        """What the user must know of a choice that could not be made."""
+        """Warnings for the user."""
         if self.scores:
             return []
         return [
@@ -105,7 +105,7 @@ class Choice:
         ]
 
     def report(self) -> dict[str, Any]:
-        """The choice as `report.json` holds it."""
+        """The choice as in `report.json`."""
         rows = [
             {"setting": _named(s.prior), "similarity": s.similarity, "behind": s.behind, "standard_error": s.error}
             for s in self.scores
@@ -119,62 +119,62 @@ class Choice:
         }
 
 
-def chosen_setting(
+def choose_setting(
     fixed: MaskedVolume,
     moving: MaskedVolume,
     affine_ras: np.ndarray | None,
-    job: Job,
+    job: RegistrationJob,
     callback: Callable[[float], None] | None = None,
     config: ChoiceConfig | None = None,
 ) -> Choice:
-    """Choose a setting for an aligned pair; arguments as for ``register_pair``.
+    """Choose a setting for an aligned pair.
 
     Args:
         fixed: Fixed image with its data.
         moving: Moving image with its data, on any grid.
-        affine_ras: Alignment as a whole, or None.
+        affine_ras: Affine pre-alignment, or None.
         job: Stiffness, device, window of the similarity and default setting.
-        callback: Told the fraction done, 0 to 1.
-        config: How to choose; the defaults if None.
+        callback: Called with the fraction done, 0 to 1.
+        config: Configuration; the defaults if None.
 
     Returns:
-        The choice, the same for the same pair.
+        The choice, deterministic.
 
     Raises:
         InputError: The images cannot be registered.
-        ConvergenceError: The energy left the numbers.
+        ConvergenceError: The energy became NaN or infinite.
     """
     with kept_memory():
-        return _completed(choosing_for(fixed, moving, affine_ras, job, config), callback)
+        choice = choosing_for(fixed, moving, affine_ras, job, config)
+        while True:
+            try:
+                fraction = next(choice)
+            except StopIteration as end:
+                return end.value
+            if callback is not None:
+                callback(fraction)
 
 
 def choosing_for(
     fixed: MaskedVolume,
     moving: MaskedVolume,
     affine_ras: np.ndarray | None,
-    job: Job,
+    job: RegistrationJob,
     config: ChoiceConfig | None = None,
 ) -> Choosing:
-    """Begin a choice that can be left and gone on with; arguments, result and errors as for ``chosen_setting``."""
-    parts = aligned_tensors(fixed, moving, affine_ras, job)
+    """``choose_setting`` with pauses."""
+    tensors = aligned_tensors(fixed, moving, affine_ras, job)
     solver = dataclasses.replace(InstanceConfig(), window=job.config.window, search=job.config.search)
-    return (yield from _choosing(spacing=fixed.grid.spacing, default=job.prior, solver=solver, config=config, **parts))
+    return (yield from choosing(tensors, job.prior, solver, config))
 
 
-def choose_setting(
-    fixed: Scalars,
-    moving: Scalars,
-    spacing: Sequence[float],
-    *,
-    mask: Scalars | None = None,
-    moving_mask: Scalars | None = None,
-    stiffness: Scalars | None = None,
+def choosing(
+    tensors: PairTensors,
     default: Prior | None = None,
     solver: InstanceConfig | None = None,
     config: ChoiceConfig | None = None,
-    callback: Callable[[float], None] | None = None,
-) -> Choice:
-    r"""Register a pair on a coarse grid at each candidate without seeing some blocks, and compare there.
+) -> Choosing:
+    r"""Register a pair on a coarse grid at each candidate without some blocks, and compare the candidates there.
 
     The solver sees no voxel of a held-out block. In the block, windows that lie wholly within it give the squared local
     correlation :math:`c^2`, so that no window of the score shares a voxel with one of the solver: fitted noise raises
@@ -183,73 +183,35 @@ def choose_setting(
     :math:`\sqrt{\sum_b p_b^2 (d_b - \bar d)^2}`.
 
     Args:
-        fixed: Fixed image, shape (1, 1, X, Y, Z).
-        moving: Moving image on the same grid.
-        spacing: Voxel size along each axis, in mm.
-        mask: Voxels of the fixed image that hold data (nonzero), or None for all.
-        moving_mask: Likewise of the moving image.
-        stiffness: Painted factor q > 0 of the weight of each voxel, or None for 1.
-        default: Setting where nothing can be compared; ``BetaPrior()`` if None.
+        tensors: The pair on the fixed grid.
+        default: Default setting; ``BetaPrior()`` if None.
         solver: Window and other settings of the solver; its steps and tolerance are those of `config`.
-        config: How to choose; the defaults if None.
-        callback: Told the fraction done, 0 to 1.
-
-    Returns:
-        The choice.
-
-    Raises:
-        InputError: The images cannot be registered.
-        ConvergenceError: The energy left the numbers.
+        config: Configuration; the defaults if None.
     """
-    parts = {"mask": mask, "moving_mask": moving_mask, "stiffness": stiffness}
-    options = {"default": default, "solver": solver, "config": config}
-    return _completed(_choosing(fixed, moving, spacing, **parts, **options), callback)
-
-
-def _completed(choosing: Choosing, callback: Callable[[float], None] | None) -> Choice:
-    while True:
-        try:
-            fraction = next(choosing)
-        except StopIteration as end:
-            return end.value
-        if callback is not None:
-            callback(fraction)
-
-
-def _choosing(
-    fixed: Scalars,
-    moving: Scalars,
-    spacing: Sequence[float],
-    *,
-    default: Prior | None,
-    solver: InstanceConfig | None,
-    config: ChoiceConfig | None,
-    **parts: Scalars | None,
-) -> Choosing:
     config, default = config or ChoiceConfig(), default or BetaPrior()
     if default not in config.candidates:
         config = dataclasses.replace(config, candidates=(*config.candidates, default))
-    pair = _CoarsePair.of(fixed, moving, spacing, config, **parts)
+    pair = _CoarsePair.of(tensors, config)
     blocks = int(pair.number[pair.scored].unique().numel())
     if blocks < LEAST_BLOCKS:
         return Choice(prior=default, default=default, scores=(), blocks=blocks)
     problem, seen, maps, start = pair.problem(solver or InstanceConfig(), config), pair.scored, [], None
     warm = dataclasses.replace(problem, config=dataclasses.replace(problem.config, steps=config.warm))
-    for place, prior in enumerate(config.candidates):  # each from the result of the one before
+    for index, prior in enumerate(config.candidates):  # each from the result of the one before
         course = (problem if start is None else warm).course(prior, start)
         while course.advance():
-            yield (place + course.fraction) / len(config.candidates)
+            yield (index + course.fraction) / len(config.candidates)
         start = course.result.velocity_mm
         squared, known = pair.compare(course.result)
         maps.append(squared)
         seen = seen & known
-        yield (place + 1) / len(config.candidates)
+        yield (index + 1) / len(config.candidates)
     return compared(config.candidates, [part[seen] for part in maps], pair.number[seen], default)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _CoarsePair:
-    """Both images on the coarse grid, what the solver sees of them and what is held out.
+    """Both images on the coarse grid, with the voxels of the solver and the held-out windows.
 
     Attributes:
         level: The coarse grid.
@@ -257,9 +219,9 @@ class _CoarsePair:
         used: Voxels that the solver sees.
         moving_known: Voxels of the moving image with data, or None for all.
         stiffness: Painted factor of each voxel, or None.
-        statistics: Those of the held-out windows.
-        number: Block of each voxel, shape (1, 1, x, y, z).
-        scored: Centers of the windows that lie in held-out blocks and hold information.
+        statistics: Statistics of the held-out windows.
+        number: Number of the block of each voxel, shape (1, 1, x, y, z).
+        scored: Centers of the informative windows within held-out blocks.
     """
 
     level: Level
@@ -272,23 +234,12 @@ class _CoarsePair:
     scored: Masks
 
     @classmethod
-    def of(
-        cls,
-        fixed: Scalars,
-        moving: Scalars,
-        spacing: Sequence[float],
-        config: ChoiceConfig,
-        *,
-        mask: Scalars | None,
-        moving_mask: Scalars | None,
-        stiffness: Scalars | None,
-    ) -> _CoarsePair:
-        level = coarse_level(tuple(fixed.shape[2:]), spacing, config.voxels)
-        f, m = (
-            resize(normalized(image, name, known), level.shape)
-            for image, name, known in ((fixed, "fixed", mask), (moving, "moving", moving_mask))
-        )
-        known, moving_known = (_coarse_mask(part, level) for part in (mask, moving_mask))
+    def of(cls, tensors: PairTensors, config: ChoiceConfig) -> _CoarsePair:
+        level = coarse_level(tuple(tensors.fixed.shape[2:]), tensors.spacing, config.voxels)
+        f = resize(normalized(tensors.fixed, "fixed", tensors.mask), level.shape)
+        m = resize(normalized(tensors.moving, "moving", tensors.moving_mask), level.shape)
+        known, moving_known = (_coarse_mask(part, level) for part in (tensors.mask, tensors.moving_mask))
+        stiffness = tensors.stiffness
         number, held = (part.to(f.device) for part in held_out_blocks(level, config.block))
         inside = held if known is None else held & known
         floor = max(variance_floor(f), variance_floor(m))
@@ -305,13 +256,13 @@ class _CoarsePair:
         )
 
     def problem(self, solver: InstanceConfig, config: ChoiceConfig) -> InstanceProblem:
-        """The pair without its held-out blocks, with the steps of the stiffest candidate."""
+        """Return the pair without its held-out blocks, with the steps of the stiffest candidate."""
         solver = dataclasses.replace(solver, steps=config.cold, tolerance=config.tolerance)
         masks = {"mask": self.used, "moving_mask": self.moving_known, "stiffness": self.stiffness}
         return InstanceProblem.of(*self.images, self.level.spacing, solver, **masks)
 
-    def compare(self, found: InstanceResult) -> tuple[Scalars, Masks]:
-        """Squared correlation of every held-out window, and where the moving image has data for it."""
+    def compare(self, found: Deformation) -> tuple[Scalars, Masks]:
+        """Return the squared correlation of all windows, and a mask of those with data of the moving image."""
         displacement_vox = found.displacement_vox
         known = lies_inside(displacement_vox)
         if self.moving_known is not None:
@@ -320,13 +271,13 @@ class _CoarsePair:
 
 
 def compared(candidates: Sequence[Prior], squared: Sequence[Tensor], number: Tensor, default: Prior) -> Choice:
-    """Choose the best candidate where it is ahead of the default by more than a standard error, else the default.
+    """Choose the best candidate if it is ahead of the default by more than a standard error, otherwise the default.
 
     Args:
         candidates: Settings, the default among them.
-        squared: For each of them the squared correlations of the same held-out windows, shape (N,).
-        number: Block of each window, whole numbers, shape (N,).
-        default: Setting that stands where nothing is better, or where there are too few blocks.
+        squared: Squared correlations of the same held-out windows for each of them, shape (N,).
+        number: Number of the block of each window, shape (N,).
+        default: Default setting, which is also chosen if there are too few blocks.
     """
     count = torch.bincount(number).double()
     filled = count > 0
@@ -347,7 +298,7 @@ def compared(candidates: Sequence[Prior], squared: Sequence[Tensor], number: Ten
 
 
 def coarse_level(shape: Sequence[int], spacing: Sequence[float], voxels: int) -> Level:
-    """Return the finest level of a grid that has no more than a number of voxels, as isotropic as the grid allows."""
+    """Return the finest level with at most `voxels` voxels, as isotropic as the grid allows."""
     step, level = min(spacing), make_level(shape, spacing, min(spacing))
     while math.prod(level.shape) > voxels:
         step *= 1.05
@@ -358,22 +309,22 @@ def coarse_level(shape: Sequence[int], spacing: Sequence[float], voxels: int) ->
 def held_out_blocks(level: Level, block: int) -> tuple[Tensor, Masks]:
     """Divide a grid into blocks of about equal edges and hold out every fourth one.
 
-    Held out are the blocks whose three places have one parity, a body-centered pattern in which no two of them share a
-    face or an edge. Along an axis that one block spans the places have no parity, and half of the blocks are held out.
+    The blocks whose three indices have one parity are held out: a body-centered pattern in which no two of them share a
+    face or an edge. An axis spanned by one block does not count, and half of the blocks are held out.
 
     Args:
         level: The grid.
         block: Edge of a block in voxels of the finest axis.
 
     Returns:
-        Number of the block of each voxel, shape (X, Y, Z); and whether it is held out, shape (1, 1, X, Y, Z).
+        Number of the block of each voxel, shape (X, Y, Z), and mask of the held-out voxels, shape (1, 1, X, Y, Z).
     """
     finest = min(level.spacing)
-    places = []
+    indices = []
     for size, step in zip(level.shape, level.spacing, strict=True):
         edge = max(3, round(block * finest / step))
-        places.append(torch.arange(size) // edge if size >= 2 * edge else torch.zeros(size, dtype=torch.long))
-    i, j, k = torch.meshgrid(*places, indexing="ij")
+        indices.append(torch.arange(size) // edge if size >= 2 * edge else torch.zeros(size, dtype=torch.long))
+    i, j, k = torch.meshgrid(*indices, indexing="ij")
     parities = [part % 2 for part in (i, j, k) if int(part.max()) > 0]
     held = torch.ones_like(i, dtype=torch.bool)
     for parity in parities[1:]:
@@ -382,7 +333,7 @@ def held_out_blocks(level: Level, block: int) -> tuple[Tensor, Masks]:
 
 
 def _whole_windows(inside: Masks, radius: Sequence[int]) -> Masks:
-    """Centers of the windows that lie wholly within a mask, as far as the grid reaches."""
+    """Return the centers of the windows that lie wholly within a mask; voxels outside the grid do not count."""
     left = (~inside).float()
     return torch.nn.functional.max_pool3d(left, [2 * r + 1 for r in radius], stride=1, padding=tuple(radius)) == 0
 

@@ -1,4 +1,4 @@
-"""Where to compute."""
+"""Compute devices."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def pick_device(name: str) -> torch.device:
-    """Turn the name of a device into one that is there.
+    """Return a device by name.
 
     Args:
-        name: "auto", "cpu", "cuda" or "mps".
-
-    Returns:
-        The device; "auto" gives CUDA where there is one and the CPU otherwise.
+        name: "auto", "cpu", "cuda" or "mps"; "auto" is CUDA if available, otherwise the CPU.
 
     Raises:
         InputError: The name is unknown, or this machine or this build of PyTorch has no such device.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,13 +13,14 @@ from SPRCore.functional import kept_memory, resize
 from SPRCore.geometry import intensity_fence
 from SPRCore.registration.level import LevelImages, Pausing
 from SPRCore.registration.pyramid import Level, make_level, pyramid_steps
+from SPRCore.registration.result import Deformation
 from SPRCore.registration.search import searched_velocity
-from SPRCore.registration.solver import Course, InstanceConfig, InstanceResult
+from SPRCore.registration.solver import Course, InstanceConfig
 from SPRCore.regularization import Prior
 from SPRCore.similarity import FixedStatistics, variance_floor, window_radius
 from SPRCore.typing import Scalars, Tensor, Vectors
 
-__all__ = ["InstanceConfig", "InstanceProblem", "InstanceResult", "register_instance"]
+__all__ = ["Deformation", "InstanceConfig", "InstanceProblem", "register_instance"]
 
 
 def register_instance(
@@ -32,17 +33,15 @@ def register_instance(
     mask: Scalars | None = None,
     moving_mask: Scalars | None = None,
     stiffness: Scalars | None = None,
-    start: Vectors | None = None,
-    callback: Callable[[float], None] | None = None,
-) -> InstanceResult:
+) -> Deformation:
     r"""Register one pair by minimising the paper's energy over a stationary velocity and its weight.
 
     .. math:: E(v, w) = 1 - \mathrm{LNCC}(f, m \circ \exp v) + \overline{r\,q\,w\,s(v)} - \overline{\log p(w)}
 
     with every term a mean (paper Eq. 19, reference convention) and q the stiffness, 1 if none is painted. On each
     level, coarse to fine: refresh w in closed form, take a Gauss–Newton step of v with w held fixed, halve it while the
-    energy rises, stop when it no longer falls. At the end the velocity is smoothed around what folds are left
-    (``unfold``), and the log says how much.
+    energy rises, stop when it no longer falls. At the end the velocity is smoothed around the remaining folds
+    (``unfold``), and the log says how much. ``InstanceProblem.course`` also takes a start and reports progress.
 
     Args:
         fixed: Fixed image, shape (1, 1, X, Y, Z), any intensities.
@@ -52,38 +51,30 @@ def register_instance(
         config: Settings; the defaults if None.
         mask: Voxels of the fixed image that hold data and count in the similarity (nonzero), or None for all.
         moving_mask: Likewise of the moving image. Where one of the two has no data, and where the deformation leaves
-            the grid, nothing pulls and the field is continued smoothly.
+            the grid, the data term is 0 and the field is continued smoothly.
         stiffness: Factor q > 0 of the weight of each voxel of the fixed image, or None for 1: the weight λ of a voxel
             is r·q·w, at most q times what the prior allows elsewhere.
-        start: Velocity to start from, in mm, shape (1, 3, x, y, z) over the same field of view at any resolution: a
-            network's, or that of a neighboring setting. Coarse levels correct it and keep its detail. None for rest, or
-            for what the discrete search finds where the settings have one.
-        callback: Told the fraction done, 0 to 1, several times in every step; an exception raised in it stops the
-            registration.
-
-    Returns:
-        Displacement, inverse, velocity, weight and the course of the energy.
 
     Raises:
-        InputError: The images, the mask or the stiffness do not share a shape, an image has one value only, the start
-            is no field, or a stiffness is not above 0.
-        ConvergenceError: The energy left the numbers.
+        InputError: The images, the mask or the stiffness do not share a shape, an image has one value only, or a
+            stiffness is not above 0.
+        ConvergenceError: The energy became NaN or infinite.
     """
     with kept_memory():
         masks = {"mask": mask, "moving_mask": moving_mask}
         problem = InstanceProblem.of(fixed, moving, spacing, config, **masks, stiffness=stiffness)
-        return problem.course(prior, start).completed(callback)
+        return problem.course(prior).completed()
 
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceProblem:
-    """A pair prepared for the instance solver: what does not depend on the prior, computed once.
+    """A pair prepared for the instance solver: all that does not depend on the prior.
 
     Attributes:
         levels: Images of all levels, coarsest first.
         spacing: Voxel size of the fixed grid, in mm.
         config: Settings.
-        found: Holds the velocity that the discrete search found, once it has run: it depends on the images alone.
+        found: The velocity of the discrete search once it has run; it depends on the images alone.
     """
 
     levels: tuple[LevelImages, ...]
@@ -118,18 +109,13 @@ class InstanceProblem:
         return self.levels[-1].level.shape
 
     def stiffened(self, stiffness: Scalars | None) -> InstanceProblem:
-        """Return the same pair with another stiffness.
-
-        Multipliers average by their logarithms: between 10 and 0.1 lies 1.
+        """Return the same pair with another stiffness; factors are averaged by their logarithms.
 
         Args:
             stiffness: Factor q > 0 of the weight of each voxel, on the fixed grid; None for 1.
 
-        Returns:
-            The problem, which shares the images.
-
         Raises:
-            InputError: A factor that is not a number above 0, or of another shape.
+            InputError: A factor is not a finite number above 0, or the shape differs.
         """
         logs = None
         if stiffness is not None:
@@ -145,7 +131,17 @@ class InstanceProblem:
         return dataclasses.replace(self, levels=tuple(reversed(levels)))
 
     def course(self, prior: Prior, start: Vectors | None = None) -> Course:
-        """Begin a registration; arguments and errors as for ``register_instance``."""
+        """Begin a registration.
+
+        Args:
+            prior: Prior on the weight.
+            start: Initial velocity in mm, shape (1, 3, x, y, z) over the same field of view at any resolution: that of
+                a network or of a neighboring setting. Coarse levels correct it and keep its detail. None for rest, or
+                for the velocity of the discrete search where the settings ask for one.
+
+        Raises:
+            InputError: The start is not a finite field.
+        """
         if start is not None and (start.dim() != 5 or start.shape[:2] != (1, 3) or not torch.isfinite(start).all()):
             expected = "finite velocities, shape (1, 3, X, Y, Z)"
             raise InputError("start", got=f"shape {tuple(start.shape)}", expected=expected)
@@ -154,7 +150,7 @@ class InstanceProblem:
         return Course(self.levels, steps, self.shape, prior, self.config, begin)
 
     def searched(self) -> Pausing[Vectors]:
-        """Run the discrete search, or return what it found before; in mm."""
+        """Return the velocity of the discrete search, in mm; it runs once."""
         if not self.found:
             finest = self.levels[-1]
             masks = finest.fixed.mask, finest.moving_valid
@@ -193,17 +189,14 @@ def _levels(
 
 
 def normalized(image: Tensor, name: str, valid: Tensor | None = None) -> Tensor:
-    """Bring intensities to about [0, 1] by their robust extremes, the brightest thousandth saturated.
+    """Scale intensities to [0, 1] by their robust extremes, the brightest thousandth saturated.
 
-    Neither spikes nor metal decide the scale, see ``intensity_fence``; what lies beyond is saturated at both ends.
+    Spikes and metal do not change the scale, see ``intensity_fence``; values beyond it are saturated.
 
     Args:
         image: Shape (1, 1, X, Y, Z).
         name: "fixed" or "moving", for the message.
-        valid: Voxels that hold data (nonzero) and decide the scale, same shape, or None for all.
-
-    Returns:
-        The image in float32.
+        valid: Voxels that hold data (nonzero) and determine the scale, same shape, or None for all.
 
     Raises:
         InputError: It has one value only.

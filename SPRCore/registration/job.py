@@ -1,4 +1,4 @@
-"""How a pair is to be registered: the model if there is one, and what is given beside the images."""
+"""The job of a registration: method, prior, settings, device and stiffness."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from SPRCore.registration.solver import InstanceConfig
 from SPRCore.regularization import BetaPrior, Prior
 
 INSTANCE = "instance"
-"""The method that needs no model."""
+"""Name of the instance optimization as a method."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Model:
-    """A network that is ready to run, with its card and the SHA-256 of its tensors."""
+class LoadedModel:
+    """A network on its device, with its card and the SHA-256 of its tensors."""
 
     network: RegistrationNetwork
     card: ModelCard
     sha256: str
 
     @classmethod
-    def read(cls, path: Path, device: torch.device) -> Model:
-        """Read a bundle and bring its network to a device."""
+    def read(cls, path: Path, device: torch.device) -> LoadedModel:
+        """Read a bundle and move its network to a device."""
         bundle = read_bundle(path)
         return cls(network=build_from_bundle(bundle).to(device), card=bundle.card, sha256=bundle.sha256)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Job:
-    """How a pair is to be deformed.
+class RegistrationJob:
+    """The method of a registration and its settings.
 
     Attributes:
-        prior: Prior on the weight; within the ranges of the model where there is one.
+        prior: Prior on the weight; within the ranges of the model if there is one.
         model: The model, or None for the instance solver alone.
-        refine: Most steps of the instance solver that go on from what the model gave; 0 for none.
+        refine: Maximum steps of the instance solver from the velocity of the model; 0 for none.
         config: Settings of the instance solver, steps included.
-        device: Where to compute.
+        device: Compute device.
         stiffness: Factor of the weight of each voxel for the instance solver, on the fixed grid; None for 1.
 
     Raises:
@@ -53,14 +53,14 @@ class Job:
     """
 
     prior: Prior
-    model: Model | None
+    model: LoadedModel | None
     refine: int
     config: InstanceConfig
     device: torch.device
     stiffness: Volume | None = None
 
     def __post_init__(self) -> None:
-        """Check that a stiffness has an effect."""
+        """Refuse a stiffness without effect."""
         if self.stiffness is not None and not self.solves:
             raise InputError(
                 "stiffness",
@@ -71,12 +71,12 @@ class Job:
 
     @property
     def solves(self) -> bool:
-        """Whether the instance solver takes part."""
+        """Whether the instance solver runs."""
         return self.model is None or self.refine > 0
 
 
 def make_job(
-    model: Model | None,
+    model: LoadedModel | None,
     fixed: Grid,
     device: torch.device,
     *,
@@ -84,26 +84,23 @@ def make_job(
     refine: int = 0,
     config: InstanceConfig | None = None,
     stiffness: Volume | None = None,
-) -> Job:
-    """Check what was asked for and fill in what was not.
+) -> RegistrationJob:
+    """Build a job: check the arguments and fill in the defaults.
 
     Args:
         model: The model, or None for the instance solver alone.
         fixed: The fixed grid.
-        device: Where to compute.
+        device: Compute device.
         prior: Prior on the weight; None for `BetaPrior()`, or for the prior of the model.
-        refine: Most steps of the instance solver that go on from the model.
+        refine: Maximum steps of the instance solver from the velocity of the model.
         config: Settings of the instance solver; None for its defaults, or those of `InstanceConfig.refining`.
         stiffness: Factor > 0 of the weight of each voxel, on any grid; None for 1.
 
-    Returns:
-        The job.
-
     Raises:
-        InputError: Something that the method cannot do, or an unusable stiffness or prior.
+        InputError: The method does not take an argument, or the stiffness or prior is unusable.
     """
     check_refine(model is None, refine)
-    return Job(
+    return RegistrationJob(
         prior=(prior or BetaPrior()) if model is None else model_prior(model.card, prior),
         model=model,
         refine=refine,
@@ -114,20 +111,17 @@ def make_job(
 
 
 def check_refine(instance: bool, refine: int) -> None:
-    """Refuse a number of refining steps below 0, or any where there is nothing to refine."""
+    """Refuse a negative number of refining steps, and any with the instance solver alone."""
     if refine < 0 or (refine and instance):
         got = f"{refine}" if refine < 0 else f"{refine} with the method {INSTANCE}"
         raise InputError("refine", got=got, expected="0 or more steps that go on from a model")
 
 
 def model_path(method: str | Path) -> Path | None:
-    """Return the file of the model that a method names.
+    """Return the path of the bundle of a method, None for the instance solver.
 
     Args:
         method: "instance", the name of a model or the path of its bundle.
-
-    Returns:
-        The path; None for the instance solver.
 
     Raises:
         InputError: There is no such model.
@@ -142,14 +136,7 @@ def model_path(method: str | Path) -> Path | None:
 
 
 def stiffness_on(stiffness: Volume, grid: Grid) -> Volume:
-    """Bring a painted stiffness to the fixed grid.
-
-    Args:
-        stiffness: Factor > 0 of the weight of each voxel, on any grid.
-        grid: The fixed grid.
-
-    Returns:
-        The factors on `grid`, 1 outside the grid on which they were painted.
+    """Resample a painted stiffness on the fixed grid; it is 1 outside of its own grid.
 
     Raises:
         InputError: A factor is not a finite number above 0.

@@ -28,11 +28,11 @@ from SPRCore.typing import Images, Scalars, Tensor, Vectors
 
 Result = TypeVar("Result")
 Pausing = Generator[None, None, Result]
-"""A computation that may be left, for good or for a while, wherever it yields."""
+"""A computation that can be paused or abandoned at each yield."""
 
 
 def completed(computation: Pausing[Result]) -> Result:
-    """Run a computation to its end without a pause and return what it returns."""
+    """Run a computation without pauses and return its result."""
     while True:
         try:
             next(computation)
@@ -42,7 +42,7 @@ def completed(computation: Pausing[Result]) -> Result:
 
 @dataclass(frozen=True, kw_only=True)
 class LevelImages:
-    """Both images on one level and what is computed of them once.
+    """Both images on one level, with all that does not depend on the velocity.
 
     Attributes:
         level: Shape and spacing of the images.
@@ -67,26 +67,23 @@ class LevelImages:
 
     @property
     def share(self) -> float:
-        """Part of all voxels that count in the similarity."""
+        """Fraction of the voxels that count in the similarity."""
         return self.fixed.total / self.moving.numel()
 
     def with_full_velocity(self) -> LevelImages:
-        """Return the same with a velocity of the resolution of the images."""
+        """Return the same level with a velocity grid of the resolution of the images."""
         stiffness = None if self.stiffness is None else resize(self.stiffness.log(), self.level.shape).exp()
         return dataclasses.replace(self, grid=self.level, stiffness=stiffness)
 
     @torch.no_grad()
     def seen_from(self, velocity_mm: Vectors) -> LevelImages:
-        """Return the same with those voxels left out that a velocity takes to where the moving image has no data.
+        """Return the same level without the voxels that a velocity maps to where the moving image has no data.
 
-        Within a level the voxels that count stay the same, so that energies compare and none is lowered by leaving
-        the moving image.
+        The voxels that count are constant within a level, so that energies are comparable and cannot be lowered by
+        mapping voxels out of the moving image.
 
         Args:
             velocity_mm: Velocity on the level's velocity grid, shape (1, 3, X, Y, Z), in mm.
-
-        Returns:
-            The images; themselves where no voxel is left out.
         """
         if self.moving_valid is None and not bool(velocity_mm.any()):
             return self
@@ -94,7 +91,7 @@ class LevelImages:
 
     @torch.no_grad()
     def seen_at(self, displacement_vox: Vectors) -> LevelImages:
-        """Return the same as ``seen_from`` for a displacement on any grid over the field of view, in its voxels."""
+        """``seen_from`` for a displacement on any grid over the field of view, in its voxels."""
         seen = lies_inside(displacement_vox)
         if self.moving_valid is not None:
             seen &= warp(_to_shape(self.moving_valid, seen.shape[2:]), displacement_vox) > 0.5
@@ -105,7 +102,7 @@ class LevelImages:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The energy at one velocity, and what a Gauss–Newton step from there needs.
+    """The energy at one velocity, with the terms of a Gauss–Newton step.
 
     Attributes:
         energy: Value of the loss (paper Eq. 19 with every term a mean over all voxels, those without data at a
@@ -129,8 +126,8 @@ class Evaluation:
     velocity_mm: Vectors
 
 
-def evaluate_level(images: LevelImages, velocity_mm: Vectors, prior: Prior, pool: Sequence[int]) -> Evaluation:
-    r"""Evaluate the energy of a velocity, keeping what its derivative needs.
+def evaluation(images: LevelImages, velocity_mm: Vectors, prior: Prior, pool: Sequence[int]) -> Pausing[Evaluation]:
+    r"""Evaluate the energy of a velocity and the terms of its derivative.
 
     The MAP weight of the pooled local squared gradient is pooled once more: weights that are box means of a free map
     have exactly this minimiser (the mirrored mean is its own transpose), so refreshing them can only lower the energy.
@@ -146,11 +143,6 @@ def evaluate_level(images: LevelImages, velocity_mm: Vectors, prior: Prior, pool
     Returns:
         The evaluation; ``warped`` carries the graph back to ``velocity_mm``.
     """
-    return completed(evaluation(images, velocity_mm, prior, pool))
-
-
-def evaluation(images: LevelImages, velocity_mm: Vectors, prior: Prior, pool: Sequence[int]) -> Pausing[Evaluation]:
-    """Do what ``evaluate_level`` does, with pauses."""
     leaf = velocity_mm.detach().requires_grad_()
     with torch.enable_grad():
         displacement_vox = displacement_on(images.level, leaf, images.spacing)
@@ -178,16 +170,13 @@ def evaluation(images: LevelImages, velocity_mm: Vectors, prior: Prior, pool: Se
 def free_weight(
     images: LevelImages, velocity_mm: Vectors, prior: Prior, pool: Sequence[int]
 ) -> tuple[Scalars, Scalars]:
-    """Return the minimizing weight before its pooling, and the pooled squared gradient that it belongs to.
+    """Return the minimizing weight w before its pooling, and the pooled q·s, each of shape (1, 1, X, Y, Z).
 
     Args:
-        images: Images of the level; their stiffness multiplies the squared gradient.
+        images: Images of the level; their stiffness q multiplies the squared gradient s.
         velocity_mm: Velocity on the level's velocity grid, in mm.
         prior: Prior on the weight.
         pool: Half width of the neighborhood that shares a weight.
-
-    Returns:
-        Weight w and pooled q·s, both of shape (1, 1, X, Y, Z).
     """
     local = squared_gradient(velocity_mm, images.grid.spacing)
     pooled = mirrored_box_mean(local if images.stiffness is None else local * images.stiffness, pool)
@@ -204,27 +193,6 @@ def _effective(images: LevelImages, free: Tensor, pool: Sequence[int]) -> Tensor
     return pooled if images.stiffness is None else pooled * images.stiffness
 
 
-def newton_step(images: LevelImages, state: Evaluation, scale: float, iterations: int, damping: float) -> Vectors:
-    r"""Solve for the Gauss–Newton update with the weight held fixed (half-quadratic step).
-
-    .. math:: (H + \tfrac{2r}{9} L_w)\,\delta = -(g + \tfrac{2r}{9} L_w v)
-
-    g is the exact derivative of the data term through warp and integration; H takes the slope of the warped image in
-    place of its derivative with respect to the velocity.
-
-    Args:
-        images: Images of the level.
-        state: Evaluation at v; its graph is used up.
-        scale: Factor r of the weighted diffusion.
-        iterations: Largest number of conjugate gradient iterations.
-        damping: Added to the diagonal, as a part of the mean data curvature.
-
-    Returns:
-        Update δ, same shape, in mm.
-    """
-    return completed(newton_update(images, state, scale, iterations, damping))
-
-
 def newton_update(
     images: LevelImages,
     state: Evaluation,
@@ -233,10 +201,27 @@ def newton_update(
     damping: float,
     where: Scalars | None = None,
 ) -> Pausing[Vectors]:
-    """Do what ``newton_step`` does, with pauses, and where a mask is not 0 alone."""
+    r"""Solve for the Gauss–Newton update with the weight held fixed (half-quadratic step).
+
+    .. math:: (H + \tfrac{2r}{9} L_w)\,\delta = -(g + \tfrac{2r}{9} L_w v)
+
+    g is the exact derivative of the data term through warp and integration; H uses the slope of the warped image
+    instead of its derivative with respect to the velocity.
+
+    Args:
+        images: Images of the level.
+        state: Evaluation at v; its graph is freed.
+        scale: Factor r of the weighted diffusion.
+        iterations: Maximum number of conjugate gradient iterations.
+        damping: Added to the diagonal, as a fraction of the mean data curvature.
+        where: Mask of the voxels that may change, on the velocity grid; None for all.
+
+    Returns:
+        Update δ, same shape, in mm.
+    """
     velocity = state.velocity_mm.detach()
-    # Everything is scaled by the number of velocity voxels. Voxels without data count as perfect: they neither pull
-    # nor change the balance of similarity and regularizer elsewhere.
+    # All terms are scaled by the number of velocity voxels. Voxels without data have a similarity of 1: they contribute
+    # no force and do not change the balance of similarity and regularizer elsewhere.
     share = velocity[:, 0].numel() / images.moving.numel()
     force = vector_jacobian_product(state.warped, state.velocity_mm, state.data_force * -share)
     yield
@@ -252,8 +237,8 @@ def newton_update(
 def image_curvature(image: Scalars, scale: Scalars, spacing: Sequence[float]) -> Images:
     """Curvature of a squared difference under small shifts of an image: scale times slope times its transpose.
 
-    The diagonal takes the mean square of both one-sided slopes where that is larger, since linear interpolation feels
-    those: at a ridge or in noise the central slope vanishes while the force does not.
+    On the diagonal the mean square of both one-sided slopes is used where it is larger, since these are the slopes of
+    linear interpolation: at a ridge or in noise the central slope vanishes while the force does not.
 
     Args:
         image: Image, shape (B, 1, X, Y, Z).
@@ -276,15 +261,9 @@ def image_curvature(image: Scalars, scale: Scalars, spacing: Sequence[float]) ->
 
 
 def displacement_on(level: Level, velocity_mm: Vectors, spacing: Tensor) -> Vectors:
-    """Integrate a velocity and bring its displacement to a level.
+    """Integrate a velocity in mm and resample the displacement on a level, in its voxels.
 
-    Args:
-        level: Level wanted.
-        velocity_mm: Velocity in mm, shape (1, 3, X, Y, Z).
-        spacing: Voxel size of the velocity's grid, shape (1, 3, 1, 1, 1), in mm.
-
-    Returns:
-        Displacement in voxels of the level.
+    ``spacing`` is the voxel size of the velocity grid in mm, shape (1, 3, 1, 1, 1).
     """
     return resize_displacement(integrate_quickly(velocity_mm / spacing), level.shape)
 
@@ -296,25 +275,18 @@ def _to_shape(mask: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def lies_inside(displacement_vox: Vectors) -> Tensor:
-    """Tell which voxels a displacement leaves within the grid.
-
-    Args:
-        displacement_vox: Shape (B, 3, X, Y, Z), in voxels.
-
-    Returns:
-        Truth values, shape (B, 1, X, Y, Z).
-    """
+    """Return a mask, shape (B, 1, X, Y, Z), of the voxels that a displacement in voxels maps into the grid."""
     inside = torch.ones_like(displacement_vox[:, :1], dtype=torch.bool)
     for axis, size in enumerate(displacement_vox.shape[2:]):
         ticks = torch.arange(size, device=inside.device).view([size if i == axis else 1 for i in range(3)])
-        place = displacement_vox[:, axis : axis + 1] + ticks
-        inside &= (place >= -0.5) & (place <= size - 0.5)
+        position = displacement_vox[:, axis : axis + 1] + ticks
+        inside &= (position >= -0.5) & (position <= size - 0.5)
     return inside
 
 
 def _warp_at_rest(image: Tensor, displacement_vox: Tensor) -> Tensor:
-    # Every position is a voxel center, where linear interpolation has a kink: the derivative of warp would be the slope
-    # of one side, chosen by rounding. The first step of a registration takes the mean of both.
+    # Linear interpolation is not differentiable at voxel centers: the derivative of warp would be the one-sided slope
+    # chosen by rounding. The first step of a registration uses the mean of both slopes.
     return image + (gradient(image) * displacement_vox).sum(dim=1, keepdim=True)
 
 

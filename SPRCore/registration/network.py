@@ -1,4 +1,4 @@
-"""Registration of one pair by a trained network: from the images in the world to fields in the world."""
+"""Registration of one pair by a trained network, from images in the world to fields in the world."""
 
 from __future__ import annotations
 
@@ -17,28 +17,21 @@ from SPRCore.geometry import Field, Grid, MaskedVolume, Volume, fill, on_host, r
 from SPRCore.io.cards import ModelCard
 from SPRCore.networks import RegistrationNetwork, RegistrationOutput
 from SPRCore.networks.network import MIN_SIZE
-from SPRCore.registration.result import Deformation
+from SPRCore.registration.result import DeformationFields
 from SPRCore.registration.working import onto, prepared, working_grid
 from SPRCore.regularization import Prior, squared_gradient
-from SPRCore.regularization.naming import hyperparameters, make_prior
+from SPRCore.regularization.priors import hyperparameters, make_prior
 from SPRCore.typing import Affine, Images, Scalars, Tensor
 
 logger = logging.getLogger("SPRCore")
 
 
 def model_prior(card: ModelCard, prior: Prior | None = None) -> Prior:
-    """Return the prior that a model works with.
-
-    Args:
-        card: The card of the model.
-        prior: What was asked for; None for the defaults of the card.
-
-    Returns:
-        The prior.
+    """Check a prior against a model card; None gives the prior of the card with its defaults.
 
     Raises:
-        InputError: Another prior than that of the model, a hyperparameter outside its range, or a change of one that
-            the network does not take.
+        InputError: The prior is not that of the model, a hyperparameter is outside its range, or one that is no input
+            of the network differs from its default.
     """
     usual = make_prior(card.prior, card.defaults)
     if prior is None:
@@ -61,14 +54,9 @@ def model_prior(card: ModelCard, prior: Prior | None = None) -> Prior:
 
 
 def code_of(card: ModelCard, prior: Prior) -> Tensor | None:
-    """Return the code that a network takes for a prior: hyperparameters over the upper ends of their ranges.
+    """Return the conditioning input of a network: hyperparameters divided by the upper ends of their ranges.
 
-    Args:
-        card: The card of the model.
-        prior: Prior within its ranges, as `model_prior` gives it.
-
-    Returns:
-        Shape (1, codes), in [0, 1]; None for a network without.
+    Shape (1, codes), in [0, 1]; None for a network without conditioning.
     """
     values = hyperparameters(prior)
     code = [values[name] / card.ranges[name][1] for name in card.conditioning]
@@ -84,53 +72,51 @@ def register_network(
     prior: Prior | None = None,
     affine_ras: Affine | None = None,
     inverse: bool = True,
-) -> Deformation:
+) -> DeformationFields:
     """Register one pair by a network.
 
-    Both images are brought to the working grid and the intensities of the card; the moving image is sampled once, the
-    alignment included. The fields come back to the fixed grid, interpolated linearly; beyond a working grid of fixed
-    shape the displacement continues as at its border and the weight is 1. Where one of the images has no data both are
-    continued smoothly before the network sees them, and so is the displacement that it gives; the weight is 1 there. A
-    network without an inverse has it found by
-    iteration; one without weights gets the most probable weight of its field under the prior.
+    Both images are resampled on the working grid and scaled as the card says; the moving image is sampled once, with
+    the alignment. The fields are interpolated linearly on the fixed grid; outside the working grid the displacement is
+    that of its border and the weight is 1. Where one of the images has no data, both images and the displacement are
+    filled smoothly, and the weight is 1. If the network has no inverse, it is computed by iteration; if it has no
+    weight, the most probable weight of its field under the prior is returned.
 
     Args:
         fixed: Fixed image with its data.
         moving: Moving image with its data, on any grid.
-        network: Network in evaluation mode, on the device to compute on.
+        network: Network in evaluation mode, on its device.
         card: Its card.
         prior: Prior within the ranges of the card; None for the defaults.
-        affine_ras: Alignment beforehand, pull map from fixed to moving world points, shape (4, 4); None for none.
-        inverse: Whether the inverse is wanted, too; the solver, which goes on from the rest, finds its own.
+        affine_ras: Affine pre-alignment, pull map from fixed to moving world points, shape (4, 4); None for none.
+        inverse: Whether to compute the inverse.
 
     Returns:
         Fields on the fixed grid.
 
     Raises:
-        InputError: An image is unusable for the model, or the prior is.
-        ConvergenceError: The network left the numbers.
+        InputError: An image or the prior does not suit the model.
+        ConvergenceError: The output of the network is NaN or infinite.
     """
     prior = model_prior(card, prior)
-    pair = PreparedPair.of(fixed, moving, network, card, affine_ras)
+    pair = NetworkInput.of(fixed, moving, network, card, affine_ras)
     code = code_of(card, prior)
     with torch.no_grad():
         output = network(pair.moving, pair.fixed, code=None if code is None else code.to(pair.moving.device))
-    return pair.deformation(output, prior, inverse=inverse)
+    return pair.to_world(output, prior, inverse=inverse)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PreparedPair:
-    """A pair as a network takes it.
+class NetworkInput:
+    """A pair prepared for a network.
 
     Attributes:
         network: The network.
         moving: Moving image on the working grid and the device of the network, shape (1, 1, X, Y, Z), in [0, 1];
-            short axes are continued.
+            short axes are padded.
         fixed: Fixed image, likewise.
-        grid: The working grid, without what was continued.
+        grid: The working grid, without the padding.
         fixed_grid: Grid of the fixed image.
-        known: Where both images have data, truth values on the working grid, shape (1, 1, x, y, z); None for
-            everywhere.
+        known: Mask of the voxels where both images have data on the working grid, shape (1, 1, x, y, z); None for all.
     """
 
     network: RegistrationNetwork
@@ -148,7 +134,7 @@ class PreparedPair:
         network: RegistrationNetwork,
         card: ModelCard,
         affine_ras: Affine | None = None,
-    ) -> PreparedPair:
+    ) -> NetworkInput:
         """Prepare a pair; arguments and errors as for `register_network`."""
         if network.config.channels != 1:
             got = f"a network for images of {network.config.channels} channels"
@@ -166,56 +152,42 @@ class PreparedPair:
         return cls(network=network, moving=moved, fixed=still, grid=grid, fixed_grid=fixed.grid, known=known)
 
     @torch.no_grad()
-    def deformation(self, output: RegistrationOutput, prior: Prior, *, inverse: bool = True) -> Deformation:
-        """Complete what the network gave for the pair and place it on the fixed grid.
+    def to_world(self, output: RegistrationOutput, prior: Prior, *, inverse: bool = True) -> DeformationFields:
+        """Convert an output of the network to fields on the fixed grid; a missing weight is computed.
 
         Args:
-            output: What the network gave for `moving` and `fixed`.
-            prior: The prior that it was asked for.
-            inverse: Whether the inverse is wanted, too; see `inverse`.
-
-        Returns:
-            Fields on the fixed grid.
+            output: Output of the network for `moving` and `fixed`.
+            prior: The prior of the output.
+            inverse: Whether to add the inverse, see `inverse`.
 
         Raises:
-            ConvergenceError: The network left the numbers.
+            ConvergenceError: The output is NaN or infinite.
         """
         check_output(output)
         output = self.continued(output)
         velocity = output.velocity if has_velocity(self.network) else None
-        shown = dataclasses.replace(output, velocity=velocity)
-        cropped = RegistrationOutput(**{name: shortened(part, self.grid.shape) for name, part in vars(shown).items()})
+        padded = dataclasses.replace(output, velocity=velocity)
+        cropped = RegistrationOutput(**{name: shortened(part, self.grid.shape) for name, part in vars(padded).items()})
         weight = _likely_weight(cropped, self.grid, prior) if cropped.weight is None else cropped.weight
         weights = Volume(on_host(weight[0, 0]), self.grid.affine)
         same = self.grid.matches(self.fixed_grid)
-        return Deformation(
-            displacement=self._placed(cropped.displacement),
+        return DeformationFields(
+            displacement=self._on_fixed(cropped.displacement),
             inverse=self._inverse(output) if inverse else None,
             weight=weights if same else resample(weights, self.fixed_grid, outside=1.0),
-            velocity=None if velocity is None else self._placed(cropped.velocity),
+            velocity=None if velocity is None else self._on_fixed(cropped.velocity),
         )
 
     @torch.no_grad()
     def inverse(self, output: RegistrationOutput) -> Field:
-        """Place the inverse that the network gave, or the one found by iteration where it gives none.
-
-        Args:
-            output: What the network gave for `moving` and `fixed`.
-
-        Returns:
-            The inverse on the fixed grid, in RAS mm.
-        """
+        """Return the inverse of an output on the fixed grid in RAS mm, computed by iteration if it has none."""
         return self._inverse(self.continued(output))
 
     def continued(self, output: RegistrationOutput) -> RegistrationOutput:
-        """Return what the network gave, its displacement continued smoothly to where an image has no data.
+        """Fill the displacement of an output smoothly where an image has no data, and the weight with 1.
 
-        Args:
-            output: What the network gave for `moving` and `fixed`.
-
-        Returns:
-            Displacement and weight, 1 where there are no data; without inverse and velocity, which no longer belong to
-            them. What was given, where both images have data everywhere.
+        The result has neither inverse nor velocity, which would not match the filled displacement. If both images have
+        data everywhere, the output is returned unchanged.
         """
         if self.known is None:
             return output
@@ -227,10 +199,10 @@ class PreparedPair:
         inverse = output.inverse_displacement
         if inverse is None:
             inverse, residual_vox = invert(output.displacement)
-            logger.info("The model gives no inverse: found by iteration, within %.2g voxels of it.", residual_vox)
-        return self._placed(shortened(inverse, self.grid.shape))
+            logger.info("The model predicts no inverse: computed by iteration, residual %.2g voxels.", residual_vox)
+        return self._on_fixed(shortened(inverse, self.grid.shape))
 
-    def _placed(self, field_vox: Tensor) -> Field:
+    def _on_fixed(self, field_vox: Tensor) -> Field:
         field = Field.from_tensor_vox(field_vox, self.grid.affine)
         if self.grid.matches(self.fixed_grid):
             return field
@@ -238,19 +210,19 @@ class PreparedPair:
 
 
 def lengthened(image: Scalars) -> Scalars:
-    """Continue an image by its last voxels to the least size that networks take."""
+    """Pad an image with its border voxels to the least size that networks take."""
     short = [max(0, MIN_SIZE - size) for size in image.shape[2:]]
     padding = [side for extra in reversed(short) for side in (0, extra)]
     return F.pad(image, padding, mode="replicate")
 
 
 def shortened(field: Images | None, shape: Sequence[int]) -> Images | None:
-    """Cut off what `lengthened` has added; None for None."""
+    """Remove the padding of `lengthened`; None for None."""
     return None if field is None else field[:, :, : shape[0], : shape[1], : shape[2]]
 
 
 def _known(fixed: MaskedVolume, moving: MaskedVolume, grid: Grid, affine_ras: Affine | None) -> Scalars | None:
-    """Where both images have data on the working grid; beyond the fixed image nothing is asked, and both are 0."""
+    """Return the voxels of the working grid where both images have data, and those outside the fixed image."""
     beyond = MaskedVolume.whole(fixed.volume).on(grid)[1]
     known = np.ones(grid.shape, dtype=bool)
     for valid in (fixed.on(grid)[1], moving.on(grid, affine_ras)[1]):
@@ -273,14 +245,14 @@ def has_velocity(network: RegistrationNetwork) -> bool:
 
 
 def check_output(output: RegistrationOutput) -> None:
-    """Refuse fields that are not numbers."""
-    # The extremes of a field show NaN and infinity, sooner than a mask of all its voxels.
+    """Refuse an output with NaN or infinite values."""
+    # The extremes are NaN or infinite if any value is, and are faster than a mask of all voxels.
     if not all(torch.stack(field.aminmax()).isfinite().all() for field in vars(output).values() if field is not None):
         raise ConvergenceError("registration", got="NaN or infinity from the model", remedy="check the model")
 
 
 def _likely_weight(output: RegistrationOutput, grid: Grid, prior: Prior) -> Scalars:
-    """Return the most probable weight under the prior of the field that a network without weights gave."""
+    """Return the most probable weight under the prior for the field of a network without weights."""
     field_vox = output.displacement if output.velocity is None else output.velocity
     spacing = field_vox.new_tensor(grid.spacing).view(1, 3, 1, 1, 1)
     pooled = mirrored_box_mean(squared_gradient(field_vox * spacing, grid.spacing), (1, 1, 1))

@@ -33,10 +33,7 @@ class NewtonSystem:
         Args:
             curvature: Data curvature, shape (B, 6, X, Y, Z).
             edges: Weights of the differences.
-            damping: Added to the diagonal, so that regions without data and without weight stay put.
-
-        Returns:
-            The system.
+            damping: Added to the diagonal, so that the update is 0 in regions without data and weight.
         """
         curvature = curvature.clone()
         for index in (0, 3, 5):
@@ -45,14 +42,7 @@ class NewtonSystem:
         return cls(curvature, edges, invert_symmetric(curvature, diagonal))
 
     def apply(self, field: Vectors) -> Vectors:
-        """Multiply a field by the system matrix.
-
-        Args:
-            field: Shape (B, 3, X, Y, Z).
-
-        Returns:
-            Same shape.
-        """
+        """Multiply a field of shape (B, 3, X, Y, Z) by the system matrix."""
         return weighted_laplacian(field, self.edges).add_(symmetric_product(self.curvature, field))
 
     def solve(self, right: Vectors, iterations: int, tolerance: float = 0.03, where: Scalars | None = None) -> Vectors:
@@ -60,8 +50,8 @@ class NewtonSystem:
 
         Args:
             right: Right-hand side b, shape (B, 3, X, Y, Z).
-            iterations: Largest number of iterations.
-            tolerance: Stop when the preconditioned residual has fallen to this part of its start.
+            iterations: Maximum number of iterations.
+            tolerance: Stop when the preconditioned residual has fallen to this fraction of the initial one.
             where: 1 where the field may change, 0 where δ is held at 0, shape (B, 1, X, Y, Z); None for everywhere.
 
         Returns:
@@ -90,8 +80,8 @@ def conjugate_gradients(
         apply: Multiplies by the matrix.
         precondition: Multiplies by a symmetric positive approximation of its inverse.
         right: Right-hand side.
-        iterations: Largest number of iterations.
-        tolerance: Stop when the preconditioned residual has fallen to this part of its start.
+        iterations: Maximum number of iterations.
+        tolerance: Stop when the preconditioned residual has fallen to this fraction of the initial one.
 
     Returns:
         The solution, the shape of ``right``. A truncated one is still a descent direction.
@@ -114,15 +104,7 @@ def conjugate_gradients(
 
 
 def symmetric_product(matrix: Tensor, field: Vectors) -> Vectors:
-    """Multiply a vector field by a symmetric 3x3 matrix per voxel.
-
-    Args:
-        matrix: Upper triangles, shape (B, 6, X, Y, Z), order 00 01 02 11 12 22.
-        field: Shape (B, 3, X, Y, Z).
-
-    Returns:
-        Same shape as ``field``.
-    """
+    """Multiply vectors, shape (B, 3, X, Y, Z), by symmetric matrices, (B, 6, X, Y, Z), order 00 01 02 11 12 22."""
     a, b, c, d, e, f = matrix.unbind(1)
     x, y, z = field.unbind(1)
     result = torch.empty_like(field)
@@ -132,21 +114,13 @@ def symmetric_product(matrix: Tensor, field: Vectors) -> Vectors:
 
 
 def outer_product(vector: Vectors, scale: Scalars) -> Tensor:
-    """Upper triangle of the scaled outer product of a vector field with itself.
-
-    Args:
-        vector: Shape (B, 3, X, Y, Z).
-        scale: Factor, shape (B, 1, X, Y, Z).
-
-    Returns:
-        Shape (B, 6, X, Y, Z), order 00 01 02 11 12 22.
-    """
+    """Return the scaled outer product of vectors with themselves, shape (B, 6, X, Y, Z), order 00 01 02 11 12 22."""
     scaled = vector * scale
     return torch.cat([scaled[:, :1] * vector, scaled[:, 1:2] * vector[:, 1:], scaled[:, 2:] * vector[:, 2:]], dim=1)
 
 
 def invert_symmetric(matrix: Tensor, diagonal: Scalars) -> Tensor:
-    """Invert symmetric 3 x 3 matrices, given by six entries, plus a multiple of the identity."""
+    """Invert symmetric 3x3 matrices, given as upper triangles, after an addition to their diagonals."""
     a, b, c, d, e, f = matrix.unbind(1)
     shift = diagonal[:, 0]
     a, d, f = a + shift, d + shift, f + shift

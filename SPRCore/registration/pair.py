@@ -1,9 +1,10 @@
-"""One pair from alignment to result, whichever way it is deformed."""
+"""Registration of an aligned pair by the instance solver, a network, or both."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,63 +20,84 @@ from SPRCore.geometry import (
     resample,
     resample_displacement,
 )
-from SPRCore.registration.instance import InstanceProblem, InstanceResult
-from SPRCore.registration.job import Job
+from SPRCore.registration.instance import InstanceProblem
+from SPRCore.registration.job import RegistrationJob
 from SPRCore.registration.network import register_network
-from SPRCore.registration.result import Deformation, RegistrationResult
+from SPRCore.registration.result import Deformation, DeformationFields, RegistrationResult
 from SPRCore.typing import Scalars, Vectors
 
 logger = logging.getLogger("SPRCore")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PairTensors:
+    """An aligned pair on the fixed grid, on the device of the instance solver.
+
+    Attributes:
+        fixed: Fixed image, shape (1, 1, X, Y, Z).
+        moving: Moving image, same shape.
+        spacing: Voxel size along each axis, in mm.
+        mask: Voxels of the fixed image that hold data (nonzero), or None for all.
+        moving_mask: Likewise of the moving image.
+        stiffness: Painted factor q > 0 of the weight of each voxel, or None for 1.
+    """
+
+    fixed: Scalars
+    moving: Scalars
+    spacing: Sequence[float]
+    mask: Scalars | None = None
+    moving_mask: Scalars | None = None
+    stiffness: Scalars | None = None
 
 
 def register_pair(
     fixed: MaskedVolume,
     moving: MaskedVolume,
     affine_ras: np.ndarray | None,
-    job: Job,
+    job: RegistrationJob,
     callback: Callable[[float], None] | None = None,
 ) -> RegistrationResult:
-    """Deform an aligned pair and put the alignment and the deformation together.
+    """Register an aligned pair and compose the deformation with the alignment.
 
     Args:
         fixed: Fixed image with its data.
         moving: Moving image with its data, on any grid.
-        affine_ras: Alignment as a whole, pull map from fixed to moving world points, shape (4, 4); None for none.
-        job: How to deform.
-        callback: Told the fraction done by the instance solver, 0 to 1.
+        affine_ras: Affine pre-alignment, pull map from fixed to moving world points, shape (4, 4); None for none.
+        job: Method and its settings.
+        callback: Called with the fraction done by the instance solver, 0 to 1.
 
     Returns:
-        The result, its report empty.
+        The result with an empty report.
 
     Raises:
         InputError: The images or the prior do not suit the model or the solver.
-        ConvergenceError: The energy left the numbers.
+        ConvergenceError: The energy became NaN or infinite.
     """
     found, model = None, job.model
     if model is not None:
-        asked = {"prior": job.prior, "affine_ras": affine_ras, "inverse": not job.refine}
-        found = register_network(fixed, moving, model.network, model.card, **asked)
+        options = {"prior": job.prior, "affine_ras": affine_ras, "inverse": not job.refine}
+        found = register_network(fixed, moving, model.network, model.card, **options)
     if found is None or job.refine:
         with kept_memory():
             problem = problem_of(fixed, moving, affine_ras, job)
             start = None if found is None else start_mm(found, job.device)
-            found = deformation_of(problem.course(job.prior, start).completed(callback), fixed.grid)
+            found = to_world(problem.course(job.prior, start).completed(callback), fixed.grid)
     return assembled(fixed.grid, moving, found, affine_ras)
 
 
 def assembled(
-    fixed: Grid, moving: MaskedVolume, found: Deformation, affine_ras: np.ndarray | None
+    fixed: Grid, moving: MaskedVolume, found: DeformationFields, affine_ras: np.ndarray | None
 ) -> RegistrationResult:
-    """Put the alignment and the deformation together.
+    """Compose the deformation with the alignment and warp the moving image.
 
     Args:
         fixed: Grid of the fixed image.
         moving: Moving image with its data.
-        found: The deformation.
-        affine_ras: Alignment as a whole, or None.
+        found: The deformation, with its inverse.
+        affine_ras: Affine pre-alignment, or None.
 
     Returns:
-        The result, its report empty.
+        The result with an empty report.
     """
     displacement = found.displacement if affine_ras is None else compose_affine(found.displacement, affine_ras)
     return RegistrationResult(
@@ -87,42 +109,35 @@ def assembled(
     )
 
 
-def problem_of(fixed: MaskedVolume, moving: MaskedVolume, affine_ras: np.ndarray | None, job: Job) -> InstanceProblem:
+def problem_of(
+    fixed: MaskedVolume, moving: MaskedVolume, affine_ras: np.ndarray | None, job: RegistrationJob
+) -> InstanceProblem:
     """Prepare a pair for the instance solver."""
-    return InstanceProblem.of(
-        spacing=fixed.grid.spacing, config=job.config, **aligned_tensors(fixed, moving, affine_ras, job)
-    )
+    return InstanceProblem.of(**vars(aligned_tensors(fixed, moving, affine_ras, job)), config=job.config)
 
 
 def aligned_tensors(
-    fixed: MaskedVolume, moving: MaskedVolume, affine_ras: np.ndarray | None, job: Job
-) -> dict[str, Scalars | None]:
-    """Bring the moving image onto the fixed grid, and all that the instance solver sees to its device.
+    fixed: MaskedVolume, moving: MaskedVolume, affine_ras: np.ndarray | None, job: RegistrationJob
+) -> PairTensors:
+    """Resample the moving image on the fixed grid and copy the pair to the device of a job.
 
     Args:
         fixed: Fixed image with its data.
         moving: Moving image with its data, on any grid.
-        affine_ras: Alignment as a whole, or None.
+        affine_ras: Affine pre-alignment, or None.
         job: Stiffness and device.
-
-    Returns:
-        `fixed` and `moving` on the fixed grid, `mask` and `moving_mask` where they hold data, and `stiffness`; the last
-        three may be None.
     """
     aligned, valid = moving.on(fixed.grid, affine_ras)
-    parts: dict[str, Volume | None] = {
-        "fixed": fixed.volume,
-        "moving": aligned,
-        "mask": fixed.mask,
-        "moving_mask": None if valid is None else aligned.with_array(valid.astype(np.uint8)),
-        "stiffness": job.stiffness,
-    }
-    return {name: None if part is None else part.to_tensor().to(job.device) for name, part in parts.items()}
+    moving_mask = None if valid is None else aligned.with_array(valid.astype(np.uint8))
+    parts = (fixed.volume, aligned, fixed.mask, moving_mask, job.stiffness)
+    f, m, *others = (None if part is None else part.to_tensor().to(job.device) for part in parts)
+    options = dict(zip(("mask", "moving_mask", "stiffness"), others, strict=True))
+    return PairTensors(fixed=f, moving=m, spacing=fixed.grid.spacing, **options)
 
 
-def deformation_of(solved: InstanceResult, fixed: Grid) -> Deformation:
-    """Place what the instance solver found in the world."""
-    return Deformation(
+def to_world(solved: Deformation, fixed: Grid) -> DeformationFields:
+    """Convert the tensors of the instance solver to fields in the world."""
+    return DeformationFields(
         displacement=Field.from_tensor_vox(solved.displacement_vox, fixed.affine),
         inverse=Field.from_tensor_vox(solved.inverse_vox, fixed.affine),
         weight=Volume(solved.weight[0, 0].cpu().numpy(), fixed.affine),
@@ -131,37 +146,34 @@ def deformation_of(solved: InstanceResult, fixed: Grid) -> Deformation:
 
 
 def _velocity_field(velocity_mm: Vectors, fixed: Grid) -> Field:
-    """Place a velocity along the axes of the fixed grid, over its field of view at its own resolution."""
+    """Convert a velocity along the axes of the fixed grid to a field in the world, at its own resolution."""
     sizes = zip(fixed.shape, velocity_mm.shape[2:], strict=True)
     factors = [step_ratio(wide, narrow) for wide, narrow in sizes]
     spacing = velocity_mm.new_tensor([factor * step for factor, step in zip(factors, fixed.spacing, strict=True)])
     return Field.from_tensor_vox(velocity_mm / spacing.view(1, 3, 1, 1, 1), fixed.affine @ np.diag([*factors, 1.0]))
 
 
-def start_mm(found: Deformation, device: torch.device) -> Vectors:
-    """Return the velocity to start from in mm along the axes of the fixed grid, shape (1, 3, X, Y, Z)."""
+def start_mm(found: DeformationFields, device: torch.device) -> Vectors:
+    """Return the velocity of a deformation, fitted if it has none, in mm along the axes of the fixed grid."""
     if found.velocity is not None:
         velocity_vox = found.velocity.to_tensor_vox().to(device)
     else:
         velocity_vox, left_vox = logarithm(found.displacement.to_tensor_vox().to(device))
-        logger.info("The model gives no velocity: one was fitted, %.2g voxels away in the mean.", left_vox)
+        logger.info("The model predicts no velocity: one was fitted, mean error %.2g voxels.", left_vox)
     return velocity_vox * velocity_vox.new_tensor(found.displacement.grid.spacing).view(1, 3, 1, 1, 1)
 
 
 def _total_inverse(inverse: Field, grid: Grid, affine_ras: np.ndarray | None) -> Field:
-    """Write the inverse of the total map on the moving grid: `w(q) = A q + v(A q) - q`, A the inverse alignment.
+    """Return the inverse of the total map on the moving grid: `w(q) = A q + v(A q) - q`, A the inverse alignment.
 
     Args:
         inverse: Inverse displacement v of the deformation alone, on the fixed grid, RAS mm.
-        grid: Grid of the moving image, where the inverse is wanted: it pulls the fixed image onto the moving one.
+        grid: Grid of the moving image.
         affine_ras: Alignment from fixed to moving world points, or None.
-
-    Returns:
-        The displacement w in RAS mm on `grid`.
     """
     back = np.eye(4) if affine_ras is None else np.linalg.inv(affine_ras)
     if affine_ras is None and inverse.grid.matches(grid):
         return inverse
-    # A grid may stand anywhere: moved by A, the voxels of the moving grid lie where v has to be read.
+    # The voxels of the moving grid, mapped by A, are the points at which v is sampled.
     moved = resample_displacement(inverse, Grid(grid.shape, back @ grid.affine))
     return Field(affine_field(grid, back).array + moved.array, grid.affine)

@@ -1,4 +1,4 @@
-"""Alignment of two volumes as a whole before they are deformed: centers, rigid or affine, in world space."""
+"""Affine pre-alignment of two volumes in world space: centers, rigid or affine."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ Init = Literal["auto", "none", "center", "rigid", "affine"]
 MODES: tuple[str, ...] = ("auto", "none", "center", "rigid", "affine")
 
 LEAST_GAIN = 0.01
-"""An alignment has to raise the score of the headers by this part: less is within the noise of the estimate."""
-
+"""Least relative gain over the score of the headers; less is within the noise of the estimate."""
 
 AS_GOOD = 0.85
-"""Headers whose score is at least this part of the best start's are taken as right, and another start has to be better
-by as much in the end."""
+"""The headers are taken as right if their score is at least this fraction of the best start's; the result from another
+start has to be better by the same factor."""
 
 DOUBTFUL = 0.3
-"""Headers below this part of the best start's score are no start: three voxels of misplacement still give more."""
+"""The headers are no start if their score is below this fraction of the best start's; an offset of three voxels scores
+higher."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreAlignment:
-    """Outcome of the alignment as a whole.
+    """Result of the affine pre-alignment.
 
     Attributes:
-        affine_ras: Pull map from fixed to moving world points, shape (4, 4), RAS mm; None where nothing was to be done.
-        mode: What was done: ``none``, ``center``, ``rigid`` or ``affine``.
-        reason: Why, in words.
+        affine_ras: Pull map from fixed to moving world points, shape (4, 4), RAS mm; None for no alignment.
+        mode: Kind of the map: ``none``, ``center``, ``rigid`` or ``affine``.
+        reason: Reason, in words.
     """
 
     affine_ras: np.ndarray | None
@@ -48,13 +48,13 @@ class PreAlignment:
 
 
 def prealign(fixed: MaskedVolume, moving: MaskedVolume, mode: Init = "auto") -> PreAlignment:
-    """Align two volumes as a whole.
+    """Align two volumes.
 
-    ``auto`` leaves volumes alone that share a grid and whose centers of mass agree (a follow-up, two phases, a prepared
-    cohort). Otherwise, and for ``rigid`` and ``affine``, three starts are compared: the headers, the centers of mass,
-    and the centers of the fields of view. The best one is refined by mutual information (6, then 12 parameters), and
-    the outcome is kept only where it beats the headers. Voxels without data take no part, outliers of the intensity
-    do not count, and the same pair gives the same map.
+    ``auto`` does not align volumes that share a grid and whose centers of mass agree (a follow-up, two phases, a
+    prepared cohort). Otherwise, and for ``rigid`` and ``affine``, three starts are compared: the headers, the centers
+    of mass, and the centers of the fields of view. The best one is refined by mutual information (6, then 12
+    parameters), and the result is kept only if it scores higher than the headers. Voxels without data and intensity
+    outliers are excluded. The result is deterministic.
 
     Args:
         fixed: Fixed volume with its data.
@@ -62,12 +62,9 @@ def prealign(fixed: MaskedVolume, moving: MaskedVolume, mode: Init = "auto") -> 
         mode: ``none`` trusts the headers; ``center`` brings the centers of mass together; ``rigid``; ``affine``;
             ``auto`` decides between ``none`` and ``affine``.
 
-    Returns:
-        The map and what was done.
-
     Raises:
-        InputError: Unknown mode; ``none`` where the volumes do not overlap in the world; or no start brings the
-            volumes together.
+        InputError: Unknown mode; ``none`` and the volumes do not overlap in the world; or no start makes the volumes
+            overlap.
     """
     if mode not in MODES:
         raise InputError("init", got=repr(mode), expected=" | ".join(MODES))
@@ -83,7 +80,7 @@ def prealign(fixed: MaskedVolume, moving: MaskedVolume, mode: Init = "auto") -> 
         return PreAlignment(affine_ras=None, mode="none", reason="asked for")
     apart = center_of_mass_mm(moving) - center_of_mass_mm(fixed)
     if mode == "center":
-        logger.info("aligning as a whole: center (asked for)")
+        logger.info("affine pre-alignment: center (asked for)")
         return PreAlignment(affine_ras=_shift(apart), mode=mode, reason="asked for")
     reason = "asked for"
     if mode == "auto":
@@ -93,20 +90,12 @@ def prealign(fixed: MaskedVolume, moving: MaskedVolume, mode: Init = "auto") -> 
                 affine_ras=None, mode="none", reason=f"same grid, centers of mass {apart_mm:.1f} mm apart"
             )
         reason = f"different grids or places (overlap {100 * overlap:.0f} %, centers {apart_mm:.1f} mm apart)"
-    logger.info("aligning as a whole: %s (%s)", "rigid" if mode == "rigid" else "affine", reason)
+    logger.info("affine pre-alignment: %s (%s)", "rigid" if mode == "rigid" else "affine", reason)
     return _refined(ReducedPair.of(fixed, moving), apart, "rigid" if mode == "rigid" else "affine", reason)
 
 
 def overlap_fraction(fixed: Grid, moving: Grid) -> float:
-    """Return the part of the fixed grid, sampled coarsely, that lies inside the moving grid.
-
-    Args:
-        fixed: Fixed grid.
-        moving: Moving grid.
-
-    Returns:
-        Fraction in [0, 1].
-    """
+    """Return the fraction of the fixed grid, sampled coarsely, that lies inside the moving grid."""
     lines = [np.linspace(0, size - 1, min(size, 16)) for size in fixed.shape]
     points = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).reshape(-1, 3)
     index = ras_to_voxel(voxel_to_ras(points, fixed.affine), moving.affine)
@@ -114,14 +103,7 @@ def overlap_fraction(fixed: Grid, moving: Grid) -> float:
 
 
 def center_of_mass_mm(image: MaskedVolume) -> np.ndarray:
-    """Return the center of mass of the intensities above the darkest, outliers saturated, in RAS mm, shape (3,).
-
-    Args:
-        image: Image with its data; the others have no mass.
-
-    Returns:
-        The center.
-    """
+    """Return the center of mass of the intensities above the minimum, outliers saturated, in RAS mm, shape (3,)."""
     low, high = robust_extremes(image.data)
     mass = np.clip(image.volume.array.astype(np.float64), low, high) - low
     if image.valid is not None:
@@ -132,7 +114,7 @@ def center_of_mass_mm(image: MaskedVolume) -> np.ndarray:
 
 
 def _center_of_view_mm(image: MaskedVolume) -> np.ndarray:
-    """Middle of the box around the data, in RAS mm."""
+    """Return the center of the bounding box of the data, in RAS mm."""
     if image.valid is None:
         return voxel_to_ras((np.array(image.grid.shape) - 1) / 2.0, image.grid.affine)
     lines = [np.flatnonzero(image.valid.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
@@ -140,8 +122,8 @@ def _center_of_view_mm(image: MaskedVolume) -> np.ndarray:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Outcome:
-    """An alignment, its score, what it is (a kind of map) and where it started."""
+class _Candidate:
+    """An alignment with its score, the kind of the map and the name of the start."""
 
     matrix: Affine
     score: float
@@ -150,11 +132,13 @@ class _Outcome:
 
 
 def _refined(pair: ReducedPair, apart: np.ndarray, mode: str, reason: str) -> PreAlignment:
-    """Refine the best start and keep the outcome where it beats the headers."""
+    """Refine the best start and keep the result if it scores higher than the headers."""
     views = _center_of_view_mm(pair.moving_image) - _center_of_view_mm(pair.fixed_image)
     starts = {"headers": np.eye(4), "centers of mass": _shift(apart), "centers of the fields of view": _shift(views)}
-    scored = [_Outcome(matrix=matrix, score=pair.score(matrix), kind="center", start=n) for n, matrix in starts.items()]
-    headers, best = scored[0], max(scored, key=lambda outcome: outcome.score)
+    scored = [
+        _Candidate(matrix=matrix, score=pair.score(matrix), kind="center", start=n) for n, matrix in starts.items()
+    ]
+    headers, best = scored[0], max(scored, key=lambda candidate: candidate.score)
     if best.score <= 0.0:
         raise InputError(
             "pre-alignment",
@@ -162,35 +146,35 @@ def _refined(pair: ReducedPair, apart: np.ndarray, mode: str, reason: str) -> Pr
             expected="volumes of the same body region",
             remedy="align them by hand first, or check the files",
         )
-    # Headers nearly as good as the best start are the only one, since vertebrae and ribs match their neighbors as well.
+    # Headers nearly as good as the best start are the only start, since vertebrae and ribs also match their neighbors.
     taken = [headers] if headers.score >= DOUBTFUL * best.score else []
     taken += [best] if headers.score < AS_GOOD * best.score else []
-    # Rigidly first: that keeps the shears from answering for a rotation. Each runs on one thread, both side by side.
+    # Rigid first, so that shears do not replace a rotation. Each runs on one thread, both in parallel.
     with ThreadPoolExecutor() as pool:
         first, *others = pool.map(lambda start: _improved(pair, start, "rigid"), taken)
     found = others[0] if others and others[0].score > first.score / AS_GOOD else first
     found = _improved(pair, found, "affine") if mode == "affine" else found
     if found.score < (1.0 + LEAST_GAIN) * headers.score:
-        logger.info("the alignment as a whole does not beat the headers: they are kept")
+        logger.info("the affine pre-alignment scores no higher than the headers, which are kept")
         return PreAlignment(affine_ras=None, mode="none", reason="no alignment beats the headers")
     return PreAlignment(affine_ras=found.matrix, mode=found.kind, reason=f"{reason}, from the {found.start}")
 
 
-def _improved(pair: ReducedPair, start: _Outcome, kind: str) -> _Outcome:
-    """Optimise from a start; the start itself where that fails, is worse, or stretches beyond all anatomy."""
+def _improved(pair: ReducedPair, start: _Candidate, kind: str) -> _Candidate:
+    """Optimise from a start; return the start if that fails, scores no higher, or is implausible."""
     try:
         matrix = pair.optimised(start.matrix, kind)
     except AlignmentFailure as failure:
-        logger.warning("alignment as a whole from the %s: %s; this step is left out", start.start, failure)
+        logger.warning("affine pre-alignment from the %s: %s; this step is skipped", start.start, failure)
         return start
     score = pair.score(matrix)
     if score <= start.score or not _is_plausible(matrix):
         return start
-    return _Outcome(matrix=matrix, score=score, kind=kind, start=start.start)
+    return _Candidate(matrix=matrix, score=score, kind=kind, start=start.start)
 
 
 def _is_plausible(matrix: Affine) -> bool:
-    """Whether no direction is stretched or squeezed more than between a child and an adult."""
+    """Return whether no direction is scaled by more than the difference between a child and an adult."""
     sizes = np.linalg.svd(matrix[:3, :3], compute_uv=False)
     return bool(sizes.min() > 0.5 and sizes.max() < 2.0 and np.linalg.det(matrix[:3, :3]) > 0)
 

@@ -1,4 +1,4 @@
-"""Resolution levels of a coarse-to-fine registration, isotropic as far as the voxels allow."""
+"""Resolution levels of a coarse-to-fine registration, as isotropic as the voxels allow."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Level:
 
 
 def make_level(shape: Sequence[int], spacing: Sequence[float], step_mm: float) -> Level:
-    """Return the level whose voxels are at least ``step_mm`` large; coarser axes keep their voxels.
+    """Return the level with voxels of at least about ``step_mm``; coarser axes keep their voxels.
 
     Args:
         shape: Sizes of the full grid.
@@ -33,7 +33,7 @@ def make_level(shape: Sequence[int], spacing: Sequence[float], step_mm: float) -
         step_mm: Wanted voxel size, in mm.
 
     Returns:
-        The level; corner voxels coincide with those of the full grid.
+        The level; its corner voxels coincide with those of the full grid.
     """
     sizes = tuple(
         n if s >= 0.75 * step_mm else min(n, max(2, round((n - 1) * s / step_mm) + 1))
@@ -44,15 +44,12 @@ def make_level(shape: Sequence[int], spacing: Sequence[float], step_mm: float) -
 
 
 def pyramid_steps(shape: Sequence[int], spacing: Sequence[float], levels: int) -> list[float]:
-    """Return the voxel sizes of the levels, coarsest first, the last one the finest of the full grid.
+    """Return the voxel sizes of the levels in mm, coarsest first, each half the one before.
 
     Args:
         shape: Sizes of the full grid.
-        spacing: Voxel size of the full grid, in mm.
-        levels: Wanted number of levels; fewer where the grid is too small.
-
-    Returns:
-        Voxel sizes in mm, each half the one before.
+        spacing: Voxel size of the full grid, in mm; the last level has the finest one.
+        levels: Wanted number of levels; a small grid has fewer.
     """
     finest = min(s for s, n in zip(spacing, shape, strict=True) if n > 1)
     longest = max((n - 1) * s for n, s in zip(shape, spacing, strict=True))

@@ -1,4 +1,4 @@
-"""Both images of a pair at the coarse resolution at which they are aligned as a whole."""
+"""Both images of a pair at the coarse resolution of the affine pre-alignment."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 WORKING_VOXELS = 48**3
-"""Volumes are reduced to about this many voxels: enough for twelve parameters, seconds instead of minutes."""
+"""Approximate number of voxels of the reduced volumes: enough for twelve parameters, seconds instead of minutes."""
 
 MOST_VOXELS = 4 * WORKING_VOXELS
-"""Most voxels of the larger one of a pair, which is seen at the resolution of the smaller one."""
+"""Maximum number of voxels of the larger volume, which has the resolution of the smaller one."""
 
 LEAST_SIZE = 8
-"""Voxels that an axis keeps at least: a thin slab must not become a single slice."""
+"""Least voxels of an axis: a thin slab must not become a single slice."""
 
 BINS = 32
-_LEAST_SHARE = 0.02  # of the smaller image: what overlaps less says nothing
+_LEAST_SHARE = 0.02  # of the smaller image; a smaller overlap scores 0
 
 
 class AlignmentFailure(RuntimeError):
@@ -38,7 +38,7 @@ class AlignmentFailure(RuntimeError):
 
 @dataclass(frozen=True, eq=False)
 class _Reduced:
-    """An image in [0, 1] of float32 and its data, shape (X, Y, Z), with the affine of its voxels to RAS mm."""
+    """A reduced image in [0, 1], float32, and the mask of its data, shape (X, Y, Z), with its affine to RAS mm."""
 
     array: np.ndarray
     valid: np.ndarray
@@ -72,11 +72,11 @@ class ReducedPair:
     """A pair at a coarse resolution.
 
     Attributes:
-        fixed_image: The fixed image as it is.
-        moving_image: The moving image as it is.
+        fixed_image: The fixed image.
+        moving_image: The moving image.
         fixed: The fixed image, reduced.
         moving: The moving image, reduced.
-        step_mm: Size of their voxels, about.
+        step_mm: Approximate voxel size of the reduced images.
     """
 
     fixed_image: MaskedVolume
@@ -87,38 +87,38 @@ class ReducedPair:
 
     @classmethod
     def of(cls, fixed: MaskedVolume, moving: MaskedVolume) -> ReducedPair:
-        """Reduce a pair: both to the resolution at which the smaller one has about `WORKING_VOXELS` voxels."""
+        """Reduce both images to the resolution at which the smaller one has about `WORKING_VOXELS` voxels."""
         sizes = [float(np.prod(np.array(image.grid.shape) * image.grid.spacing)) for image in (fixed, moving)]
         step_mm = max(min(sizes) / WORKING_VOXELS, max(sizes) / MOST_VOXELS) ** (1 / 3)
         return cls(fixed, moving, _Reduced.of(fixed, step_mm), _Reduced.of(moving, step_mm), step_mm)
 
     def score(self, matrix: Affine) -> float:
-        r"""Return how much an alignment makes one image tell about the other.
+        r"""Return the bias-corrected mutual information of an alignment, times the overlap.
 
-        The mutual information of the intensities where both images have data, less what chance gives to so many
-        samples, :math:`(b_f - 1)(b_m - 1) / 2n` for the bins in use, times the part of the smaller image that takes
-        part: voxels without a partner tell nothing, so that an alignment does not win by leaving most of the image.
+        The mutual information of the intensities where both images have data, minus its bias
+        :math:`(b_f - 1)(b_m - 1) / 2n` for the bins in use, times the fraction of the smaller image that overlaps: a
+        small overlap must not score high.
 
         Args:
             matrix: Pull map from fixed to moving world points, shape (4, 4), RAS mm.
 
         Returns:
-            Nats per voxel of the smaller image, 0 or more; 0 where less than a fiftieth of it has a partner.
+            Nats per voxel of the smaller image, 0 or more; 0 if less than a fiftieth of it overlaps.
         """
         to_index = np.linalg.inv(self.moving.affine) @ matrix @ self.fixed.affine
         image, known = (
             torch.from_numpy(part.astype(np.float32))[None, None] for part in (self.moving.array, self.moving.valid)
         )
-        ones, twos = [], []
+        fixed_values, moving_values = [], []
         for slab, index_vox in lattice(self.fixed.array.shape, to_index):
             inside = torch.ones(index_vox[0].shape, dtype=torch.bool)
             for index, size in zip(index_vox, self.moving.array.shape, strict=True):
                 inside &= (index >= -0.5) & (index < size - 0.5)
             inside &= sample_lattice(known, index_vox)[0, 0] > 0.5
             both = inside.numpy() & self.fixed.valid[slab]
-            ones.append(self.fixed.array[slab][both])
-            twos.append(sample_lattice(image, index_vox)[0, 0].numpy()[both])
-        one, two = np.concatenate(ones), np.concatenate(twos)
+            fixed_values.append(self.fixed.array[slab][both])
+            moving_values.append(sample_lattice(image, index_vox)[0, 0].numpy()[both])
+        one, two = np.concatenate(fixed_values), np.concatenate(moving_values)
         volumes = [part.valid.sum() * part.voxel_mm3 for part in (self.fixed, self.moving)]
         share = min(1.0, one.size * self.fixed.voxel_mm3 / min(volumes))
         return share * _information(one, two) if share > _LEAST_SHARE else 0.0
@@ -126,18 +126,15 @@ class ReducedPair:
     def optimised(self, start: Affine, kind: str) -> Affine:
         """Maximise the mutual information from a start, by gradient descent on two resolutions.
 
-        All is computed in voxels of the reduced images, so that neither the size of the body nor the unit of length
-        matters, and on one thread, so that sums have one order.
+        Lengths are in voxels of the reduced images, so that the size of the body and the unit of length do not matter.
+        It runs on one thread, so that sums have one order.
 
         Args:
             start: Pull map from fixed to moving world points, shape (4, 4).
             kind: ``rigid`` (6 parameters) or ``affine`` (12).
 
-        Returns:
-            The map found.
-
         Raises:
-            AlignmentFailure: The optimisation failed; the message says why.
+            AlignmentFailure: The optimisation failed.
         """
         center = voxel_to_ras((np.array(self.fixed.array.shape) - 1) / 2.0, self.fixed.affine)
         images = [self._scaled(part, point) for part, point in self._with_centers(center, start)]
@@ -156,11 +153,11 @@ class ReducedPair:
         return result
 
     def _with_centers(self, center: np.ndarray, start: Affine) -> list[tuple[_Reduced, np.ndarray]]:
-        """Both images with the point that becomes the origin: one in the fixed image, and where the start takes it."""
+        """Return both images with their new origins: a point of the fixed image, and its image under the start."""
         return [(self.fixed, center), (self.moving, center @ start[:3, :3].T + start[:3, 3])]
 
     def _scaled(self, part: _Reduced, origin: np.ndarray) -> tuple[sitk.Image, sitk.Image]:
-        """Image and mask for ITK, lengths in voxels of the reduced images and counted from a point."""
+        """Return image and mask for ITK, in voxels of the reduced images relative to a point."""
         affine = part.affine.copy()
         affine[:3, 3] -= origin
         affine[:3] /= self.step_mm
@@ -168,7 +165,7 @@ class ReducedPair:
 
 
 def _information(one: np.ndarray, two: np.ndarray) -> float:
-    """Mutual information of intensities in [0, 1], in nats, less its bias; 0 at least."""
+    """Return the mutual information of intensities in [0, 1], in nats, minus its bias; 0 at least."""
     rows, columns = (np.clip(part * BINS, 0, BINS - 1).astype(np.int64) for part in (one, two))
     joint = np.bincount(rows * BINS + columns, minlength=BINS * BINS).reshape(BINS, BINS) / one.size
     rows, columns = joint.sum(axis=1), joint.sum(axis=0)
@@ -179,7 +176,7 @@ def _information(one: np.ndarray, two: np.ndarray) -> float:
 
 
 def _transform(linear_ras: np.ndarray, kind: str) -> sitk.Transform:
-    """A transform about the origin that starts at a linear map; of a rigid one the nearest rotation."""
+    """Return a transform about the origin that starts at a linear map; a rigid one at its nearest rotation."""
     import SimpleITK as sitk
 
     matrix = np.eye(4)
@@ -196,7 +193,7 @@ def _transform(linear_ras: np.ndarray, kind: str) -> sitk.Transform:
 
 
 def _linear_ras(transform: sitk.Transform) -> tuple[np.ndarray, np.ndarray]:
-    """Linear part and shift of the origin of a transform, in RAS."""
+    """Return the linear part and the shift of the origin of a transform, in RAS."""
     matrix = np.eye(4)
     matrix[:3, :3] = np.array(transform.GetMatrix()).reshape(3, 3)
     shift = flip_lps_ras(np.array(transform.TransformPoint((0.0, 0.0, 0.0))))

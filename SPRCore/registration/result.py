@@ -1,4 +1,4 @@
-"""What every way of registering returns."""
+"""Results: tensors of the instance solver, fields in the world without the alignment, and the whole registration."""
 
 from __future__ import annotations
 
@@ -8,18 +8,40 @@ from typing import Any
 import numpy as np
 
 from SPRCore.geometry import Field, Volume
+from SPRCore.typing import Scalars, Vectors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deformation:
+    """Tensors of the instance solver on the fixed grid, without the affine pre-alignment.
+
+    Attributes:
+        displacement_vox: Pull map from fixed to moving, shape (1, 3, X, Y, Z), in voxels.
+        inverse_vox: Pull map from moving to fixed, the integral of minus the velocity, same shape.
+        velocity_mm: Stationary velocity on its own grid, in mm.
+        weight: Effective weight w = λ/r, shape (1, 1, X, Y, Z); times the stiffness factor q where one is painted.
+        energies: Energy after every accepted step, a tuple per level, coarsest first, and one more for corrections.
+        similarity: Mean squared local correlation on the last level.
+    """
+
+    displacement_vox: Vectors
+    inverse_vox: Vectors
+    velocity_mm: Vectors
+    weight: Scalars
+    energies: tuple[tuple[float, ...], ...]
+    similarity: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Deformation:
-    """How a moving image that has been aligned as a whole is deformed onto the fixed one, all on the fixed grid.
+class DeformationFields:
+    """Fields of the instance solver or of a network on the fixed grid, without the affine pre-alignment, RAS mm.
 
     Attributes:
-        displacement: Pull map from fixed to moving, the alignment not included, RAS mm.
-        inverse: Pull map back, likewise; None where it is computed only when it is asked for.
+        displacement: Pull map from fixed to moving.
+        inverse: Pull map from moving to fixed; None where it is computed on request only.
         weight: Weight w = λ/λ_max (or λ/λ_mean) of each voxel.
-        velocity: Stationary velocity whose integral the displacement is, RAS mm, over the fixed grid or at the coarser
-            resolution at which it was found; None where there is none.
+        velocity: Stationary velocity whose integral is the displacement, on the fixed grid or a coarser one over the
+            same field of view; None if there is none.
     """
 
     displacement: Field
@@ -30,17 +52,17 @@ class Deformation:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RegistrationResult:
-    """A registered pair in world coordinates.
+    """A registered pair in world coordinates, the affine pre-alignment included.
 
     Attributes:
         warped: Moving image on the fixed grid, sampled once from the original.
-        displacement: Total pull map from fixed to moving, alignment as a whole included, RAS mm.
+        displacement: Total pull map from fixed to moving, RAS mm.
         inverse: Total pull map from moving to fixed, on the moving grid, RAS mm.
         weight: Weight w = λ/λ_max (or λ/λ_mean) of each voxel on the fixed grid: low is free to move, high is stiff.
-            The minimizer of the energy, the prediction of a network, or the most probable one for the field of a
+            The minimizer of the energy, the prediction of a network, or the most probable weight for the field of a
             network that predicts none.
-        affine_ras: Alignment as a whole, pull map from fixed to moving world points, shape (4, 4); None where none ran.
-        report: Inputs, settings, times and metrics, as ``report.json`` holds them.
+        affine_ras: Affine pre-alignment, pull map from fixed to moving world points, shape (4, 4); None if none ran.
+        report: Inputs, settings, times and metrics, as in ``report.json``.
     """
 
     warped: Volume

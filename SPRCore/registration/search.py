@@ -1,4 +1,4 @@
-"""Discrete search over displacements of blocks: a start for motion that is large and differs between neighbors."""
+"""Discrete search over displacements of blocks: a start for large motion that differs between neighbors."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from SPRCore.regularization.diffusion import TERMS
 from SPRCore.similarity.mind import mind_ssc
 from SPRCore.typing import Images, Scalars, Tensor, Vectors
 
-SEARCH_PRIOR = TotalVariationPrior(strength=0.3, lambda_max=30.0)
-"""Prior of the search, whatever the registration has: a start belongs to the pair and is found once for all settings.
-Total variation lets neighboring blocks move differently at little cost."""
+SEARCH_PRIOR = TotalVariationPrior(tv=0.3, lambda_max=30.0)
+"""Prior of the search, independent of that of the registration, so that one start serves all settings of a pair. Total
+variation lets neighboring blocks move differently at little cost."""
 
 DESCRIPTOR_SCALE = 100.0
-"""Energy of one unit of mean squared difference of descriptors, which is small beside 1 minus squared correlation."""
+"""Energy of one unit of mean squared difference of descriptors, which is small compared to 1 - squared correlation."""
 
 FALL = 1.0 / 3.0
 """Factor of the coupling length squared from one round to the next."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class SearchStage:
     """One stage of the search; lengths in voxels of the finest axis.
 
     Attributes:
         voxels: Voxel size at which descriptors are computed.
         block: Size of a block, which is also the step between displacements.
-        reach: Largest displacement that is tried, beyond what earlier stages found.
+        reach: Largest displacement tried, relative to the result of earlier stages.
         dilation: Distance of the patches that the descriptor compares, in voxels of ``voxels``.
         coupling: Squared length, in blocks, over which field and best displacement may differ by one unit of energy, in
             the first round.
@@ -58,15 +58,15 @@ class Stage:
 
 
 STAGES = (
-    Stage(voxels=2.0, block=6.0, reach=20.0, dilation=2, coupling=150.0, rounds=6),
-    Stage(voxels=1.0, block=3.0, reach=6.0, dilation=1, coupling=6.0, rounds=4),
-    Stage(voxels=1.0, block=2.0, reach=2.0, dilation=1, coupling=10.0, rounds=2),
+    SearchStage(voxels=2.0, block=6.0, reach=20.0, dilation=2, coupling=150.0, rounds=6),
+    SearchStage(voxels=1.0, block=3.0, reach=6.0, dilation=1, coupling=6.0, rounds=4),
+    SearchStage(voxels=1.0, block=2.0, reach=2.0, dilation=1, coupling=10.0, rounds=2),
 )
 """Stages of the search: 7³ displacements of up to 18 voxels, then 5³ of up to 6 around them, then 3³ of up to 2. Chosen
 on the breathing livers of benchmarks/livers.py (docs/adr/0018-discrete-search.md)."""
 
 MOST_VOXELS = 1_500_000
-"""An image with more voxels than this is searched at half its resolution."""
+"""A larger image is searched at half its resolution."""
 
 
 def searched_velocity(
@@ -74,9 +74,9 @@ def searched_velocity(
     moving: Scalars,
     spacing: Sequence[float],
     masks: tuple[Scalars | None, Scalars | None] = (None, None),
-    stages: Sequence[Stage] = STAGES,
+    stages: Sequence[SearchStage] = STAGES,
 ) -> Pausing[Vectors]:
-    r"""Find displacements of blocks by a coupled search, and a velocity whose flow they are.
+    r"""Find displacements of blocks by a coupled search, and the velocity whose flow they are.
 
     Per stage, the cost :math:`C(x, d)` is the mean squared difference of the MIND descriptors of block x of one image
     and block x + d of the other. The energy
@@ -127,11 +127,11 @@ def _direction(
     moving: tuple[Tensor, Tensor | None],
     level: Level,
     blocks: Level,
-    stage: Stage,
+    stage: SearchStage,
     unit: float,
     found: Vectors | None,
 ) -> Pausing[Vectors]:
-    """Displacement of the blocks of one image onto the other, in mm, beyond one that was found before."""
+    """Return the displacement of the blocks of one image onto the other, in mm, starting from an earlier one."""
     image, valid = moving
     base = fixed[0].new_zeros((1, 3, *blocks.shape))
     if found is not None:
@@ -166,11 +166,10 @@ def block_costs(
 
     Args:
         fixed: Descriptors, shape (1, C, x, y, z).
-        moving: Descriptors of the other image, same shape; border blocks are continued outside.
+        moving: Descriptors of the other image, same shape; border blocks are repeated outside.
         reach: Largest displacement along each axis, in blocks.
-        fixed_share: Part of each block that holds data, shape (1, 1, x, y, z), or None for all of it.
-        moving_share: Likewise of the other image; a block without data costs as much as blocks do in the mean, so that
-            it neither draws nor repels.
+        fixed_share: Fraction of each block that holds data, shape (1, 1, x, y, z), or None for 1.
+        moving_share: Likewise of the other image; a block without data has the mean cost, so that it has no effect.
 
     Returns:
         Costs, shape (2·reach + 1 along each axis, x, y, z).
@@ -199,7 +198,7 @@ def best_displacement(costs: Tensor, field: Vectors, spacing: Sequence[float], c
 
     Args:
         costs: Costs, shape (kx, ky, kz, x, y, z), all k odd.
-        field: Displacement u to stay near, shape (1, 3, x, y, z), in mm.
+        field: Displacement u of the coupling term, shape (1, 3, x, y, z), in mm.
         spacing: Step between displacements along each axis, in mm.
         coupling: θ, in mm².
 
@@ -215,11 +214,11 @@ def best_displacement(costs: Tensor, field: Vectors, spacing: Sequence[float], c
     least = torch.full_like(field[0, 0], float("inf"))
     index = torch.zeros_like(least, dtype=torch.long)
     for i in range(kx):
-        value, place = (costs[i].flatten(0, 1) + plane).min(dim=0)
+        value, offset = (costs[i].flatten(0, 1) + plane).min(dim=0)
         value += away[0][i]
         lower = value < least
         least = torch.where(lower, value, least)
-        index = torch.where(lower, place + i * ky * kz, index)
+        index = torch.where(lower, offset + i * ky * kz, index)
     parts = (index // (ky * kz), index // kz % ky, index % kz)
     return torch.stack([line[part] for line, part in zip(values, parts, strict=True)]).unsqueeze(0)
 
@@ -229,12 +228,12 @@ def smoothed(target: Vectors, start: Vectors, spacing: Sequence[float], coupling
 
     Args:
         target: Displacement v, shape (1, 3, x, y, z), in mm.
-        start: Field that gives the first weights, same shape.
+        start: Field of the initial weights, same shape.
         spacing: Size of a block along each axis, in mm.
         coupling: θ, in mm².
 
     Returns:
-        The field after two refreshments of the weight.
+        The field after two updates of the weight.
     """
     field = start
     for _ in range(2):
@@ -252,7 +251,7 @@ def smoothed(target: Vectors, start: Vectors, spacing: Sequence[float], coupling
 
 
 def _inverse_consistent(forward: Tensor, backward: Tensor, blocks: Level, rounds: int = 10) -> tuple[Tensor, Tensor]:
-    """Bring two displacements in mm near to being each other's inverse: each takes the mean with the other's."""
+    """Make two displacements in mm approximately inverse: average each with the inverse of the other."""
     steps = _steps(blocks, forward)
     a, b = forward / steps, backward / steps
     for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""Gauss–Newton steps on one resolution level, and the course of a registration over all of them."""
+"""Gauss–Newton steps on one resolution level, and the course of a registration over all levels."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from SPRCore.errors import ConvergenceError, InputError
 from SPRCore.functional import mirrored_box_mean, resize, resize_displacement
 from SPRCore.registration.level import Evaluation, LevelImages, Pausing, evaluation, newton_update
+from SPRCore.registration.result import Deformation
 from SPRCore.registration.unfold import unfolding
 from SPRCore.regularization import Prior
 from SPRCore.similarity import attainable_correlation, window_radius
@@ -21,7 +22,7 @@ from SPRCore.typing import Scalars, Tensor, Vectors
 logger = logging.getLogger("SPRCore")
 
 FIRST_STRIDE = 0.5
-"""Part of an update tried first on a level: squared correlation is not convex and full Gauss-Newton steps overshoot."""
+"""Step length tried first on a level: squared correlation is not convex and full Gauss-Newton steps overshoot."""
 
 LOW_WEIGHT = 0.5
 """Weight below which the velocity is corrected at full resolution."""
@@ -32,24 +33,24 @@ class InstanceConfig:
     """Settings of the instance solver.
 
     Attributes:
-        steps: Most Gauss–Newton steps per resolution level, coarsest first; its length is the number of levels.
+        steps: Maximum Gauss–Newton steps per resolution level, coarsest first; its length is the number of levels.
         window: Correlation window in voxels of the finest axis, odd; 9 as in the paper.
         pool: Half width, in voxels of the velocity grid, of the neighborhood that shares a weight: the smoothness prior
-            on λ, without which single voxels tear.
+            on λ, without which single voxels fold.
         velocity_voxels: On levels with more voxels than this the velocity has voxels `velocity_step` times as large.
         velocity_step: Voxel size of the velocity there, in voxels of the level, 1 or more. 2 by default: an eighth of
-            the unknowns, and smooth motion needs no more; finer than that folds of the cortex gain, see ``detailed``.
-        corrections: So many of the steps on the finest level, or all, come last and correct the velocity at full
-            resolution, where the weight is below `LOW_WEIGHT` alone; only where it is coarser than the images.
-        inner: Most conjugate gradient iterations per step.
-        damping: Part of the mean data curvature added to the diagonal.
+            the unknowns, sufficient for smooth motion; the cortex gains from a finer one, see ``detailed``.
+        corrections: Number of the last steps on the finest level that correct the velocity at full resolution, only
+            where the weight is below `LOW_WEIGHT`; without effect if the velocity has the resolution of the images.
+        inner: Maximum conjugate gradient iterations per step.
+        damping: Fraction of the mean data curvature added to the diagonal.
         longest_step_vox: Longest update of a voxel in one step, in voxels of the level: the range of the linearisation.
-        tolerance: A level ends when a step lowers the energy by less than this part of it.
+        tolerance: A level ends when a step lowers the energy by less than this fraction.
         squarings: Squaring steps of the final integration; 7 as in the paper.
-        search: Start from displacements of blocks that a discrete search finds (``searched_velocity``) instead of from
-            rest, where no start is given: for motion that is large and differs between neighbors. See ``searching``.
-        stop_at_noise: Leave the velocity as it is where the squared correlation, in the mean over a window, has reached
-            what the noise leaves of a perfect match (``attainable_correlation``), unless the weight is low there.
+        search: Without a given start, start from the displacements of a discrete search (``searched_velocity``)
+            instead of from rest: for large motion that differs between neighbors. See ``searching``.
+        stop_at_noise: Keep the velocity where the squared correlation, averaged over a window, has reached the value
+            attainable at the noise level (``attainable_correlation``), unless the weight is low there.
 
     Raises:
         InputError: A value is outside its range.
@@ -89,14 +90,11 @@ class InstanceConfig:
     def searching(cls) -> InstanceConfig:
         """Return settings for large motion that differs between neighbors, such as a liver that slides in breathing.
 
-        Steps on coarse levels would undo what the search found: their windows cover both sides of a sliding wall. Each
-        voxel has its own weight, since a search leaves no single voxels that could tear, and more iterations per step
-        make up for the contrast of the weights. Where the weight is low the motion changes from voxel to voxel: there,
-        and there alone, the last steps correct the velocity at full resolution. Elsewhere a search comes near enough
-        for many small steps to fit noise, so that they stop at it.
-
-        Returns:
-            The settings: a discrete search, then steps on the finest level alone.
+        Only the finest level takes steps: windows of coarse levels cover both sides of a sliding wall and would undo
+        the search. Each voxel has its own weight, since a search leaves no single voxels that could fold, and more
+        iterations per step make up for the contrast of the weights. Where the weight is low the motion changes from
+        voxel to voxel, so the last steps correct the velocity at full resolution there. Elsewhere the search is close
+        enough for many small steps to fit noise, so they stop at the noise level.
         """
         return cls(steps=(0, 0, 0, 10), corrections=4, pool=0, inner=30, search=True, stop_at_noise=True)
 
@@ -105,21 +103,15 @@ class InstanceConfig:
 
         In brains at 1 mm it gains 0.009 in the mean Dice of all structures and takes three times as long; hearts,
         lungs, livers and prostates gain nothing (docs/adr/0019-which-setting.md).
-
-        Returns:
-            The settings.
         """
         return replace(self, velocity_step=1.5, steps=(*self.steps[:-1], max(self.steps[-1], 8)))
 
     @classmethod
     def refining(cls, steps: int) -> InstanceConfig:
-        """Return settings that start near the solution: a number of steps in all, more of them on the fine levels.
+        """Return settings for a start near the solution, with a tolerance that accepts small gains.
 
         Args:
-            steps: Most Gauss–Newton steps, 1 or more; the finest level gets a quarter of them.
-
-        Returns:
-            The settings, with a tolerance that lets small gains go on.
+            steps: Maximum Gauss–Newton steps in all, 1 or more; the finest level gets a quarter of them.
 
         Raises:
             InputError: There is no step.
@@ -132,42 +124,20 @@ class InstanceConfig:
         return cls(steps=(*shares, finest), tolerance=1e-4)
 
 
-@dataclass(frozen=True, kw_only=True)
-class InstanceResult:
-    """Outcome of the instance solver on the fixed grid.
-
-    Attributes:
-        displacement_vox: Pull map from fixed to moving, shape (1, 3, X, Y, Z), in voxels.
-        inverse_vox: Pull map from moving to fixed, the integral of minus the velocity, same shape.
-        velocity_mm: Stationary velocity on its own grid, in mm.
-        weight: Effective weight w = λ/r, shape (1, 1, X, Y, Z); with a painted stiffness q that is q times the weight
-            of the prior.
-        energies: Energy after every accepted step, a tuple per level, coarsest first, and one more for corrections.
-        similarity: Mean squared local correlation on the last level.
-    """
-
-    displacement_vox: Vectors
-    inverse_vox: Vectors
-    velocity_mm: Vectors
-    weight: Scalars
-    energies: tuple[tuple[float, ...], ...]
-    similarity: float
-
-
 class LevelSolver:
     """Gauss–Newton steps on one level, with the last accepted velocity and its evaluation.
 
     Args:
         images: Images of the level.
-        velocity: Velocity to start from, on its velocity grid, in mm.
+        velocity: Initial velocity on the velocity grid, in mm.
         prior: Prior on the weight.
         config: Settings.
         where: 1 where the velocity may change, 0 elsewhere, shape (1, 1, X, Y, Z); None for everywhere.
 
     Attributes:
         velocity: Velocity after the last accepted step.
-        state: Its evaluation; `started` sets the first one.
-        energies: Energies of all accepted velocities, the first one of the start.
+        state: Evaluation of `velocity`; `started` sets the first one.
+        energies: Energies of the initial and all accepted velocities.
     """
 
     state: Evaluation
@@ -191,22 +161,24 @@ class LevelSolver:
         self._attainable = attainable_correlation(images.fixed) if config.stop_at_noise else None
 
     def started(self) -> Pausing[None]:
-        """Evaluate the velocity to start from."""
+        """Evaluate the initial velocity."""
         self.state = yield from self._evaluated(self.velocity)
         self.energies = [self.state.energy]
 
     def step(self) -> Pausing[bool]:
-        """Take one step; tell whether it lowered the energy enough to go on. One that raised it ends all steps.
+        """Take one step; return whether it lowered the energy by more than the tolerance.
 
-        The part of the Gauss–Newton update that last lowered the energy is tried first the next time: squared
-        correlation is not convex, and its model overshoots by much the same factor throughout a level. A step that is
-        given up in a pause takes the solver with it; `velocity` is still the last one accepted.
+        After a step without descent no further step is taken. The step length that last lowered the energy is tried
+        first in the next step: squared correlation is not convex, and its model overshoots by about the same factor
+        throughout a level. A solver abandoned within a step cannot be resumed; `velocity` is the last accepted one.
         """
         if self._is_stuck:
             return False
         config, before = self.config, self.state.energy
-        asked = (self.prior.scale, config.inner, config.damping, self._where_to_move())
-        update = yield from newton_update(self.images, self.state, *asked)
+        where = self._free_voxels()
+        update = yield from newton_update(
+            self.images, self.state, self.prior.scale, config.inner, config.damping, where
+        )
         length = update.square().sum(dim=1, keepdim=True).sqrt_()
         update *= self.longest_mm / length.clamp(min=self.longest_mm)
         yield
@@ -221,8 +193,8 @@ class LevelSolver:
         self._is_stuck = True  # the graph of the last evaluation is used up
         return False
 
-    def _where_to_move(self) -> Scalars | None:
-        """Return where the next step may change the velocity, as 1 and 0; None for everywhere."""
+    def _free_voxels(self) -> Scalars | None:
+        """Return a mask of the voxels whose velocity the next step may change; None for all."""
         if self._attainable is None:
             return self.where
         fixed, weight = self.images.fixed, self.state.weight
@@ -239,41 +211,38 @@ class LevelSolver:
 
 
 def pool_of(images: LevelImages, config: InstanceConfig) -> tuple[int, ...]:
-    """Return the half width of the neighborhood that shares a weight on a level; axes of coarse voxels have none."""
+    """Return the half width of the neighborhood that shares a weight on a level, 0 along axes of coarse voxels."""
     finest = min(images.grid.spacing)
     return tuple(config.pool if step < 1.5 * finest else 0 for step in images.grid.spacing)
 
 
 def near_low_weight(images: LevelImages, weight: Scalars) -> Scalars:
-    """Return 1 where the weight of the prior, without painted stiffness, is below `LOW_WEIGHT`, and one voxel around.
+    """Return a mask (0, 1) of the voxels within one voxel of a prior weight below `LOW_WEIGHT`.
 
     Args:
-        images: Images of the level.
+        images: Images of the level, whose painted stiffness is divided out.
         weight: Effective weight, shape (1, 1, X, Y, Z) on the velocity grid.
-
-    Returns:
-        Values 0 and 1, same shape.
     """
     low = (weight if images.stiffness is None else weight / images.stiffness) < LOW_WEIGHT
     return F.max_pool3d(low.to(weight.dtype), 3, stride=1, padding=1)
 
 
 class Course:
-    """The course of one registration over all levels, which can be left and gone on with between its parts.
+    """The course of one registration over all levels, which can be paused and resumed.
 
     Args:
         levels: Images of all levels, coarsest first.
-        steps: Most steps on each of them.
+        steps: Maximum steps on each of them.
         shape: Shape of the fixed grid.
         prior: Prior on the weight.
         config: Settings.
-        start: Velocity to start from, in mm, over the same field of view at any resolution, or a computation that
-            finds it; None for rest.
+        start: Initial velocity in mm, over the same field of view at any resolution, or a computation that returns
+            it; None for rest.
 
     Attributes:
         fraction: Fraction done, 0 to 1.
         result: The result, once `advance` has returned False.
-        is_over: Whether it is done or has failed.
+        is_over: Whether it has completed or failed.
     """
 
     def __init__(
@@ -292,7 +261,7 @@ class Course:
         self._running = self._run(start)
 
     def advance(self) -> bool:
-        """Compute until the next point where a pause is possible; tell whether there is more to do."""
+        """Compute until the next pause; return whether the registration is incomplete."""
         try:
             next(self._running)
         except StopIteration as end:
@@ -303,21 +272,18 @@ class Course:
             raise
         return True
 
-    def completed(self, callback: Callable[[float], None] | None = None) -> InstanceResult:
-        """Compute all that is left.
+    def completed(self, callback: Callable[[float], None] | None = None) -> Deformation:
+        """Run to completion and return the result.
 
         Args:
-            callback: Told the fraction done in every pause; an exception raised in it leaves the computation there.
-
-        Returns:
-            The result.
+            callback: Called with the fraction done at every pause; after an exception in it the course can be resumed.
         """
         while self.advance():
             if callback is not None:
                 callback(self.fraction)
         return self.result
 
-    def _run(self, start: Tensor | Pausing[Tensor] | None) -> Pausing[InstanceResult]:
+    def _run(self, start: Tensor | Pausing[Tensor] | None) -> Pausing[Deformation]:
         levels, energies = self._levels, []
         if isinstance(start, Generator):
             start = yield from start
@@ -342,20 +308,20 @@ class Course:
                 yield from self._stepped(solver, index, range(count - late, count))
                 if solver.energies is not energies[-1]:
                     energies.append(solver.energies)
-            self._tell(index + 1, 0)
+            self._report(index + 1, 0)
             yield
         return (yield from self._finished(solver, energies))
 
     def _stepped(self, solver: LevelSolver, index: int, steps: range) -> Pausing[None]:
-        """Take steps on a level until one gains too little."""
+        """Take steps on a level until one is below the tolerance."""
         for step in steps:
             if not (yield from solver.step()):
                 break
-            self._tell(index, step + 1)
+            self._report(index, step + 1)
             yield
 
     def _corrected(self, solver: LevelSolver) -> Pausing[LevelSolver]:
-        """Go on at full resolution where the weight is low, and one voxel around; as before if it is low nowhere."""
+        """Return a solver at full resolution for the voxels of low weight; the same solver if there are none."""
         images, low = solver.images.with_full_velocity(), near_low_weight(solver.images, solver.state.weight)
         if not bool(low.any()):
             return solver
@@ -365,20 +331,22 @@ class Course:
         yield from corrected.started()
         return corrected
 
-    def _tell(self, level: int, steps: int) -> None:
-        """Turn voxels worked on into a fraction; a level that ended early counts as done."""
+    def _report(self, level: int, steps: int) -> None:
+        """Update the fraction done; a level that ended early counts as done."""
         done = sum(self._work[:level]) + (steps * self._levels[level].moving.numel() if steps else 0)
         self.fraction = min(done / max(sum(self._work), 1.0), 1.0) if level < len(self._work) else 1.0
 
-    def _finished(self, solver: LevelSolver, energies: list[list[float]]) -> Pausing[InstanceResult]:
+    def _finished(self, solver: LevelSolver, energies: list[list[float]]) -> Pausing[Deformation]:
         images, shape = solver.images, self._shape
-        flow = yield from unfolding(solver.velocity / images.spacing, self._config.squarings)
-        if flow.touched:
-            logger.info("smoothed the velocity around folds, at %.3g %% of its voxels", 100.0 * flow.touched)
-        return InstanceResult(
-            displacement_vox=resize_displacement(flow.forward_vox, shape),
-            inverse_vox=resize_displacement(flow.backward_vox, shape),
-            velocity_mm=flow.velocity_vox * images.spacing,
+        velocity_vox, forward, backward, changed = yield from unfolding(
+            solver.velocity / images.spacing, self._config.squarings
+        )
+        if changed:
+            logger.info("smoothed the velocity around folds, at %.3g %% of its voxels", 100.0 * changed)
+        return Deformation(
+            displacement_vox=resize_displacement(forward, shape),
+            inverse_vox=resize_displacement(backward, shape),
+            velocity_mm=velocity_vox * images.spacing,
             weight=F.interpolate(solver.state.weight, size=shape, mode="trilinear", align_corners=True),
             energies=tuple(map(tuple, energies)),
             similarity=solver.state.similarity,

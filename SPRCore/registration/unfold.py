@@ -1,8 +1,6 @@
-"""Removal of the last folds of a discretised flow: smoothing of the velocity where the map tears, and nowhere else."""
+"""Removal of the last folds of a discretised flow: the velocity is smoothed around folds only."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import torch
 
@@ -11,31 +9,15 @@ from SPRCore.registration.level import Pausing, completed
 from SPRCore.typing import Vectors
 
 LEAST_DETERMINANT = 0.05
-"""Voxels squeezed below this part of their volume count as folded: a margin for the interpolation in between."""
+"""A voxel whose Jacobian determinant is below this counts as folded: a margin for the interpolation in between."""
 
 
-class Unfolded(NamedTuple):
-    """A velocity whose flow does not fold.
-
-    Attributes:
-        velocity_vox: Velocity, shape (1, 3, X, Y, Z), in voxels per unit time.
-        forward_vox: Its integral, same shape, in voxels.
-        backward_vox: The integral of minus the velocity.
-        touched: Part of all voxels that the velocity was changed at.
-    """
-
-    velocity_vox: Vectors
-    forward_vox: Vectors
-    backward_vox: Vectors
-    touched: float
-
-
-def unfold(velocity_vox: Vectors, squarings: int, rounds: int = 6) -> Unfolded:
+def unfold(velocity_vox: Vectors, squarings: int, rounds: int = 6) -> tuple[Vectors, Vectors, Vectors, float]:
     r"""Smooth a velocity around the voxels where its flow, or the inverse flow, folds, until none is left.
 
     The flow of a smooth velocity never folds; its sampled, interpolated form may where the velocity changes by more
     than a voxel between neighbors. Round k replaces the velocity within k voxels of a fold by its mean over
-    (2k + 1)³ voxels: most folds need no more than the first, few the fourth.
+    (2k + 1)³ voxels: most folds need one round, few need four.
 
     Args:
         velocity_vox: Velocity, shape (1, 3, X, Y, Z), in voxels per unit time.
@@ -43,14 +25,17 @@ def unfold(velocity_vox: Vectors, squarings: int, rounds: int = 6) -> Unfolded:
         rounds: Most rounds.
 
     Returns:
-        The velocity, changed around folds alone, with its flows.
+        The velocity; its integral and the integral of minus the velocity, in voxels, all of the same shape; and the
+        fraction of the voxels where the velocity was changed.
     """
     return completed(unfolding(velocity_vox, squarings, rounds))
 
 
-def unfolding(velocity_vox: Vectors, squarings: int, rounds: int = 6) -> Pausing[Unfolded]:
-    """Do what ``unfold`` does, with pauses."""
-    touched = torch.zeros_like(velocity_vox[:, :1])
+def unfolding(
+    velocity_vox: Vectors, squarings: int, rounds: int = 6
+) -> Pausing[tuple[Vectors, Vectors, Vectors, float]]:
+    """``unfold`` with pauses."""
+    changed = torch.zeros_like(velocity_vox[:, :1])
     for radius in range(1, rounds + 2):
         forward = integrate(velocity_vox, squarings)
         yield
@@ -64,5 +49,5 @@ def unfolding(velocity_vox: Vectors, squarings: int, rounds: int = 6) -> Pausing
         # Soft edges: a hard one would be a new jump of the velocity.
         region = mirrored_box_mean(region, (1, 1, 1))
         velocity_vox = torch.lerp(velocity_vox, mirrored_box_mean(velocity_vox, (radius,) * 3), region)
-        touched = torch.maximum(touched, (region > 0).to(touched.dtype))
-    return Unfolded(velocity_vox, forward, backward, float(touched.mean()))
+        changed = torch.maximum(changed, (region > 0).to(changed.dtype))
+    return velocity_vox, forward, backward, float(changed.mean())

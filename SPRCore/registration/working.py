@@ -1,4 +1,4 @@
-"""From images as they come to what a network sees: its grid and its range of intensities, as a model card says."""
+"""Preparation of images for a network: the working grid and the intensities of its model card."""
 
 from __future__ import annotations
 
@@ -14,23 +14,21 @@ from SPRCore.io.cards import Preprocessing, WorkingGrid
 from SPRCore.typing import Affine
 
 MAX_VOXELS = 2**27
-"""Most voxels of a working grid (512³): beyond it the spacing of the card is not meant for such an image."""
+"""Maximum number of voxels of a working grid (512³)."""
 
 
 def working_grid(fixed: Grid, wanted: WorkingGrid) -> Grid:
-    """Lay the grid that a network works on over the field of view of the fixed image.
+    """Return the working grid of a network over the field of view of the fixed image.
 
-    The axes stay parallel to those of the fixed image, which are swapped and reversed but never rotated: an oblique
-    scan is seen as it was taken. An axis whose spacing is right keeps its voxels, so that nothing is interpolated
-    without need.
+    The axes of the fixed image are swapped and reversed but never rotated. An axis that has the right spacing keeps its
+    voxels, so that it is not interpolated.
 
     Args:
         fixed: Grid of the fixed image.
-        wanted: Orientation, spacing, shape and most voxels, each as the card gives it or None for that of the fixed
-            image.
+        wanted: Orientation, spacing, shape and maximum number of voxels of the card; None for those of the fixed image.
 
     Returns:
-        The grid. Without a wanted shape it covers the whole field of view; with one it lies about the middle of it.
+        The grid: it covers the whole field of view, or has the shape of the card and the same center.
 
     Raises:
         InputError: The grid would have more than `MAX_VOXELS` voxels.
@@ -54,19 +52,15 @@ def working_grid(fixed: Grid, wanted: WorkingGrid) -> Grid:
 
 
 def prepared(image: MaskedVolume, preprocessing: Preprocessing, what: str) -> Volume:
-    """Bring the intensities of an image to [0, 1].
+    """Scale the intensities of an image to [0, 1], float32.
 
     Args:
-        image: The image, with all of its field of view: extremes, outliers left out, and percentiles are those of all
-            its data.
-        preprocessing: What the card says.
-        what: What the user calls the image, for the message.
-
-    Returns:
-        The image in float32.
+        image: The whole image: extremes without outliers, and percentiles, are those of all its data.
+        preprocessing: Preprocessing of the card.
+        what: Name of the image for the message.
 
     Raises:
-        InputError: Nothing is left of the contrast within the bounds of the intensities.
+        InputError: The image has no contrast within the bounds of the intensities.
     """
     array, data = image.volume.array.astype(np.float32), image.data.astype(np.float32)
     if preprocessing.clip is not None:
@@ -80,19 +74,16 @@ def prepared(image: MaskedVolume, preprocessing: Preprocessing, what: str) -> Vo
 
 
 def onto(volume: Volume, grid: Grid, affine_ras: Affine | None = None) -> Volume:
-    """Sample a prepared image on the working grid, smoothed first where that is coarser.
+    """Resample a prepared image on the working grid, smoothed first where that is coarser; it is 0 outside.
 
     Args:
         volume: Image of intensities in [0, 1].
         grid: The working grid.
-        affine_ras: Alignment as a whole, pull map from fixed to moving world points, shape (4, 4); None for none.
-
-    Returns:
-        The image on `grid`; 0 outside its field of view.
+        affine_ras: Affine pre-alignment, pull map from fixed to moving world points, shape (4, 4); None for none.
     """
     world = np.eye(4) if affine_ras is None else affine_ras
     step = np.linalg.inv(volume.affine[:3, :3]) @ world[:3, :3] @ grid.affine[:3, :3]
-    # Steps of the working grid along each axis of the image, in its voxels; the blur that `functional.resize` has.
+    # Steps of the working grid along each axis of the image, in its voxels; the same blur as in `functional.resize`.
     factors = np.linalg.norm(step, axis=1)
     sigma_vox = [0.5 * math.sqrt(factor**2 - 1.0) if factor > 1.01 else 0.0 for factor in factors]
     if any(sigma_vox):
@@ -101,11 +92,11 @@ def onto(volume: Volume, grid: Grid, affine_ras: Affine | None = None) -> Volume
 
 
 def _coarsened(grid: Grid, wanted: WorkingGrid) -> tuple[float, ...] | None:
-    """Spacing of the working grid: the wanted one, made coarser until there are no more voxels than wanted."""
+    """Return the spacing of the working grid: the wanted one, enlarged to meet the maximum number of voxels."""
     spacings = wanted.spacing_mm or grid.spacing
     if wanted.voxels is None:
         return wanted.spacing_mm
-    count = math.prod(size * is_ / to for size, is_, to in zip(grid.shape, grid.spacing, spacings, strict=True))
+    count = math.prod(n * old / new for n, old, new in zip(grid.shape, grid.spacing, spacings, strict=True))
     if count <= wanted.voxels:
         return wanted.spacing_mm
     factor = (count / wanted.voxels) ** (1 / 3)
@@ -113,7 +104,7 @@ def _coarsened(grid: Grid, wanted: WorkingGrid) -> tuple[float, ...] | None:
 
 
 def _axis(size: int, spacing: float, wanted: float | None, count: int | None) -> tuple[int, float, float]:
-    """Number of voxels, their step in voxels of the image, and the place of the first one."""
+    """Return the number of voxels, their step and the position of the first one, in voxels of the image."""
     if wanted is None or abs(wanted - spacing) < 1e-3 * spacing:
         count = count or size
         return count, 1.0, float((size - count) // 2)

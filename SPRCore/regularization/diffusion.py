@@ -17,7 +17,7 @@ TERMS = 9
 
 
 def squared_gradient(field: Vectors, spacing: Sequence[float] = UNIT) -> Scalars:
-    r"""Local mean squared gradient, each difference shared by the two voxels at its ends.
+    r"""Local mean squared gradient, each difference divided between the two voxels at its ends.
 
     .. math:: s(p) = \tfrac{1}{9} \sum_{i,j} \tfrac12 \left((\partial_j^+ u_i)^2 + (\partial_j^- u_i)^2\right)(p)
 
@@ -78,15 +78,7 @@ def weighted_laplacian(field: Vectors, edges: Sequence[Tensor]) -> Vectors:
 
 
 def laplacian_diagonal(edges: Sequence[Tensor], shape: Sequence[int]) -> Scalars:
-    """Diagonal of the weighted Laplacian: the sum of the weights of the differences at each voxel.
-
-    Args:
-        edges: Weights of the differences, from ``edge_weights``.
-        shape: Sizes (X, Y, Z).
-
-    Returns:
-        Shape (B, 1, X, Y, Z).
-    """
+    """Diagonal of the weighted Laplacian, shape (B, 1, X, Y, Z): the sum of the ``edge_weights`` at each voxel."""
     result = edges[0].new_zeros((edges[0].shape[0], 1, *shape))
     for axis, edge in enumerate(edges):
         size = edge.shape[axis + 2]
@@ -96,7 +88,7 @@ def laplacian_diagonal(edges: Sequence[Tensor], shape: Sequence[int]) -> Scalars
 
 
 class _WeightedDiffusion(torch.autograd.Function):
-    """Keeps field and weight alone; the naive graph keeps every difference and its square."""
+    """Keeps field and weight only, while the naive graph keeps every difference and its square."""
 
     @staticmethod
     def forward(ctx: Any, field: Tensor, weight: Tensor, spacing: tuple[float, float, float]) -> Tensor:
@@ -128,7 +120,7 @@ def weighted_diffusion(
     Args:
         field: Displacement or velocity, shape (B, 3, X, Y, Z), in the unit of ``spacing``.
         weight: Weight per voxel, shape (B, 1, X, Y, Z), ≥ 0.
-        spacing: Voxel size along each axis; with it the value keeps its meaning when the resolution changes.
+        spacing: Voxel size along each axis; with it the value does not depend on the resolution.
         convention: ``"mean"`` (default, the reference code's: mean over voxels, 3 components and 3 directions) or
             ``"frobenius"`` (mean over voxels of the squared Frobenius norm, 9 times as large).
 

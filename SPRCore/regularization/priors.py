@@ -8,34 +8,49 @@ s that is left once the weight is minimised out (``profile``). By the envelope t
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar
 
 import torch
 
+from SPRCore.config import check_name
 from SPRCore.errors import InputError
+from SPRCore.regularization.hyperparameters import ANATOMY_SETTINGS, HYPERPARAMETERS
 from SPRCore.typing import Tensor
 
+_BETA, _GAUSSIAN, _TV, _UNIFORM = (HYPERPARAMETERS[name] for name in ("beta", "gaussian", "tv", "uniform"))
 
-@runtime_checkable  # so that signatures can be checked in tests
-class Prior(Protocol):
-    """What the solvers ask of a prior on the weight."""
+
+class Prior(ABC):
+    """A prior on the weight."""
 
     name: ClassVar[str]
 
     @property
+    @abstractmethod
     def scale(self) -> float:
         """Factor r of the weighted diffusion: the weight λ of a voxel is r·w."""
-        ...
 
+    @abstractmethod
     def map_weight(self, s: Tensor) -> Tensor:
-        """Weight w that minimises the loss for the local mean squared gradient s."""
-        ...
+        """Weight w that minimises the loss for the local mean squared gradient s ≥ 0, dimensionless, of any shape."""
 
+    @abstractmethod
     def penalty(self, w: Tensor) -> Tensor:
-        """Minus the log density of w, up to a constant."""
-        ...
+        """Minus the log density of the weight w per voxel, up to a constant, in the shape of w."""
+
+    def profile(self, s: Tensor) -> Tensor:
+        r"""Penalty on s with the weight minimised out, :math:`\min_w r w s + penalty(w)`, in the shape of s."""
+        weight = self.map_weight(s)
+        return self.scale * weight * s + self.penalty(weight)
+
+    def _check_hyperparameters(self) -> None:
+        for key, item in HYPERPARAMETERS[self.name].items():
+            _check(key, getattr(self, item.attribute), 0.0, strictly=not item.may_be_zero)
 
 
 def _check(name: str, value: float, low: float, *, strictly: bool = False) -> None:
@@ -52,7 +67,7 @@ def _check_floor(value: float) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BetaPrior:
+class BetaPrior(Prior):
     r"""Beta prior on w = λ/λ_max, paper Eq. 17–18: penalty :math:`-\alpha' \log w - (\beta - 1) \log(1 - w)`.
 
     Attributes:
@@ -67,16 +82,15 @@ class BetaPrior:
         InputError: A value is outside its range.
     """
 
-    alpha: float = 0.1
-    lambda_max: float = 1.0
+    alpha: float = _BETA["alpha"].default
+    lambda_max: float = _BETA["lambda_max"].default
     beta: float = 1.0
     floor: float = 1e-6
     name: ClassVar[str] = "beta"
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _check("alpha", self.alpha, 0.0)
-        _check("lambda_max", self.lambda_max, 0.0, strictly=True)
+        self._check_hyperparameters()
         _check("beta", self.beta, 1.0)
         _check_floor(self.floor)
 
@@ -90,12 +104,6 @@ class BetaPrior:
 
         For β = 1 it is :math:`\mathrm{clip}(\alpha' / (\lambda_{max} s), floor, 1)`; for β > 1 the smaller root of
         :math:`r s w^2 - (r s + \alpha' + \beta - 1) w + \alpha' = 0`, which lies inside (0, 1).
-
-        Args:
-            s: Local mean squared gradient, ≥ 0, dimensionless, any shape.
-
-        Returns:
-            w, same shape, in [floor, 1].
         """
         cost = self.lambda_max * s
         if self.beta == 1.0:
@@ -109,43 +117,18 @@ class BetaPrior:
         return weight.clamp(self.floor, 1.0 if self.beta == 1.0 else 1.0 - torch.finfo(cost.dtype).eps)
 
     def penalty(self, w: Tensor) -> Tensor:
-        """Minus the log density of w up to a constant, per voxel.
-
-        Args:
-            w: Weight in (0, 1], any shape.
-
-        Returns:
-            Same shape.
-        """
+        """Minus the log density of w up to a constant, per voxel; w: weight in (0, 1]."""
         value = -self.alpha * w.log()
         return value if self.beta == 1.0 else value - (self.beta - 1.0) * torch.log1p(-w)
 
     def log_density(self, w: Tensor) -> Tensor:
-        """Log of the normalised density of w on [0, 1], per voxel.
-
-        Args:
-            w: Weight in (0, 1), any shape.
-
-        Returns:
-            Same shape.
-        """
+        """Log of the normalised density of w on [0, 1], per voxel."""
         a, b = w.new_tensor(self.alpha + 1.0), w.new_tensor(self.beta)
         return torch.lgamma(a + b) - torch.lgamma(a) - torch.lgamma(b) - self.penalty(w)
 
-    def profile(self, s: Tensor) -> Tensor:
-        r"""Penalty on s with the weight minimised out: quadratic, logarithmic beyond :math:`\alpha'/\lambda_{max}`.
-
-        Args:
-            s: Local mean squared gradient, ≥ 0, any shape.
-
-        Returns:
-            :math:`\min_w \lambda_{max} w s + penalty(w)`, same shape.
-        """
-        return _profile(self, s)
-
 
 @dataclass(frozen=True, kw_only=True)
-class GaussianPrior:
+class GaussianPrior(Prior):
     r"""Gaussian prior on w = λ/λ_mean truncated at 0, paper Eq. 15–16: penalty :math:`\sigma' (w - 1)^2`.
 
     Attributes:
@@ -158,16 +141,15 @@ class GaussianPrior:
         InputError: A value is outside its range.
     """
 
-    sigma: float = 0.5
-    lambda_mean: float = 2.0
+    sigma: float = _GAUSSIAN["sigma"].default
+    lambda_mean: float = _GAUSSIAN["lambda_mean"].default
     floor: float = 1e-6
     bound: float = 5.0
     name: ClassVar[str] = "gaussian"
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _check("sigma", self.sigma, 0.0)
-        _check("lambda_mean", self.lambda_mean, 0.0, strictly=True)
+        self._check_hyperparameters()
         _check("floor", self.floor, 0.0, strictly=True)
         _check("bound", self.bound, self.floor, strictly=True)
 
@@ -177,54 +159,22 @@ class GaussianPrior:
         return self.lambda_mean
 
     def map_weight(self, s: Tensor) -> Tensor:
-        r"""Weight that minimises the loss: :math:`\mathrm{clip}(1 - \lambda_{mean} s / (2\sigma'), floor, bound)`.
-
-        Args:
-            s: Local mean squared gradient, ≥ 0, dimensionless, any shape.
-
-        Returns:
-            w, same shape, in [floor, 1].
-        """
+        r"""Weight that minimises the loss: :math:`\mathrm{clip}(1 - \lambda_{mean} s / (2\sigma'), floor, bound)`."""
         slope = self.lambda_mean / max(2.0 * self.sigma, torch.finfo(s.dtype).tiny)
         return (1.0 - (slope * s).nan_to_num(nan=0.0)).clamp(self.floor, self.bound)
 
     def penalty(self, w: Tensor) -> Tensor:
-        """Minus the log density of w up to a constant, per voxel.
-
-        Args:
-            w: Weight ≥ 0, any shape.
-
-        Returns:
-            Same shape.
-        """
+        """Minus the log density of w up to a constant, per voxel; w: weight ≥ 0."""
         return self.sigma * (w - 1.0).square()
 
     def log_density(self, w: Tensor) -> Tensor:
-        """Log of the density of w normalised on [0, ∞), per voxel; needs σ′ > 0.
-
-        Args:
-            w: Weight ≥ 0, any shape.
-
-        Returns:
-            Same shape.
-        """
+        """Log of the density of w normalised on [0, ∞), per voxel; needs σ′ > 0."""
         root = w.new_tensor(self.sigma).sqrt()
         return torch.log(2.0 * root / (torch.pi**0.5 * (1.0 + torch.erf(root)))) - self.penalty(w)
 
-    def profile(self, s: Tensor) -> Tensor:
-        """Penalty on s with the weight minimised out: quadratic at first, then constant (redescending).
-
-        Args:
-            s: Local mean squared gradient, ≥ 0, any shape.
-
-        Returns:
-            Same shape.
-        """
-        return _profile(self, s)
-
 
 @dataclass(frozen=True, kw_only=True)
-class TotalVariationPrior:
+class TotalVariationPrior(Prior):
     r"""Prior on w = λ/λ_max in (0, 1] whose penalty is :math:`c / w`, with :math:`c = t^2 / (4 \lambda_{max})`.
 
     With the weight minimised out the penalty on s is :math:`t \sqrt{s}`, the total variation of the field, where s is
@@ -232,7 +182,7 @@ class TotalVariationPrior:
     Oman 1996, doi:10.1137/0917016.
 
     Attributes:
-        strength: Slope t > 0 of the penalty in √s. Useful range 0.02 to 2; the default 0.3 did best of 0.1, 0.3 and 1
+        tv: Slope t > 0 of the penalty in √s. Useful range 0.02 to 2; the default 0.3 did best of 0.1, 0.3 and 1
             on breathing livers.
         lambda_max: Largest weight λ_max > 0, which decides below which gradient the penalty is quadratic. Useful range
             1 to 100; at the default 30 and t = 0.3 it is quadratic below √s = 0.005.
@@ -242,15 +192,14 @@ class TotalVariationPrior:
         InputError: A value is outside its range.
     """
 
-    strength: float = 0.3
-    lambda_max: float = 30.0
+    tv: float = _TV["tv"].default
+    lambda_max: float = _TV["lambda_max"].default
     floor: float = 1e-6
     name: ClassVar[str] = "tv"
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _check("tv", self.strength, 0.0, strictly=True)
-        _check("lambda_max", self.lambda_max, 0.0, strictly=True)
+        self._check_hyperparameters()
         _check_floor(self.floor)
 
     @property
@@ -261,41 +210,21 @@ class TotalVariationPrior:
     @property
     def cost(self) -> float:
         """Factor c of the penalty c/w, such that the profile is t·√s."""
-        return self.strength**2 / (4.0 * self.lambda_max)
+        return self.tv**2 / (4.0 * self.lambda_max)
 
     def map_weight(self, s: Tensor) -> Tensor:
-        r"""Weight that minimises the loss: :math:`\mathrm{clip}(\sqrt{c / (\lambda_{max} s)}, floor, 1)`.
-
-        Args:
-            s: Local mean squared gradient, ≥ 0, dimensionless, any shape.
-
-        Returns:
-            w, same shape, in [floor, 1].
-        """
+        r"""Weight that minimises the loss: :math:`\mathrm{clip}(\sqrt{c / (\lambda_{max} s)}, floor, 1)`."""
         root = s.clamp(min=torch.finfo(s.dtype).tiny).sqrt()
-        return (self.strength / (2.0 * self.lambda_max) / root).clamp(self.floor, 1.0)
+        return (self.tv / (2.0 * self.lambda_max) / root).clamp(self.floor, 1.0)
 
     def penalty(self, w: Tensor) -> Tensor:
-        """Minus the log density of w up to a constant, per voxel.
-
-        Args:
-            w: Weight in (0, 1], any shape.
-
-        Returns:
-            Same shape.
-        """
+        """Minus the log density of w up to a constant, per voxel; w: weight in (0, 1]."""
         return self.cost / w
 
     def log_density(self, w: Tensor) -> Tensor:
         r"""Log of the normalised density :math:`e^{-c/w} / E_2(c)` of w on (0, 1], per voxel.
 
         :math:`E_2` is the exponential integral :math:`\int_1^\infty e^{-cu} u^{-2} du`, to which :math:`u = 1/w` leads.
-
-        Args:
-            w: Weight in (0, 1], any shape.
-
-        Returns:
-            Same shape.
         """
         from scipy.special import expn, hyperu  # only here: a registration does not need it
 
@@ -303,20 +232,9 @@ class TotalVariationPrior:
         total = expn(2, self.cost) if self.cost < 1.0 else hyperu(1.0, 0.0, self.cost)
         return -self.penalty(w) - math.log(total) + (0.0 if self.cost < 1.0 else self.cost)
 
-    def profile(self, s: Tensor) -> Tensor:
-        r"""Penalty on s with the weight minimised out: quadratic at first, then :math:`t \sqrt{s}`.
-
-        Args:
-            s: Local mean squared gradient, ≥ 0, any shape.
-
-        Returns:
-            Same shape.
-        """
-        return _profile(self, s)
-
 
 @dataclass(frozen=True, kw_only=True)
-class UniformPrior:
+class UniformPrior(Prior):
     """The same weight everywhere: conventional diffusion regularization, to compare with.
 
     Attributes:
@@ -326,12 +244,12 @@ class UniformPrior:
         InputError: The weight is not positive.
     """
 
-    strength: float = 1.0
+    strength: float = _UNIFORM["lambda"].default
     name: ClassVar[str] = "uniform"
 
     def __post_init__(self) -> None:
         """Check the range."""
-        _check("lambda", self.strength, 0.0, strictly=True)
+        self._check_hyperparameters()
 
     @property
     def scale(self) -> float:
@@ -346,11 +264,76 @@ class UniformPrior:
         """Return 0 everywhere: the weight is given."""
         return torch.zeros_like(w)
 
-    def profile(self, s: Tensor) -> Tensor:
-        """Return λ·s, the plain quadratic penalty."""
-        return self.strength * s
+
+PRIORS: dict[str, type[Prior]] = {
+    kind.name: kind for kind in (BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior)
+}
+"""The priors by name."""
 
 
-def _profile(prior: Prior, s: Tensor) -> Tensor:
-    weight = prior.map_weight(s)
-    return prior.scale * weight * s + prior.penalty(weight)
+def hyperparameters(prior: Prior) -> dict[str, float]:
+    """Return the setting of a prior: its hyperparameters by key."""
+    return {key: getattr(prior, item.attribute) for key, item in HYPERPARAMETERS[prior.name].items()}
+
+
+def with_hyperparameters(prior: Prior, setting: Mapping[str, float]) -> Prior:
+    """Return a prior with other values of some hyperparameters.
+
+    Args:
+        prior: The prior.
+        setting: New values by key.
+
+    Raises:
+        InputError: The prior has no such hyperparameter, or a value is out of range.
+    """
+    own = HYPERPARAMETERS[prior.name]
+    foreign = sorted(set(setting) - set(own))
+    if foreign:
+        raise InputError(", ".join(foreign), got=f"together with the {prior.name} prior", expected=", ".join(own))
+    return dataclasses.replace(prior, **{own[key].attribute: value for key, value in setting.items()})
+
+
+def make_prior(name: str, setting: Mapping[str, float]) -> Prior:
+    """Build a prior.
+
+    Args:
+        name: "beta", "gaussian", "tv" or "uniform".
+        setting: Hyperparameters by key; those left out keep their defaults.
+
+    Raises:
+        InputError: There is no such prior or hyperparameter, or a value is out of range.
+    """
+    if name not in PRIORS:
+        raise InputError("prior", got=repr(name), expected=f"one of: {', '.join(PRIORS)}")
+    return with_hyperparameters(PRIORS[name](), setting)
+
+
+def as_prior(prior: Prior | str | None, defaults: Mapping[str, float] | None = None) -> Prior | None:
+    """Return a prior given as such, or by its name with default hyperparameters.
+
+    Args:
+        prior: A prior, "beta", "gaussian", "tv" or "uniform", or None, which is returned.
+        defaults: Hyperparameters by key of a prior given by name.
+
+    Raises:
+        InputError: It is neither.
+    """
+    if isinstance(prior, str):
+        return make_prior(prior, defaults or {})
+    if prior is None or type(prior) in PRIORS.values():
+        return prior
+    expected = f"{', '.join(map(repr, PRIORS))} or a prior such as BetaPrior(alpha=0.01)"
+    raise InputError("prior", got=f"a {type(prior).__name__}", expected=expected)
+
+
+def anatomy_prior(anatomy: str) -> Prior:
+    """Return the prior measured to be best for a part of the body.
+
+    Args:
+        anatomy: "brain", "heart", "lung", "liver" or "pelvis".
+
+    Raises:
+        InputError: There is no setting for it.
+    """
+    check_name(str(anatomy), ANATOMY_SETTINGS, "anatomy")
+    return make_prior("beta", ANATOMY_SETTINGS[anatomy])

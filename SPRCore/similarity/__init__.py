@@ -6,7 +6,6 @@ from SPRCore.similarity.lncc import (
     attainable_correlation,
     correlate,
     lncc,
-    lncc_map,
     variance_floor,
     window_radius,
 )
@@ -19,7 +18,6 @@ __all__ = [
     "attainable_correlation",
     "correlate",
     "lncc",
-    "lncc_map",
     "mind_ssc",
     "mind_ssc_distance",
     "mse",

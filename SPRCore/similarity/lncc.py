@@ -14,22 +14,22 @@ from SPRCore.functional import BoxSlabs, box_count, box_sum
 from SPRCore.typing import Scalars, Tensor
 
 VARIANCE_FLOOR = 1e-5
-"""Least mean variance of a window (intensities about [0, 1]); below it a window holds no information."""
+"""Least mean variance of an informative window (intensities about [0, 1])."""
 
 NOISE_FACTOR, HIGHEST_FLOOR = 6.0, 1.5e-3
-"""Floor of a noisy image: a window varying by less than 2.4 standard deviations of the noise counts for less. It is
-bounded, since in an image without noise the finest texture passes for it."""
+"""Floor of a noisy image: a window that varies by less than 2.4 standard deviations of the noise counts less. It is
+bounded, since in an image without noise the finest texture is taken for noise."""
 
 HIGHEST_NOISE = 0.05**2
-"""Variance beyond which noise is not believed to be any: texture as fine as the voxels passes for it."""
+"""Largest variance of noise: texture as fine as the voxels is taken for noise."""
 
 
 def variance_floor(image: Scalars) -> float:
-    r"""Return the least mean variance at which a window of an image holds more than its noise.
+    r"""Return the least mean variance of a window with more than noise.
 
     The noise is estimated from second differences, :math:`\sigma = \mathrm{median}|\Delta^2| / (0.6745 \sqrt{6})`,
-    along the axis where it comes out least (coarse axes see anatomy instead); constant stretches (cleared background)
-    do not count.
+    along the axis where it is least (along coarse axes it is anatomy); constant regions (cleared background) do not
+    count.
 
     Args:
         image: Shape (B, 1, X, Y, Z), intensities about [0, 1].
@@ -38,8 +38,8 @@ def variance_floor(image: Scalars) -> float:
         :math:`6 \sigma^2`, at least ``VARIANCE_FLOOR`` and at most ``HIGHEST_FLOOR``.
 
     References:
-        Immerkaer, Computer Vision and Image Understanding 1996, doi:10.1006/cviu.1996.0060; the median instead of the
-        mean keeps edges out.
+        Immerkaer, Computer Vision and Image Understanding 1996, doi:10.1006/cviu.1996.0060; here the median instead of
+        the mean, which excludes edges.
     """
     noise = min(_noise_variance(image, axis) for axis in range(3))
     return min(max(NOISE_FACTOR * noise, VARIANCE_FLOOR), HIGHEST_FLOOR)
@@ -53,11 +53,11 @@ def _noise_variance(image: Tensor, axis: int) -> float:
 
 
 def attainable_correlation(fixed: FixedStatistics) -> Scalars:
-    r"""Return the squared local correlation that noise leaves of a perfect match.
+    r"""Return the squared local correlation of a perfect match at the noise level.
 
     Of a window of variance V, :math:`\sigma^2` of which is noise, the deformed image can explain V − σ². With as much
-    noise in the moving image the squared correlation of the true displacement is :math:`((V - \sigma^2) / V)^2`; what
-    is above that is fitted noise.
+    noise in the moving image the squared correlation of the true displacement is :math:`((V - \sigma^2) / V)^2`; a
+    higher one is fitted noise.
 
     Args:
         fixed: Statistics of the fixed image; the noise is estimated as for ``variance_floor`` and at most
@@ -97,7 +97,7 @@ def window_radius(window: int, spacing: Sequence[float] | None = None) -> tuple[
 
 @dataclass(frozen=True)
 class FixedStatistics:
-    """What the correlation needs of the fixed image, computed once for many warped images.
+    """Statistics of the fixed image, computed once for many warped images.
 
     Attributes:
         image: Centered fixed image times the mask, shape (B, 1, X, Y, Z).
@@ -106,7 +106,7 @@ class FixedStatistics:
         count: Number of masked voxels in each window.
         mask: 1 where a voxel counts, 0 elsewhere, or None for everywhere.
         radius: Half width of the window along each axis, in voxels.
-        usable: 1 where the window holds information and is in the mask.
+        usable: 1 for informative windows inside the mask.
         total: Number of voxels averaged over.
         floor: Least mean variance of a window of either image.
     """
@@ -131,23 +131,20 @@ class FixedStatistics:
             fixed: Fixed image, shape (B, 1, X, Y, Z), any real type; computed in float32 at least.
             radius: Half width of the window along each axis, in voxels.
             mask: Voxels that count (nonzero), same shape, or None.
-            floor: Least mean variance of a window of either image; ``variance_floor`` tells it from the noise.
-
-        Returns:
-            The statistics.
+            floor: Least mean variance of a window of either image; see ``variance_floor``.
         """
         image = _centered(_at_least_float32(fixed))
-        weight = None if mask is None else (mask != 0).to(image.dtype)  # masks come as truth values, 255 or labels
+        weight = None if mask is None else (mask != 0).to(image.dtype)  # masks may be boolean, 255 or labels
         image = image if weight is None else image.mul_(weight)
         count = box_count(image, radius) if weight is None else box_sum(weight, radius).clamp_(min=1.0)
         least, boxes = floor * count, BoxSlabs(image, radius)
         mean, variance, usable = (torch.empty_like(image) for _ in range(3))
         for slab, reach in boxes:
             at, part = (slice(None), slice(None), slab), image[:, :, reach]
-            first = boxes.sums(part, slab, reach, boxes.room("first", slab))
+            first = boxes.sums(part, slab, reach, boxes.buffer("first", slab))
             torch.div(first, count[at], out=mean[at])
-            square = torch.mul(part, part, out=boxes.room("square", reach))
-            second = boxes.sums(square, slab, reach, boxes.room("second", slab)).addcmul_(first, mean[at], value=-1.0)
+            square = torch.mul(part, part, out=boxes.buffer("square", reach))
+            second = boxes.sums(square, slab, reach, boxes.buffer("second", slab)).addcmul_(first, mean[at], value=-1.0)
             torch.gt(second, least[at], out=usable[at])
             torch.maximum(second, least[at], out=variance[at])
         usable = usable if weight is None else usable.mul_(weight)
@@ -155,13 +152,10 @@ class FixedStatistics:
         return cls(image, mean, variance, count, weight, tuple(radius), usable, total, floor)
 
     def within(self, mask: Scalars) -> FixedStatistics:
-        """Return the statistics of the same image with fewer voxels that count.
+        """Return the statistics of the same image with a smaller mask.
 
         Args:
-            mask: Voxels that count (nonzero), shape (B, 1, X, Y, Z); those left out before stay left out.
-
-        Returns:
-            The statistics.
+            mask: Voxels that count (nonzero), shape (B, 1, X, Y, Z); intersected with the present mask.
         """
         chosen = (mask != 0).to(self.image.dtype)
         chosen = chosen if self.mask is None else chosen * self.mask
@@ -217,8 +211,8 @@ def correlate(fixed: FixedStatistics, warped: Scalars, derivatives: bool = True)
     for slab, reach in boxes:
         at = (slice(None), slice(None), slab)
         sums = boxes.sums(b[:, :, reach], slab, reach, curvature[at])
-        of_a = boxes.sums(a[:, :, reach], slab, reach, boxes.room("first", slab))
-        of_rest = boxes.sums(rest[:, :, reach], slab, reach, boxes.room("second", slab))
+        of_a = boxes.sums(a[:, :, reach], slab, reach, boxes.buffer("first", slab))
+        of_rest = boxes.sums(rest[:, :, reach], slab, reach, boxes.buffer("second", slab))
         image = _part_of(warped, mean, fixed.mask, slab, boxes)
         slope = torch.mul(fixed.image[at], of_a, out=gradient[at])
         slope.addcmul_(image, sums, value=-1.0).sub_(of_rest).mul_(2.0)
@@ -229,8 +223,8 @@ def correlate(fixed: FixedStatistics, warped: Scalars, derivatives: bool = True)
 
 
 def _part_of(warped: Tensor, mean: Tensor, mask: Tensor | None, planes: slice, boxes: BoxSlabs) -> Tensor:
-    """Planes of the image, centered and masked, in a buffer."""
-    image = torch.sub(warped[:, :, planes], mean, out=boxes.room("image", planes))
+    """Return planes of the image, centered and masked, in a buffer."""
+    image = torch.sub(warped[:, :, planes], mean, out=boxes.buffer("image", planes))
     return image if mask is None else image.mul_(mask[:, :, planes])
 
 
@@ -238,11 +232,11 @@ def _windows(
     fixed: FixedStatistics, image: Tensor, boxes: BoxSlabs, slab: slice, reach: slice
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Window sums of the image, of its square and of its product with the fixed image."""
-    first = boxes.sums(image, slab, reach, boxes.room("first", slab))
-    square = torch.mul(image, image, out=boxes.room("product", reach))
-    second = boxes.sums(square, slab, reach, boxes.room("second", slab))
-    product = torch.mul(image, fixed.image[:, :, reach], out=boxes.room("product", reach))
-    return first, second, boxes.sums(product, slab, reach, boxes.room("third", slab))
+    first = boxes.sums(image, slab, reach, boxes.buffer("first", slab))
+    square = torch.mul(image, image, out=boxes.buffer("product", reach))
+    second = boxes.sums(square, slab, reach, boxes.buffer("second", slab))
+    product = torch.mul(image, fixed.image[:, :, reach], out=boxes.buffer("product", reach))
+    return first, second, boxes.sums(product, slab, reach, boxes.buffer("third", slab))
 
 
 def _compare(
@@ -252,7 +246,7 @@ def _compare(
     squared: Tensor,
     parts: Sequence[Tensor] | None,
 ) -> None:
-    """Turn window sums of a slab into squared correlations and what the box sums of the gradient are taken of."""
+    """Convert window sums of a slab to squared correlations and the integrands of the gradient's box sums."""
     first, variance, covariance = windows
     count = fixed.count[at]
     mean, floor = first / count, fixed.floor * count
@@ -278,7 +272,7 @@ class _LNCC(torch.autograd.Function):
         wanted = ctx.needs_input_grad[0]
         result = correlate(fixed, warped, derivatives=wanted)
         if wanted:
-            # The warped image is centered by its mean, which a correlation does not see: no term for it.
+            # The correlation does not depend on the mean of the warped image: its centering has no derivative.
             ctx.save_for_backward(result.gradient.to(warped.dtype))
         ctx.total = fixed.total
         return result.squared.sum() / fixed.total
@@ -300,8 +294,8 @@ def lncc(
     r"""Mean squared local normalised cross-correlation, the paper's data term with the sign of a similarity.
 
     Differentiable with respect to ``warped`` (analytic, one saved volume). Statistics are float32 at least, images are
-    centered before squares are taken and each variance is clamped from below, so that flat regions give 0, not noise.
-    Windows are cut at the border and by the mask.
+    centered before squaring and each variance is clamped from below, so that flat regions give 0, not noise. Windows
+    are limited to the image and the mask.
 
     Args:
         fixed: Fixed image, shape (B, 1, X, Y, Z), intensities about [0, 1]; or its statistics (then the window and the
@@ -320,29 +314,6 @@ def lncc(
     if not isinstance(fixed, FixedStatistics):
         fixed = FixedStatistics.of(fixed, window_radius(window, spacing), mask)
     return _LNCC.apply(warped, fixed)
-
-
-def lncc_map(
-    fixed: Scalars,
-    warped: Scalars,
-    window: int = 9,
-    spacing: Sequence[float] | None = None,
-    mask: Scalars | None = None,
-) -> Scalars:
-    """Squared local correlation of every window (not differentiable), arguments as for ``lncc``.
-
-    Args:
-        fixed: Fixed image, shape (B, 1, X, Y, Z).
-        warped: Warped moving image, same shape.
-        window: Window in voxels of the finest axis.
-        spacing: Voxel size along each axis, or None.
-        mask: Voxels that count (nonzero), or None.
-
-    Returns:
-        Map in [0, 1], shape (B, 1, X, Y, Z).
-    """
-    statistics = FixedStatistics.of(fixed, window_radius(window, spacing), mask)
-    return correlate(statistics, warped, derivatives=False).squared
 
 
 def _at_least_float32(image: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Modality independent neighborhood descriptor by self-similarity context, lean in memory."""
+"""Modality independent neighborhood descriptor (MIND) with self-similarity context, memory efficient."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ NEIGHBORS = tuple(tuple(sign * (axis == i) for i in range(3)) for axis in range(
 PAIRS = tuple(
     (a, b) for a, b in itertools.combinations(NEIGHBORS, 2) if sum((p - q) ** 2 for p, q in zip(a, b, strict=True)) == 2
 )
-"""The 12 pairs of the six neighbors that lie side by side, a square root of 2 apart; opposite ones are left out."""
+"""The 12 pairs of the six neighbors at a distance of a square root of 2; opposite ones are excluded."""
 
 LEAST_SHARE, LARGEST_SHARE = 1e-3, 1e3
-"""A local noise estimate is kept within these multiples of its mean over the image."""
+"""A local noise estimate is clamped to these multiples of its mean over the image."""
 
 
 def mind_ssc(image: Scalars, radius: int = 1, dilation: int = 2) -> Images:
-    r"""Describe every voxel by how alike the patches around it are, independent of modality and contrast.
+    r"""Describe every voxel by the similarity of the patches around it, independent of modality and contrast.
 
     For each pair (a, b) of neighboring patches, with D their mean squared difference over a box and V the mean of the
     12 distances (the local noise estimate)
 
     .. math:: S_{ab}(x) = \exp\left(-D_{ab}(x) / V(x)\right),\qquad D_{ab} = B\left[(I(x+a) - I(x+b))^2\right]
 
-    so that any linear change of intensity, inversion included, leaves it alone. Differentiable; only the image is kept
-    for the backward pass, the naive graph keeps some forty volumes.
+    so that it is invariant to linear changes of intensity, inversion included. Differentiable; only the image is kept
+    for the backward pass, while the naive graph keeps about forty volumes.
 
     Args:
-        image: Image, shape (B, 1, X, Y, Z), any intensities; the border value is continued outside.
+        image: Image, shape (B, 1, X, Y, Z), any intensities; the border value is repeated outside.
         radius: Half width of the patches, in voxels.
         dilation: Distance of the six neighbors, in voxels.
 
     Returns:
-        Descriptor, shape (B, 12, X, Y, Z), in (0, 1]; 1 everywhere in an image of one value.
+        Descriptor, shape (B, 12, X, Y, Z), in (0, 1]; 1 everywhere in a constant image.
 
     Raises:
         InputError: The radius is negative or the dilation not positive.
@@ -63,19 +63,10 @@ def mind_ssc(image: Scalars, radius: int = 1, dilation: int = 2) -> Images:
 def mind_ssc_distance(
     fixed: Scalars, warped: Scalars, radius: int = 1, dilation: int = 2, mask: Scalars | Masks | None = None
 ) -> Tensor:
-    """Mean squared difference of the descriptors of two images, for pairs of different modality or contrast.
+    """Mean squared difference of the descriptors of two images of different modality or contrast, in [0, 1].
 
-    Differentiable with respect to both images.
-
-    Args:
-        fixed: Fixed image, shape (B, 1, X, Y, Z).
-        warped: Warped moving image, same shape.
-        radius: Half width of the patches, in voxels.
-        dilation: Distance of the neighbors, in voxels.
-        mask: Voxels that count (nonzero), or None.
-
-    Returns:
-        Scalar in [0, 1]; 0 for images that are linear functions of each other.
+    It is 0 for images that are linear functions of each other, and differentiable with respect to both. Radius and
+    dilation are those of ``mind_ssc``; the mask selects the voxels that count (nonzero).
     """
     return mse(mind_ssc(fixed, radius, dilation), mind_ssc(warped, radius, dilation), mask)
 
@@ -125,17 +116,17 @@ def _distances(image: Tensor, radius: int, dilation: int) -> Tensor:
 
 
 def _describe(distances: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Descriptor, noise estimate and the clamped noise estimate that divides."""
+    """Return descriptor, noise estimate, and the clamped noise estimate."""
     noise = distances.mean(dim=1, keepdim=True)
     typical = noise.mean(dim=(2, 3, 4), keepdim=True)
-    # A tiny bound keeps an image of one value at 0 / tiny = 0.
+    # The tiny bound gives 0 / tiny = 0 in a constant image.
     divisor = noise.clamp(min=LEAST_SHARE * typical, max=LARGEST_SHARE * typical)
     divisor = divisor.clamp(min=torch.finfo(noise.dtype).tiny)
     return torch.exp(-distances / divisor), noise, divisor
 
 
 def _descriptor_gradient(grad: Tensor, distances: Tensor) -> Tensor:
-    """Gradient with respect to the distances, the clamp and the mean over the image that bounds it included."""
+    """Return the gradient with respect to the distances, including that of the clamp and its mean over the image."""
     descriptor, noise, divisor = _describe(distances)
     slope = grad * descriptor / divisor
     to_divisor = (slope * distances).sum(dim=1, keepdim=True) / divisor

@@ -8,15 +8,8 @@ from SPRCore.typing import Images, Masks, Scalars, Tensor
 def mse(fixed: Images, warped: Images, mask: Scalars | Masks | None = None) -> Tensor:
     """Mean squared difference, for images of one modality and one intensity scale, or for their descriptors.
 
-    Differentiable with respect to both images.
-
-    Args:
-        fixed: Fixed image, shape (B, C, X, Y, Z).
-        warped: Warped moving image, same shape.
-        mask: Voxels that count (nonzero), shape (B, 1, X, Y, Z), or None for all.
-
-    Returns:
-        Scalar ≥ 0, a mean over channels and voxels; 0 for an empty mask.
+    Differentiable with respect to both images, shape (B, C, X, Y, Z). The mask, shape (B, 1, X, Y, Z), selects the
+    voxels that count (nonzero); the value is 0 for an empty mask.
     """
     squared = (fixed - warped).square()
     if mask is None:

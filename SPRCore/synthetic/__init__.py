@@ -1,4 +1,4 @@
-"""Phantoms whose true displacement is known exactly, for tests, examples and honest comparisons."""
+"""Phantoms with an exactly known displacement, for tests, examples and benchmarks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from SPRCore.synthetic.cylinder import sliding_cylinder
 from SPRCore.synthetic.heart import beating_heart
 from SPRCore.synthetic.phantom import Phantom
 from SPRCore.synthetic.plates import sliding_plates
-from SPRCore.synthetic.random import random_diffeomorphism, shape_cohort
+from SPRCore.synthetic.random import random_diffeomorphism, shape_pair
 from SPRCore.synthetic.scenes import SceneConfig, scene
 from SPRCore.synthetic.thorax import sliding_thorax
 
@@ -16,7 +16,7 @@ __all__ = [
     "beating_heart",
     "random_diffeomorphism",
     "scene",
-    "shape_cohort",
+    "shape_pair",
     "sliding_cylinder",
     "sliding_plates",
     "sliding_thorax",

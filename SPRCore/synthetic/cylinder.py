@@ -10,15 +10,15 @@ from SPRCore.errors import InputError
 from SPRCore.synthetic.phantom import Coordinates, Phantom, centered_affine, grid_coordinates, half_extent
 from SPRCore.synthetic.textured import check_shift, rise, slide, textured_phantom
 
-# Axis and radius in units of the smaller half extent across the axis; off the center, so that no symmetry helps.
+# Axis and radius in units of the smaller half extent across the axis; off the center, to avoid symmetry.
 _CENTER, _RADIUS = (0.06, -0.09), 0.55
 _LARGEST_DEGREES = 45.0
 
 
-class _Turning:
+class CylinderMotion:
     """The true map T from fixed to moving: a slip along the axis, then a turn about it; the identity outside.
 
-    Both keep the distance to the axis, and both fade to nothing towards the ends of the axis, so T is a bijection of
+    Both keep the distance to the axis, and both decrease to 0 at the ends of the axis, so T is a bijection of
     the cylinder and of the block, and only the tangential component jumps at the wall between them.
     """
 
@@ -64,25 +64,25 @@ def sliding_cylinder(
 
     Args:
         shape: Voxels along R, A, S.
-        spacing: Voxel size in mm, anisotropic if you like.
-        degrees: Largest turn, in the middle of the axis; it fades to nothing towards the ends.
-        slip_mm: Largest slip along the axis; it fades likewise.
+        spacing: Voxel size in mm, possibly anisotropic.
+        degrees: Largest turn, in the middle of the axis; it decreases to 0 at the ends.
+        slip_mm: Largest slip along the axis; it decreases likewise.
         noise: Standard deviation of the Gaussian noise added to each image separately.
-        seed: Everything random follows from it.
+        seed: Seed of all random numbers.
 
     Returns:
-        The phantom; images in [0, 1] apart from noise.
+        The phantom; images in [0, 1] before noise.
 
     Raises:
-        InputError: Shape, spacing or noise out of range, a turn beyond 45 degrees, or a slip that would squeeze the
+        InputError: Shape, spacing or noise out of range, a turn beyond 45 degrees, or a slip that compresses the
             cylinder to less than a quarter of its length.
     """
     affine, half = centered_affine(shape, spacing), half_extent(shape, spacing)
     if not 0 <= degrees <= _LARGEST_DEGREES:
         raise InputError("degrees of the cylinder", got=f"{degrees:g}", expected=f"0 to {_LARGEST_DEGREES:g}")
     check_shift("slip_mm of the cylinder", slip_mm, half[2])
-    turning = _Turning(half, degrees, slip_mm)
+    motion = CylinderMotion(half, degrees, slip_mm)
     here = grid_coordinates(shape, affine)
-    there, level = turning(here), turning.level(here)
+    there, level = motion(here), motion.level(here)
     # T keeps the distance to the axis, so the level of the fixed image is that of the moving one.
     return textured_phantom((there, level), (here, level), level, affine, noise=noise, seed=seed)

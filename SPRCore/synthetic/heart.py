@@ -31,7 +31,7 @@ _APEX, _FADE_START, _FADE_END = -46.0, 31.0, 74.0
 _LARGEST_CONTRACTION = 0.45
 
 
-class _Beat:
+class HeartMotion:
     """The true map from end-systole (fixed) to end-diastole (moving) in reference mm.
 
     First the free wall of the right ventricle moves out along one axis; then the left ventricle lengthens,
@@ -74,14 +74,14 @@ class _Beat:
         return x + c * move, y + s * move, z
 
     def _rise(self, z: np.ndarray) -> np.ndarray:
-        """How far a level of the left ventricle rises: linear from the apex to the base, then back to 0."""
+        """Displacement along z of a level of the left ventricle: linear from the apex to the base, then back to 0."""
         above_apex = 0.5 * (z - _APEX + np.sqrt((z - _APEX) ** 2 + 16.0))
         return self.lengthening * above_apex * (1 - smooth_step((z - 22) / 33)) * smooth_step((z + 56) / 10)
 
     def _radial_ratio(self, q: np.ndarray, z: np.ndarray, near: np.ndarray) -> np.ndarray:
         """R / r at squared radius q and height z."""
         size = cap(z)
-        # 1 - exp(-q/a^2), divided by q, is smooth at the axis; at the endocardium it has reached 0.96.
+        # (1 - exp(-q/a^2)) / q is smooth at the axis; 1 - exp(-q/a^2) is 0.96 at the endocardium.
         a2 = (self.endo / 1.8) ** 2 * size
         filled = -np.expm1(-q / a2) / np.maximum(q, 1e-6)
         return np.sqrt(1 + near * (self.growth * size * filled - (1 - self.kept)))
@@ -98,20 +98,20 @@ def beating_heart(
     """A heart at end-systole (fixed) and at end-diastole (moving), cine-like, short axis along S.
 
     Labels: 1 right ventricle, 2 left myocardium, 3 left ventricle. The wall thickens, keeps its volume nearly, the long
-    axis shortens and the ventricle twists; the free wall of the right ventricle moves towards the septum; what lies
-    around moves little. The images are functions of the moving position: fixed(x) = M(x + u(x)). Landmarks: up to 100
-    each in the myocardium, in the two cavities and around the heart.
+    axis shortens and the ventricle twists; the free wall of the right ventricle moves towards the septum; tissue around
+    the heart moves little. The images are functions of the moving position: fixed(x) = M(x + u(x)). Landmarks: up to
+    100 each in the myocardium, in the two cavities and around the heart.
 
     Args:
         shape: Voxels along R, A, S; the heart is scaled to the field of view.
         spacing: Voxel size in mm; the default is a usual cine acquisition resampled in-plane.
-        contraction: Relative shortening of the inner radius of the left ventricle; 0.32 goes with an ejection fraction
-            of about 60 %; 0 gives no motion.
+        contraction: Relative shortening of the inner radius of the left ventricle; 0.32 corresponds to an ejection
+            fraction of about 60 %; 0 gives no motion.
         noise: Standard deviation of the Gaussian noise added to each image separately.
-        seed: Everything random follows from it.
+        seed: Seed of all random numbers.
 
     Returns:
-        The phantom, without a sliding boundary; images in [0, 1] apart from noise.
+        The phantom, without a sliding boundary; images in [0, 1] before noise.
 
     Raises:
         InputError: Shape, spacing, noise or contraction out of range.
@@ -122,7 +122,7 @@ def beating_heart(
     scale = np.float32(min(h / r for h, r in zip(half, _REFERENCE_HALF, strict=True)))
     x, y, z = (p / scale for p in grid_coordinates(shape, affine))
     here: Coordinates = (x, y, z)
-    there = _Beat(contraction)(here) if contraction else here
+    there = HeartMotion(contraction)(here) if contraction else here
     anatomy = HeartAnatomy([h / float(scale) for h in half], max(spacing[:2]) / float(scale), seed)
     fixed, moving = anatomy.render(there), anatomy.render(here)
     displacement = np.stack([(t - h) * scale for t, h in zip(there, here, strict=True)], axis=-1).astype(np.float32)

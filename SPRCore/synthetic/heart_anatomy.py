@@ -1,4 +1,4 @@
-"""What the beating heart looks like: organs as level functions and cine-like intensities at end-diastole."""
+"""Anatomy of the beating heart: organs as level functions and cine-like intensities at end-diastole."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class HeartAnatomy:
 
     Args:
         half: Half extents of the field of view in reference mm.
-        voxel: In-plane voxel size in reference mm; edges are softened by it.
+        voxel: In-plane voxel size in reference mm; the width of soft edges.
         seed: Source of all texture.
     """
 
@@ -86,7 +86,7 @@ def _levels(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> dict[str, np.ndarray
     r2 = dx * dx + dy * dy
     c, s = np.cos(RIGHT_ANGLE), np.sin(RIGHT_ANGLE)
     along, across = c * dx + s * dy, c * dy - s * dx
-    # The plane of the valves is tilted, as it is; along the slices it would flip whole slices of labels at once.
+    # The plane of the valves is tilted: parallel to the slices, it would change the labels of whole slices at once.
     base = z - TOP - 0.10 * dx + 0.06 * dy
     height = np.minimum(z - 12, 0) / 44
     crescent = np.sqrt(((along - 28) / 31) ** 2 + (across / 38) ** 2 + height * height) - 1

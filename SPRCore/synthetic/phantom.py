@@ -1,4 +1,4 @@
-"""The type that every phantom returns, and the coordinates that phantoms are drawn in."""
+"""The type of a phantom, and the coordinates of its grid."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ Drawing = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True, kw_only=True)
 class Phantom:
-    """A pair of volumes with everything that is known about it.
+    """A pair of volumes with labels, landmarks and the true displacement.
 
     Args:
         fixed: Fixed image, float32, about [0, 1].
         moving: Moving image, float32, about [0, 1].
-        fixed_labels: Labels on the fixed grid, uint8 (what a number means: the function that made the phantom).
+        fixed_labels: Labels on the fixed grid, uint8; the function that makes the phantom lists them.
         moving_labels: Labels on the moving grid, uint8.
         displacement: True pull displacement fixed -> moving in RAS mm: moving(x + u(x)) = fixed(x).
-        fixed_points: Landmarks (N, 3) in RAS mm, on voxel centers of the fixed grid, so that reading the true field
-            there needs no interpolation across a sliding wall.
-        moving_points: Their exact partners (N, 3) in RAS mm.
+        fixed_points: Landmarks (N, 3) in RAS mm, on voxel centers of the fixed grid, so that the true field is not
+            interpolated across a sliding wall.
+        moving_points: The corresponding points (N, 3) in RAS mm.
         boundary: Signed distance in mm to the sliding wall on the fixed grid, negative inside the sliding organs;
-            None where nothing slides.
+            None without sliding.
     """
 
     fixed: Volume
@@ -55,7 +55,7 @@ class Phantom:
         seed: int,
         boundary: np.ndarray | None = None,
     ) -> Phantom:
-        """Put what was drawn on one grid together: noise onto the images, landmarks to their partners.
+        """Build a phantom of drawings on one grid: add noise to the images and map the landmarks.
 
         Args:
             fixed: Image and labels at the displaced positions.
@@ -64,11 +64,8 @@ class Phantom:
             indices: Voxel indices (N, 3) of the landmarks of the fixed image.
             affine: Voxel -> RAS mm.
             noise: Standard deviation of the noise of each image.
-            seed: Everything random follows from it.
+            seed: Seed of all random numbers.
             boundary: Signed distance to the sliding wall in mm, or None.
-
-        Returns:
-            The phantom.
         """
         points = voxel_points(indices, affine)
         return cls(
@@ -124,7 +121,7 @@ def voxel_points(indices: np.ndarray, affine: np.ndarray) -> np.ndarray:
 
 
 def add_noise(image: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
-    """Image plus Gaussian noise of standard deviation `level` (image units), float32; level 0 leaves it alone."""
+    """Add Gaussian noise of standard deviation `level` (image units, 0 or more); float32."""
     if level < 0:
         raise InputError("phantom noise", got=str(level), expected="a standard deviation of 0 or more")
     noise = rng.standard_normal(image.shape, dtype=np.float32) if level else np.float32(0)

@@ -11,7 +11,7 @@ from SPRCore.synthetic.phantom import Coordinates, Phantom, centered_affine, gri
 from SPRCore.synthetic.shapes import signed_distance
 from SPRCore.synthetic.textured import check_shift, slide, textured_phantom
 
-# The fault y = f(x) in units of the half extents: two waves, so that no two places of it look alike.
+# The fault y = f(x) in units of the half extents: two waves, so that no two positions on it look alike.
 _WAVES = ((0.22, 2.6, 0.4), (0.07, 6.1, 1.3))  # height, wave number, phase
 # Directions of the bending, and the wave of each component: (x, y, z wave numbers, phase).
 _BENDS = ((1.4, -1.1, 0.8, 0.3), (0.9, 1.2, -1.3, 1.9), (-1.0, 0.7, 1.5, 4.0))
@@ -20,12 +20,11 @@ _BEND_SLOPE = 3.0**0.5 * (3.0**0.5 * 1.54 + 2.2)
 _LARGEST_SLOPE = 0.75
 
 
-class _Faulting:
+class PlateMotion:
     """The true map from fixed to moving: T = S o E.
 
-    E bends the whole smoothly and dies out at the border. S moves the two plates along the third axis in opposite
-    directions; the fault y = f(x) does not change along that axis, so S maps it on itself and T is a bijection of each
-    plate.
+    E is a smooth bending that is 0 at the border. S moves the two plates along the third axis in opposite directions;
+    the fault y = f(x) does not change along that axis, so S maps it onto itself and T is a bijection of each plate.
     """
 
     def __init__(self, half: tuple[float, float, float], slip_mm: float, bend_mm: float) -> None:
@@ -62,7 +61,7 @@ def sliding_plates(
     noise: float = 0.03,
     seed: int = 0,
 ) -> Phantom:
-    """Two textured plates that slide along the third axis in opposite directions on a wavy fault, bent as a whole.
+    """Two textured plates that slide along the third axis in opposite directions on a wavy fault, both bent.
 
     Labels: 1 upper plate, 2 lower plate. Landmarks: a third each in the lower plate within 4 voxels of the fault, in
     the upper plate within 4 voxels, and away from it. The images are functions of the moving position:
@@ -70,31 +69,31 @@ def sliding_plates(
 
     Args:
         shape: Voxels along R, A, S.
-        spacing: Voxel size in mm, anisotropic if you like.
-        slip_mm: Largest slip of one plate against the other, in the middle of the axis; it fades towards the ends.
+        spacing: Voxel size in mm, possibly anisotropic.
+        slip_mm: Largest slip of one plate against the other, in the middle of the axis; it decreases to 0 at the ends.
         bend_mm: Largest smooth motion along each axis, across the fault without a jump.
         noise: Standard deviation of the Gaussian noise added to each image separately.
-        seed: Everything random follows from it.
+        seed: Seed of all random numbers.
 
     Returns:
-        The phantom; images in [0, 1] apart from noise.
+        The phantom; images in [0, 1] before noise.
 
     Raises:
-        InputError: Shape, spacing or noise out of range, or a slip or a bend that would squeeze anything to less than a
+        InputError: Shape, spacing or noise out of range, or a slip or a bend that compresses any part to less than a
             quarter of its length.
     """
     affine, half = centered_affine(shape, spacing), half_extent(shape, spacing)
     check_shift("slip_mm of the plates", slip_mm, half[2], part=0.5)
     _check_bend(bend_mm, min(half))
-    faulting = _Faulting(half, slip_mm, bend_mm)
+    motion = PlateMotion(half, slip_mm, bend_mm)
     here = grid_coordinates(shape, affine)
-    there, level = faulting(here)
-    moving = here, faulting.level(here)
+    there, level = motion(here)
+    moving = here, motion.level(here)
     return textured_phantom((there, level), moving, signed_distance(level, spacing), affine, noise=noise, seed=seed)
 
 
 def _check_bend(bend_mm: float, half_mm: float) -> None:
-    """Refuse a bend whose slope could reach 1 anywhere."""
+    """Refuse a bend whose slope could reach 1."""
     largest = _LARGEST_SLOPE * half_mm / _BEND_SLOPE
     if not 0 <= bend_mm <= largest:
         expected = f"0 to {largest:.1f} mm for a field of view whose shortest side is {2 * half_mm:g} mm"

@@ -1,4 +1,4 @@
-"""Scenes: random shapes of random gray, size, texture and motion, to train models that shall know any contrast."""
+"""Scenes: random shapes of random gray, size, texture and motion, for contrast-independent training."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _DETAIL = 3.0  # structures, and the motion, come in two sizes, this factor apar
 
 @dataclass(frozen=True, kw_only=True)
 class SceneConfig:
-    """What scenes are made of; every pair draws its own values.
+    """Distribution of scenes; every pair draws its own values.
 
     Attributes:
         labels: Number of labels, background included.
         scale_mm: Smallest and largest size of structures and of the motion; drawn on a logarithmic scale.
-        amplitude_mm: Largest of the longest displacements; drawn evenly from 0 to this, or to half the size of the
-            motion where that is less.
-        same_contrast: Share of pairs whose images have the same gray values; the others are multi-modal.
-        empty: Share of pairs with nothing around the structures, as after skull stripping.
-        texture: Largest contrast inside of structures, in parts of the whole range of gray.
+        amplitude_mm: Largest of the longest displacements; drawn uniformly from 0 to this, or to half the size of the
+            motion if that is less.
+        same_contrast: Fraction of pairs whose images have the same gray values; the others are multi-modal.
+        empty: Fraction of pairs with an empty background, as after skull stripping.
+        texture: Largest contrast inside of structures, as a fraction of the range of gray.
         noise: Largest standard deviation of the noise.
 
     Raises:
@@ -62,27 +62,27 @@ def scene(
     spacing: Sequence[float] = (2.0, 2.0, 2.0),
     seed: int | Sequence[int] = 0,
 ) -> Phantom:
-    """Make a pair of images of random structures with a known diffeomorphism between them.
+    """Return a pair of images of random structures with a known diffeomorphism between them.
 
-    Structures are where one of several noise images is largest, at two sizes at once, so that there are organs and
-    details of them. Structures have a texture that moves with them, so that there is something to follow inside, too.
-    Each image has its own blur, shading and noise, and its own gray values where the pair is multi-modal.
+    The label of a voxel is the largest of several noise images of two sizes, so that there are organs and details of
+    them. Structures have a texture that moves with them. Each image has its own blur, shading and noise, and in a
+    multi-modal pair its own gray values.
 
     Args:
-        config: What is drawn from; None for the defaults.
+        config: Distribution; None for the defaults.
         shape: Voxels along R, A, S, at least 8 each.
         spacing: Voxel size in mm.
-        seed: Everything random follows from it.
+        seed: Seed of all random numbers.
 
     Returns:
-        The pair, intensities in [0, 1] apart from noise; landmarks are up to 100 voxel centers of structures.
+        The pair, intensities in [0, 1] before noise; landmarks are up to 100 voxel centers of structures.
 
     Raises:
         InputError: Shape or spacing out of range.
 
     References:
         After the idea of SynthMorph, Hoffmann et al., IEEE TMI 2022, doi:10.1109/TMI.2021.3116879; and of domain
-        randomization, Billot et al. 2023, doi:10.1016/j.media.2023.102789. Written anew.
+        randomization, Billot et al. 2023, doi:10.1016/j.media.2023.102789. The implementation is independent.
     """
     config = config or SceneConfig()
     affine = centered_affine(shape, spacing)
@@ -131,14 +131,14 @@ def _noise(
 def smooth_motion(
     shape: Sequence[int], spacing: Sequence[float], scale: float, amplitude: float, generator: torch.Generator
 ) -> Vectors:
-    """Make a smooth random diffeomorphism, integrated at half the resolution, since integrating is what costs time.
+    """Return a smooth random diffeomorphism, integrated at half the resolution to save time.
 
     Args:
         shape: Voxels along each axis.
         spacing: Voxel size in mm.
-        scale: Size of the motion in mm; there is a weaker one, three times as fine, on top.
-        amplitude: Largest speed in mm, about the largest displacement.
-        generator: Source of all that is random.
+        scale: Size of the motion in mm; a weaker motion of a third of the size is added.
+        amplitude: Largest speed in mm, approximately the largest displacement.
+        generator: Random generator.
 
     Returns:
         Displacement in voxels, shape (1, 3, X, Y, Z); it does not vanish at the border.
@@ -159,7 +159,7 @@ def _structures(
     rng: np.random.Generator,
     generator: torch.Generator,
 ) -> tuple[Scalars, Scalars]:
-    """Label map, -1 where there is nothing at all, and texture, both of shape (1, 1, X, Y, Z)."""
+    """Label map, -1 for the empty background, and texture, both of shape (1, 1, X, Y, Z)."""
     labels = _largest(_noise(shape, spacing, scale, config.labels, generator))[None, None]
     if rng.random() < config.empty:
         extent = min(n * s for n, s in zip(shape, spacing, strict=True))
@@ -173,7 +173,7 @@ def _structures(
 
 
 def _largest(scores: Tensor) -> Tensor:
-    """Number of the largest of several images at each voxel; `argmax` over the first axis takes five times as long."""
+    """Index of the largest of several images at each voxel; five times as fast as `argmax` over the first axis."""
     best, number = scores[0].clone(), torch.zeros_like(scores[0])
     for label, score in enumerate(scores[1:], 1):
         number.masked_fill_(score > best, float(label))
@@ -190,7 +190,7 @@ def _image(
     rng: np.random.Generator,
     generator: torch.Generator,
 ) -> np.ndarray:
-    """Gray values in [0, 1], textured, blurred by up to one voxel, shaded, with a contrast and a noise of their own."""
+    """Gray values in [0, 1], textured, blurred by up to one voxel, shaded, with their own contrast and noise."""
     values = torch.from_numpy(gray)
     tissue = values[label_map[0, 0].long()][None, None]
     image = gaussian_smooth(tissue + texture * (tissue > 0), [0.3 + 0.7 * rng.random()] * 3)

@@ -1,4 +1,4 @@
-"""Smooth steps, band-limited noise and signed distances: the brushes that phantoms are painted with."""
+"""Smooth steps, band-limited noise and signed distances, of which phantoms are drawn."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def smooth_step(t: np.ndarray) -> np.ndarray:
 
 
 def soft(level: np.ndarray, width: float) -> np.ndarray:
-    """Soft inside-mask of a level function: 1 well below 0, 0 well above, over about `width` (units of the level)."""
+    """Soft mask of the inside of a level function: from 1 below 0 to 0 above, over about `width` in its units."""
     return smooth_step(0.5 - level / (2.0 * width))
 
 
@@ -34,8 +34,8 @@ class SplineNoise:
 
     Args:
         rng: Source of the coefficients.
-        half_extent: Half of the domain along each axis in mm; outside it the noise goes on as a mirror image.
-        scale: Distance of the knots in mm; the noise has hardly any power at wavelengths below twice that.
+        half_extent: Half of the domain along each axis in mm; outside the noise is mirrored.
+        scale: Distance of the knots in mm; the noise has little power at wavelengths below twice that.
     """
 
     def __init__(self, rng: np.random.Generator, half_extent: Sequence[float], scale: float) -> None:
@@ -55,8 +55,8 @@ class SplineNoise:
 def signed_distance(level: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     """Distance in mm to the zero set of a level function on a grid, negative where the level is negative.
 
-    Voxels beside the zero set are projected on it by one Newton step along the gradient; every other voxel takes
-    the distance to the projection of the nearest of those: off by a tenth of a voxel in the mean, by half at most.
+    Voxels beside the zero set are projected on it by one Newton step along the gradient; every other voxel has the
+    distance to the projection of the nearest of those: the error is a tenth of a voxel in the mean, half at most.
 
     Args:
         level: (X, Y, Z) smooth function near its zero set; any scale.
@@ -98,7 +98,7 @@ def _beside_zero(level: np.ndarray) -> np.ndarray:
 def grid_noise(
     shape: Sequence[int], spacing: Sequence[float], scale_mm: float, channels: int, generator: torch.Generator
 ) -> torch.Tensor:
-    """Smooth noise as of `SplineNoise` on a whole grid, by one small matrix product per axis.
+    """Smooth noise like that of `SplineNoise` on a whole grid, by one small matrix product per axis.
 
     Args:
         shape: Voxels along X, Y, Z.

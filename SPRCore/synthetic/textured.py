@@ -1,4 +1,4 @@
-"""Two textured regions that slide on each other: gray values, end-to-end slides and landmarks of such phantoms."""
+"""Two textured regions that slide on each other: gray values, slides along an axis and landmarks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from SPRCore.errors import InputError
 from SPRCore.synthetic.phantom import Coordinates, Drawing, Phantom, half_extent
 from SPRCore.synthetic.shapes import SplineNoise, paint, smooth_step, soft
 
-# A slide is full in the middle of the axis and zero at its ends, so that nothing enters or leaves the field of view.
+# A slide is full in the middle of the axis and 0 at its ends, so that no tissue enters or leaves the field of view.
 _FULL, _STILL = 0.45, 0.96
 _STEEPEST = 1.875 / (_STILL - _FULL)
 _LEAST_STRETCH = 0.25
@@ -22,14 +22,14 @@ class Texture:
 
     Args:
         half: Half extents of the field of view in mm.
-        voxel: Largest voxel size in mm; the edge between the regions is softened by it.
+        voxel: Largest voxel size in mm; the width of the soft edge between the regions.
         rng: Source of all texture.
     """
 
     def __init__(self, half: Sequence[float], voxel: float, rng: np.random.Generator) -> None:
         size = float(np.mean(half))
         self._voxel = voxel
-        # Coarse bands that a search over some voxels can follow, and detail that says where exactly things are.
+        # Coarse bands for a search over several voxels, and detail for the exact position.
         self._fine, self._bands = SplineNoise(rng, half, size / 18), SplineNoise(rng, half, size / 6)
 
     def render(self, position: Coordinates, level_mm: np.ndarray) -> Drawing:
@@ -48,15 +48,15 @@ def textured_phantom(
     noise: float,
     seed: int,
 ) -> Phantom:
-    """Draw two textured regions before and after they slid on each other.
+    """Draw two textured regions before and after a slide.
 
     Args:
-        fixed: Where each voxel of the fixed image lies in the moving one, RAS mm, and the level function in mm there.
+        fixed: Position of each voxel of the fixed image in the moving one, RAS mm, and the level function in mm there.
         moving: Voxel centers, RAS mm, and the level function there.
         boundary: Signed distance to the wall on the fixed grid in mm.
         affine: Voxel -> RAS mm, axis-aligned.
         noise: Standard deviation of the noise of each image.
-        seed: Everything random follows from it.
+        seed: Seed of all random numbers.
 
     Returns:
         The phantom, with landmarks near the wall and away from it.
@@ -78,14 +78,7 @@ def textured_phantom(
 
 
 def rise(z: np.ndarray) -> np.ndarray:
-    """Part of the full motion at positions along an axis in units of its half extent: 1 in the middle, 0 at the ends.
-
-    Args:
-        z: Positions, -1 to 1.
-
-    Returns:
-        0 to 1, C2.
-    """
+    """Fraction of the full motion at positions z in [-1, 1] along an axis: 1 in the middle, 0 at the ends, C2."""
     return smooth_step((_STILL - np.abs(z)) / (_STILL - _FULL))
 
 
@@ -95,11 +88,11 @@ def slide(z_mm: np.ndarray, half_mm: float, shift_mm: float) -> np.ndarray:
 
 
 def check_shift(name: str, shift_mm: float, half_mm: float, part: float = 1.0) -> None:
-    """Refuse a slide that would squeeze anything to less than a quarter of its length.
+    """Refuse a slide that compresses any part to less than a quarter of its length.
 
     Args:
         name: Name of the argument, for the message.
-        shift_mm: What was asked for.
+        shift_mm: The slide.
         half_mm: Half of the field of view along the slide.
         part: Largest motion of one region for a shift of 1.
 
@@ -119,7 +112,7 @@ def landmarks(boundary: np.ndarray, voxel: float, seed: int) -> np.ndarray:
     Args:
         boundary: Signed distance to the wall in mm.
         voxel: Largest voxel size in mm; up to 4 voxels count as near.
-        seed: Everything random follows from it.
+        seed: Seed of all random numbers.
 
     Returns:
         Indices, none within 3 voxels of the border of the volume.

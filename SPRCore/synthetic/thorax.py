@@ -15,20 +15,20 @@ from SPRCore.synthetic.phantom import (
     half_extent,
 )
 from SPRCore.synthetic.shapes import signed_distance, smooth_step
-from SPRCore.synthetic.thorax_anatomy import HEMITHORACES, Anatomy, taper
+from SPRCore.synthetic.thorax_anatomy import HEMITHORACES, ThoraxAnatomy, taper
 
-# Motion along the body axis in units of the half extent: full at the diaphragm, still at the apex and at the bottom.
+# Motion along the body axis in units of the half extent: full at the diaphragm, 0 at the apex and at the bottom.
 _BOTTOM, _FULL_LOW, _FULL_HIGH, _APEX = -0.98, -0.50, -0.35, 0.62
 _STEEPEST = 1.875 / (_FULL_LOW - _BOTTOM)
 _LEAST_STRETCH = 0.25
 
 
-class _Breathing:
+class ThoraxMotion:
     """The true map from expiration (fixed) to inspiration (moving): T = S o E.
 
-    E is smooth: the heart goes down a little and the front of the chest comes forward. S moves each hemithorax along
-    the body axis and leaves the rest alone; it maps the pleura on itself, so T is a bijection of each region and only
-    the tangential component jumps.
+    E is smooth: the heart moves down and the front of the chest forward. S moves each hemithorax along the body axis
+    and nothing else; it maps the pleura onto itself, so T is a bijection of each region and only the tangential
+    component jumps.
     """
 
     def __init__(self, half: tuple[float, float, float], amplitude_mm: float) -> None:
@@ -47,7 +47,7 @@ class _Breathing:
         _, cy, _, b = HEMITHORACES[side].ellipse
         z = position[2] / self.half[2]
         rise = smooth_step((z - _BOTTOM) / (_FULL_LOW - _BOTTOM)) * smooth_step((_APEX - z) / (_APEX - _FULL_HIGH))
-        # The back of the lung moves more than its front; (y - cy) / taper is kept by S, so each line has a 1-D map.
+        # The back of the lung moves more than its front; S keeps (y - cy) / taper, so each line has a 1-D map.
         depth = np.clip((position[1] / self.half[1] - cy) / (b * np.maximum(taper(z), 0.1)), -1, 1)
         moved = z - self.amplitude / self.half[2] * rise * (0.85 - 0.15 * depth)
         ratio = np.where(rise > 0, taper(moved) / np.maximum(taper(z), 1e-3), 1.0)
@@ -80,27 +80,27 @@ def sliding_thorax(
     The anatomy fills the field of view, whatever its size. Labels: 1 body wall and mediastinum, 2 right lung, 3 left
     lung, 4 heart, 5 liver, 6 left upper abdomen, 7 bones. Landmarks: a third each inside the sliding organs within 4
     voxels of the wall, outside within 4 voxels, and deep in the lungs. The images are functions of the moving
-    position: moving(y) = M(y) and fixed(x) = M(x + u(x)), so nothing appears or vanishes at the wall.
+    position: moving(y) = M(y) and fixed(x) = M(x + u(x)), so no tissue appears or vanishes at the wall.
 
     Args:
         shape: Voxels along R, A, S; the default is small enough for a test.
-        spacing: Voxel size in mm, anisotropic if you like.
+        spacing: Voxel size in mm, possibly anisotropic.
         amplitude_mm: Largest motion of the diaphragm, which is the largest jump at the wall; 0 gives no motion.
         noise: Standard deviation of the Gaussian noise added to each image separately.
-        seed: Everything random follows from it.
+        seed: Seed of all random numbers.
 
     Returns:
-        The phantom; images in [0, 1] apart from noise.
+        The phantom; images in [0, 1] before noise.
 
     Raises:
-        InputError: Shape, spacing or noise out of range, or an amplitude that would squeeze the abdomen to less than
+        InputError: Shape, spacing or noise out of range, or an amplitude that compresses the abdomen to less than
             a quarter of its length.
     """
     affine, half = centered_affine(shape, spacing), half_extent(shape, spacing)
     _check_amplitude(amplitude_mm, half[2])
     here = grid_coordinates(shape, affine)
-    there, wall = _Breathing(half, amplitude_mm)(here)
-    anatomy = Anatomy(half, max(spacing), np.random.default_rng([seed, 0]))
+    there, wall = ThoraxMotion(half, amplitude_mm)(here)
+    anatomy = ThoraxAnatomy(half, max(spacing), np.random.default_rng([seed, 0]))
     displacement = np.stack([t - h for t, h in zip(there, here, strict=True)], axis=-1).astype(np.float32)
     fixed, moving = anatomy.render(there), anatomy.render(here)
     boundary = signed_distance(wall * min(half), spacing)
@@ -109,7 +109,7 @@ def sliding_thorax(
 
 
 def _check_amplitude(amplitude_mm: float, half_z: float) -> None:
-    """Refuse an amplitude that leaves less than a quarter of the length anywhere."""
+    """Refuse an amplitude that compresses any part to less than a quarter of its length."""
     largest = (1 - _LEAST_STRETCH) * half_z / _STEEPEST
     if not 0 <= amplitude_mm <= largest:
         raise InputError(
@@ -126,7 +126,7 @@ def _landmarks(
     """Voxel indices (N, 3): near the wall inside and outside beside moving lung, and deep in the lungs."""
     lung = (labels == 2) | (labels == 3)
     near = np.abs(boundary) <= 4 * voxel
-    # Levels of the body where lungs move by a third of the amplitude or more: there the two sides of the wall differ.
+    # Levels where lungs move by at least a third of the amplitude, so that the two sides of the wall differ.
     speed = np.where(lung, np.abs(displacement[..., 2]), 0).max(axis=(0, 1), keepdims=True)
     moving_level = speed >= amplitude / 3
     wall_tissue = (boundary > 0) & ((labels == 1) | (labels == 7))

@@ -1,4 +1,4 @@
-"""What the sliding thorax looks like: organs as level functions and CT-like intensities of the moving position."""
+"""Anatomy of the sliding thorax: organs as level functions and CT-like intensities of the moving position."""
 
 from __future__ import annotations
 
@@ -52,17 +52,17 @@ def _ellipsoid(p: Coordinates, center: tuple[float, ...], radii: tuple[float, ..
 
 
 def _at(position: Coordinates, mask: np.ndarray) -> Coordinates:
-    """The positions where the mask holds, so that costly texture is drawn only where it is seen."""
+    """The positions where the mask holds, so that texture is computed only where it is visible."""
     x, y, z = (p[mask] for p in position)
     return x, y, z
 
 
-class Anatomy:
+class ThoraxAnatomy:
     """Image and labels of the thorax as functions of the position at inspiration (RAS mm).
 
     Args:
         half: Half extents of the field of view in mm.
-        voxel: Largest voxel size in mm; edges are softened by it.
+        voxel: Largest voxel size in mm; the width of soft edges.
         rng: Source of all texture.
     """
 
@@ -144,7 +144,7 @@ class Anatomy:
         return image.astype(np.float32)
 
     def _inside(self, position: Coordinates, p: Coordinates, dome: np.ndarray, texture: np.ndarray) -> np.ndarray:
-        """Lung above the dome with vessels that thin out from the hilum; liver or abdomen below it."""
+        """Lung above the dome with vessels that become thinner away from the hilum; liver or abdomen below it."""
         n1, n2 = (noise(position) for noise in self._vessels)
         hilum = np.sqrt(((np.abs(p[0]) - 0.18) / 0.5) ** 2 + (p[1] / 0.6) ** 2 + ((p[2] - 0.02) / 0.6) ** 2)
         width = 0.34 + 0.30 * np.exp(-((hilum / 0.6) ** 2))
@@ -158,7 +158,7 @@ class Anatomy:
 
 
 def _labels(level: dict[str, np.ndarray]) -> np.ndarray:
-    """Labels from level functions; what slides comes first, so that the wall is where the field jumps."""
+    """Labels from level functions; sliding organs first, so that the wall is where the field jumps."""
     right, left, lung = level["right"] < 0, level["left"] < 0, level["dome"] > 0
     conditions = [right & lung, left & lung, right, left, level["bones"] < 0, level["heart"] < 0, level["body"] < 0]
     return np.select(conditions, [2, 3, 5, 6, 7, 4, 1], default=0).astype(np.uint8)

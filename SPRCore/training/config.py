@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, field
 from typing import Literal
 
 from SPRCore.config import require
 from SPRCore.regularization import Prior
-from SPRCore.regularization.naming import HYPERPARAMETERS, make_prior
+from SPRCore.regularization.hyperparameters import BY_KEY, HYPERPARAMETERS
+from SPRCore.regularization.priors import make_prior
 
 PriorName = Literal["beta", "gaussian", "tv", "uniform"]
-_OWNERS = {"lambda": "strength"}  # field of a hyperparameter whose name is a word of the language
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,19 +56,18 @@ class LossConfig:
         require(self.window >= 3 and self.window % 2 == 1, "window", self.window, "an odd number of voxels from 3")
         for name in ("dice_weight", "tre_weight", "map_weight_pull"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        own = [_OWNERS.get(name, name) for name in HYPERPARAMETERS[self.prior]]
-        for name in itertools.chain(*HYPERPARAMETERS.values()):
-            key = _OWNERS.get(name, name)
-            given = getattr(self, key)
-            require(given is None or key in own, key, f"{given} with the {self.prior} prior", ", ".join(own))
+        own = [item.attribute for item in HYPERPARAMETERS[self.prior].values()]
+        for item in BY_KEY.values():
+            name, given = item.attribute, getattr(self, item.attribute)
+            require(given is None or name in own, name, f"{given} with the {self.prior} prior", ", ".join(own))
         require(self.map_weight_pull == 0 or self.prior != "uniform", "map_weight_pull", self.map_weight_pull, "0")
         self.make_prior()
 
     @property
     def hyperparameters(self) -> dict[str, float]:
         """Values that were given, by the names that cards and reports use."""
-        named = {name: getattr(self, _OWNERS.get(name, name)) for name in HYPERPARAMETERS[self.prior]}
-        return {name: value for name, value in named.items() if value is not None}
+        given = {key: getattr(self, item.attribute) for key, item in HYPERPARAMETERS[self.prior].items()}
+        return {key: value for key, value in given.items() if value is not None}
 
     def make_prior(self) -> Prior:
         """Return the prior with these values, and the defaults of the prior for the others."""

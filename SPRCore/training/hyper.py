@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from SPRCore.regularization import Prior
-from SPRCore.regularization.naming import hyperparameters, make_prior
+from SPRCore.regularization.priors import hyperparameters, make_prior
 from SPRCore.training.config import HyperConfig, LossConfig
 
 _LEAST = 1e-6  # a strength is above 0, but a range may start there

@@ -9,7 +9,7 @@ from SPRCore.io.bundles import SUFFIX, write_bundle
 from SPRCore.io.cards import Metric, ModelCard
 from SPRCore.networks import RegistrationNetwork
 from SPRCore.networks.loading import bundle_of
-from SPRCore.regularization.naming import hyperparameters
+from SPRCore.regularization.priors import hyperparameters
 from SPRCore.training.recipe import Recipe
 
 _MEASURES = {

@@ -13,7 +13,7 @@ from SPRCore.config import ConfigError, Keys, check_name, decode, encode, requir
 from SPRCore.errors import InputError
 from SPRCore.io.cards import check_name as check_model_name
 from SPRCore.networks import NetworkConfig, preset
-from SPRCore.regularization.naming import HYPERPARAMETERS
+from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
 from SPRCore.training.config import (
     AugmentationConfig,
     CardConfig,

@@ -13,7 +13,7 @@ from SPRCore.config import check_name
 from SPRCore.errors import InputError
 from SPRCore.io import read_card
 from SPRCore.regularization import TotalVariationPrior
-from SPRCore.regularization.naming import HYPERPARAMETERS
+from SPRCore.regularization.hyperparameters import HYPERPARAMETERS, usual_ranges
 
 RANGES: dict[str, dict[str, tuple[float, float]]] = {
     "body": {"alpha": (0, 0.1), "lambda_max": (0.8, 3), "sigma": (0, 2), "lambda_mean": (0.8, 3), "lambda": (0, 1)},
@@ -27,9 +27,6 @@ STEPS: dict[str, dict[str, float]] = {
     "heart": {"alpha": 0.012, "lambda_max": 0.06, "lambda": 0.01},
 }
 """Steps of the paper's dense grids, by task (Figs. 9, 10 and D.20)."""
-
-_BEYOND_THE_PAPER: dict[str, tuple[float, float]] = {"tv": (0.02, 2), "lambda_max": (1, 100)}
-"""Ranges of the total-variation prior, of which the paper has none: those of the sliders."""
 
 _MOST = 1_000_000
 
@@ -110,7 +107,7 @@ def preset_ranges(preset: str, prior: str) -> dict[str, tuple[float, float]]:
     Returns:
         The paper's ranges; for the total-variation prior, which the paper does not have, those of the sliders.
     """
-    return _BEYOND_THE_PAPER if prior == TotalVariationPrior.name else RANGES[preset]
+    return usual_ranges(prior) if prior == TotalVariationPrior.name else RANGES[preset]
 
 
 def open_ranges(method: Method) -> dict[str, tuple[float, float] | None]:

@@ -13,7 +13,7 @@ from SPRCore.io import read_bundle, write_bundle
 from SPRCore.io.bundles import Bundle
 from SPRCore.io.cards import Metric
 from SPRCore.io.places import SUFFIX
-from SPRCore.regularization.naming import HYPERPARAMETERS
+from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
 from SPRCore.tuning.queue import FAILED, MEASURES, SECONDS, SLOT, slots_of
 from SPRCore.tuning.space import Objective
 from SPRCore.tuning.storage import import_optuna, quiet

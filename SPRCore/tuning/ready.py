@@ -13,17 +13,17 @@ from SPRCore.errors import InputError
 from SPRCore.functional import kept_memory
 from SPRCore.geometry import Grid, MaskedVolume, Volume, resample
 from SPRCore.networks import RegistrationOutput
-from SPRCore.registration import Model, model_prior, prealign
+from SPRCore.registration import LoadedModel, model_prior, prealign
 from SPRCore.registration.job import make_job
-from SPRCore.registration.network import PreparedPair, check_output, code_of, shortened
+from SPRCore.registration.network import NetworkInput, check_output, code_of, shortened
 from SPRCore.registration.pair import aligned_tensors, problem_of
 from SPRCore.regularization import Prior
-from SPRCore.regularization.naming import with_hyperparameters
+from SPRCore.regularization.hyperparameters import BY_KEY
+from SPRCore.regularization.priors import with_hyperparameters
 from SPRCore.training.losses import map_gap
 from SPRCore.typing import Affine, Scalars, Vectors
 
 _LEAST = 1e-6  # a strength is above 0, but a grid may start there
-_MAY_BE_ZERO = ("alpha", "sigma")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,10 +84,10 @@ def setting_prior(method: Method, setting: Mapping[str, float]) -> Prior:
 
 def above_zero(name: str, value: float) -> float:
     """Return the value of a hyperparameter, or the least that counts as one where a strength is 0."""
-    return value if name in _MAY_BE_ZERO else max(value, _LEAST)
+    return value if name in BY_KEY and BY_KEY[name].may_be_zero else max(value, _LEAST)
 
 
-def ready(loaded: LoadedPair, method: Method, model: Model | None, init: str, device: torch.device) -> ReadyPair:
+def ready(loaded: LoadedPair, method: Method, model: LoadedModel | None, init: str, device: torch.device) -> ReadyPair:
     """Prepare a pair: align it, and encode it or build its pyramid.
 
     Args:
@@ -111,9 +111,9 @@ def ready(loaded: LoadedPair, method: Method, model: Model | None, init: str, de
     return _ready_network(loaded, model, affine_ras)
 
 
-def _ready_network(loaded: LoadedPair, model: Model, affine_ras: Affine | None) -> ReadyPair:
+def _ready_network(loaded: LoadedPair, model: LoadedModel, affine_ras: Affine | None) -> ReadyPair:
     network, card = model.network, model.card
-    pair = PreparedPair.of(loaded.fixed, loaded.moving, network, card, affine_ras)
+    pair = NetworkInput.of(loaded.fixed, loaded.moving, network, card, affine_ras)
     shape, spacing = pair.grid.shape, pair.grid.spacing
     with torch.no_grad():
         features = network.encode(pair.moving, pair.fixed)
@@ -142,7 +142,7 @@ def _mask(loaded: LoadedPair, grid: Grid) -> Volume | None:
     return mask if mask is None or mask.grid.matches(grid) else resample(mask, grid, labels=True)
 
 
-def _valid(image: MaskedVolume, pair: PreparedPair, affine_ras: Affine | None) -> Scalars | None:
+def _valid(image: MaskedVolume, pair: NetworkInput, affine_ras: Affine | None) -> Scalars | None:
     valid = image.on(pair.grid, affine_ras)[1]
     return None if valid is None else torch.from_numpy(valid).to(pair.moving)[None, None]
 
@@ -159,10 +159,10 @@ def _ready_instance(loaded: LoadedPair, method: Method, affine_ras: Affine | Non
         return Solved(displacement_vox=found.displacement_vox, weight=found.weight, map_gap=None)
 
     parts = {
-        "fixed": tensors["fixed"],
-        "moving": tensors["moving"],
+        "fixed": tensors.fixed,
+        "moving": tensors.moving,
         "mask": loaded.annotations.fixed_mask,
-        "valid": tensors["mask"],
-        "moving_valid": tensors["moving_mask"],
+        "valid": tensors.mask,
+        "moving_valid": tensors.moving_mask,
     }
     return ReadyPair(grid=fixed.grid, affine_ras=affine_ras, **parts, solve=solve)

@@ -12,7 +12,7 @@ from SPRCore.analysis.pairs import PairFiles, load_pair
 from SPRCore.analysis.rows import Header, SurfacePoint, append_row, finite, read_rows, start_rows
 from SPRCore.errors import ConvergenceError, InputError
 from SPRCore.functional import kept_memory
-from SPRCore.registration import Model, model_prior
+from SPRCore.registration import LoadedModel, model_prior
 from SPRCore.registration.devices import pick_device
 from SPRCore.tuning.pool import Pool
 from SPRCore.tuning.ready import ReadyPair, ready, setting_prior
@@ -120,7 +120,7 @@ class Surveyor:
     def __init__(self, plan: Plan, keep: int = 0) -> None:
         self._plan, self._device, self._keep = plan, pick_device(plan.device), keep
         path = plan.method.path
-        self._model = None if path is None else Model.read(path, self._device)
+        self._model = None if path is None else LoadedModel.read(path, self._device)
         self._kept: dict[str, tuple[ReadyPair, Yardstick]] = {}
         self._latest: dict[str, tuple[ReadyPair, Yardstick]] = {}
 

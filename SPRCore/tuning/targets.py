@@ -18,7 +18,7 @@ from SPRCore.analysis.rows import SurfacePoint
 from SPRCore.errors import ConvergenceError, InputError, OutputError
 from SPRCore.functional import kept_memory
 from SPRCore.io.places import SUFFIX
-from SPRCore.regularization.naming import HYPERPARAMETERS
+from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
 from SPRCore.training.data.cohort import find_cohort
 from SPRCore.training.guards import BAD_BATCH
 from SPRCore.training.journal import BOARD, METRICS, PICTURES, read_rows
@@ -37,7 +37,6 @@ Measures = dict[str, Any]
 Params = Mapping[str, float]
 Tell = Callable[[int, Measures], None]
 
-_LOSS_KEYS = {"lambda": "strength"}  # where a recipe calls a hyperparameter otherwise
 _OF_POINTS = {
     "dice": "dice_mean",
     "tre_mm": "tre_mm",
@@ -211,7 +210,8 @@ def changed(recipe: Recipe, params: Params, folder: Path) -> Recipe:
 
 def key_of(name: str, recipe: Recipe) -> str:
     """Return the key of a recipe that a parameter stands for."""
-    return f"loss.{_LOSS_KEYS.get(name, name)}" if name in HYPERPARAMETERS[recipe.loss.prior] else name
+    own = HYPERPARAMETERS[recipe.loss.prior]
+    return f"loss.{own[name].attribute}" if name in own else name
 
 
 def means(points: list[SurfacePoint]) -> Measures:

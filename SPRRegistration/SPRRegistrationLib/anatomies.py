@@ -1,35 +1,24 @@
-"""Settings for a part of the body that the user knows, as `SPRCore.regularization.presets` has them.
-
-Written down a second time, since those need torch, which is not there before it was installed; a test compares them.
-"""
+"""Settings for a part of the body."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from SPRCore.regularization.hyperparameters import ANATOMY_SETTINGS, LARGE_MOTION
+from SPRCore.regularization.hyperparameters import HYPERPARAMETERS as TABLE
 from SPRRegistrationLib.models import INSTANCE
 from SPRRegistrationLib.parameters import HYPERPARAMETERS, Anatomy, Prior, Start
 
 PRIOR = Prior.BETA
-"""The prior of all of them, and of what is recommended for no part of the body."""
-
-SETTINGS = {
-    Anatomy.NONE: {"alpha": 0.1, "lambda_max": 1.0},
-    Anatomy.BRAIN: {"alpha": 0.03, "lambda_max": 1.0},
-    Anatomy.HEART: {"alpha": 0.1, "lambda_max": 1.0},
-    Anatomy.LUNG: {"alpha": 0.05, "lambda_max": 5.0},
-    Anatomy.LIVER: {"alpha": 0.02, "lambda_max": 20.0},
-    Anatomy.PELVIS: {"alpha": 0.1, "lambda_max": 1.0},
-}
-
-LARGE_MOTION = (Anatomy.LIVER, Anatomy.LUNG)
-"""Parts of the body whose motion is larger than what is found from rest."""
+"""The prior of all anatomies, and of the recommended setting without one."""
 
 
 def fields_of(anatomy: Anatomy) -> dict[str, Any]:
     """Return what the choice of an anatomy sets: values by the fields of the parameters."""
-    values = {field: SETTINGS[anatomy][name] for name, field in HYPERPARAMETERS[PRIOR].items()}
-    return {"start": Start.SEARCH if anatomy in LARGE_MOTION else Start.REST, "prior": PRIOR, **values}
+    defaults = {key: item.default for key, item in TABLE[PRIOR.value].items()}
+    setting = ANATOMY_SETTINGS.get(anatomy.value, defaults)
+    values = {field: setting[name] for name, field in HYPERPARAMETERS[PRIOR].items()}
+    return {"start": Start.SEARCH if anatomy.value in LARGE_MOTION else Start.REST, "prior": PRIOR, **values}
 
 
 def choose(parameters: Any, anatomy: Anatomy) -> None:

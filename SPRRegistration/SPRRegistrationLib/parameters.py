@@ -23,6 +23,10 @@ from slicer import (
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
+from SPRCore.regularization.hyperparameters import HYPERPARAMETERS as TABLE
+
+_DEFAULTS = {item.node_field: item.default for items in TABLE.values() for item in items.values()}
+
 INSTANCE = "instance"
 """The method that needs no training."""
 
@@ -234,13 +238,13 @@ class SPRRegistrationParameters:
     start: Start = Start.REST
     # Widest of all ranges; the sliders take those of the task model.
     prior: Prior = Prior.BETA
-    alpha: Annotated[float, WithinRange(0.0, 100.0)] = 0.1
-    lambdaMax: Annotated[float, WithinRange(0.0, 100.0)] = 1.0
-    sigma: Annotated[float, WithinRange(0.0, 100.0)] = 0.5
-    lambdaMean: Annotated[float, WithinRange(0.0, 100.0)] = 2.0
-    tv: Annotated[float, WithinRange(0.0, 100.0)] = 0.3
-    tvLambdaMax: Annotated[float, WithinRange(0.0, 1000.0)] = 30.0
-    strength: Annotated[float, WithinRange(0.0, 100.0)] = 1.0
+    alpha: Annotated[float, WithinRange(0.0, 100.0)] = _DEFAULTS["alpha"]
+    lambdaMax: Annotated[float, WithinRange(0.0, 100.0)] = _DEFAULTS["lambdaMax"]
+    sigma: Annotated[float, WithinRange(0.0, 100.0)] = _DEFAULTS["sigma"]
+    lambdaMean: Annotated[float, WithinRange(0.0, 100.0)] = _DEFAULTS["lambdaMean"]
+    tv: Annotated[float, WithinRange(0.0, 100.0)] = _DEFAULTS["tv"]
+    tvLambdaMax: Annotated[float, WithinRange(0.0, 1000.0)] = _DEFAULTS["tvLambdaMax"]
+    strength: Annotated[float, WithinRange(0.0, 100.0)] = _DEFAULTS["strength"]
     live: bool = True
     stiffnessSegments: vtkMRMLSegmentationNode
     stiffnessFactors: str = ""
@@ -282,12 +286,7 @@ class SPRRegistrationParameters:
     report: str = ""
 
 
-HYPERPARAMETERS = {
-    Prior.BETA: {"alpha": "alpha", "lambda_max": "lambdaMax"},
-    Prior.GAUSSIAN: {"sigma": "sigma", "lambda_mean": "lambdaMean"},
-    Prior.TOTAL_VARIATION: {"tv": "tv", "lambda_max": "tvLambdaMax"},
-    Prior.UNIFORM: {"lambda": "strength"},
-}
+HYPERPARAMETERS = {Prior(name): {key: item.node_field for key, item in items.items()} for name, items in TABLE.items()}
 """For each prior, its hyperparameters by the worker's names, and the fields that hold them."""
 
 

@@ -10,34 +10,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from SPRCore.regularization.hyperparameters import HYPERPARAMETERS as TABLE
 from SPRRegistrationLib import anatomies, suggestion
 from SPRRegistrationLib.models import INSTANCE, TaskModel
 from SPRRegistrationLib.parameters import HYPERPARAMETERS, Anatomy, Prior
 
 Value = TypeVar("Value")
 
-RECOMMENDED = {
-    **{field: anatomies.fields_of(Anatomy.NONE)[field] for field in HYPERPARAMETERS[anatomies.PRIOR].values()},
-    "sigma": 0.5,
-    "lambdaMean": 2.0,
-    "tv": 0.3,
-    "tvLambdaMax": 30.0,
-    "strength": 1.0,
-}
-"""What does well with the instance optimization, by field; task models say their own."""
+_ITEMS = {item.node_field: item for items in TABLE.values() for item in items.values()}
 
-USUAL_RANGES = {
-    "alpha": (0.01, 0.6),
-    "lambdaMax": (0.5, 5.0),
-    "sigma": (0.1, 4.0),
-    "lambdaMean": (0.5, 5.0),
-    "tv": (0.02, 2.0),
-    "tvLambdaMax": (1.0, 100.0),
-    "strength": (0.1, 10.0),
-}
-"""Ranges of the instance optimization by field, as long as no worker has said its own."""
+RECOMMENDED = {field: item.default for field, item in _ITEMS.items()}
+"""Default hyperparameters of the instance optimization, by field; task models have their own."""
 
-FIELDS = tuple(field for fields in HYPERPARAMETERS.values() for field in fields.values())
+USUAL_RANGES = {field: item.usual_range for field, item in _ITEMS.items()}
+"""Ranges of the instance optimization by field, until the worker has sent its own."""
+
+FIELDS = tuple(_ITEMS)
 """The fields that have a slider, in the order of the sliders."""
 
 

@@ -39,8 +39,6 @@ PRIVATE_ACCESS = {
     "Testing/unit/test_live_protocol.py",
     "Testing/unit/test_live_service.py",
     "Testing/unit/test_live_session.py",
-    "Testing/unit/test_networks_contract.py",
-    "Testing/unit/test_synthetic_sliding.py",
     "Testing/unit/test_tuning_study.py",
     "Testing/unit/test_tuning_sweep.py",
     "benchmarks/live/measure_live.py",

@@ -16,7 +16,7 @@ from SPRCore.registration import InstanceConfig
 from SPRCore.regularization import BetaPrior
 
 VOXELS = 48
-KEYS = ("uniform-0.1", "uniform-2", "spr")
+KEYS = ("uniform-0.1", "uniform-1", "spr")
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_it_is_what_a_registration_from_the_search_finds(shown):
 
 def test_the_table_has_a_column_for_each_registration_and_says_how_uniform_strengths_were_chosen(shown):
     _, report, out = shown
-    assert re.search(r"before .* Uniform 0\.1 .* Uniform 2 .* Varying \(SPR\)", out)
+    assert re.search(r"before .* Uniform 0\.1 .* Uniform 1 .* Varying \(SPR\)", out)
     for row in ("near the wall", "away from it", "folded voxels", "time, search included"):
         assert row in out
     assert all(f"{report[key]['error_mm']['near']:.2f} / " in out for key in ("before", *KEYS))
@@ -92,6 +92,6 @@ def test_at_full_size_it_shows_what_the_readme_says(spr, tmp_path):
     said = re.search(r"^Mean error in the figure.*?:(.*?)\. All three", readme, re.S | re.M)[1]
     numbers = re.findall(r"(\d\.\d\d) and (\d\.\d\d)", said)
     assert len(numbers) == 3
-    for key, (near, away) in zip(("spr", "uniform-0.1", "uniform-2"), numbers, strict=True):
+    for key, (near, away) in zip(("spr", "uniform-0.1", "uniform-1"), numbers, strict=True):
         assert report[key]["error_mm"] == pytest.approx({"near": float(near), "away": float(away)}, abs=0.02)
         assert report[key]["folding_percent"] == 0

@@ -10,7 +10,7 @@ from SPRCore.live import protocol
 from SPRCore.live.client import SubprocessClient
 from SPRCore.live.events import Arrived
 from SPRCore.registration import InstanceConfig
-from SPRCore.regularization.naming import make_prior
+from SPRCore.regularization.priors import make_prior
 from SPRCore.synthetic import sliding_thorax
 
 SETTING = {"alpha": 0.02, "lambda_max": 20.0}

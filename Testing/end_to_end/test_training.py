@@ -141,9 +141,9 @@ def test_two_processes_are_one_with_accumulation(tiny_recipe, tmp_path):
 
 def heart_on_disk(folder):
     """A pair of made-up hearts as files: moving, fixed and the labels of both."""
-    from SPRCore.synthetic import shape_cohort
+    from SPRCore.synthetic import shape_pair
 
-    phantom = next(shape_cohort(count=1, shape=(32, 32, 32), labels=4, scale_mm=20.0, amplitude_mm=10.0, seed=99))
+    phantom = shape_pair(shape=(32, 32, 32), labels=4, scale_mm=20.0, amplitude_mm=10.0, seed=99)
     paths = []
     for name in ("fixed", "moving", "fixed_labels", "moving_labels"):
         paths.append(folder / f"{name}.nii.gz")

@@ -29,7 +29,7 @@ PRIORS = st.one_of(
         BetaPrior, alpha=st.floats(1e-3, 1.0), lambda_max=st.floats(0.1, 5.0), beta=st.sampled_from([1.0, 1.5, 3.0])
     ),
     st.builds(GaussianPrior, sigma=st.floats(0.01, 4.0), lambda_mean=st.floats(0.1, 5.0)),
-    st.builds(TotalVariationPrior, strength=st.floats(0.01, 2.0), lambda_max=st.floats(0.1, 100.0)),
+    st.builds(TotalVariationPrior, tv=st.floats(0.01, 2.0), lambda_max=st.floats(0.1, 100.0)),
     st.builds(UniformPrior, strength=st.floats(0.1, 5.0)),
 )
 ORDERS = st.sampled_from(list(itertools.permutations(range(3))))

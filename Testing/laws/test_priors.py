@@ -19,7 +19,7 @@ BETA_ONE = st.builds(BetaPrior, alpha=COHERENCES, lambda_max=STRENGTHS)
 BETA = st.builds(BetaPrior, alpha=COHERENCES, lambda_max=STRENGTHS, beta=ABOVE_ONE)
 GAUSSIAN = st.builds(GaussianPrior, sigma=COHERENCES, lambda_mean=STRENGTHS)
 TOTAL_VARIATION = st.builds(
-    TotalVariationPrior, strength=st.floats(-3.0, 1.0).map(lambda e: 10.0**e), lambda_max=st.floats(0.01, 100.0)
+    TotalVariationPrior, tv=st.floats(-3.0, 1.0).map(lambda e: 10.0**e), lambda_max=st.floats(0.01, 100.0)
 )
 PRIORS = st.one_of(BETA_ONE, BETA, GAUSSIAN, TOTAL_VARIATION)
 
@@ -98,7 +98,7 @@ def test_the_gaussian_density_integrates_to_one(sigma):
 @given(prior=TOTAL_VARIATION, far=st.floats(1.0, 1e6))
 def test_the_total_variation_profile_is_the_root_beyond_its_cap(prior, far):
     """Quadratic up to the cap, with the same value and slope on both sides of it."""
-    t, cap = prior.strength, (prior.strength / (2.0 * prior.lambda_max)) ** 2
+    t, cap = prior.tv, (prior.tv / (2.0 * prior.lambda_max)) ** 2
     s = double(cap * far)
     if float(prior.map_weight(s)) > prior.floor:
         torch.testing.assert_close(prior.profile(s), t * s.sqrt())
@@ -111,7 +111,7 @@ def test_the_total_variation_profile_is_the_root_beyond_its_cap(prior, far):
 # 1.0 is where the normalizer changes its formula.
 @given(cost=st.one_of(st.floats(-12.0, 1.5).map(lambda e: 10.0**e), st.just(1.0), st.floats(0.99, 1.01)))
 def test_the_total_variation_density_integrates_to_one(cost):
-    prior = TotalVariationPrior(strength=2.0 * cost**0.5, lambda_max=1.0)
+    prior = TotalVariationPrior(tv=2.0 * cost**0.5, lambda_max=1.0)
     # Substituted u = 1/w: the density of w is that of u over u squared, smooth and without a corner at 0.
     total, _ = integrate.quad(
         lambda u: np.exp(float(prior.log_density(double(1.0 / u)))) / u**2, 1.0, np.inf, limit=500

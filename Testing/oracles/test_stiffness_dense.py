@@ -12,7 +12,14 @@ from SPRCore.errors import InputError
 from SPRCore.functional import warp
 from SPRCore.registration import register_instance
 from SPRCore.registration.instance import InstanceProblem
-from SPRCore.registration.level import LevelImages, closed_form_weight, evaluate_level, image_curvature, newton_step
+from SPRCore.registration.level import (
+    LevelImages,
+    closed_form_weight,
+    completed,
+    evaluation,
+    image_curvature,
+    newton_update,
+)
 from SPRCore.registration.pyramid import Level
 from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior, squared_gradient
 from SPRCore.similarity import FixedStatistics
@@ -26,7 +33,7 @@ PRIORS = [
     BetaPrior(alpha=0.01),
     BetaPrior(alpha=0.3, beta=1.5),
     GaussianPrior(),
-    TotalVariationPrior(strength=0.3, lambda_max=2.0),
+    TotalVariationPrior(tv=0.3, lambda_max=2.0),
     UniformPrior(),
 ]
 NAMED = {"argvalues": PRIORS, "ids": lambda prior: f"{prior.name}-{prior.scale:g}"}
@@ -46,6 +53,14 @@ def images(random_image, stiffness):
 @pytest.fixture
 def velocity(random_displacement):
     return random_displacement(SHAPE, 3, 0.6) * torch.tensor(SPACING).view(1, 3, 1, 1, 1)
+
+
+def evaluate_level(*arguments):
+    return completed(evaluation(*arguments))
+
+
+def newton_step(*arguments):
+    return completed(newton_update(*arguments))
 
 
 def box_matrix(pool):

@@ -11,8 +11,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from fake_worker import FakeBackend, FakeSession, Point, Quality
 
-from SPRCore.live.settings import USUAL_RANGES
 from SPRCore.live.worker import main
+from SPRCore.regularization.hyperparameters import usual_ranges
 
 SECONDS = float(sys.argv[1])
 
@@ -23,7 +23,7 @@ class Session(FakeSession):
     def __init__(self, arrays, prior):
         super().__init__(arrays)
         self.prior = prior
-        self.ranges = dict(USUAL_RANGES[prior])
+        self.ranges = usual_ranges(prior)
         self.setting |= {"alpha": 0.1, "lambda_max": 1.0, "sigma": 0.5, "lambda_mean": 2.0, "tv": 0.3, "lambda": 1.0}
 
     def commit(self, should_stop):

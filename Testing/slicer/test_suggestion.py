@@ -199,14 +199,9 @@ def test_a_suggestion_needs_no_other_result(chosen):
     assert marks(chosen).keys() == {"alpha", "lambdaMax"}
 
 
-def test_the_settings_are_those_of_the_command_line():
-    from SPRRegistrationLib import anatomies
+def test_each_anatomy_has_a_setting():
     from SPRRegistrationLib.parameters import Anatomy
 
-    from SPRCore.regularization.naming import hyperparameters
-    from SPRCore.regularization.presets import ANATOMIES, LARGE_MOTION
+    from SPRCore.regularization.hyperparameters import ANATOMY_SETTINGS
 
-    own = {each.value: anatomies.SETTINGS[each] for each in Anatomy if each is not Anatomy.NONE}
-    assert own == {name: hyperparameters(prior) for name, prior in ANATOMIES.items()}
-    assert {prior.name for prior in ANATOMIES.values()} == {anatomies.PRIOR.value}
-    assert {each.value for each in anatomies.LARGE_MOTION} == LARGE_MOTION
+    assert {each.value for each in Anatomy} == {Anatomy.NONE.value, *ANATOMY_SETTINGS}

@@ -1,4 +1,4 @@
-"""Which setting suits a pair: held-out blocks, the rule of one standard error, and what is said of it."""
+"""Choice of a setting for a pair: held-out blocks, the rule of one standard error, and its report."""
 
 from __future__ import annotations
 
@@ -19,18 +19,24 @@ from SPRCore.registration import InstanceConfig, register_instance
 from SPRCore.registration.choice import (
     CANDIDATES,
     ChoiceConfig,
-    choose_setting,
+    choosing,
     coarse_level,
     compared,
     held_out_blocks,
 )
+from SPRCore.registration.level import completed
+from SPRCore.registration.pair import PairTensors
 from SPRCore.registration.pyramid import Level
 from SPRCore.regularization import BetaPrior
-from SPRCore.regularization.naming import hyperparameters
-from SPRCore.regularization.presets import ANATOMIES, anatomy_prior
+from SPRCore.regularization.hyperparameters import ANATOMY_SETTINGS
+from SPRCore.regularization.priors import anatomy_prior, hyperparameters
 
 QUICK = ChoiceConfig(candidates=CANDIDATES[1:4], voxels=20_000, block=7, cold=(3, 2), warm=(0, 1))
 ONE = (1.0, 1.0, 1.0)
+
+
+def choose_setting(fixed, moving, spacing, **options):
+    return completed(choosing(PairTensors(fixed=fixed, moving=moving, spacing=spacing), **options))
 
 
 def textured(seed: int, shape: tuple[int, ...] = (40, 36, 32)) -> torch.Tensor:
@@ -147,8 +153,8 @@ def test_register_chooses_and_reports():
     assert result.report["seconds"]["choose"] > 0
 
 
-@pytest.mark.parametrize("name", ANATOMIES)
-def test_an_anatomy_stands_for_its_setting(name):
+@pytest.mark.parametrize("name", ANATOMY_SETTINGS)
+def test_an_anatomy_has_its_setting(name):
     image = SPRCore.Volume(textured(3, (12, 12, 12))[0, 0].numpy(), torch.eye(4).numpy())
     result = SPRCore.register(image, image, anatomy=name, init="none", device="cpu")
     prior = anatomy_prior(name)

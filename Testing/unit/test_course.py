@@ -1,4 +1,4 @@
-"""A registration that is left and gone on with, and what a job refuses."""
+"""Pause and resumption of a registration, and checks of a job."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from SPRCore.errors import InputError
 from SPRCore.registration import InstanceConfig, register_instance
 from SPRCore.registration.instance import InstanceProblem
 from SPRCore.registration.job import make_job, stiffness_on
-from SPRCore.registration.level import completed, evaluate_level, newton_update
+from SPRCore.registration.level import completed, evaluation, newton_update
 from SPRCore.registration.solver import LOW_WEIGHT, near_low_weight
 
 SPACING = (1.0, 1.2, 1.5)
@@ -82,10 +82,10 @@ def test_a_stiffness_that_is_none_is_refused(wrong):
 
 
 def test_a_stiffness_for_a_network_alone_is_refused_with_the_reason(tiny_network, card_for):
-    from SPRCore.registration import Model
+    from SPRCore.registration import LoadedModel
 
     network = tiny_network("voxelmorph")
-    model = Model(network=network, card=card_for(network), sha256="0")
+    model = LoadedModel(network=network, card=card_for(network), sha256="0")
     painted = Volume(np.ones((20, 18, 16)), np.eye(4))
     with pytest.raises(InputError, match="refine"):
         make_job(model, painted.grid, torch.device("cpu"), stiffness=painted)
@@ -119,7 +119,7 @@ def test_a_step_that_is_held_somewhere_moves_nothing_there(pair):
     where = torch.zeros_like(start[:, :1])
     where[:, :, 5:12] = 1.0
     update = completed(
-        newton_update(images, evaluate_level(images, start, BetaPrior(), (0, 0, 0)), 1.0, 8, 1e-3, where)
+        newton_update(images, completed(evaluation(images, start, BetaPrior(), (0, 0, 0))), 1.0, 8, 1e-3, where)
     )
     moved = update.abs().amax(dim=(0, 1, 3, 4)) > 0
     assert moved.tolist() == [5 <= plane < 12 for plane in range(images.grid.shape[0])]

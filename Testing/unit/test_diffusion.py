@@ -41,7 +41,7 @@ def test_the_conventions_differ_by_the_nine_terms(random_image, random_displacem
     assert float(ratio) == pytest.approx(9.0)
 
 
-def test_a_convention_that_nobody_knows_is_refused(random_image, random_displacement):
+def test_an_unknown_convention_is_refused(random_image, random_displacement):
     with pytest.raises(ValueError, match="convention"):
         weighted_diffusion(random_displacement(SHAPE), weight_of(random_image), convention="sum")
 

@@ -1,4 +1,4 @@
-"""Images with their data: what is left out, how it is continued, and what is refused."""
+"""Images with masks: excluded voxels, their filling, and refused images."""
 
 from __future__ import annotations
 

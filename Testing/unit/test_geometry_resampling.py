@@ -1,4 +1,4 @@
-"""Resampling: values that can be told in advance, types, borders, memory."""
+"""Resampling: known values, types, borders, memory."""
 
 from __future__ import annotations
 

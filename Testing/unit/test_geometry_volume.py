@@ -62,7 +62,7 @@ def test_an_array_that_is_no_field_is_refused(shape):
         Field(np.zeros(shape), np.eye(4))
 
 
-def test_the_affine_is_a_copy_that_nobody_can_change():
+def test_the_affine_is_a_read_only_copy():
     affine = np.eye(4, dtype=np.float32)
     volume = Volume(np.zeros((2, 3, 4)), affine)
     affine[0, 0] = 5

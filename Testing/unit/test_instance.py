@@ -1,4 +1,4 @@
-"""The instance solver: what it finds, what it promises, what it refuses. No number here depends on its tuning."""
+"""The instance solver: results, guarantees and refused input. No number depends on its tuning."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from SPRCore.errors import ConvergenceError, InputError
 from SPRCore.functional import compose, jacobian_determinant, warp
 from SPRCore.registration import InstanceConfig, register_instance
+from SPRCore.registration.instance import InstanceProblem
 from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
 
 SHAPE, SPACING = (28, 24, 20), (1.0, 1.2, 1.5)
@@ -162,11 +163,11 @@ def test_a_mask_helps_on_all_levels(pair, truth):
 
 @pytest.mark.parametrize("steps", [(3,), (5, 4, 3), (0, 2), (30, 0)])
 def test_the_fraction_done_rises_to_one(pair, steps):
-    told = []
-    register_instance(*pair, SPACING, BetaPrior(), InstanceConfig(steps=steps), callback=told.append)
-    assert told == sorted(told)
-    assert 0 <= told[0]
-    assert told[-1] == 1.0
+    fractions = []
+    InstanceProblem.of(*pair, SPACING, InstanceConfig(steps=steps)).course(BetaPrior()).completed(fractions.append)
+    assert fractions == sorted(fractions)
+    assert 0 <= fractions[0]
+    assert fractions[-1] == 1.0
 
 
 def test_an_exception_of_the_callback_stops_the_registration(pair):
@@ -177,7 +178,7 @@ def test_an_exception_of_the_callback_stops_the_registration(pair):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        register_instance(*pair, SPACING, BetaPrior(), callback=stop)
+        InstanceProblem.of(*pair, SPACING).course(BetaPrior()).completed(stop)
     assert len(calls) == 1
 
 
@@ -250,7 +251,7 @@ def test_a_start_near_the_solution_is_kept(pair):
     fixed, moving = pair
     solved = register_instance(fixed, moving, SPACING, BetaPrior())
     nothing = InstanceConfig(steps=(0, 0, 0, 0))
-    kept = register_instance(fixed, moving, SPACING, BetaPrior(), nothing, start=solved.velocity_mm)
+    kept = InstanceProblem.of(fixed, moving, SPACING, nothing).course(BetaPrior(), solved.velocity_mm).completed()
     assert (kept.displacement_vox - solved.displacement_vox).abs().max() < 1e-4
     assert kept.energies == ()
     assert abs(kept.similarity - solved.similarity) < 1e-3
@@ -259,9 +260,8 @@ def test_a_start_near_the_solution_is_kept(pair):
 def test_refinement_of_a_start_goes_further_than_both(pair):
     fixed, moving = pair
     alone = register_instance(fixed, moving, SPACING, BetaPrior(), InstanceConfig(steps=(2, 2, 1, 1)))
-    refined = register_instance(
-        fixed, moving, SPACING, BetaPrior(), InstanceConfig.refining(20), start=alone.velocity_mm
-    )
+    problem = InstanceProblem.of(fixed, moving, SPACING, InstanceConfig.refining(20))
+    refined = problem.course(BetaPrior(), alone.velocity_mm).completed()
     assert refined.similarity > alone.similarity
     assert refined.similarity > register_instance(fixed, moving, SPACING, BetaPrior()).similarity - 1e-3
 
@@ -278,6 +278,6 @@ def test_refinement_takes_as_many_steps_as_asked(total):
 )
 def test_a_start_that_is_no_field_is_refused(pair, start):
     with pytest.raises(InputError, match="start"):
-        register_instance(*pair, SPACING, BetaPrior(), start=start)
+        InstanceProblem.of(*pair, SPACING).course(BetaPrior(), start)
     with pytest.raises(InputError, match="refinement"):
         InstanceConfig.refining(0)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from SPRCore.functional import gradient, integrate, mirrored_box_mean, warp
-from SPRCore.registration.level import LevelImages, evaluate_level, image_curvature, newton_step
+from SPRCore.registration.level import LevelImages, completed, evaluation, image_curvature, newton_update
 from SPRCore.registration.newton import outer_product
 from SPRCore.registration.pyramid import Level
 from SPRCore.regularization import (
@@ -25,6 +25,14 @@ LEVEL = Level(shape=SHAPE, spacing=SPACING)
 COARSE = Level(shape=(9, 8, 7), spacing=(17 / 8, 1.5 * 15 / 7, 2.0 * 13 / 6))
 PRIORS = [BetaPrior(alpha=0.001), GaussianPrior(), TotalVariationPrior(), UniformPrior()]
 NAMED = {"argvalues": PRIORS, "ids": lambda prior: prior.name}
+
+
+def evaluate_level(*arguments):
+    return completed(evaluation(*arguments))
+
+
+def newton_step(*arguments):
+    return completed(newton_update(*arguments))
 
 
 def velocity_on(random_displacement, grid, seed=2, length=0.8):
@@ -158,7 +166,7 @@ def test_a_small_newton_step_lowers_the_energy(random_image, random_displacement
 
 
 @pytest.mark.parametrize("pool", [(0, 0, 0), (1, 1, 1)])
-def test_refreshing_the_weight_never_raises_the_energy_it_stands_for(random_image, random_displacement, pool):
+def test_an_update_of_the_weight_never_raises_the_energy(random_image, random_displacement, pool):
     # With the weight held fixed the regularizer is quadratic in v and touches the profile from above.
     prior, images = BetaPrior(alpha=0.001), level_of(random_image)
     first, second = (velocity_on(random_displacement, LEVEL, seed) for seed in (2, 3))

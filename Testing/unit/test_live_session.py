@@ -269,7 +269,7 @@ def test_the_total_variation_prior_ends_where_a_cold_run_ends(pair):
         with pytest.raises(InputError, match="alpha"):
             live.update(alpha=0.1)
         assert live.setting == wanted
-    prior = TotalVariationPrior(strength=0.1, lambda_max=8.0)
+    prior = TotalVariationPrior(tv=0.1, lambda_max=8.0)
     cold = register(pair["fixed"], pair["moving"], prior=prior, init="none", device="cpu")
     assert previews[-1].exact
     assert apart_vox(final.displacement, cold.displacement) <= 0.05
@@ -300,10 +300,10 @@ def test_a_network_commits_bit_for_bit_what_register_gives(pair, bundle_of, pres
         for value in (0.4, 3.0, 2.0):
             live.update(**dict.fromkeys(names, value))
         final, setting = live.commit(), dict(live.setting)
-    from SPRCore.registration import Model
-    from SPRCore.regularization.naming import make_prior
+    from SPRCore.registration import LoadedModel
+    from SPRCore.regularization.priors import make_prior
 
-    card = Model.read(path, torch.device("cpu")).card
+    card = LoadedModel.read(path, torch.device("cpu")).card
     cold = register(
         pair["fixed"], pair["moving"], method=path, prior=make_prior(card.prior, setting), init=init, device="cpu"
     )

@@ -13,7 +13,7 @@ from SPRCore.functional import integrate, kept_memory
 
 
 class Library:
-    """Stands for the C library and writes down what it was told."""
+    """Stub of the C library that records its calls."""
 
     def __init__(self):
         self.options, self.trims = {}, 0

@@ -1,4 +1,4 @@
-"""MIND-SSC and the mean squared difference: laws, gradients, a brute-force twin."""
+"""MIND-SSC and the mean squared difference: laws, gradients, a brute-force reference."""
 
 from __future__ import annotations
 

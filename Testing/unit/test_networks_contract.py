@@ -13,7 +13,7 @@ from SPRCore.errors import InputError
 from SPRCore.functional import integrate
 from SPRCore.networks import NetworkConfig, build, list_models, parameter_count
 from SPRCore.networks.blocks import upsample
-from SPRCore.networks.network import _enlarged
+from SPRCore.networks.network import enlarged
 
 ODD = (17, 20, 16)
 # Published widths are slow on one core. What they are made of is tested at small ones, and each runs once as it is.
@@ -219,4 +219,4 @@ def test_enlarging_what_is_needed_gives_the_same_as_enlarging_all(factor, size):
     image = torch.randn(1, 2, *[32 // factor] * 3)
     shape = (size, size, 32)
     whole = upsample(image, factor)[:, :, :size, :size]
-    assert torch.equal(_enlarged(image, factor, shape), whole)
+    assert torch.equal(enlarged(image, factor, shape), whole)

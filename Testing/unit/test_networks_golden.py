@@ -1,4 +1,4 @@
-"""Results of the networks stay what they were; Testing/golden/make_networks.py made the cases."""
+"""Golden outputs of the networks, made by Testing/golden/make_networks.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of presets in docs/reference/networks.md says what is so."""
+"""The table of presets in docs/reference/networks.md agrees with the code."""
 
 from __future__ import annotations
 

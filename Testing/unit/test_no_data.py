@@ -15,15 +15,15 @@ from SPRCore.io import ModelCard
 from SPRCore.io.cards import WorkingGrid
 from SPRCore.metrics import evaluate, sample_displacement_mm, tre_mm
 from SPRCore.networks import RegistrationOutput
-from SPRCore.registration.network import PreparedPair
-from SPRCore.synthetic import shape_cohort
+from SPRCore.registration.network import NetworkInput
+from SPRCore.synthetic import shape_pair
 
 SHAPE, SPACING = (36, 36, 36), (2.0, 2.0, 2.0)
 
 
 @pytest.fixture(scope="module")
 def phantom():
-    return next(shape_cohort(count=1, shape=SHAPE, spacing=SPACING, labels=6, scale_mm=18.0, amplitude_mm=4.0, seed=7))
+    return shape_pair(shape=SHAPE, spacing=SPACING, labels=6, scale_mm=18.0, amplitude_mm=4.0, seed=7)
 
 
 def register(fixed, moving, **options):
@@ -160,7 +160,7 @@ def test_a_network_sees_no_edge_and_its_field_is_continued():
     torn[12:] = -3024.0
     moving = MaskedVolume.of(Volume(torn, np.eye(4)), "moving image")
     card = ModelCard(name="m", architecture={}, grid=WorkingGrid(orientation=None))
-    pair = PreparedPair.of(fixed, moving, Stub(), card)
+    pair = NetworkInput.of(fixed, moving, Stub(), card)
     assert float(pair.moving.diff(dim=2).abs().max()) <= 1.0
     assert float(pair.moving[0, 0, 13:].diff(dim=0).abs().max()) < 0.2  # smooth where there are no data
     assert float(pair.fixed[0, 0, 13:].diff(dim=0).abs().max()) < 0.2  # in both, so that nothing pulls

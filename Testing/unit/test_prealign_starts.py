@@ -1,4 +1,4 @@
-"""Starts of the alignment as a whole: the headers are beaten or kept, whatever the field of view and the unit."""
+"""Starts of the affine pre-alignment for any field of view and unit."""
 
 from __future__ import annotations
 

@@ -26,9 +26,9 @@ S = torch.tensor([0.0, 1e-6, 0.01, 0.05, 0.5, 1e6], dtype=torch.float64)
         (lambda: GaussianPrior(lambda_mean=-2.0), "lambda_mean"),
         (lambda: GaussianPrior(bound=1e-9), "bound"),
         (lambda: GaussianPrior(floor=float("nan")), "floor"),
-        (lambda: TotalVariationPrior(strength=0.0), "tv"),
-        (lambda: TotalVariationPrior(strength=-0.1), "tv"),
-        (lambda: TotalVariationPrior(strength=float("inf")), "tv"),
+        (lambda: TotalVariationPrior(tv=0.0), "tv"),
+        (lambda: TotalVariationPrior(tv=-0.1), "tv"),
+        (lambda: TotalVariationPrior(tv=float("inf")), "tv"),
         (lambda: TotalVariationPrior(lambda_max=0.0), "lambda_max"),
         (lambda: TotalVariationPrior(floor=2.0), "floor"),
         (lambda: UniformPrior(strength=0.0), "lambda"),
@@ -72,7 +72,7 @@ def test_strong_coherence_is_the_uniform_prior():
 
 
 def test_total_variation_weight_is_the_clipped_root():
-    prior = TotalVariationPrior(strength=0.4, lambda_max=2.0)
+    prior = TotalVariationPrior(tv=0.4, lambda_max=2.0)
     assert prior.cost == pytest.approx(0.02)
     torch.testing.assert_close(prior.map_weight(S), (0.02 / (2.0 * S)).sqrt().clamp(1e-6, 1.0))
     corner = 0.1**2
@@ -82,16 +82,14 @@ def test_total_variation_weight_is_the_clipped_root():
 def test_total_variation_penalizes_a_jump_by_its_height_alone():
     """A step over one, two or four voxels costs the same; a quadratic penalty prefers the widest."""
     jumps = [torch.tensor(row, dtype=torch.float64).square() for row in ([8.0, 0, 0, 0], [4.0, 4, 0, 0], [2.0] * 4)]
-    variation = TotalVariationPrior(strength=0.5, lambda_max=1e4)
+    variation = TotalVariationPrior(tv=0.5, lambda_max=1e4)
     costs = [float(variation.profile(s).sum()) for s in jumps]
     assert costs == pytest.approx([0.5 * 8.0] * 3, abs=1e-4)
     assert float(UniformPrior().profile(jumps[2]).sum()) < float(UniformPrior().profile(jumps[0]).sum()) / 3.9
 
 
 def test_the_total_variation_density_does_not_underflow():
-    prior = TotalVariationPrior(
-        strength=100.0, lambda_max=0.5
-    )  # c = 5000: both exp(-c) and its integral are 0 in floats
+    prior = TotalVariationPrior(tv=100.0, lambda_max=0.5)  # c = 5000: both exp(-c) and its integral are 0 in floats
     density = prior.log_density(torch.tensor([1.0], dtype=torch.float64))
     assert float(density.exp()) == pytest.approx(prior.cost + 2.0, rel=1e-3)  # 1 / (e^c E_2(c)), asymptotically
 
@@ -117,8 +115,8 @@ def test_uniform_weight_is_one_and_costs_nothing():
         GaussianPrior(sigma=0.0, lambda_mean=5.0),
         GaussianPrior(sigma=1e-30),
         TotalVariationPrior(),
-        TotalVariationPrior(strength=1e-6),
-        TotalVariationPrior(strength=100.0, lambda_max=0.01),
+        TotalVariationPrior(tv=1e-6),
+        TotalVariationPrior(tv=100.0, lambda_max=0.01),
     ],
     ids=repr,
 )

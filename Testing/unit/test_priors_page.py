@@ -1,4 +1,4 @@
-"""The page on hyperpriors: its figures are drawn by the command that it names, and what it says of jumps holds."""
+"""The page on hyperpriors: the command for its figures, and its statements on jumps."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def ramp(prior, height, width):
     ("prior", "cheaper", "twice"),
     [
         (UniformPrior(strength=1.0), "wide", 4.0),
-        (TotalVariationPrior(strength=0.3, lambda_max=30.0), "equal", 2.0),
+        (TotalVariationPrior(tv=0.3, lambda_max=30.0), "equal", 2.0),
         (BetaPrior(alpha=0.01, lambda_max=20.0), "narrow", None),
         (GaussianPrior(sigma=0.02, lambda_mean=2.0), "narrow", 1.0),
     ],

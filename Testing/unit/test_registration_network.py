@@ -35,7 +35,7 @@ def register_network(fixed, moving, *rest, **options):
 
 
 class Stub(torch.nn.Module):
-    """A network that gives what a function of its images says."""
+    """A network whose output is a function of its images."""
 
     def __init__(self, answer):
         super().__init__()

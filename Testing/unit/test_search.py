@@ -59,14 +59,14 @@ def test_the_best_displacement_is_that_of_an_exhaustive_comparison():
     )
     spacing, coupling = (1.0, 1.5, 2.0), 4.0
     found = best_displacement(costs, field, spacing, coupling)
-    for place in np.ndindex(4, 3, 2):
+    for block in np.ndindex(4, 3, 2):
         options = {}
         for index in np.ndindex(3, 5, 3):
             d = torch.tensor([(i - k // 2) * s for i, k, s in zip(index, (3, 5, 3), spacing, strict=True)])
             options[tuple(d.tolist())] = float(
-                costs[(*index, *place)] + (d - field[(0, slice(None), *place)]).square().sum() / 8
+                costs[(*index, *block)] + (d - field[(0, slice(None), *block)]).square().sum() / 8
             )
-        assert tuple(found[(0, slice(None), *place)].tolist()) == min(options, key=options.get)
+        assert tuple(found[(0, slice(None), *block)].tolist()) == min(options, key=options.get)
 
 
 def test_smoothing_keeps_a_constant_and_calms_noise():
@@ -113,7 +113,7 @@ def test_a_given_start_is_not_searched_for(monkeypatch):
     image = texture((16, 16, 16))
     start = torch.zeros((1, 3, 4, 4, 4))
     config = InstanceConfig(steps=(1,), search=True)
-    found = register_instance(image, image, UNIT, UniformPrior(), config, start=start)
+    found = InstanceProblem.of(image, image, UNIT, config).course(UniformPrior(), start).completed()
     assert found.displacement_vox.abs().max() < 0.1
 
 

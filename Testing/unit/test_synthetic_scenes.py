@@ -1,4 +1,4 @@
-"""Scenes: seeded, what the configuration says, and truly deformed by the displacement that they name."""
+"""Scenes: seeds, configuration, and agreement of images and displacement."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from SPRCore.errors import InputError
 from SPRCore.geometry import resample
 from SPRCore.metrics import determinant_map, tre_mm
 from SPRCore.synthetic import sliding_cylinder, sliding_plates
-from SPRCore.synthetic.cylinder import _Turning
-from SPRCore.synthetic.plates import _Faulting
+from SPRCore.synthetic.cylinder import CylinderMotion
+from SPRCore.synthetic.plates import PlateMotion
 from SPRCore.synthetic.textured import rise, slide
 
 MAKERS = [sliding_cylinder, sliding_plates]
@@ -101,24 +101,24 @@ def test_a_slide_is_a_bijection_that_keeps_the_ends(shift, half):
 
 @given(st.integers(0, 2**31))
 def test_a_turn_keeps_the_distance_to_the_axis_and_can_be_undone(seed):
-    turning = _Turning((96.0, 96.0, 80.0), 10.0, 6.0)
+    motion = CylinderMotion((96.0, 96.0, 80.0), 10.0, 6.0)
     position = tuple(np.random.default_rng(seed).uniform(-80, 80, (3, 200)))
-    moved = turning.moved(position)
-    np.testing.assert_allclose(turning.level(moved), turning.level(position), atol=1e-3)
-    angle = -turning.angle * rise(moved[2] / turning.half_z)
-    x, y = (moved[axis] - turning.center[axis] for axis in range(2))
+    moved = motion.moved(position)
+    np.testing.assert_allclose(motion.level(moved), motion.level(position), atol=1e-3)
+    angle = -motion.angle * rise(moved[2] / motion.half_z)
+    x, y = (moved[axis] - motion.center[axis] for axis in range(2))
     back = np.cos(angle) * x - np.sin(angle) * y, np.sin(angle) * x + np.cos(angle) * y
     for axis in range(2):
-        np.testing.assert_allclose(back[axis] + turning.center[axis], position[axis], atol=1e-3)
+        np.testing.assert_allclose(back[axis] + motion.center[axis], position[axis], atol=1e-3)
 
 
 @given(st.integers(0, 2**31))
 def test_plates_keep_their_side_of_the_fault(seed):
-    faulting = _Faulting((96.0, 80.0, 96.0), 10.0, 5.0)
+    motion = PlateMotion((96.0, 80.0, 96.0), 10.0, 5.0)
     position = tuple(np.random.default_rng(seed).uniform(-80, 80, (3, 200)))
-    moved, level = faulting(position)
-    np.testing.assert_allclose(faulting.level(moved), level, atol=1e-3)
-    np.testing.assert_allclose(np.abs(moved[2] - faulting.bent(position)[2]).max(), 5.0, atol=1e-3)
+    moved, level = motion(position)
+    np.testing.assert_allclose(motion.level(moved), level, atol=1e-3)
+    np.testing.assert_allclose(np.abs(moved[2] - motion.bent(position)[2]).max(), 5.0, atol=1e-3)
 
 
 @pytest.mark.parametrize("make", MAKERS)

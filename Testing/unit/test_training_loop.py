@@ -146,12 +146,12 @@ def test_a_hyper_model_of_the_total_variation_prior(tiny_recipe):
     assert (card.prior, card.conditioning) == ("tv", ("tv", "lambda_max"))
     assert card.defaults == {"tv": 0.2, "lambda_max": 10.0}
     images = [spr.Volume(array, np.eye(4)) for array in np.random.default_rng(0).random((2, 16, 16, 16), np.float32)]
-    asked = spr.TotalVariationPrior(strength=0.5, lambda_max=20.0)
+    asked = spr.TotalVariationPrior(tv=0.5, lambda_max=20.0)
     result = spr.register(*images, method=best, prior=asked, init="none", device="cpu")
     assert result.report["hyperparameters"] == {"prior": "tv", "tv": 0.5, "lambda_max": 20.0}
     assert 0 < result.weight.array.min() <= result.weight.array.max() <= 1
     with pytest.raises(InputError, match=r"tv: got 2; expected 0\.05 to 1"):
-        spr.register(*images, method=best, prior=spr.TotalVariationPrior(strength=2.0), init="none", device="cpu")
+        spr.register(*images, method=best, prior=spr.TotalVariationPrior(tv=2.0), init="none", device="cpu")
 
 
 def test_hypermorph_trains(tiny_recipe):

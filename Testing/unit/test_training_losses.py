@@ -22,7 +22,7 @@ PRIORS = (
     BetaPrior(alpha=0.2, lambda_max=2.0),
     GaussianPrior(sigma=0.7, lambda_mean=1.5),
     UniformPrior(strength=1.3),
-    TotalVariationPrior(strength=0.8, lambda_max=2.0),
+    TotalVariationPrior(tv=0.8, lambda_max=2.0),
 )
 
 

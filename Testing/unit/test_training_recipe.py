@@ -152,7 +152,7 @@ def test_hyperparameters_of_the_loss_make_its_prior():
     assert loss.make_prior().sigma == 0.4
     assert LossConfig(prior="uniform", strength=2).hyperparameters == {"lambda": 2}
     variation = LossConfig(prior="tv", tv=0.2, lambda_max=20.0)
-    assert variation.make_prior() == TotalVariationPrior(strength=0.2, lambda_max=20.0)
+    assert variation.make_prior() == TotalVariationPrior(tv=0.2, lambda_max=20.0)
     for each in (loss, variation):
         assert decode(LossConfig, encode(each)) == each
 
@@ -183,7 +183,7 @@ def test_a_recipe_of_the_total_variation_prior(tmp_path):
     assert read_recipe(path) == recipe
     drawn = draw_setting(recipe.loss, recipe.hyper, 0, 3)
     assert drawn.prior.name == "tv"
-    assert drawn.code == (drawn.prior.strength / 1.0, drawn.prior.lambda_max / 50.0)
+    assert drawn.code == (drawn.prior.tv / 1.0, drawn.prior.lambda_max / 50.0)
     parts["model"]["weight"] = "beta"
     with pytest.raises(InputError, match=r"loss\.prior: got tv with a network whose weight is beta"):
         Recipe.from_dict(parts)

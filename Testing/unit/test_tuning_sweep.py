@@ -14,7 +14,7 @@ from SPRCore.geometry import Field, MaskedVolume, Volume, compose_affine
 from SPRCore.io import write_bundle
 from SPRCore.io.bundles import Bundle
 from SPRCore.metrics import evaluate, folding_percent, ndv_percent
-from SPRCore.registration import Model, register_network
+from SPRCore.registration import LoadedModel, register_network
 from SPRCore.synthetic import beating_heart
 from SPRCore.tuning.axes import RANGES, STEPS, Axis, grid, grid_axes
 from SPRCore.tuning.ready import ready, setting_prior
@@ -36,7 +36,7 @@ def hyper(tmp_path, tiny_network, card_for):
     )
     path = tmp_path / "tiny.sprmodel.safetensors"
     write_bundle(Bundle(card=card, tensors=dict(network.state_dict())), path)
-    return parse_methods([str(path)])[0], Model.read(path, CPU)
+    return parse_methods([str(path)])[0], LoadedModel.read(path, CPU)
 
 
 @pytest.fixture(scope="module", params=[(0.0, 0.0, 0.0), (2.0, -1.5, 1.0)], ids=["one grid", "two grids"])

@@ -21,13 +21,13 @@ def write_pair(size, folder):
 
 
 def _write_pair(size, path):
-    from SPRCore.synthetic import beating_heart, shape_cohort
+    from SPRCore.synthetic import beating_heart, shape_pair
 
     if size == "heart":
         phantom = beating_heart(shape=SIZES[size])
     else:
         spacing = (1.0, 1.0, 1.0) if size == "brain" else (2.0, 2.0, 2.0)
-        (phantom,) = shape_cohort(count=1, shape=SIZES[size], spacing=spacing, labels=16, scale_mm=24.0, amplitude_mm=6)
+        phantom = shape_pair(shape=SIZES[size], spacing=spacing, labels=16, scale_mm=24.0, amplitude_mm=6)
     np.savez(path, fixed=phantom.fixed.array, moving=phantom.moving.array, affine=phantom.fixed.affine)
 
 
@@ -71,7 +71,7 @@ def cold_difference_vox(pair, method, prior, setting, field, device):
 
 def _cold_difference(pair, method, prior, setting, field, device):
     import SPRCore
-    from SPRCore.regularization.naming import make_prior
+    from SPRCore.regularization.priors import make_prior
 
     fixed, moving = (SPRCore.Volume(pair[name], pair["affine"]) for name in ("fixed", "moving"))
     prior = make_prior(prior, setting)

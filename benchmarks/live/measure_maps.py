@@ -32,8 +32,9 @@ from maps_table import write_figure, write_table  # noqa: E402
 from SPRCore.cli.demo import thorax  # noqa: E402
 from SPRCore.geometry import resample  # noqa: E402
 from SPRCore.live import LiveSession  # noqa: E402
-from SPRCore.live.settings import USUAL_RANGES, Axes, key_of  # noqa: E402
-from SPRCore.regularization.naming import hyperparameters, make_prior  # noqa: E402
+from SPRCore.live.settings import Axes, key_of  # noqa: E402
+from SPRCore.regularization.hyperparameters import usual_ranges  # noqa: E402
+from SPRCore.regularization.priors import hyperparameters, make_prior  # noqa: E402
 
 PRIORS = ("beta", "tv")
 INIT = {"heart": "auto", "lung": "affine", "brain": "affine", "thorax": "none"}
@@ -50,7 +51,7 @@ def pair_of(name):
 
 def settings_of(prior, count, seed):
     """Settings drawn evenly over the sliders of a prior."""
-    axes, random = Axes(USUAL_RANGES[prior]), np.random.default_rng(seed)
+    axes, random = Axes(usual_ranges(prior)), np.random.default_rng(seed)
     return [axes.setting(place) for place in random.uniform(size=(count, len(axes.ranges)))]
 
 

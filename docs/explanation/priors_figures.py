@@ -24,7 +24,7 @@ DENSITIES = {
         rf"$\alpha' = {value:g}$": BetaPrior(alpha=value) for value in (0.0, 0.1, 1.0, 4.0)
     },
     r"total variation, $w = \lambda / \lambda_{max}$": {
-        f"$c = {value:g}$": TotalVariationPrior(strength=2.0 * value**0.5, lambda_max=1.0)
+        f"$c = {value:g}$": TotalVariationPrior(tv=2.0 * value**0.5, lambda_max=1.0)
         for value in (0.00075, 0.01, 0.1, 1.0)
     },
 }
@@ -33,7 +33,7 @@ DENSITIES = {
 PROFILES = {
     r"uniform, $\lambda = 1$": UniformPrior(strength=1.0),
     r"Gaussian, $\sigma' = 0.5$, $\lambda_{mean} = 2$": GaussianPrior(sigma=0.5, lambda_mean=2.0),
-    r"total variation, $t = 0.3$, $\lambda_{max} = 30$": TotalVariationPrior(strength=0.3, lambda_max=30.0),
+    r"total variation, $t = 0.3$, $\lambda_{max} = 30$": TotalVariationPrior(tv=0.3, lambda_max=30.0),
     r"beta, $\alpha' = 0.1$, $\lambda_{max} = 1$": BetaPrior(alpha=0.1, lambda_max=1.0),
     r"beta, $\alpha' = 0.01$, $\lambda_{max} = 20$": BetaPrior(alpha=0.01, lambda_max=20.0),
 }

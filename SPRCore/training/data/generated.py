@@ -9,7 +9,7 @@ import numpy as np
 from SPRCore.geometry import MaskedVolume, Volume, ras_to_voxel
 from SPRCore.io.cards import Preprocessing
 from SPRCore.registration.working import prepared
-from SPRCore.synthetic import Phantom, beating_heart, scene, shape_cohort
+from SPRCore.synthetic import Phantom, beating_heart, scene, shape_pair
 from SPRCore.training.data.cases import Pair, Sample
 from SPRCore.training.data_config import GeneratedConfig
 
@@ -84,7 +84,7 @@ class GeneratedSource:
         if config.kind == "heart":
             return beating_heart(contraction=float(rng.uniform(*_CONTRACTION)), **shared)
         sizes = {"labels": config.labels, "scale_mm": config.scale_mm, "amplitude_mm": config.amplitude_mm}
-        return next(shape_cohort(count=1, **sizes, **shared))
+        return shape_pair(**sizes, **shared)
 
     def _sample(self, phantom: Phantom, role: str) -> Sample:
         volume: Volume = getattr(phantom, role)

@@ -9,8 +9,8 @@ import slicer
 
 from SPRCore.live import protocol
 from SPRCore.live.arrays import Store
-from SPRCore.live.settings import USUAL_RANGES
 from SPRCore.live.wire import read_request, to_line
+from SPRCore.regularization.hyperparameters import usual_ranges
 
 SHAPE = (8, 9, 10)
 AFFINE = np.diag([2.0, 2.5, 3.0, 1.0])
@@ -80,7 +80,7 @@ class PlayedWorker:
     def answer_open(self, **alignment):
         request = self.last(protocol.Open)
         prior = request.prior or "beta"
-        ranges = USUAL_RANGES[prior]
+        ranges = usual_ranges(prior)
         setting = ({"alpha": 0.1, "lambda_max": 1.0} if prior == "beta" else {}) | request.setting
         facts = {
             "prior": prior,

@@ -1,0 +1,90 @@
+"""The table of the hyperparameters, by prior: names, usual ranges and defaults. It needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """A hyperparameter of one prior.
+
+    Attributes:
+        key: Name in settings, messages, model cards, reports and on the command line.
+        attribute: Name in Python and in recipes, where `key` is a keyword of the language.
+        node_field: Field of the parameter node of the Slicer module.
+        symbol: Symbol of the paper, in TeX.
+        label: Name in figures.
+        usual_range: Lowest and highest value of the sliders where no model has its own range.
+        default: Value of the prior's class.
+        may_be_zero: Whether 0 is allowed.
+    """
+
+    key: str
+    attribute: str
+    node_field: str
+    symbol: str
+    label: str
+    usual_range: tuple[float, float]
+    default: float
+    may_be_zero: bool = False
+
+
+def _by_key(*items: Hyperparameter) -> dict[str, Hyperparameter]:
+    return {item.key: item for item in items}
+
+
+_COHERENCE = "spatial coherence"
+
+# The ranges are those of the paper's tables; the paper has none for the total variation, whose range is wide. At an
+# alpha or sigma of 0 the weight is 0 wherever the field varies, so these ranges begin above 0.
+HYPERPARAMETERS = {
+    "beta": _by_key(
+        Hyperparameter("alpha", "alpha", "alpha", r"$\alpha'$", _COHERENCE, (0.01, 0.6), 0.1, may_be_zero=True),
+        Hyperparameter("lambda_max", "lambda_max", "lambdaMax", r"$\lambda_{max}$", "strength", (0.5, 5.0), 1.0),
+    ),
+    "gaussian": _by_key(
+        Hyperparameter("sigma", "sigma", "sigma", r"$\sigma'$", _COHERENCE, (0.1, 4.0), 0.5, may_be_zero=True),
+        Hyperparameter("lambda_mean", "lambda_mean", "lambdaMean", r"$\lambda_{mean}$", "strength", (0.5, 5.0), 2.0),
+    ),
+    "tv": _by_key(
+        Hyperparameter("tv", "tv", "tv", r"$t$", "total variation", (0.02, 2.0), 0.3),
+        Hyperparameter("lambda_max", "lambda_max", "tvLambdaMax", r"$\lambda_{max}$", "strength", (1.0, 100.0), 30.0),
+    ),
+    "uniform": _by_key(Hyperparameter("lambda", "strength", "strength", r"$\lambda$", "strength", (0.1, 10.0), 1.0)),
+}
+"""The hyperparameters by the name of the prior and by their key."""
+
+BY_KEY = {item.key: item for items in HYPERPARAMETERS.values() for item in items.values()}
+"""One hyperparameter for each key; those of one key differ in node field, range and default only."""
+
+ANATOMY_SETTINGS = {
+    "brain": {"alpha": 0.03, "lambda_max": 1.0},
+    "heart": {"alpha": 0.1, "lambda_max": 1.0},
+    "lung": {"alpha": 0.05, "lambda_max": 5.0},
+    "liver": {"alpha": 0.02, "lambda_max": 20.0},
+    "pelvis": {"alpha": 0.1, "lambda_max": 1.0},
+}
+"""Settings of the beta prior by the part of the body; docs/adr/0019-which-setting.md has the tables."""
+
+LARGE_MOTION = frozenset({"liver", "lung"})
+"""Parts of the body that move farther than the solver can follow from rest: they start from a discrete search."""
+
+
+def usual_ranges(prior: str) -> dict[str, tuple[float, float]]:
+    """Return the usual ranges of the hyperparameters of a prior, by key."""
+    return {key: item.usual_range for key, item in HYPERPARAMETERS[prior].items()}
+
+
+def prior_name(keys: Iterable[str], preferred: Iterable[str] = ()) -> str:
+    """Return the name of the prior that has all of some hyperparameters; if none has, the first that has one of them.
+
+    Args:
+        keys: Keys of hyperparameters, at least one of the table.
+        preferred: Names of priors to consider before the others.
+    """
+    wanted, order = set(keys), dict.fromkeys([*preferred, *HYPERPARAMETERS])
+    return next((name for name in order if wanted <= set(HYPERPARAMETERS[name])), None) or next(
+        name for name in order if wanted & set(HYPERPARAMETERS[name])
+    )
