@@ -5,7 +5,8 @@
 *Reference*: scaling and squaring in one graph that keeps its grids, LNCC by five dense 9³ convolutions, weighted
 differences and the prior left to autograd, as the reference code has them (the weight of a difference taken at both
 of its ends, so that both compute the same). Seconds are processor time of one thread, since machines are shared; each
-row is measured in a process of its own. """
+row is measured in its own process.
+"""
 
 from __future__ import annotations
 
