@@ -1,4 +1,4 @@
-"""Cases of the experiments on the solver: images, what a result is worth, and one place where problems are kept."""
+"""Cases of the experiments on the solver: images, prepared problems and the errors of a result."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
     python benchmarks/command.py [--size 160 192 224] [--cubes 64 96 128 192 256] [--repeats 3] [--threads 2]
 
-Each run is a process of its own on a pair of made-up scenes in NIfTI files. *Seconds* are those of the clock;
+Each run is a process of its own on a pair of synthetic scenes in NIfTI files. *Seconds* are those of the clock;
 *processor* are those of all threads together, which do not see what else the machine does; *peak* is the most resident
 memory of the process during the stage. Of several runs the one with the least processor time counts.
 """
@@ -100,7 +100,7 @@ def _run(folder, threads):
 
 
 def write_scene(folder, size):
-    """Write a pair of made-up scenes, as in the table of registrations."""
+    """Write a pair of synthetic scenes, as in the table of registrations."""
     from pairs import PARTS, SCENE, write_volumes
 
     from SPRCore.synthetic import scene

@@ -1,6 +1,6 @@
 """How much of its energy the solver leaves: `python benchmarks/energy.py [--cases thorax liver …]`.
 
-At each setting the energy that a cold run reaches is held against the least of all starts: rest, the solutions of four
+At each setting the energy of a run from rest is compared with the least of all starts: rest, the solutions of four
 uniform strengths and of three neighboring settings, the solution itself with noise on it and halved, and the logarithm
 of the true displacement where that is known. All are minimized with the same settings and compared on the same finest
 level, whose grid and weight are the same for all. Rows are kept until the source of the solver changes.
