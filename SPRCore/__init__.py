@@ -10,17 +10,19 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from SPRCore.api import load_model, register
-    from SPRCore.geometry import Field, Volume
+    from SPRCore.api import RegistrationOptions, load_model, register
+    from SPRCore.geometry import Annotations, Field, Volume
     from SPRCore.io import read_labels, read_landmarks, read_volume, write_volume
     from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "Annotations": "SPRCore.geometry",
     "BetaPrior": "SPRCore.regularization",
     "Field": "SPRCore.geometry",
     "GaussianPrior": "SPRCore.regularization",
+    "RegistrationOptions": "SPRCore.api",
     "TotalVariationPrior": "SPRCore.regularization",
     "UniformPrior": "SPRCore.regularization",
     "Volume": "SPRCore.geometry",
@@ -33,9 +35,11 @@ _HOME = {
 }
 
 __all__ = [
+    "Annotations",
     "BetaPrior",
     "Field",
     "GaussianPrior",
+    "RegistrationOptions",
     "TotalVariationPrior",
     "UniformPrior",
     "Volume",

@@ -117,6 +117,17 @@ def encode(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def finite(value: Any) -> Any:
+    """Return plain values as JSON can hold them: numbers of NumPy as Python's, NaN and infinity as None, text keys."""
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def require(good: bool, name: str, got: object, expected: str, remedy: str = "") -> None:
     """Raise a `ConfigError` about the field `name` of the object under construction unless `good`.
 

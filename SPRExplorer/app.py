@@ -1,4 +1,4 @@
-"""Brings panel, views and page together in a server of trame, and the page's wishes to the panel."""
+"""The application: connects the controller, the views and the page on a trame server."""
 
 from __future__ import annotations
 
@@ -6,70 +6,74 @@ import asyncio
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import slicer
-from SPRRegistrationLib import messages
+from SPRRegistrationLib import messages, panel_state
 from SPRRegistrationLib.i18n import tr as _
-from SPRRegistrationLib.scene import display, inputs, outputs
-from SPRRegistrationLib.sliders import FIELDS, shown_fields
+from SPRRegistrationLib.scene import display, outputs
+from SPRRegistrationLib.sliders import FIELDS
+from SPRRegistrationLib.worker_control import WorkerOptions
 from trame_server import Server
+from trame_server.utils.typed_state import TypedState
 from trame_slicer.core import SlicerApp
 from vtkmodules.vtkCommonCore import vtkLogger, vtkOutputWindow
 
 from SPRCore.errors import SPRError
-from SPRExplorer import links, nodes, page, painting, state
+from SPRExplorer import links, nodes, page, state
+from SPRExplorer.actions import Actions
+from SPRExplorer.controller import BUDGET_MS, ExplorerController
 from SPRExplorer.fields import CHANGEABLE
-from SPRExplorer.files import listed, stem_of
+from SPRExplorer.files import list_images, stem_of
 from SPRExplorer.nodes import REFERENCES
-from SPRExplorer.panel import Panel
-from SPRExplorer.reading import Content, read_file, read_files
+from SPRExplorer.reading import FileContent, read_file, read_files
+from SPRExplorer.state import Encoder, PageState, ShownState
 from SPRExplorer.transport import worker_command
 from SPRExplorer.views import Views, layout_choices
-from SPRExplorer.wishes import Wishes
 
 logger = logging.getLogger("SPRRegistration")
 
 STATIC = Path(__file__).with_name("static")
 PUSH_SECONDS, PUSH_SECONDS_IN_MOTION = 0.03, 0.12
-"""Least time between two pushes of words and numbers, which nobody reads while a slider moves; pictures have their own
-pace."""
+"""Shortest interval between two updates of texts and numbers; images are scheduled separately."""
 GESTURE_SECONDS = 0.7
-"""A setting that stays for so long is one to which undo goes back."""
+"""A setting that is unchanged for this time enters the undo history."""
 FLICKER_SECONDS = 0.5
 PAGE_SECONDS = 1.0
-"""For the first page to show the images, before the worker takes the processor for itself."""
+"""Time for the first page to show the images, before the worker saturates the CPU."""
 
 SWITCHES = {"d": "showDeformed", "w": "showWeight", "v": "showJacobian", "g": "showDisplacement", "f": "flicker"}
 KEYS = {"[": (1, -1), "]": (1, 1), "-": (0, -1), "=": (0, 1)}
-"""Keys that move a slider: which hyperparameter, and in which direction."""
+"""Keys that move a slider: index of the hyperparameter, and direction."""
 
 
 class Explorer:
-    """The application behind the page; to be made within an event loop.
+    """The application behind the page; needs a running event loop.
 
     Args:
-        server: The server of trame.
-        folder: The folder whose images may be opened from the page; None for none.
-        command: What starts a worker.
+        server: The trame server.
+        folder: Folder whose images can be opened from the page; None for none.
+        command: Command of the worker; None for the default.
     """
 
     def __init__(self, server: Server, folder: Path | None = None, command: list[str] | None = None) -> None:
         self.server, self.state = server, server.state
+        self._page = TypedState(server.state, PageState, encoder=Encoder())
+        self._shown = TypedState(server.state, ShownState)
+        self.page = self._page.data
         self.scratch = Path(tempfile.mkdtemp(prefix="spr-explorer-"))
-        self.folder, self._tasks, self._due = folder, set(), {}
-        self._pushed_points: Any = None  # of what the page shows already, as are the next
-        self._checked = self._drawn = self._carded = None
-        self._turn = False
+        self.folder, self._tasks, self._timers = folder, set(), {}
+        self._pushed: dict[str, Any] = {}  # versions of the costly parts that the page shows
+        self._is_flicker_on = False
         self._app = app = SlicerApp()
         slicer.mrmlScene = app.scene
-        app.scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())  # in Slicer a logic of widgets does so
+        app.scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())  # in Slicer a widget logic does
         _log_vtk()
-        self.panel = Panel(app.scene, command or worker_command(), self._changed, lambda: self.views.render())
-        self.panel.is_held = True
-        self._defaults = state.fields_of(self.panel)
+        worker = WorkerOptions(command or worker_command(), budget_ms=BUDGET_MS)
+        self.controller = ExplorerController(app.scene, worker, self._changed, lambda: self.views.render())
+        self._defaults = state.fields_of(self.controller)
         self._start_state()
         server.enable_module(
             {
@@ -81,269 +85,245 @@ class Explorer:
         self.views = Views(
             server,
             app,
-            on_drawn=self.panel.catch_up,
-            on_motion=lambda: display.set_detail(self.panel.parameters, fine=False),
-            on_rest=self.panel.settle,
+            on_rendered=self.controller.catch_up,
+            on_motion=lambda: display.set_detail(self.controller.parameters, fine=False),
+            on_rest=self.controller.settle,
         )
-        self.panel.pace = self.views.painter
-        self.views.arrange("four")
-        page.build(server, self.views, Wishes(self))
+        self.controller.rendering = self.views.scheduler
+        self.views.set_layout("four")
+        page.build(server, self.views, Actions(self))
         self._listen()
         self._push()
 
     async def close(self) -> None:
-        """End the worker and remove what was uploaded."""
+        """End the worker and remove the uploads."""
         for task in list(self._tasks):
             task.cancel()
-        await self.views.painter.close()
-        await self.panel.close()
+        await self.views.scheduler.close()
+        await self.controller.close()
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     async def open_file(self, field: str, path: Path, title: str, scratch: Path | None = None) -> None:
-        """Read what a registration is made of, and choose it.
+        """Read an image, segments, landmarks or a task model, and choose it.
 
         Args:
-            field: Field of the parameters: an image, segments or landmarks; or "model".
+            field: Field of the parameters, or "model".
             path: A file, or a folder with a DICOM series.
-            title: Its name.
-            scratch: A folder of its own that is removed afterwards; None for none.
+            title: Name of the node.
+            scratch: Temporary folder, which is removed; None to make one.
 
         Raises:
             InputError: It cannot be read.
         """
-        own = scratch or Path(tempfile.mkdtemp(dir=self.scratch))
-        self._read(field, True)
+        scratch = scratch or Path(tempfile.mkdtemp(dir=self.scratch))
+        self._set_reading(field, True)
         try:
             if field == "model":
-                self.panel.add_model(path)
-                self.state.method_items = state.methods_of(self.panel)
+                self.controller.import_model(path)
+                self.page.method_items = state.methods_of(self.controller)
             else:
-                kind = (
-                    "image" if field.endswith("Volume") else field.removeprefix("fixed").removeprefix("moving").lower()
-                )
-                self._take(field, title, await read_file(path, own, kind))
+                kind = field.removeprefix("fixed").removeprefix("moving").lower().replace("volume", "image")
+                self._add(field, title, await read_file(path, scratch, kind))
         finally:
-            self._read(field, False)
-            shutil.rmtree(own, ignore_errors=True)
+            self._set_reading(field, False)
+            shutil.rmtree(scratch, ignore_errors=True)
 
     async def open_pair(self, fixed: Path, moving: Path) -> None:
-        """Open two images; what is wrong with them is told on the page."""
+        """Open two images; the page shows errors."""
         images = {"fixedVolume": fixed, "movingVolume": moving}
         for field in images:
-            self._read(field, True)
+            self._set_reading(field, True)
         with tempfile.TemporaryDirectory(dir=self.scratch) as scratch:
             for field, found in zip(images, await read_files(list(images.values()), Path(scratch)), strict=True):
                 if isinstance(found, SPRError):
-                    self.tell(messages.refused(found))
+                    self.notify(messages.refused(found))
                 else:
-                    self._take(field, stem_of(images[field].name), found)
-                self._read(field, False)
+                    self._add(field, stem_of(images[field].name), found)
+                self._set_reading(field, False)
 
     async def try_to_open(self, field: str, path: Path) -> None:
-        """Open an image; what is wrong with it is told on the page."""
+        """Open an image; the page shows an error."""
         try:
             await self.open_file(field, path, stem_of(path.name))
         except SPRError as error:
-            self.tell(messages.refused(error))
+            self.notify(messages.refused(error))
 
-    def _take(self, field: str, title: str, content: Content) -> None:
-        self.panel.add(field, title, content)
+    def _add(self, field: str, title: str, content: FileContent) -> None:
+        self.controller.add(field, title, content)
         if field in REFERENCES:
-            self.state.show_references = True
+            self.page.show_references = True
         else:
             self.views.fit()
 
     def load_sample(self) -> None:
-        """Make the sample pair and choose it."""
-        self.panel.load_sample()
+        """Load the sample pair."""
+        self.controller.load_sample()
         self.views.fit()
 
-    def tell(self, notice: str) -> None:
+    def notify(self, notice: str) -> None:
         """Show a notice on the page."""
         with self.state:
-            self.state.notice, self.state.notice_open = notice, True
+            self.page.notice, self.page.notice_open = notice, True
 
-    def key(self, key: str) -> None:
-        """Take a key that was pressed."""
+    def press_key(self, key: str) -> None:
+        """Handle a key of the page."""
         key = key if isinstance(key, str) else ""
         if key in SWITCHES:
-            self.panel.change(SWITCHES[key], not getattr(self.panel.parameters, SWITCHES[key]))
+            self.controller.change(SWITCHES[key], not getattr(self.controller.parameters, SWITCHES[key]))
         elif key in KEYS:
-            self._nudge(*KEYS[key])
+            self._move_slider(*KEYS[key])
         elif key in (",", "."):
             self.views.step(1 if key == "." else -1)
         else:
-            wishes = {
-                "a": self.panel.apply,
-                "c": self.panel.cancel,
-                "z": lambda: self.panel.step(-1),
-                "Z": lambda: self.panel.step(1),
+            actions = {
+                "a": self.controller.apply,
+                "c": self.controller.cancel,
+                "z": self.controller.undo,
+                "Z": self.controller.redo,
                 "r": self.views.fit,
             }
-            wishes.get(key, lambda: None)()
+            actions.get(key, lambda: None)()
 
     def open_link(self, text: str) -> None:
-        """Take the settings of an address; what is wrong in it is left out, and told."""
-        wrong = links.unknown_in(str(text))
+        """Set the settings of a URL fragment; invalid parts are ignored and named on the page."""
+        ignored = links.unknown_in(str(text))
         for field, value in links.fields_in(str(text)).items():
             try:
-                self.panel.change(field, value)
+                self.controller.change(field, value)
             except SPRError as error:
-                logger.warning("part of an address was left out: %s", error)
-                wrong.append(field)
-        if wrong:
-            self.tell(messages.left_out(wrong))
+                logger.warning("part of a link was ignored: %s", error)
+                ignored.append(field)
+        if ignored:
+            self.notify(messages.left_out(ignored))
 
-    def soon(self, work: Any) -> None:
-        """Let something happen in the event loop."""
+    def run_in_background(self, work: Coroutine) -> None:
+        """Run a coroutine as a task."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _nudge(self, place: int, direction: int) -> None:
-        fields = shown_fields(self.panel.parameters, self.state.limits)
-        if fields:
-            field = fields[min(place, len(fields) - 1)]
-            low, high = self.state.limits[field]
-            value = getattr(self.panel.parameters, field) + direction * (high - low) / 40
-            self.panel.change(field, min(max(value, low), high))
-            self._slid()
+    def _move_slider(self, index: int, direction: int) -> None:
+        sliders = panel_state.slider_states(self.controller)
+        if sliders.fields:
+            field = sliders.fields[min(index, len(sliders.fields) - 1)]
+            low, high = sliders.ranges[field][:2]
+            value = getattr(self.controller.parameters, field) + direction * (high - low) / 40
+            self.controller.change(field, min(max(value, low), high))
+            self._slider_moved()
 
     def _listen(self) -> None:
-        """Take note of what a page sends."""
+        """Handle changes and triggers of a page."""
         self.state.change(*CHANGEABLE)(self._fields_changed)
-        self.state.change("layout")(self._layout_changed)
-        self.state.change("show_references")(lambda show_references, **_others: self._references_changed())
-        self.server.trigger("key")(self.key)
+        names = self._page.name
+        self._page.bind_changes({names.layout: self._layout_changed, names.show_references: self._references_changed})
+        self.server.trigger("key")(self.press_key)
         self.server.trigger("link")(self.open_link)
-        self.server.trigger("ready")(lambda: self._later("release", PAGE_SECONDS, self.panel.release))
+        self.server.trigger("ready")(lambda: self._later("open", PAGE_SECONDS, self.controller.open_by_itself))
 
     def _start_state(self) -> None:
         self.state.trame__title = _("SPR Registration Explorer")
         self.state.trame__favicon = None
-        self.state.update(
-            {
-                **state.choices(),
-                "method_items": state.methods_of(self.panel),
-                "card": state.card_of(self.panel),
-                "theme": "dark",
-                "layout": "four",
-                "open_sections": ["inputs", "settings", "show", "quality"],
-                "help": False,
-                "notice": "",
-                "notice_open": False,
-                "reading": [],
-                "show_references": False,
-                "folder_files": list(listed(self.folder)),
-                "export_format": ".h5",
-                "export_direction": "displacementTransform",
-                "segments": state.segments_of(self.panel),
-                "map": state.map_of(self.panel),
-                "histogram": [],
-                "painted": [],
-                "cursor_help": _("Point at a slice view to read the stiffness and the displacement there."),
-                "link": "",
-            }
-        )
+        self.page.folder_files = list(list_images(self.folder))
+        self.page.method_items = state.methods_of(self.controller)
+        self.state.update(self._defaults)
 
     def _fields_changed(self, **values: Any) -> None:
-        """Take what the page has changed; what it must not is put back."""
-        known = state.fields_of(self.panel)
+        """Apply changes of the page; the next update reverts invalid ones."""
+        known = state.fields_of(self.controller)
         for field in CHANGEABLE:
             if values[field] != known[field]:
                 try:
-                    self.panel.change(field, values[field])
+                    self.controller.change(field, values[field])
                 except SPRError as error:
-                    logger.warning("the page asked for %s", error)
+                    logger.warning("refused a value of the page: %s", error)
                 if field in FIELDS:
-                    self._slid()
+                    self._slider_moved()
         self._changed()
 
-    def _slid(self) -> None:
-        """Take note that a slider has moved."""
-        if self.panel.parameters.live:
-            self.views.painter.moves(on=False)
-        self._later("record", GESTURE_SECONDS, self.panel.record)
+    def _slider_moved(self) -> None:
+        """Begin or continue a motion, and postpone the entry in the undo history."""
+        if self.controller.parameters.live:
+            self.views.scheduler.note_motion(repeated=False)
+        self._later("record", GESTURE_SECONDS, self.controller.end_gesture)
 
-    def _layout_changed(self, layout: str, **_others: Any) -> None:
+    def _layout_changed(self, layout: str) -> None:
         if layout in [item["value"] for item in layout_choices()]:
-            self.views.arrange("original" if self.panel.parameters.originalAnatomy else layout)
+            self.views.set_layout("original" if self.controller.parameters.originalAnatomy else layout)
 
-    def _references_changed(self) -> None:
-        nodes.show_references(self.panel.parameters, bool(self.state.show_references))
+    def _references_changed(self, is_shown: bool) -> None:
+        nodes.show_references(self.controller.parameters, bool(is_shown))
         self.views.render()
 
     def _changed(self) -> None:
-        self._later("push", PUSH_SECONDS_IN_MOTION if self.panel.pace.is_moving else PUSH_SECONDS, self._push)
+        self._later("push", PUSH_SECONDS_IN_MOTION if self.views.scheduler.is_moving else PUSH_SECONDS, self._push)
 
     def _push(self) -> None:
-        """Bring the page to the panel."""
+        """Update the page from the controller."""
         with self.state:
-            fields = state.fields_of(self.panel)
+            fields = state.fields_of(self.controller)
             if fields["originalAnatomy"] != (self.views.layouts.layout_id == "original"):
-                self.views.arrange("original" if fields["originalAnatomy"] else self.state.layout)
-                self.panel.show()
-                self._references_changed()
-            if self.panel.model != self._carded:
-                self._carded, self.state.card = self.panel.model, state.card_of(self.panel)
+                self.views.set_layout("original" if fields["originalAnatomy"] else self.page.layout)
+                self.controller.show()
+                self._references_changed(self.page.show_references)
             self.state.update(fields)
-            self.state.update(state.state_of(self.panel))
-            self.state.link = links.link_of(fields, self._defaults | state.set_by_anatomy(self.panel))
-            self._push_rare()
+            self._shown.set_dataclass(state.state_of(self.controller))
+            self.page.link = links.link_of(fields, self._defaults | state.set_by_anatomy(self.controller))
+            self._push_costly()
         if fields["flicker"]:
             self._later("flicker", FLICKER_SECONDS, self._flicker)
 
-    def _push_rare(self) -> None:
-        """What is not cheap to compute."""
-        parameters, session = self.panel.parameters, self.panel.session
-        pair = (*inputs.chosen(parameters, (*inputs.OPENING, *inputs.MEASURED)), session and session.opened)
-        if pair != self._checked:
-            self._checked = pair
-            self.state.update(state.check_of(self.panel))
-            self.state.painted = painting.table(parameters)
-            self._references_changed()
-        shown = None if session is None else session.shown
-        if shown is not self._drawn and not self.views.painter.is_moving:
-            self._drawn, self.state.histogram = shown, state.histogram_of(self.panel)
+    def _push_costly(self) -> None:
+        """Update the parts that are costly to compute, each only for a new input."""
+        parameters, session = self.controller.parameters, self.controller.session
+        if self._is_new("model", self.controller.model):
+            self.page.card = state.card_of(self.controller)
+        if self._is_new("pair", panel_state.check_key(self.controller)):
+            state.update_check(self.page, self.controller)
+            self._references_changed(self.page.show_references)
+        if not self.views.scheduler.is_moving and self._is_new("result", session and session.shown):
+            self.page.histogram = state.histogram_of(self.controller)
         table = parameters.segmentTable
-        points = (None if session is None else len(session.points), parameters.mapMeasure, parameters.suggestion)
-        points += (None if table is None else (table.GetID(), table.GetMTime()),)
-        if points != self._pushed_points:
-            self._pushed_points = points
-            self.state.map, self.state.segments = state.map_of(self.panel), state.segments_of(self.panel)
+        points = panel_state.map_key(self.controller)
+        if self._is_new("points", (*points, table and (table.GetID(), table.GetMTime()))):
+            self.page.map, self.page.segments = state.map_of(self.controller), state.segments_of(self.controller)
+
+    def _is_new(self, name: str, version: Any) -> bool:
+        """Whether a version differs from the previous one of that name."""
+        is_new = name not in self._pushed or self._pushed[name] != version
+        self._pushed[name] = version
+        return is_new
 
     def _flicker(self) -> None:
-        parameters = self.panel.parameters
+        parameters = self.controller.parameters
         if not outputs.is_alive(parameters):
             return
-        self._turn = not self._turn
-        display.set_blend(parameters, float(self._turn) if parameters.flicker else parameters.deformedOpacity)
+        self._is_flicker_on = not self._is_flicker_on
+        display.set_blend(parameters, float(self._is_flicker_on) if parameters.flicker else parameters.deformedOpacity)
         self.views.render()
         if parameters.flicker:
             self._later("flicker", FLICKER_SECONDS, self._flicker)
 
     def _later(self, name: str, seconds: float, work: Callable[[], object]) -> None:
-        """Do something soon, and once: what is asked for again is put off (`record`) or left as it is (the rest)."""
-        loop = asyncio.get_running_loop()
-        due = self._due.get(name)
-        if due is not None and name == "record":
-            due.cancel()
-        elif due is not None:
+        """Call something after a delay; a repeated call restarts the delay (`record`) or is ignored (others)."""
+        timer = self._timers.get(name)
+        if timer is not None and name == "record":
+            timer.cancel()
+        elif timer is not None:
             return
 
-        def do() -> None:
-            self._due.pop(name, None)
+        def run() -> None:
+            self._timers.pop(name, None)
             work()
 
-        self._due[name] = loop.call_later(seconds, do)
+        self._timers[name] = asyncio.get_running_loop().call_later(seconds, run)
 
-    def _read(self, side: str, on: bool) -> None:
+    def _set_reading(self, field: str, on: bool) -> None:
         with self.state:
-            self.state.reading = [*(each for each in self.state.reading if each != side), *([side] if on else [])]
+            self.page.reading = [*(each for each in self.page.reading or () if each != field), *([field] if on else [])]
 
 
 def _log_vtk() -> None:
-    """Send what VTK complains of to the log, where warnings of libraries do not bury what matters."""
+    """Send errors and warnings of VTK to the log."""
     window = vtkOutputWindow()
     window.SetDisplayModeToNever()
     for event, level in (("ErrorEvent", logging.ERROR), ("WarningEvent", logging.DEBUG)):

@@ -1,21 +1,17 @@
-"""Which fields of the parameters a page may change, and what each change means."""
+"""Fields of the parameters that a page may change."""
 
 from __future__ import annotations
 
 from enum import Enum
 from typing import Any
 
-from SPRRegistrationLib.scene.inputs import MEASURED
 from SPRRegistrationLib.sliders import FIELDS
-
-PAIR = ("fixedVolume", "movingVolume", *MEASURED)
-"""What a pair is made of."""
 
 SHOWN = (
     *("showDeformed", "deformedOpacity", "flicker", "showWeight", "weightOpacity", "weightLimit", "showJacobian"),
     *("showLegend", "showDisplacement", "showDisplacement3D", "displacementStyle", "gridSpacingMm", "originalAnatomy"),
 )
-"""Fields that change the views and nothing else."""
+"""Fields of the views."""
 
 CHANGEABLE = (
     *FIELDS,
@@ -31,7 +27,7 @@ CHANGEABLE = (
     "sweep",
     "mapMeasure",
 )
-"""Fields that a page may change, besides choosing images."""
+"""All fields that a page may change."""
 
 
 def converted(kind: type, value: Any) -> Any:
@@ -39,5 +35,5 @@ def converted(kind: type, value: Any) -> Any:
     if issubclass(kind, Enum):
         return kind(value)
     if kind is bool and not isinstance(value, bool):
-        return {0: False, 1: True}.get(value, value)  # what is neither is refused by its type
+        return {0: False, 1: True}.get(value, value)  # others are refused by their type
     return float(value) if kind is float else int(value) if kind is int else value

@@ -1,7 +1,7 @@
-"""Files that come from a page, and the one folder that a page may open files from.
+"""Uploaded files, and the folder whose images can be opened from the page.
 
-Nothing that a page says is used as a path: uploaded files get names of our own, and names of files in the chosen
-folder are looked up in the list that was made of it.
+No path is taken from a request: uploaded files get sanitized names, and names of files in the folder are looked up in
+its listing.
 """
 
 from __future__ import annotations
@@ -14,35 +14,35 @@ from pathlib import Path, PurePosixPath
 
 from SPRCore.errors import InputError
 
-ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
-"""Of files that are an image by themselves, or (`.nhdr`, `.mhd`) with another file beside them."""
+IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+"""Suffixes of images; `.nhdr` and `.mhd` are headers with a separate data file."""
 
-LANDMARK_ENDINGS = (".mrk.json", ".fcsv", ".csv", ".txt")
+LANDMARK_SUFFIXES = (".mrk.json", ".fcsv", ".csv", ".txt")
 ARCHIVE = ".zip"
 MEGABYTE = 1 << 20
-MOST_FILES = 5000
-MOST_LISTED = 500
+MAX_FILES = 5000
+MAX_LISTED = 500
 EXPECTED = "NIfTI (.nii, .nii.gz), NRRD, MetaImage (.mha), or a DICOM series as a folder or .zip"
 
-_STRANGE = re.compile(r"[^A-Za-z0-9._ -]+")
+_UNSAFE = re.compile(r"[^A-Za-z0-9._ -]+")
 
 
 def stem_of(name: str) -> str:
-    """Return the name of a file without folders and endings, to be shown."""
+    """Return the name of a file without folders and suffixes, for display."""
     last = PurePosixPath(name.replace("\\", "/")).name
-    for ending in (*ENDINGS, ARCHIVE):
-        if last.lower().endswith(ending):
-            last = last[: -len(ending)]
+    for suffix in (*IMAGE_SUFFIXES, ARCHIVE):
+        if last.lower().endswith(suffix):
+            last = last[: -len(suffix)]
             break
     return last[:80] or "image"
 
 
-class Inbox:
-    """Takes one upload into a folder of its own.
+class UploadFolder:
+    """The folder of one upload.
 
     Args:
         folder: An empty folder.
-        limit_bytes: Most bytes, both as they come and unpacked.
+        limit_bytes: Size limit, of the upload and of its unpacked archives.
     """
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
@@ -50,25 +50,25 @@ class Inbox:
         self._names: set[str] = set()
         self.title = ""
 
-    def place(self, name: str) -> Path:
-        """Return where to write a file of some name, in the folder and nowhere else.
+    def path_for(self, name: str) -> Path:
+        """Return the path for an uploaded file, always inside the folder.
 
-        Files of one image keep the last part of their names, because a header names the file beside it.
+        The last part of the name is kept, because a header refers to its data file by name.
         """
-        if len(self._names) >= MOST_FILES:
-            raise InputError("upload", got=f"more than {MOST_FILES} files", expected="one image")
-        last = _STRANGE.sub("_", PurePosixPath(name.replace("\\", "/")).name).lstrip(".")[-100:]
-        if not last or last.lower() in self._names:  # two folders of a DICOM tree may use the same names
+        if len(self._names) >= MAX_FILES:
+            raise InputError("upload", got=f"more than {MAX_FILES} files", expected="one image")
+        last = _UNSAFE.sub("_", PurePosixPath(name.replace("\\", "/")).name).lstrip(".")[-100:]
+        if not last or last.lower() in self._names:  # folders of a DICOM tree may repeat names
             last = f"{len(self._names):05d}-{last}"
         self._names.add(last.lower())
         self.title = self.title or stem_of(name)
         return self.folder / last
 
-    def count(self, size: int) -> None:
-        """Take note of bytes that have come.
+    def count_bytes(self, size: int) -> None:
+        """Count received bytes.
 
         Raises:
-            InputError: They are too many.
+            InputError: The limit is exceeded.
         """
         self._left -= size
         if self._left < 0:
@@ -76,10 +76,10 @@ class Inbox:
             raise InputError("upload", got="more data", expected=expected, remedy="start with a larger --upload-mb")
 
     def image(self) -> Path:
-        """Return the image that has come: a file, or a folder with a DICOM series; archives are unpacked.
+        """Return the uploaded image: a file, or a folder with a DICOM series; archives are unpacked.
 
         Raises:
-            InputError: It is none, or more than one.
+            InputError: There is no image, or more than one.
         """
         archives = [path for path in self.folder.iterdir() if path.name.lower().endswith(ARCHIVE)]
         for archive in archives:
@@ -88,24 +88,24 @@ class Inbox:
         found = sorted(path for path in self.folder.iterdir() if path.is_file())
         if not found:
             raise InputError("upload", got="no file", expected=EXPECTED)
-        images = [path for path in found if path.name.lower().endswith(ENDINGS)]
+        images = [path for path in found if path.name.lower().endswith(IMAGE_SUFFIXES)]
         if len(images) > 1:
             raise InputError("upload", got=f"{len(images)} images", expected="one image for each side")
         return images[0] if images else self.folder
 
-    def single(self, endings: tuple[str, ...]) -> Path:
-        """Return the one file that has come.
+    def single_file(self, suffixes: tuple[str, ...]) -> Path:
+        """Return the only uploaded file.
 
         Args:
-            endings: What its name may end in.
+            suffixes: Accepted suffixes.
 
         Raises:
-            InputError: It is none of these, or not one.
+            InputError: There is not exactly one file, or its suffix is not accepted.
         """
         found = sorted(self.folder.iterdir())
-        if len(found) != 1 or not found[0].name.lower().endswith(endings):
+        if len(found) != 1 or not found[0].name.lower().endswith(suffixes):
             got = found[0].name if len(found) == 1 else f"{len(found)} files"
-            raise InputError("upload", got=got, expected=f"one file that ends in {' or '.join(endings)}")
+            raise InputError("upload", got=got, expected=f"one file that ends in {' or '.join(suffixes)}")
         return found[0]
 
     def _unpack(self, archive: Path) -> None:
@@ -121,27 +121,27 @@ class Inbox:
             raise InputError(archive.name, got="an archive that cannot be unpacked", expected=EXPECTED) from error
 
     def _unpack_entry(self, packed: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
-        """Write one file; what the archive says of its size and of its place is not believed."""
-        with packed.open(entry) as source, self.place(entry.filename).open("xb") as target:
+        """Write one file; size and path that the archive states are not trusted."""
+        with packed.open(entry) as source, self.path_for(entry.filename).open("xb") as target:
             while data := source.read(MEGABYTE):
-                self.count(len(data))
+                self.count_bytes(len(data))
                 target.write(data)
 
 
-def listed(folder: Path | None) -> dict[str, Path]:
-    """Return the images below a folder, and the folders that seem to hold a DICOM series, by their names in it.
+def list_images(folder: Path | None) -> dict[str, Path]:
+    """Return the images and folders with DICOM series below a folder, by relative path.
 
-    Links that lead out of it are left out.
+    Symbolic links to targets outside of the folder are skipped.
 
     Args:
-        folder: The folder; None for nothing.
+        folder: The folder; None for an empty result.
     """
     if folder is None:
         return {}
     root = folder.resolve()
     found = {}
     for path in _walk(root):
-        if len(found) >= MOST_LISTED:
+        if len(found) >= MAX_LISTED:
             break
         if path.resolve().is_relative_to(root):
             found[path.relative_to(root).as_posix()] = path
@@ -149,9 +149,9 @@ def listed(folder: Path | None) -> dict[str, Path]:
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(root):
+    for parent, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        here = Path(place)
+        here = Path(parent)
         if here != root and any(name.lower().endswith((".dcm", ".ima")) for name in names):
             yield here
-        yield from (here / name for name in sorted(names) if name.lower().endswith(ENDINGS))
+        yield from (here / name for name in sorted(names) if name.lower().endswith(IMAGE_SUFFIXES))

@@ -1,4 +1,4 @@
-"""The legend of a map, as part of the page: letters of the page are sharp and keep their size in small views."""
+"""The legends of the maps as HTML, which stays sharp and readable in small views."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from SPRRegistrationLib.i18n import tr as _
 from SPRRegistrationLib.scene import colors, unknown
 from trame.widgets import html
 
+from SPRExplorer.state import SHOWN
+
 STOPS = 17
-SHOWN = "has_result && showLegend && "
-STIFFNESS = f"{SHOWN}showWeight && !showJacobian && "
-WEIGHT, UNKNOWN, VOLUME = f"{STIFFNESS}map_known", f"{STIFFNESS}!map_known", f"{SHOWN}showJacobian"
+LEGEND = f"{SHOWN.has_result} && showLegend && "
+STIFFNESS = f"{LEGEND}showWeight && !showJacobian && "
+WEIGHT, UNKNOWN, VOLUME = f"{STIFFNESS}{SHOWN.map_known}", f"{STIFFNESS}!{SHOWN.map_known}", f"{LEGEND}showJacobian"
 
 
 def gradient(table: slicer.vtkMRMLColorTableNode) -> str:
-    """Return the colors of a table, from its first below to its last above, as CSS."""
+    """Return the colors of a table as a CSS gradient, first at the bottom."""
     color = [0.0] * 4
     stops = []
     for stop in range(STOPS):
@@ -24,9 +26,9 @@ def gradient(table: slicer.vtkMRMLColorTableNode) -> str:
 
 
 def build(scene: slicer.vtkMRMLScene) -> None:
-    """Add the legends of both maps to a view; the page shows the one whose map is shown."""
+    """Add the legends of both maps to a view; the page shows that of the visible map."""
     stiffness = ((1.0, _("stiff")), (0.5, ""), (0.0, _("free")))
-    change = ((2.0, _("grows")), (1.0, _("as it was")), (0.0, _("folded")))
+    change = ((2.0, _("grows")), (1.0, _("unchanged")), (0.0, _("folded")))
     _legend(WEIGHT, _("Stiffness"), gradient(colors.stiffness_colors(scene)), stiffness)
     _legend(VOLUME, _("Change of volume"), gradient(colors.volume_change_colors(scene)), change)
     with html.Div(classes="spr-legend spr-legend-unknown", v_if=(UNKNOWN,)):
@@ -37,7 +39,7 @@ def build(scene: slicer.vtkMRMLScene) -> None:
 def _legend(when: str, title: str, bar: str, marks: tuple[tuple[float, str], ...]) -> None:
     with html.Div(classes="spr-legend", v_if=(when,)):
         html.Span(title, classes="spr-legend-title")
-        html.Span(_("preview"), v_if=("!is_exact",), classes="spr-legend-preview")
+        html.Span(_("preview"), v_if=(f"!{SHOWN.is_exact}",), classes="spr-legend-preview")
         with html.Div(classes="spr-legend-body"):
             with html.Div(classes="spr-legend-marks"):
                 for value, word in marks:

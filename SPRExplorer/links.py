@@ -1,6 +1,6 @@
-"""The settings as the last part of an address, so that they can be kept, sent and opened again.
+"""Settings as the fragment of a URL, to bookmark and to share.
 
-Such a text comes from anywhere: what is unknown or out of range is left out. No images are named in it.
+The text is not trusted: unknown or invalid parts are ignored. It names no images.
 """
 
 from __future__ import annotations
@@ -15,49 +15,49 @@ LINKED = (
     *("showDeformed", "deformedOpacity", "showWeight", "weightOpacity", "weightLimit", "showJacobian"),
     *("showDisplacement", "displacementStyle"),
 )
-"""Fields of the parameters that are part of the address, in the order in which they are set: `anatomy` before what it
-sets itself."""
+"""Fields of the parameters that are part of the URL, in the order in which they are set: `anatomy` before the fields
+that it sets."""
 
-LONGEST = 2000
+MAX_LENGTH = 2000
 
 
 def link_of(fields: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
-    """Return the settings as a text.
+    """Return the fragment for settings.
 
     Args:
-        fields: Values by the names of the fields; enumerations by their plain values.
-        defaults: Values that are left out.
+        fields: Values by field; enumerations as their plain values.
+        defaults: Values that are omitted.
     """
-    return urlencode({name: _written(fields[name]) for name in LINKED if fields[name] != defaults.get(name)})
+    return urlencode({name: _format(fields[name]) for name in LINKED if fields[name] != defaults.get(name)})
 
 
 def fields_in(text: str) -> dict[str, Any]:
-    """Return the values in such a text, of the type that the page itself would send; ranges are checked by the panel.
+    """Return the values in a fragment, typed as the page sends them; the controller checks ranges.
 
     Args:
-        text: What follows the `#` of the address.
+        text: The fragment, with or without `#`.
     """
-    found = dict(parse_qsl(text.lstrip("#")[:LONGEST]))
-    return {name: _read(found[name]) for name in LINKED if name in found}
+    found = dict(parse_qsl(text.lstrip("#")[:MAX_LENGTH]))
+    return {name: _parse(found[name]) for name in LINKED if name in found}
 
 
 def unknown_in(text: str) -> list[str]:
-    """Return the names in such a text that are none of a setting, shortened.
+    """Return the unknown names in a fragment, shortened.
 
     Args:
-        text: What follows the `#` of the address.
+        text: The fragment, with or without `#`.
     """
-    pairs = parse_qsl(text.lstrip("#")[:LONGEST], keep_blank_values=True)
+    pairs = parse_qsl(text.lstrip("#")[:MAX_LENGTH], keep_blank_values=True)
     return [name[:40] for name, _value in pairs if name not in LINKED]
 
 
-def _written(value: Any) -> str:
+def _format(value: Any) -> str:
     if isinstance(value, bool):
         return "1" if value else "0"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _read(text: str) -> Any:
+def _parse(text: str) -> Any:
     try:
         return float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What comes from files as nodes of the scene: images, and segments and landmarks, which only measure."""
+"""Images, segments and landmarks from files as nodes of the scene."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from SPRRegistrationLib.i18n import tr as _
 from SPRRegistrationLib.scene import colors, display, geometry
 
 SIDES = ("fixed", "moving")
-"""What the views of the group 0 and 1 show: the fixed image, and the moving one as it was taken."""
+"""Image in the views of the group 0 and 1: the fixed one, and the undeformed moving one."""
 
 REFERENCES = tuple(f"{side}{part}" for part in ("Labels", "Landmarks") for side in SIDES)
 """Fields of the parameters."""
@@ -24,8 +24,8 @@ def add(scene: slicer.vtkMRMLScene, field: str, title: str, content: Sequence[np
 
     Args:
         scene: The scene.
-        field: Field of the parameters that they are for.
-        title: Their name; a number is added if it is taken.
+        field: Field of the parameters.
+        title: Name; a number is added if it exists.
         content: Voxels, shape (X, Y, Z), and the matrix from their indices to RAS mm; of landmarks the points in RAS
             mm, shape (N, 3).
     """
@@ -71,7 +71,7 @@ _KINDS = {"Volume": _add_image, "Labels": _add_labels, "Landmarks": _add_landmar
 
 
 def show_references(parameters: Any, on: bool) -> None:
-    """Outline the segments and mark the landmarks in the views of their image, or take them off.
+    """Show or hide the outlines of the segments and the landmarks, in the views of their image.
 
     Args:
         parameters: The parameters of a registration.
@@ -86,10 +86,10 @@ def show_references(parameters: Any, on: bool) -> None:
         points = getattr(parameters, f"{side}Landmarks")
         if points is not None and points.GetDisplayNode() is not None:
             looks = points.GetDisplayNode()
-            places = [view.GetID() for _composite, view in views if min(view.GetViewGroup(), 1) == group]
-            looks.SetViewNodeIDs(places)
+            shown_in = [view.GetID() for _composite, view in views if min(view.GetViewGroup(), 1) == group]
+            looks.SetViewNodeIDs(shown_in)
             looks.SetColor(*POINT_COLOR)
             looks.SetSelectedColor(*POINT_COLOR)
             looks.SetTextScale(2.5)
             looks.SetGlyphTypeFromString("CrossDot2D")
-            looks.SetVisibility(on and bool(places))  # no place would mean all of them
+            looks.SetVisibility(on and bool(shown_in))  # an empty list means all views

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from SPRRegistrationLib.i18n import tr as _
+from SPRRegistrationLib.parameters import DisplacementStyle, MapMeasure
 from SPRRegistrationLib.scene import exports, snapshots
 from trame.widgets import html
 from trame.widgets import vuetify3 as v
 
-from SPRExplorer.controls import button, check, choice, hint, plain, slider
+from SPRExplorer.controls import button, check, choice, html_attributes, slider, text, tooltip
+from SPRExplorer.state import PAGE, SHOWN
 
 
 def show() -> None:
@@ -18,73 +20,77 @@ def show() -> None:
     slider("deformedOpacity", _("Blend"), 0.01)
     check("flicker", _("Flicker"))
     check("showWeight", _("Stiffness map"))
-    meaning = _("Yellow may deform sharply, dark moves as one; what is stiffer than “Hide above” is clear.")
-    html.Div(meaning, v_if=("showWeight",), classes="spr-small")
+    caption = _("Yellow can deform sharply, dark moves rigidly; stiffness above “Hide above” is transparent.")
+    html.Div(caption, v_if=("showWeight",), classes="spr-small")
     slider("weightOpacity", _("Opacity"), 0.01)
     slider("weightLimit", _("Hide above"), 0.01)
     check("showJacobian", _("Volume change map"))
     check("showLegend", _("Legend with numbers"))
     check("showDisplacement", _("Displacement"))
     with html.Div(classes="spr-pair"):
-        choice("displacementStyle", _("As"))
-        check("showDisplacement3D", _("3-D view too"))
-    slider("gridSpacingMm", _("Lines, mm"), 1, 2, 50)
+        choice("displacementStyle", _("As"), DisplacementStyle)
+        check("showDisplacement3D", _("Also in 3-D"))
+    slider("gridSpacingMm", _("Line spacing, mm"), 1, 2, 50)
     check("originalAnatomy", _("Original anatomy: moving image, undeformed"))
 
 
 def quality(do: Any) -> None:
     """Build the section “Quality”."""
-    html.Div(_("No result yet."), v_if=("!badge",), classes="spr-quiet")
-    with html.Div(v_if=("badge",)):
-        with html.Div(classes=("`spr-guard ${badge.level}`",), id="spr-badge", **plain(role="status")):
-            v.VIcon("{{ badge.icon }}", size="small")
+    html.Div(_("No result yet."), v_if=(f"!{SHOWN.badge}",), classes="spr-quiet")
+    badge = SHOWN.badge
+    with html.Div(v_if=(badge,)):
+        with html.Div(classes=(f"`spr-notice ${{{badge}.level}}`",), id="spr-badge", **html_attributes(role="status")):
+            v.VIcon(text(f"{badge}.icon"), size="small")
             with html.Div():
-                html.Strong("{{ badge.line }}")
-                html.Div("{{ doubt }}", v_for="doubt in badge.doubts", key="doubt")
+                html.Strong(text(f"{badge}.line"))
+                html.Div("{{ doubt }}", v_for=f"doubt in {badge}.doubts", key="doubt")
         with html.Table(classes="spr-table"):
-            with html.Tr(v_for="row in measures", key="row[0]"):
+            with html.Tr(v_for=f"row in {SHOWN.measures}", key="row[0]"):
                 html.Th("{{ row[0] }}")
                 html.Td("{{ row[1] }}")
     _histogram()
     with html.Div(classes="spr-buttons"):
-        missing = ("!is_exact || !has_labels",)
+        missing = (f"!{SHOWN.is_exact} || !{SHOWN.has_labels}",)
         button(_("Measure per segment"), do.measure_segments, "segmentTableButton", disabled=missing)
-    with html.Div(classes="spr-scroll", v_if=("segments.rows.length",)):
-        html.Div(_("Of the last exact result, not of what is shown."), v_if=("segments_old",), classes="spr-quiet")
+    with html.Div(classes="spr-scroll", v_if=(f"{PAGE.segments}.rows.length",)):
+        html.Div(_("Of the last exact result, not of the shown one."), v_if=(SHOWN.segments_old,), classes="spr-quiet")
         with html.Table(classes="spr-table spr-cells"):
             with html.Tr():
-                html.Th("{{ title }}", v_for="title in segments.titles", key="title")
-            with html.Tr(v_for="(row, index) in segments.rows", key="index"):
-                html.Td("{{ text }}", v_for="(text, place) in row", key="place")
+                html.Th("{{ title }}", v_for=f"title in {PAGE.segments}.titles", key="title")
+            with html.Tr(v_for=f"(row, index) in {PAGE.segments}.rows", key="index"):
+                html.Td("{{ text }}", v_for="(text, column) in row", key="column")
 
 
 def settings_map(do: Any) -> None:
-    """Build the section “Settings map”, with the snapshots and the way back."""
+    """Build the section “Settings map”, with snapshots, undo and redo."""
     check("sweep", _("Try other settings while the computer is idle"))
-    choice("mapMeasure", _("Show"))
-    later = _("The map is filled once a deformation was computed and nothing else is to be done.")
-    html.Div(later, v_if=("sweep && !map.rows.length",), classes="spr-quiet")
-    with html.Div(v_if=("map.rows.length",), classes="spr-scroll"):
+    choice("mapMeasure", _("Show"), MapMeasure)
+    pending = _("The map is filled after the first deformation, while the computer is idle.")
+    html.Div(pending, v_if=(f"sweep && !{PAGE.map}.rows.length",), classes="spr-quiet")
+    with html.Div(v_if=(f"{PAGE.map}.rows.length",), classes="spr-scroll"):
         _map(do)
     with html.Div(classes="spr-snapshots"):
         for name in snapshots.NAMES:
             _snapshot(do, name)
     with html.Div(classes="spr-buttons"):
-        button(_("Undo"), do.undo, "undoButton", disabled=("!can_undo",), prepend_icon="mdi-undo")
-        button(_("Redo"), do.redo, "redoButton", disabled=("!can_redo",), prepend_icon="mdi-redo")
-        button(_("Difference of A and B"), do.difference, "differenceButton", disabled=("!can_compare",))
+        button(_("Undo"), do.undo, "undoButton", disabled=(f"!{SHOWN.can_undo}",), prepend_icon="mdi-undo")
+        button(_("Redo"), do.redo, "redoButton", disabled=(f"!{SHOWN.can_redo}",), prepend_icon="mdi-redo")
+        button(_("Difference of A and B"), do.difference, "differenceButton", disabled=(f"!{SHOWN.can_compare}",))
 
 
 def export() -> None:
-    """Build the section “Export”: links to files that are made when they are asked for."""
-    choice("export_format", _("Transform as"), ("export_format_items", _items(exports.formats())))
-    choice("export_direction", _("Direction"), ("export_direction_items", _items(exports.directions())))
+    """Build the section “Export”: links to files that are written on request."""
+    choice(PAGE.export_format, _("Transform as"), _items(exports.formats()), name="exportFormatSelector")
+    choice(PAGE.export_direction, _("Direction"), _items(exports.directions()), name="exportDirectionSelector")
     with html.Div(classes="spr-buttons"):
-        _download(_("Transform"), "`explorer/export/${export_direction}${export_format}`", "exportTransformButton")
+        transform = f"`explorer/export/${{{PAGE.export_direction}}}${{{PAGE.export_format}}}`"
+        _download(_("Transform"), transform, "exportTransformButton")
         _download(_("Deformed image"), "'explorer/export/deformedVolume.nii.gz'", "")
         _download(_("Stiffness map"), "'explorer/export/weightVolume.nii.gz'", "")
         _download(_("Report"), "'explorer/export/report.json'", "exportReportButton")
-    html.Div(_("Press Apply first: exact results can be saved."), v_if=("!has_report",), classes="spr-quiet")
+    html.Div(
+        _("Press Apply first: only exact results can be saved."), v_if=(f"!{SHOWN.has_report}",), classes="spr-quiet"
+    )
 
 
 def _items(pairs: list[tuple[str, str]]) -> list[dict[str, str]]:
@@ -92,12 +98,12 @@ def _items(pairs: list[tuple[str, str]]) -> list[dict[str, str]]:
 
 
 def _map(do: Any) -> None:
-    with html.Table(classes="spr-map", **plain(aria_label=_("Settings map"))):
+    with html.Table(classes="spr-map", **html_attributes(aria_label=_("Settings map"))):
         with html.Tr():
             html.Th()
-            html.Th("{{ title }}", v_for="title in map.column_titles", key="title")
-        with html.Tr(v_for="(row, place) in map.rows", key="place"):
-            html.Th("{{ map.row_titles[place] }}")
+            html.Th("{{ title }}", v_for=f"title in {PAGE.map}.column_titles", key="title")
+        with html.Tr(v_for=f"(row, index) in {PAGE.map}.rows", key="index"):
+            html.Th(text(f"{PAGE.map}.row_titles[index]"))
             with html.Td(v_for="(cell, column) in row", key="column"):
                 html.Button(
                     "{{ cell.text }}{{ cell.signs }}",
@@ -107,30 +113,33 @@ def _map(do: Any) -> None:
                     style=("{background: cell.color, color: cell.ink}",),
                     click=(do.jump, "[cell.setting]"),
                 )
-    text = _("Rows: {rows}. Columns: {columns}.").format(rows="{{ map.row_name }}", columns="{{ map.column_name }}")
-    html.Div(f"{text} {{{{ map.legend }}}}", classes="spr-small")
+    names = {"rows": text(f"{PAGE.map}.row_name"), "columns": text(f"{PAGE.map}.column_name")}
+    caption = _("Rows: {rows}. Columns: {columns}.").format(**names)
+    html.Div(f"{caption} {text(f'{PAGE.map}.legend')}", classes="spr-small")
 
 
 def _snapshot(do: Any, name: str) -> None:
     with html.Div(classes="spr-snapshot"):
-        keep = {"click": (do.keep, f"['{name}']"), "disabled": ("!has_result",)}
+        keep = {"click": (do.keep, f"['{name}']"), "disabled": (f"!{SHOWN.has_result}",)}
         with v.VBtn(_("Keep as {name}").format(name=name), size="small", variant="text", **keep):
-            hint(f"store{name}Button")
-        recall = {"click": (do.recall, f"['{name}']"), "disabled": (f"!kept.{name}",)}
+            tooltip(f"store{name}Button")
+        recall = {"click": (do.recall, f"['{name}']"), "disabled": (f"!{SHOWN.snapshots}.{name}",)}
         with v.VBtn(_("Show {name}").format(name=name), size="small", variant="tonal", **recall):
-            hint(f"show{name}Button")
-        html.Span(f"{{{{ kept.{name} || '' }}}}", classes="spr-small")
+            tooltip(f"show{name}Button")
+        html.Span(text(f"{SHOWN.snapshots}.{name} || ''"), classes="spr-small")
 
 
 def _histogram() -> None:
-    with html.Div(v_if=("histogram.length",), classes="spr-histogram"):
+    with html.Div(v_if=(f"{PAGE.histogram}.length",), classes="spr-histogram"):
         html.Div(
-            _("How much of the image is free, how much is stiff (height: square root of the share)"),
+            _("Histogram of the stiffness (height: square root of the share)"),
             classes="spr-small",
         )
-        with html.Div(classes="spr-bars", **plain(role="img", aria_label=_("Histogram of the stiffness"))):
+        with html.Div(classes="spr-bars", **html_attributes(role="img", aria_label=_("Histogram of the stiffness"))):
             height = ("{height: bar.height, background: bar.color}",)
-            with html.Div(v_for="(bar, place) in histogram", key="place", title=("bar.words",), classes="spr-bar-slot"):
+            with html.Div(
+                v_for=f"(bar, index) in {PAGE.histogram}", key="index", title=("bar.text",), classes="spr-bar-slot"
+            ):
                 html.Div(classes="spr-bar-fill", style=height)
         with html.Div(classes="spr-small spr-pair"):
             html.Span(_("free 0"))
@@ -138,6 +147,6 @@ def _histogram() -> None:
 
 
 def _download(label: str, address: str, name: str) -> None:
-    place = {"href": (f"has_report ? {address} : undefined",), "disabled": ("!has_report",)}
-    with v.VBtn(label, **place, size="small", variant="tonal", prepend_icon="mdi-download"):
-        hint(name)
+    link = {"href": (f"{SHOWN.has_report} ? {address} : undefined",), "disabled": (f"!{SHOWN.has_report}",)}
+    with v.VBtn(label, **link, size="small", variant="tonal", prepend_icon="mdi-download"):
+        tooltip(name)

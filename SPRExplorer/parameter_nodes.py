@@ -1,6 +1,6 @@
-"""Typed access to a parameter node outside of Slicer, whose own `parameterNodeWrapper` is in no package.
+"""A stand-in of `slicer.parameterNodeWrapper`, which no package provides: typed access to a parameter node.
 
-Values are written as Slicer writes them, so that a scene saved here opens there.
+Values are stored in the format of Slicer, so that saved scenes are compatible.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class WithinRange:
 
 
 @dataclass(frozen=True)
-class Parameter:
+class NodeParameter:
     """One field: its name, its types, its range if it has one, and its default."""
 
     name: str
@@ -37,12 +37,12 @@ class Parameter:
         return issubclass(self.kinds[0], slicer.vtkMRMLNode)
 
     def check(self, value: Any) -> None:
-        """Refuse a value of another type or out of range."""
+        """Raise an error for a value of another type or out of range."""
         kinds = (*self.kinds, type(None)) if self.is_node else self.kinds
         kinds = (float, int) if kinds == (float,) else kinds
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             raise TypeError(f"{self.name}: {value!r} is not of type {self.kinds}")
-        # Written so that a value that is no number is refused, too.
+        # This form of the comparison also refuses NaN.
         if self.limits is not None and not self.limits.minimum <= value <= self.limits.maximum:
             raise ValueError(f"{self.name}: {value} is not from {self.limits.minimum} to {self.limits.maximum}")
 
@@ -56,7 +56,7 @@ class Parameter:
         return kind[text] if issubclass(kind, enum.Enum) else kind(text)
 
     def write(self, node: slicer.vtkMRMLScriptedModuleNode, value: Any) -> None:
-        """Put a value into a node, as one change."""
+        """Store a value in a node, as one modification."""
         self.check(value)
         was_modifying = node.StartModify()
         try:
@@ -69,10 +69,10 @@ class Parameter:
 
 
 def parameterNodeWrapper(kind: type) -> type:  # Slicer's name
-    """Turn a class of annotated fields into one that keeps them in a parameter node.
+    """Turn a class of annotated fields into one that stores them in a parameter node.
 
     Args:
-        kind: The class; its annotations may be numbers, texts, `bool`, enumerations and nodes.
+        kind: The class; its annotations are numbers, `str`, `bool`, enumerations or nodes.
 
     Returns:
         The class, with the methods of Slicer's wrapper that `SPRRegistrationLib` uses.
@@ -86,14 +86,14 @@ def parameterNodeWrapper(kind: type) -> type:  # Slicer's name
     return kind
 
 
-def _parameter(name: str, hint: Any, default: Any) -> Parameter:
+def _parameter(name: str, hint: Any, default: Any) -> NodeParameter:
     hint, *notes = typing.get_args(typing.Annotated[hint, None])[:-1]
     kinds = typing.get_args(hint) if typing.get_origin(hint) is typing.Union else (hint,)
     limits = next((note for note in notes if isinstance(note, WithinRange)), None)
-    return Parameter(name, tuple(each for each in kinds if each is not type(None)), limits, default)
+    return NodeParameter(name, tuple(each for each in kinds if each is not type(None)), limits, default)
 
 
-def _property(parameter: Parameter) -> property:
+def _property(parameter: NodeParameter) -> property:
     def write(self: Any, value: Any) -> None:
         parameter.write(self.parameterNode, value)
 

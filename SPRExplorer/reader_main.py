@@ -1,8 +1,7 @@
-"""Reads images in a process of its own: what a damaged or hostile file does to it, the server survives.
+"""Reads files in a process of its own, so that a damaged or malicious file cannot crash the server.
 
-Arguments: the kind, a file or folder, and the file to write; then those of the next. Written are the array `array` and
-the matrix `affine` of an image or of labels, the points `array` in RAS mm of landmarks, or what was wrong: `what`,
-`got`, `expected` and `remedy`.
+Arguments: triples of kind, input file or folder, and output file (.npz). Output of images and labels: `array` and
+`affine`; of landmarks: `array` with points in RAS mm; of an error: `what`, `got`, `expected` and `remedy`.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import sys
 
 if __name__ == "__main__":
-    sys.path.pop(0)  # the folder of this file, whose names are not meant for other modules
+    sys.path.pop(0)  # the folder of this file: its modules must not hide others
     import numpy as np
 
     from SPRCore.errors import InputError
@@ -20,8 +19,8 @@ if __name__ == "__main__":
         try:
             read = {"image": read_volume, "labels": read_labels, "landmarks": read_landmarks}[kind](source)
         except InputError as error:
-            said = {name: getattr(error, name) or "" for name in ("what", "got", "expected", "remedy")}
-            np.savez(target, **said)
+            parts = {name: getattr(error, name) or "" for name in ("what", "got", "expected", "remedy")}
+            np.savez(target, **parts)
         else:
             np.savez(
                 target, **({"array": read} if kind == "landmarks" else {"array": read.array, "affine": read.affine})

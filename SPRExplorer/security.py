@@ -1,9 +1,8 @@
-"""Who may talk to the server: pure decisions about single requests.
+"""Access control: pure decisions about single HTTP requests.
 
-A page of another site can make a browser send requests to a server on the same computer. So requests must be
-addressed to the server by a name that it answers to (which also ends attacks that point a foreign name at this
-computer), and must not come from a page of another origin. Where the server listens to more than this computer, each
-request needs the token, which the address that is opened first carries and a cookie repeats.
+A page of another site can make a browser send requests to a server on the same computer. Requests must therefore carry
+a `Host` of this computer, which also prevents DNS rebinding, and must not come from another origin. Where the server
+listens to other computers, each request needs the token: in the URL at first, in a cookie afterwards.
 """
 
 from __future__ import annotations
@@ -28,17 +27,16 @@ HEADERS = {
     "connect-src 'self' ws: wss: data: blob:; worker-src 'self' blob:; frame-ancestors 'none'; base-uri 'self'; "
     "form-action 'self'; object-src 'none'",
 }
-"""Sent with every answer."""
+"""Headers of every response."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Policy:
-    """What the server insists on.
+class AccessPolicy:
+    """Requirements on requests.
 
     Attributes:
-        local: Whether it listens to this computer only, and so answers only to the names that this computer has for
-            itself.
-        token: What each request has to show; empty for nothing.
+        local: Whether the server listens to this computer only; other `Host` names are then refused.
+        token: Token that each request must carry; empty for none.
     """
 
     local: bool
@@ -46,16 +44,16 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Whether a request is let in: a status of HTTP (200 if so) and why not; whether to hand out the cookie."""
+class AccessDecision:
+    """HTTP status (200 if allowed), the reason for a refusal, and whether to set the cookie."""
 
     status: int = 200
-    why: str = ""
-    welcome: bool = False
+    reason: str = ""
+    set_cookie: bool = False
 
 
 def is_local(host: str) -> bool:
-    """Whether an address to listen on can be reached from this computer only."""
+    """Whether only this computer can reach an address to listen on."""
     if host == "localhost":
         return True
     try:
@@ -64,46 +62,46 @@ def is_local(host: str) -> bool:
         return False
 
 
-def judge(
-    policy: Policy, method: str, headers: Mapping[str, str], query: Mapping[str, str], cookies: Mapping[str, str]
-) -> Verdict:
-    """Decide about a request.
+def decide(
+    policy: AccessPolicy, method: str, headers: Mapping[str, str], query: Mapping[str, str], cookies: Mapping[str, str]
+) -> AccessDecision:
+    """Decide whether a request is allowed.
 
     Args:
-        policy: What the server insists on.
-        method: Method of HTTP.
-        headers: Headers of the request, by names in any case.
-        query: What follows the question mark of the address.
+        policy: Requirements.
+        method: HTTP method.
+        headers: Headers of the request; names in any case.
+        query: Query parameters of the URL.
         cookies: Cookies of the request.
     """
     headers = {name.lower(): value for name, value in headers.items()}
     host = headers.get("host", "")
-    if policy.local and _name_of(host) not in OWN_NAMES:
-        return Verdict(403, "This server answers to localhost only.")
+    if policy.local and _host_name(host) not in OWN_NAMES:
+        return AccessDecision(403, "This server answers to localhost only.")
     origin = headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != host:
-        return Verdict(403, "Requests from pages of other sites are refused.")
+        return AccessDecision(403, "Requests from pages of other sites are refused.")
     navigates = method in ("GET", "HEAD") and headers.get("sec-fetch-mode", "navigate") == "navigate"
     if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not navigates:
-        return Verdict(403, "Requests from pages of other sites are refused.")
-    if not policy.token or _same(cookies.get(COOKIE, ""), policy.token):
-        return Verdict()
-    if _same(query.get("token", ""), policy.token):
-        return Verdict(welcome=True)
-    return Verdict(403, "The token is missing. Open the whole address that “spr explore” has printed.")
+        return AccessDecision(403, "Requests from pages of other sites are refused.")
+    if not policy.token or _equal(cookies.get(COOKIE, ""), policy.token):
+        return AccessDecision()
+    if _equal(query.get("token", ""), policy.token):
+        return AccessDecision(set_cookie=True)
+    return AccessDecision(403, "The token is missing. Open the complete address that “spr explore” printed.")
 
 
-def _name_of(host: str) -> str:
-    """The host of `name:port`, `[::1]:port` or either without a port; empty if it is none of these."""
+def _host_name(host: str) -> str:
+    """The host of `name:port`, `[::1]:port` or either without a port; empty if invalid."""
     try:
         parts = urlsplit(f"//{host}")
-        _ = parts.port  # raises where it is no number
+        _ = parts.port  # raises ValueError if it is not a number
     except ValueError:
         return ""
     name = parts.hostname or ""
     return "" if "@" in host else f"[{name}]" if ":" in name else name
 
 
-def _same(one: str, other: str) -> bool:
-    """Compare in a time that tells nothing of where they differ."""
+def _equal(one: str, other: str) -> bool:
+    """Compare in constant time."""
     return hmac.compare_digest(one.encode(), other.encode())

@@ -1,4 +1,4 @@
-"""Serves the Explorer: one process, one event loop, one registration that all its pages show."""
+"""Serves the Explorer: one process, one event loop, one registration that all pages share."""
 
 from __future__ import annotations
 
@@ -18,34 +18,32 @@ from typing import Any
 
 from SPRCore.errors import InputError
 from SPRCore.io.paths import on_disk
-from SPRExplorer.security import Policy, is_local
+from SPRExplorer.security import AccessPolicy, is_local
 from SPRExplorer.transport import half_of_the_cores
 
 logger = logging.getLogger("SPRRegistration")
 
-PROBE = (
+RENDERING_TEST = (
     "import vtkmodules.vtkRenderingOpenGL2, vtkmodules.vtkRenderingCore as r; w = r.vtkRenderWindow(); "
     "w.SetOffScreenRendering(1); w.SetSize(8, 8); w.Render()"
 )
-
-
-PATIENCE_SECONDS = 120.0
+TIMEOUT_SECONDS = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """How to serve.
+class ServerOptions:
+    """Options of the server.
 
     Attributes:
         pair: Fixed and moving image; None for the sample pair.
-        host: Address to listen on; other computers reach it only if this is not this computer's own.
-        port: Port; 0 for any that is free.
+        host: Address to listen on; a loopback address keeps other computers out.
+        port: Port; 0 for any free one.
         folder: Folder whose images can be opened from the page; None for none.
-        upload_mb: Most megabytes of an upload.
-        token: Whether a token is asked for on this computer, too; elsewhere it always is.
+        upload_mb: Largest upload in megabytes.
+        token: Whether to require a token on a loopback address; on others it is always required.
         open_browser: Whether to open the browser.
-        worker: Command of the worker; empty for ours.
-        settings: Settings to begin with, as the last part of an address holds them.
+        worker: Command of the worker; empty for the default.
+        settings: Initial settings, as a URL fragment.
         pictures: Folder for pictures of a registration, after which the server ends; None to serve until interrupted.
     """
 
@@ -61,53 +59,53 @@ class Options:
     pictures: Path | None = None
 
 
-def serve(options: Options, say: Callable[[str], object]) -> None:
+def serve(options: ServerOptions, say: Callable[[str], object]) -> None:
     """Serve until interrupted.
 
     Args:
-        options: How to serve.
+        options: Options.
         say: Called with lines for the user.
 
     Raises:
-        InputError: The port is taken, or pictures cannot be drawn on this computer.
+        InputError: An option is invalid, the port is in use, or this computer cannot render.
     """
     _check(options)
-    # Mesa draws with all cores otherwise, and before anything is drawn it must know.
+    # Mesa uses all cores by default; read at its first use.
     os.environ.setdefault("LP_NUM_THREADS", str(half_of_the_cores()))
-    drawing = Drawing()
-    # trame reads the arguments of the process otherwise, which are ours; compressed pictures do not get smaller.
+    rendering = RenderingCheck()
+    # trame would parse the arguments of this process; compression does not shrink JPEGs.
     os.environ.update(TRAME_ARGS="", WSLINK_WS_COMPRESS="0", WSLINK_READY_MSG="")
-    asyncio.run(_serve(options, say, drawing))
+    asyncio.run(_serve(options, say, rendering))
 
 
-async def _serve(options: Options, say: Callable[[str], object], drawing: Drawing) -> None:
-    # Only now: these take seconds, and what is wrong with the options has been told already.
+async def _serve(options: ServerOptions, say: Callable[[str], object], rendering: RenderingCheck) -> None:
+    # Imported here: this takes seconds, and invalid options are reported before.
     from SPRExplorer.slicer_python import install
 
     install()
-    _leave_cores_to_the_worker()
+    _limit_rendering_threads()
     from trame.app import get_server
 
     from SPRExplorer.app import Explorer
 
-    drawing.check()
+    rendering.check()
     local = is_local(options.host)
-    policy = Policy(local=local, token=secrets.token_urlsafe(24) if options.token or not local else "")
+    policy = AccessPolicy(local=local, token=secrets.token_urlsafe(24) if options.token or not local else "")
     server = get_server("spr-explorer", client_type="vue3")
     explorer = Explorer(server, options.folder, list(options.worker))
     done = asyncio.get_running_loop().create_future()
     if options.pair is None:
         explorer.load_sample()
     else:
-        explorer.soon(explorer.open_pair(*options.pair))  # other processes read, while this one goes on
+        explorer.run_in_background(explorer.open_pair(*options.pair))
     explorer.open_link(options.settings)
     server.controller.on_server_bind.add(lambda web_server: _bind(web_server.app, explorer, options, policy))
     server.controller.on_server_ready.add(
         lambda **state: _begin(explorer, options, address_of(options.host, server.port, policy.token), say, done)
     )
-    running = {"open_browser": False, "show_connection_info": False, "timeout": 0, "thread": True}
+    quiet = {"open_browser": False, "show_connection_info": False, "timeout": 0, "thread": True}
     try:
-        serving = server.start(host=options.host, port=options.port, exec_mode="coroutine", **running)
+        serving = server.start(host=options.host, port=options.port, exec_mode="coroutine", **quiet)
         serving = asyncio.ensure_future(serving)
         await asyncio.wait([serving, done], return_when=asyncio.FIRST_COMPLETED)
         (serving if serving.done() else done).result()
@@ -116,22 +114,24 @@ async def _serve(options: Options, say: Callable[[str], object], drawing: Drawin
             await explorer.close()
 
 
-def _bind(app: Any, explorer: Any, options: Options, policy: Policy) -> None:
-    """Add what the server answers besides the page, and who is let in."""
-    from SPRExplorer.routes import Routes, decorate, guard
+def _bind(app: Any, explorer: Any, options: ServerOptions, policy: AccessPolicy) -> None:
+    """Add access control and the routes besides the page."""
+    from SPRExplorer.routes import Routes, access_control, add_headers
 
-    app.middlewares.insert(0, guard(policy))
-    app.on_response_prepare.append(decorate)
-    Routes(explorer.panel, explorer.open_file, options.upload_mb, explorer.scratch).add_to(app)
+    app.middlewares.insert(0, access_control(policy))
+    app.on_response_prepare.append(add_headers)
+    Routes(explorer.controller, explorer.open_file, options.upload_mb, explorer.scratch).add_to(app)
 
 
-def _begin(explorer: Any, options: Options, address: str, say: Callable[[str], object], done: asyncio.Future) -> None:
-    """Tell where the page is, and open it; or take pictures."""
+def _begin(
+    explorer: Any, options: ServerOptions, address: str, say: Callable[[str], object], done: asyncio.Future
+) -> None:
+    """Report the address and open the page, or write pictures."""
     if options.pictures is not None:
-        from SPRExplorer.pictures import take
+        from SPRExplorer.pictures import write_pictures
 
-        explorer.panel.release()
-        explorer.soon(_until_done(take(explorer, address, options.pictures, say), done))
+        explorer.controller.open_by_itself()
+        explorer.run_in_background(_forward(write_pictures(explorer, address, options.pictures, say), done))
         return
     say(f"The Explorer is at {address}")
     say("Stop it with Ctrl-C.")
@@ -139,8 +139,8 @@ def _begin(explorer: Any, options: Options, address: str, say: Callable[[str], o
         webbrowser.open(address)
 
 
-async def _until_done(work: Awaitable[None], done: asyncio.Future) -> None:
-    """Do something, and pass on how it ended."""
+async def _forward(work: Awaitable[None], done: asyncio.Future) -> None:
+    """Await something and set its outcome on a future."""
     try:
         await work
     except Exception as error:
@@ -149,8 +149,8 @@ async def _until_done(work: Awaitable[None], done: asyncio.Future) -> None:
         done.set_result(None)
 
 
-def _leave_cores_to_the_worker() -> None:
-    """Draw with half of the cores: threads that wait for each other on busy cores are slower than one."""
+def _limit_rendering_threads() -> None:
+    """Render with half of the cores: the worker needs the others, and threads on busy cores wait for each other."""
     from vtkmodules.vtkCommonCore import vtkMultiThreader, vtkSMPTools
 
     vtkMultiThreader.SetGlobalMaximumNumberOfThreads(half_of_the_cores())
@@ -158,19 +158,19 @@ def _leave_cores_to_the_worker() -> None:
 
 
 def address_of(host: str, port: int, token: str) -> str:
-    """Return the address to open."""
+    """Return the URL of the page."""
     name = socket.gethostname() if host in ("0.0.0.0", "::", "") else f"[{host}]" if ":" in host else host
     return f"http://{name}:{port}/" + (f"?token={token}" if token else "")
 
 
-def _check(options: Options) -> None:
+def _check(options: ServerOptions) -> None:
     if not 0 <= options.port < 65536:
         raise InputError("--port", got=str(options.port), expected="0 to 65535")
     if options.upload_mb < 1:
         raise InputError("--upload-mb", got=str(options.upload_mb), expected="1 or more")
     for path in options.pair or ():
         if not on_disk(path).exists():
-            raise InputError(str(path), got="nothing there", expected="an image", remedy="check the path")
+            raise InputError(str(path), got="no such file", expected="an image", remedy="check the path")
     if options.folder is not None and not options.folder.is_dir():
         raise InputError("--folder", got=str(options.folder), expected="a folder")
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
@@ -183,32 +183,32 @@ def _check(options: Options) -> None:
             raise InputError("address to listen on", got=got, remedy="choose another --port or --host") from error
 
 
-class Drawing:
-    """Tries whether pictures can be drawn, in a process of its own: without OpenGL the first one would end ours.
+class RenderingCheck:
+    """Checks in another process whether VTK can render: without OpenGL the first rendering would end this process.
 
-    It is started at once, and asked later: what is imported meanwhile takes as long.
+    It starts at once and runs while the server imports its modules.
     """
 
     def __init__(self) -> None:
-        self._alone = sys.platform == "linux" and "DISPLAY" not in os.environ
-        if self._alone:
+        self._is_headless = sys.platform == "linux" and "DISPLAY" not in os.environ
+        if self._is_headless:
             os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
-        self._trial = self._try()
+        self._process = self._start()
 
     def check(self) -> None:
-        """Wait for the answer.
+        """Wait for the outcome.
 
         Raises:
-            InputError: There is no OpenGL that can draw.
+            InputError: OpenGL cannot render.
         """
-        can = self._trial.wait(PATIENCE_SECONDS) == 0
-        if not can and self._alone:
-            os.environ.pop("VTK_DEFAULT_OPENGL_WINDOW")  # VTK looks for another one itself
-            can = self._try().wait(PATIENCE_SECONDS) == 0
-        if not can:
+        can_render = self._process.wait(TIMEOUT_SECONDS) == 0
+        if not can_render and self._is_headless:
+            os.environ.pop("VTK_DEFAULT_OPENGL_WINDOW")  # VTK tries other ones itself
+            can_render = self._start().wait(TIMEOUT_SECONDS) == 0
+        if not can_render:
             remedy = "on Debian and Ubuntu: apt-get install libegl1 libgl1-mesa-dri"
-            raise InputError("OpenGL", got="none that can draw", expected="OpenGL 3.2 or Mesa", remedy=remedy)
+            raise InputError("OpenGL", got="no renderer", expected="OpenGL 3.2 or Mesa", remedy=remedy)
 
-    def _try(self) -> subprocess.Popen:
+    def _start(self) -> subprocess.Popen:
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        return subprocess.Popen([sys.executable, "-c", PROBE], **quiet)
+        return subprocess.Popen([sys.executable, "-c", RENDERING_TEST], **quiet)

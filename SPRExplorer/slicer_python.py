@@ -1,4 +1,4 @@
-"""The two modules of Slicer's own Python that `SPRRegistrationLib` uses and that are in no package."""
+"""Stand-ins of the two modules of Slicer's Python that `SPRRegistrationLib` uses and no package provides."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import slicer
 
 
 def install() -> None:
-    """Make `slicer.i18n` and `slicer.parameterNodeWrapper` importable, where Slicer itself does not bring them."""
+    """Make `slicer.i18n` and `slicer.parameterNodeWrapper` importable where Slicer does not provide them."""
     if "slicer.parameterNodeWrapper" in sys.modules or importlib.util.find_spec("slicer.parameterNodeWrapper"):
         return
     from SPRExplorer import parameter_nodes

@@ -1,40 +1,32 @@
-"""What the page shows, as plain values: computed from the registration, never kept."""
+"""The state of the page: typed fields, computed from the controller and never stored elsewhere.
+
+The parameters that the page changes are states of their own names, since `changes.take` types and checks them.
+"""
 
 from __future__ import annotations
 
-import json
 import math
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from SPRRegistrationLib import anatomies, checks, messages, models, settings_map, suggestion, verdict
+from SPRRegistrationLib import anatomies, messages, models, panel_state, settings_map, verdict
 from SPRRegistrationLib.i18n import tr as _
 from SPRRegistrationLib.models import INSTANCE
-from SPRRegistrationLib.parameters import (
-    Alignment,
-    Anatomy,
-    Device,
-    DisplacementStyle,
-    MapMeasure,
-    Prior,
-    Start,
-    setting_of,
-)
-from SPRRegistrationLib.scene import charts, inputs, snapshots
-from SPRRegistrationLib.session import Stage
-from SPRRegistrationLib.sliders import sliders_of
+from SPRRegistrationLib.scene import charts, painting, snapshots
+from trame_server.state import State
+from trame_server.utils.typed_state import CollectionEncoderDecoder, TypedState
 
+from SPRExplorer.controller import ExplorerController
 from SPRExplorer.fields import CHANGEABLE
 from SPRExplorer.nodes import REFERENCES, SIDES
-from SPRExplorer.panel import Panel
 
-BARS = 40
-"""Of the histogram of the stiffness."""
+HISTOGRAM_BINS = 40
 
-MOST_COUNTED = 300_000
-"""Voxels that it is made of, evenly taken, so that the page does not wait for it."""
+MAX_HISTOGRAM_VOXELS = 300_000
+"""Voxels that are counted, evenly sampled, to keep the page responsive."""
 
-SIGNS = {
+ICONS = {
     "good": "mdi-check-circle",
     "preview": "mdi-progress-clock",
     "check": "mdi-alert",
@@ -42,47 +34,186 @@ SIGNS = {
 }
 
 
-def fields_of(panel: Panel) -> dict[str, Any]:
-    """Return the fields of the parameters that the page may change, as plain values."""
-    values = {field: getattr(panel.parameters, field) for field in CHANGEABLE}
-    return {field: value.value if isinstance(value, Enum) else value for field, value in values.items()}
+class Encoder(CollectionEncoderDecoder):
+    """Decodes values of a wrong type, which only a faulty page sends, as None."""
+
+    def decode(self, obj: Any, obj_type: type) -> Any:
+        """Return a value of the type, or None."""
+        try:
+            return super().decode(obj, obj_type)
+        except TypeError:
+            return None
 
 
-def set_by_anatomy(panel: Panel) -> dict[str, Any]:
-    """Return the fields that the chosen part of the body sets, as plain values: an address need not repeat them."""
-    values = anatomies.fields_of(panel.parameters.anatomy) if panel.model.name == INSTANCE else {}
-    return {field: value.value if isinstance(value, Enum) else value for field, value in values.items()}
+@dataclass
+class PageState:
+    """What the page itself changes, and what is costly to compute.
+
+    Attributes:
+        open_sections: Names of the open sections.
+        notice: Text of the error message.
+        reading: Fields whose files are being read.
+        folder_files: Images in the folder of the server.
+        export_format: Suffix of exported transforms.
+        export_direction: Field of the exported transform.
+        link: Settings as a URL fragment.
+        card: Rows of the model card.
+        factors: Stiffness factor of each segment.
+        check, check_level, can_align: The pair check, and whether it proposes an alignment.
+    """
+
+    theme: str = "dark"
+    layout: str = "four"
+    open_sections: list[str] = field(default_factory=lambda: ["inputs", "settings", "show", "quality"])
+    help: bool = False
+    notice: str = ""
+    notice_open: bool = False
+    reading: list[str] = field(default_factory=list)
+    show_references: bool = False
+    folder_files: list[str] = field(default_factory=list)
+    export_format: str = ".h5"
+    export_direction: str = "displacementTransform"
+    link: str = ""
+    method_items: list[dict[str, str]] = field(default_factory=list)
+    card: list[list[str]] = field(default_factory=list)
+    segments: dict[str, Any] = field(default_factory=dict)
+    map: dict[str, Any] = field(default_factory=dict)
+    histogram: list[dict[str, str]] = field(default_factory=list)
+    factors: list[dict[str, Any]] = field(default_factory=list)
+    check: list[str] = field(default_factory=list)
+    check_level: str = ""
+    can_align: bool = False
 
 
-def state_of(panel: Panel) -> dict[str, Any]:
-    """Return everything else that the page shows and that changes all the time."""
-    return {**_run(panel), **_sliders(panel), **_quality(panel), **_kept(panel), **_inputs(panel)}
+@dataclass(frozen=True, kw_only=True)
+class ShownState:
+    """What the controller determines; updated often.
+
+    Attributes:
+        progress: Percent; -1 if unknown.
+        sliders: Fields of the visible sliders.
+        limits, recommended, suggested: Ends and marks of the sliders.
+        suggestion: Text about the suggestion.
+        segments_old: Whether the measures per segment belong to another result.
+        snapshots: Settings of the snapshots as text.
+        names: Names of the chosen nodes by field.
+    """
+
+    busy: bool
+    apply_text: str
+    can_apply: bool
+    failed: bool
+    status: str
+    progress: int
+    latency: str
+    is_exact: bool
+    cursor_text: str
+    sliders: list[str]
+    limits: dict[str, list[float]]
+    recommended: dict[str, float]
+    suggested: dict[str, float]
+    suggestion: str
+    can_suggest: bool
+    can_take: bool
+    is_choosing: bool
+    badge: dict[str, Any] | None
+    measures: list[list[str]]
+    has_result: bool
+    map_known: bool
+    segments_old: bool
+    has_report: bool
+    snapshots: dict[str, str]
+    can_undo: bool
+    can_redo: bool
+    can_compare: bool
+    names: dict[str, str]
+    has_labels: bool
 
 
-def choices() -> dict[str, list[dict[str, str]]]:
-    """Return what can be chosen from lists, by the fields."""
-    kinds = {
-        "alignment": Alignment,
-        "anatomy": Anatomy,
-        "start": Start,
-        "device": Device,
-        "displacementStyle": DisplacementStyle,
-        "mapMeasure": MapMeasure,
-        "prior": Prior,
-    }
-    return {f"{name}_items": [_choice(each.label(), each.value) for each in kind] for name, kind in kinds.items()}
+PAGE: PageState = TypedState(State(), PageState).name
+SHOWN: ShownState = TypedState(State(), ShownState).name
+"""State names by field, for expressions of the page."""
 
 
-def methods_of(panel: Panel) -> list[dict[str, str]]:
-    """Return the methods there are, for a list."""
-    return [_choice(model.title, model.name) for model in panel.models]
+def fields_of(controller: ExplorerController) -> dict[str, Any]:
+    """Return the changeable parameters as plain values."""
+    return _plain({name: getattr(controller.parameters, name) for name in CHANGEABLE})
 
 
-def map_of(panel: Panel) -> dict[str, Any]:
+def set_by_anatomy(controller: ExplorerController) -> dict[str, Any]:
+    """Return the fields that the chosen anatomy sets, as plain values; a link omits them."""
+    return _plain(anatomies.fields_of(controller.parameters.anatomy) if controller.model.name == INSTANCE else {})
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}
+
+
+def state_of(controller: ExplorerController) -> ShownState:
+    """Return the state of the controller for the page."""
+    parameters, session = controller.parameters, controller.session
+    shown = None if session is None else session.shown
+    run, sliders = panel_state.run_state(controller), panel_state.slider_states(controller)
+    advice, badge = panel_state.suggestion_state(controller), panel_state.badge(controller)
+    kept, history = panel_state.kept_settings(controller), snapshots.history_of(parameters)
+    nodes = {name: getattr(parameters, name) for name in (*(f"{side}Volume" for side in SIDES), *REFERENCES)}
+    return ShownState(
+        busy=run.is_busy,
+        apply_text=run.missing or _("Apply"),
+        can_apply=run.can_apply,
+        failed=run.has_failed,
+        status=run.status,
+        progress=-1 if run.progress is None else round(100 * run.progress),
+        latency=panel_state.latency(controller),
+        is_exact=shown is not None and shown.exact,
+        cursor_text=controller.cursor,
+        sliders=list(sliders.fields),
+        limits={name: list(ends) for name, ends in sliders.ranges.items()},
+        recommended={name: sliders.recommended[name] for name in sliders.fields},
+        suggested=dict(sliders.suggested),
+        suggestion=advice.line,
+        can_suggest=advice.can_ask,
+        can_take=advice.can_take,
+        is_choosing=session is not None and session.is_choosing,
+        badge=None if badge is None else _badge(badge),
+        measures=[list(detail) for detail in badge.details] if badge else [],
+        has_result=shown is not None,
+        map_known=shown is not None and shown.weight_known,
+        segments_old=shown is not None and parameters.segmentTable is not None and not shown.metrics,
+        has_report=bool(parameters.report),
+        snapshots=kept,
+        can_undo=history.can_undo,
+        can_redo=history.can_redo,
+        can_compare={"A", "B"} <= kept.keys(),
+        names={name: "" if node is None else node.GetName() for name, node in nodes.items()},
+        has_labels=parameters.fixedLabels is not None,
+    )
+
+
+def _badge(badge: verdict.Badge) -> dict[str, Any]:
+    return {"level": badge.level, "line": badge.line, "icon": ICONS[badge.level], "doubts": list(badge.doubts)}
+
+
+def update_check(page: PageState, controller: ExplorerController) -> None:
+    """Set the pair check and the stiffness factors; costly, so only for a new pair."""
+    found = panel_state.check_state(controller)
+    page.check, page.check_level, page.can_align = list(found.lines), found.level, found.can_align
+    page.factors = painting.table(controller.parameters)
+
+
+def items_of(kind: type[Enum]) -> list[dict[str, str]]:
+    """Return the members of an enumeration as items of a list."""
+    return [{"title": each.label(), "value": each.value} for each in kind]
+
+
+def methods_of(controller: ExplorerController) -> list[dict[str, str]]:
+    """Return the items of the list of methods."""
+    return [{"title": model.title, "value": model.name} for model in controller.models]
+
+
+def map_of(controller: ExplorerController) -> dict[str, Any]:
     """Return the settings map as rows of colored cells."""
-    points = [] if panel.session is None else panel.session.points
-    measure = panel.parameters.mapMeasure
-    table = settings_map.table_of(points, measure, suggestion.marked(panel.parameters))
+    measure, table = controller.parameters.mapMeasure, panel_state.map_table(controller)
     rows: list[list[Any]] = [[None] * len(table.columns) for _row in table.rows]
     for cell in table.cells:
         rows[cell.row][cell.column] = {
@@ -93,7 +224,7 @@ def map_of(panel: Panel) -> dict[str, Any]:
             "signs": cell.signs,
             "setting": dict(cell.point.setting),
         }
-    names = [messages.setting_names().get(name, name) for name in table.names]
+    names = panel_state.map_titles(table)
     return {
         "rows": rows,
         "row_titles": [f"{value:.3g}" for value in table.rows],
@@ -104,32 +235,31 @@ def map_of(panel: Panel) -> dict[str, Any]:
     }
 
 
-def histogram_of(panel: Panel) -> list[dict[str, Any]]:
-    """Return how much of the image has which stiffness, as bars with their height, color and words."""
-    volume = panel.parameters.weightVolume
-    if not panel.session or panel.session.shown is None or volume is None or volume.GetImageData() is None:
+def histogram_of(controller: ExplorerController) -> list[dict[str, str]]:
+    """Return the histogram of the stiffness as bars with height, color and text."""
+    volume = controller.parameters.weightVolume
+    if not controller.session or controller.session.shown is None or volume is None or volume.GetImageData() is None:
         return []
-    percent = charts.shares_of(volume, BARS, MOST_COUNTED)
-    table, color = panel.parameters.weightColors, [0.0] * 4
+    percent = charts.shares_of(volume, HISTOGRAM_BINS, MAX_HISTOGRAM_VOXELS)
+    table, color = controller.parameters.weightColors, [0.0] * 4
+    text = _("Stiffness {low:.2f} to {high:.2f}: {share:.1f} % of the image")
     bars = []
-    for place, share in enumerate(percent):
-        low, high = place / BARS, (place + 1) / BARS
+    for index, share in enumerate(percent):
+        low, high = index / HISTOGRAM_BINS, (index + 1) / HISTOGRAM_BINS
         table.GetColor(round((low + high) / 2 * (table.GetNumberOfColors() - 1)), color)
         bars.append(
             {
                 "height": f"{100 * math.sqrt(share / max(percent)):.1f}%",
                 "color": "rgb({:.0f} {:.0f} {:.0f})".format(*(255 * part for part in color[:3])),
-                "words": _("Stiffness {low:.2f} to {high:.2f}: {share:.1f} % of the image").format(
-                    low=low, high=high, share=share
-                ),
+                "text": text.format(low=low, high=high, share=share),
             }
         )
     return bars
 
 
-def segments_of(panel: Panel) -> dict[str, Any]:
-    """Return the measures of the segments as a table of texts."""
-    node = panel.parameters.segmentTable
+def segments_of(controller: ExplorerController) -> dict[str, Any]:
+    """Return the measures per segment as a table of texts."""
+    node = controller.parameters.segmentTable
     if node is None:
         return {"titles": [], "rows": []}
     columns = [node.GetTable().GetColumn(index) for index in range(node.GetNumberOfColumns())]
@@ -137,101 +267,12 @@ def segments_of(panel: Panel) -> dict[str, Any]:
     return {"titles": [column.GetName() for column in columns], "rows": [list(row) for row in zip(*texts, strict=True)]}
 
 
-def card_of(panel: Panel) -> list[list[str]]:
-    """Return what the task model says of itself."""
-    return [list(row) for row in models.card_lines(panel.model)]
-
-
-def _choice(title: str, value: str) -> dict[str, str]:
-    return {"title": title, "value": value}
+def card_of(controller: ExplorerController) -> list[list[str]]:
+    """Return the rows of the model card."""
+    return [list(row) for row in models.card_lines(controller.model)]
 
 
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
     return "-" if value != value else f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-
-
-def _run(panel: Panel) -> dict[str, Any]:
-    session, busy = panel.session, panel.is_busy
-    why_not = messages.why_not_apply(panel.parameters)
-    shown = None if session is None else session.shown
-    return {
-        "busy": busy,
-        "apply_text": why_not.rstrip(".") or _("Apply"),
-        "can_apply": not why_not and not panel.is_committing,
-        "failed": session is not None and session.stage is Stage.FAILED and not why_not,
-        "status": "" if session is None or (why_not and not busy) else session.words,
-        "progress": -1 if session is None or session.progress is None else round(100 * session.progress),
-        "latency": "" if shown is None else messages.latency(shown.age_ms, shown.exact),
-        "is_exact": shown is not None and shown.exact,
-        "cursor_text": panel.cursor,
-    }
-
-
-def _sliders(panel: Panel) -> dict[str, Any]:
-    stand = sliders_of(panel.parameters, panel.session, panel.model)
-    advice = suggestion.shown(panel.parameters, panel.session)
-    return {
-        "sliders": list(stand.fields),
-        "limits": {field: list(ends) for field, ends in stand.ranges.items()},
-        "tuned": {field: stand.recommended[field] for field in stand.fields},
-        "suggested": dict(stand.suggested),
-        "suggest_line": advice.line,
-        "can_suggest": advice.can_ask,
-        "can_take": advice.can_take,
-        "is_choosing": panel.session is not None and panel.session.is_choosing,
-    }
-
-
-def _quality(panel: Panel) -> dict[str, Any]:
-    session, parameters = panel.session, panel.parameters
-    shown = None if session is None else session.shown
-    nothing = {"badge": None, "measures": [], "has_result": False, "map_known": False, "segments_old": False}
-    if shown is None:
-        return nothing | {"has_report": bool(parameters.report)}
-    badge = verdict.badge(verdict.of_result(shown, session.opened, inputs.extent_mm(parameters.fixedVolume)))
-    looks = {"level": badge.level, "line": badge.line, "icon": SIGNS[badge.level], "doubts": list(badge.doubts)}
-    return {
-        "badge": looks,
-        "measures": [list(detail) for detail in badge.details],
-        "has_result": True,
-        "map_known": shown.weight_known,
-        "segments_old": parameters.segmentTable is not None and not shown.metrics,
-        "has_report": bool(parameters.report),
-    }
-
-
-def _kept(panel: Panel) -> dict[str, Any]:
-    kept, history = snapshots.snapshots_of(panel.parameters), snapshots.history_of(panel.parameters)
-    names = messages.setting_names()
-    texts = {}
-    for name, snapshot in kept.items():
-        texts[name] = ", ".join(f"{names.get(key, key)} {value:.3g}" for key, value in snapshot.setting.items())
-    return {
-        "kept": texts,
-        "can_undo": history.can_undo,
-        "can_redo": history.can_redo,
-        "can_compare": {"A", "B"} <= kept.keys(),
-    }
-
-
-def _inputs(panel: Panel) -> dict[str, Any]:
-    parameters = panel.parameters
-    return {
-        **{f"{side}_name": _name_of(getattr(parameters, f"{side}Volume")) for side in SIDES},
-        **{f"{field}_name": _name_of(getattr(parameters, field)) for field in REFERENCES},
-        "has_labels": parameters.fixedLabels is not None,
-        "setting_words": json.dumps(setting_of(parameters)),
-    }
-
-
-def _name_of(node: Any) -> str:
-    return "" if node is None else node.GetName()
-
-
-def check_of(panel: Panel) -> dict[str, Any]:
-    """Return what the check of the pair says; not cheap, so only for a new pair."""
-    opened = None if panel.session is None else panel.session.opened
-    found = checks.pair_check(panel.parameters, str(panel.model.card.get("modality", "")), opened)
-    return {"guard": list(found.lines), "guard_level": found.level, "can_align": found.can_align}

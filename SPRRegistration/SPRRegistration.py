@@ -1,7 +1,4 @@
-"""The module SPR Registration of 3D Slicer: deformable registration whose stiffness varies and is shown.
-
-This file only tells Slicer about the module. The panel is in `SPRRegistrationLib.qt.widget`.
-"""
+"""The module SPR Registration of 3D Slicer; its panel is in `SPRRegistrationLib.qt.widget`."""
 
 from __future__ import annotations
 
@@ -21,19 +18,19 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-# Installed, SPRCore lies beside this file; from an unpacked folder, one folder higher.
+# SPRCore is beside this file if installed, and one folder higher in a checkout.
 _FOLDER = Path(__file__).resolve().parent
-for _place in (_FOLDER, _FOLDER.parent):
-    if (_place / "SPRCore").is_dir() and str(_place) not in sys.path:
-        sys.path.append(str(_place))
+for _folder in (_FOLDER, _FOLDER.parent):
+    if (_folder / "SPRCore").is_dir() and str(_folder) not in sys.path:
+        sys.path.append(str(_folder))
 
 
 HOMEPAGE = "https://github.com/OWNER/SlicerSPRRegistration"
-"""Where the project lives, as `CMakeLists.txt` says it too."""
+"""As in `CMakeLists.txt`."""
 
 
 class SPRRegistration(ScriptedLoadableModule):
-    """What Slicer shows in its list of modules."""
+    """Title, category, help and acknowledgement of the module."""
 
     def __init__(self, parent: object) -> None:
         ScriptedLoadableModule.__init__(self, parent)
@@ -42,8 +39,8 @@ class SPRRegistration(ScriptedLoadableModule):
         parent.dependencies = []
         parent.contributors = ["The SPRRegistration contributors"]
         parent.helpText = _(
-            "Deforms one 3-D image onto another. How stiff the deformation is varies over the image, follows two "
-            "sliders while you move them, and is shown as a map. Research software: not for diagnosis or treatment."
+            "Deforms one 3-D image onto another. The stiffness of the deformation varies over the image, follows two "
+            "sliders while they move, and is shown as a map. Research software: not for diagnosis or treatment."
         )
         page = f"{HOMEPAGE}/blob/main/docs/how-to/use-in-slicer.md"
         parent.helpText += f'<p><a href="{page}">{_("How to use it, step by step")}</a></p>'
@@ -63,7 +60,7 @@ def register_sample_data() -> None:
 
 
 class SPRRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """Passes on what Slicer tells to the panel."""
+    """Forwards Slicer's events to the panel."""
 
     def __init__(self, parent: object = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -71,15 +68,15 @@ class SPRRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic, self.panel = None, None
 
     def setup(self) -> None:
-        """Make the panel, when the module is opened for the first time."""
+        """Create the panel, when the module is opened for the first time."""
         ScriptedLoadableModuleWidget.setup(self)
-        from SPRRegistrationLib.qt.widget import Panel
+        from SPRRegistrationLib.qt.widget import SlicerPanel
 
         widget = slicer.util.loadUI(self.resourcePath("UI/SPRRegistration.ui"))
         self.layout.addWidget(widget)
         widget.setMRMLScene(slicer.mrmlScene)
         self.logic = SPRRegistrationLogic()
-        self.panel = Panel(slicer.util.childWidgetVariables(widget), self.logic, self.resourcePath)
+        self.panel = SlicerPanel(slicer.util.childWidgetVariables(widget), self.logic, self.resourcePath)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.scene_closes)
         self.addObserver(scene, scene.StartImportEvent, self.import_starts)
@@ -89,7 +86,7 @@ class SPRRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel.enter()
 
     def cleanup(self) -> None:
-        """End all workers: Slicer closes, or the module is loaded anew."""
+        """End all workers: Slicer closes, or the module is reloaded."""
         self.removeObservers()
         if self.panel is not None:
             slicer.app.disconnect("aboutToQuit()", self.cleanup)
@@ -97,46 +94,46 @@ class SPRRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.panel = None
 
     def onReload(self) -> None:
-        """Load the module anew with all of its files, for those who develop it."""
+        """Reload the module with all of its files, for developers."""
         for name in [name for name in sys.modules if name.split(".")[0] == "SPRRegistrationLib"]:
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)
 
     def enter(self) -> None:
-        """Go on, when the module is opened again."""
+        """Resume, when the module is opened again."""
         if self.panel is not None:
             self.panel.enter()
 
     def exit(self) -> None:
-        """Rest, when another module is opened; a computation goes on."""
+        """Pause, when another module is opened; a computation continues."""
         if self.panel is not None:
             self.panel.exit()
 
     def scene_closes(self, caller: vtk.vtkObject, event: str) -> None:
-        """Let go of everything in the scene."""
+        """Release everything in the scene."""
         if self.panel is not None:
             self.panel.forget_scene()
 
     def import_starts(self, caller: vtk.vtkObject, event: str) -> None:
-        """Note what is in the scene before a file is read into it."""
+        """Prepare for a file that is read into the scene."""
         if self.panel is not None:
             self.panel.import_starts()
 
     def scene_changed(self, caller: vtk.vtkObject, event: str) -> None:
-        """Take up what is in the scene now; opening a file closes the scene and reads the file, all in one batch."""
+        """Show the registration of a changed scene, after the batch that closes it and reads a file."""
         if self.panel is not None and self.parent.isEntered and not slicer.mrmlScene.IsBatchProcessing():
             self.panel.enter()
 
 
 class SPRRegistrationLogic(ScriptedLoadableModuleLogic):
-    """Knows the registrations of the scene; the rest is in `SPRRegistrationLib`, for use without a panel."""
+    """Lists the registrations of the scene."""
 
     def __init__(self) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
         self.isSingletonParameterNode = False  # several registrations live in one scene
 
     def getParameterNode(self) -> object:
-        """Return the parameters of the first registration of the scene, which is made if there is none."""
+        """Return the parameters of the first registration of the scene, created if necessary."""
         return self.parameters_of(super().getParameterNode())
 
     def parameters_of(self, node: slicer.vtkMRMLScriptedModuleNode) -> object:

@@ -2,7 +2,8 @@
 
 Tunes the solver over the paper's ranges and over wider ones, a hyper model, and a training; sweeps; trains the best;
 compares on test patients; reports. Six validation patients (two for the dense grid) and twelve test patients,
-end-diastole onto end-systole. Every step resumes after an interruption and prints its command. About an hour on two cores.
+end-diastole onto end-systole. Steps resume after an interruption and print their command. About an hour on two
+cores.
 """
 
 from __future__ import annotations

@@ -16,8 +16,7 @@ def test_register(voxels, capsys):
         phantom.fixed,
         phantom.moving,
         init="none",
-        fixed_points=phantom.fixed_points,
-        moving_points=phantom.moving_points,
+        annotations={"fixed_points": phantom.fixed_points, "moving_points": phantom.moving_points},
     )
     report = result.report
     before, after = (report["metrics"][side]["tre_mm"]["mean"] for side in ("before", "after"))

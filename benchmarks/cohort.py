@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measure import in_a_child
+from measure import run_isolated
 from pairs import DATA, register
 from run import machine
 
@@ -60,7 +60,7 @@ def measure(paths, method):
         for part, path in paths.items():
             read = read_labels if part.endswith("labels") else read_volume
             write_volume(read(path), Path(scratch) / f"{part}.nii.gz")
-        return in_a_child(register, Path(scratch), METHODS[method])
+        return run_isolated(register, Path(scratch), METHODS[method])
 
 
 def table(rows):

@@ -112,12 +112,12 @@ def write_scene(folder, size):
 
 def measure_sizes(sizes, repeats, threads):
     """Rows of the command for several sizes of images."""
-    from measure import in_a_child
+    from measure import run_isolated
 
     found = {}
     for size in sizes:
         with tempfile.TemporaryDirectory() as scratch:
-            folder = in_a_child(write_scene, Path(scratch) / "pair", size)
+            folder = run_isolated(write_scene, Path(scratch) / "pair", size)
             found["x".join(map(str, size))] = {"size": list(size), "rows": measure_command(folder, repeats, threads)}
     return found
 

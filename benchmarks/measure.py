@@ -18,7 +18,7 @@ from operations import OPERATIONS
 MEBI = 2**20
 
 
-def in_a_child(function, *arguments):
+def run_isolated(function, *arguments):
     """Run a function in a child process; its result, or {"failed": why} if it raises, dies or is killed for memory."""
     # A forked child needs no second import; the parent itself never computes, so that no thread pool is forked.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")

@@ -14,7 +14,7 @@ import weakref
 from pathlib import Path
 
 import torch
-from measure import Peak, in_a_child, median_seconds
+from measure import Peak, median_seconds, run_isolated
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -192,7 +192,7 @@ def main():
     report["shape"], report["small_shape"] = (shape, shape) if options.quick else (SHAPE, SMALL_SHAPE)
     report["kinds"] = []
     for overrides in KINDS:
-        row = in_a_child(time_conditioning, overrides, small, report["small_shape"])
+        row = run_isolated(time_conditioning, overrides, small, report["small_shape"])
         title = "published (full, hidden 96)" if overrides == PUBLISHED else overrides["conditioning"]
         report["kinds"].append({**row, "title": title, "parameters": parameter_count(small, **overrides)})
     report["models"] = [account(name, overrides, report["shape"]) for name, overrides in models]

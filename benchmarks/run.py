@@ -62,7 +62,7 @@ def machine(threads):
 
 
 def measure_operations(options, rows):
-    from measure import accuracy, in_a_child, measure
+    from measure import accuracy, measure, run_isolated
     from operations import OPERATIONS
 
     for name, operation in OPERATIONS.items():
@@ -75,12 +75,12 @@ def measure_operations(options, rows):
             rows[name]["absent"] = f"{operation.package} is not installed"
             continue
         for who in ("ours", "reference"):
-            rows[name][who] = in_a_child(measure, name, who, size, options.repeats)
-        rows[name]["error"] = in_a_child(accuracy, name, (32, 28, 24))
+            rows[name][who] = run_isolated(measure, name, who, size, options.repeats)
+        rows[name]["error"] = run_isolated(accuracy, name, (32, 28, 24))
 
 
 def measure_pairs(options, rows, save):
-    from measure import in_a_child
+    from measure import run_isolated
     from methods import METHODS, SLOW
     from pairs import PAIRS, register, write_pair
 
@@ -90,28 +90,28 @@ def measure_pairs(options, rows, save):
         if options.only and name not in options.only:
             continue
         with tempfile.TemporaryDirectory() as scratch:
-            folder = in_a_child(write_pair, Path(scratch), name, options.quick)
+            folder = run_isolated(write_pair, Path(scratch), name, options.quick)
             if folder is None:
                 LOG.info("%s: the data are not at hand", title)
                 continue
             for method in methods:
                 LOG.info("%s by %s", title, method)
-                rows.setdefault(title, {})[method] = in_a_child(register, folder, method)
+                rows.setdefault(title, {})[method] = run_isolated(register, folder, method)
                 save()
 
 
 def measure_all_stages(options, report):
-    from measure import in_a_child
+    from measure import run_isolated
     from pairs import write_pair
     from stages import measure_stages
 
     if options.only and "stages" not in options.only:
         return
     with tempfile.TemporaryDirectory() as scratch:
-        candidates = (in_a_child(write_pair, Path(scratch), name, options.quick) for name in ("brain", "scene"))
+        candidates = (run_isolated(write_pair, Path(scratch), name, options.quick) for name in ("brain", "scene"))
         folder = next(folder for folder in candidates if folder is not None)
         LOG.info("stages of a registration")
-        report["stages"] = in_a_child(measure_stages, folder, options.repeats)
+        report["stages"] = run_isolated(measure_stages, folder, options.repeats)
 
 
 def measure_whole_command(options, report):

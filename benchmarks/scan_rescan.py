@@ -69,8 +69,8 @@ class Case:
     def by_setting(self, setting, device):
         prior, config = setting
         watch = Watch()
-        options = {"prior": prior, "config": config, "init": "none", "device": device}
-        result = spr.register(self.fixed, self.moving, **options)
+        options = spr.RegistrationOptions(config=config)
+        result = spr.register(self.fixed, self.moving, prior=prior, init="none", device=device, options=options)
         return watch.read() | self.score(result.displacement) | {"mean_weight": float(result.weight.array.mean())}
 
 

@@ -219,7 +219,7 @@ def main():
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"  # before torch is loaded
     sys.path.insert(0, str(HERE))
-    from measure import in_a_child
+    from measure import run_isolated
     from run import machine
 
     report = {"machine": machine(1), "quick": options.quick, "size": list(options.size), "rows": {}, "agreement": {}}
@@ -232,10 +232,10 @@ def main():
     for kind in kinds:
         LOG.info("%s", kind)
         report["rows"][kind] = {
-            who: in_a_child(measure, who, kind, tuple(options.size), options.repeats) for who in ("ours", "reference")
+            who: run_isolated(measure, who, kind, tuple(options.size), options.repeats) for who in ("ours", "reference")
         }
     for name, semi in (("loss", False), ("loss with labels", True)):
-        report["agreement"][name] = in_a_child(agreement, (32, 32, 32), semi)
+        report["agreement"][name] = run_isolated(agreement, (32, 32, 32), semi)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "rows.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     (options.out / "table.md").write_text(table(report), encoding="utf-8")

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from SPRCore.analysis.planes import PLANES, Cutter, Plane, bounding_box, center_mm, foreground
+from SPRCore.analysis.planes import PLANES, Plane, SliceExtractor, bounding_box, center_mm, foreground
 from SPRCore.geometry import Field, Volume, percentiles, robust_extremes, within_extremes
 
 DPI = 150
@@ -76,8 +76,8 @@ def registration_figure(picture: RegistrationPicture) -> Figure:
         The figure: three orthogonal planes, one below the other, through the center of the labels or of the anatomy,
         in radiological orientation and with true proportions.
     """
-    cutter = _cutter(picture)
-    sizes = np.array([cutter.size_mm(plane) for plane in PLANES])
+    extractor = _extractor(picture)
+    sizes = np.array([extractor.size_mm(plane) for plane in PLANES])
     inches_per_mm = _COLUMN_INCHES / sizes[:, 0].max()
     heights = np.maximum(sizes[:, 1] * inches_per_mm, 0.5)
     figure = Figure(figsize=(7 * (_COLUMN_INCHES + 0.1), heights.sum() + 1.55), dpi=DPI, layout="constrained")
@@ -86,7 +86,7 @@ def registration_figure(picture: RegistrationPicture) -> Figure:
     scales = _Scales.of(picture)
     for row, plane in enumerate(PLANES):
         panels = [figure.add_subplot(grid[row, column]) for column in range(7)]
-        _draw_row(panels, cutter, plane, picture, scales)
+        _draw_row(panels, extractor, plane, picture, scales)
         panels[0].set_ylabel(plane.name, fontsize=9)
         if row == 0:
             for panel, title in zip(panels, _titles(picture), strict=True):
@@ -181,11 +181,11 @@ def _colormap(name: str) -> Any:
     return colormaps[name]
 
 
-def _cutter(picture: RegistrationPicture) -> Cutter:
+def _extractor(picture: RegistrationPicture) -> SliceExtractor:
     anatomy = foreground(picture.fixed, picture.fixed_valid)
     labels = picture.fixed_labels
     target = anatomy if labels is None or not labels.array.any() else labels.array != 0
-    return Cutter(picture.fixed.grid, center_mm(target, picture.fixed.affine), bounding_box(anatomy))
+    return SliceExtractor(picture.fixed.grid, center_mm(target, picture.fixed.affine), bounding_box(anatomy))
 
 
 def _differences(picture: RegistrationPicture) -> tuple[np.ndarray, np.ndarray, float]:
@@ -231,26 +231,26 @@ class _Scales:
 
 def _draw_row(
     panels: list[Axes],
-    cutter: Cutter,
+    extractor: SliceExtractor,
     plane: Plane,
     picture: RegistrationPicture,
     scales: _Scales,
 ) -> None:
-    size = cutter.size_mm(plane)
+    size = extractor.size_mm(plane)
     fixed_window, moving_window = scales.fixed, scales.moving
-    fixed_cut = cutter.cut(picture.fixed.array, plane)
-    show_plane(panels[0], cutter.cut(picture.moving.array, plane), size, cmap="gray", **moving_window)
+    fixed_cut = extractor.extract(picture.fixed.array, plane)
+    show_plane(panels[0], extractor.extract(picture.moving.array, plane), size, cmap="gray", **moving_window)
     show_plane(panels[1], fixed_cut, size, cmap="gray", **fixed_window)
-    show_plane(panels[2], cutter.cut(picture.warped.array, plane), size, cmap="gray", **moving_window)
+    show_plane(panels[2], extractor.extract(picture.warped.array, plane), size, cmap="gray", **moving_window)
     for panel in panels[3:5]:
         show_plane(panel, fixed_cut, size, cmap="gray", **fixed_window)
-    draw_grid(panels[3], cutter, plane, picture.displacement)
+    draw_grid(panels[3], extractor, plane, picture.displacement)
     weight = picture.weight.array
-    show_plane(panels[4], weight_overlay(cutter.cut(weight, plane), scales.weight), size)
+    show_plane(panels[4], weight_overlay(extractor.extract(weight, plane), scales.weight), size)
     *differences, limit = scales.differences
     for panel, difference in zip(panels[5:7], differences, strict=True):
         panel.set_facecolor(_NO_DATA_COLOR)  # shines through where there is no difference
-        show_plane(panel, cutter.cut(difference, plane), size, cmap=_DIFFERENCE_COLORS, vmin=-limit, vmax=limit)
+        show_plane(panel, extractor.extract(difference, plane), size, cmap=_DIFFERENCE_COLORS, vmin=-limit, vmax=limit)
     for panel, labels, color in (
         (panels[0], picture.moving_labels, MOVING_COLOR),
         (panels[0], picture.fixed_labels, FIXED_COLOR),
@@ -259,7 +259,7 @@ def _draw_row(
         (panels[2], picture.fixed_labels, FIXED_COLOR),
     ):
         if labels is not None:
-            draw_outlines(panel, cutter.cut(labels.array, plane), size, color)
+            draw_outlines(panel, extractor.extract(labels.array, plane), size, color)
     for panel in panels:
         draw_marks(panel, plane)
 
@@ -294,11 +294,13 @@ def draw_outlines(panel: Axes, labels: np.ndarray, size_mm: tuple[float, float],
         panel.contour(across, up, labels == label, levels=[0.5], colors=color, linewidths=0.8)
 
 
-def draw_grid(panel: Axes, cutter: Cutter, plane: Plane, displacement: Field, lines: int = _LINES_ACROSS) -> None:
+def draw_grid(
+    panel: Axes, extractor: SliceExtractor, plane: Plane, displacement: Field, lines: int = _LINES_ACROSS
+) -> None:
     """Draw the lines of a regular grid of the moving image where the registration puts them in the fixed one."""
-    size = cutter.size_mm(plane)
+    size = extractor.size_mm(plane)
     step = grid_step_mm(max(size), lines)
-    for coordinate in cutter.coordinates(displacement.array, plane):
+    for coordinate in extractor.coordinates(displacement.array, plane):
         if min(coordinate.shape) < 2:
             continue
         levels = np.arange(np.floor(coordinate.min() / step), np.ceil(coordinate.max() / step) + 1) * step

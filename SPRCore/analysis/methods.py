@@ -1,4 +1,4 @@
-"""Methods to compare, as the command line writes them, and how each registers a pair."""
+"""Specifications of methods, as the command line writes them, and how each registers a pair."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ import torch
 from SPRCore.baselines import BASELINES
 from SPRCore.config import encode
 from SPRCore.errors import InputError
-from SPRCore.geometry import Field, MaskedVolume, Volume, compose_affine, resample
+from SPRCore.geometry import MaskedVolume, compose_affine, resample
 from SPRCore.io import ModelCard, read_bundle, read_card
-from SPRCore.registration import LoadedModel, model_prior, register_pair
+from SPRCore.registration import LoadedModel, RegistrationResult, model_prior, register_pair
 from SPRCore.registration.choice import AUTO, choose_setting
 from SPRCore.registration.job import INSTANCE, make_job, model_path
 from SPRCore.regularization import BetaPrior, Prior, UniformPrior
@@ -34,8 +34,8 @@ _KEYS = (_REFINE, *dict.fromkeys(key for keys in HYPERPARAMETERS.values() for ke
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method:
-    """A method and all that was chosen for it.
+class MethodSpec:
+    """A method and its settings.
 
     Attributes:
         label: Name in tables.
@@ -44,8 +44,8 @@ class Method:
         model: SHA-256 of the model's tensors, or None.
         prior: Prior on the weight; None for a baseline.
         chooses: Whether a prior is chosen for each pair; `prior` is the default then.
-        refine: Most steps of the instance solver that go on from a model.
-        twin: Label of the method that this one is tested against, or None.
+        refine: Maximum number of refinement steps after a model.
+        twin: Label of the reference method of the statistical test, or None.
     """
 
     label: str
@@ -59,7 +59,7 @@ class Method:
 
     @property
     def setting(self) -> dict[str, Any]:
-        """What was chosen, as saved results hold it."""
+        """The settings as saved in results."""
         if self.prior is None:
             return encode(BASELINES[self.kind])
         if self.chooses:
@@ -68,35 +68,14 @@ class Method:
         return chosen | ({_REFINE: self.refine} if self.refine else {})
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Found:
-    """What a method found.
-
-    Attributes:
-        displacement: Total pull displacement on the fixed grid, RAS mm.
-        warped: Moving image on the fixed grid.
-        inverse: Displacement back on the moving grid, or None.
-        weight: Weight of each voxel on the fixed grid, or None.
-        seconds: Time that passed to load the model (``model``) and to find the deformation (``register``).
-        processor_seconds: Time of all threads and child processes on the processor to find the deformation.
-    """
-
-    displacement: Field
-    warped: Volume
-    inverse: Field | None = None
-    weight: Volume | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
-    processor_seconds: float
-
-
-def parse_methods(texts: Sequence[str]) -> list[Method]:
-    """Read what the command line says of methods, and find out whether each can run.
+def parse_methods(texts: Sequence[str]) -> list[MethodSpec]:
+    """Parse specifications of methods and check that each can run.
 
     Args:
-        texts: Lists with commas. Each entry is `instance`, `auto` (the same with a setting chosen for each pair),
-            `uniform` or `uniform:LAMBDA` (the instance solver with one stiffness everywhere), the name of a baseline,
+        texts: Comma-separated lists. Each entry is `instance`, `auto` (with a setting chosen for each pair),
+            `uniform` or `uniform:LAMBDA` (instance optimization with one weight everywhere), the name of a baseline,
             or the name or path of a model; with `@alpha=A,lambda_max=L` (or `sigma=`, `lambda_mean=`, `tv=`,
-            `lambda=`, `refine=`) after it its values, and with `LABEL=` before it a name for tables.
+            `lambda=`, `refine=`) for its values, and with `LABEL=` before it a name for tables.
 
     Returns:
         The methods in their order.
@@ -115,19 +94,20 @@ def parse_methods(texts: Sequence[str]) -> list[Method]:
 
 
 def run_method(
-    method: Method, fixed: MaskedVolume, moving: MaskedVolume, affine_ras: np.ndarray | None, device: str
-) -> Found:
+    method: MethodSpec, fixed: MaskedVolume, moving: MaskedVolume, affine_ras: np.ndarray | None, device: str
+) -> RegistrationResult:
     """Register a pair.
 
     Args:
-        method: How.
-        fixed: Fixed image with its data, which the methods of this package keep to.
-        moving: Moving image with its data, on any grid.
-        affine_ras: Alignment as a whole, pull map from fixed to moving world points; None for none.
-        device: Name of the device for methods of this package.
+        method: The method.
+        fixed: Fixed image with its mask of data; baselines get the whole image.
+        moving: Moving image with its mask of data, on any grid.
+        affine_ras: Affine pre-alignment, pull map from fixed to moving world points, or None.
+        device: Compute device of the methods of this package.
 
     Returns:
-        What was found.
+        The result, without inverse and weight from a baseline. Its report has `seconds` to load the model (``model``)
+        and to register (``register``), and `processor_seconds` of all threads and child processes to register.
 
     Raises:
         InputError: The pair or the method cannot be used.
@@ -135,32 +115,27 @@ def run_method(
     """
     if method.prior is None:
         moved = resample(moving.original, fixed.grid, affine_ras=affine_ras)
-        watch = _Watch()
+        watch = _Timer()
         own = BASELINES[method.kind].register(fixed.original, moved)
-        spent = watch.read()
+        seconds, processor_seconds = watch.read()
         total = own if affine_ras is None else compose_affine(own, affine_ras)
         warped = resample(moving.original, fixed.grid, displacement=total)
-        return Found(displacement=total, warped=warped, seconds={"register": spent[0]}, processor_seconds=spent[1])
-    where, loading = torch.device(device), _Watch()
+        report = {"seconds": {"register": seconds}, "processor_seconds": processor_seconds}
+        return RegistrationResult(warped=warped, displacement=total, affine_ras=affine_ras, report=report)
+    where, loading = torch.device(device), _Timer()
     model = None if method.path is None else LoadedModel.read(method.path, where)
-    loaded, watch = loading.read()[0], _Watch()
+    loaded, watch = loading.read()[0], _Timer()
     job = make_job(model, fixed.grid, where, prior=method.prior, refine=method.refine)
     if method.chooses:
         job = dataclasses.replace(job, prior=choose_setting(fixed, moving, affine_ras, job).prior)
     result = register_pair(fixed, moving, affine_ras, job)
     seconds, processor_seconds = watch.read()
-    return Found(
-        displacement=result.displacement,
-        warped=result.warped,
-        inverse=result.inverse,
-        weight=result.weight,
-        seconds={"model": loaded, "register": seconds},
-        processor_seconds=processor_seconds,
-    )
+    report = {"seconds": {"model": loaded, "register": seconds}, "processor_seconds": processor_seconds}
+    return dataclasses.replace(result, report=report)
 
 
-class _Watch:
-    """Time that passes, and time of all threads and finished children on the processor."""
+class _Timer:
+    """Wall time, and processor time of all threads and finished child processes."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter(), _processor_seconds()
@@ -174,7 +149,7 @@ def _processor_seconds() -> float:
 
 
 def _entries(texts: Sequence[str]) -> list[str]:
-    """Divide at commas, except before the second and later values of a method."""
+    """Split at commas, except before the second and later values of a method."""
     entries: list[str] = []
     for text in texts:
         for piece in filter(None, (piece.strip() for piece in text.split(","))):
@@ -186,7 +161,7 @@ def _entries(texts: Sequence[str]) -> list[str]:
     return entries
 
 
-def _method(entry: str) -> Method:
+def _method(entry: str) -> MethodSpec:
     labeled = _LABEL.fullmatch(entry)
     label, text = (labeled[1], labeled[2]) if labeled else ("", entry)
     spec, _, rest = text.partition("@")
@@ -195,25 +170,25 @@ def _method(entry: str) -> Method:
     if name == UNIFORM:
         strength = {"lambda": _number(variant, entry)} if variant else {}
         prior = make_prior(UniformPrior.name, values | strength)
-        return Method(label=label or text, kind=INSTANCE, prior=prior)
+        return MethodSpec(label=label or text, kind=INSTANCE, prior=prior)
     if spec == AUTO:
         if values:
             raise InputError(f"method {entry}", got="values for a setting that is chosen", expected=AUTO)
-        return Method(label=label or spec, kind=INSTANCE, prior=BetaPrior(), chooses=True)
+        return MethodSpec(label=label or spec, kind=INSTANCE, prior=BetaPrior(), chooses=True)
     if spec in BASELINES:
         if values:
             raise InputError(f"method {entry}", got="values for a baseline", expected=spec)
         BASELINES[spec].check()
-        return Method(label=label or spec, kind=spec)
+        return MethodSpec(label=label or spec, kind=spec)
     refine = values.pop(_REFINE, 0)
     if spec == INSTANCE:
         if refine:
             raise InputError(f"method {entry}", got="refine", expected="it after a model")
-        return Method(label=label or text, kind=INSTANCE, prior=_instance_prior(values))
+        return MethodSpec(label=label or text, kind=INSTANCE, prior=_instance_prior(values))
     return _model_method(label, spec, values, int(refine), entry)
 
 
-def _model_method(label: str, spec: str, values: dict[str, float], refine: int, entry: str) -> Method:
+def _model_method(label: str, spec: str, values: dict[str, float], refine: int, entry: str) -> MethodSpec:
     try:
         path = model_path(spec)
     except InputError as error:
@@ -224,7 +199,7 @@ def _model_method(label: str, spec: str, values: dict[str, float], refine: int, 
     card, sha = read_card(path), read_bundle(path).sha256
     shown = card.name + entry[entry.index("@") :] if "@" in entry else card.name
     prior = _prior_of(card, values)
-    return Method(label=label or shown, kind="model", path=path, model=sha, prior=prior, refine=refine)
+    return MethodSpec(label=label or shown, kind="model", path=path, model=sha, prior=prior, refine=refine)
 
 
 def _prior_of(card: ModelCard, values: dict[str, float]) -> Prior:

@@ -9,7 +9,7 @@ import numpy as np
 
 from SPRCore.analysis.rows import SurfacePoint
 from SPRCore.analysis.surfaces import BAND, SYMBOLS, Surface, surface_of
-from SPRCore.analysis.tables import Cell, Table
+from SPRCore.analysis.tables import ResultTable, TableCell
 
 _MEASURES = {"dice": "mean Dice", "tre": "landmark error, mm", "label-free": "LNCC"}
 _STATES = ("complete", "pruned", "failed")
@@ -20,7 +20,7 @@ Line = dict[str, str]
 
 def optima_table(
     studies: Sequence[Mapping[str, Any]], points: Sequence[SurfacePoint], band: float = BAND
-) -> Table | None:
+) -> ResultTable | None:
     """Make the table of the best hyperparameters of all searches.
 
     Args:
@@ -42,12 +42,12 @@ def optima_table(
     used = dict.fromkeys(title for line in lines for title in line)
     named = [name for name in SYMBOLS if name in used]
     header = list(dict.fromkeys([*list(lines[0])[:4], *named, *used]))
-    body = tuple(tuple(Cell(line.get(title, "")) for title in header) for line in lines)
+    body = tuple(tuple(TableCell(line.get(title, "")) for title in header) for line in lines)
     notes = [
         "In brackets: the range among all settings that were tried and fall short of the best one by no more than the"
         f" band of the study, or {band:g} in a sweep; in percent: the share in the variance of the objective (fANOVA)."
     ]
-    return Table(caption="Best hyperparameters", header=tuple(header), body=body, notes=tuple(notes))
+    return ResultTable(caption="Best hyperparameters", header=tuple(header), body=body, notes=tuple(notes))
 
 
 def _of_study(study: Mapping[str, Any]) -> Line:

@@ -25,8 +25,8 @@ from SPRCore.analysis.figures import (
     weight_overlay,
 )
 from SPRCore.analysis.interpret import gradient_map, likely_weight, rank_correlation, variance_map
-from SPRCore.analysis.kept import KeptMethod, KeptPair
-from SPRCore.analysis.planes import PLANES, Cutter, Plane, bounding_box, center_mm, foreground
+from SPRCore.analysis.planes import PLANES, Plane, SliceExtractor, bounding_box, center_mm, foreground
+from SPRCore.analysis.saved_pairs import SavedPair, SavedResult
 from SPRCore.geometry import Volume
 from SPRCore.regularization.priors import make_prior
 
@@ -36,7 +36,7 @@ _SIGNED_COLORS, _DIFFERENCE_COLORS = "RdBu_r", "magma"
 _AXIS_NAMES = ("right to left", "back to front", "foot to head")
 
 
-def methods_figure(kept: KeptPair, plane: Plane = PLANES[0]) -> Figure:
+def methods_figure(kept: SavedPair, plane: Plane = PLANES[0]) -> Figure:
     """Draw a pair and what each method made of it, as Figure 6 of the paper.
 
     Args:
@@ -47,23 +47,23 @@ def methods_figure(kept: KeptPair, plane: Plane = PLANES[0]) -> Figure:
         Moving and fixed image; below them for each method the warped image, the deformation grid, the weight map and
         the absolute difference from the fixed image.
     """
-    cutter = pair_cutter(kept)
-    size = cutter.size_mm(plane)
+    extractor = pair_extractor(kept)
+    size = extractor.size_mm(plane)
     height = _COLUMN_INCHES * size[1] / size[0]
     rows = len(kept.methods)
     figure = _sheet(5, height, rows + 1, bars=1)
     grid = figure.add_gridspec(rows + 2, 5, height_ratios=[*[height] * (rows + 1), 0.12])
     before = _difference(kept.fixed, kept.moving)
     limit = float(np.percentile(before[foreground(kept.fixed)], 99.5)) or 1.0
-    _image(figure.add_subplot(grid[0, 0]), cutter, plane, kept.moving, kept.moving_labels, MOVING_COLOR, "moving")
-    _image(figure.add_subplot(grid[0, 1]), cutter, plane, kept.fixed, kept.fixed_labels, FIXED_COLOR, "fixed")
+    _image(figure.add_subplot(grid[0, 0]), extractor, plane, kept.moving, kept.moving_labels, MOVING_COLOR, "moving")
+    _image(figure.add_subplot(grid[0, 1]), extractor, plane, kept.fixed, kept.fixed_labels, FIXED_COLOR, "fixed")
     panel = figure.add_subplot(grid[0, 4])
-    show_plane(panel, cutter.cut(before, plane), size, cmap=_DIFFERENCE_COLORS, vmin=0, vmax=limit)
+    show_plane(panel, extractor.extract(before, plane), size, cmap=_DIFFERENCE_COLORS, vmin=0, vmax=limit)
     panel.set_title("difference before", fontsize=9)
     stiffest = _stiffest(kept)
     for row, method in enumerate(kept.methods, start=1):
         panels = [figure.add_subplot(grid[row, column]) for column in range(5)]
-        _draw_method(panels, method, kept, cutter, plane, (stiffest, limit))
+        _draw_method(panels, method, kept, extractor, plane, (stiffest, limit))
         if row == 1:
             for panel, title in zip(panels[1:], ("warped", "deformation", "weight", "difference after"), strict=True):
                 panel.set_title(title, fontsize=9)
@@ -76,25 +76,25 @@ def methods_figure(kept: KeptPair, plane: Plane = PLANES[0]) -> Figure:
 
 def _draw_method(
     panels: list[Axes],
-    method: KeptMethod,
-    kept: KeptPair,
-    cutter: Cutter,
+    method: SavedResult,
+    kept: SavedPair,
+    extractor: SliceExtractor,
     plane: Plane,
     limits: tuple[float, float],
 ) -> None:
     """Draw what a method made of a pair; `limits` end the scales of the weight and of the difference."""
-    size = cutter.size_mm(plane)
+    size = extractor.size_mm(plane)
     _write(panels[0], method)
-    _image(panels[1], cutter, plane, method.warped, method.warped_labels, MOVING_COLOR, "")
-    fixed_outlines(panels[1], kept, cutter, plane)
-    show_plane(panels[2], cutter.cut(kept.fixed.array, plane), size, cmap="gray", **gray_window(kept.fixed))
-    draw_grid(panels[2], cutter, plane, method.displacement)
-    _weight(panels[3], method, kept, cutter, plane, limits[0])
+    _image(panels[1], extractor, plane, method.warped, method.warped_labels, MOVING_COLOR, "")
+    fixed_outlines(panels[1], kept, extractor, plane)
+    show_plane(panels[2], extractor.extract(kept.fixed.array, plane), size, cmap="gray", **gray_window(kept.fixed))
+    draw_grid(panels[2], extractor, plane, method.displacement)
+    _weight(panels[3], method, kept, extractor, plane, limits[0])
     after = _difference(kept.fixed, method.warped)
-    show_plane(panels[4], cutter.cut(after, plane), size, cmap=_DIFFERENCE_COLORS, vmin=0, vmax=limits[1])
+    show_plane(panels[4], extractor.extract(after, plane), size, cmap=_DIFFERENCE_COLORS, vmin=0, vmax=limits[1])
 
 
-def weight_figure(kept: KeptPair, method: KeptMethod, plane: Plane = PLANES[0]) -> Figure:
+def weight_figure(kept: SavedPair, method: SavedResult, plane: Plane = PLANES[0]) -> Figure:
     """Draw what the weight of a method has to do with its deformation, as Figure 12 of the paper.
 
     Args:
@@ -106,8 +106,8 @@ def weight_figure(kept: KeptPair, method: KeptMethod, plane: Plane = PLANES[0]) 
         Length of the displacement, deformation, local variance of the displacement, weight, and the weight laid over
         the variance; the rank correlation of the weight with each over the foreground.
     """
-    cutter = pair_cutter(kept)
-    size = cutter.size_mm(plane)
+    extractor = pair_extractor(kept)
+    size = extractor.size_mm(plane)
     height = _COLUMN_INCHES * size[1] / size[0]
     length = np.linalg.norm(method.displacement.array, axis=-1)
     variance = np.sqrt(variance_map(method.displacement))
@@ -120,13 +120,13 @@ def weight_figure(kept: KeptPair, method: KeptMethod, plane: Plane = PLANES[0]) 
     panels = [figure.add_subplot(grid[0, column]) for column in range(5)]
     norms = [Normalize(0, float(np.percentile(part[inside], 99.5)) or 1.0) for part in (length, variance)]
     limit = weight_limit(weight.array)
-    show_plane(panels[0], cutter.cut(length, plane), size, cmap=_LENGTH_COLORS, norm=norms[0])
-    show_plane(panels[1], cutter.cut(kept.fixed.array, plane), size, cmap="gray", **gray_window(kept.fixed))
-    draw_grid(panels[1], cutter, plane, method.displacement)
-    show_plane(panels[2], cutter.cut(variance, plane), size, cmap=_SPREAD_COLORS, norm=norms[1])
-    _weight(panels[3], method, kept, cutter, plane, limit)
-    show_plane(panels[4], cutter.cut(variance, plane), size, cmap="gray", norm=norms[1])
-    show_plane(panels[4], weight_overlay(cutter.cut(weight.array, plane), limit), size)
+    show_plane(panels[0], extractor.extract(length, plane), size, cmap=_LENGTH_COLORS, norm=norms[0])
+    show_plane(panels[1], extractor.extract(kept.fixed.array, plane), size, cmap="gray", **gray_window(kept.fixed))
+    draw_grid(panels[1], extractor, plane, method.displacement)
+    show_plane(panels[2], extractor.extract(variance, plane), size, cmap=_SPREAD_COLORS, norm=norms[1])
+    _weight(panels[3], method, kept, extractor, plane, limit)
+    show_plane(panels[4], extractor.extract(variance, plane), size, cmap="gray", norm=norms[1])
+    show_plane(panels[4], weight_overlay(extractor.extract(weight.array, plane), limit), size)
     titles = (
         "length of the displacement",
         "deformation",
@@ -136,7 +136,7 @@ def weight_figure(kept: KeptPair, method: KeptMethod, plane: Plane = PLANES[0]) 
     )
     for panel, title, value in zip(panels, titles, (related[0], None, related[1], None, None), strict=True):
         panel.set_title(title + (f"\nrank correlation {value:+.2f}" if value is not None else "\n"), fontsize=9)
-        fixed_outlines(panel, kept, cutter, plane)
+        fixed_outlines(panel, kept, extractor, plane)
         draw_marks(panel, plane)
     _bar(figure, grid[1, 0], _LENGTH_COLORS, norms[0], "mm")
     _bar(figure, grid[1, 2], _SPREAD_COLORS, norms[1], "mm")
@@ -145,7 +145,7 @@ def weight_figure(kept: KeptPair, method: KeptMethod, plane: Plane = PLANES[0]) 
     return figure
 
 
-def boundary_figure(kept: KeptPair, plane: Plane = PLANES[0]) -> Figure:
+def boundary_figure(kept: SavedPair, plane: Plane = PLANES[0]) -> Figure:
     """Draw displacement components and where the displacement jumps, method by method, as Figure 13 of the paper.
 
     Args:
@@ -156,8 +156,8 @@ def boundary_figure(kept: KeptPair, plane: Plane = PLANES[0]) -> Figure:
         For each method the weight, the two components in the plane and the change of the displacement per mm, with
         the boundaries of the fixed structures; scales are common to all methods.
     """
-    cutter = pair_cutter(kept)
-    size = cutter.size_mm(plane)
+    extractor = pair_extractor(kept)
+    size = extractor.size_mm(plane)
     height = _COLUMN_INCHES * size[1] / size[0]
     rows, inside = len(kept.methods), foreground(kept.fixed)
     moves = [np.abs(method.displacement.array[inside][:, (plane.across, plane.up)]) for method in kept.methods]
@@ -169,13 +169,13 @@ def boundary_figure(kept: KeptPair, plane: Plane = PLANES[0]) -> Figure:
     for row, (method, change) in enumerate(zip(kept.methods, jumps, strict=True)):
         panels = [figure.add_subplot(grid[row, column]) for column in range(5)]
         _write(panels[0], method)
-        _weight(panels[1], method, kept, cutter, plane, _stiffest(kept))
+        _weight(panels[1], method, kept, extractor, plane, _stiffest(kept))
         for panel, axis in zip(panels[2:4], (plane.across, plane.up), strict=True):
-            cut = cutter.cut(method.displacement.array[..., axis], plane)
+            cut = extractor.extract(method.displacement.array[..., axis], plane)
             show_plane(panel, cut, size, cmap=_SIGNED_COLORS, norm=signed)
-        show_plane(panels[4], cutter.cut(change, plane), size, cmap=_JUMP_COLORS, norm=jump)
+        show_plane(panels[4], extractor.extract(change, plane), size, cmap=_JUMP_COLORS, norm=jump)
         for panel in panels[1:]:
-            fixed_outlines(panel, kept, cutter, plane, "black" if panel in panels[2:4] else FIXED_COLOR)
+            fixed_outlines(panel, kept, extractor, plane, "black" if panel in panels[2:4] else FIXED_COLOR)
         names = [f"displacement, {_AXIS_NAMES[axis]}" for axis in (plane.across, plane.up)]
         for panel, title in zip(panels[1:], ("weight", *names, "change of displacement"), strict=True):
             panel.set_title(title if row == 0 else "", fontsize=9)
@@ -187,7 +187,7 @@ def boundary_figure(kept: KeptPair, plane: Plane = PLANES[0]) -> Figure:
     return figure
 
 
-def likely_weight_figure(kept: KeptPair, method: KeptMethod) -> Figure:
+def likely_weight_figure(kept: SavedPair, method: SavedResult) -> Figure:
     """Draw the weight of a method against the most probable one for the same displacement under its prior.
 
     Args:
@@ -228,12 +228,12 @@ def _head(figure: Figure, words: str) -> None:
     figure.suptitle(f"{words}\n", fontsize=10)  # an empty line, so that it is not read as the title of a panel
 
 
-def _stiffest(kept: KeptPair) -> float:
+def _stiffest(kept: SavedPair) -> float:
     """Upper end of the scale of all weights."""
     return max((weight_limit(m.weight.array) for m in kept.methods if m.weight is not None), default=1.0)
 
 
-def _write(panel: Axes, method: KeptMethod) -> None:
+def _write(panel: Axes, method: SavedResult) -> None:
     panel.axis("off")
     panel.text(0.02, 0.5, _words(method), va="center", fontsize=9, transform=panel.transAxes)
 
@@ -245,7 +245,7 @@ def _sheet(columns: int, height: float, rows: int, bars: int) -> Figure:
     return figure
 
 
-def pair_cutter(kept: KeptPair) -> Cutter:
+def pair_extractor(kept: SavedPair) -> SliceExtractor:
     """Return what cuts a pair through the middle of its labels, with as much again around them."""
     anatomy, labels = foreground(kept.fixed), kept.fixed_labels
     target = anatomy if labels is None or not labels.array.any() else labels.array != 0
@@ -254,7 +254,7 @@ def pair_cutter(kept: KeptPair) -> Cutter:
         low, high = bounding_box(target).T
         wide = high - low
         box = np.stack([np.maximum(low - wide // 2, box[:, 0]), np.minimum(high + wide // 2, box[:, 1])], axis=1)
-    return Cutter(kept.fixed.grid, center_mm(target, kept.fixed.affine), box)
+    return SliceExtractor(kept.fixed.grid, center_mm(target, kept.fixed.affine), box)
 
 
 def _difference(fixed: Volume, other: Volume) -> np.ndarray:
@@ -262,30 +262,34 @@ def _difference(fixed: Volume, other: Volume) -> np.ndarray:
 
 
 def _image(
-    panel: Axes, cutter: Cutter, plane: Plane, image: Volume, labels: Volume | None, color: str, title: str
+    panel: Axes, extractor: SliceExtractor, plane: Plane, image: Volume, labels: Volume | None, color: str, title: str
 ) -> None:
-    size = cutter.size_mm(plane)
-    show_plane(panel, cutter.cut(image.array, plane), size, cmap="gray", **gray_window(image))
+    size = extractor.size_mm(plane)
+    show_plane(panel, extractor.extract(image.array, plane), size, cmap="gray", **gray_window(image))
     if labels is not None:
-        draw_outlines(panel, cutter.cut(labels.array, plane), size, color)
+        draw_outlines(panel, extractor.extract(labels.array, plane), size, color)
     draw_marks(panel, plane)
     if title:
         panel.set_title(title, fontsize=9)
 
 
-def fixed_outlines(panel: Axes, kept: KeptPair, cutter: Cutter, plane: Plane, color: str = FIXED_COLOR) -> None:
+def fixed_outlines(
+    panel: Axes, kept: SavedPair, extractor: SliceExtractor, plane: Plane, color: str = FIXED_COLOR
+) -> None:
     """Draw the outlines of the fixed labels, where the pair has them."""
     if kept.fixed_labels is not None:
-        draw_outlines(panel, cutter.cut(kept.fixed_labels.array, plane), cutter.size_mm(plane), color)
+        draw_outlines(panel, extractor.extract(kept.fixed_labels.array, plane), extractor.size_mm(plane), color)
 
 
-def _weight(panel: Axes, method: KeptMethod, kept: KeptPair, cutter: Cutter, plane: Plane, limit: float) -> None:
-    size = cutter.size_mm(plane)
-    show_plane(panel, cutter.cut(kept.fixed.array, plane), size, cmap="gray", **gray_window(kept.fixed))
+def _weight(
+    panel: Axes, method: SavedResult, kept: SavedPair, extractor: SliceExtractor, plane: Plane, limit: float
+) -> None:
+    size = extractor.size_mm(plane)
+    show_plane(panel, extractor.extract(kept.fixed.array, plane), size, cmap="gray", **gray_window(kept.fixed))
     if method.weight is None:
         panel.text(0.5, 0.5, "no weight", ha="center", color="white", fontsize=9, transform=panel.transAxes)
         return
-    show_plane(panel, weight_overlay(cutter.cut(method.weight.array, plane), limit), size)
+    show_plane(panel, weight_overlay(extractor.extract(method.weight.array, plane), limit), size)
 
 
 def _bar(figure: Figure, place: Any, colors: str, norm: Normalize, words: str) -> None:
@@ -295,7 +299,7 @@ def _bar(figure: Figure, place: Any, colors: str, norm: Normalize, words: str) -
     bar.tick_params(labelsize=8, length=2)
 
 
-def _words(method: KeptMethod) -> str:
+def _words(method: SavedResult) -> str:
     after = method.metrics.get("after", {})
     parts: list[tuple[str, str, Callable[[Any], str]]] = [
         ("Dice", "dice_mean", "{:.3f}".format),

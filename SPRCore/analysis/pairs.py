@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from SPRCore.analysis.annotations import Annotations
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
 from SPRCore.geometry import MaskedVolume, Volume
+from SPRCore.geometry.annotations import Annotations
 from SPRCore.io import on_disk, read_labels, read_landmarks, read_volume
 
 _MARKS = ("labels", "points", "mask")

@@ -47,7 +47,7 @@ PLANES = (
 )
 
 
-class Cutter:
+class SliceExtractor:
     """Cuts arrays of one grid through one point, all of them alike.
 
     The axes are first brought into the order and direction nearest to RAS; an oblique grid is cut along its own axes,
@@ -74,7 +74,7 @@ class Cutter:
         index = np.clip(np.rint(ras_to_voxel(point_mm, grid.affine)), 0, np.array(grid.shape) - 1).astype(int)
         self._index = np.clip(self._canonical(index), self._low, self._high)
 
-    def cut(self, array: np.ndarray, plane: Plane) -> np.ndarray:
+    def extract(self, array: np.ndarray, plane: Plane) -> np.ndarray:
         """Cut an array (X, Y, Z) or (X, Y, Z, C) of the grid: a picture (up, across), row 0 at the bottom."""
         canonical = np.transpose(array, (*self._order, *range(3, array.ndim)))
         canonical = canonical[tuple(slice(None, None, sign) for sign in self._sign)]
@@ -93,7 +93,7 @@ class Cutter:
         Returns:
             The coordinates x + u(x) along `across` and `up` in mm, each a picture as `cut` gives it.
         """
-        displacement_vox = displacement_mm_to_vox(self.cut(displacement_mm, plane), self._affine)
+        displacement_vox = displacement_mm_to_vox(self.extract(displacement_mm, plane), self._affine)
         moved = displacement_vox[..., self._order] * self._sign
         # x runs with RAS from the first voxel that is shown; `across` is drawn from right to left.
         across = np.arange(moved.shape[1])[::-1] + moved[..., plane.across]

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SPRCore.analysis.benchmark import ROWS, latest
-from SPRCore.analysis.kept import KeptPair
 from SPRCore.analysis.optima import optima_table
 from SPRCore.analysis.rows import BenchmarkRow, SurfacePoint, read_rows
+from SPRCore.analysis.saved_pairs import SavedPair
 from SPRCore.analysis.structures import correlation_table, structure_table
-from SPRCore.analysis.summary import Summary, summarize
+from SPRCore.analysis.summary import MethodSummary, summarize
 from SPRCore.analysis.tables import comparison_table, latex, long_csv, markdown, results_table
 from SPRCore.errors import InputError
 from SPRCore.regularization import UniformPrior
@@ -52,7 +52,7 @@ def write_tables(
     names: Mapping[str, str] | None = None,
     twins: Mapping[str, str] | None = None,
     caption: str = "Results",
-) -> list[Summary]:
+) -> list[MethodSummary]:
     """Write the tables of a report: Markdown, LaTeX, and every number of the methods as CSV.
 
     Args:
@@ -96,8 +96,8 @@ def write_figures(
     folder: Path,
     *,
     rows: Sequence[BenchmarkRow] = (),
-    kept: Sequence[KeptPair] = (),
-    panels: Sequence[KeptPair] = (),
+    kept: Sequence[SavedPair] = (),
+    panels: Sequence[SavedPair] = (),
     points: Sequence[SurfacePoint] = (),
     studies: Sequence[Mapping[str, Any]] = (),
     names: Mapping[str, str] | None = None,
@@ -163,7 +163,7 @@ def _row_figures(rows: Sequence[BenchmarkRow], names: Mapping[str, str] | None) 
             yield name, words, figure
 
 
-def _pair_figures(kept: Sequence[KeptPair]) -> _Drawn:
+def _pair_figures(kept: Sequence[SavedPair]) -> _Drawn:
     from SPRCore.analysis import pair_figures as draw
 
     for pair in kept:
@@ -193,7 +193,7 @@ def _sweep_figures(points: Sequence[SurfacePoint], names: Mapping[str, str] | No
             yield f"sweep {method}{own}", f"Hyperparameters of {method}{own}", figure
 
 
-def _panel_figures(panels: Sequence[KeptPair]) -> _Drawn:
+def _panel_figures(panels: Sequence[SavedPair]) -> _Drawn:
     from SPRCore.analysis.settings_figure import settings_figure
 
     for pair in panels:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from SPRCore.analysis.annotations import Annotations
-from SPRCore.analysis.rows import finite
+from SPRCore.config import finite
 from SPRCore.geometry import Field, MaskedVolume, Volume, resample
+from SPRCore.geometry.annotations import Annotations
 from SPRCore.io import write_affine_tfm, write_displacement, write_volume
 from SPRCore.io.outputs import REPORT, record
 from SPRCore.registration import RegistrationResult

@@ -8,7 +8,6 @@ when one of them is killed; a line that was left half written is passed over.
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import shlex
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from SPRCore.analysis.provenance import machine, versions
-from SPRCore.config import check_name, decode, encode
+from SPRCore.config import check_name, decode, encode, finite
 from SPRCore.errors import InputError, OutputError
 
 SCHEMA_VERSION = 1
@@ -117,7 +116,7 @@ Row = TypeVar("Row", BenchmarkRow, SurfacePoint)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Header:
+class RowsHeader:
     """How the lines after it were made.
 
     Attributes:
@@ -138,14 +137,14 @@ class Header:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Saved(Generic[Row]):
+class SavedRows(Generic[Row]):
     """What a file of results holds: its headers and rows in the order of writing."""
 
-    headers: tuple[Header, ...]
+    headers: tuple[RowsHeader, ...]
     rows: tuple[Row, ...]
 
 
-def start_rows(path: Path, header: Header) -> None:
+def start_rows(path: Path, header: RowsHeader) -> None:
     """Begin a file of results, or go on with one of the same kind.
 
     Args:
@@ -175,7 +174,7 @@ def append_row(path: Path, row: BenchmarkRow | SurfacePoint) -> None:
     _append(path, encode(row))
 
 
-def read_rows(path: Path, kind: type[Row]) -> Saved[Row]:
+def read_rows(path: Path, kind: type[Row]) -> SavedRows[Row]:
     """Read a file of results.
 
     Args:
@@ -200,7 +199,7 @@ def read_rows(path: Path, kind: type[Row]) -> Saved[Row]:
             rows.append(decode(kind, values, keys=(f"{path.name}, line {number}",)))
     if not headers:
         raise InputError(str(path), got="nothing that could be read", expected="saved results")
-    return Saved(headers=tuple(headers), rows=tuple(rows))
+    return SavedRows(headers=tuple(headers), rows=tuple(rows))
 
 
 def without_folders(text: str) -> str:
@@ -217,22 +216,11 @@ def command_without_folders(command: str) -> str:
     return shlex.join([_IN_WORD.sub("", word) for word in words])
 
 
-def finite(value: Any) -> Any:
-    """Return plain values that JSON can hold: numbers of NumPy as Python's, those that are not finite as None."""
-    if isinstance(value, dict):
-        return {str(key): finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(item) for item in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _header(values: dict[str, Any], kind: type, path: Path) -> Header:
+def _header(values: dict[str, Any], kind: type, path: Path) -> RowsHeader:
     if values["schema_version"] != SCHEMA_VERSION:
         got = f"results of version {values['schema_version']}"
         raise InputError(str(path), got=got, expected=str(SCHEMA_VERSION), remedy="update SPRCore")
-    header = decode(Header, values, keys=(path.name,))
+    header = decode(RowsHeader, values, keys=(path.name,))
     if KINDS.get(header.kind) is not kind:
         expected = next(name for name, known in KINDS.items() if known is kind)
         raise InputError(str(path), got=f"results of kind {header.kind!r}", expected=repr(expected))

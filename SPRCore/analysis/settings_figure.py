@@ -19,19 +19,18 @@ from SPRCore.analysis.figures import (
     weight_limit,
     weight_overlay,
 )
-from SPRCore.analysis.kept import KeptMethod, KeptPair
-from SPRCore.analysis.pair_figures import fixed_outlines, pair_cutter
-from SPRCore.analysis.planes import PLANES, Cutter, Plane
+from SPRCore.analysis.pair_figures import fixed_outlines, pair_extractor
+from SPRCore.analysis.planes import PLANES, Plane, SliceExtractor
+from SPRCore.analysis.saved_pairs import SavedPair, SavedResult
 from SPRCore.analysis.surfaces import SYMBOLS
 from SPRCore.errors import InputError
-from SPRCore.regularization.hyperparameters import BY_KEY
+from SPRCore.regularization.hyperparameters import BY_KEY, LEAST
 
 _CELL_INCHES = 0.95
 _LINES = 16  # of the deformation grid over the longest side: more would hide one another in so small a panel
-_ZERO = 1e-5  # a strength of 0 is computed as one of 1e-6
 
 
-def settings_figure(kept: KeptPair, plane: Plane = PLANES[0]) -> Figure:
+def settings_figure(kept: SavedPair, plane: Plane = PLANES[0]) -> Figure:
     """Draw one method on one pair at every setting of a grid, as Figure 11 of the paper.
 
     Args:
@@ -49,8 +48,8 @@ def settings_figure(kept: KeptPair, plane: Plane = PLANES[0]) -> Figure:
     found = {tuple(method.setting[name] for name in names): method for method in kept.methods}
     columns = sorted({place[0] for place in found})
     rows = sorted({place[1:] for place in found}, reverse=True)
-    cutter, weighted = pair_cutter(kept), any(method.weight is not None for method in kept.methods)
-    figure, grid = _sheet(cutter.size_mm(plane), len(columns), len(rows), 2 if weighted else 1)
+    extractor, weighted = pair_extractor(kept), any(method.weight is not None for method in kept.methods)
+    figure, grid = _sheet(extractor.size_mm(plane), len(columns), len(rows), 2 if weighted else 1)
     limit = max((weight_limit(method.weight.array) for method in kept.methods if method.weight is not None), default=1)
     for block in range(2 if weighted else 1):
         is_weight, left = weighted and block == 0, block * (len(columns) + 1)
@@ -60,14 +59,14 @@ def settings_figure(kept: KeptPair, plane: Plane = PLANES[0]) -> Figure:
             if method is None:
                 panel.axis("off")
                 continue
-            (_draw_weight if is_weight else _draw_deformation)(panel, method, kept, cutter, plane, limit)
+            (_draw_weight if is_weight else _draw_deformation)(panel, method, kept, extractor, plane, limit)
             if row == len(rows) - 1:
                 words = _words(names[0]) if column == len(columns) // 2 else ""
                 panel.set_xlabel(f"{_written(names[0], columns[column])}\n{words}", fontsize=8)
             if left + column == 0 and len(names) > 1:
                 words = _words(names[1]) if row == len(rows) // 2 else ""
                 panel.set_ylabel(f"{words}\n{_written(names[1], *rows[row])}", fontsize=8)
-        _finish(figure.add_subplot(grid[len(rows), left : left + len(columns)]), is_weight, limit, cutter, plane)
+        _finish(figure.add_subplot(grid[len(rows), left : left + len(columns)]), is_weight, limit, extractor, plane)
     figure.suptitle(f"{kept.methods[0].method} on {kept.pair}", fontsize=10)
     return figure
 
@@ -82,26 +81,26 @@ def _sheet(size_mm: tuple[float, float], columns: int, rows: int, blocks: int) -
     return figure, figure.add_gridspec(rows + 1, len(widths), width_ratios=widths, height_ratios=heights)
 
 
-def _finish(bar: Axes, is_weight: bool, limit: float, cutter: Cutter, plane: Plane) -> None:
+def _finish(bar: Axes, is_weight: bool, limit: float, extractor: SliceExtractor, plane: Plane) -> None:
     """Say below a block what it shows."""
     if is_weight:
         draw_weight_bar(bar, limit)
         bar.set_xlabel("weight", fontsize=9)
         return
     bar.axis("off")
-    step = grid_step_mm(max(cutter.size_mm(plane)), _LINES)
+    step = grid_step_mm(max(extractor.size_mm(plane)), _LINES)
     bar.text(0.5, 0.0, f"deformation, lines {step:g} mm apart", ha="center", va="top", fontsize=9)
 
 
 def _written(name: str, value: float) -> str:
-    return f"{SYMBOLS[name]} {0.0 if value < _ZERO else value:.2g}"
+    return f"{SYMBOLS[name]} {0.0 if value <= LEAST else value:.2g}"
 
 
 def _words(name: str) -> str:
     return f"{BY_KEY[name].label} \N{RIGHTWARDS ARROW}"
 
 
-def _varying(methods: Sequence[KeptMethod]) -> list[str]:
+def _varying(methods: Sequence[SavedResult]) -> list[str]:
     if len({method.method for method in methods}) != 1:
         raise InputError("panels", got=f"{len(methods)} methods", expected="one method at several settings")
     settings = [{name: value for name, value in method.setting.items() if name in SYMBOLS} for method in methods]
@@ -112,23 +111,25 @@ def _varying(methods: Sequence[KeptMethod]) -> list[str]:
     return names
 
 
-def _draw_weight(panel: Axes, method: KeptMethod, kept: KeptPair, cutter: Cutter, plane: Plane, limit: float) -> None:
-    size = cutter.size_mm(plane)
-    show_plane(panel, cutter.cut(kept.fixed.array, plane), size, cmap="gray", **gray_window(kept.fixed))
+def _draw_weight(
+    panel: Axes, method: SavedResult, kept: SavedPair, extractor: SliceExtractor, plane: Plane, limit: float
+) -> None:
+    size = extractor.size_mm(plane)
+    show_plane(panel, extractor.extract(kept.fixed.array, plane), size, cmap="gray", **gray_window(kept.fixed))
     if method.weight is not None:
-        show_plane(panel, weight_overlay(cutter.cut(method.weight.array, plane), limit), size)
+        show_plane(panel, weight_overlay(extractor.extract(method.weight.array, plane), limit), size)
         panel.set_title(f"mean {method.weight.array.mean():.2f}", fontsize=7, pad=2)
-    fixed_outlines(panel, kept, cutter, plane)
+    fixed_outlines(panel, kept, extractor, plane)
 
 
 def _draw_deformation(
-    panel: Axes, method: KeptMethod, kept: KeptPair, cutter: Cutter, plane: Plane, limit: float
+    panel: Axes, method: SavedResult, kept: SavedPair, extractor: SliceExtractor, plane: Plane, limit: float
 ) -> None:
-    size = cutter.size_mm(plane)
-    show_plane(panel, cutter.cut(kept.fixed.array, plane), size, cmap="gray", **gray_window(kept.fixed))
+    size = extractor.size_mm(plane)
+    show_plane(panel, extractor.extract(kept.fixed.array, plane), size, cmap="gray", **gray_window(kept.fixed))
     panel.images[0].set_alpha(0.6)  # behind the lines
     panel.set_facecolor("black")
-    draw_grid(panel, cutter, plane, method.displacement, _LINES)
+    draw_grid(panel, extractor, plane, method.displacement, _LINES)
     panel.set_title(_quality(method.metrics.get("after", {})), fontsize=7, pad=2)
 
 

@@ -17,7 +17,7 @@ _LUNG_LABELS = (2, 3)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contender:
+class ComparedResult:
     """One registration of a phantom that takes part in a comparison.
 
     Args:
@@ -36,7 +36,7 @@ class Contender:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Profile:
+class WallProfile:
     """Displacement along the body axis on a straight line across the sliding wall.
 
     Args:
@@ -86,7 +86,7 @@ def wall_errors(phantom: Phantom, displacement: Field | None) -> dict[str, float
     return {"near": float(error[body & near].mean()), "away": float(error[body & ~near].mean())}
 
 
-def wall_profile(phantom: Phantom) -> Profile:
+def wall_profile(phantom: Phantom) -> WallProfile:
     """Find the line across the wall where the true displacement jumps most.
 
     Args:
@@ -111,12 +111,12 @@ def wall_profile(phantom: Phantom) -> Profile:
     reach = int(_REACH_MM / spacing)
     voxels = np.arange(max(x - reach, 0), min(x + reach, motion.shape[0] - 1) + 1)
     # The wall lies between the voxel inside and its neighbor outside.
-    return Profile(
+    return WallProfile(
         index=(x, y, z), outward=outward, voxels=voxels, distance_mm=((voxels - x) * outward - 0.5) * spacing
     )
 
 
-def plane_point_mm(phantom: Phantom, profile: Profile) -> np.ndarray:
+def plane_point_mm(phantom: Phantom, profile: WallProfile) -> np.ndarray:
     """Return the point of a profile at the wall in RAS mm, for a cut that goes through it."""
     return voxel_to_ras(np.array(profile.index, dtype=float), phantom.fixed.affine)
 

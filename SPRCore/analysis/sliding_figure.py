@@ -13,11 +13,11 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 
 from SPRCore.analysis.figures import DPI, draw_marks, draw_weight_bar, show_plane, weight_limit, weight_overlay
-from SPRCore.analysis.planes import PLANES, Cutter
+from SPRCore.analysis.planes import PLANES, SliceExtractor
 from SPRCore.analysis.sliding import (
     NEAR_VOXELS,
-    Contender,
-    Profile,
+    ComparedResult,
+    WallProfile,
     error_map,
     plane_point_mm,
     wall_errors,
@@ -34,7 +34,7 @@ _ERROR_COLORS = "magma"
 _TITLE, _TEXT, _SMALL = 12, 11, 10  # font sizes in points, on a figure that is 15 inches wide
 
 
-def sliding_figure(phantom: Phantom, contenders: Sequence[Contender], note: str = "") -> Figure:
+def sliding_figure(phantom: Phantom, contenders: Sequence[ComparedResult], note: str = "") -> Figure:
     """Draw three registrations of a sliding phantom side by side.
 
     Args:
@@ -66,13 +66,13 @@ def sliding_figure(phantom: Phantom, contenders: Sequence[Contender], note: str 
 class _View:
     """The coronal cut through the line of a profile."""
 
-    def __init__(self, phantom: Phantom, profile: Profile) -> None:
+    def __init__(self, phantom: Phantom, profile: WallProfile) -> None:
         self.phantom = phantom
-        self._cutter = Cutter(phantom.fixed.grid, plane_point_mm(phantom, profile))
-        self.size = self._cutter.size_mm(_CORONAL)
+        self._extractor = SliceExtractor(phantom.fixed.grid, plane_point_mm(phantom, profile))
+        self.size = self._extractor.size_mm(_CORONAL)
 
-    def cut(self, array: np.ndarray) -> np.ndarray:
-        return self._cutter.cut(array, _CORONAL)
+    def extract(self, array: np.ndarray) -> np.ndarray:
+        return self._extractor.extract(array, _CORONAL)
 
     def centers(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Positions of the voxel centers of a picture across and up, in mm."""
@@ -80,26 +80,26 @@ class _View:
         return (np.arange(columns) + 0.5) * self.size[0] / columns, (np.arange(rows) + 0.5) * self.size[1] / rows
 
     def gray(self, panel: Axes, image: Volume, title: str) -> None:
-        show_plane(panel, self.cut(image.array), self.size, cmap="gray", vmin=0, vmax=1)
+        show_plane(panel, self.extract(image.array), self.size, cmap="gray", vmin=0, vmax=1)
         draw_marks(panel, _CORONAL)
         panel.set_title(title, fontsize=_TITLE)
 
     def wall(self, panel: Axes) -> None:
         assert self.phantom.boundary is not None
-        distance = self.cut(self.phantom.boundary.array)
+        distance = self.extract(self.phantom.boundary.array)
         panel.contour(*self.centers(distance), distance, levels=[0.0], colors=_WALL_COLOR, linewidths=0.8)
 
-    def line(self, panel: Axes, profile: Profile) -> None:
+    def line(self, panel: Axes, profile: WallProfile) -> None:
         """Draw the line of a profile, found in the cut by cutting a mark of it."""
         mark = np.zeros(self.phantom.fixed.shape, dtype=bool)
         mark[profile.voxels, profile.index[1], profile.index[2]] = True
-        picture = self.cut(mark)
+        picture = self.extract(mark)
         across, up = self.centers(picture)
         rows, columns = np.nonzero(picture)
         panel.plot(across[columns], up[rows], color=_PROFILE_COLOR, linewidth=2.0)
 
 
-def _draw_images(figure: Figure, grid: GridSpec, view: _View, profile: Profile) -> None:
+def _draw_images(figure: Figure, grid: GridSpec, view: _View, profile: WallProfile) -> None:
     fixed, moving = (figure.add_subplot(grid[0, column]) for column in range(2))
     view.gray(fixed, view.phantom.fixed, "Fixed: breathed out")
     view.gray(moving, view.phantom.moving, "Moving: breathed in")
@@ -114,21 +114,21 @@ def _draw_images(figure: Figure, grid: GridSpec, view: _View, profile: Profile) 
     legend.legend(handles=handles, loc="upper center", ncols=2, fontsize=_SMALL, frameon=False)
 
 
-def _draw_stiffness(figure: Figure, grid: GridSpec, view: _View, contender: Contender) -> None:
+def _draw_stiffness(figure: Figure, grid: GridSpec, view: _View, contender: ComparedResult) -> None:
     panel, bar = figure.add_subplot(grid[0, 2]), figure.add_subplot(grid[1, 2])
     stiffest = contender.strength * weight_limit(contender.weight.array)
     view.gray(panel, view.phantom.fixed, f"{contender.name}: stiffness found")
-    show_plane(panel, weight_overlay(contender.strength * view.cut(contender.weight.array), stiffest), view.size)
+    show_plane(panel, weight_overlay(contender.strength * view.extract(contender.weight.array), stiffest), view.size)
     draw_weight_bar(bar, stiffest)
     bar.tick_params(labelsize=_SMALL)
 
 
-def _draw_errors(figure: Figure, grid: GridSpec, view: _View, contenders: Sequence[Contender]) -> None:
+def _draw_errors(figure: Figure, grid: GridSpec, view: _View, contenders: Sequence[ComparedResult]) -> None:
     errors = [error_map(view.phantom, contender.displacement) for contender in contenders]
     limit = float(np.ceil(max(np.percentile(error, 99.5) for error in errors)))
     for column, (contender, error) in enumerate(zip(contenders, errors, strict=True)):
         panel = figure.add_subplot(grid[2, column])
-        show_plane(panel, view.cut(error), view.size, cmap=_ERROR_COLORS, vmin=0, vmax=limit)
+        show_plane(panel, view.extract(error), view.size, cmap=_ERROR_COLORS, vmin=0, vmax=limit)
         view.wall(panel)
         draw_marks(panel, _CORONAL)
         panel.set_title(f"{contender.name}: error", fontsize=_TITLE)
@@ -139,7 +139,7 @@ def _draw_errors(figure: Figure, grid: GridSpec, view: _View, contenders: Sequen
     bar.set_xlabel("distance of the displacement found from the true one [mm]", fontsize=_TEXT)
 
 
-def _draw_profile(axes: Axes, phantom: Phantom, contenders: Sequence[Contender], profile: Profile) -> None:
+def _draw_profile(axes: Axes, phantom: Phantom, contenders: Sequence[ComparedResult], profile: WallProfile) -> None:
     order = np.argsort(profile.distance_mm)
     distance, truth = profile.distance_mm[order], profile.along(phantom.displacement)[order]
     for side, label in ((distance < 0, "truth"), (distance > 0, None)):  # the truth jumps between the two voxels
@@ -157,7 +157,7 @@ def _draw_profile(axes: Axes, phantom: Phantom, contenders: Sequence[Contender],
     axes.legend(fontsize=_TEXT, loc="best", frameon=False)
 
 
-def _draw_bars(axes: Axes, phantom: Phantom, contenders: Sequence[Contender]) -> None:
+def _draw_bars(axes: Axes, phantom: Phantom, contenders: Sequence[ComparedResult]) -> None:
     width = 0.8 / len(contenders)
     for number, (contender, (color, _)) in enumerate(zip(contenders, _LINES, strict=True)):
         errors = wall_errors(phantom, contender.displacement)

@@ -12,7 +12,7 @@ _RESAMPLES = 4000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spread:
+class SampleStatistics:
     """Mean, standard deviation (of the sample; None for fewer than two) and number of values."""
 
     mean: float
@@ -20,7 +20,7 @@ class Spread:
     n: int
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Spread | None:
+    def of(cls, values: Sequence[float]) -> SampleStatistics | None:
         """Return the spread of values, or None where there are none."""
         if not len(values):
             return None
@@ -108,7 +108,7 @@ def signed_rank_p(values: Sequence[float]) -> float:
         return float(wilcoxon(array).pvalue)
 
 
-def holm(p: Sequence[float]) -> list[float]:
+def holm_adjusted(p: Sequence[float]) -> list[float]:
     """Adjust p values of one family by the step-down method of Holm (Scand J Stat 1979)."""
     order = np.argsort(p, kind="stable")
     adjusted, highest = [1.0] * len(p), 0.0
@@ -118,7 +118,7 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
+def confidence_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
     """Return a 95 % percentile bootstrap interval of the mean.
 
     Args:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from SPRCore.analysis.rows import BenchmarkRow
-from SPRCore.analysis.statistics import Spread, subject_means
-from SPRCore.analysis.tables import MAX_LABELS, Cell, Table
+from SPRCore.analysis.statistics import SampleStatistics, subject_means
+from SPRCore.analysis.tables import MAX_LABELS, ResultTable, TableCell
 
 _QUANTITIES = {
     "weight": ("mean weight", "mean"),
@@ -26,7 +26,7 @@ _RELATED = {
 }
 
 
-def structure_table(rows: Sequence[BenchmarkRow], names: Mapping[str, str] | None = None) -> Table | None:
+def structure_table(rows: Sequence[BenchmarkRow], names: Mapping[str, str] | None = None) -> ResultTable | None:
     """Make the table of structures.
 
     Args:
@@ -48,13 +48,13 @@ def structure_table(rows: Sequence[BenchmarkRow], names: Mapping[str, str] | Non
         for key, (title, statistic) in _QUANTITIES.items():
             cells = [_over_subjects(own, ("structures", label, key, statistic)) for label in labels]
             if any(cell != "-" for cell in cells):
-                body.append(tuple(Cell(text) for text in (method, title, *cells)))
+                body.append(tuple(TableCell(text) for text in (method, title, *cells)))
     shown = [{"0": "rest", **(names or {})}.get(label, f"label {label}") for label in labels]
     note = "Mean ± standard deviation over subjects. Rest: the foreground without the structures."
-    return Table(caption="By structure", header=("method", "quantity", *shown), body=tuple(body), notes=(note,))
+    return ResultTable(caption="By structure", header=("method", "quantity", *shown), body=tuple(body), notes=(note,))
 
 
-def correlation_table(rows: Sequence[BenchmarkRow]) -> Table | None:
+def correlation_table(rows: Sequence[BenchmarkRow]) -> ResultTable | None:
     """Make the table of what the weight has to do with the deformation, or None where no weight varies."""
     rows = [row for row in rows if row.failed is None and row.maps.get("correlation")]
     methods = [
@@ -69,18 +69,18 @@ def correlation_table(rows: Sequence[BenchmarkRow]) -> Table | None:
         title: [_over_subjects(by_method[method], path) for method in methods] for path, title in _RELATED.items()
     }
     columns = {title: cells for title, cells in columns.items() if any(cell != "-" for cell in cells)}
-    body = tuple(tuple(Cell(text) for text in line) for line in zip(methods, *columns.values(), strict=True))
+    body = tuple(tuple(TableCell(text) for text in line) for line in zip(methods, *columns.values(), strict=True))
     notes = (
         "Mean ± standard deviation over subjects. With: rank correlation of the weight over the foreground; below 0,"
         " less stiff where there is more. Jumps: difference of the displacements of two neighbors per mm, of different"
         " structures over of one structure.",
     )
-    return Table(caption="Weight and deformation", header=("method", *columns), body=body, notes=notes)
+    return ResultTable(caption="Weight and deformation", header=("method", *columns), body=body, notes=notes)
 
 
 def _over_subjects(rows: Sequence[BenchmarkRow], path: Sequence[str]) -> str:
     values = {row.pair: value for row in rows if (value := _look_up(row.maps, path)) is not None}
-    spread = Spread.of(list(subject_means(values, {row.pair: row.subject for row in rows}).values()))
+    spread = SampleStatistics.of(list(subject_means(values, {row.pair: row.subject for row in rows}).values()))
     if spread is None:
         return "-"
     return f"{spread.mean:.3f}" + ("" if spread.sd is None else f" ± {spread.sd:.3f}")

@@ -8,7 +8,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from SPRCore.analysis.rows import BenchmarkRow
-from SPRCore.analysis.statistics import Comparison, Spread, differences, holm, interval, signed_rank_p
+from SPRCore.analysis.statistics import (
+    Comparison,
+    SampleStatistics,
+    confidence_interval,
+    differences,
+    holm_adjusted,
+    signed_rank_p,
+)
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
 
@@ -68,7 +75,7 @@ _PRIMARY = ("dice_mean", "tre_mm", "lncc")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
+class MethodSummary:
     """One method over all its pairs.
 
     Attributes:
@@ -84,13 +91,13 @@ class Summary:
     method: str
     pairs: int
     failed: Mapping[str, str] = field(default_factory=dict)
-    labels: Mapping[str, Spread]
-    pooled: Spread | None
-    values: Mapping[str, Spread]
+    labels: Mapping[str, SampleStatistics]
+    pooled: SampleStatistics | None
+    values: Mapping[str, SampleStatistics]
     comparison: Comparison | None = None
 
 
-def summarize(rows: Sequence[BenchmarkRow], twins: Mapping[str, str] | None = None) -> list[Summary]:
+def summarize(rows: Sequence[BenchmarkRow], twins: Mapping[str, str] | None = None) -> list[MethodSummary]:
     """Summarize rows by method.
 
     Args:
@@ -143,7 +150,7 @@ def compare(
         by_subject = differences(values.get(method, {}), values.get(twin, {}), subjects)
         if by_subject:
             found[method] = _comparison(method, twin, measure, np.array(list(by_subject.values())))
-    adjusted = holm([item.p for item in found.values()])
+    adjusted = holm_adjusted([item.p for item in found.values()])
     return {name: replace(item, p_holm=p) for (name, item), p in zip(found.items(), adjusted, strict=True)}
 
 
@@ -178,7 +185,7 @@ def check_same_pairs(rows: Sequence[BenchmarkRow]) -> None:
 
 
 def _comparison(method: str, twin: str, measure: Measure, values: np.ndarray) -> Comparison:
-    low, high = interval(values)
+    low, high = confidence_interval(values)
     p = signed_rank_p(values)
     mean = float(values.mean())
     return Comparison(
@@ -196,31 +203,31 @@ def _comparison(method: str, twin: str, measure: Measure, values: np.ndarray) ->
     )
 
 
-def _summary(method: str, rows: list[BenchmarkRow]) -> Summary:
+def _summary(method: str, rows: list[BenchmarkRow]) -> MethodSummary:
     done = [row for row in rows if row.failed is None]
     failed = {row.pair: row.failed for row in rows if row.failed is not None}
     labels, pooled = _overlap([row.after.get("dice") or {} for row in done])
     values = {measure.key: _spread([measure.read(row) for row in done]) for measure in MEASURES}
     kept = {key: spread for key, spread in values.items() if spread is not None}
-    return Summary(method=method, pairs=len(done), failed=failed, labels=labels, pooled=pooled, values=kept)
+    return MethodSummary(method=method, pairs=len(done), failed=failed, labels=labels, pooled=pooled, values=kept)
 
 
-def _initial(rows: list[BenchmarkRow]) -> Summary:
+def _initial(rows: list[BenchmarkRow]) -> MethodSummary:
     labels, pooled = _overlap([row.before.get("dice") or {} for row in rows])
     values = {measure.key: _spread([measure.before(row) for row in rows]) for measure in MEASURES}
     kept = {key: spread for key, spread in values.items() if spread is not None}
-    return Summary(method=INITIAL, pairs=len(rows), labels=labels, pooled=pooled, values=kept)
+    return MethodSummary(method=INITIAL, pairs=len(rows), labels=labels, pooled=pooled, values=kept)
 
 
-def _overlap(scores: list[dict[str, float]]) -> tuple[dict[str, Spread], Spread | None]:
+def _overlap(scores: list[dict[str, float]]) -> tuple[dict[str, SampleStatistics], SampleStatistics | None]:
     by_label: dict[str, list[float]] = {}
     for score in scores:
         for label, value in score.items():
             if value is not None:
                 by_label.setdefault(label, []).append(value)
-    spreads = {label: spread for label, values in by_label.items() if (spread := Spread.of(values))}
-    return spreads, Spread.of([value for values in by_label.values() for value in values])
+    spreads = {label: spread for label, values in by_label.items() if (spread := SampleStatistics.of(values))}
+    return spreads, SampleStatistics.of([value for values in by_label.values() for value in values])
 
 
-def _spread(values: list[float | None]) -> Spread | None:
-    return Spread.of([value for value in values if value is not None])
+def _spread(values: list[float | None]) -> SampleStatistics | None:
+    return SampleStatistics.of([value for value in values if value is not None])

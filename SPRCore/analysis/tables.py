@@ -7,8 +7,8 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from SPRCore.analysis.statistics import Comparison, Spread
-from SPRCore.analysis.summary import INITIAL, MEASURES, Summary
+from SPRCore.analysis.statistics import Comparison, SampleStatistics
+from SPRCore.analysis.summary import INITIAL, MEASURES, MethodSummary
 
 MAX_LABELS = 8
 """More labels than this are left to the CSV and the box plots."""
@@ -28,7 +28,7 @@ _LATEX = str.maketrans({"%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", "±": r"
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """One cell: its words, and whether it is the best or second best of its column."""
 
     text: str
@@ -36,7 +36,7 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class ResultTable:
     """A table that can be written in any form.
 
     Attributes:
@@ -48,13 +48,13 @@ class Table:
 
     caption: str
     header: tuple[str, ...]
-    body: tuple[tuple[Cell, ...], ...]
+    body: tuple[tuple[TableCell, ...], ...]
     notes: tuple[str, ...] = ()
 
 
 def results_table(
-    summaries: Sequence[Summary], names: Mapping[str, str] | None = None, caption: str = "Results"
-) -> Table:
+    summaries: Sequence[MethodSummary], names: Mapping[str, str] | None = None, caption: str = "Results"
+) -> ResultTable:
     """Make the table of methods.
 
     Args:
@@ -80,22 +80,22 @@ def results_table(
     uneven = len({(part.pairs, len(part.failed)) for part in summaries}) > 1
     # Means over different pairs have no order.
     ranked = [
-        [Cell(text) for text in texts] if uneven else _ranked(texts, spreads, summaries)
+        [TableCell(text) for text in texts] if uneven else _ranked(texts, spreads, summaries)
         for texts, spreads in zip(columns, ranks, strict=True)
     ]
     for measure in shown:
         header.append(measure.title)
         digits = _DIGITS.get(measure.key)
         values = [part.values.get(measure.key) for part in summaries]
-        ranked.append([Cell(_cell(value, digits, measure.key in _WITH_SD)) for value in values])
-    counts = [Cell(_count(part)) for part in summaries]
-    first = [[Cell(part.method) for part in summaries]] + ([counts] if uneven else [])
+        ranked.append([TableCell(_cell(value, digits, measure.key in _WITH_SD)) for value in values])
+    counts = [TableCell(_count(part)) for part in summaries]
+    first = [[TableCell(part.method) for part in summaries]] + ([counts] if uneven else [])
     body = tuple(zip(*first, *ranked, strict=True))
     titles = ("method", *(["pairs"] if uneven else []), *header)
-    return Table(caption=caption, header=titles, body=body, notes=_notes(summaries, uneven))
+    return ResultTable(caption=caption, header=titles, body=body, notes=_notes(summaries, uneven))
 
 
-def comparison_table(summaries: Sequence[Summary]) -> Table | None:
+def comparison_table(summaries: Sequence[MethodSummary]) -> ResultTable | None:
     """Make the table of methods against their twins, or None where there is none."""
     found = [part.comparison for part in summaries if part.comparison is not None]
     if not found:
@@ -113,7 +113,7 @@ def comparison_table(summaries: Sequence[Summary]) -> Table | None:
     )
     body = tuple(
         tuple(
-            Cell(text)
+            TableCell(text)
             for text in (
                 item.method,
                 item.twin,
@@ -131,7 +131,7 @@ def comparison_table(summaries: Sequence[Summary]) -> Table | None:
         "Each subject counts once, as the mean of its pairs. Wilcoxon signed-rank test, two-sided; interval of the mean"
         " by bootstrap over subjects.",
     )
-    return Table(caption="Methods against their twins", header=header, body=body, notes=notes)
+    return ResultTable(caption="Methods against their twins", header=header, body=body, notes=notes)
 
 
 def mark(comparison: Comparison | None) -> str:
@@ -141,7 +141,7 @@ def mark(comparison: Comparison | None) -> str:
     return ("*" if comparison.is_better else "†") * (2 if comparison.p_holm < 0.001 else 1)
 
 
-def markdown(table: Table) -> str:
+def markdown(table: ResultTable) -> str:
     """Write a table as Markdown."""
     emphasis = {0: "{}", 1: "**{}**", 2: "*{}*"}
     # A mark of significance is no emphasis.
@@ -154,7 +154,7 @@ def markdown(table: Table) -> str:
     return f"{table.caption}\n\n{grid}\n{notes}"
 
 
-def latex(table: Table) -> str:
+def latex(table: ResultTable) -> str:
     """Write a table as LaTeX, for the package booktabs."""
     emphasis = {0: "{}", 1: r"\textbf{{{}}}", 2: r"\textit{{{}}}"}
     lines = [
@@ -178,7 +178,7 @@ def latex(table: Table) -> str:
     )
 
 
-def long_csv(summaries: Sequence[Summary], names: Mapping[str, str] | None = None) -> str:
+def long_csv(summaries: Sequence[MethodSummary], names: Mapping[str, str] | None = None) -> str:
     """Write every number of the summaries as CSV: a line per method and measure."""
     names = names or {}
     stream = io.StringIO()
@@ -200,7 +200,7 @@ def long_csv(summaries: Sequence[Summary], names: Mapping[str, str] | None = Non
     return stream.getvalue()
 
 
-def _cell(spread: Spread | None, digits: int | None, with_sd: bool) -> str:
+def _cell(spread: SampleStatistics | None, digits: int | None, with_sd: bool) -> str:
     if spread is None:
         return "-"
     if digits is None:
@@ -216,7 +216,9 @@ def _small(value: float) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}" if value < 10 else f"{value:.1f}"
 
 
-def _ranked(texts: list[str], spreads: list[Spread | None], summaries: Sequence[Summary]) -> list[Cell]:
+def _ranked(
+    texts: list[str], spreads: list[SampleStatistics | None], summaries: Sequence[MethodSummary]
+) -> list[TableCell]:
     """Mark the two highest means among the methods."""
     means = {
         place: round(spread.mean, 3)
@@ -224,14 +226,14 @@ def _ranked(texts: list[str], spreads: list[Spread | None], summaries: Sequence[
         if spread is not None and part.method != INITIAL
     }
     best = sorted(set(means.values()), reverse=True)[:2] if len(means) > 2 else []
-    return [Cell(text, best.index(means[i]) + 1 if means.get(i) in best else 0) for i, text in enumerate(texts)]
+    return [TableCell(text, best.index(means[i]) + 1 if means.get(i) in best else 0) for i, text in enumerate(texts)]
 
 
-def _count(part: Summary) -> str:
+def _count(part: MethodSummary) -> str:
     return f"{part.pairs} of {part.pairs + len(part.failed)}" if part.failed else str(part.pairs)
 
 
-def _notes(summaries: Sequence[Summary], uneven: bool) -> tuple[str, ...]:
+def _notes(summaries: Sequence[MethodSummary], uneven: bool) -> tuple[str, ...]:
     notes = []
     if any(part.pooled for part in summaries):
         notes.append(

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from SPRCore.analysis.annotations import Annotations
 from SPRCore.geometry import Grid, MaskedVolume, Volume, ras_to_voxel, voxel_to_ras
+from SPRCore.geometry.annotations import Annotations
 from SPRCore.io import ModelCard
 from SPRCore.networks.network import MIN_SIZE
 from SPRCore.registration.prealign import overlap_fraction

@@ -1,4 +1,4 @@
-"""Entry of the command line: reads the arguments, runs one verb and turns every ending into an exit code."""
+"""Entry point of the command line: parses the arguments, runs a command and returns the exit code."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-from SPRCore.cli.streams import complain, drop_output, flush_output, take_every_character
+from SPRCore.cli.streams import drop_output, escape_unencodable, flush_output, print_error
 from SPRCore.errors import InputError, OutputError, SPRError
 
 DONE, FAULT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
-# What the machine refuses while files are read or written; every other OSError is a fault of ours.
+# Errors of the system while files are read or written; any other OSError is a bug.
 _MACHINE_REFUSES = {
-    errno.ENOSPC: "free some space or choose another place",
-    errno.EDQUOT: "free some space or choose another place",
-    errno.EFBIG: "choose a place that takes larger files",
-    errno.EACCES: "ask for the right to it or choose another place",
-    errno.EPERM: "ask for the right to it or choose another place",
-    errno.EROFS: "choose a place that can be written",
+    errno.ENOSPC: "free some space or choose another location",
+    errno.EDQUOT: "free some space or choose another location",
+    errno.EFBIG: "choose a location that allows larger files",
+    errno.EACCES: "get the permission or choose another location",
+    errno.EPERM: "get the permission or choose another location",
+    errno.EROFS: "choose a writable location",
     errno.ENOENT: "check the path",
     errno.ENOTDIR: "check the path",
     errno.EISDIR: "give a file",
@@ -37,15 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `spr`.
 
     Args:
-        arguments: What follows `spr`; None takes it from the process.
+        arguments: Arguments after `spr`; None for those of the process.
 
     Returns:
-        The exit code: 0 done, 1 a fault of ours, 2 bad input or usage, 130 interrupted.
+        The exit code: 0 success, 1 internal error, 2 bad input or usage, 130 interrupted.
     """
-    # Read when PyTorch is loaded. Its threads spin while they wait for each other by default, which makes a
-    # registration three to six times slower as soon as another program wants a core.
+    # Read when PyTorch is loaded. By default its threads spin while waiting, which makes a registration three to six
+    # times slower as soon as another program uses a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    take_every_character()
+    escape_unencodable()
     code = _code_of(arguments)
     flush_output()
     return code
@@ -80,7 +80,7 @@ def _code_of(arguments: Sequence[str] | None) -> int:
 def _run(arguments: Sequence[str] | None) -> None:
     given = sys.argv[1:] if arguments is None else list(arguments)
     with _modules_kept(is_own_process=arguments is None):
-        # Only now: an interrupt during the seconds that these imports can take ends as quietly as any other.
+        # Imported here, so that an interrupt during these slow imports is handled, too.
         from SPRCore.cli.usage import parse
 
         verb = parse(given)
@@ -90,10 +90,10 @@ def _run(arguments: Sequence[str] | None) -> None:
 
 @contextmanager
 def _modules_kept(is_own_process: bool) -> Iterator[None]:
-    """Load modules without looking for garbage, and leave what they hold out of every later search for it.
+    """Disable garbage collection while modules are loaded, and freeze their objects.
 
-    PyTorch alone leaves several hundred thousand objects, which are never garbage; going through them again and again
-    takes a fifth of the time to start, and more at the end. In a process of somebody else nothing is changed.
+    PyTorch alone creates several hundred thousand objects that are never garbage; scanning them takes a fifth of the
+    startup time. Nothing is changed when called from Python.
     """
     if not is_own_process:
         yield
@@ -108,14 +108,14 @@ def _modules_kept(is_own_process: bool) -> Iterator[None]:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let SIGTERM end the work as Ctrl-C does, so that temporary files go away in both cases."""
+    """Handle SIGTERM like Ctrl-C, so that temporary files are removed in both cases."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     try:
         previous = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread: whoever runs us there handles the signals
+    except ValueError:  # not the main thread
         yield
         return
     try:
@@ -125,13 +125,13 @@ def _terminable() -> Iterator[None]:
 
 
 def _end(code: int, message: str) -> int:
-    complain(f"spr: {' '.join(message.split())}")
+    print_error(f"spr: {' '.join(message.split())}")
     return code
 
 
 def _fault() -> int:
-    complain(traceback.format_exc().rstrip())
-    return _end(FAULT, "this is a fault of the program; please report it with the lines above")
+    print_error(traceback.format_exc().rstrip())
+    return _end(FAULT, "internal error; please report it with the lines above")
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -1,4 +1,4 @@
-"""What `spr` says while it works: stage words with a bar on a terminal, plain lines elsewhere, and tables."""
+"""Console output of `spr`: progress as a bar on a terminal and as lines elsewhere, log lines and tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -16,41 +16,35 @@ from rich.text import Text
 
 from SPRCore.cli.streams import drop_output
 
-
-@runtime_checkable
-class ReportStage(Protocol):
-    """Called with a stage in words and how much of it is done, 0 to 1 (None where nobody can tell)."""
-
-    def __call__(self, stage: str, fraction: float | None = None) -> None:
-        """Tell the user."""
-        ...
+if TYPE_CHECKING:
+    from SPRCore.api import ProgressCallback
 
 
-class _Lasting(Console):
-    """A console that goes on when nobody reads it any more: results are in files, and the work is not given up."""
+class _PipeSafeConsole(Console):
+    """A console that stops printing when its output pipe is closed; the work continues."""
 
     def on_broken_pipe(self) -> None:
-        """Print nothing more."""
+        """Discard all further output."""
         self.quiet = True
         drop_output()
 
 
 def console() -> Console:
-    """Return a console on the standard output of this moment."""
-    return _Lasting(highlight=False, soft_wrap=True)
+    """Return a console on the current standard output."""
+    return _PipeSafeConsole(highlight=False, soft_wrap=True)
 
 
-def say(line: str) -> None:
-    """Write one line."""
+def print_line(line: str) -> None:
+    """Print one line."""
     console().print(line, markup=False)
 
 
 @contextmanager
-def stages() -> Iterator[ReportStage]:
-    """Show stages of work: a bar on a terminal, one line for each stage elsewhere.
+def progress_display() -> Iterator[ProgressCallback]:
+    """Show progress and the log lines of the package.
 
     Yields:
-        What to call as the work goes on. Log lines of the package appear between the stages.
+        Progress callback: a bar on a terminal, one line for each stage elsewhere.
     """
     screen = console()
     with logging_to(screen):
@@ -62,14 +56,14 @@ def stages() -> Iterator[ReportStage]:
             yield _Bar(progress)
 
 
-def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: the first column to the left, numbers to the right."""
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table: first column left-aligned, the others right-aligned."""
     result = Table(title=title, title_justify="left")
-    for place, name in enumerate(header):
-        result.add_column(name, justify="right" if place else "left", no_wrap=place > 0)
+    for column, name in enumerate(header):
+        result.add_column(name, justify="right" if column else "left", no_wrap=column > 0)
     for row in rows:
-        result.add_row(*(Text(cell) for cell in row))  # plain text: [mm] is no markup
-    _Lasting(highlight=False, width=None if console().is_terminal else 110).print(result)
+        result.add_row(*(Text(cell) for cell in row))  # plain text: [mm] is not markup
+    _PipeSafeConsole(highlight=False, width=None if console().is_terminal else 110).print(result)
 
 
 def has_screen() -> bool:
@@ -78,6 +72,8 @@ def has_screen() -> bool:
 
 
 class _Lines:
+    """Prints a line for each new stage."""
+
     def __init__(self, screen: Console) -> None:
         self._screen, self._last = screen, ""
 
@@ -88,6 +84,8 @@ class _Lines:
 
 
 class _Bar:
+    """Shows the stage and a progress bar."""
+
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._task = progress.add_task("starting", total=None)
@@ -99,11 +97,7 @@ class _Bar:
 
 @contextmanager
 def logging_to(screen: Console) -> Iterator[None]:
-    """Show log lines of the package while a block runs.
-
-    Args:
-        screen: Where to show them.
-    """
+    """Print log lines of the package on a console while a block runs."""
     logger = logging.getLogger("SPRCore")
     handler = _LogLines(screen)
     level = logger.level
@@ -117,7 +111,7 @@ def logging_to(screen: Console) -> Iterator[None]:
 
 
 class _LogLines(logging.Handler):
-    """One line for each message, however long: a path that is broken over lines can be neither found nor clicked."""
+    """Prints each message as one line, so that paths are not broken."""
 
     def __init__(self, screen: Console) -> None:
         super().__init__()

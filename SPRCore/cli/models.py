@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg, subcommand
 
-from SPRCore.cli.console import say, table
+from SPRCore.cli.console import print_line, print_table
 from SPRCore.errors import InputError
 from SPRCore.io import atomic_path, find_bundle, list_bundles, read_bundle, read_card, write_bundle
-from SPRCore.io.bundles import SUFFIX, check_suffix, home_of, models_folder
+from SPRCore.io.bundles import SUFFIX, check_suffix, installed_path, models_folder
 from SPRCore.io.headers import MAX_HEADER_BYTES, parse_json
 from SPRCore.io.outputs import check_outputs, check_replaceable
 from SPRCore.networks.loading import build_from_bundle, import_model
@@ -28,8 +28,8 @@ class ListModels:
     def run(self) -> None:
         """Print a table; a file that cannot be used is listed with what is wrong with it."""
         rows = [self._row(name, path) for name, path in sorted(list_bundles().items())]
-        table("Models", ("name", "network", "prior", "anatomy", "modality"), rows)
-        say(f"imported models lie in {models_folder()}")
+        print_table("Models", ("name", "network", "prior", "anatomy", "modality"), rows)
+        print_line(f"imported models are in {models_folder()}")
 
     def _row(self, name: str, path: Path) -> tuple[str, ...]:
         try:
@@ -41,22 +41,22 @@ class ListModels:
 
 @dataclass(frozen=True, kw_only=True)
 class ShowModel:
-    """Show the card of a model: what it is for, what may be asked of it, how it was made and measured."""
+    """Show the card of a model: task, data, ranges of hyperparameters, and metrics."""
 
     model: _Model
     """Name of a model, or the path of its bundle."""
 
     json: bool = False
-    """Print the card as JSON, as `spr models import --card` takes it."""
+    """Print the card as JSON, for `spr models import --card`."""
 
     def run(self) -> None:
         """Print the card."""
         card = read_card(find_bundle(self.model)).to_dict()
         if self.json:
-            say(json.dumps(card, indent=2))
+            print_line(json.dumps(card, indent=2))
             return
         for name, value in card.items():
-            say(f"{name.replace('_', ' ')}: {_plain(value)}")
+            print_line(f"{name.replace('_', ' ')}: {_plain(value)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,30 +73,30 @@ class ImportModel:
         str | None,
         arg(metavar="addition|composition", help_behavior_hint="(default: that of the checkpoint's format)"),
     ] = None
-    """How the time steps of a checkpoint are joined, which the file does not tell."""
+    """How the time steps of a checkpoint are combined, which the file does not state."""
 
     card: Annotated[Path | None, arg(metavar="CARD.json", help_behavior_hint="(optional)")] = None
-    """Fields of the card to set, such as the spacing and the preparation of the images of a checkpoint."""
+    """Fields of the card to set, such as spacing and preprocessing of a checkpoint."""
 
     out: Annotated[Path | None, arg(metavar="BUNDLE", help_behavior_hint="(default: the folder of models)")] = None
-    """File to write instead, named *.sprmodel.safetensors."""
+    """File to write, named *.sprmodel.safetensors."""
 
     def run(self) -> None:
-        """Read, see that all fits, and write the bundle."""
+        """Read, check and write the bundle."""
         card = None if self.card is None else _read_fields(self.card)
         bundle = import_model(self.file, name=self.name, composition=self.composition, card=card)
-        path = home_of(bundle.card.name) if self.out is None else check_suffix(self.out)
+        path = installed_path(bundle.card.name) if self.out is None else check_suffix(self.out)
         if self.out is None and path.exists():
             remedy = f"give another --name, or first spr models remove {bundle.card.name}"
-            raise InputError(f"model {bundle.card.name}", got="one of that name already", remedy=remedy)
+            raise InputError(f"model {bundle.card.name}", got="a model of this name already", remedy=remedy)
         _check_place(path, bundle.sha256, self.file, self.card)
         write_bundle(bundle, path)
-        say(f"written: {path}")
+        print_line(f"written: {path}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportModel:
-    """Copy a model into a file, to give it to others."""
+    """Copy a model to a file."""
 
     model: _Model
     """Name of a model, or the path of its bundle."""
@@ -112,12 +112,12 @@ class ExportModel:
         _check_place(path, bundle.sha256, source)
         with atomic_path(path) as temporary:
             shutil.copyfile(source, temporary)
-        say(f"written: {path}")
+        print_line(f"written: {path}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyModel:
-    """Verify that a model is sound: the hash of its tensors, its card, and that both fit the network."""
+    """Verify a model: the hash of its tensors, its card, and that both match the network."""
 
     model: _Model
     """Name of a model, or the path of its bundle."""
@@ -126,7 +126,7 @@ class VerifyModel:
         """Read everything and build the network."""
         bundle = read_bundle(find_bundle(self.model))
         count = sum(parameter.numel() for parameter in build_from_bundle(bundle).parameters())
-        say(f"{bundle.card.name} is sound: {count} parameters, SHA-256 of the tensors {bundle.sha256}")
+        print_line(f"{bundle.card.name} is valid: {count} parameters, SHA-256 of the tensors {bundle.sha256}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,12 +137,12 @@ class RemoveModel:
     """Name of the model."""
 
     def run(self) -> None:
-        """Remove its file, whether it is sound or not."""
-        path = home_of(self.model)
+        """Remove its file, valid or not."""
+        path = installed_path(self.model)
         if not path.is_file():
             raise InputError(f"model {self.model}", got=f"none in {models_folder()}", remedy="see spr models list")
         path.unlink()
-        say(f"removed: {path}")
+        print_line(f"removed: {path}")
 
 
 _Action = (
@@ -162,7 +162,7 @@ class Models:
     action: Annotated[_Action, arg(name="")]
 
     def run(self, command: str) -> None:
-        """Do it."""
+        """Run the action."""
         self.action.run()
 
 
@@ -173,7 +173,7 @@ def _check_place(path: Path, digest: str, *inputs: Path | None) -> None:
 
 
 def _read_fields(path: Path) -> dict[str, Any]:
-    """Read fields of a model card from a JSON file; the card checks them."""
+    """Read fields of a model card from a JSON file, unchecked."""
     with path.open("rb") as stream:
         fields = parse_json(stream.read(MAX_HEADER_BYTES), str(path))
     if not isinstance(fields, dict):
@@ -182,7 +182,7 @@ def _read_fields(path: Path) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> str:
-    """Write a value of a card on one line."""
+    """Format a value of a card on one line."""
     if isinstance(value, dict):
         return ", ".join(f"{name} {_plain(item)}" for name, item in value.items())
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""`spr prepare`: check the images of a recipe and prepare them, before a training that needs them."""
+"""`spr prepare`: check and prepare the images of a recipe before training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from SPRCore.cli.console import say, stages
+from SPRCore.cli.console import print_line, progress_display
 from SPRCore.io.outputs import check_outputs, check_replaceable
 from SPRCore.training.data import build_datasets
 from SPRCore.training.data.splits import read_split, write_split
@@ -17,7 +17,7 @@ from SPRCore.training.recipe import read_recipe
 
 @dataclass(frozen=True, kw_only=True)
 class Prepare:
-    """Check every file of a recipe's data, and prepare the images as training will see them."""
+    """Check all files of a recipe's data, and prepare the images for training."""
 
     recipe: Annotated[Positional[Path], arg(metavar="RECIPE.yaml")]
     """Recipe, as for `spr train`."""
@@ -29,10 +29,10 @@ class Prepare:
     """Changes to the recipe, such as data.folder=DIR."""
 
     split: Annotated[Path | None, arg(metavar="S", help_behavior_hint="(optional)")] = None
-    """JSON file to write the division of the subjects to, for data.split.file."""
+    """JSON file to which the split of the subjects is written, for data.split.file."""
 
     def run(self, command: str) -> None:
-        """Check, prepare, and say what there is."""
+        """Check and prepare the images, and print a summary."""
         recipe = read_recipe(self.recipe, [change for group in self.overrides for change in group])
         if self.split is not None:
             given = recipe.data
@@ -40,16 +40,16 @@ class Prepare:
             check_outputs([self.split], read, "choose another --split")
             check_replaceable(self.split, lambda path: read_split(path) is not None, "choose another --split")
         try:
-            with stages() as tell:
-                data = build_datasets(recipe, tell)
+            with progress_display() as report_stage:
+                data = build_datasets(recipe, report_stage)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt("interrupted; spr prepare goes on where it was") from None
+            raise KeyboardInterrupt("interrupted; spr prepare resumes where it stopped") from None
         for name, value in data.report.items():
-            say(f"{name.replace('_', ' ')}: {_plain(value)}")
-        say(f"labels: {', '.join(map(str, data.labels)) or 'none'}")
+            print_line(f"{name.replace('_', ' ')}: {_plain(value)}")
+        print_line(f"labels: {', '.join(map(str, data.labels)) or 'none'}")
         if self.split is not None:
             write_split(data.split, self.split)
-            say(f"written: {self.split}")
+            print_line(f"written: {self.split}")
 
 
 def _plain(value: object) -> str:

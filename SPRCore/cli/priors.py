@@ -1,9 +1,9 @@
-"""The prior that the options of a verb ask for."""
+"""The prior of the options of a command."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from SPRCore.errors import InputError
 from SPRCore.io import ModelCard
@@ -13,9 +13,8 @@ from SPRCore.regularization.hyperparameters import BY_KEY, HYPERPARAMETERS, prio
 from SPRCore.regularization.priors import make_prior
 
 
-@runtime_checkable
 class HasPrior(Protocol):
-    """A verb that takes a prior and its hyperparameters."""
+    """A command with options for a prior and its hyperparameters."""
 
     prior: str | None
     alpha: float | None
@@ -26,16 +25,16 @@ class HasPrior(Protocol):
     strength: float | None
 
 
-def chosen_prior(options: HasPrior, card: ModelCard | None = None, *more: str) -> Prior | str | None:
-    """Build the prior that options ask for.
+def prior_from_options(options: HasPrior, card: ModelCard | None = None, *more: str) -> Prior | str | None:
+    """Build the prior of the options of a command.
 
     Args:
-        options: The options; without `prior` the one that the values given belong to.
-        card: Card of the model to use, whose defaults stand for values that were not given; None for no model.
-        more: Words that stand in the place of a prior and are given back as they are; they take no values.
+        options: The options; without `prior` the hyperparameters determine it.
+        card: Card of the model, with defaults for hyperparameters not given; None without model.
+        more: Further values of `prior`, returned unchanged; they take no hyperparameters.
 
     Returns:
-        The prior, the usual one of the model where nothing was asked for; without a model None then.
+        The prior; without any option that of the model, or None without model.
 
     Raises:
         InputError: Values of different priors were given, or a value is out of range or not what the model takes.

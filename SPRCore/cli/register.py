@@ -1,22 +1,22 @@
-"""`spr register`: deform one image onto another and leave a folder of results."""
+"""`spr register`: deform one image onto another and write a folder of results."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 from tyro.conf import Positional, arg
 
 from SPRCore import api
-from SPRCore.analysis.annotations import Annotations
 from SPRCore.analysis.results import FILES, write_results
-from SPRCore.cli.console import say, stages, table
-from SPRCore.cli.priors import chosen_prior
+from SPRCore.cli.console import print_line, print_table, progress_display
+from SPRCore.cli.priors import prior_from_options
 from SPRCore.errors import InputError
 from SPRCore.geometry import Volume
+from SPRCore.geometry.annotations import Annotations
 from SPRCore.io import read_labels, read_landmarks, read_volume
 from SPRCore.io.outputs import result_folder, sha256
 from SPRCore.registration.job import INSTANCE, model_path
@@ -35,7 +35,7 @@ _LAMBDA_MAX = (
 
 @dataclass(frozen=True, kw_only=True)
 class Register:
-    """Deform MOVING onto FIXED, and leave images, displacements, weight map, figure and report in a folder."""
+    """Deform MOVING onto FIXED, and write images, displacements, weight map, figure and report to a folder."""
 
     fixed: Annotated[Positional[Path], arg(metavar="FIXED")]
     """Fixed image: NIfTI, NRRD, MetaImage, or the folder of a DICOM series; PATH#3 for frame 3 of a 4-D image."""
@@ -44,14 +44,14 @@ class Register:
     """Moving image, on any grid."""
 
     out: Annotated[Path, arg(metavar="DIR")]
-    """Folder for the results; made if missing."""
+    """Folder for the results; created if missing."""
 
     method: Annotated[str, arg(metavar="NAME|BUNDLE")] = api.INSTANCE
     """How to register. "instance": minimize the energy for this pair, without any training. Otherwise the name of a
     model (see spr models list), or the path of its bundle."""
 
     refine: Annotated[int, arg(metavar="N")] = 0
-    """With a model: most steps of the instance solver that go on from what the model gave."""
+    """With a model: maximum number of refinement steps of the instance solver."""
 
     prior: Annotated[
         str | None,
@@ -65,7 +65,7 @@ class Register:
     anatomy: Annotated[
         Literal["brain", "heart", "lung", "liver", "pelvis"] | None, arg(help_behavior_hint="(optional)")
     ] = None
-    """Use the setting measured for this part of the body, in place of a prior and its values."""
+    """Use the setting measured for this part of the body instead of a prior and its values."""
 
     alpha: Annotated[float | None, arg(metavar="A", help_behavior_hint=_default(BetaPrior().alpha))] = None
     """Beta prior: spatial coherence, 0 or more. The larger, the less the stiffness varies."""
@@ -90,18 +90,18 @@ class Register:
     """Uniform prior: the same stiffness everywhere, above 0."""
 
     init: Literal["auto", "none", "center", "rigid", "affine"] = "auto"
-    """Alignment beforehand; "auto" looks at the pair."""
+    """Affine pre-alignment; "auto" decides by the pair."""
 
     start: Literal["rest", "search"] = "rest"
-    """What the instance solver starts from: rest, or displacements of blocks that a discrete search finds. The search
-    is for large motion that differs between neighbors, such as a liver sliding along the ribs."""
+    """Start of the instance solver: rest, or the displacement found by a discrete search over blocks, for large motion
+    that differs between neighbors, such as a liver sliding along the ribs."""
 
     detail: Literal["standard", "fine"] = "standard"
     """Detail of the deformation that the instance solver finds: "fine" takes three times as long, and in brains matches
     small structures better."""
 
     fixed_labels: Annotated[Path | None, arg(metavar="F", help_behavior_hint="(optional)")] = None
-    """Label map of the fixed image. Labels and landmarks measure the result and never steer it."""
+    """Label map of the fixed image. Labels and landmarks measure the result and are not used to register."""
 
     moving_labels: Annotated[Path | None, arg(metavar="M", help_behavior_hint="(optional)")] = None
     """Label map of the moving image."""
@@ -113,24 +113,29 @@ class Register:
     """Landmarks of the moving image, in the same order."""
 
     fixed_mask: Annotated[Path | None, arg(metavar="K", help_behavior_hint="(optional)")] = None
-    """Mask of the fixed image: only voxels that are not 0 count. Padding and NaN are left out without a mask."""
+    """Mask of the fixed image: voxels of value 0 are ignored. Padding and NaN are masked automatically."""
 
     moving_mask: Annotated[Path | None, arg(metavar="K", help_behavior_hint="(optional)")] = None
-    """Mask of the moving image, likewise."""
+    """Mask of the moving image."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute; "auto" takes CUDA where there is one."""
+    """Compute device; "auto" is CUDA if present, otherwise the CPU."""
 
     seed: Annotated[int, arg(metavar="N")] = 0
-    """Seed of every random choice."""
+    """Seed of all random numbers."""
 
     def run(self, command: str) -> None:
-        """Read, register, write, and print how the images agree before and after."""
-        prior = chosen_prior(self, api.card_of(self.method), api.AUTO)
-        device = str(api.pick_device(self.device))
-        # Entered before anything is computed: a folder that cannot be written is found out at once.
-        with stages() as tell, result_folder(self.out, FILES, self._inputs(), complete=True) as folder:
-            tell("reading")
+        """Read, register, write, and print the metrics before and after."""
+        prior = prior_from_options(self, api.card_of(self.method), api.AUTO)
+        options = api.RegistrationOptions(
+            anatomy=self.anatomy, detail=self.detail, refine=self.refine, config=self._config(), seed=self.seed
+        )
+        # Entered first: a folder that cannot be written is reported before anything is computed.
+        with (
+            progress_display() as report_stage,
+            result_folder(self.out, FILES, self._inputs(), complete=True) as folder,
+        ):
+            report_stage("reading")
             start = time.perf_counter()
             images = read_volume(self.fixed), read_volume(self.moving)
             annotations = read_annotations(self, *images)
@@ -142,18 +147,13 @@ class Register:
                 moving,
                 method=self.method,
                 prior=prior,
-                anatomy=self.anatomy,
-                detail=self.detail,
-                refine=self.refine,
                 init=self.init,
-                config=self._config(),
-                **vars(annotations),
-                device=device,
-                seed=self.seed,
-                progress=tell,
+                annotations=annotations,
+                device=self.device,
+                options=replace(options, progress=report_stage),
             )
             result = replace(result, report=_with_origin(result.report, command, origin, seconds))
-            tell("writing")
+            report_stage("writing")
             report = write_results(result, fixed, moving, annotations, folder)
         _summary(report, self.out)
 
@@ -162,7 +162,7 @@ class Register:
             return None
         if self.method != INSTANCE:
             expected = f"the method {INSTANCE}"
-            remedy = "leave out --start: a model is where the refinement starts from"
+            remedy = "leave out --start: refinement starts from the output of the model"
             raise InputError(
                 "--start search", got=f"together with the method {self.method}", expected=expected, remedy=remedy
             )
@@ -176,9 +176,8 @@ class Register:
         return {"path": str(path)} | ({"sha256": digest} if digest else {})
 
 
-@runtime_checkable
 class HasAnnotations(Protocol):
-    """A verb that takes labels and landmarks."""
+    """A command with options for labels and landmarks."""
 
     fixed_labels: Path | None
     moving_labels: Path | None
@@ -186,38 +185,35 @@ class HasAnnotations(Protocol):
     moving_points: Path | None
 
 
-def annotation_files(verb: HasAnnotations) -> list[Path | None]:
-    """Return the paths of the labels, landmarks and masks that a verb was given; None for those that were not."""
-    return [getattr(verb, part.name, None) for part in fields(Annotations)]
+def annotation_files(command: HasAnnotations) -> list[Path | None]:
+    """Return the paths of all labels, landmarks and masks of a command; None for those not given."""
+    return [getattr(command, part.name, None) for part in fields(Annotations)]
 
 
-def read_annotations(verb: HasAnnotations, fixed: Volume | None = None, moving: Volume | None = None) -> Annotations:
-    """Read the labels, landmarks and masks that a verb was given.
+def read_annotations(command: HasAnnotations, fixed: Volume | None = None, moving: Volume | None = None) -> Annotations:
+    """Read the labels, landmarks and masks of a command.
 
     Args:
-        verb: Holds the paths.
-        fixed: Fixed image, for landmarks that are counted in its voxels.
+        command: The command.
+        fixed: Fixed image, for landmarks in voxel indices.
         moving: Moving image, likewise.
 
-    Returns:
-        What was given.
-
     Raises:
-        InputError: A file is unusable, or one side of a pair is missing.
+        InputError: A file is unusable, or labels or landmarks of one image only were given.
     """
     for what, one, other in (
-        ("labels", verb.fixed_labels, verb.moving_labels),
-        ("landmarks", verb.fixed_points, verb.moving_points),
+        ("labels", command.fixed_labels, command.moving_labels),
+        ("landmarks", command.fixed_points, command.moving_points),
     ):
         if (one is None) != (other is None):
             raise InputError(what, got="those of one image only", expected="those of the fixed and the moving image")
     return Annotations(
-        fixed_labels=_labels(verb.fixed_labels),
-        moving_labels=_labels(verb.moving_labels),
-        fixed_mask=_labels(getattr(verb, "fixed_mask", None)),
-        moving_mask=_labels(getattr(verb, "moving_mask", None)),
-        fixed_points=_points(verb.fixed_points, fixed),
-        moving_points=_points(verb.moving_points, moving),
+        fixed_labels=_labels(command.fixed_labels),
+        moving_labels=_labels(command.moving_labels),
+        fixed_mask=_labels(getattr(command, "fixed_mask", None)),
+        moving_mask=_labels(getattr(command, "moving_mask", None)),
+        fixed_points=_points(command.fixed_points, fixed),
+        moving_points=_points(command.moving_points, moving),
     )
 
 
@@ -230,7 +226,7 @@ def _points(path: Path | None, image: Volume | None) -> np.ndarray | None:
 
 
 def _with_origin(report: dict[str, Any], command: str, origin: dict[str, Any], load_seconds: float) -> dict[str, Any]:
-    """Add what only the command line knows: the command, the files and the time to read them."""
+    """Add the command, the input files and the time to read them."""
     seconds = report["seconds"]
     timed = {"load": load_seconds, **seconds, "total": seconds["total"] + load_seconds}
     inputs = {name: origin[name] | image for name, image in report["inputs"].items()}
@@ -244,14 +240,14 @@ def _with_origin(report: dict[str, Any], command: str, origin: dict[str, Any], l
 
 
 def _summary(report: dict[str, Any], folder: Path) -> None:
-    table("Registration", ("", "before", "after"), metric_rows(report["metrics"]))
+    print_table("Registration", ("", "before", "after"), metric_rows(report["metrics"]))
     if "prior" in report:
-        say(choice_line(report["prior"]))
-    say(f"{report['seconds']['total']:.1f} s on {report['device']}; results in {folder}")
+        print_line(choice_line(report["prior"]))
+    print_line(f"{report['seconds']['total']:.1f} s on {report['device']}; results in {folder}")
 
 
 def choice_line(choice: dict[str, Any]) -> str:
-    """Say in one line which setting was chosen for a pair, from the report."""
+    """Return a line with the setting that was chosen for a pair, from the report."""
     if not choice["candidates"]:
         return f"no setting could be chosen for this pair: {_setting(choice['chosen'])} is the default"
     scores = {_setting(row["setting"]): f"{row['similarity']:.3f}" for row in choice["candidates"]}
@@ -265,14 +261,7 @@ def _setting(values: dict[str, Any]) -> str:
 
 
 def metric_rows(metrics: dict[str, dict[str, Any]]) -> list[tuple[str, ...]]:
-    """Return a row (name, before, after) for each metric that is there.
-
-    Args:
-        metrics: `before` and `after`, as in the report.
-
-    Returns:
-        The rows; an empty string where a metric does not exist on one side.
-    """
+    """Return a row (name, before, after) for each metric of a report; an empty string where one side lacks it."""
     picks = (
         ("Dice, mean of the labels", "{:.3f}", ("dice_mean",)),
         ("landmark error, mean [mm]", "{:.2f}", ("tre_mm", "mean")),

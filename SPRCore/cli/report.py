@@ -10,12 +10,12 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from SPRCore.analysis.benchmark import ROWS
-from SPRCore.analysis.kept import read_kept
 from SPRCore.analysis.report import PAGE, TABLES, collect, write_figures, write_page, write_tables
 from SPRCore.analysis.rows import SurfacePoint, command_without_folders, read_rows
+from SPRCore.analysis.saved_pairs import read_saved_pairs
 from SPRCore.analysis.tables import results_table
-from SPRCore.cli.benchmark import Words, assignments, show
-from SPRCore.cli.console import say
+from SPRCore.cli.benchmark import Words, assignments, print_results
+from SPRCore.cli.console import print_line
 from SPRCore.config import encode
 from SPRCore.errors import InputError
 from SPRCore.io.outputs import result_folder
@@ -26,22 +26,22 @@ from SPRCore.tuning.sweep import SURFACE
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Make the tables and figures of runs of `spr benchmark`, `spr sweep` and `spr tune`."""
+    """Write the tables and figures of runs of `spr benchmark`, `spr sweep` and `spr tune`."""
 
     runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN", help_behavior_hint="(one or more)")]
-    """Folders of runs, benchmarks on the same pairs, or their files (rows.jsonl, surface.jsonl, study.json)."""
+    """Folders of runs, or their files (rows.jsonl, surface.jsonl, study.json)."""
 
     out: Annotated[Path, arg(metavar="DIR")]
-    """Folder for the report; made if missing. Begin with report.md."""
+    """Folder for the report; created if missing. Open report.md first."""
 
-    twins: Annotated[Words, arg(metavar="METHOD=TWIN,...", help_behavior_hint="(default: those of the runs)")] = ()
-    """Methods to test against another one, over subjects."""
+    twins: Annotated[Words, arg(metavar="METHOD=REFERENCE,...", help_behavior_hint="(default: those of the runs)")] = ()
+    """Methods to test against a reference method, over subjects."""
 
     label_names: Annotated[Words, arg(metavar="LABEL=NAME,...", help_behavior_hint="(optional)")] = ()
     """Names of labels, such as 1=RV,2=MYO,3=LV."""
 
     caption: Annotated[str, arg(metavar="WORDS")] = "Results"
-    """What the table shows."""
+    """Caption of the table."""
 
     def run(self, command: str) -> None:
         """Read, write, and print the table."""
@@ -59,26 +59,22 @@ class Report:
                 "names": names,
             }
             summaries = write_tables(rows, folder, twins=twins, caption=self.caption, **results)
-            kept = [pair for path in found[ROWS] for pair in read_kept(path.parent)]
-            panels = [pair for path in found[SURFACE] for pair in read_kept(path.parent / PANELS, every_setting=True)]
+            kept = [pair for path in found[ROWS] for pair in read_saved_pairs(path.parent)]
+            panels = [
+                pair for path in found[SURFACE] for pair in read_saved_pairs(path.parent / PANELS, every_setting=True)
+            ]
             figures = write_figures(folder, rows=rows, kept=kept, panels=panels, **results)
             write_page(folder, figures, command_without_folders(command))
         if summaries:
-            show(results_table(summaries, names, self.caption))
-        say(f"{len(figures)} figures; report in {self.out / PAGE}")
+            print_results(results_table(summaries, names, self.caption))
+        print_line(f"{len(figures)} figures; report in {self.out / PAGE}")
 
 
 def sort_runs(runs: Sequence[Path]) -> dict[str, list[Path]]:
-    """Sort the files of runs by what they are.
-
-    Args:
-        runs: Files, or folders with any of them.
-
-    Returns:
-        Paths by the name that such a file has in a run.
+    """Return the result files of runs, given as files or folders, by file name.
 
     Raises:
-        InputError: A run has none of them.
+        InputError: A run has no result file.
     """
     found: dict[str, list[Path]] = {name: [] for name in (ROWS, SURFACE, STUDY)}
     for run in runs:

@@ -1,4 +1,4 @@
-"""The standard streams of the process: they take every character, and may be closed by whoever reads them."""
+"""The standard streams of the process: unencodable characters and closed pipes."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import os
 import sys
 
 
-def take_every_character() -> None:
-    """Let the standard streams write as an escape what the code page of the console does not have."""
+def escape_unencodable() -> None:
+    """Write characters that the console cannot encode as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
-def complain(line: str) -> None:
-    """Write a line on the standard error; where nobody reads it any more, it is lost and nothing else."""
+def print_error(line: str) -> None:
+    """Write a line to the standard error; ignored if it is closed."""
     try:
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
@@ -23,17 +23,17 @@ def complain(line: str) -> None:
 
 
 def drop_output() -> None:
-    """Send what is still to be printed nowhere, after the reader of our output has gone (`spr ... | head`)."""
+    """Discard further output after the pipe was closed (`spr ... | head`)."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
-    except (OSError, ValueError, AttributeError):  # no file of the system behind it
+    except (OSError, ValueError, AttributeError):  # not backed by a file descriptor
         return
 
 
 def flush_output() -> None:
-    """Write what is left of the output, before the interpreter would complain that nobody reads it."""
+    """Flush the output; a closed pipe is not an error."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:

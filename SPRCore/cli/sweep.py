@@ -1,4 +1,4 @@
-"""`spr sweep`: a model at every setting of a dense grid, on pairs with labels or landmarks."""
+"""`spr sweep`: evaluate a model on a grid of settings, on pairs with labels or landmarks."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Annotated, Literal
 import numpy as np
 from tyro.conf import Positional, UseAppendAction, arg
 
-from SPRCore.analysis.benchmark import Options
-from SPRCore.analysis.methods import Method, parse_methods
+from SPRCore.analysis.benchmark import BenchmarkOptions
+from SPRCore.analysis.methods import MethodSpec, parse_methods
 from SPRCore.analysis.pairs import PairFiles, read_pairs
 from SPRCore.analysis.rows import SurfacePoint, read_rows
 from SPRCore.cli.benchmark import assignments, check_apart, input_files
-from SPRCore.cli.console import say, stages
+from SPRCore.cli.console import print_line, progress_display
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
 from SPRCore.io.outputs import check_outputs, removed_if_refused
@@ -29,20 +29,20 @@ Words = UseAppendAction[tuple[tuple[str, ...], ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """Register pairs by a hyper model at every setting of a grid, each pair encoded once, and measure all results."""
+    """Evaluate a hyper model at every setting of a grid on pairs, each encoded once."""
 
     method: Annotated[Positional[str], arg(metavar="NAME|BUNDLE")]
     """Hyper model: its name or the path of its bundle. Also instance or uniform, for the solver without a model."""
 
     pairs: Annotated[Path, arg(metavar="LIST.csv")]
-    """Pairs, one a row, as for spr benchmark."""
+    """Pairs, one per row, as for spr benchmark."""
 
     out: Annotated[Path, arg(metavar="DIR")]
-    """Folder for surface.jsonl. A run goes on where it stopped: what is measured stays."""
+    """Folder for surface.jsonl. A run resumes where it stopped."""
 
     grid: Annotated[Words, arg(metavar="NAME=LOW:HIGH:STEP,...", help_behavior_hint="(optional)")] = ()
-    """What to vary, such as alpha=0:0.1:0.005; LOW:HIGH takes --points values, and a number holds one fixed. By default
-    all that the model takes, over its ranges."""
+    """Hyperparameters to vary, such as alpha=0:0.1:0.005; LOW:HIGH gives --points values, a number fixes one. By
+    default all hyperparameters of the model, over its ranges."""
 
     preset: Annotated[Literal["brain", "heart"] | None, arg(help_behavior_hint="(optional)")] = None
     """Steps of the paper for this task."""
@@ -51,20 +51,20 @@ class Sweep:
     """Values of each hyperparameter whose step is not given."""
 
     keep: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="PAIR", help_behavior_hint="(repeatable)")] = ()
-    """Pair whose images and fields are kept at up to five values of each hyperparameter, for the figure of spr report
-    that shows what they do."""
+    """Pair whose images and fields are saved at up to five values of each hyperparameter, for a figure of
+    spr report."""
 
     processes: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: one per core)")] = None
-    """Processes at work."""
+    """Number of processes."""
 
     init: Literal["auto", "none", "center", "rigid", "affine"] = "auto"
-    """Alignment beforehand, as for spr register."""
+    """Affine pre-alignment, as for spr register."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute."""
+    """Compute device."""
 
     def run(self, command: str) -> None:
-        """Measure, and say which setting was best."""
+        """Run the sweep, and print the best setting."""
         method, pairs = method_of(self.method), read_pairs(self.pairs)
         axes = grid_axes(method, assignments(self.grid, "--grid"), self.preset, self.points)
         settings, kept = grid(axes), self._kept(pairs)
@@ -72,25 +72,32 @@ class Sweep:
         read = [self.pairs, *input_files(pairs)]
         check_outputs([self.out / SURFACE], read)
         check_apart(self.out / PANELS, read)
-        options = SweepOptions(init=self.init, device=self.device, processes=checked_processes(self.processes))
+        check_processes(self.processes)
+        options = SweepOptions(init=self.init, device=self.device, processes=self.processes)
         try:
             begun = removed_if_refused(self.out, (SURFACE,), lambda: _has_points(self.out / SURFACE))
-            with begun, stages() as tell:
+            with begun, progress_display() as report_stage:
                 words = f"{len(settings)} settings on {len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'}"
-                tell(words, 0.0)
+                report_stage(words, 0.0)
                 points = run_sweep(
-                    pairs, method, settings, self.out, options, command=command, tell=lambda n, of: tell(words, n / of)
+                    pairs,
+                    method,
+                    settings,
+                    self.out,
+                    options,
+                    command=command,
+                    tell=lambda n, of: report_stage(words, n / of),
                 )
-                shown, same = panel_settings(axes), Options(init=self.init, device=self.device)
+                shown, common = panel_settings(axes), BenchmarkOptions(init=self.init, device=self.device)
                 for pair in kept:
-                    tell(f"images of {pair.pair} at {len(shown)} settings", 1.0)
-                    keep_panels(pair, method, shown, self.out, same)
+                    report_stage(f"images of {pair.pair} at {len(shown)} settings", 1.0)
+                    keep_panels(pair, method, shown, self.out, common)
         except KeyboardInterrupt:
             where = self.out / SURFACE
-            raise KeyboardInterrupt(f"interrupted; what was measured is in {where}, the same command goes on") from None
+            raise KeyboardInterrupt(f"interrupted; results so far are in {where}, the same command resumes") from None
         failed = sum(point.failed is not None for point in points)
-        say(f"{len(points)} points{f', {failed} of them failed' if failed else ''} in {self.out / SURFACE}")
-        say(best_words(points))
+        print_line(f"{len(points)} points{f', {failed} of them failed' if failed else ''} in {self.out / SURFACE}")
+        print_line(best_words(points))
 
     def _kept(self, pairs: Sequence[PairFiles]) -> list[PairFiles]:
         for name in self.keep:
@@ -102,23 +109,22 @@ def _has_points(path: Path) -> bool:
     return path.exists() and bool(read_rows(path, SurfacePoint).rows)
 
 
-def method_of(text: str) -> Method:
-    """Return the one method that a text names (`InputError` if it is none or several)."""
+def method_of(text: str) -> MethodSpec:
+    """Parse the specification of exactly one method (`InputError` otherwise)."""
     methods = parse_methods([text])
     if len(methods) != 1:
         raise InputError("method", got=repr(text), expected="one method")
     return methods[0]
 
 
-def checked_processes(processes: int | None) -> int | None:
+def check_processes(processes: int | None) -> None:
     """Refuse a number of processes below 1."""
     if processes is not None and processes < 1:
         raise InputError("--processes", got=str(processes), expected="1 or more")
-    return processes
 
 
 def best_words(points: Sequence[SurfacePoint]) -> str:
-    """Say which setting was best in the mean over the pairs: by overlap, landmark error or similarity."""
+    """Return a line with the setting that is best in the mean over pairs, by overlap, landmark error or similarity."""
     for name, form, sign in (
         ("dice_mean", "mean Dice", 1),
         ("tre_mm", "landmark error in mm", -1),
@@ -133,4 +139,4 @@ def best_words(points: Sequence[SurfacePoint]) -> str:
         if whole:
             best = max(whole, key=lambda setting: sign * whole[setting])
             return f"best {form}: {whole[best]:.4f} at {', '.join(f'{key} {value:g}' for key, value in best)}"
-    return "nothing could be measured"
+    return "no metric could be computed"

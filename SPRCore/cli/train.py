@@ -1,29 +1,30 @@
-"""`spr train`: from a recipe to a model."""
+"""`spr train`: train a model."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from tyro.conf import Positional, UseAppendAction, arg
 
-from SPRCore.cli.console import console, logging_to, say
+from SPRCore.cli.console import console, print_line, progress_display
 from SPRCore.training.loop import Status, train
 from SPRCore.training.recipe import read_recipe
 from SPRCore.training.state import list_checkpoints
 
+if TYPE_CHECKING:
+    from SPRCore.api import ProgressCallback
+
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train a model by a recipe; under torchrun, on many processes and machines."""
+    """Train a model by a recipe; with torchrun on several processes and machines."""
 
     recipe: Annotated[Positional[Path], arg(metavar="RECIPE.yaml")]
-    """Recipe: data, network, loss, optimiser and all the rest."""
+    """Recipe: data, network, loss, optimiser and all other settings."""
 
     overrides: Annotated[
         UseAppendAction[tuple[tuple[str, ...], ...]],
@@ -32,72 +33,49 @@ class Train:
     """Changes to the recipe, such as optimiser.lr=1e-3 or output=DIR."""
 
     resume: bool = False
-    """Go on with the run in the output folder from its last checkpoint; begin where there is none."""
+    """Resume the run in the output folder from its last checkpoint, or start one."""
 
     def run(self, command: str) -> None:
-        """Train, show how it goes, and say where the model is."""
+        """Train with progress display, and print the path of the model."""
         recipe = read_recipe(self.recipe, [change for group in self.overrides for change in group])
-        first = os.environ.get("RANK", "0") == "0"
+        is_first = os.environ.get("RANK", "0") == "0"  # of the processes of torchrun: the one that prints
         try:
-            with _shown(first) as tell:
-                best = train(recipe, resume=self.resume, progress=tell)
+            with progress_display() if is_first else nullcontext() as report_stage:
+                progress = None if report_stage is None else _TrainingProgress(report_stage, console().is_terminal)
+                best = train(recipe, resume=self.resume, progress=progress)
         except KeyboardInterrupt:
             found = list_checkpoints(recipe.folder)
             where = f"after step {int(found[-1].stem)}" if found else "from its beginning"
-            raise KeyboardInterrupt(f"interrupted; spr train --resume goes on {where}") from None
-        if first:
-            say(f"best model: {best}; use it with spr register --method {best}")
+            raise KeyboardInterrupt(f"interrupted; spr train --resume resumes {where}") from None
+        if is_first:
+            print_line(f"best model: {best}; use it with spr register --method {best}")
 
 
-@contextmanager
-def _shown(first: bool) -> Iterator[_Lines | _Bar | None]:
-    """Show how a run goes: a bar on a terminal, a line for each validation elsewhere; one process of many shows it."""
-    if not first:
-        yield None
-        return
-    screen = console()
-    with logging_to(screen):
-        if not screen.is_terminal:
-            yield _Lines()
-            return
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
-        )
-        with Progress(*columns, console=screen, transient=True) as bar:
-            yield _Bar(bar)
+class _TrainingProgress:
+    """Reports the status of a run: on a terminal after every step, elsewhere after each new validation.
 
+    Args:
+        report_stage: Progress callback.
+        every_step: Whether to report every step.
+    """
 
-class _Lines:
-    """One line when something was measured."""
-
-    def __init__(self) -> None:
-        self._seen: dict[str, float] = {}
+    def __init__(self, report_stage: ProgressCallback, every_step: bool) -> None:
+        self._report_stage, self._every_step = report_stage, every_step
+        self._validation: dict[str, float] = {}
         self._loss: float | None = None
 
     def __call__(self, status: Status) -> None:
         self._loss = self._loss if status.loss is None else status.loss
-        if status.validation and status.validation != self._seen:
-            self._seen = status.validation
-            loss = "" if self._loss is None else f", loss {self._loss:.4f}"
-            say(f"step {status.step} of {status.steps}{loss}, {_measured(status)}; {_left(status)}")
-
-
-class _Bar:
-    """A bar with the step, the loss, what was last measured and the time left."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress, self._loss = progress, ""
-        self._task = progress.add_task("starting", total=None, left="")
-
-    def __call__(self, status: Status) -> None:
-        self._loss = self._loss if status.loss is None else f", loss {status.loss:.4f}"
-        words = f"{status.doing}: epoch {status.epoch}, step {status.step} of {status.steps}{self._loss}"
+        is_new = bool(status.validation) and status.validation != self._validation
+        if not (is_new or self._every_step):
+            return
+        self._validation = status.validation
+        words = f"step {status.step} of {status.steps}"
+        words += "" if self._loss is None else f", loss {self._loss:.4f}"
         words += f", {_measured(status)}" if status.validation else ""
-        left = _left(status)
-        self._progress.update(self._task, description=words, total=status.steps, completed=status.step, left=left)
+        words += f"; {_left(status)}" if status.seconds_left is not None else ""
+        prefix = f"{status.doing}: epoch {status.epoch}, " if self._every_step else ""
+        self._report_stage(prefix + words, status.step / max(status.steps, 1))
 
 
 def _measured(status: Status) -> str:

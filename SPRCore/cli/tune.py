@@ -1,4 +1,4 @@
-"""`spr tune`: the hyperparameters that do best, for a recipe, a hyper model or the instance solver."""
+"""`spr tune`: search the best hyperparameters of a recipe, a hyper model or the instance solver."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from SPRCore.analysis.pairs import read_pairs
 from SPRCore.cli.benchmark import assignments, input_files
-from SPRCore.cli.console import say, stages
-from SPRCore.cli.sweep import checked_processes, method_of
+from SPRCore.cli.console import print_line, progress_display
+from SPRCore.cli.sweep import check_processes, method_of
 from SPRCore.errors import InputError
 from SPRCore.io import read_card
 from SPRCore.io.outputs import check_outputs, check_replaceable, removed_if_refused
@@ -31,95 +31,95 @@ from SPRCore.tuning.worker import Task
 
 Words = UseAppendAction[tuple[tuple[str, ...], ...]]
 _RECIPE = (".yaml", ".yml")
-_BEGUN = (STUDY, "study.db", "study.db-journal")  # there before any trial is
+_BEGUN = (STUDY, "study.db", "study.db-journal")  # exist before the first trial
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tune:
-    """Find the hyperparameters that do best by Bayesian search, on any number of processes and machines."""
+    """Search the best hyperparameters by Bayesian optimization, on any number of processes and machines."""
 
     target: Annotated[Positional[str], arg(metavar="RECIPE.yaml|NAME|BUNDLE|instance")]
-    """What to tune: a recipe, each trial a training; or without training a hyper model, instance or uniform."""
+    """Target: a recipe, each trial a training; or without training a hyper model, instance or uniform."""
 
     trials: Annotated[int, arg(metavar="N")] = 50
-    """Trials in all, those of earlier runs and other machines included."""
+    """Total number of trials, including those of earlier runs and other machines."""
 
     storage: Annotated[str | None, arg(metavar="URL|FILE", help_behavior_hint="(default: study.db in --out)")] = None
-    """Where trials are kept: a file *.db (SQLite), a file *.log (journal, also on network drives), or the URL of a
-    database. The same command on other machines with the same storage helps."""
+    """Storage of the trials: a file *.db (SQLite), a file *.log (journal, also on network drives), or the URL of a
+    database. Run the same command on other machines to share the work."""
 
-    study: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: what is tuned)")] = None
+    study: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: the target)")] = None
     """Name of the study in the storage."""
 
     out: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: runs/NAME-tune)")] = None
     """Folder for study.json, the best model and the trials."""
 
     pairs: Annotated[Path | None, arg(metavar="LIST.csv", help_behavior_hint="(for a model or instance)")] = None
-    """Pairs to measure on, as for spr benchmark."""
+    """Pairs to evaluate on, as for spr benchmark."""
 
     overrides: Annotated[Words, arg(name="set", metavar="KEY=VALUE", help_behavior_hint="(repeatable)")] = ()
     """Changes to the recipe, as for spr train."""
 
     ranges: Annotated[Words, arg(metavar="NAME=LOW:HIGH[:log],...", help_behavior_hint="(optional)")] = ()
-    """What to try, such as alpha=0:0.1; for a recipe also keys, such as optimiser.lr=1e-4:1e-2:log. By default all
+    """Search space, such as alpha=0:0.1; for a recipe also keys, such as optimiser.lr=1e-4:1e-2:log. By default all
     hyperparameters, over the ranges of the model or of --preset."""
 
     preset: Annotated[Literal["body", "brain", "heart"] | None, arg(help_behavior_hint="(optional)")] = None
     """Ranges of the paper for this task."""
 
     objective: Literal["dice", "tre", "label-free"] = "dice"
-    """Mean Dice, landmark error, or without labels the similarity of what folds no more than --max-folding."""
+    """Mean Dice, landmark error, or without labels the similarity, if folding stays below --max-folding."""
 
     max_folding: Annotated[float, arg(metavar="PERCENT")] = 0.1
-    """With label-free: most folding; a trial beyond it is worse than all within."""
+    """With label-free: maximum folding; a trial above it ranks below all others."""
 
     pruner: Annotated[tuple[int, int, int], arg(metavar="TRIALS STEPS EVERY")] = (5, 30, 10)
-    """Trials worse than the median are cut short: trials before any is, steps before any is (epochs, or pairs), and
-    steps from one decision to the next."""
+    """Median pruning: number of trials before it begins, steps (epochs, or pairs) before a trial may be pruned, and
+    steps between decisions."""
 
     band: Annotated[float | None, arg(metavar="B", help_behavior_hint="(default: 0.005; 0.1 mm with tre)")] = None
-    """By how much a trial may fall short of the best one and still belong to the tolerance in the card."""
+    """Maximum difference to the best trial within the tolerance that the card states."""
 
     processes: Annotated[int, arg(metavar="N")] = 1
-    """Processes to start here."""
+    """Number of processes on this machine."""
 
     patience: Annotated[float, arg(metavar="SECONDS")] = 60.0
-    """After how long without a sign of life a trial of another machine is done again."""
+    """Time without heartbeat after which a trial of another machine is repeated."""
 
     seed: Annotated[int, arg(metavar="N")] = 0
     """Seed of the search."""
 
     init: Literal["auto", "none", "center", "rigid", "affine"] = "auto"
-    """Alignment beforehand, for a model or instance."""
+    """Affine pre-alignment, for a model or instance."""
 
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"] | None,
-        arg(help_behavior_hint="(default: auto, or what the recipe says)"),
+        arg(help_behavior_hint="(default: auto, or that of the recipe)"),
     ] = None
-    """Where to compute."""
+    """Compute device."""
 
     def run(self, command: str) -> None:
-        """Search, and say what was found."""
+        """Run the study, and print a summary."""
         self._check()
         name, task, folder = self._recipe_task() if Path(self.target).suffix in _RECIPE else self._cohort_task()
         band = self.band if self.band is not None else 0.1 if self.objective == "tre" else 0.005
         try:
-            with removed_if_refused(folder, _BEGUN, lambda: _has_trials(folder)), stages() as tell:
+            with removed_if_refused(folder, _BEGUN, lambda: _has_trials(folder)), progress_display() as report_stage:
 
                 def show(done: int, count: int, best: float | None) -> None:
                     words = "" if best is None else f", best {self.objective} {best:.4f}"
-                    tell(f"{done} of {count} trials{words}", done / count)
+                    report_stage(f"{done} of {count} trials{words}", done / count)
 
                 found = run_study(
                     task, folder, target=name, band=band, processes=self.processes, command=command, tell=show
                 )
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"interrupted; what is done is in {folder}, the same command goes on") from None
-        for line in told(found):
-            say(line)
+            raise KeyboardInterrupt(f"interrupted; finished trials are in {folder}, the same command resumes") from None
+        for line in study_lines(found):
+            print_line(line)
 
     def _check(self) -> None:
-        checked_processes(self.processes)
+        check_processes(self.processes)
         if self.device is not None:
             pick_device(self.device)
         if self.trials < 1:
@@ -134,7 +134,7 @@ class Tune:
 
     def _recipe_task(self) -> tuple[str, Task, Path]:
         if self.pairs is not None:
-            raise InputError("--pairs", got="it with a recipe", expected="a recipe alone, which says what its data are")
+            raise InputError("--pairs", got="it with a recipe", expected="a recipe alone, which names its data")
         device = [] if self.device is None else [f"device={self.device}"]
         recipe = read_recipe(Path(self.target), [*(change for group in self.overrides for change in group), *device])
         folder = self.out or Path(f"{recipe.folder}-tune")
@@ -150,7 +150,7 @@ class Tune:
     def _cohort_task(self) -> tuple[str, Task, Path]:
         method = method_of(self.target)
         if self.pairs is None:
-            raise InputError("--pairs", got="none", expected="a list of pairs to measure on, or a recipe to tune")
+            raise InputError("--pairs", got="none", expected="a list of pairs to evaluate on, or a recipe to tune")
         if self.overrides:
             raise InputError("--set", got="changes to a recipe", expected="a recipe to tune")
         known = open_ranges(method)
@@ -184,7 +184,7 @@ def _has_trials(folder: Path) -> bool:
 
 
 def _check_place(folder: Path, name: str, inputs: Sequence[Path | None]) -> None:
-    """Refuse to write over inputs, and over files of the user by the names of those of a study."""
+    """Refuse to overwrite inputs, and files of the user that have the names of those of a study."""
     model = folder / f"{name}{SUFFIX}"
     check_outputs([folder / STUDY, model], inputs)
     check_replaceable(folder / STUDY, lambda path: read_study(path) is not None)
@@ -192,8 +192,8 @@ def _check_place(folder: Path, name: str, inputs: Sequence[Path | None]) -> None
         check_replaceable(model, lambda path: False)
 
 
-def told(found: Finished) -> Sequence[str]:
-    """Say in lines what a study found."""
+def study_lines(found: Finished) -> Sequence[str]:
+    """Return the lines of a summary of a study."""
     study, best = found.study, found.study.best_trial
     count = {state: sum(trial.state == state for trial in study.trials) for state in ("complete", "pruned", "failed")}
     counts = ", ".join(f"{number} {state}" for state, number in count.items() if number)

@@ -1,4 +1,7 @@
-"""Reads the arguments of `spr` into the dataclass of a verb, and says in one line what is wrong with them."""
+"""Parses the arguments of `spr` into the dataclass of a command; errors are one line.
+
+tyro has no public hook for parse errors (`tyro._errors` is private and unstable), so its printed error is reduced.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,11 @@ import dataclasses
 import importlib
 import io
 import re
-from typing import Protocol, cast, runtime_checkable
+from typing import Protocol, cast
 
 from SPRCore.errors import InputError
 
-VERBS = (
+COMMANDS = (
     "register",
     "warp",
     "evaluate",
@@ -30,23 +33,19 @@ _FRAME = re.compile(r"[\u2500-\u257f]")
 _NOT_A_NUMBER = re.compile(r"Error parsing (\S+): no type matching .* from \['(.*?)'\]")
 
 
-@runtime_checkable
-class Verb(Protocol):
-    """What can follow `spr`."""
+class Command(Protocol):
+    """A command of `spr`."""
 
     def run(self, command: str) -> None:
-        """Do the work; `command` is the whole command line, for reports."""
+        """Run; `command` is the whole command line, for reports."""
         ...
 
 
-def parse(arguments: list[str]) -> Verb | None:
-    """Turn arguments into a verb that is ready to run.
-
-    Args:
-        arguments: What follows `spr`.
+def parse(arguments: list[str]) -> Command | None:
+    """Parse the arguments that follow `spr`.
 
     Returns:
-        The verb, or None where help or the version was asked for and given.
+        The command, or None where help or the version was printed.
 
     Raises:
         InputError: The arguments are wrong.
@@ -56,17 +55,17 @@ def parse(arguments: list[str]) -> Verb | None:
     import SPRCore
 
     if arguments == ["--version"]:
-        from SPRCore.cli.console import say
+        from SPRCore.cli.console import print_line
 
-        say(f"spr {SPRCore.__version__}")
+        print_line(f"spr {SPRCore.__version__}")
         return None
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
             return cast(
-                Verb,
+                Command,
                 tyro.extras.subcommand_cli_from_dict(
-                    {name: _kind(name, arguments) for name in VERBS},
+                    {name: _kind(name, arguments) for name in COMMANDS},
                     prog="spr",
                     description=SPRCore.__doc__.split("\n\n", 1)[0],
                     args=arguments or ["--help"],
@@ -80,20 +79,20 @@ def parse(arguments: list[str]) -> Verb | None:
 
 
 def _kind(name: str, arguments: list[str]) -> type:
-    """Return the class of a verb; of a verb that is not asked for an empty one, since some take seconds to import."""
-    if arguments and arguments[0] in VERBS and arguments[0] != name:
+    """Return the class of a command; an empty class for all others, since some take seconds to import."""
+    if arguments and arguments[0] in COMMANDS and arguments[0] != name:
         return dataclasses.make_dataclass(name.capitalize(), [])
     return getattr(importlib.import_module(f"SPRCore.cli.{name}"), name.capitalize())
 
 
 def _usage_error(complaint: str, arguments: list[str]) -> InputError:
     verb = arguments[0] if arguments and not arguments[0].startswith("-") else ""
-    help_line = f"see spr {verb} --help" if verb in VERBS else "see spr --help"
+    help_line = f"see spr {verb} --help" if verb in COMMANDS else "see spr --help"
     return InputError(f"usage: {_one_line(complaint)}; {help_line}")
 
 
 def _one_line(complaint: str) -> str:
-    """Take the frame, the help and the line breaks out of a message that was made for the eye."""
+    """Remove the frame, the help and the line breaks of a message of tyro."""
     lines = [_FRAME.sub(" ", line).rstrip() for line in complaint.splitlines()]
     # The first line is a title in the frame; descriptions of options are indented deeper than their names.
     kept = [line.strip() for line in lines[1:] if line.strip() and len(line) - len(line.lstrip()) < 10]

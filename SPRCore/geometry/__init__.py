@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from SPRCore.geometry.annotations import Annotations
 from SPRCore.geometry.intensities import intensity_fence, percentiles, robust_extremes, within_extremes
 from SPRCore.geometry.masked import MIN_VOXELS, MaskedVolume, fill, mask_on
 from SPRCore.geometry.resampling import affine_field, compose_affine, resample, resample_displacement
@@ -22,6 +23,7 @@ from SPRCore.geometry.volume import Field, Grid, Volume, on_host
 
 __all__ = [
     "MIN_VOXELS",
+    "Annotations",
     "Field",
     "Grid",
     "MaskedVolume",

@@ -15,21 +15,34 @@ if TYPE_CHECKING:
     from SPRCore.io.bundles import Bundle, find_bundle, list_bundles, read_bundle, read_card, write_bundle
     from SPRCore.io.cards import ModelCard
     from SPRCore.io.displacement import read_displacement, write_displacement
-    from SPRCore.io.given import PointsLike, VolumeLike, as_labels, as_mask, as_points, as_volume
     from SPRCore.io.landmarks import read_landmarks, write_landmarks
     from SPRCore.io.paths import on_disk, split_frame, with_frame
     from SPRCore.io.transforms import read_affine_tfm, write_affine_tfm
+    from SPRCore.io.user_input import (
+        AnnotationsLike,
+        PointsLike,
+        VolumeLike,
+        as_annotations,
+        as_labels,
+        as_mask,
+        as_pair,
+        as_points,
+        as_volume,
+    )
     from SPRCore.io.volumes import count_frames, read_labels, read_volume, write_volume
 
 _HOME = {
+    "AnnotationsLike": "user_input",
     "Bundle": "bundles",
     "ModelCard": "cards",
-    "PointsLike": "given",
-    "VolumeLike": "given",
-    "as_labels": "given",
-    "as_mask": "given",
-    "as_points": "given",
-    "as_volume": "given",
+    "PointsLike": "user_input",
+    "VolumeLike": "user_input",
+    "as_annotations": "user_input",
+    "as_labels": "user_input",
+    "as_mask": "user_input",
+    "as_pair": "user_input",
+    "as_points": "user_input",
+    "as_volume": "user_input",
     "atomic_directory": "atomic",
     "atomic_path": "atomic",
     "count_frames": "volumes",
@@ -53,12 +66,15 @@ _HOME = {
 }
 
 __all__ = [
+    "AnnotationsLike",
     "Bundle",
     "ModelCard",
     "PointsLike",
     "VolumeLike",
+    "as_annotations",
     "as_labels",
     "as_mask",
+    "as_pair",
     "as_points",
     "as_volume",
     "atomic_directory",

@@ -21,7 +21,7 @@ import torch
 from SPRCore.errors import InputError
 from SPRCore.io.atomic import atomic_path
 from SPRCore.io.cards import ModelCard, check_name
-from SPRCore.io.headers import Header, parse_json, read_header
+from SPRCore.io.headers import BundleHeader, parse_json, read_header
 from SPRCore.io.places import SUFFIX, models_folder, packaged_folder
 from SPRCore.io.volumes import named
 from SPRCore.typing import Tensor
@@ -150,7 +150,7 @@ def list_bundles() -> dict[str, Path]:
     }
 
 
-def home_of(name: str) -> Path:
+def installed_path(name: str) -> Path:
     """Return the path that a model of this name has in the user's folder (`InputError` if it can be no name)."""
     return models_folder() / f"{check_name(name)}{SUFFIX}"
 
@@ -162,7 +162,7 @@ def check_suffix(path: str | Path) -> Path:
     return Path(path)
 
 
-def _card(header: Header) -> ModelCard:
+def _card(header: BundleHeader) -> ModelCard:
     missing = {"card", "sha256"} - set(header.metadata)
     if missing:
         raise InputError(

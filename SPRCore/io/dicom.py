@@ -16,8 +16,17 @@ from typing import Any
 import numpy as np
 
 from SPRCore.errors import InputError
-from SPRCore.io.dicom_slices import Slice, damaged, frame_count, headers_of, is_dicom, quiet, read_header, slices_of
-from SPRCore.io.dicom_stacks import Stack, stacks_of
+from SPRCore.io.dicom_slices import (
+    DicomSlice,
+    damaged,
+    frame_count,
+    headers_of,
+    is_dicom,
+    quiet,
+    read_header,
+    slices_of,
+)
+from SPRCore.io.dicom_stacks import DicomStack, stacks_of
 from SPRCore.io.paths import reason_of, warn
 from SPRCore.typing import Affine
 
@@ -49,7 +58,7 @@ class DicomSeries:
     """
 
     path: Path
-    stacks: tuple[Stack, ...]
+    stacks: tuple[DicomStack, ...]
     notes: tuple[str, ...] = ()
     labels: bool = False
 
@@ -187,7 +196,7 @@ def _turned(values: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(values.transpose(2, 1, 0))
 
 
-def _pixels(slices: Sequence[Slice]) -> Iterator[tuple[int, np.ndarray]]:
+def _pixels(slices: Sequence[DicomSlice]) -> Iterator[tuple[int, np.ndarray]]:
     """Number and stored values (rows, columns) of each slice, each file read once."""
     wanted: dict[Path, list[int]] = {}
     for k, piece in enumerate(slices):
@@ -251,7 +260,7 @@ def _by_gdcm(dataset: Any) -> np.ndarray:
     return values[0] if values.ndim == 3 and values.shape[0] == 1 else values
 
 
-def _scaled(planes: Iterator[tuple[int, np.ndarray]], slices: Sequence[Slice]) -> np.ndarray:
+def _scaled(planes: Iterator[tuple[int, np.ndarray]], slices: Sequence[DicomSlice]) -> np.ndarray:
     """Stack slices (Z, rows, columns), each by its own slope and intercept; whole numbers stay integers."""
     scaling = np.array([piece.scaling for piece in slices])
     whole = bool((scaling[:, 0] == 1).all() and (scaling[:, 1] == np.rint(scaling[:, 1])).all())

@@ -39,7 +39,7 @@ _ORDER = (
 
 
 @dataclass(frozen=True)
-class Slice:
+class DicomSlice:
     """One slice of an image, geometry in LPS mm.
 
     Args:
@@ -148,7 +148,7 @@ def damaged(path: Path) -> InputError:
     return InputError(str(path), got="a damaged DICOM file", expected="a whole one", remedy=remedy)
 
 
-def slices_of(path: Path, header: Any) -> list[Slice]:
+def slices_of(path: Path, header: Any) -> list[DicomSlice]:
     """Make the records of all slices of a file.
 
     Args:
@@ -207,7 +207,7 @@ def _check_kind(path: Path, header: Any) -> None:
         raise InputError(str(path), got=got, expected="slices", remedy=remedy)
 
 
-def _enhanced(path: Path, header: Any, count: int) -> list[Slice]:
+def _enhanced(path: Path, header: Any, count: int) -> list[DicomSlice]:
     shared = (header.get("SharedFunctionalGroupsSequence") or [None])[0]
     frames = header.PerFrameFunctionalGroupsSequence
     if len(frames) != count:
@@ -217,7 +217,7 @@ def _enhanced(path: Path, header: Any, count: int) -> list[Slice]:
     return [_record(path, index, header, group) for index, group in enumerate(groups)]
 
 
-def _stacked(path: Path, header: Any, count: int) -> list[Slice]:
+def _stacked(path: Path, header: Any, count: int) -> list[DicomSlice]:
     """Frames of nuclear medicine or of a dose, which lie one behind the other at distances that the header lists."""
     first = _record(path, 0, header, [header, *(header.get("DetectorInformationSequence") or [])[:1]])
     offsets = [float(value) for value in header.get("GridFrameOffsetVector") or ()]
@@ -234,10 +234,10 @@ def _stacked(path: Path, header: Any, count: int) -> list[Slice]:
         {"index": index, "position": first.position + offset * normal, "scaling": slope, "order": (*first.order, index)}
         for index, offset in enumerate(offsets)
     ]
-    return [Slice(**{**first.__dict__, **change}) for change in changes]
+    return [DicomSlice(**{**first.__dict__, **change}) for change in changes]
 
 
-def _record(path: Path, index: int | None, header: Any, groups: list[Any]) -> Slice:
+def _record(path: Path, index: int | None, header: Any, groups: list[Any]) -> DicomSlice:
     """The record of one slice; `groups` hold what is its own, in the order in which they count."""
     position = _numbers(_find(groups, "PlanePositionSequence", "ImagePositionPatient"), 3)
     axes = _numbers(_find(groups, "PlaneOrientationSequence", "ImageOrientationPatient"), 6)
@@ -246,7 +246,7 @@ def _record(path: Path, index: int | None, header: Any, groups: list[Any]) -> Sl
     thickness = _find(groups, "PixelMeasuresSequence", "SliceThickness")
     slope = _find(groups, _MAP_MACRO, "RescaleSlope")
     intercept = _find(groups, _MAP_MACRO, "RescaleIntercept")
-    return Slice(
+    return DicomSlice(
         file=path,
         index=index,
         series=str(header.get("SeriesInstanceUID", "")),

@@ -11,7 +11,7 @@ import numpy as np
 
 from SPRCore.errors import InputError
 from SPRCore.geometry import affine_from_itk
-from SPRCore.io.dicom_slices import Slice
+from SPRCore.io.dicom_slices import DicomSlice
 from SPRCore.typing import Affine
 
 _SAME_MM = 0.01  # scanners write positions to a hundredth of a millimeter or finer
@@ -20,7 +20,7 @@ _SIDEWAYS = 0.25  # of a pixel
 
 
 @dataclass(frozen=True)
-class Stack:
+class DicomStack:
     """The slices of one frame in the order of their positions.
 
     Args:
@@ -30,13 +30,13 @@ class Stack:
         note: What a user should know of it.
     """
 
-    slices: tuple[Slice, ...]
+    slices: tuple[DicomSlice, ...]
     affine: Affine
     places: np.ndarray | None = field(default=None, repr=False)
     note: str = ""
 
 
-def stacks_of(path: Path, slices: Sequence[Slice], notes: list[str]) -> list[Stack]:
+def stacks_of(path: Path, slices: Sequence[DicomSlice], notes: list[str]) -> list[DicomStack]:
     """Sort the slices of one series into frames.
 
     Args:
@@ -67,14 +67,14 @@ def stacks_of(path: Path, slices: Sequence[Slice], notes: list[str]) -> list[Sta
     return [_laid(path, frame) for frame in frames]
 
 
-def _without_scouts(slices: Sequence[Slice], notes: list[str]) -> list[Slice]:
+def _without_scouts(slices: Sequence[DicomSlice], notes: list[str]) -> list[DicomSlice]:
     kept = [piece for piece in slices if "LOCALIZER" not in piece.kind]
     if kept and len(kept) < len(slices):
         notes.append(f"holds {len(slices) - len(kept)} localizer slices, which are left out")
     return kept or list(slices)
 
 
-def _without_copies(slices: Sequence[Slice], notes: list[str]) -> list[Slice]:
+def _without_copies(slices: Sequence[DicomSlice], notes: list[str]) -> list[DicomSlice]:
     """Take a slice once that lies there in two files."""
     kept = {(piece.uid, piece.index, "" if piece.uid else piece.file): piece for piece in reversed(slices)}
     if len(kept) < len(slices):
@@ -82,7 +82,7 @@ def _without_copies(slices: Sequence[Slice], notes: list[str]) -> list[Slice]:
     return list(kept.values())[::-1]
 
 
-def _checked(path: Path, slices: list[Slice]) -> list[Slice]:
+def _checked(path: Path, slices: list[DicomSlice]) -> list[DicomSlice]:
     """Refuse slices that cannot lie in one volume."""
     for what, name in (("position", "a position"), ("axes", "an orientation"), ("spacing", "a pixel spacing")):
         without = sum(getattr(piece, what) is None for piece in slices)
@@ -104,13 +104,13 @@ def _checked(path: Path, slices: list[Slice]) -> list[Slice]:
     return slices
 
 
-def _height(piece: Slice) -> float:
+def _height(piece: DicomSlice) -> float:
     """Where a slice lies along its normal, mm."""
     return float(piece.position @ np.cross(*piece.axes))
 
 
-def _by_position(slices: Sequence[Slice]) -> list[list[Slice]]:
-    groups: list[list[Slice]] = []
+def _by_position(slices: Sequence[DicomSlice]) -> list[list[DicomSlice]]:
+    groups: list[list[DicomSlice]] = []
     last = -np.inf
     for piece in sorted(slices, key=_height):
         if _height(piece) - last > _SAME_MM:
@@ -120,7 +120,7 @@ def _by_position(slices: Sequence[Slice]) -> list[list[Slice]]:
     return groups
 
 
-def _by_attribute(path: Path, slices: Sequence[Slice]) -> list[Stack]:
+def _by_attribute(path: Path, slices: Sequence[DicomSlice]) -> list[DicomStack]:
     """Frames at positions of their own each: parts of one value of an attribute that are whole volumes."""
     for which in range(len(slices[0].order) - 2):
         values = sorted({piece.order[which] for piece in slices})
@@ -134,14 +134,14 @@ def _by_attribute(path: Path, slices: Sequence[Slice]) -> list[Stack]:
     return []
 
 
-def _laid(path: Path, slices: Sequence[Slice]) -> Stack:
+def _laid(path: Path, slices: Sequence[DicomSlice]) -> DicomStack:
     """Find the affine of slices that are in the order of their positions."""
     first = slices[0]
     normal = np.cross(*first.axes)
     points = np.array([piece.position for piece in slices])
     heights = (points - points[0]) @ normal
     if len(slices) == 1:
-        return Stack(tuple(slices), _affine(first, normal * (first.thickness or 1.0)))
+        return DicomStack(tuple(slices), _affine(first, normal * (first.thickness or 1.0)))
     along = (points[-1] - points[0]) / heights[-1] if heights[-1] > 0 else normal
     steps = np.diff(heights)
     if steps.min() <= _SAME_MM:
@@ -151,11 +151,11 @@ def _laid(path: Path, slices: Sequence[Slice]) -> Stack:
     if drift <= _EVEN * min(first.spacing):
         along = normal
     if np.abs(steps - np.median(steps)).max() <= _EVEN * np.median(steps):
-        return Stack(tuple(slices), _affine(first, along * heights[-1] / (len(slices) - 1)))
+        return DicomStack(tuple(slices), _affine(first, along * heights[-1] / (len(slices) - 1)))
     return _evened(path, slices, heights, along)
 
 
-def _evened(path: Path, slices: Sequence[Slice], heights: np.ndarray, along: np.ndarray) -> Stack:
+def _evened(path: Path, slices: Sequence[DicomSlice], heights: np.ndarray, along: np.ndarray) -> DicomStack:
     """Lay even slices through uneven ones, at the smaller of their usual distances."""
     steps = np.diff(heights)
     step = float(np.quantile(steps, 0.25, method="higher"))
@@ -169,7 +169,7 @@ def _evened(path: Path, slices: Sequence[Slice], heights: np.ndarray, along: np.
         f"has {len(slices)} slices at uneven distances, from {steps.min():.4g} to {steps.max():.4g} mm; "
         f"{count} slices {step:.4g} mm apart are interpolated"
     )
-    return Stack(tuple(slices), _affine(slices[0], along * step), places, note)
+    return DicomStack(tuple(slices), _affine(slices[0], along * step), places, note)
 
 
 def _missing(steps: np.ndarray) -> int:
@@ -182,14 +182,14 @@ def _missing(steps: np.ndarray) -> int:
     return int((times - 1).sum()) if "xxx" not in wide else 0
 
 
-def _check_sideways(path: Path, beside: np.ndarray, first: Slice) -> None:
+def _check_sideways(path: Path, beside: np.ndarray, first: DicomSlice) -> None:
     off = np.linalg.norm(beside, axis=1)
     if off.max() > _SIDEWAYS * min(first.spacing):
         got = f"DICOM slices whose positions leave a straight line, the farthest by {off.max():.3g} mm"
         raise _unusable(path, got, "slices one behind the other")
 
 
-def _affine(first: Slice, step: np.ndarray) -> Affine:
+def _affine(first: DicomSlice, step: np.ndarray) -> Affine:
     """The affine to RAS of voxels counted along rows, down columns and through slices."""
     down, across = first.spacing
     length = float(np.linalg.norm(step))

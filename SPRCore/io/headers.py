@@ -26,7 +26,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.]{1,256}")
 
 
 @dataclass(frozen=True)
-class TensorPlace:
+class TensorEntry:
     """Type, shape and place of a tensor; begin and end count bytes from the end of the header."""
 
     dtype: str
@@ -36,14 +36,14 @@ class TensorPlace:
 
 
 @dataclass(frozen=True)
-class Header:
+class BundleHeader:
     """What a file says of itself: free text by key, and its tensors by name."""
 
     metadata: dict[str, str]
-    tensors: dict[str, TensorPlace]
+    tensors: dict[str, TensorEntry]
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path) -> BundleHeader:
     """Read and check the header of a safetensors file.
 
     Args:
@@ -69,7 +69,7 @@ def read_header(path: Path) -> Header:
     metadata = _metadata(content.pop("__metadata__", {}))
     tensors = {name: _place(name, entry) for name, entry in content.items()}
     _check_places(tensors, total - 8 - len(text))
-    return Header(metadata, tensors)
+    return BundleHeader(metadata, tensors)
 
 
 def parse_json(text: bytes, what: str) -> Any:
@@ -120,7 +120,7 @@ def _metadata(value: Any) -> dict[str, str]:
     return value
 
 
-def _place(name: str, entry: Any) -> TensorPlace:
+def _place(name: str, entry: Any) -> TensorEntry:
     if not _NAME.fullmatch(name):
         raise _unusable(f"a tensor named {name[:40]!r}", "the name of a parameter")
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
@@ -135,14 +135,14 @@ def _place(name: str, entry: Any) -> TensorPlace:
     if offsets[1] - offsets[0] != math.prod(shape) * ITEM_BYTES[dtype]:
         got = f"{str(offsets[1] - offsets[0])[:40]} bytes for tensor {name} of type {dtype} and shape {str(shape)[:60]}"
         raise _unusable(got, "as many as it needs")
-    return TensorPlace(dtype, tuple(shape), *offsets)
+    return TensorEntry(dtype, tuple(shape), *offsets)
 
 
 def _whole_numbers(values: Any, least: int) -> bool:
     return isinstance(values, list) and all(type(value) is int and value >= least for value in values)
 
 
-def _check_places(tensors: dict[str, TensorPlace], size: int) -> None:
+def _check_places(tensors: dict[str, TensorEntry], size: int) -> None:
     """Refuse tensors that overlap, leave gaps, or end elsewhere than the file."""
     if not tensors:
         raise _unusable("no tensors", "the weights of a network")

@@ -1,8 +1,8 @@
-"""Arrays that travel between a live worker and its client without passing through the pipe.
+"""Arrays shared between a live worker and its client, in memory-mapped files.
 
-A session has a folder among the temporary files. The names of all segments follow from it and from what lies in it, so
-that whichever side is left over can remove them all, and the next session those of two that were killed together. The
-names of a worker's segments end in its number, for a worker that was given up may end later than the next one starts.
+A session has a temporary folder. All segment names follow from its name and content, so that either side can remove all
+segments, and a later session those of two killed processes. The names of a worker's segments end in its process number,
+because a killed worker may end after the start of the next one.
 """
 
 from __future__ import annotations
@@ -21,15 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from SPRCore.errors import InputError, OutputError
-from SPRCore.live.protocol import SLOTS, ArrayPlace, Segment
-from SPRCore.live.segments import (
-    attach_file,
-    attach_memory,
-    create_file,
-    create_memory,
-    unlink_file,
-    unlink_memory,
-)
+from SPRCore.live import segments
+from SPRCore.live.protocol import SLOTS, ArrayLayout, Segment
 
 try:
     import fcntl
@@ -37,25 +30,25 @@ except ImportError:  # Windows
     import msvcrt
 
 PREFIX = "spr-live-"
-"""What the folder of every session starts with."""
+"""Prefix of the names of session folders."""
 
 LOCK = "alive"
-"""File in the folder that the client keeps locked as long as it lives."""
+"""File in the folder that the client keeps locked during its life."""
 
 _ALIGNMENT = 64
 _NAME = re.compile(rf"{PREFIX}[A-Za-z0-9_]{{4,16}}")
 
 
-class Store:
-    """The segments that one side of a session makes, and reads of the other.
+class SegmentStore:
+    """Writes the segments of one side of a session and reads those of the other.
 
     Args:
-        folder: The session's folder.
-        side: "c" for the client, "w" for the worker: whose segments this store makes.
-        number: Number of the process, if there may be several of this side; it is noted in the folder. 0 for none.
+        folder: Session folder.
+        side: Side whose segments are written: "c" for the client, "w" for the worker.
+        number: Process number of a worker, which is recorded in the folder; 0 for the client.
 
     Raises:
-        InputError: The folder is none of a session.
+        InputError: The folder is not a session folder.
     """
 
     def __init__(self, folder: Path, side: str, number: int = 0) -> None:
@@ -65,87 +58,80 @@ class Store:
         self.folder, self._side, self._number = folder, side, number
         self._open: dict[str, tuple[str, mmap.mmap]] = {}
         if number:
-            with contextlib.suppress(OSError):  # without room for it nothing can be shared either
+            with contextlib.suppress(OSError):  # without space for it there is none for segments either
                 (folder / f"{side}-{number}").touch(mode=0o600)
 
-    def put(self, place: int, arrays: Mapping[str, tuple[np.ndarray, np.ndarray | None]]) -> Segment:
-        """Write arrays into a segment, which is made or made larger if need be.
+    def put(self, index: int, arrays: Mapping[str, tuple[np.ndarray, np.ndarray | None]]) -> Segment:
+        """Write arrays into a segment, replacing its content.
 
         Args:
-            place: Number of the segment, below `SLOTS`; what it held is overwritten.
+            index: Number of the segment, below `SLOTS`.
             arrays: Arrays by name, each with its affine or None.
 
-        Returns:
-            What to tell the other side.
-
         Raises:
-            OutputError: There is no room, neither in shared memory nor for a temporary file.
+            OutputError: There is no space, neither in memory nor among the temporary files.
         """
-        slot, places, size = _slot(self._side, place, self._number), {}, 0
+        slot, layouts, size = _slot(self._side, index, self._number), {}, 0
         for name, (array, affine) in arrays.items():
-            places[name] = ArrayPlace(
+            layouts[name] = ArrayLayout(
                 offset=size,
                 shape=array.shape,
                 dtype=array.dtype.name,
                 affine=None if affine is None else tuple(np.asarray(affine, dtype=np.float64).ravel().tolist()),
             )
             size += -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
-        kind, memory = self._room(slot, max(size, _ALIGNMENT))
+        kind, memory = self._allocated(slot, max(size, _ALIGNMENT))
         for name, (array, _) in arrays.items():
-            _view(memory, places[name])[...] = array
-        return Segment(kind=kind, slot=slot, size=len(memory), arrays=places)
+            _view(memory, layouts[name])[...] = array
+        return Segment(kind=kind, slot=slot, size=len(memory), arrays=layouts)
 
     def get(self, segment: Segment) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
-        """Copy the arrays out of a segment of the other side.
-
-        Args:
-            segment: What the other side told.
+        """Copy the arrays of a segment of the other side.
 
         Returns:
             Arrays by name, each with its affine, shape (4, 4), or None.
 
         Raises:
-            InputError: It is gone, or it is not what was told.
+            InputError: The segment is missing or smaller than its arrays.
         """
         what = f"segment {segment.slot}"
         try:
-            in_memory = segment.kind == "memory"
-            memory = attach_memory(self._name(segment.slot)) if in_memory else attach_file(self.folder / segment.slot)
+            memory = segments.attach(self._path(segment.kind, segment.slot))
         except OSError as error:
             raise InputError(what, got=error.strerror or str(error), expected="memory of the other side") from None
         with memory:
-            for name, place in segment.arrays.items():
-                end = place.offset + math.prod(place.shape) * np.dtype(place.dtype).itemsize
+            for name, layout in segment.arrays.items():
+                end = layout.offset + math.prod(layout.shape) * np.dtype(layout.dtype).itemsize
                 if end > len(memory):
                     raise InputError(what, got=f"{name} up to byte {end}", expected=f"{len(memory)} bytes at most")
-            return {name: (_view(memory, place).copy(), _affine(place)) for name, place in segment.arrays.items()}
+            return {name: (_view(memory, layout).copy(), _affine(layout)) for name, layout in segment.arrays.items()}
 
-    def drop(self, place: int) -> None:
-        """Give a segment of this side back to the system."""
-        self._drop(_slot(self._side, place, self._number))
+    def drop(self, index: int) -> None:
+        """Remove a segment of this side."""
+        self._drop(_slot(self._side, index, self._number))
 
     def sweep(self, side: str) -> None:
-        """Remove all segments of a side: ours at the end, those of the other after it has died."""
+        """Remove all segments of a side: those of this process, or all of the other side after its end."""
         self._sweep(side, {self._number} if side == self._side else self._numbers(side))
 
     def remove(self) -> None:
-        """Remove the segments of both sides and the folder: the end of the session."""
+        """Remove the segments of both sides and the folder."""
         for side in "cw":
             self._sweep(side, self._numbers(side))
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def is_dead(self) -> bool:
-        """Whether the client of the session has died; false where nobody can tell."""
+        """Whether the client of the session has ended; False if unknown."""
         lock = _lock(self.folder)
         _unlock(lock)
         return lock is not None
 
     def remove_if_dead(self, patience: float = 1.0) -> None:
-        """Remove everything as `remove` does, unless the client of the session still lives.
+        """Remove everything if the client of the session has ended.
 
         Args:
-            patience: Seconds to wait for a client that is just ending.
+            patience: Seconds to wait for a client that is ending.
         """
         end = time.monotonic() + patience
         lock = _lock(self.folder)
@@ -159,76 +145,75 @@ class Store:
 
     def _sweep(self, side: str, numbers: set[int]) -> None:
         for number in numbers:
-            for place in range(SLOTS):
-                self._drop(_slot(side, place, number))
+            for index in range(SLOTS):
+                self._drop(_slot(side, index, number))
 
     def _numbers(self, side: str) -> set[int]:
-        """Return the numbers of all processes that have made segments of a side, 0 for those without."""
+        """Return the process numbers recorded for a side, and 0."""
         ends = {path.name[2:] for path in self.folder.glob(f"{side}-*")}
         return {0, *(int(end) for end in ends if end.isascii() and end.isdigit())}
 
-    def _name(self, slot: str) -> str:
-        return f"{self.folder.name}-{slot}"
+    def _path(self, kind: str, slot: str) -> Path:
+        return segments.MEMORY / f"{self.folder.name}-{slot}" if kind == "memory" else self.folder / slot
 
-    def _room(self, slot: str, size: int) -> tuple[str, mmap.mmap]:
+    def _allocated(self, slot: str, size: int) -> tuple[str, mmap.mmap]:
+        """Return the kind and memory of a segment of at least a size: in memory, or if impossible in the folder."""
         if slot in self._open:
             kind, memory = self._open[slot]
-            if size <= len(memory) <= 4 * size:  # fresh pages cost more than what is written into them
+            if size <= len(memory) <= 4 * size:  # new pages cost more than writing to them
                 return kind, memory
             self._drop(slot)
-        if not self.folder.is_dir():  # who removed it would not remove this
+        if not self.folder.is_dir():  # removed with all segments that it names
             raise OutputError("shared memory", got="a session that has ended", expected="its folder")
-        memory = create_memory(self._name(slot), size)
-        kind = "file" if memory is None else "memory"
-        try:
-            self._open[slot] = (kind, memory or create_file(self.folder / slot, size))
-        except OSError as error:
-            expected = f"room for {size / 2**20:.0f} MiB"
-            got = error.strerror or str(error)
-            remedy = "close other programs or free some space for temporary files"
-            raise OutputError("shared memory", got=got, expected=expected, remedy=remedy) from error
-        return self._open[slot]
+        for kind in ("memory", "file"):
+            try:
+                self._open[slot] = kind, segments.create(self._path(kind, slot), size)
+                return self._open[slot]
+            except OSError as error:
+                got = error.strerror or str(error)
+        remedy = "close other programs or free some space for temporary files"
+        raise OutputError("shared memory", got=got, expected=f"room for {size / 2**20:.0f} MiB", remedy=remedy)
 
     def _drop(self, slot: str) -> None:
         _, memory = self._open.pop(slot, ("", None))
         if memory is not None:
-            with contextlib.suppress(BufferError):  # another thread still looks at it, and the process is about to end
+            with contextlib.suppress(BufferError):  # another thread still reads it while the process ends
                 memory.close()
-        unlink_memory(self._name(slot))
-        unlink_file(self.folder / slot)
+        for kind in ("memory", "file"):
+            segments.remove(self._path(kind, slot))
 
 
-class Session:
-    """The folder of a session, as long as its client lives.
+class SessionFolder:
+    """The folder of a session, removed with all its segments by `close`.
 
-    What earlier sessions left that were killed as a whole is removed first.
+    Folders of sessions whose processes were killed are removed first.
     """
 
     def __init__(self) -> None:
         sweep_dead_sessions()
         self.folder, self._lock = _locked_folder()
-        self.store = Store(self.folder, "c")
+        self.store = SegmentStore(self.folder, "c")
 
     def close(self) -> None:
-        """Remove all segments and the folder; once more does no harm."""
+        """Remove all segments and the folder; may be called again."""
         lock, self._lock = self._lock, None
         _unlock(lock)  # Windows removes no open file
         self.store.remove()
 
 
 def sweep_dead_sessions() -> None:
-    """Remove what sessions left whose client lives no more: folders, files and shared memory."""
+    """Remove the folders and segments of sessions whose client has ended."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        is_one = _NAME.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink()
-        if is_one and _is_ours(folder):
-            with contextlib.suppress(InputError):  # another process was faster
-                Store(folder, "c").remove_if_dead(patience=0.0)
+        is_session = _NAME.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink()
+        if is_session and _is_ours(folder):
+            with contextlib.suppress(InputError):  # another process has removed it
+                SegmentStore(folder, "c").remove_if_dead(patience=0.0)
 
 
 def _locked_folder() -> tuple[Path, int | None]:
-    """Make a folder and lock it; where nothing can be locked (some network disks), nothing is swept either."""
+    """Create and lock a folder; on file systems without locks (some network disks) nothing is swept."""
     try:
-        for _ in range(5):  # a sweep of another process may take it away before it is locked
+        for _ in range(5):  # another process may sweep it before it is locked
             folder = Path(tempfile.mkdtemp(prefix=PREFIX))
             (folder / LOCK).touch(mode=0o600)
             lock = _lock(folder)
@@ -241,12 +226,12 @@ def _locked_folder() -> tuple[Path, int | None]:
 
 
 def _no_folder(got: str) -> OutputError:
-    where, remedy = tempfile.gettempdir(), "free some space for temporary files"
-    return OutputError("session", got=got, expected=f"a folder in {where}", remedy=remedy)
+    expected, remedy = f"a folder in {tempfile.gettempdir()}", "free some space for temporary files"
+    return OutputError("session", got=got, expected=expected, remedy=remedy)
 
 
 def _lock(folder: Path) -> int | None:
-    """Lock the file of a session; None if its client lives, or if nobody can tell."""
+    """Lock the file of a session; None if its client is alive, or if unknown."""
     try:
         descriptor = os.open(folder / LOCK, os.O_RDWR)
     except OSError:
@@ -273,14 +258,14 @@ def _is_ours(folder: Path) -> bool:
     return False
 
 
-def _slot(side: str, place: int, number: int) -> str:
-    return f"{side}{place}" + (f"-{number}" if number else "")
+def _slot(side: str, index: int, number: int) -> str:
+    return f"{side}{index}" + (f"-{number}" if number else "")
 
 
-def _view(memory: mmap.mmap, place: ArrayPlace) -> np.ndarray:
-    count = math.prod(place.shape)
-    return np.frombuffer(memory, dtype=place.dtype, count=count, offset=place.offset).reshape(place.shape)
+def _view(memory: mmap.mmap, layout: ArrayLayout) -> np.ndarray:
+    count = math.prod(layout.shape)
+    return np.frombuffer(memory, dtype=layout.dtype, count=count, offset=layout.offset).reshape(layout.shape)
 
 
-def _affine(place: ArrayPlace) -> np.ndarray | None:
-    return None if place.affine is None else np.array(place.affine, dtype=np.float64).reshape(4, 4)
+def _affine(layout: ArrayLayout) -> np.ndarray | None:
+    return None if layout.affine is None else np.array(layout.affine, dtype=np.float64).reshape(4, 4)

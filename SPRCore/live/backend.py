@@ -1,4 +1,4 @@
-"""Live sessions for the worker; the one part of it that loads torch."""
+"""Live sessions for the worker; the only part of it that loads torch."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ import numpy as np
 import torch
 
 import SPRCore
-from SPRCore.analysis.annotations import Annotations
 from SPRCore.errors import InputError
-from SPRCore.geometry import Volume
+from SPRCore.geometry import Annotations, Volume
 from SPRCore.live.events import Arrays
+from SPRCore.live.options import LiveOptions
 from SPRCore.live.protocol import Open
-from SPRCore.live.reply import Superseded
+from SPRCore.live.reply import ComputationStopped
 from SPRCore.live.session import LiveSession
 from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
 from SPRCore.regularization.priors import make_prior
 
-_VOLUMES = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask", "stiffness")
-_POINTS = ("fixed_points", "moving_points")
 _LABELS = ("fixed_labels", "moving_labels")
+_MASKS = ("fixed_mask", "moving_mask")
+_POINTS = ("fixed_points", "moving_points")
+_OPTIONAL = (*_LABELS, *_MASKS, "stiffness", *_POINTS)
 
 
 class TorchBackend:
     """Opens `LiveSession`."""
 
-    superseded = Superseded
+    stopped = ComputationStopped
 
     def describe(self) -> dict[str, Any]:
-        """Return versions, device and threads, as `protocol.Ready` has them."""
+        """Return versions, device and threads for `protocol.Ready`."""
         device = "cuda" if torch.cuda.is_available() else "cpu"
         versions = {"version": SPRCore.__version__, "torch": str(torch.__version__)}
         return versions | {"device": device, "threads": torch.get_num_threads()}
@@ -38,31 +39,28 @@ class TorchBackend:
         """Open a session.
 
         Args:
-            request: What to open.
+            request: The request.
             arrays: Its arrays, by name.
 
-        Returns:
-            The session.
-
         Raises:
-            InputError: As `LiveSession.open`; an image is missing, or there is an array that nobody knows.
+            InputError: As `LiveSession.open`; a missing image or an unknown array.
         """
-        unknown = sorted(set(arrays) - {*_VOLUMES, *_POINTS})
-        if unknown or not {"fixed", "moving"} <= set(arrays):
-            got, expected = ", ".join(sorted(arrays)), f"fixed and moving, and of {', '.join(_VOLUMES[2:] + _POINTS)}"
+        if set(arrays) - {"fixed", "moving", *_OPTIONAL} or not {"fixed", "moving"} <= set(arrays):
+            got, expected = ", ".join(sorted(arrays)), f"fixed and moving, and of {', '.join(_OPTIONAL)}"
             raise InputError("arrays", got=got, expected=expected)
         if request.setting and request.prior is None:
             raise InputError("setting", got="no prior that it belongs to", expected="both or none")
-        given = {name: self.volume(arrays, name) for name in _VOLUMES} | _points(arrays)
+        names = ("init", "start", "refine", "budget_ms")
         return LiveSession.open(
-            **given,
+            self.volume(arrays, "fixed"),
+            self.volume(arrays, "moving"),
             method=request.method,
             prior=None if request.prior is None else make_prior(request.prior, request.setting),
-            refine=request.refine,
-            start=request.start,
-            init=request.init,
             device=request.device,
-            budget_ms=request.budget_ms,
+            annotations={name: self._optional(arrays, name) for name in (*_LABELS, *_MASKS, *_POINTS)},
+            options=LiveOptions(
+                stiffness=self.volume(arrays, "stiffness"), **{name: getattr(request, name) for name in names}
+            ),
         )
 
     def prior(self, session: LiveSession) -> str:
@@ -70,17 +68,10 @@ class TorchBackend:
         return next(name for name, keys in HYPERPARAMETERS.items() if set(keys) == set(session.setting))
 
     def volume(self, arrays: Arrays, name: str) -> Volume | None:
-        """Return an array as a volume.
-
-        Args:
-            arrays: Arrays by name.
-            name: Which of them.
-
-        Returns:
-            The volume; None if it is not there.
+        """Return an array as a volume; None if it is missing.
 
         Raises:
-            InputError: It is no volume.
+            InputError: It is not a volume.
         """
         if name not in arrays:
             return None
@@ -92,20 +83,15 @@ class TorchBackend:
     def annotations(self, arrays: Arrays) -> Annotations:
         """Return labels and landmarks.
 
-        Args:
-            arrays: Arrays by name, nothing else among them.
-
-        Returns:
-            What there is of them.
-
         Raises:
-            InputError: An array of another name, or as `Annotations`.
+            InputError: An array with another name, or as `Annotations`.
         """
         unknown = sorted(set(arrays) - {*_LABELS, *_POINTS})
         if unknown:
             raise InputError("arrays", got=", ".join(unknown), expected=", ".join(_LABELS + _POINTS))
-        return Annotations(**{name: self.volume(arrays, name) for name in _LABELS}, **_points(arrays))
+        return Annotations(**{name: self._optional(arrays, name) for name in _LABELS + _POINTS})
 
-
-def _points(arrays: Arrays) -> dict[str, np.ndarray | None]:
-    return {name: arrays[name][0] if name in arrays else None for name in _POINTS}
+    def _optional(self, arrays: Arrays, name: str) -> Volume | np.ndarray | None:
+        if name in _POINTS:
+            return arrays[name][0] if name in arrays else None
+        return self.volume(arrays, name)

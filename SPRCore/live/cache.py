@@ -1,4 +1,4 @@
-"""A cache that is bounded in bytes and forgets what was not used for longest."""
+"""Least-recently-used cache with a limit in bytes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Value = TypeVar("Value")
 
 
 class ByteCache(Generic[Value]):
-    """Values by key, at most so many bytes of them.
+    """Values by key.
 
     Args:
-        limit: Most bytes; a value that alone is larger is not kept.
+        limit: Maximum total bytes; a larger value is not stored.
     """
 
     def __init__(self, limit: int) -> None:
@@ -25,42 +25,35 @@ class ByteCache(Generic[Value]):
         return len(self._entries)
 
     def __contains__(self, key: Hashable) -> bool:
-        """Tell whether there is a value, without using it."""
+        """Return whether a key is present, without marking it as used."""
         return key in self._entries
 
     def __iter__(self) -> Iterator[Value]:
-        """Iterate over the values, the one unused for longest first, without using them."""
+        """Iterate over the values, least recently used first, without marking them as used."""
         return iter([value for value, _ in self._entries.values()])
 
     def get(self, key: Hashable) -> Value | None:
-        """Return a value and count it as used; None if it is not there."""
+        """Return a value and mark it as used; None if missing."""
         if key not in self._entries:
             return None
         self._entries.move_to_end(key)
         return self._entries[key][0]
 
     def put(self, key: Hashable, value: Value, nbytes: int) -> None:
-        """Keep a value in place of an older one of that key, and forget others until all fit.
-
-        Args:
-            key: Its key.
-            value: The value.
-            nbytes: Its size in bytes.
-        """
-        self.forget(key)
+        """Store a value of `nbytes` bytes, replacing that of the key, and drop others until the limit holds."""
+        self._drop(key)
         if nbytes > self.limit:
             return
         self._entries[key] = value, nbytes
         self.nbytes += nbytes
         while self.nbytes > self.limit:
-            self.forget(next(iter(self._entries)))
-
-    def forget(self, key: Hashable) -> None:
-        """Drop a value, if there is one of that key."""
-        _, nbytes = self._entries.pop(key, (None, 0))
-        self.nbytes -= nbytes
+            self._drop(next(iter(self._entries)))
 
     def clear(self) -> None:
         """Drop all values."""
         self._entries.clear()
         self.nbytes = 0
+
+    def _drop(self, key: Hashable) -> None:
+        _, nbytes = self._entries.pop(key, (None, 0))
+        self.nbytes -= nbytes

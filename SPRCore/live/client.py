@@ -1,7 +1,4 @@
-"""A live worker in a process of its own, driven through pipes; for programs without an event loop, and for tests.
-
-Slicer moves the same `Conversation` with `QProcess`. Neither torch nor Qt is loaded.
-"""
+"""A live worker in a subprocess, for programs without an event loop and for tests; neither torch nor Qt is loaded."""
 
 from __future__ import annotations
 
@@ -16,19 +13,19 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from SPRCore.errors import SPRError
-from SPRCore.live.arrays import Session
+from SPRCore.live.arrays import SessionFolder
 from SPRCore.live.conversation import Conversation
-from SPRCore.live.events import Arrived, Deadlines, Event, Kill, Start, State
+from SPRCore.live.events import Arrived, Deadlines, Event, KillWorker, StartWorker, WorkerState
 from SPRCore.live.protocol import Error
 
 WORKER = (sys.executable, "-m", "SPRCore.live.worker")
-"""Command of the worker, with the Python that runs this program."""
+"""Command of the worker, with the running Python."""
 
 _PIECE = 65536
 
 
 class WorkerError(SPRError):
-    """A request was answered by an error, or could not be answered.
+    """A request was answered by an error.
 
     Args:
         error: The answer.
@@ -40,22 +37,27 @@ class WorkerError(SPRError):
 
 
 class SubprocessClient:
-    """A worker process with the conversation with it; `with` closes both.
+    """A worker process and the conversation with it; a context manager that closes both.
 
     Args:
         command: Command of the worker.
-        deadlines: When a worker counts as hung.
+        deadlines: Limits after which a worker counts as hung.
         options: Further options of `subprocess.Popen`, such as `env`.
+
+    Attributes:
+        session: Session folder.
+        conversation: Conversation with the worker.
+        process: The worker; None if it does not run.
     """
 
     def __init__(self, command: Sequence[str] = WORKER, deadlines: Deadlines | None = None, **options: Any) -> None:
         self._command, self._options = list(command), options
         self._deadlines = deadlines or Deadlines()
-        self._session = Session()
-        self.conversation = Conversation(self._session, self._deadlines, client=f"SPRCore, Python {sys.version[:6]}")
+        self.session = SessionFolder()
+        self.conversation = Conversation(self.session, self._deadlines, client=f"SPRCore, Python {sys.version[:6]}")
         self.process: subprocess.Popen | None = None
         self._arrived: queue.Queue = queue.Queue(maxsize=64)
-        self._carry([Start()])
+        self._handle([StartWorker()])
 
     def __enter__(self) -> SubprocessClient:
         """Return the client itself."""
@@ -68,10 +70,11 @@ class SubprocessClient:
         self.close()
 
     def ask(self, verb: str, *arguments: Any, **options: Any) -> int:
-        """Ask for something without waiting.
+        """Send a request without waiting.
 
         Args:
-            verb: A request of `Conversation`: "open", "update", "commit", "sweep", "choose", "paint" or "cancel".
+            verb: A request of `Conversation`: "open", "update", "commit", "sweep", "choose", "paint", "annotate" or
+                "cancel".
             arguments: Its arguments.
             options: Its options.
 
@@ -83,20 +86,17 @@ class SubprocessClient:
         return request
 
     def do(self, verb: str, *arguments: Any, timeout: float | None = None, **options: Any) -> Arrived:
-        """Ask for something and wait for the answer; what else arrives meanwhile is passed over.
+        """Send a request and wait for its answer; other messages are discarded.
 
         Args:
             verb: As for `ask`.
             arguments: Its arguments.
-            timeout: Most seconds to wait; None to rely on the deadlines, by which every request is answered in the end.
+            timeout: Maximum seconds to wait; None for the deadlines of the conversation.
             options: Its options.
-
-        Returns:
-            The answer.
 
         Raises:
             WorkerError: The answer is an error.
-            TimeoutError: There was none in time.
+            TimeoutError: There was no answer in time.
         """
         return self.wait(self.ask(verb, *arguments, **options), timeout)
 
@@ -111,68 +111,55 @@ class SubprocessClient:
         raise TimeoutError(f"no answer to request {request}")
 
     def events(self, timeout: float | None = None) -> Iterator[Event]:
-        """Yield what arrives.
-
-        Args:
-            timeout: Seconds after which to stop; None for never.
-
-        Yields:
-            What there is to tell; starting and killing are seen to.
-        """
+        """Yield events as they arrive, for `timeout` seconds (None: without limit) or until the worker has closed."""
         end = None if timeout is None else time.monotonic() + timeout
         while end is None or time.monotonic() < end:
             yield from self.poll(0.5 if end is None else min(0.5, max(0.0, end - time.monotonic())))
-            if self.conversation.status.state in (State.FAILED, State.CLOSED) and self.process is None:
+            if self.conversation.status.state in (WorkerState.FAILED, WorkerState.CLOSED) and self.process is None:
                 return
 
     def poll(self, timeout: float = 0.0) -> list[Event]:
-        """Return what has arrived.
-
-        Args:
-            timeout: Most seconds to wait for the first thing.
-
-        Returns:
-            What there is to tell; starting and killing have been seen to.
-        """
-        told = self._carry(self.conversation.tick(time.monotonic()))
+        """Return the events that have arrived, waiting at most `timeout` seconds for the first."""
+        events = self._handle(self.conversation.tick(time.monotonic()))
         try:
             while True:
-                process, method, data = self._arrived.get(timeout=0.0 if told else timeout)
+                process, method, data = self._arrived.get(timeout=0.0 if events else timeout)
                 if process is self.process:
-                    told += self._take_in(method, data)
+                    events += self._take_in(method, data)
                 timeout = 0.0
         except queue.Empty:
-            return told
+            return events
 
     def restart(self) -> list[Event]:
-        """Start the worker again, with the same pair: after a failure, or to get rid of one that is at work."""
-        return self._carry(self.conversation.restart())
+        """Restart the worker with the same pair."""
+        return self._handle(self.conversation.restart())
 
     def close(self) -> None:
-        """End the worker, in a few seconds by force, and remove everything it shared with this process."""
+        """End the worker, by force after a few seconds, and remove all shared files."""
         if self.process is not None:
             self.conversation.close()
             self._write()
-            for _ in self.events(2 * self._deadlines.close):  # by then it has been killed
+            for _ in self.events(2 * self._deadlines.close):  # the deadline kills it
                 pass
-        self._session.close()
+        self.session.close()
 
     def _take_in(self, method: str, data: bytes | int) -> list[Event]:
         if method == "ended":
             self.process = None
-        return self._carry(getattr(self.conversation, method)(data))
+        return self._handle(getattr(self.conversation, method)(data))
 
-    def _carry(self, events: list[Event]) -> list[Event]:
-        told = []
+    def _handle(self, events: list[Event]) -> list[Event]:
+        """Start and kill workers as instructed, write, and return the other events."""
+        others = []
         for event in events:
-            if isinstance(event, Start):
-                told += self._start()
-            elif isinstance(event, Kill):
+            if isinstance(event, StartWorker):
+                others += self._start()
+            elif isinstance(event, KillWorker):
                 self._kill()
             else:
-                told.append(event)
+                others.append(event)
         self._write()
-        return told
+        return others
 
     def _start(self) -> list[Event]:
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
@@ -181,9 +168,9 @@ class SubprocessClient:
             self.process = subprocess.Popen(self._command, bufsize=0, creationflags=flags, **pipes, **self._options)
         except OSError as error:
             self.conversation.feed_log(f"{self._command[0]}: {error.strerror}\n".encode())
-            return self._carry(self.conversation.ended(None))
+            return self._handle(self.conversation.ended(None))
         threading.Thread(target=_read, args=(self.process, self._arrived.put), daemon=True).start()
-        return self._carry(self.conversation.started())
+        return self._handle(self.conversation.started())
 
     def _kill(self) -> None:
         if self.process is not None:
@@ -191,24 +178,24 @@ class SubprocessClient:
 
     def _write(self) -> None:
         data = memoryview(self.conversation.take())
-        with contextlib.suppress(OSError, ValueError):  # it has ended; the reader says so
+        with contextlib.suppress(OSError, ValueError):  # after its end, which the reader reports
             while data and self.process is not None:
                 data = data[self.process.stdin.write(data) :]
 
 
 def _read(process: subprocess.Popen, put: Callable[[tuple], None]) -> None:
-    """Pass on what a worker writes, and its end, from a thread of its own."""
-    log = threading.Thread(target=_pass_on, args=(process, process.stderr, "feed_log", put), daemon=True)
+    """Queue the output of a worker, and its end, in a thread."""
+    log = threading.Thread(target=_forward, args=(process, process.stderr, "feed_log", put), daemon=True)
     log.start()
-    _pass_on(process, process.stdout, "feed", put)
+    _forward(process, process.stdout, "feed", put)
     code = process.wait()
-    log.join(timeout=1.0)  # a process that the worker has left behind may hold the pipe open
+    log.join(timeout=1.0)  # a child of the worker may hold the pipe open
     for pipe in (process.stdin, process.stdout):
         pipe.close()
     put((process, "ended", code))
 
 
-def _pass_on(process: subprocess.Popen, pipe: BinaryIO, method: str, put: Callable[[tuple], None]) -> None:
+def _forward(process: subprocess.Popen, pipe: BinaryIO, method: str, put: Callable[[tuple], None]) -> None:
     with pipe:
         while data := pipe.read(_PIECE):
             put((process, method, data))

@@ -1,7 +1,7 @@
-"""The client's half of the conversation with a live worker, whatever carries the bytes.
+"""The client's side of a conversation with a live worker, independent of the transport.
 
-`QProcess`, `subprocess` or a test moves the bytes, tells the time, starts and kills the process; everything else
-happens here. Neither torch nor Qt is loaded.
+The transport (`QProcess`, `subprocess`, asyncio or a test) moves bytes, tells the time, starts and kills the process.
+Neither torch nor Qt is loaded.
 """
 
 from __future__ import annotations
@@ -12,370 +12,340 @@ import numpy as np
 
 from SPRCore.errors import InputError
 from SPRCore.live import protocol
-from SPRCore.live.arrays import Session
+from SPRCore.live.arrays import SessionFolder
 from SPRCore.live.events import (
-    LONGEST_TICK,
+    MAX_TICK,
+    ActivityClock,
     Arrays,
     Arrived,
     Deadlines,
+    ErrorOutput,
     Event,
-    Kill,
-    LastWords,
-    Start,
-    State,
-    Status,
-    Watch,
+    KillWorker,
+    StartWorker,
+    WorkerState,
+    WorkerStatus,
 )
-from SPRCore.live.ledger import Ledger
-from SPRCore.live.protocol import Error, Open, Result, Superseded, Update
+from SPRCore.live.pending_requests import PendingRequests
+from SPRCore.live.protocol import Error, Open, ReplyMessage, Superseded, Update
 from SPRCore.live.schema import Checked
-from SPRCore.live.wire import LineReader, Unreadable, read_answer, to_line
+from SPRCore.live.wire import LineReader, Unreadable, read_answer
 
-MOST_LOSSES = 3
-"""A worker that is lost more often than this without a result in between is not started again by itself."""
+MAX_LOSSES = 3
+"""Maximum number of worker losses without a result in between; after more, it is not restarted automatically."""
 
-MOST_GARBAGE = 100
-"""A worker that sends more lines than this in a row that cannot be read is killed."""
+MAX_GARBAGE = 100
+"""Maximum number of unreadable lines in a row; after more, the worker is killed."""
 
 _SIGNS_OF_LIFE = (
-    *(protocol.Ready, protocol.Opened, Result, protocol.Chosen, protocol.Done, protocol.Progress, protocol.Point),
+    *(protocol.Ready, protocol.Opened, ReplyMessage, protocol.Chosen, protocol.Done),
+    *(protocol.ProgressReport, protocol.SweepPoint),
 )
 
 
 class Conversation:
-    """Requests and answers in order, deadlines, and a new worker with the same pair when one is lost.
+    """Requests, answers, deadlines, and the restart of a lost worker with the same pair.
 
-    Every request returns its number at once; every other method returns what there is to tell or to do. Call `tick`
-    about once a second or more often, and write what `take` returns after every call. All calls from one thread.
+    Requests return their number at once; all other methods return events. Call `tick` at least once a second, and write
+    the bytes of `take` after every call. Not thread-safe.
 
-    Requests raise `InputError` where a value is wrong, where too many have no answer, and where the worker has failed
-    or was closed; those with arrays raise `OutputError` where there is no memory for them.
+    Requests raise `InputError` for an invalid value, for too many requests without an answer, and after the worker has
+    failed or was closed; those with arrays raise `OutputError` without memory for them.
 
     Args:
-        session: Folder and segments of the session.
-        deadlines: When a worker counts as hung.
-        client: Who is asking, for the log of the worker.
+        session: Session folder with its segments.
+        deadlines: Limits after which a worker counts as hung.
+        client: Name of the client, for the log of the worker.
     """
 
-    def __init__(self, session: Session, deadlines: Deadlines | None = None, client: str = "") -> None:
-        self.status = Status(state=State.OFF, words="The worker has not been started.")
+    def __init__(self, session: SessionFolder, deadlines: Deadlines | None = None, client: str = "") -> None:
+        self.status = WorkerStatus(state=WorkerState.OFF, words="The worker has not been started.")
         self.setting: dict[str, float] = {}
-        self._reached: dict[str, float] = {}  # the last setting that was answered
+        self._answered: dict[str, float] = {}  # the last setting with an answer
         self._store, self._folder, self._client = session.store, str(session.folder), client
-        self._deadlines, self._watch, self._ledger = deadlines or Deadlines(), Watch(), Ledger(session.store)
-        self._reader, self._last_words = LineReader(), LastWords()
+        self._deadlines, self._clock = deadlines or Deadlines(), ActivityClock()
+        self._pending = PendingRequests(session.store)
+        self._reader, self._error_output = LineReader(), ErrorOutput()
         self._events: list[Event] = []
         self._losses = self._garbage = 0
-        self._alive, self._closing, self._killed_for = False, False, ""
+        self._alive, self._closing, self._kill_reason = False, False, ""
 
     def open(self, arrays: Arrays, **options: Any) -> int:
-        """Ask to open a pair.
+        """Open a pair.
 
         Args:
-            arrays: As `protocol.Open.segment` says. Their copies are kept for a worker that has to be started again.
+            arrays: As `protocol.Open.segment`; copies are kept for a restarted worker.
             options: Other fields of `protocol.Open`.
-
-        Returns:
-            The number of the request.
         """
-        self._refuse_if_over()
-        request = self._ledger.make(Open, segment=self._ledger.put(arrays), **options)
-        self._ledger.remember(request)
-        self.setting = self._reached = dict(request.setting)
+        self._require_worker()
+        request = self._pending.send(Open, self._clock.time, segment=self._pending.put(arrays), **options)
+        self._pending.keep(request)
+        self.setting = self._answered = dict(request.setting)
         if self._alive:
-            self._move(State.OPENING, "The pair is being opened.")
-        return self._send(request)
+            self._set_status(WorkerState.OPENING, "The pair is being opened.")
+        return request.id
 
     def update(self, improve: bool = True, **setting: float) -> int:
-        """Ask for the deformation at a setting.
+        """Request a preview.
 
         Args:
-            improve: Whether better ones should follow the preview.
+            improve: Whether improvements follow.
             setting: Hyperparameters to change.
-
-        Returns:
-            The number of the request.
         """
-        self._refuse_if_over()
-        request = self._ledger.make(Update, setting=self.setting | setting, improve=improve)
+        self._require_worker()
+        fields = {"setting": self.setting | setting, "improve": improve}
+        request, superseded = self._pending.send_update(self._clock.time, **fields)
         self.setting = dict(request.setting)
-        replaced = self._ledger.send_update(request, self._watch.time)
-        if replaced is not None:
-            self._tell(Superseded(id=replaced, by=request.id))
+        if superseded is not None:
+            self._emit(superseded)
         return request.id
 
     def commit(self, **setting: float) -> int:
-        """Ask for the exact result at a setting.
-
-        Args:
-            setting: Hyperparameters to change first.
-
-        Returns:
-            The number of the request.
-        """
-        self._refuse_if_over()
-        request = self._ledger.make(protocol.Commit, setting=self.setting | setting)
+        """Request the exact result, with changed hyperparameters if given."""
+        self._require_worker()
+        request = self._pending.send(protocol.Commit, self._clock.time, setting=self.setting | setting)
         self.setting = dict(request.setting)
-        return self._send(request)
+        return request.id
 
     def sweep(self, on: bool = True) -> int:
-        """Ask to turn the map of settings on or off; return the number of the request."""
-        self._refuse_if_over()
-        return self._send(self._ledger.make(protocol.Sweep, on=on))
+        """Turn the sweep on or off."""
+        return self._send(protocol.ToggleSweep, on=on)
 
     def choose(self) -> int:
-        """Ask for a setting that suits the pair; return the number of the request."""
-        self._refuse_if_over()
-        return self._send(self._ledger.make(protocol.Choose))
+        """Request a setting chosen for the pair."""
+        return self._send(protocol.Choose)
 
     def paint(self, stiffness: np.ndarray | None, affine: np.ndarray | None = None) -> int:
-        """Ask for another painted stiffness.
+        """Replace the painted stiffness.
 
         Args:
-            stiffness: Factor above 0 of the weight of each voxel, shape (X, Y, Z); None for none.
-            affine: Its voxel index to RAS mm, shape (4, 4).
-
-        Returns:
-            The number of the request.
+            stiffness: Factor > 0 of the weight of each voxel, shape (X, Y, Z); None removes it.
+            affine: Voxel index to RAS mm, shape (4, 4).
         """
-        self._refuse_if_over()
-        segment = None if stiffness is None else self._ledger.put({"stiffness": (stiffness, affine)})
-        return self._send(self._ledger.make(protocol.Stiffness, segment=segment))
+        self._require_worker()
+        segment = None if stiffness is None else self._pending.put({"stiffness": (stiffness, affine)})
+        return self._send(protocol.Stiffness, segment=segment)
 
     def annotate(self, arrays: Arrays) -> int:
-        """Ask to measure with other labels and landmarks.
-
-        Args:
-            arrays: Those of `protocol.Open.segment` that there are; the ones left out are no longer measured with.
-
-        Returns:
-            The number of the request.
-        """
-        self._refuse_if_over()
-        segment = self._ledger.put(arrays) if arrays else None
-        return self._send(self._ledger.make(protocol.Annotate, segment=segment))
+        """Replace labels and landmarks by those in `arrays`, with the names of `protocol.Open.segment`."""
+        self._require_worker()
+        return self._send(protocol.Annotate, segment=self._pending.put(arrays) if arrays else None)
 
     def cancel(self) -> int:
-        """Ask to give up what is computed or waiting; return the number of the request."""
-        self._refuse_if_over()
-        return self._send(self._ledger.make(protocol.Cancel))
+        """Cancel all computations and waiting requests."""
+        return self._send(protocol.Cancel)
 
     def close(self) -> None:
-        """Ask the worker to end; it is not started again."""
+        """End the worker; it is not restarted."""
         self._closing = True
         if not self._alive:
-            self._lose("it was closed")
-            self._move(State.CLOSED, "The worker has been closed.")
+            self._answer_lost("it was closed")
+            self._set_status(WorkerState.CLOSED, "The worker has been closed.")
         else:
-            self._ledger.send(protocol.Close(id=self._ledger.next_id), self._watch.time)
+            self._pending.send(protocol.Close, self._clock.time)
 
     def started(self) -> list[Event]:
-        """Take note that a worker was started; after a loss it gets the pair and the setting that was answered last."""
-        self._alive, self._killed_for, self._reader = True, "", LineReader()
-        waiting = self._ledger.take()
+        """Handle the start of a worker; after a loss it gets the pair and the last answered setting."""
+        self._alive, self._kill_reason, self._reader = True, "", LineReader()
+        waiting = self._pending.take()
         hello = {"protocol": protocol.PROTOCOL, "folder": self._folder, "client": self._client}
-        self._ledger.greet(protocol.Hello(id=self._ledger.next_id, **hello), self._watch.time)
-        if self.status.state is State.RESTARTING:
-            self._ledger.repeat(self._watch.time)
+        self._pending.send_first(protocol.Hello, self._clock.time, **hello)
+        if self.status.state is WorkerState.RESTARTING:
+            self._pending.restore(self._clock.time)
         else:
-            self._move(State.STARTING, "The worker is starting.")
-        for message in waiting:
-            self._ledger.mention(message)
-        return self._told()
+            self._set_status(WorkerState.STARTING, "The worker is starting.")
+        self._pending.extend(waiting)
+        return self._take_events()
 
     def feed(self, data: bytes) -> list[Event]:
-        """Take bytes from the worker's standard output."""
+        """Handle bytes of the worker's standard output."""
         for line in self._reader.feed(data):
-            if self._killed_for:
+            if self._kill_reason:
                 break
             try:
                 message = read_answer(line)
             except Unreadable as error:
-                self._hear_garbage(error)
+                self._on_unreadable(error)
             else:
                 self._garbage = 0
-                self._hear(message)
-        return self._told()
+                self._on_message(message)
+        return self._take_events()
 
     def feed_log(self, data: bytes) -> list[Event]:
-        """Take bytes from the worker's standard error, whose last lines tell why it ended."""
-        for text in self._last_words.feed(data):
-            self._tell(protocol.Log(level="debug", text=text))
-        return self._told()
+        """Handle bytes of the worker's standard error, whose last lines explain its end."""
+        for text in self._error_output.feed(data):
+            self._emit(protocol.Log(level="debug", text=text))
+        return self._take_events()
 
     def ended(self, code: int | None) -> list[Event]:
-        """Take note that the worker has ended, or could not be started.
+        """Handle the end of the worker, or its failure to start.
 
         Args:
-            code: Its exit code; minus the number of the signal that killed it; None if unknown.
-
-        Returns:
-            What there is to tell and to do.
+            code: Exit code; negative for a signal; None if unknown.
         """
-        why = self._killed_for or self._last_words.ending(code)
-        if self._closing or not self._killed_for:
-            self._lose(why)
+        reason = self._kill_reason or self._error_output.reason(code)
+        if self._closing or not self._kill_reason:
+            self._answer_lost(reason)
         self._alive, self._losses = False, self._losses + 1
         self._store.sweep("w")
         if self._closing:
-            self._move(State.CLOSED, "The worker has been closed.")
-        elif self.status.state is State.FAILED or self._losses > MOST_LOSSES:
-            self._lose(why)
-            self._move(State.FAILED, f"The worker cannot be kept running: {_part(why)}.")
+            self._set_status(WorkerState.CLOSED, "The worker has been closed.")
+        elif self.status.state is WorkerState.FAILED or self._losses > MAX_LOSSES:
+            self._answer_lost(reason)
+            self._set_status(WorkerState.FAILED, f"The worker cannot be kept running: {_clause(reason)}.")
         else:
-            if not self._killed_for:
-                self._say_lost(why)
-            self._events.append(Start())
-        return self._told()
+            if not self._kill_reason:
+                self._set_restarting(reason)
+            self._events.append(StartWorker())
+        return self._take_events()
 
     def tick(self, now: float) -> list[Event]:
-        """Take note of the time.
+        """Check the deadlines.
 
         Args:
-            now: Seconds of any clock. Only what looks like time awake counts: jumps of the clock do not, and the worker
-                is not blamed for a pause of the client.
-
-        Returns:
-            What there is to tell and to do.
+            now: Seconds of any clock; pauses of the client and jumps of the clock do not count.
         """
-        step = self._watch.tick(now)
-        if abs(step) > 5 * LONGEST_TICK:
-            self._tell(protocol.Log(level="info", text=f"Went on after a jump of the clock by {step:.0f} s."))
-        asked = self._ledger.newest() if self._closing else self._ledger.oldest()
-        if asked is not None and self._alive and not self._killed_for:
-            request, since = asked
-            silent = self._watch.time - since if self._closing else self._watch.silent_since(since)
-            if silent > self._deadlines.of(request.verb):
-                self._kill(f"it gave no sign of life for {silent:.0f} s when asked to {request.verb}")
-        return self._told()
+        step = self._clock.tick(now)
+        if abs(step) > 5 * MAX_TICK:
+            self._emit(protocol.Log(level="info", text=f"Resumed after a jump of the clock by {step:.0f} s."))
+        oldest = self._pending.newest() if self._closing else self._pending.oldest()
+        if oldest is not None and self._alive and not self._kill_reason:
+            request, since = oldest
+            silence = self._clock.time - since if self._closing else self._clock.silence(since)
+            if silence > self._deadlines.of(request.verb):
+                self._kill(f"no sign of life for {silence:.0f} s during {request.verb}")
+        return self._take_events()
 
     def restart(self) -> list[Event]:
-        """Start again because the user wishes so: after a failure, or to get rid of a worker that is at work."""
+        """Restart the worker at the user's request."""
         self._losses, self._closing = 0, False
-        self._move(State.RESTARTING, "The worker is started again.")
+        self._set_status(WorkerState.RESTARTING, "The worker is started again.")
         if self._alive:
-            self._kill("a new start was asked for")
+            self._kill("a restart was requested")
         else:
-            self._events.append(Start())
-        return self._told()
+            self._events.append(StartWorker())
+        return self._take_events()
 
     def take(self) -> bytes:
-        """Return the bytes to write to the worker's standard input, once."""
-        can_hear = self._alive and not self._killed_for
-        return b"".join(map(to_line, self._ledger.take())) if can_hear else b""
+        """Return the bytes for the worker's standard input and clear them."""
+        return b"".join(self._pending.take()) if self._alive and not self._kill_reason else b""
 
-    def _send(self, request: Any) -> int:
-        return self._ledger.send(request, self._watch.time)
+    def _send(self, kind: type, **fields: Any) -> int:
+        self._require_worker()
+        return self._pending.send(kind, self._clock.time, **fields).id
 
-    def _refuse_if_over(self) -> None:
-        if self.status.state in (State.FAILED, State.CLOSED):
+    def _require_worker(self) -> None:
+        if self.status.state in (WorkerState.FAILED, WorkerState.CLOSED):
             raise InputError("worker", got=self.status.words, expected="one that runs", remedy="start it again")
 
-    def _hear(self, message: Any) -> None:
+    def _on_message(self, message: Any) -> None:
         if isinstance(message, _SIGNS_OF_LIFE):
-            self._watch.hear()
+            self._clock.mark_active()
         arrays: Arrays = {}
-        if isinstance(message, Result):
+        if isinstance(message, ReplyMessage):
             message, arrays = self._received(message)
             if message is None:
                 return
-        is_answer = hasattr(message, "id") and not isinstance(message, protocol.Progress)
-        asked = None
+        is_answer = hasattr(message, "id") and not isinstance(message, protocol.ProgressReport)
+        request = None
         if is_answer and message.id is not None and not getattr(message, "improvement", False):
-            asked = self._ledger.answer(message.id)
-            if asked is None:
-                return  # answered before, or asked of a worker that is no more
-            pair = self._ledger.pair
-            if isinstance(asked, Open) and pair is not None and asked is not pair:
-                message = Superseded(id=asked.id, by=pair.id)
-        self._tell(message, arrays)
-        if asked is not None:
-            self._after(message, asked)
+            request = self._pending.pop(message.id)
+            if request is None:
+                return  # already answered, or of an earlier worker
+            pair = self._pending.pair
+            if isinstance(request, Open) and pair is not None and request is not pair:
+                message = Superseded(id=request.id, by=pair.id)
+        self._emit(message, arrays)
+        if request is not None:
+            self._after(message, request)
 
-    def _received(self, result: Result) -> tuple[Any, Arrays]:
-        """Copy the arrays of a result and give its segment back; None in its place if nobody waits for it."""
-        stale = result.improvement and result.id != self._ledger.last_update
+    def _received(self, reply: ReplyMessage) -> tuple[Any, Arrays]:
+        """Copy the arrays of a reply and release its segment; None instead of the reply if it is outdated."""
+        outdated = reply.improvement and reply.id != self._pending.last_update
         try:
-            arrays = {} if stale else self._store.get(result.segment)
+            arrays = {} if outdated else self._store.get(reply.segment)
         except InputError as error:
-            lost = Error(id=result.id, code="worker", what=error.what, got=error.got, expected=error.expected)
-            return (None if result.improvement else lost), {}
+            lost = Error(id=reply.id, code="worker", what=error.what, got=error.got, expected=error.expected)
+            return (None if reply.improvement else lost), {}
         finally:
-            self._ledger.mention(protocol.Release(slot=result.segment.slot))
+            self._pending.send_unanswered(protocol.Release(slot=reply.segment.slot))
         self._losses = 0
-        return (None if stale else result), arrays
+        return (None if outdated else reply), arrays
 
-    def _after(self, message: Any, asked: Checked) -> None:
+    def _after(self, message: Any, request: Any) -> None:
+        """Update the state of the conversation after an answer."""
         if isinstance(message, Error):
-            self._after_error(message, asked)
-        elif isinstance(message, Result | protocol.Opened):
-            self._reached = dict(message.setting)
+            self._after_error(message, request)
+        elif isinstance(message, ReplyMessage | protocol.Opened):
+            self._answered = dict(message.setting)
         if isinstance(message, protocol.Opened):
-            self.setting = self._reached | self.setting
-            self._move(State.OPEN, "The pair is open.")
-        elif isinstance(message, protocol.Ready) and self._ledger.pair is not None:
-            self._move(State.OPENING, "The pair is being opened.")
+            self.setting = self._answered | self.setting
+            self._set_status(WorkerState.OPEN, "The pair is open.")
+        elif isinstance(message, protocol.Ready) and self._pending.pair is not None:
+            self._set_status(WorkerState.OPENING, "The pair is being opened.")
         elif isinstance(message, protocol.Ready):
-            self._move(State.READY, "The worker is ready.")
-        elif isinstance(message, Result | protocol.Done) and isinstance(
-            asked, Update | protocol.Stiffness | protocol.Annotate
+            self._set_status(WorkerState.READY, "The worker is ready.")
+        elif isinstance(message, ReplyMessage | protocol.Done) and isinstance(
+            request, Update | protocol.Stiffness | protocol.Annotate
         ):
-            self._ledger.remember(asked)
-        if isinstance(asked, Update):
-            self._ledger.send_held(self._watch.time)
-        self._ledger.tidy()
+            self._pending.keep(request)
+        if isinstance(request, Update):
+            self._pending.send_held(self._clock.time)
+        self._pending.release_slots()
 
-    def _after_error(self, error: Error, asked: Checked) -> None:
-        self._ledger.forget(asked)  # what was refused once is not asked again of the next worker
-        if isinstance(asked, protocol.Hello):
+    def _after_error(self, error: Error, request: Any) -> None:
+        self._pending.forget(request)  # refused requests are not repeated after a restart
+        if isinstance(request, protocol.Hello):
             self._fail(error.words())
-        elif isinstance(asked, Open):
-            self._move(State.READY, f"The pair was not opened: {_part(error.words())}.")
-        elif isinstance(asked, Update | protocol.Commit):
-            self.setting = dict(self._reached)
+        elif isinstance(request, Open):
+            self._set_status(WorkerState.READY, f"The pair was not opened: {_clause(error.words())}.")
+        elif isinstance(request, Update | protocol.Commit):
+            self.setting = dict(self._answered)
 
-    def _fail(self, why: str) -> None:
-        self._move(State.FAILED, f"The worker cannot be used: {_part(why)}.")
-        self._kill(why)
+    def _fail(self, reason: str) -> None:
+        self._set_status(WorkerState.FAILED, f"The worker cannot be used: {_clause(reason)}.")
+        self._kill(reason)
 
-    def _hear_garbage(self, error: Unreadable) -> None:
+    def _on_unreadable(self, error: Unreadable) -> None:
         self._garbage += 1
-        self._tell(protocol.Log(level="warning", text=f"The worker sent a line that cannot be read. {error}"))
+        self._emit(protocol.Log(level="warning", text=f"The worker sent an unreadable line. {error}"))
         if error.what == "protocol":
             self._fail(str(error))
-        elif self._garbage > MOST_GARBAGE:
-            self._kill("it sent nothing that can be read")
+        elif self._garbage > MAX_GARBAGE:
+            self._kill("it sent only unreadable lines")
 
-    def _lose(self, why: str) -> None:
-        for id_ in self._ledger.lose():
-            self._tell(Error(id=id_, code="worker", what="the worker was lost", got=why[:4096]))
-        self._ledger.tidy()
-        self.setting = dict(self._reached)
+    def _answer_lost(self, reason: str) -> None:
+        """Answer all pending requests with an error."""
+        for id_ in self._pending.clear():
+            self._emit(Error(id=id_, code="worker", what="the worker was lost", got=reason[:4096]))
+        self._pending.release_slots()
+        self.setting = dict(self._answered)
 
-    def _kill(self, why: str) -> None:
-        """Give a worker up; what is asked from now on is for the next one."""
-        if self._alive and not self._killed_for:
-            self._killed_for = why
-            self._events.append(Kill())
-            self._lose(why)
-            if not self._closing and self.status.state not in (State.FAILED, State.RESTARTING):
-                self._say_lost(why)
+    def _kill(self, reason: str) -> None:
+        """Kill the worker; later requests are for the next one."""
+        if self._alive and not self._kill_reason:
+            self._kill_reason = reason
+            self._events.append(KillWorker())
+            self._answer_lost(reason)
+            if not self._closing and self.status.state not in (WorkerState.FAILED, WorkerState.RESTARTING):
+                self._set_restarting(reason)
 
-    def _say_lost(self, why: str) -> None:
-        self._move(State.RESTARTING, f"The worker was lost: {_part(why)}. It is started again with the same pair.")
+    def _set_restarting(self, reason: str) -> None:
+        words = f"The worker was lost: {_clause(reason)}. It is started again with the same pair."
+        self._set_status(WorkerState.RESTARTING, words)
 
-    def _tell(self, message: Checked, arrays: Arrays | None = None) -> None:
+    def _emit(self, message: Checked, arrays: Arrays | None = None) -> None:
         self._events.append(Arrived(message=message, arrays=arrays or {}))
 
-    def _move(self, state: State, words: str) -> None:
-        self.status = Status(state=state, words=words)
+    def _set_status(self, state: WorkerState, words: str) -> None:
+        self.status = WorkerStatus(state=state, words=words)
         self._events.append(self.status)
 
-    def _told(self) -> list[Event]:
+    def _take_events(self) -> list[Event]:
         events, self._events = self._events, []
         return events
 
 
-def _part(text: str) -> str:
-    """Return a text as a part of a sentence that ends after it."""
+def _clause(text: str) -> str:
+    """Return a sentence without its full stop."""
     return text.rstrip(". ")

@@ -1,4 +1,4 @@
-"""What a client learns from its conversation with a live worker, and what it has to do for it."""
+"""Events of a conversation with a live worker, and the clocks and limits behind them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from SPRCore.config import require
 Arrays: TypeAlias = Mapping[str, tuple[np.ndarray, np.ndarray | None]]
 """Arrays by name, each with its affine (voxel index to RAS mm) or None."""
 
-LONGEST_TICK = 2.0
-"""Seconds between two ticks that count as such; the rest was a pause (a closed lid, a busy program)."""
+MAX_TICK = 2.0
+"""Maximum seconds counted between two ticks; the rest was a pause of the client (suspended or busy)."""
 
 
-class State(Enum):
-    """Where a conversation stands; the value is a word for the user."""
+class WorkerState(Enum):
+    """State of a conversation; the value is shown to the user."""
 
     OFF = "not started"
     STARTING = "starting"
@@ -35,12 +35,12 @@ class State(Enum):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Arrived:
-    """Something from the worker, or said in its place after it has ended.
+    """A message of the worker, or one that the conversation answers in its place.
 
     Attributes:
-        message: One of `protocol.ANSWERS`. Every request is answered once by `Ready`, `Opened`, `Result` (improvements
-            follow), `Done`, `Superseded` or `Error`.
-        arrays: Copies of the arrays of a `Result`.
+        message: One of `protocol.ANSWERS`. Every request has one answer: `Ready`, `Opened`, `ReplyMessage` (then
+            improvements), `Chosen`, `Done`, `Superseded` or `Error`.
+        arrays: Copies of the arrays of a `ReplyMessage`.
     """
 
     message: Any
@@ -48,31 +48,31 @@ class Arrived:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Status:
-    """The conversation has come to a state; `words` say why, in one sentence for the user."""
+class WorkerStatus:
+    """Change of state; `words` give the reason, one sentence for the user."""
 
-    state: State
+    state: WorkerState
     words: str
 
 
 @dataclass(frozen=True)
-class Start:
-    """To whoever carries the bytes: start a worker, then call `Conversation.started`."""
+class StartWorker:
+    """Instruction to the transport: start a worker, then call `Conversation.started`."""
 
 
 @dataclass(frozen=True)
-class Kill:
-    """To whoever carries the bytes: kill the worker; call `Conversation.ended` once it has ended."""
+class KillWorker:
+    """Instruction to the transport: kill the worker; call `Conversation.ended` after its end."""
 
 
-Event: TypeAlias = Arrived | Status | Start | Kill
+Event: TypeAlias = Arrived | WorkerStatus | StartWorker | KillWorker
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deadlines:
-    """Seconds without a sign of life after which a worker counts as hung, by what it was asked for.
+    """Seconds without a sign of life after which a worker counts as hung, by verb.
 
-    The defaults are far beyond what a slow machine needs: a worker that is at work gives signs of life in between.
+    The defaults leave room for slow machines: a busy worker gives signs of life in between.
     """
 
     hello: float = 120.0
@@ -92,62 +92,52 @@ class Deadlines:
         return getattr(self, verb, self.other)
 
 
-class Watch:
-    """A clock on which only the time counts that the client itself was awake, and when the worker was last heard."""
+class ActivityClock:
+    """Clock that counts only time in which the client was awake, and the last sign of life of the worker on it."""
 
     def __init__(self) -> None:
-        self.time, self._last, self._heard = 0.0, None, 0.0
+        self.time, self._last, self._active = 0.0, None, 0.0
 
     def tick(self, now: float) -> float:
-        """Move on.
-
-        Args:
-            now: Seconds of any clock; jumps count for nothing, whichever way.
-
-        Returns:
-            Seconds since the last tick on that clock.
-        """
+        """Advance to `now`, seconds of any clock, by at most `MAX_TICK`; return the seconds since the last tick."""
         step = 0.0 if self._last is None else now - self._last
         self._last = now
-        self.time += min(max(step, 0.0), LONGEST_TICK)
+        self.time += min(max(step, 0.0), MAX_TICK)
         return step
 
-    def hear(self) -> None:
-        """Take note of a sign of life."""
-        self._heard = self.time
+    def mark_active(self) -> None:
+        """Record a sign of life."""
+        self._active = self.time
 
-    def silent_since(self, asked: float) -> float:
-        """Return how long nothing was heard since a moment of this clock, in seconds."""
-        return self.time - max(asked, self._heard)
+    def silence(self, since: float) -> float:
+        """Return the seconds without a sign of life since a time of this clock."""
+        return self.time - max(since, self._active)
 
 
-class LastWords:
-    """The last lines that a worker wrote to its standard error."""
+class ErrorOutput:
+    """The last lines of a worker's standard error."""
 
     def __init__(self) -> None:
         self._lines, self._part = deque(maxlen=20), b""
 
     def feed(self, data: bytes) -> list[str]:
-        """Take bytes as they come; return the lines that are complete."""
+        """Add bytes; return the lines that they complete."""
         *lines, self._part = (self._part[-4096:] + data).split(b"\n")
         texts = [line.decode("utf-8", "replace").rstrip()[:4096] for line in lines]
         self._lines.extend(text for text in texts if text)
         return [text for text in texts if text]
 
-    def ending(self, code: int | None) -> str:
-        """Say in words how a worker ended.
+    def reason(self, code: int | None) -> str:
+        """Describe how a worker ended, as a clause.
 
         Args:
-            code: Its exit code; minus the number of the signal that killed it; None if unknown.
-
-        Returns:
-            A part of a sentence.
+            code: Exit code; negative for a signal; None if unknown.
         """
         last = f": {self._lines[-1][:200]}" if self._lines and code != 0 else ""
         if code is None:
             return f"it ended{last}"
         if code >= 0:
-            # Slicer starts the worker through a launcher, which says so little of a crash.
+            # Slicer's launcher reports a crash of the worker as exit code 1.
             hint = "; it may have crashed, or the system may have run out of memory" if code == 1 else ""
             return f"it ended with code {code}{hint}{last}"
         try:

@@ -1,6 +1,6 @@
-"""The instance method, live: previews by a few steps on a coarse grid, exact results by the solver itself.
+"""Live instance optimization: previews by a few steps on a coarse grid, exact results by the solver.
 
-Both begin from rest, or from what a discrete search finds, which depends on the images alone and is run once.
+Both start from rest, or from the result of a discrete search, which depends on the images only and is computed once.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from SPRCore.config import check_name
 from SPRCore.errors import InputError
 from SPRCore.functional import resize
 from SPRCore.geometry import MaskedVolume, Volume
-from SPRCore.live.canvas import Canvas, Easel
-from SPRCore.live.method import Check, Exact, Sketch
+from SPRCore.live.method import Check, CoarseSolution, ExactSolution
+from SPRCore.live.preview_grid import PreviewGrid, PreviewPyramid
 from SPRCore.live.settings import START, Axes, widened
 from SPRCore.live.tangent import Tangent
-from SPRCore.live.visited import Visited
+from SPRCore.live.velocity_cache import VelocityCache
 from SPRCore.registration.instance import InstanceProblem, normalized
 from SPRCore.registration.job import INSTANCE, RegistrationJob
 from SPRCore.registration.level import LevelImages, Pausing
@@ -34,22 +34,22 @@ from SPRCore.regularization.priors import hyperparameters, with_hyperparameters
 from SPRCore.typing import Tensor, Vectors
 
 TOLERANCE = 1e-4
-"""A sketch is done when a step lowers its energy by less than this part: the difference of two is what previews show,
-so that it has to be finer than for the levels of a registration."""
+"""Relative decrease of the energy at which a coarse solution has converged; finer than in a registration, because
+previews show differences of two solutions."""
 
-MOST_STEPS = 30
-FIRST_STEPS = 12
+MAX_STEPS = 30
+MAX_COARSER_STEPS = 12
 
 
 def solver_of(start: str, method: str | Path) -> InstanceConfig | None:
-    """Return the settings of the solver for what it starts from; None for those of the method.
+    """Return the solver settings for a start; None for those of the method.
 
     Args:
         start: "rest" or "search".
         method: As for ``LiveSession.open``.
 
     Raises:
-        InputError: There is no such start, or a model, which is where a refinement starts from.
+        InputError: Unknown start, or a search with a model, from which a refinement starts.
     """
     check_name(start, START, "start")
     if start == "rest":
@@ -60,38 +60,43 @@ def solver_of(start: str, method: str | Path) -> InstanceConfig | None:
     return InstanceConfig.searching()
 
 
-class Pace:
-    """How long a computation goes on between two pauses, the longest of late, in seconds."""
+class StepTimer:
+    """Longest recent time between two pauses of a computation, in seconds."""
 
     def __init__(self) -> None:
         self.longest = 0.0
 
     def fade(self) -> None:
-        """Forget a little, or a machine that slept once would never be thought fast enough again."""
+        """Reduce it by a fifth, so that one long pause of the machine has no lasting effect."""
         self.longest *= 0.8
 
-    def note(self, seconds: float) -> None:
-        """Take note of one stretch."""
+    def add(self, seconds: float) -> None:
+        """Include a measured time."""
         self.longest = max(seconds, self.longest)
 
 
 class Descent:
-    """Steps on the canvas, from a velocity or from rest; from rest over coarser grids first.
+    """Solver steps on the preview grid, after those on coarser grids.
 
     Args:
-        levels: The canvas alone, or after coarser grids.
-        start: Velocity on the first of them, or None.
+        levels: Coarser grids, if any, and the preview grid.
+        start: Velocity on the first of them, or None for rest.
         prior: Prior on the weight.
-        settings: Of the solver.
-        pace: Shared with others of the same kind.
+        settings: Solver settings.
+        timer: Shared with other descents of the pair.
     """
 
     def __init__(
-        self, levels: Sequence[LevelImages], start: Vectors | None, prior: Prior, settings: InstanceConfig, pace: Pace
+        self,
+        levels: Sequence[LevelImages],
+        start: Vectors | None,
+        prior: Prior,
+        settings: InstanceConfig,
+        timer: StepTimer,
     ) -> None:
-        self._levels, self._prior, self._settings, self._pace = tuple(levels), prior, settings, pace
-        # From a search the exact solution is what a few steps make of it, not where they end.
-        self._most = settings.steps[-1] if settings.search else MOST_STEPS
+        self._levels, self._prior, self._settings, self._timer = tuple(levels), prior, settings, timer
+        # From a search the exact solution takes a fixed number of steps and does not converge.
+        self._max_steps = settings.steps[-1] if settings.search else MAX_STEPS
         first = levels[0]
         self._velocity = first.moving.new_zeros((1, 3, *first.grid.shape)) if start is None else start
         self._running = self._run()
@@ -99,19 +104,19 @@ class Descent:
 
     @property
     def velocity_mm(self) -> Tensor:
-        """Last accepted velocity, on the canvas."""
+        """Last accepted velocity, on the preview grid."""
         return _resampled(self._velocity, self._levels[-1].grid.shape)
 
     def advance_until(self, deadline: float, check: Check) -> None:
-        """Go on until it is done or the next stretch may not end in time, for one stretch at least."""
-        self._pace.fade()
+        """Continue until it is done or the next part may exceed the deadline, for one part at least."""
+        self._timer.fade()
         now = time.perf_counter()
         while not self.is_done:
             check()
             self.is_done = next(self._running, "done") == "done"
             before, now = now, time.perf_counter()
-            self._pace.note(now - before)
-            if now + self._pace.longest > deadline:
+            self._timer.add(now - before)
+            if now + self._timer.longest > deadline:
                 break
 
     def _run(self) -> Pausing[None]:
@@ -120,27 +125,27 @@ class Descent:
             start = _resampled(self._velocity, images.grid.shape)
             solver = LevelSolver(images.seen_from(start), start, self._prior, self._settings)
             yield from solver.started()
-            for _ in range(FIRST_STEPS if coarser else self._most):
-                going = yield from solver.step()
+            for _ in range(MAX_COARSER_STEPS if coarser else self._max_steps):
+                improved = yield from solver.step()
                 self._velocity, self.has_moved = solver.velocity, True
                 yield
-                if not going:
+                if not improved:
                     break
 
 
 class InstanceMethod:
-    """A pair for the instance method.
+    """Live instance optimization of a pair.
 
     Args:
-        fixed: Fixed image with its data.
-        moving: Moving image with its data, on any grid.
-        affine_ras: Alignment as a whole, or None.
-        job: How to deform.
-        budget_ms: Time of a preview.
+        fixed: Fixed image with its mask.
+        moving: Moving image with its mask, on any grid.
+        affine_ras: Affine pre-alignment, or None.
+        job: Prior, solver settings, painted stiffness and device.
+        budget_ms: Time budget of a preview.
 
     Attributes:
-        canvas: The grid of the previews.
-        axes: The sliders.
+        preview_grid: Grid of the previews.
+        axes: Space of settings.
     """
 
     has_stages = True
@@ -160,47 +165,54 @@ class InstanceMethod:
         self.axes = Axes(widened(usual_ranges(job.prior.name), hyperparameters(job.prior)))
         self._course: tuple[Prior, Course] | None = None
         self._search: Pausing[Vectors] | None = None
-        self._pace, self._tangent = Pace(), None
+        self._timer, self._tangent = StepTimer(), None
         self._warm_up(job.prior)
         masks = tensors.mask, tensors.moving_mask
         pair = normalized(tensors.fixed, "fixed", masks[0]), normalized(tensors.moving, "moving", masks[1])
-        easel = Easel(*pair, fixed.grid, affine_ras, self._settings, *masks)
-        canvas = easel.fitting(lambda canvas: self._attempt(canvas, job.prior), budget_ms)
-        self.canvas = canvas.stiffened(tensors.stiffness)
+        pyramid = PreviewPyramid(*pair, fixed.grid, affine_ras, self._settings, *masks)
+        preview_grid = pyramid.fitting(lambda preview_grid: self._attempt(preview_grid, job.prior), budget_ms)
+        self.preview_grid = preview_grid.stiffened(tensors.stiffness)
 
     def prior(self, changes: Mapping[str, float], current: Prior) -> Prior:
         """Return a prior with changed hyperparameters."""
         return with_hyperparameters(current, changes)
 
     def begin(
-        self, prior: Prior, place: np.ndarray, visited: Visited, last: Sketch | None, deadline: float, check: Check
-    ) -> Sketch:
-        """Interpolate between visited settings, or respond from the nearest; without any, step from the start."""
-        tangent = self._nearest_tangent(place, visited, last)
+        self,
+        prior: Prior,
+        position: np.ndarray,
+        velocities: VelocityCache,
+        last: CoarseSolution | None,
+        deadline: float,
+        check: Check,
+    ) -> CoarseSolution:
+        """Interpolate and extrapolate visited settings; without any, take steps from the start."""
+        tangent = self._nearest_tangent(position, velocities, last)
         check()
         if tangent is None:
-            descent = self._from_the_start(prior, check)
+            descent = self._from_start(prior, check)
             descent.advance_until(deadline, check)
-            while not (descent.has_moved or descent.is_done):  # nothing else could be told from a broken slider
+            while not (descent.has_moved or descent.is_done):  # a preview without motion would look like a failure
                 descent.advance_until(deadline, check)
         else:
-            descent = self._descent([self.canvas.images], self._responded(prior, place, visited, tangent), prior)
-            descent.is_done = visited.knows(prior)
+            start = self._predicted(prior, position, velocities, tangent)
+            descent = self._descent([self.preview_grid.images], start, prior)
+            descent.is_done = velocities.has_converged(prior)
         check()
-        return _sketch(prior, place, descent)
+        return _solution(prior, position, descent)
 
-    def improved(self, sketch: Sketch, deadline: float, check: Check) -> Sketch:
-        """Go on stepping."""
-        sketch.work.advance_until(deadline, check)
-        return _sketch(sketch.prior, sketch.place, sketch.work)
+    def improved(self, solution: CoarseSolution, deadline: float, check: Check) -> CoarseSolution:
+        """Take further steps."""
+        solution.descent.advance_until(deadline, check)
+        return _solution(solution.prior, solution.position, solution.descent)
 
-    def settle(self, prior: Prior, place: np.ndarray, velocity_mm: Vectors) -> None:
-        """Prepare for moves from a solution."""
-        self._tangent = Tangent.of(self.canvas, prior, place, velocity_mm, False)
+    def settle(self, prior: Prior, position: np.ndarray, velocity_mm: Vectors) -> None:
+        """Compute the tangent at a solution."""
+        self._tangent = Tangent.of(self.preview_grid, prior, position, velocity_mm, False)
 
-    def exact(self, prior: Prior, place: np.ndarray, check: Check) -> Exact:
-        """Run the solver as `SPRCore.register` does, or go on where it was left."""
-        self._found(check)
+    def exact(self, prior: Prior, position: np.ndarray, check: Check) -> ExactSolution:
+        """Run the solver as `SPRCore.register` does; an interrupted run is resumed."""
+        self._searched(check)
         if self._course is None or self._course[0] != prior:
             self._course = prior, self._problem.course(prior)
         course = self._course[1]
@@ -209,28 +221,28 @@ class InstanceMethod:
         finally:
             if course.is_over:  # done, or failed
                 self._course = None
-        return Exact(found=to_world(solved, self._fixed), weight_gap=0.0)
+        return ExactSolution(deformation=to_world(solved, self._fixed), weight_gap=0.0)
 
     def keep_only(self, prior: Prior | None) -> None:
-        """Drop an unfinished exact solution for another setting: it holds full-size volumes."""
+        """Drop the unfinished exact solution of another setting, which holds full-size volumes."""
         if self._course is not None and self._course[0] != prior:
             self._course = None
 
     def stiffen(self, stiffness: Volume | None) -> None:
-        """Change the painted stiffness."""
+        """Replace the painted stiffness."""
         factors = None if stiffness is None else stiffness.to_tensor().to(self._device)
-        problem, canvas = self._problem.stiffened(factors), self.canvas.stiffened(factors)
-        self._problem, self.canvas, self._course = problem, canvas, None
+        self._problem, self._course = self._problem.stiffened(factors), None
+        self.preview_grid = self.preview_grid.stiffened(factors)
 
-    def _from_the_start(self, prior: Prior, check: Check) -> Descent:
-        """Begin from rest over coarser grids, or from what the discrete search finds."""
-        found = self._found(check)
+    def _from_start(self, prior: Prior, check: Check) -> Descent:
+        """Return a descent from rest over coarser grids, or from the result of the search."""
+        found = self._searched(check)
         if found is None:
-            return self._descent([*self._coarser(), self.canvas.images], None, prior)
-        return self._descent([self.canvas.images], resize(found, self.canvas.grid.shape), prior)
+            return self._descent([*self._coarser(), self.preview_grid.images], None, prior)
+        return self._descent([self.preview_grid.images], resize(found, self.preview_grid.grid.shape), prior)
 
-    def _found(self, check: Check) -> Vectors | None:
-        """Return what the discrete search finds, in mm; given up by `check`, it goes on where it was left."""
+    def _searched(self, check: Check) -> Vectors | None:
+        """Return the result of the discrete search in mm, or None without one; an interrupted search is resumed."""
         problem = self._problem
         while problem.config.search and not problem.found:
             search, self._search = self._search or problem.searched(), None
@@ -240,58 +252,67 @@ class InstanceMethod:
         return problem.found[0] if problem.found else None
 
     def _descent(self, levels: Sequence[LevelImages], start: Vectors | None, prior: Prior) -> Descent:
-        return Descent(levels, start, prior, self._settings, self._pace)
+        return Descent(levels, start, prior, self._settings, self._timer)
 
-    def _responded(self, prior: Prior, place: np.ndarray, visited: Visited, tangent: Tangent) -> Vectors:
-        """Interpolate between visited settings as far as the wanted one lies between them, and respond to the rest."""
-        velocity_mm, at = visited.coarse(place) or (tangent.velocity_mm, tangent.place)
-        left = _apart(at, place)
-        if left < 1e-6 and visited.coarse(place) is not None:
+    def _predicted(self, prior: Prior, position: np.ndarray, velocities: VelocityCache, tangent: Tangent) -> Vectors:
+        """Interpolate between visited settings to the nearest position, and respond to the remaining change."""
+        found = velocities.coarse(position)
+        velocity_mm, at = found or (tangent.velocity_mm, tangent.position)
+        if found is not None and _distance(at, position) < 1e-6:
             return velocity_mm
-        before = tangent.prior if _apart(at, tangent.place) < 1e-6 else self.prior(self.axes.values(at), prior)
-        return velocity_mm + tangent.response(self.canvas, before, prior)
+        at_tangent = _distance(at, tangent.position) < 1e-6
+        before = tangent.prior if at_tangent else self.prior(self.axes.values(at), prior)
+        return velocity_mm + tangent.response(self.preview_grid, before, prior)
 
-    def _nearest_tangent(self, place: np.ndarray, visited: Visited, last: Sketch | None) -> Tangent | None:
-        """Return that of the setting nearest by, as far as a change of it is worth its time."""
-        kept, found = self._tangent, visited.nearest(place)
+    def _nearest_tangent(
+        self, position: np.ndarray, velocities: VelocityCache, last: CoarseSolution | None
+    ) -> Tangent | None:
+        """Return the tangent at the nearest setting, replaced if another setting is less than half as far."""
+        kept, found = self._tangent, velocities.nearest(position)
         if found is not None:
             prior, at, velocity_mm = found
-            if kept is None or kept.is_rough or _apart(at, place) < 0.5 * _apart(kept.place, place):
-                self._tangent = Tangent.of(self.canvas, prior, at, velocity_mm, False)
+            if kept is None or kept.is_rough or _distance(at, position) < 0.5 * _distance(kept.position, position):
+                self._tangent = Tangent.of(self.preview_grid, prior, at, velocity_mm, False)
         elif kept is None and last is not None:
-            self._tangent = Tangent.of(self.canvas, last.prior, last.place, last.velocity_mm, True)
+            self._tangent = Tangent.of(self.preview_grid, last.prior, last.position, last.velocity_mm, True)
         return self._tangent
 
     def _coarser(self) -> list[LevelImages]:
-        """Levels of the solver whose voxels are clearly larger than those of the canvas."""
-        return [images for images in self._problem.levels if 3 * images.moving.numel() < self.canvas.voxels]
+        """Return the solver levels with clearly larger voxels than the preview grid."""
+        return [images for images in self._problem.levels if 3 * images.moving.numel() < self.preview_grid.voxels]
 
     def _warm_up(self, prior: Prior) -> None:
-        """Take one step on the coarsest level: the first derivative of a process takes longer than all of a preview."""
+        """Take one step on the coarsest level, since the first derivative of a process takes longer than a preview."""
         images = self._problem.levels[0]
-        descent = Descent([images], None, prior, self._settings, Pace())
+        descent = Descent([images], None, prior, self._settings, StepTimer())
         descent.advance_until(time.perf_counter() + 0.05, lambda: None)
 
-    def _attempt(self, canvas: Canvas, prior: Prior) -> float:
-        """Do what a preview does, a response and its picture; return the time of this thread that it took, in ms."""
-        start = torch.full_like(canvas.images.moving, 3.0 * min(canvas.grid.spacing)).expand(-1, 3, -1, -1, -1)
-        tangent = Tangent.of(canvas, prior, np.zeros(1), start.contiguous(), True)
+    def _attempt(self, preview_grid: PreviewGrid, prior: Prior) -> float:
+        """Compute a response and its preview; return the thread time in ms."""
+        start = torch.full_like(preview_grid.images.moving, 3.0 * min(preview_grid.grid.spacing))
+        start = start.expand(-1, 3, -1, -1, -1)
+        tangent = Tangent.of(preview_grid, prior, np.zeros(1), start.contiguous(), True)
         begin = time.thread_time()
         before = self.prior(self.axes.values([0.5] * len(self.axes.ranges)), prior)
-        velocity_mm, displacement_vox = canvas.flow(start + tangent.response(canvas, before, prior))
-        sharpness = torch.zeros_like(canvas.images.moving)
-        canvas.picture(displacement_vox, canvas.closed_form(velocity_mm, prior, sharpness), 0.0)
+        velocity_mm, displacement_vox = preview_grid.flow(start + tangent.response(preview_grid, before, prior))
+        sharpness = torch.zeros_like(preview_grid.images.moving)
+        preview_grid.preview(displacement_vox, preview_grid.closed_form(velocity_mm, prior, sharpness), 0.0)
         return 1e3 * (time.thread_time() - begin)
 
 
-def _apart(one: np.ndarray, other: np.ndarray) -> float:
+def _distance(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.linalg.norm(one - other))
 
 
-def _sketch(prior: Prior, place: np.ndarray, descent: Descent) -> Sketch:
+def _solution(prior: Prior, position: np.ndarray, descent: Descent) -> CoarseSolution:
     velocity_mm = descent.velocity_mm
-    return Sketch(
-        prior=prior, place=place, velocity_mm=velocity_mm, is_final=descent.is_done, kept=velocity_mm, work=descent
+    return CoarseSolution(
+        prior=prior,
+        position=position,
+        velocity_mm=velocity_mm,
+        is_final=descent.is_done,
+        interpolable=velocity_mm,
+        descent=descent,
     )
 
 

@@ -1,4 +1,4 @@
-"""What a live session asks of a way to register."""
+"""Interface between a live session and its method of registration."""
 
 from __future__ import annotations
 
@@ -9,95 +9,102 @@ from typing import Protocol
 import numpy as np
 
 from SPRCore.geometry import Field, Volume
-from SPRCore.live.canvas import Canvas
+from SPRCore.live.preview_grid import PreviewGrid
 from SPRCore.live.settings import Axes
-from SPRCore.live.visited import Visited
+from SPRCore.live.velocity_cache import VelocityCache
 from SPRCore.registration.result import DeformationFields
 from SPRCore.regularization import Prior
 from SPRCore.typing import Scalars, Tensor, Vectors
 
 Check = Callable[..., None]
-"""Called between the parts of a computation, with the part done (0 to 1) where that is known; raises to give it up."""
+"""Called between the parts of a computation, with the fraction done (0 to 1) if known; raises to stop it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Sketch:
-    """The coarse solution for one setting, as far as it has come.
+class CoarseSolution:
+    """Solution for one setting on the preview grid, perhaps not converged.
 
     Attributes:
         prior: The setting.
-        place: Where it lies between the ends of the sliders.
-        velocity_mm: Velocity on the canvas, shape (1, 3, x, y, z); None for a network that predicts none.
-        displacement_vox: Displacement on the canvas where there is no velocity.
-        weight: Weight on the canvas; None for the closed form.
-        is_final: Whether there is nothing to improve on this grid.
-        kept: What to interpolate other sketches from: the field, then the weight unless it is the closed form.
-        work: What the method needs to go on.
+        position: Its position in the space of settings (`Axes.position`).
+        velocity_mm: Velocity, shape (1, 3, x, y, z); None for a network that predicts displacements.
+        displacement_vox: Displacement if there is no velocity.
+        weight: Weight; None for the closed form.
+        is_final: Whether it has converged.
+        interpolable: Channels from which other solutions are interpolated: the field, then the weight unless that is
+            the closed form.
+        descent: Unfinished computation of the method.
     """
 
     prior: Prior
-    place: np.ndarray
+    position: np.ndarray
     velocity_mm: Vectors | None
     displacement_vox: Vectors | None = None
     weight: Scalars | None = None
     is_final: bool = True
-    kept: Tensor | None = None
-    work: object = None
+    interpolable: Tensor | None = None
+    descent: object = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Exact:
-    """The exact solution for one setting.
+class ExactSolution:
+    """Exact solution for one setting.
 
     Attributes:
-        found: The deformation on the fixed grid, its inverse perhaps left out.
-        weight_gap: Mean distance of the weight from its closed form.
-        sketch: The same on the canvas, where it is the only one to show.
-        invert: Computes the inverse that was left out.
-        longest_mm: Length of the longest displacement of `found`, where it was measured on the way.
+        deformation: Deformation on the fixed grid; the inverse may be missing.
+        weight_gap: Mean absolute difference of the weight from its closed form.
+        coarse: The same on the preview grid, if the method has no other coarse solution.
+        invert: Computes the missing inverse.
+        max_displacement_mm: Length of the longest displacement, if already known.
     """
 
-    found: DeformationFields
+    deformation: DeformationFields
     weight_gap: float
-    sketch: Sketch | None = None
+    coarse: CoarseSolution | None = None
     invert: Callable[[], Field] | None = None
-    longest_mm: float | None = None
+    max_displacement_mm: float | None = None
 
 
-class Method(Protocol):
-    """A way to register a pair, prepared for it."""
+class LiveMethod(Protocol):
+    """Method of registration, prepared for one pair."""
 
-    canvas: Canvas
+    preview_grid: PreviewGrid
     axes: Axes
     has_stages: bool
-    """Whether final sketches differ from exact solutions, so that they are worth showing on the way."""
+    """Whether converged coarse solutions differ from exact ones, so that they are worth showing first."""
 
     def prior(self, changes: Mapping[str, float], current: Prior) -> Prior:
-        """Return a prior with changed hyperparameters; raises `InputError` for those it cannot have."""
+        """Return a prior with changed hyperparameters; raises `InputError` for invalid ones."""
         ...
 
     def begin(
-        self, prior: Prior, place: np.ndarray, visited: Visited, last: Sketch | None, deadline: float, check: Check
-    ) -> Sketch:
-        """Sketch the solution until a point in time of `time.perf_counter`."""
+        self,
+        prior: Prior,
+        position: np.ndarray,
+        velocities: VelocityCache,
+        last: CoarseSolution | None,
+        deadline: float,
+        check: Check,
+    ) -> CoarseSolution:
+        """Return a coarse solution computed before a deadline of `time.perf_counter`."""
         ...
 
-    def improved(self, sketch: Sketch, deadline: float, check: Check) -> Sketch:
-        """Go on with a sketch that is not final."""
+    def improved(self, solution: CoarseSolution, deadline: float, check: Check) -> CoarseSolution:
+        """Continue a coarse solution that is not final."""
         ...
 
-    def settle(self, prior: Prior, place: np.ndarray, velocity_mm: Vectors) -> None:
-        """Prepare for moves from a solution, given on the canvas."""
+    def settle(self, prior: Prior, position: np.ndarray, velocity_mm: Vectors) -> None:
+        """Prepare for changes from a solution on the preview grid."""
         ...
 
-    def exact(self, prior: Prior, place: np.ndarray, check: Check) -> Exact:
-        """Compute the exact solution; given up by `check` and asked again, it goes on where that is possible."""
+    def exact(self, prior: Prior, position: np.ndarray, check: Check) -> ExactSolution:
+        """Compute the exact solution; after an interruption by `check` it is resumed if possible."""
         ...
 
     def keep_only(self, prior: Prior | None) -> None:
-        """Drop what is kept of unfinished exact solutions for other settings."""
+        """Drop unfinished exact solutions of other settings."""
         ...
 
     def stiffen(self, stiffness: Volume | None) -> None:
-        """Change the painted stiffness, given on the fixed grid; raises `InputError` if that has no effect."""
+        """Replace the painted stiffness on the fixed grid; raises `InputError` if it has no effect."""
         ...

@@ -1,4 +1,4 @@
-"""A trained network, live: the pair is encoded once for each grid, a move of a slider only decodes."""
+"""Live registration by a trained network: the pair is encoded once, a change of the setting only decodes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from SPRCore.geometry import Field, MaskedVolume, Volume, fill
-from SPRCore.live.canvas import Canvas, Easel
-from SPRCore.live.method import Check, Exact, Sketch
+from SPRCore.live.method import Check, CoarseSolution, ExactSolution
+from SPRCore.live.preview_grid import PreviewGrid, PreviewPyramid
 from SPRCore.live.settings import Axes
-from SPRCore.live.visited import NEIGHBORS, Visited, blended
+from SPRCore.live.velocity_cache import NEIGHBORS, VelocityCache, interpolate
 from SPRCore.networks import RegistrationOutput
 from SPRCore.networks.network import Features
 from SPRCore.registration.job import LoadedModel, RegistrationJob
@@ -38,23 +38,22 @@ from SPRCore.typing import Tensor
 
 
 class NetworkMethod:
-    """A pair for a network, perhaps refined.
+    """Live registration of a pair by a network, optionally refined.
 
-    A network knows voxels of the size that it was trained with and no coarser ones, so previews are what it gave on its
-    own grid, sampled on the canvas: decoded for the move where that is quick enough, otherwise interpolated between the
-    settings that were decoded before.
+    A network is valid only at the voxel size of its training, so previews are its output on its own grid, resampled to
+    the preview grid: decoded for the setting if the budget allows, otherwise interpolated between decoded settings.
 
     Args:
-        fixed: Fixed image with its data.
-        moving: Moving image with its data, on any grid.
-        affine_ras: Alignment as a whole, or None.
-        job: How to deform; with a model.
-        budget_ms: Time of a preview.
+        fixed: Fixed image with its mask.
+        moving: Moving image with its mask, on any grid.
+        affine_ras: Affine pre-alignment, or None.
+        job: Model, prior, refinement, painted stiffness and device.
+        budget_ms: Time budget of a preview.
 
     Attributes:
-        canvas: The grid of the previews, over that of the network.
-        axes: The hyperparameters that the network takes.
-        has_stages: Whether the network's own answer is worth showing before the exact one.
+        preview_grid: Grid of the previews, over that of the network.
+        axes: Space of the hyperparameters that the network takes.
+        has_stages: Whether exact results differ from the network's output, by refinement.
     """
 
     def __init__(
@@ -73,51 +72,61 @@ class NetworkMethod:
         self._features: Features | None = None
         self._decoding_s = math.inf
         images = (shortened(image, self._pair.grid.shape) for image in (self._pair.fixed, self._pair.moving))
-        known = self._pair.known
-        easel = Easel(*images, self._pair.grid, affine_ras, job.config, None if known is None else known.float())
-        canvas = easel.fitting(functools.partial(self._attempt, job.prior), budget_ms)
-        self.canvas = canvas.stiffened(_factors(job.stiffness, job.device))
+        known = None if self._pair.known is None else self._pair.known.float()
+        pyramid = PreviewPyramid(*images, self._pair.grid, affine_ras, job.config, known)
+        preview_grid = pyramid.fitting(functools.partial(self._attempt, job.prior), budget_ms)
+        self.preview_grid = preview_grid.stiffened(_factors(job.stiffness, job.device))
         self.axes = Axes({name: _above_zero(*model.card.ranges[name]) for name in model.card.conditioning})
 
     def prior(self, changes: Mapping[str, float], current: Prior) -> Prior:
-        """Return a prior with changed hyperparameters, within what the model takes."""
+        """Return a prior with changed hyperparameters, within the ranges of the model."""
         return model_prior(self._model.card, with_hyperparameters(current, changes))
 
     def begin(
-        self, prior: Prior, place: np.ndarray, visited: Visited, last: Sketch | None, deadline: float, check: Check
-    ) -> Sketch:
-        """Decode if that is done in time or nothing is known; interpolate between what was decoded otherwise."""
+        self,
+        prior: Prior,
+        position: np.ndarray,
+        velocities: VelocityCache,
+        last: CoarseSolution | None,
+        deadline: float,
+        check: Check,
+    ) -> CoarseSolution:
+        """Decode if the deadline allows or nothing is cached; otherwise interpolate decoded settings."""
         check()
-        found = visited.coarse(place)
-        if found is None or (not visited.knows(prior) and time.perf_counter() + self._decoding_s < deadline):
-            return self._decoded(prior, place, check)
-        return self._sketch(prior, place, found[0], visited.knows(prior))
+        found, is_known = velocities.coarse(position), velocities.has_converged(prior)
+        if found is None or (not is_known and time.perf_counter() + self._decoding_s < deadline):
+            return self._decoded(prior, position, check)
+        return self._solution(prior, position, found[0], is_known)
 
-    def improved(self, sketch: Sketch, deadline: float, check: Check) -> Sketch:
-        """Decode what was interpolated."""
-        return self._decoded(sketch.prior, sketch.place, check)
+    def improved(self, solution: CoarseSolution, deadline: float, check: Check) -> CoarseSolution:
+        """Decode an interpolated setting."""
+        return self._decoded(solution.prior, solution.position, check)
 
-    def settle(self, prior: Prior, place: np.ndarray, velocity_mm: Tensor) -> None:
-        """Do nothing: the network itself knows what other settings give."""
+    def settle(self, prior: Prior, position: np.ndarray, velocity_mm: Tensor) -> None:
+        """No-op: the network itself gives other settings."""
 
-    def exact(self, prior: Prior, place: np.ndarray, check: Check) -> Exact:
-        """Decode the pair on the grid of the model, as `SPRCore.register` computes it, and refine it if asked."""
+    def exact(self, prior: Prior, position: np.ndarray, check: Check) -> ExactSolution:
+        """Decode the pair on the grid of the model, as `SPRCore.register` does, and refine it if requested."""
         with torch.no_grad(), interruptible(self._network, check):
             output = self._network.decode(self._encoded(), self._code(prior), inverse=False)
         check()
-        found = self._pair.to_world(output, prior, inverse=False)
+        deformation = self._pair.to_world(output, prior, inverse=False)
         check()
         if self._job.refine:
-            return self._refined(found, prior, check)
+            return self._refined(deformation, prior, check)
         field = output.velocity if has_velocity(self._network) else output.displacement
-        sketch = self._sketch(prior, place, self._on_canvas(field, output.weight), True)
-        known = sketch.velocity_mm is not None and sketch.weight is not None
-        gap = self.canvas.weight_gap(sketch.velocity_mm, sketch.weight, prior) if known else 0.0
-        invert = functools.partial(self._inverse, prior)
-        return Exact(found=found, weight_gap=gap, sketch=sketch, invert=invert, longest_mm=self._longest(output))
+        coarse = self._solution(prior, position, self._on_preview_grid(field, output.weight), True)
+        known = coarse.velocity_mm is not None and coarse.weight is not None
+        return ExactSolution(
+            deformation=deformation,
+            weight_gap=self.preview_grid.weight_gap(coarse.velocity_mm, coarse.weight, prior) if known else 0.0,
+            coarse=coarse,
+            invert=functools.partial(self._inverse, prior),
+            max_displacement_mm=self._max_displacement_mm(output),
+        )
 
-    def _longest(self, output: RegistrationOutput) -> float | None:
-        """Length of the longest displacement in mm, measured where the field is; None where it is sampled anew."""
+    def _max_displacement_mm(self, output: RegistrationOutput) -> float | None:
+        """Length of the longest displacement, if the output is on the fixed grid."""
         pair = self._pair
         if not pair.grid.matches(pair.fixed_grid):
             return None
@@ -127,22 +136,22 @@ class NetworkMethod:
 
     @torch.no_grad()
     def _inverse(self, prior: Prior) -> Field:
-        """Decode once more for the inverse, which a commit alone needs: fields of a brain are too large to be kept."""
+        """Decode again for the inverse of a commit, because the fields of a brain are too large to keep."""
         return self._pair.inverse(self._network.decode(self._encoded(), self._code(prior)))
 
     def keep_only(self, prior: Prior | None) -> None:
-        """Do nothing: what is kept serves all settings."""
+        """No-op: the features serve all settings."""
 
     def stiffen(self, stiffness: Volume | None) -> None:
-        """Change the painted stiffness of the refinement."""
+        """Replace the painted stiffness of the refinement."""
         self._job = dataclasses.replace(self._job, stiffness=stiffness)
-        self.canvas = self.canvas.stiffened(_factors(stiffness, self._job.device))
+        self.preview_grid = self.preview_grid.stiffened(_factors(stiffness, self._job.device))
 
-    def _refined(self, found: DeformationFields, prior: Prior, check: Check) -> Exact:
+    def _refined(self, deformation: DeformationFields, prior: Prior, check: Check) -> ExactSolution:
         problem = problem_of(self._fixed, self._moving, self._affine_ras, self._job)
-        course = problem.course(prior, start_mm(found, self._job.device))
+        course = problem.course(prior, start_mm(deformation, self._job.device))
         solved = course.completed(check)
-        return Exact(found=to_world(solved, self._fixed.grid), weight_gap=0.0)
+        return ExactSolution(deformation=to_world(solved, self._fixed.grid), weight_gap=0.0)
 
     def _code(self, prior: Prior) -> Tensor | None:
         code = code_of(self._model.card, prior)
@@ -154,7 +163,7 @@ class NetworkMethod:
         return self._features
 
     @torch.no_grad()
-    def _decoded(self, prior: Prior, place: np.ndarray, check: Check) -> Sketch:
+    def _decoded(self, prior: Prior, position: np.ndarray, check: Check) -> CoarseSolution:
         with interruptible(self._network, check):
             features, start = self._encoded(), time.perf_counter()
             if has_velocity(self._network):
@@ -163,42 +172,44 @@ class NetworkMethod:
                 output = self._network.decode(features, self._code(prior), inverse=False)
                 field, weight = output.displacement, output.weight
         check_output(RegistrationOutput(displacement=field, weight=weight))
-        sketch = self._sketch(prior, place, self._on_canvas(field, weight), True)
+        solution = self._solution(prior, position, self._on_preview_grid(field, weight), True)
         spent_s, before_s = time.perf_counter() - start, self._decoding_s
         self._decoding_s = spent_s if math.isinf(before_s) else max(spent_s, 0.8 * before_s)
-        return sketch
+        return solution
 
-    def _on_canvas(self, field_vox: Tensor, weight: Tensor | None) -> Tensor:
-        """Bring what the network gave to the canvas, whose corners are those of its grid: a field in mm, the weight."""
+    def _on_preview_grid(self, field_vox: Tensor, weight: Tensor | None) -> Tensor:
+        """Resample the output of the network to the preview grid, which has the same corners: field in mm, weight."""
         parts = [field_vox * field_vox.new_tensor(self._pair.grid.spacing).view(1, 3, 1, 1, 1)]
-        parts += [] if weight is None or self._job.refine else [weight]  # the weight of the refinement is another one
-        whole = shortened(torch.cat(parts, dim=1), self._pair.grid.shape)
+        parts += [] if weight is None or self._job.refine else [weight]  # the refinement has another weight
+        channels = shortened(torch.cat(parts, dim=1), self._pair.grid.shape)
         if self._pair.known is not None:
-            whole = fill(whole, self._pair.known)
-            whole[:, 3:] = torch.where(self._pair.known, whole[:, 3:], 1.0)
-        return F.interpolate(whole, size=self.canvas.grid.shape, mode="trilinear", align_corners=True)
+            channels = fill(channels, self._pair.known)
+            channels[:, 3:] = torch.where(self._pair.known, channels[:, 3:], 1.0)
+        return F.interpolate(channels, size=self.preview_grid.grid.shape, mode="trilinear", align_corners=True)
 
-    def _sketch(self, prior: Prior, place: np.ndarray, whole: Tensor, is_final: bool) -> Sketch:
-        field_mm, weight = whole[:, :3], whole[:, 3:] if whole.shape[1] > 3 else None
+    def _solution(self, prior: Prior, position: np.ndarray, channels: Tensor, is_final: bool) -> CoarseSolution:
+        field_mm, weight = channels[:, :3], channels[:, 3:] if channels.shape[1] > 3 else None
         fields = {"velocity_mm": field_mm}
         if not has_velocity(self._network):
-            fields = {"velocity_mm": None, "displacement_vox": field_mm / self.canvas.images.spacing}
-        return Sketch(prior=prior, place=place, **fields, weight=weight, is_final=is_final, kept=whole)
+            fields = {"velocity_mm": None, "displacement_vox": field_mm / self.preview_grid.images.spacing}
+        fields |= {"weight": weight, "interpolable": channels}
+        return CoarseSolution(prior=prior, position=position, **fields, is_final=is_final)
 
-    def _attempt(self, prior: Prior, canvas: Canvas) -> float:
-        """Do what a preview does, interpolate and draw; return the time of this thread that it took, in ms."""
-        field_mm = torch.full_like(canvas.images.moving, 3.0 * min(canvas.grid.spacing)).expand(-1, 4, -1, -1, -1)
-        known = [(prior, np.array([float(at)]), field_mm) for at in range(NEIGHBORS)]
+    def _attempt(self, prior: Prior, preview_grid: PreviewGrid) -> float:
+        """Interpolate and compute a preview; return the thread time in ms."""
+        field_mm = torch.full_like(preview_grid.images.moving, 3.0 * min(preview_grid.grid.spacing))
+        field_mm = field_mm.expand(-1, 4, -1, -1, -1)
+        entries = [(prior, np.array([float(at)]), field_mm) for at in range(NEIGHBORS)]
         start = time.thread_time()
-        field_mm, _ = blended(np.array([0.5]), known)
-        velocity_mm, displacement_vox = canvas.flow(field_mm[:, :3])
-        closed = canvas.closed_form(velocity_mm, prior)
-        canvas.picture(displacement_vox, closed, float((closed - field_mm[:, 3:]).abs().mean()))
+        field_mm, _ = interpolate(np.array([0.5]), entries)
+        velocity_mm, displacement_vox = preview_grid.flow(field_mm[:, :3])
+        closed = preview_grid.closed_form(velocity_mm, prior)
+        preview_grid.preview(displacement_vox, closed, float((closed - field_mm[:, 3:]).abs().mean()))
         return 1e3 * (time.thread_time() - start)
 
 
 def _above_zero(low: float, high: float) -> tuple[float, float]:
-    """Ends of a slider: not 0, where a prior is none."""
+    """Return a range without 0, at which the prior is undefined."""
     return max(low, 0.01 * high), high
 
 
@@ -208,15 +219,7 @@ def _factors(stiffness: Volume | None, device: torch.device) -> Tensor | None:
 
 @contextmanager
 def interruptible(network: nn.Module, check: Check) -> Iterator[None]:
-    """Let a check be made before each part of a network runs.
-
-    Args:
-        network: The network.
-        check: Raises to leave it.
-
-    Yields:
-        Nothing.
-    """
+    """Call `check` before each module of a network runs; it raises to interrupt."""
 
     def before(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         check()

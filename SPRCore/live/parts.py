@@ -1,29 +1,32 @@
-"""What the messages between a live worker and its client are made of."""
+"""Types shared by the messages of a live worker and the replies of a live session; neither torch nor Qt is loaded."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, TypeAlias
 
 from SPRCore.live.schema import Bounds, Checked
 
 SLOTS = 8
-"""Most segments that each side may have at a time; their names follow from it."""
+"""Maximum number of segments of each side; the segment names follow from it."""
 
 Id: TypeAlias = Annotated[int, Bounds(minimum=1, maximum=2**53)]
 Text: TypeAlias = Annotated[str, Bounds(longest=4096)]
 Hyperparameters: TypeAlias = dict[str, float]
+Warnings: TypeAlias = Annotated[tuple[Text, ...], Bounds(longest=64)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArrayPlace(Checked):
-    """One array inside a segment, in C order.
+class ArrayLayout(Checked):
+    """Layout of one array in a segment, in C order.
 
     Attributes:
-        offset: Where it starts, in bytes.
+        offset: Offset of the first byte.
         shape: Number of elements along each axis.
-        dtype: Type of the elements, as NumPy writes it, in the order of bytes of the machine.
-        affine: Voxel index to RAS millimeters, four rows of four one after the other; absent for what has no grid.
+        dtype: NumPy type of the elements, in native byte order.
+        affine: Voxel index to RAS mm, 4 x 4 in row order; None for arrays without a grid.
     """
 
     offset: Annotated[int, Bounds(minimum=0, maximum=2**53)]
@@ -36,29 +39,95 @@ class ArrayPlace(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class Segment(Checked):
-    """Memory that both processes see, with the arrays in it.
+    """Memory-mapped file that holds arrays.
 
     Attributes:
-        kind: "memory": shared memory with the name FOLDER-SLOT, FOLDER being the last part of the path of the session's
-            folder; "file": the file SLOT in that folder, mapped into memory.
-        slot: Whose it is, `c` of the client or `w` of the worker, its place, and of a worker the number of its process,
-            so that one that is late to end touches nothing of the next.
-        size: Its size in bytes.
-        arrays: The arrays in it by their names.
+        kind: "memory": the file FOLDER-SLOT in /dev/shm, FOLDER being the name of the session folder; "file": the file
+            SLOT in the session folder.
+        slot: Side (`c` client, `w` worker) and number, for a worker also the number of its process.
+        size: Size in bytes.
+        arrays: Layout of the arrays, by name.
     """
 
     kind: Literal["memory", "file"]
     slot: Annotated[str, Bounds(pattern=f"^[cw][0-{SLOTS - 1}](-[0-9]{{1,10}})?$")]
     size: Annotated[int, Bounds(minimum=1, maximum=2**53)]
-    arrays: dict[str, ArrayPlace]
+    arrays: dict[str, ArrayLayout]
+
+
+class FiniteNumbers(Checked):
+    """Base of dataclasses whose non-finite numbers become None, because JSON has no NaN and no infinity."""
+
+    def __post_init__(self) -> None:
+        """Replace non-finite numbers and check the bounds."""
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                object.__setattr__(self, item.name, None)
+        super().__post_init__()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measures(Checked):
-    """Quality of a deformation, as `SPRCore.live.Quality` describes it; null where a measure is no finite number."""
+class DeformationQuality(FiniteNumbers):
+    """Quality of a deformation, None where a measure is not finite.
+
+    Attributes:
+        folding_percent: Percentage of voxels whose Jacobian determinant is 0 or less: on the grid of the displacement.
+        min_jacobian: Smallest Jacobian determinant there.
+        max_displacement_mm: Length of the longest displacement, pre-alignment included.
+        lncc: Mean squared local correlation on the preview grid, for exact replies too, so that the replies of a
+            session are comparable; `metrics` of a committed reply has that at full resolution.
+        weight_gap: Mean absolute difference between the weight and the closed-form weight of the same field; about 0
+            for instance optimization, and the error of a network's weight.
+    """
 
     folding_percent: float | None
     min_jacobian: float | None
     max_displacement_mm: float | None
     lncc: float | None
     weight_gap: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplySummary(Checked):
+    """A reply without its arrays.
+
+    Attributes:
+        exact: Whether it equals the result of `SPRCore.register` at this setting; otherwise it is a preview.
+        weight_known: Whether the weight may be shown. False for previews far from every exact result, whose weight may
+            contradict the exact one (docs/adr/0015).
+        stage: Kind of computation.
+        milliseconds: Computation time.
+        setting: Hyperparameters.
+        quality: Quality of the deformation.
+        metrics: Metrics as in the report of `SPRCore.register`; of committed replies only.
+        warnings: Reasons to doubt the result, one sentence each; of committed replies only.
+    """
+
+    exact: bool
+    weight_known: bool
+    stage: Text
+    milliseconds: float
+    setting: Hyperparameters
+    quality: DeformationQuality
+    metrics: dict[str, Any] = field(default_factory=dict)
+    warnings: Warnings = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenSetting(Checked):
+    """The setting that `SPRCore.register(prior="auto")` uses for a pair.
+
+    Attributes:
+        prior: Name of the prior.
+        setting: Its hyperparameters.
+        compared: Whether settings were compared; False if it is the default because a comparison was impossible.
+        blocks: Number of held-out blocks with information.
+        warnings: Warnings for the user, one sentence each.
+    """
+
+    prior: Literal["beta", "gaussian", "tv", "uniform"]
+    setting: Hyperparameters
+    compared: bool
+    blocks: Annotated[int, Bounds(minimum=0, maximum=2**53)]
+    warnings: Warnings = ()

@@ -1,4 +1,4 @@
-"""Bounds of the fields of a message, checked whenever one is made, and the same as a JSON schema."""
+"""Bounds of message fields, checked at construction, and the JSON schema that follows from them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from SPRCore.config import require
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """What a value must keep to beyond its type; put beside the type by `typing.Annotated`.
+    """Constraint on a value beyond its type, written as `typing.Annotated[type, Bounds(...)]`.
 
     Attributes:
-        minimum: Least value of a number.
-        maximum: Greatest value of a number.
-        shortest: Least number of characters or entries.
-        longest: Greatest number of characters or entries.
-        pattern: Regular expression that a text matches as a whole; starts with ^ and ends with $.
+        minimum: Minimum of a number.
+        maximum: Maximum of a number.
+        shortest: Minimum number of characters or items.
+        longest: Maximum number of characters or items.
+        pattern: Regular expression for the whole text, from ^ to $.
     """
 
     minimum: float | None = None
@@ -32,7 +32,7 @@ class Bounds:
     pattern: str | None = None
 
     def broken_by(self, value: Any) -> str:
-        """Return what was expected instead of `value`, nothing if it is right."""
+        """Return what was expected instead of `value`; empty if it is valid."""
         if self.minimum is not None and value < self.minimum:
             return f"{self.minimum:g} or more"
         if self.maximum is not None and value > self.maximum:
@@ -44,7 +44,7 @@ class Bounds:
         return ""
 
     def keywords(self, kind: str) -> dict[str, Any]:
-        """Return the keywords of JSON schema for a value of the type `kind`."""
+        """Return the JSON schema keywords for the JSON type `kind`."""
         length = {"string": "Length", "array": "Items"}.get(kind, "")
         pairs = {
             "minimum": self.minimum,
@@ -57,13 +57,13 @@ class Bounds:
 
 
 class Checked:
-    """Base of dataclasses whose annotated bounds hold from the moment an object exists."""
+    """Base of dataclasses that check their annotated bounds at construction."""
 
     def __post_init__(self) -> None:
         """Check the bounds.
 
         Raises:
-            ConfigError: A value is outside its bounds.
+            ConfigError: A value is out of bounds.
         """
         for name, kind in _bounded_fields(type(self)):
             _check(kind, getattr(self, name), name)
@@ -95,14 +95,7 @@ _PLAIN = {bool: "boolean", int: "integer", float: "number", str: "string"}
 
 
 def schema_of(kind: Any) -> dict[str, Any]:
-    """Return the JSON schema of a type of field; dataclasses are referred to by their names.
-
-    Args:
-        kind: The type as annotated, bounds included.
-
-    Returns:
-        The schema.
-    """
+    """Return the JSON schema of an annotated type; dataclasses become references by name."""
     origin, args = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         return {"anyOf": [schema_of(arg) for arg in args]}
@@ -123,13 +116,9 @@ def schema_of(kind: Any) -> dict[str, Any]:
 
 
 def object_schema(kind: type) -> dict[str, Any]:
-    """Return the JSON schema of a dataclass: every field, and which of them have to be there.
+    """Return the JSON schema of a dataclass.
 
-    Args:
-        kind: The dataclass. A field with a single permitted value (the name of the message) always has to be there.
-
-    Returns:
-        The schema; other fields are refused.
+    Fields without a default and the message name (a single permitted value) are required; other fields are refused.
     """
     hints = typing.get_type_hints(kind, include_extras=True)
     properties, required = {}, []

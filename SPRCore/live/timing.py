@@ -1,4 +1,4 @@
-"""How long a live session takes for what, and when it gives up."""
+"""Time budgets of a live session, and the check that stops its computations."""
 
 from __future__ import annotations
 
@@ -8,46 +8,45 @@ from collections.abc import Callable
 
 from SPRCore.geometry import Grid
 from SPRCore.live.method import Check
-from SPRCore.live.reply import ShouldStop, Superseded
+from SPRCore.live.reply import ComputationStopped, ShouldStop
 
 BUDGET_MS = {2**20: 80.0, math.inf: 200.0}
-"""Time of a preview by the number of voxels: what still feels immediate, and for large images what shows enough."""
+"""Default budget of a preview by maximum number of voxels: perceived as immediate, longer for large images."""
 
 SLICE_S = 0.4
-"""An improvement is shown about this often, in seconds."""
+"""Seconds between two improvements."""
 
 SLICE_VOXELS = 1_000_000
-"""An image gets so many slices of better previews as it has millions of voxels, and one more, before its exact result
-is computed: a tenth of what that takes, and where that is short, no more than that the eye sees something coming."""
+"""Voxels per improvement before the exact result, plus one: about a tenth of the time of the exact result."""
 
 
 def slices_of(fixed: Grid) -> int:
-    """Return how many slices of better previews an image gets before its exact result."""
+    """Return the number of improvements before the exact result."""
     return 1 + math.prod(fixed.shape) // SLICE_VOXELS
 
 
 def default_budget_ms(fixed: Grid) -> float:
-    """Return the time of a preview for an image, in ms."""
+    """Return the default budget of a preview in ms."""
     return next(budget for most, budget in BUDGET_MS.items() if math.prod(fixed.shape) <= most)
 
 
 def milliseconds_since(start: float) -> float:
-    """Return the time since a moment of `time.perf_counter`, in ms."""
+    """Return the milliseconds since a time of `time.perf_counter`."""
     return 1e3 * (time.perf_counter() - start)
 
 
-def asking(should_stop: ShouldStop | None, tell: Callable[[float], None] | None = None) -> Check:
-    """Return a check that gives a computation up with `Superseded` where `should_stop` says so.
+def stop_check(should_stop: ShouldStop | None, report: Callable[[float], None] | None = None) -> Check:
+    """Return a check that raises `ComputationStopped` when `should_stop` returns True.
 
     Args:
-        should_stop: Says so; None for never.
-        tell: Told the part done where the check is given it.
+        should_stop: None to never stop.
+        report: Receives the fraction done whenever the check does.
     """
 
     def check(fraction: float | None = None) -> None:
-        if tell is not None and fraction is not None:
-            tell(fraction)
+        if report is not None and fraction is not None:
+            report(fraction)
         if should_stop is not None and should_stop():
-            raise Superseded("computation", got="a newer request")
+            raise ComputationStopped("computation", got="a newer request")
 
     return check

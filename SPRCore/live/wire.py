@@ -1,9 +1,8 @@
-"""Messages as lines of bytes, whatever the bytes are and however they are cut."""
+"""Messages as lines of bytes."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
@@ -13,14 +12,14 @@ from SPRCore.live import protocol
 from SPRCore.live.schema import Checked, object_schema
 
 MAX_LINE = 2**20
-"""Most bytes of a line."""
+"""Maximum length of a line in bytes."""
 
 
 class Unreadable(InputError):
-    """A line is no message.
+    """A line that is not a valid message.
 
     Args:
-        id: Number of the request that it was meant to be or to answer; None if it does not say.
+        id: Number of its request; None if unknown.
         error: What is wrong with it.
     """
 
@@ -30,20 +29,13 @@ class Unreadable(InputError):
 
 
 class LineReader:
-    """Puts the lines together that arrive in pieces; what is longer than a line may be is thrown away up to its end."""
+    """Splits a byte stream into lines; the rest of a line longer than `MAX_LINE` is discarded."""
 
     def __init__(self) -> None:
         self._part, self._skipping = bytearray(), False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Take what arrived.
-
-        Args:
-            data: Bytes, cut anywhere.
-
-        Yields:
-            Every complete line without its end; of one that is too long its beginning, which is no message.
-        """
+        """Yield each line completed by `data`, without its end; of a line that is too long its beginning."""
         *ends, rest = data.split(b"\n")
         for piece in ends:
             line, skipped = bytes(self._part + piece), self._skipping
@@ -57,69 +49,43 @@ class LineReader:
             self._part, self._skipping = bytearray(), True
 
 
-def to_line(message: Checked) -> bytes:
-    """Write a message, after the same check as on reading.
-
-    Args:
-        message: The message.
-
-    Returns:
-        One line of ASCII with its end.
+def make(kind: type[Checked], fields: Mapping[str, Any]) -> tuple[Any, bytes]:
+    """Return a message made of fields, and its line; validated once.
 
     Raises:
-        ConfigError: A field is not what the protocol says.
+        ConfigError: A field does not fit the protocol.
+    """
+    message = decode(kind, encode(fields))
+    return message, _line(encode(message))
+
+
+def to_line(message: Checked) -> bytes:
+    """Return a message as one line of ASCII.
+
+    Raises:
+        ConfigError: A field does not fit the protocol.
     """
     values = encode(message)
     decode(type(message), values)
-    return json.dumps(values, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
+    return _line(values)
 
 
-def read_request(line: bytes) -> Checked:
-    """Read a line that a client wrote.
-
-    Args:
-        line: The line.
-
-    Returns:
-        One of `protocol.REQUESTS`.
+def read_request(line: bytes) -> Any:
+    """Return a line of a client as one of `protocol.REQUESTS`.
 
     Raises:
-        Unreadable: It is no request of this version of the protocol.
+        Unreadable: It is not a request of this protocol version.
     """
     return _read(line, "verb", protocol.REQUESTS)
 
 
-def read_answer(line: bytes) -> Checked:
-    """Read a line that a worker wrote.
-
-    Args:
-        line: The line.
-
-    Returns:
-        One of `protocol.ANSWERS`.
+def read_answer(line: bytes) -> Any:
+    """Return a line of a worker as one of `protocol.ANSWERS`.
 
     Raises:
-        Unreadable: It is no answer of this version of the protocol.
+        Unreadable: It is not an answer of this protocol version.
     """
     return _read(line, "kind", protocol.ANSWERS)
-
-
-def finite(value: Any) -> Any:
-    """Return plain values with None for every number that is not finite, which JSON cannot hold.
-
-    Args:
-        value: Numbers and text in dictionaries, lists and tuples.
-
-    Returns:
-        The same, numbers of other libraries as those of Python.
-    """
-    if isinstance(value, Mapping):
-        return {str(key): finite(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(entry) for entry in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def schema() -> dict[str, Any]:
@@ -133,7 +99,11 @@ def schema() -> dict[str, Any]:
     }
 
 
-def _read(line: bytes, key: str, kinds: Mapping[str, type]) -> Checked:
+def _line(values: dict[str, Any]) -> bytes:
+    return json.dumps(values, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def _read(line: bytes, key: str, kinds: Mapping[str, type]) -> Any:
     values, id_ = _parsed(line), None
     try:
         if not isinstance(values, dict):
@@ -143,7 +113,7 @@ def _read(line: bytes, key: str, kinds: Mapping[str, type]) -> Checked:
         name = values.get(key)
         if not isinstance(name, str) or name not in kinds:
             raise InputError(key, got=repr(name)[:64], expected=", ".join(kinds))
-        # Asked first: another version may have other fields.
+        # Checked first, because another version may have other fields.
         if "protocol" in values and values["protocol"] != protocol.PROTOCOL:
             raise _other_version(values["protocol"], key)
         return decode(kinds[name], values)
@@ -151,11 +121,11 @@ def _read(line: bytes, key: str, kinds: Mapping[str, type]) -> Checked:
         raise Unreadable(id_, error) from None
 
 
-def _other_version(theirs: object, key: str) -> InputError:
-    who = "client" if key == "verb" else "worker"
+def _other_version(version: object, key: str) -> InputError:
+    side = "client" if key == "verb" else "worker"
     return InputError(
         "protocol",
-        got=f"version {str(theirs)[:20]} of the {who}",
+        got=f"version {str(version)[:20]} of the {side}",
         expected=f"version {protocol.PROTOCOL}",
         remedy="install the same version of SPRCore on both sides",
     )

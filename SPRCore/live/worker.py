@@ -1,7 +1,6 @@
-"""The process that computes for a live client: `python -m SPRCore.live.worker`, see docs/reference/live-protocol.md.
+"""The worker process of a live client: `python -m SPRCore.live.worker`, see docs/reference/live-protocol.md.
 
-One thread computes, one reads what is asked, and one ends the process when its client is gone, so that none is ever
-left behind.
+One thread computes, one reads requests, and one ends the process after its client.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ import sys
 import threading
 import time
 
-from SPRCore.live.desk import Desk
 from SPRCore.live.protocol import Error, Log
+from SPRCore.live.request_queue import RequestQueue
 from SPRCore.live.schema import Checked
 from SPRCore.live.service import Backend, Service
 from SPRCore.live.wire import LineReader, Unreadable, read_request, to_line
 
 GRACE = 5.0
-"""Seconds that a computation may go on after the client has gone, before the process ends by force."""
+"""Seconds that a computation may continue after the client disconnected before the process is ended."""
 
 _PIECE = 65536
 
@@ -30,32 +29,31 @@ def main(backend: Backend | None = None) -> int:
     """Serve one client over standard input and output.
 
     Args:
-        backend: Opens sessions; None for the real ones.
+        backend: Opens sessions; None for `SPRCore.live.backend.TorchBackend`.
 
     Returns:
-        The exit code: 0 when the client closed or has gone.
+        Exit code 0 after the client closed or disconnected.
     """
-    # Read when PyTorch is loaded. Its threads spin while they wait for each other by default, and the client wants the
-    # cores for its pictures.
+    # PyTorch reads this when it is loaded. By default its idle threads spin and take the cores from the client's views.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     incoming, outgoing = _private_pipes()
-    voice = _Voice(outgoing)
-    desk = voice.desk = Desk(voice.say)
-    service = Service(desk, voice.say, _Late(backend), os.getpid())
-    _log_to(voice)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is meant for the client
-    signal.signal(signal.SIGTERM, lambda number, frame: desk.hang_up())
-    for target, arguments in ((_read, (incoming, desk, voice)), (_watch, (os.getppid(), desk, service))):
+    writer = MessageWriter(outgoing)
+    queue = writer.queue = RequestQueue(writer.send)
+    service = Service(queue, writer.send, _LazyBackend(backend), os.getpid())
+    _log_to(writer)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is for the client
+    signal.signal(signal.SIGTERM, lambda number, frame: queue.disconnect())
+    for target, arguments in ((_read, (incoming, queue, writer)), (_watch, (os.getppid(), queue, service))):
         threading.Thread(target=target, args=arguments, daemon=True).start()
     try:
         service.run()
     finally:
-        _leave(service, desk)
+        _clean_up(service, queue)
     return 0
 
 
-class _Late:
-    """A backend that is loaded by the first request, so that whoever speaks another version learns it at once."""
+class _LazyBackend:
+    """Loads the backend on first use, so that a wrong protocol version is reported at once."""
 
     def __init__(self, backend: Backend | None) -> None:
         self._backend = backend
@@ -68,25 +66,26 @@ class _Late:
         return getattr(self._backend, name)
 
 
-class _Voice:
-    """Writes whole lines from any thread; a pipe that is closed means that nobody is there any more."""
+class MessageWriter:
+    """Writes whole lines from any thread; a closed pipe means that the client disconnected."""
 
     def __init__(self, descriptor: int) -> None:
-        self.desk: Desk | None = None
+        self.queue: RequestQueue | None = None
         self._descriptor, self._lock = descriptor, threading.Lock()
 
-    def say(self, message: Checked) -> None:
+    def send(self, message: Checked) -> None:
+        """Write a message."""
         data = memoryview(to_line(message))
         try:
             with self._lock:
                 while data:
                     data = data[os.write(self._descriptor, data) :]
         except OSError:
-            self.desk.hang_up()
+            self.queue.disconnect()
 
 
 def _private_pipes() -> tuple[int, int]:
-    """Keep the pipes for us alone: what a library prints goes to standard error, and what it reads is empty."""
+    """Reserve standard input and output for messages: libraries print to standard error and read nothing."""
     incoming, outgoing = os.dup(0), os.dup(1)
     if os.name == "nt":
         import msvcrt
@@ -100,62 +99,64 @@ def _private_pipes() -> tuple[int, int]:
     return incoming, outgoing
 
 
-def _read(incoming: int, desk: Desk, voice: _Voice) -> None:
+def _read(incoming: int, queue: RequestQueue, writer: MessageWriter) -> None:
     reader = LineReader()
     with contextlib.suppress(OSError):
         while data := os.read(incoming, _PIECE):
             for line in reader.feed(data):
                 try:
-                    desk.put(read_request(line))
+                    queue.put(read_request(line))
                 except Unreadable as error:
                     parts = {name: getattr(error, name)[:4096] for name in ("what", "got", "expected", "remedy")}
-                    voice.say(Error(id=error.id, code="protocol", **parts))
-    desk.hang_up()
+                    writer.send(Error(id=error.id, code="protocol", **parts))
+    queue.disconnect()
 
 
-def _watch(parent: int, desk: Desk, service: Service) -> None:
-    """End the process when its client is gone, whatever the other threads are stuck in."""
+def _watch(parent: int, queue: RequestQueue, service: Service) -> None:
+    """End the process after its client, even if the other threads do not respond."""
     has_parent = True
-    while has_parent and desk.over_for() < GRACE:
+    while has_parent and queue.seconds_disconnected() < GRACE:
         time.sleep(0.5)
-        # Without it, the client was killed, or the launcher in between was, which is all that a client can kill.
+        # False after the end of the client, or of a launcher in between, which is all that Slicer can kill.
         has_parent = os.getppid() == parent
-        # The pipe may be held open by another child of the client.
+        # The lock is checked too, since another child of the client may hold the pipe open.
         if not has_parent or (service.store is not None and service.store.is_dead):
-            desk.hang_up()
+            queue.disconnect()
     try:
-        _leave(service, desk)
+        _clean_up(service, queue)
     finally:
         os._exit(1)
 
 
-def _leave(service: Service, desk: Desk) -> None:
-    """Remove our segments; if the client has died, its own and the folder too."""
+def _clean_up(service: Service, queue: RequestQueue) -> None:
+    """Remove the segments of this worker; after the end of the client also those of the client and the folder."""
     if service.store is not None:
         service.store.sweep("w")
-        if desk.is_over:
+        if queue.is_disconnected:
             service.store.remove_if_dead()
 
 
-def _log_to(voice: _Voice) -> None:
+def _log_to(writer: MessageWriter) -> None:
     logger = logging.getLogger("SPRCore")
     logger.setLevel(logging.INFO)
-    logger.addHandler(_LogHandler(voice))
-    faults = logging.StreamHandler(sys.stderr)  # with their tracebacks; their last lines are shown if we end
-    faults.setLevel(logging.ERROR)
-    logger.addHandler(faults)
+    logger.addHandler(_LogHandler(writer))
+    errors = logging.StreamHandler(sys.stderr)  # with tracebacks; the client shows the last lines if the worker ends
+    errors.setLevel(logging.ERROR)
+    logger.addHandler(errors)
 
 
 class _LogHandler(logging.Handler):
-    """Sends lines of the log to the client."""
+    """Sends log lines to the client."""
 
-    def __init__(self, voice: _Voice) -> None:
+    def __init__(self, writer: MessageWriter) -> None:
         super().__init__(logging.INFO)
-        self._voice = voice
+        self._writer = writer
 
     def emit(self, record: logging.LogRecord) -> None:
         level = record.levelname.lower()
-        self._voice.say(Log(level=level if level in ("info", "warning") else "error", text=record.getMessage()[:4096]))
+        self._writer.send(
+            Log(level=level if level in ("info", "warning") else "error", text=record.getMessage()[:4096])
+        )
 
 
 if __name__ == "__main__":

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import torch
 
+from SPRCore.config import finite
 from SPRCore.functional import kept_memory
-from SPRCore.geometry import Field, Grid, MaskedVolume, Volume, resample
+from SPRCore.geometry import Annotations, Field, Grid, MaskedVolume, Volume, resample
 from SPRCore.metrics.checks import inner_mask
 from SPRCore.metrics.consistency import displacement_summary, inverse_consistency_mm
 from SPRCore.metrics.distance import hd95_mm
@@ -30,74 +29,65 @@ def evaluate(
     fixed: MaskedVolume | None = None,
     moving: MaskedVolume | None = None,
     warped: Volume | None = None,
-    fixed_labels: Volume | None = None,
-    moving_labels: Volume | None = None,
     warped_labels: Volume | None = None,
-    fixed_points: np.ndarray | None = None,
-    moving_points: np.ndarray | None = None,
-    fixed_mask: Volume | None = None,
-    moving_mask: Volume | None = None,
+    annotations: Annotations | None = None,
     device: torch.device | None = None,
 ) -> dict[str, Metrics]:
-    """Metrics before and after registration from whatever is given.
+    """Compute the metrics before and after registration that the arguments allow.
 
-    Before means no displacement at all: the moving side is only resampled onto the fixed grid.
+    Before means without displacement: the moving image is only resampled onto the fixed grid.
 
     Args:
-        displacement: Pull displacement fixed -> moving in RAS mm (the total map, pre-alignment included).
+        displacement: Pull displacement fixed -> moving in RAS mm (total, pre-alignment included).
         inverse: Pull displacement moving -> fixed in RAS mm.
-        fixed: Fixed image with its data.
-        moving: Moving image with its data, on its own grid.
-        warped: Moving image on the fixed grid after registration; made from `moving` if not given.
-        fixed_labels: Label map of the fixed image.
-        moving_labels: Label map of the moving image on its own grid.
-        warped_labels: Moving labels on the fixed grid after registration; made from `moving_labels` if not given.
-        fixed_points: Landmarks (N, 3) in RAS mm.
-        moving_points: Their partners (N, 3) in RAS mm.
-        fixed_mask: Voxels of the fixed grid that count for the regularity. For the similarity those count where both
-            images have data.
-        moving_mask: Not looked at, since the moving image knows where it has data; so that all that belongs to a pair
-            can be passed together.
-        device: Where to compute similarity and regularity: a CUDA device, or the CPU for any other (they need float64)
-            and for None. The numbers of both agree up to rounding.
+        fixed: Fixed image with its mask of data.
+        moving: Moving image with its mask of data, on its own grid.
+        warped: Moving image on the fixed grid after registration; computed from `moving` if absent.
+        warped_labels: Moving labels on the fixed grid after registration; computed from `moving_labels` if absent.
+        annotations: Labels, landmarks and masks; the fixed mask, on the fixed grid, restricts the regularity metrics.
+            Similarity is measured where both images have data.
+        device: Device of similarity and regularity: CUDA, or the CPU for any other (they need float64) and for None.
+            Both agree up to rounding.
 
     Returns:
-        {"before": {...}, "after": {...}} with the keys dice_mean, dice, hd95_mm, tre_mm, lncc, overlap_percent (the
-        part of the fixed image's data at which the moving image has data, too), folding_percent, ndv_percent, jacobian,
-        displacement_mm, inverse_consistency_mm. A key whose inputs were not given is absent, as is "after" without a
-        displacement or anything warped; a value that does not exist (the HD95 of a label that one map lacks) is None,
-        so that the result is valid JSON. Labels are strings for the same reason.
+        {"before": {...}, "after": {...}} with the keys dice_mean, dice, hd95_mm, tre_mm, lncc, overlap_percent (part of
+        the data of the fixed image where the moving image has data, too), folding_percent, ndv_percent, jacobian,
+        displacement_mm, inverse_consistency_mm. A key whose inputs are absent is absent, as is "after" without a
+        displacement, warped image or warped labels; undefined values (the HD95 of a label that one map lacks) are None
+        and labels are strings, so that the result is valid JSON.
 
     Raises:
-        InputError: Inputs that do not fit each other.
+        InputError: Inputs do not match each other.
     """
     device = device if device is not None and device.type == "cuda" else None
-    with ThreadPoolExecutor(1) as pool:  # each half spends much of its time in steps that run on one thread
-        regularity = pool.submit(_regularity, displacement, inverse, fixed_mask, device)
-        before: Metrics = _overlap(fixed_labels, moving_labels, None)
+    given = annotations or Annotations()
+    with ThreadPoolExecutor(1) as pool:  # each half has long single-threaded steps
+        regularity = pool.submit(_regularity, displacement, inverse, given.fixed_mask, device)
+        before: Metrics = _overlap(given.fixed_labels, given.moving_labels, None)
         after: Metrics = {}
-        if displacement is not None or warped_labels is not None:
-            labels = warped_labels if warped_labels is not None else moving_labels
-            after.update(_overlap(fixed_labels, labels, None if warped_labels is not None else displacement))
+        if warped_labels is not None:
+            after.update(_overlap(given.fixed_labels, warped_labels, None))
+        elif displacement is not None:
+            after.update(_overlap(given.fixed_labels, given.moving_labels, displacement))
         for side, part in zip((before, after), _similarity(fixed, moving, displacement, warped, device), strict=True):
             side.update(part)
-    if fixed_points is not None and moving_points is not None and len(fixed_points):
-        before["tre_mm"] = summarize(tre_mm(fixed_points, moving_points))
+    if given.fixed_points is not None and given.moving_points is not None and len(given.fixed_points):
+        before["tre_mm"] = summarize(tre_mm(given.fixed_points, given.moving_points))
         if displacement is not None:
-            after["tre_mm"] = summarize(tre_mm(fixed_points, moving_points, displacement))
+            after["tre_mm"] = summarize(tre_mm(given.fixed_points, given.moving_points, displacement))
     after.update(regularity.result())
-    return {name: _plain(part) for name, part in (("before", before), ("after", after)) if part}
+    return {name: finite(part) for name, part in (("before", before), ("after", after)) if part}
 
 
 def _on(grid: Grid, volume: Volume, displacement: Field | None, labels: bool) -> Volume:
-    """The volume pulled onto the grid; untouched if it is there already."""
+    """The volume resampled onto the grid; unchanged if it is on it already."""
     if displacement is None and volume.grid.matches(grid):
         return volume
     return resample(volume, grid, displacement=displacement, labels=labels)
 
 
 def _overlap(fixed: Volume | None, moving: Volume | None, displacement: Field | None) -> Metrics:
-    """Dice and HD95, if both label maps are there."""
+    """Dice and HD95, if both label maps are given."""
     if fixed is None or moving is None:
         return {}
     warped = _on(fixed.grid, moving, displacement, labels=True)
@@ -112,7 +102,7 @@ def _similarity(
     warped: Volume | None,
     device: torch.device | None,
 ) -> tuple[Metrics, Metrics]:
-    """How alike the images are before and after, as far as they are there."""
+    """Similarity before and after, as far as the images are given."""
     if fixed is None or (moving is None and warped is None):
         return {}, {}
     similarity = Similarity(fixed, device=device)
@@ -124,7 +114,7 @@ def _similarity(
 def _regularity(
     displacement: Field | None, inverse: Field | None, mask: Volume | None, device: torch.device | None
 ) -> Metrics:
-    """Everything that the displacements tell alone; nothing of the Jacobian for fewer than 3 voxels along an axis."""
+    """Metrics of the displacements alone; no Jacobian for fewer than 3 voxels along an axis."""
     if displacement is None:
         return {}
     result: Metrics = {"displacement_mm": displacement_summary(displacement, mask)}
@@ -137,10 +127,3 @@ def _regularity(
     if inverse is not None:
         result["inverse_consistency_mm"] = inverse_consistency_mm(displacement, inverse, device)
     return result
-
-
-def _plain(value: Any) -> Any:
-    """The value as JSON knows it: string keys, None for NaN."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value

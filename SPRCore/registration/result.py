@@ -57,17 +57,17 @@ class RegistrationResult:
     Attributes:
         warped: Moving image on the fixed grid, sampled once from the original.
         displacement: Total pull map from fixed to moving, RAS mm.
-        inverse: Total pull map from moving to fixed, on the moving grid, RAS mm.
+        inverse: Total pull map from moving to fixed, on the moving grid, RAS mm; None from a baseline.
         weight: Weight w = λ/λ_max (or λ/λ_mean) of each voxel on the fixed grid: low is free to move, high is stiff.
             The minimizer of the energy, the prediction of a network, or the most probable weight for the field of a
-            network that predicts none.
+            network that predicts none; None from a baseline.
         affine_ras: Affine pre-alignment, pull map from fixed to moving world points, shape (4, 4); None if none ran.
         report: Inputs, settings, times and metrics, as in ``report.json``.
     """
 
     warped: Volume
     displacement: Field
-    inverse: Field
-    weight: Volume
-    affine_ras: np.ndarray | None
+    inverse: Field | None = None
+    weight: Volume | None = None
+    affine_ras: np.ndarray | None = None
     report: dict[str, Any] = field(default_factory=dict)

@@ -72,6 +72,15 @@ LARGE_MOTION = frozenset({"liver", "lung"})
 """Parts of the body that move farther than the solver can follow from rest: they start from a discrete search."""
 
 
+LEAST = 1e-6
+"""Stands for 0 where a hyperparameter must be positive but a range may begin at 0."""
+
+
+def above_zero(key: str, value: float) -> float:
+    """Return the value of a hyperparameter, at least `LEAST` where it must be positive."""
+    return value if key in BY_KEY and BY_KEY[key].may_be_zero else max(value, LEAST)
+
+
 def usual_ranges(prior: str) -> dict[str, tuple[float, float]]:
     """Return the usual ranges of the hyperparameters of a prior, by key."""
     return {key: item.usual_range for key, item in HYPERPARAMETERS[prior].items()}

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from SPRCore.regularization import Prior
+from SPRCore.regularization.hyperparameters import above_zero
 from SPRCore.regularization.priors import hyperparameters, make_prior
 from SPRCore.training.config import HyperConfig, LossConfig
-
-_LEAST = 1e-6  # a strength is above 0, but a range may start there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +64,7 @@ def draw_setting(loss: LossConfig, hyper: HyperConfig | None, seed: int, number:
 def _setting(values: dict[str, float], loss: LossConfig, hyper: HyperConfig | None) -> Setting:
     ranges = {} if hyper is None else hyper.ranges
     code = tuple(values[name] / high for name, (_, high) in ranges.items())
-    floored = {name: value if name in ("alpha", "sigma") else max(value, _LEAST) for name, value in values.items()}
+    floored = {name: above_zero(name, value) for name, value in values.items()}
     baseline = hyper is not None and hyper.weighting == "hypermorph"
     data_weight = 1.0 - floored["lambda"] if baseline else 1.0
     return Setting(prior=make_prior(loss.prior, floored), code=code, data_weight=data_weight)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from SPRCore.analysis.methods import Method
+from SPRCore.analysis.methods import MethodSpec
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
 from SPRCore.io import read_card
@@ -61,7 +61,7 @@ class Axis:
         return cls(name=name, values=_rounded(np.linspace(low, high, count)))
 
 
-def grid_axes(method: Method, written: Mapping[str, str], preset: str | None, points: int) -> list[Axis]:
+def grid_axes(method: MethodSpec, written: Mapping[str, str], preset: str | None, points: int) -> list[Axis]:
     """Return the axes of a sweep.
 
     Args:
@@ -110,7 +110,7 @@ def preset_ranges(preset: str, prior: str) -> dict[str, tuple[float, float]]:
     return usual_ranges(prior) if prior == TotalVariationPrior.name else RANGES[preset]
 
 
-def open_ranges(method: Method) -> dict[str, tuple[float, float] | None]:
+def open_ranges(method: MethodSpec) -> dict[str, tuple[float, float] | None]:
     """Return the hyperparameters that a method takes, with the range of each where it has one.
 
     Args:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from SPRCore.analysis.benchmark import Options, measure
-from SPRCore.analysis.child import in_a_child
-from SPRCore.analysis.kept import ABOUT, place_of
-from SPRCore.analysis.methods import Method
+from SPRCore.analysis.benchmark import BenchmarkOptions, measure
+from SPRCore.analysis.isolated import run_isolated
+from SPRCore.analysis.methods import MethodSpec
 from SPRCore.analysis.pairs import PairFiles
+from SPRCore.analysis.saved_pairs import ABOUT, saved_folder
 from SPRCore.tuning.axes import Axis, grid
 from SPRCore.tuning.ready import setting_prior
 
@@ -42,10 +42,10 @@ def panel_settings(axes: Sequence[Axis], most: int = MOST) -> list[dict[str, flo
 
 def keep_panels(
     pair: PairFiles,
-    method: Method,
+    method: MethodSpec,
     settings: Sequence[dict[str, float]],
     folder: Path,
-    options: Options,
+    options: BenchmarkOptions,
 ) -> None:
     """Register a pair at settings and keep images and fields; what is there already stays.
 
@@ -62,6 +62,6 @@ def keep_panels(
     """
     for setting in settings:
         at = replace(method, prior=setting_prior(method, setting))
-        place = place_of(folder / PANELS, pair.pair, at)
+        place = saved_folder(folder / PANELS, pair.pair, at)
         if not (place / ABOUT).is_file():
-            in_a_child(measure, pair, at, options, place)
+            run_isolated(measure, pair, at, options, place)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from SPRCore.analysis.methods import Method
+from SPRCore.analysis.methods import MethodSpec
 from SPRCore.analysis.pairs import LoadedPair
 from SPRCore.errors import InputError
 from SPRCore.functional import kept_memory
@@ -18,12 +18,10 @@ from SPRCore.registration.job import make_job
 from SPRCore.registration.network import NetworkInput, check_output, code_of, shortened
 from SPRCore.registration.pair import aligned_tensors, problem_of
 from SPRCore.regularization import Prior
-from SPRCore.regularization.hyperparameters import BY_KEY
+from SPRCore.regularization.hyperparameters import above_zero
 from SPRCore.regularization.priors import with_hyperparameters
 from SPRCore.training.losses import map_gap
 from SPRCore.typing import Affine, Scalars, Vectors
-
-_LEAST = 1e-6  # a strength is above 0, but a grid may start there
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,7 +64,7 @@ class ReadyPair:
     solve: Callable[[Prior], Solved]
 
 
-def setting_prior(method: Method, setting: Mapping[str, float]) -> Prior:
+def setting_prior(method: MethodSpec, setting: Mapping[str, float]) -> Prior:
     """Return the prior of a method with the hyperparameters of a setting; a strength of 0 becomes one of 1e-6.
 
     Args:
@@ -82,12 +80,9 @@ def setting_prior(method: Method, setting: Mapping[str, float]) -> Prior:
     return with_hyperparameters(method.prior, {name: above_zero(name, value) for name, value in setting.items()})
 
 
-def above_zero(name: str, value: float) -> float:
-    """Return the value of a hyperparameter, or the least that counts as one where a strength is 0."""
-    return value if name in BY_KEY and BY_KEY[name].may_be_zero else max(value, _LEAST)
-
-
-def ready(loaded: LoadedPair, method: Method, model: LoadedModel | None, init: str, device: torch.device) -> ReadyPair:
+def ready(
+    loaded: LoadedPair, method: MethodSpec, model: LoadedModel | None, init: str, device: torch.device
+) -> ReadyPair:
     """Prepare a pair: align it, and encode it or build its pyramid.
 
     Args:
@@ -147,7 +142,9 @@ def _valid(image: MaskedVolume, pair: NetworkInput, affine_ras: Affine | None) -
     return None if valid is None else torch.from_numpy(valid).to(pair.moving)[None, None]
 
 
-def _ready_instance(loaded: LoadedPair, method: Method, affine_ras: Affine | None, device: torch.device) -> ReadyPair:
+def _ready_instance(
+    loaded: LoadedPair, method: MethodSpec, affine_ras: Affine | None, device: torch.device
+) -> ReadyPair:
     fixed, moving = loaded.fixed, loaded.moving
     job = make_job(None, fixed.grid, device, prior=method.prior)
     problem = problem_of(fixed, moving, affine_ras, job)

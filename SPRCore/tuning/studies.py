@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from SPRCore.analysis.provenance import machine, versions
-from SPRCore.analysis.rows import command_without_folders, finite
-from SPRCore.config import decode, encode
+from SPRCore.analysis.rows import command_without_folders
+from SPRCore.config import decode, encode, finite
 from SPRCore.errors import InputError
 from SPRCore.io import atomic_path
 

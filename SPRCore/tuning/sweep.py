@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from SPRCore.analysis.methods import Method
+from SPRCore.analysis.methods import MethodSpec
 from SPRCore.analysis.pairs import PairFiles, load_pair
-from SPRCore.analysis.rows import Header, SurfacePoint, append_row, finite, read_rows, start_rows
+from SPRCore.analysis.rows import RowsHeader, SurfacePoint, append_row, read_rows, start_rows
+from SPRCore.config import finite
 from SPRCore.errors import ConvergenceError, InputError
 from SPRCore.functional import kept_memory
 from SPRCore.registration import LoadedModel, model_prior
@@ -50,7 +51,7 @@ class SweepOptions:
 
 def run_sweep(
     pairs: Sequence[PairFiles],
-    method: Method,
+    method: MethodSpec,
     settings: Sequence[Setting],
     folder: Path,
     options: SweepOptions | None = None,
@@ -84,7 +85,7 @@ def run_sweep(
     path = folder / SURFACE
     known = {"pairs": {pair.pair: pair.digest for pair in pairs}, "init": options.init}
     _check_same(path, known)
-    start_rows(path, Header(kind="surface", command=command, settings=known | {"device": options.device}))
+    start_rows(path, RowsHeader(kind="surface", command=command, settings=known | {"device": options.device}))
     done = _kept(path, method)
     chunks = list(_chunks(pairs, settings, done))
     count = len(pairs) * len(settings)
@@ -103,7 +104,7 @@ def run_sweep(
 class Plan:
     """What a process of a sweep has to know."""
 
-    method: Method
+    method: MethodSpec
     init: str
     device: str
     path: Path | None
@@ -181,7 +182,7 @@ def _chunks(
             yield pair, left[start : start + _CHUNK]
 
 
-def _kept(path: Path, method: Method, failed: bool = False) -> dict[tuple, SurfacePoint]:
+def _kept(path: Path, method: MethodSpec, failed: bool = False) -> dict[tuple, SurfacePoint]:
     rows = read_rows(path, SurfacePoint).rows
     own = (row for row in rows if (row.method, row.model) == (method.label, method.model))
     return {_key(row.pair, row.setting): row for row in own if failed or row.failed is None}
@@ -191,7 +192,7 @@ def _key(pair: str, setting: Setting) -> tuple:
     return pair, *sorted((name, float(value)) for name, value in setting.items())
 
 
-def _check_settings(method: Method, settings: Iterable[Setting]) -> None:
+def _check_settings(method: MethodSpec, settings: Iterable[Setting]) -> None:
     """Refuse a setting before anything is computed that the method cannot take."""
     from SPRCore.io import read_card
 

@@ -12,13 +12,13 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from SPRCore.analysis.methods import Method
+from SPRCore.analysis.methods import MethodSpec
 from SPRCore.analysis.pairs import PairFiles
 from SPRCore.analysis.rows import SurfacePoint
 from SPRCore.errors import ConvergenceError, InputError, OutputError
 from SPRCore.functional import kept_memory
 from SPRCore.io.places import SUFFIX
-from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
+from SPRCore.regularization.hyperparameters import HYPERPARAMETERS, above_zero
 from SPRCore.training.data.cohort import find_cohort
 from SPRCore.training.guards import BAD_BATCH
 from SPRCore.training.journal import BOARD, METRICS, PICTURES, read_rows
@@ -28,7 +28,6 @@ from SPRCore.training.recipe import Recipe
 from SPRCore.training.resume import RECIPE, SPLIT, check_folder
 from SPRCore.training.state import FOLDER, list_checkpoints
 from SPRCore.training.validate import Validation
-from SPRCore.tuning.ready import above_zero
 from SPRCore.tuning.sweep import Plan, Surveyor
 
 logger = logging.getLogger("SPRCore")
@@ -79,7 +78,7 @@ class CohortTarget:
         device: Where to compute.
     """
 
-    method: Method
+    method: MethodSpec
     pairs: tuple[PairFiles, ...]
     improving: ClassVar[bool] = False
     init: str = "auto"

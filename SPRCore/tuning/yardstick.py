@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from SPRCore.analysis.annotations import Annotations
 from SPRCore.functional import warp
 from SPRCore.geometry import Field, Grid, Volume, resample
+from SPRCore.geometry.annotations import Annotations
 from SPRCore.geometry.units import transform_points
 from SPRCore.metrics import dice, dice_mean
 from SPRCore.metrics.landmarks import sample_displacement_mm

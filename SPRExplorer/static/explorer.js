@@ -1,38 +1,43 @@
-// What the page does by itself: files, keys, the settings in the address, light and dark, and a lost connection.
+// Client side of the page: uploads, keys, the settings in the address, the color theme, and reconnection.
 (function () {
   "use strict";
 
-  const PATIENCE_MS = 2500;
-  let server = null;
+  const ALIVE_INTERVAL_MS = 2500;
+  let serverId = null;
 
   function trame() {
     return window.trame && window.trame.state ? window.trame : null;
   }
 
   function state(name) {
-    return trame().state.get(name);
+    return trame().state.get(`PageState__${name}`);
   }
 
-  function tell(text) {
-    trame().state.update({ notice: text, notice_open: true });
+  function setState(name, value) {
+    trame().state.set(`PageState__${name}`, value);
+  }
+
+  function notify(text) {
+    setState("notice", text);
+    setState("notice_open", true);
   }
 
   // Files ------------------------------------------------------------------------------------------------------------
 
-  async function upload(side, files) {
+  async function upload(field, files) {
     if (!files.length) return;
     const form = new FormData();
     for (const file of files) form.append("file", file, file.webkitRelativePath || file.name);
     try {
-      const answer = await fetch(`explorer/upload/${side}`, {
+      const answer = await fetch(`explorer/upload/${field}`, {
         method: "POST",
         body: form,
         headers: { "X-SPR-Explorer": "1" },
       });
-      const said = await answer.json().catch(() => ({ why: `The upload was refused (${answer.status}).` }));
-      if (!answer.ok) tell(said.why);
+      const result = await answer.json().catch(() => ({ reason: `The upload was refused (${answer.status}).` }));
+      if (!answer.ok) notify(result.reason);
     } catch (error) {
-      tell("The upload was interrupted: it is too large, or the connection is lost.");
+      notify("The upload was interrupted: it is too large, or the connection was lost.");
     }
   }
 
@@ -42,35 +47,35 @@
   });
 
   document.addEventListener("change", (event) => {
-    const side = event.target.dataset && event.target.dataset.sprUpload;
-    if (side) {
-      upload(side, [...event.target.files]);
+    const field = event.target.dataset && event.target.dataset.sprUpload;
+    if (field) {
+      upload(field, [...event.target.files]);
       event.target.value = "";
     }
   });
 
   for (const kind of ["dragover", "drop", "dragleave"]) {
     document.addEventListener(kind, (event) => {
-      const place = event.target.closest && event.target.closest("[data-spr-drop]");
-      event.preventDefault(); // a file that misses is not to replace the page
+      const target = event.target.closest && event.target.closest("[data-spr-drop]");
+      event.preventDefault(); // otherwise the browser would open the file
       document.querySelectorAll(".spr-drop-here").forEach((each) => each.classList.remove("spr-drop-here"));
-      if (!place) return;
-      if (kind === "dragover") place.classList.add("spr-drop-here");
-      if (kind === "drop") upload(place.dataset.sprDrop, [...event.dataTransfer.files]);
+      if (!target) return;
+      if (kind === "dragover") target.classList.add("spr-drop-here");
+      if (kind === "drop") upload(target.dataset.sprDrop, [...event.dataTransfer.files]);
     });
   }
 
   // Keys -------------------------------------------------------------------------------------------------------------
 
   document.addEventListener("keydown", (event) => {
-    const writes = event.target.closest("input:not([type=checkbox]):not([type=file]), textarea, [contenteditable]");
-    if (!trame() || writes || event.altKey || event.metaKey) return;
+    const isText = event.target.closest("input:not([type=checkbox]):not([type=file]), textarea, [contenteditable]");
+    if (!trame() || isText || event.altKey || event.metaKey) return;
     if (event.ctrlKey) {
       const key = { z: event.shiftKey ? "Z" : "z", y: "Z" }[event.key.toLowerCase()];
       if (key) trame().trigger("key", [key]);
       return;
     }
-    if (event.key === "?") trame().state.set("help", !state("help"));
+    if (event.key === "?") setState("help", !state("help"));
     else if ("acdwvgfzr[]-=,.".includes(event.key) || event.key === "Z") trame().trigger("key", [event.key]);
     else return;
     event.preventDefault();
@@ -78,7 +83,7 @@
 
   // The settings in the address ----------------------------------------------------------------------------------------
 
-  function keepLink(link) {
+  function updateAddress(link) {
     const hash = link ? `#${link}` : "";
     if (hash !== location.hash) history.replaceState(null, "", location.pathname + location.search + hash);
   }
@@ -94,11 +99,11 @@
     const asked = location.hash.slice(1);
     const remembered = localStorage.getItem("spr-theme");
     const system = matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark";
-    page.state.set("theme", remembered || system);
+    setState("theme", remembered || system);
     if (asked) page.trigger("link", [asked]);
     let theme = remembered || system;
     setInterval(() => {
-      keepLink(state("link"));
+      updateAddress(state("link"));
       if (state("theme") !== theme) {
         theme = state("theme");
         localStorage.setItem("spr-theme", theme);
@@ -110,38 +115,38 @@
     watch();
   }
 
-  // A lost connection --------------------------------------------------------------------------------------------------
+  // Lost connection ----------------------------------------------------------------------------------------------------
 
-  // A server that is slow is not lost: only a refused request or a closed socket says so. The page is made anew when the
-  // socket has closed, or another server answers.
+  // The connection is lost after a failed request or a closed socket, not while a slow server delays its response. The
+  // page reloads when the server responds again, or another one does.
   async function watch() {
-    let answers = null;
+    let alive = null;
     try {
-      answers = await (await fetch("explorer/alive", { cache: "no-store" })).json();
+      alive = await (await fetch("explorer/alive", { cache: "no-store" })).json();
     } catch (error) {
-      answers = null;
+      alive = null;
     }
-    if (answers && (socketLost || (server && answers.server !== server))) {
+    if (alive && (socketLost || (serverId && alive.server !== serverId))) {
       location.reload();
       return;
     }
-    server = answers ? answers.server : server;
-    document.getElementById("spr-lost")?.classList.toggle("on", !answers || socketLost);
-    setTimeout(watch, PATIENCE_MS);
+    serverId = alive ? alive.server : serverId;
+    document.getElementById("spr-lost")?.classList.toggle("on", !alive || socketLost);
+    setTimeout(watch, ALIVE_INTERVAL_MS);
   }
 
-  // The socket of the page cannot be asked for, so it is noted when it sends. That it closes is to be known; and it hands
-  // messages over as blobs, whose bytes come from another process of the browser, in two parts: each picture waits for
-  // that. Memory has the same two methods, but for one.
+  // trame does not expose its socket, so it is intercepted at its first message: to detect its closing, and to receive
+  // array buffers. The bytes of blobs come from another process of the browser, which delays each image. `ArrayBuffer`
+  // gets the one method of `Blob` that trame calls and it lacks.
   let socketLost = false;
   ArrayBuffer.prototype.arrayBuffer ||= function () {
     return Promise.resolve(this);
   };
   const send = WebSocket.prototype.send;
-  const watched = new WeakSet();
+  const intercepted = new WeakSet();
   WebSocket.prototype.send = function (...data) {
-    if (!watched.has(this)) {
-      watched.add(this);
+    if (!intercepted.has(this)) {
+      intercepted.add(this);
       this.addEventListener("close", () => (socketLost = true));
       this.binaryType = "arraybuffer";
     }

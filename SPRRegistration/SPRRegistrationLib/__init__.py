@@ -1,1 +1,1 @@
-"""What the module SPR Registration is made of; only `widget`, `process`, `install` and `panel_*` know Qt."""
+"""The module SPR Registration without its face in 3D Slicer, which is in `qt`."""

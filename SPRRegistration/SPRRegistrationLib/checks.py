@@ -1,4 +1,4 @@
-"""The check of a pair, as both panels show it: what was looked at, what is doubtful, and what was aligned."""
+"""The check of a pair: warnings, or what was checked, and the alignment."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from SPRRegistrationLib.scene import dicom, inputs
 
 @dataclass(frozen=True)
 class PairCheck:
-    """What is said about a pair.
+    """The check of a pair.
 
     Attributes:
         lines: Sentences.
-        level: "check" if something is doubtful; otherwise "plain", and never good: that images fit is not known before
-            they were registered.
-        can_align: Whether an alignment would help that is not made.
+        level: "check" for a warning, otherwise "plain": whether images match is unknown before registration.
+        can_align: Whether an alignment would help, and none is chosen.
     """
 
     lines: tuple[str, ...]
@@ -33,8 +32,8 @@ def pair_check(parameters: Any, modality: str, opened: Any) -> PairCheck:
 
     Args:
         parameters: The parameters of a registration.
-        modality: Kind of image that the task model was made for; empty if that is not known.
-        opened: What the worker said when it had opened this pair, `protocol.Opened`; None before.
+        modality: Kind of image that the task model is made for; empty if unknown.
+        opened: The answer of the worker when it opened this pair, `protocol.Opened`; None before.
     """
     why_not = messages.why_not_apply(parameters)
     if why_not:

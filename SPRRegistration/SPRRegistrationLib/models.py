@@ -1,6 +1,6 @@
-"""The task models there are, with what their cards say; read without torch, before anything is installed.
+"""The installed task models and their cards, read without torch.
 
-Cards are shown here as they are. Whether a model can be used is checked by the worker when it opens a pair.
+Whether a model can be used is checked by the worker when it opens a pair.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class TaskModel:
     """One entry of the list of methods.
 
     Attributes:
-        name: What the worker calls it: "instance" or the name of a model.
+        name: "instance" or the name of a model.
         path: File of the model; None for the method that needs none.
-        card: What the model says of itself; empty if it cannot be read.
-        problem: Why it cannot be used, in words; empty if nothing is known against it.
-        is_bundled: Whether it comes with the extension, and so cannot be removed.
+        card: The model card; empty if it cannot be read.
+        problem: Why it cannot be used, in words; empty for nothing.
+        is_bundled: Whether it comes with the extension.
     """
 
     name: str
@@ -47,7 +47,7 @@ class TaskModel:
 
     @property
     def title(self) -> str:
-        """What the list shows: the name, what it is for, and whether it can be used."""
+        """Name, anatomy, modality, and whether it can be used, for the list."""
         if self.name == INSTANCE:
             return _("Instance optimization (no training)")
         about = ", ".join(str(self.card[key]) for key in ("anatomy", "modality") if self.card.get(key))
@@ -55,12 +55,12 @@ class TaskModel:
 
     @property
     def ranges(self) -> dict[str, tuple[float, float]]:
-        """Lowest and highest value of each hyperparameter that may be changed."""
+        """Lowest and highest value of each hyperparameter."""
         return {name: (float(low), float(high)) for name, (low, high) in self.card.get("ranges", {}).items()}
 
     @property
     def optimum(self) -> dict[str, float]:
-        """Where the sliders start: the tuned values, otherwise those of the training."""
+        """Recommended values: the tuned ones, otherwise those of the training."""
         values = {**self.card.get("defaults", {}), **self.card.get("optimum", {})}
         return {name: float(value) for name, value in values.items()}
 
@@ -78,14 +78,14 @@ def find_models() -> list[TaskModel]:
 
 
 def read_model(path: Path, is_bundled: bool = False) -> TaskModel:
-    """Read what a file says of its model.
+    """Read the card of a model.
 
     Args:
         path: The file; nothing in it is executed.
         is_bundled: Whether it comes with the extension.
 
     Returns:
-        The model; what is wrong with it is said in `problem`.
+        The model; its `problem` says if it cannot be read.
     """
     name = path.name[: -len(SUFFIX)] if path.name.endswith(SUFFIX) else path.name
     try:
@@ -130,7 +130,7 @@ def import_model(path: str | Path) -> TaskModel:
         path: A file named `*.sprmodel.safetensors`.
 
     Returns:
-        The model as it lies there now.
+        The model in the user's folder.
 
     Raises:
         InputError: It is no model; nothing was copied.
@@ -152,17 +152,6 @@ def import_model(path: str | Path) -> TaskModel:
         finally:
             partial.unlink(missing_ok=True)
     return read_model(home)
-
-
-def remove_model(model: TaskModel) -> None:
-    """Remove a model from the user's folder.
-
-    Raises:
-        InputError: It comes with the extension, or lies elsewhere.
-    """
-    if model.path is None or model.is_bundled or model.path.parent != models_folder():
-        raise InputError(model.name, got="a model that was not imported", expected="one of the user's folder")
-    model.path.unlink(missing_ok=True)
 
 
 def card_lines(model: TaskModel) -> list[tuple[str, str]]:
@@ -197,12 +186,12 @@ def _card(path: Path) -> Mapping[str, Any]:
         raise InputError(path.name, got="a file without a model card", expected="a task model")
     for key in ("ranges", "defaults", "optimum"):
         if not isinstance(card.get(key, {}), dict):
-            raise InputError(path.name, got=f"{key} that are no table", expected="a task model")
+            raise InputError(path.name, got=f"{key} of another type", expected="a task model")
     return card
 
 
 def _words(text: str) -> set[str]:
-    """Words that tell images apart, each in one spelling."""
+    """Return the distinctive words of a text, each in one spelling."""
     return {_SPELLINGS.get(word, word) for word in _WORD.findall(text.lower())} - _EMPTY
 
 

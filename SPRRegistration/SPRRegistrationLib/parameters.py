@@ -1,7 +1,6 @@
-"""Everything the user chooses or gets in one registration, kept in a node of the scene and saved with it.
+"""Choices and results of one registration, kept in a parameter node and saved with the scene.
 
-Several registrations live side by side in one scene, each in a parameter node of its own. Results are referred to by
-nodes, so that they are found again under whatever name the user gives them.
+A scene may hold several registrations. Results are referenced as nodes, so that they can be renamed.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ INSTANCE = "instance"
 Labels = Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007
 
 
-class Prior(Enum):
+class PriorChoice(Enum):
     """How the stiffness may vary over the image; the value is the name that the worker knows."""
 
     BETA = "beta"
@@ -45,15 +44,15 @@ class Prior(Enum):
     def label(self) -> str:
         """Return the name that is shown."""
         return {
-            Prior.BETA: _("Varies, mostly stiff (Beta prior)"),
-            Prior.GAUSSIAN: _("Varies about a mean (Gaussian prior)"),
-            Prior.TOTAL_VARIATION: _("Varies, free at edges (total variation)"),
-            Prior.UNIFORM: _("The same everywhere (uniform)"),
+            PriorChoice.BETA: _("Varies, mostly stiff (Beta prior)"),
+            PriorChoice.GAUSSIAN: _("Varies about a mean (Gaussian prior)"),
+            PriorChoice.TOTAL_VARIATION: _("Varies, free at edges (total variation)"),
+            PriorChoice.UNIFORM: _("The same everywhere (uniform)"),
         }[self]
 
 
-class Anatomy(Enum):
-    """Part of the body whose measured setting is used; the value is the name that `SPRCore` knows."""
+class AnatomyChoice(Enum):
+    """Anatomy preset; the value is the name that `SPRCore` knows."""
 
     NONE = "none"
     BRAIN = "brain"
@@ -65,28 +64,28 @@ class Anatomy(Enum):
     def label(self) -> str:
         """Return the name that is shown."""
         return {
-            Anatomy.NONE: _("None"),
-            Anatomy.BRAIN: _("Brain"),
-            Anatomy.HEART: _("Heart"),
-            Anatomy.LUNG: _("Lung"),
-            Anatomy.LIVER: _("Liver"),
-            Anatomy.PELVIS: _("Pelvis"),
+            AnatomyChoice.NONE: _("None"),
+            AnatomyChoice.BRAIN: _("Brain"),
+            AnatomyChoice.HEART: _("Heart"),
+            AnatomyChoice.LUNG: _("Lung"),
+            AnatomyChoice.LIVER: _("Liver"),
+            AnatomyChoice.PELVIS: _("Pelvis"),
         }[self]
 
 
-class Start(Enum):
-    """What the instance optimization starts from; the value is the name that the worker knows."""
+class StartChoice(Enum):
+    """Start of the instance optimization; the value is the name that the worker knows."""
 
     REST = "rest"
     SEARCH = "search"
 
     def label(self) -> str:
         """Return the name that is shown."""
-        return {Start.REST: _("From rest"), Start.SEARCH: _("From a search")}[self]
+        return {StartChoice.REST: _("From rest"), StartChoice.SEARCH: _("From a search")}[self]
 
 
 class Alignment(Enum):
-    """What is done before the deformation; the value is the name that the worker knows."""
+    """Affine pre-alignment; the value is the name that the worker knows."""
 
     NONE = "none"
     AUTO = "auto"
@@ -97,7 +96,7 @@ class Alignment(Enum):
     def label(self) -> str:
         """Return the name that is shown."""
         return {
-            Alignment.NONE: _("None: the images are aligned already"),
+            Alignment.NONE: _("None: the images are already aligned"),
             Alignment.AUTO: _("Automatic: only if it helps"),
             Alignment.CENTER: _("Centers of the images"),
             Alignment.RIGID: _("Rigid: shift and rotate"),
@@ -106,7 +105,7 @@ class Alignment(Enum):
 
 
 class Device(Enum):
-    """Where is computed; the value is the name that the worker knows."""
+    """Compute device; the value is the name that the worker knows."""
 
     AUTO = "auto"
     CPU = "cpu"
@@ -124,7 +123,7 @@ class Device(Enum):
 
 
 class DisplacementStyle(Enum):
-    """How the displacement is drawn."""
+    """Representation of the displacement."""
 
     GRID = "grid"
     ARROWS = "glyph"
@@ -140,7 +139,7 @@ class DisplacementStyle(Enum):
 
 
 class MapMeasure(Enum):
-    """What the settings map shows; the value is the name of the measure in `protocol.Point`."""
+    """Measure of the settings map; the value is its name in `protocol.SweepPoint`."""
 
     SIMILARITY = "lncc"
     FOLDING = "folding_percent"
@@ -172,10 +171,10 @@ class SPRRegistrationParameters:
         movingLandmarks: The same points, in the same order, in the moving image.
         method: "instance", the name of a task model, or the path of its file.
         refine: Most steps of the instance solver after a task model, for exact results.
-        device: Where to compute.
-        alignment: What is done before the deformation.
-        anatomy: Part of the body whose setting was chosen; the values that it brought may have been changed since.
-        start: What the instance optimization starts from.
+        device: Compute device.
+        alignment: Affine pre-alignment.
+        anatomy: Chosen anatomy preset; its values may have been changed since.
+        start: Start of the instance optimization.
         prior: How the stiffness may vary.
         alpha: Setting of the Beta prior: evenness of the stiffness.
         lambdaMax: Setting of the Beta prior: largest stiffness.
@@ -185,21 +184,21 @@ class SPRRegistrationParameters:
         tvLambdaMax: Setting of the total-variation prior: largest stiffness.
         strength: Setting of the uniform prior: the stiffness.
         live: Whether the deformation follows the sliders.
-        stiffnessSegments: Segmentation whose segments were given a stiffness of their own.
-        stiffnessFactors: Factor of the stiffness by the identifier of the segment, as JSON; 1 for those left out.
-        showDeformed: Whether the deformed image lies over the fixed one.
+        stiffnessSegments: Segmentation whose segments have stiffness factors.
+        stiffnessFactors: Stiffness factors by the identifiers of the segments, as JSON; 1 for those left out.
+        showDeformed: Whether the deformed image is overlaid on the fixed one.
         deformedOpacity: Its opacity, 0 to 1.
         showDisplacement: Whether the displacement is drawn in the slices.
         showDisplacement3D: Whether it is drawn in the 3-D view.
-        displacementStyle: How it is drawn.
+        displacementStyle: Representation of the displacement.
         gridSpacingMm: Distance of its lines, in mm.
-        showWeight: Whether the map of the stiffness lies over the images.
+        showWeight: Whether the stiffness map is overlaid on the images.
         weightOpacity: Its opacity, 0 to 1.
         weightLimit: Where the relative stiffness is above this, the map is transparent; 0 to 1.
-        showJacobian: Whether the map of the change of volume lies over the images, in place of the stiffness.
+        showJacobian: Whether the volume change map is overlaid on the images, instead of the stiffness.
         showLegend: Whether the map has its legend.
-        originalAnatomy: Whether a linked cursor is shown in the moving image as it was taken.
-        flicker: Whether fixed and deformed image take turns.
+        originalAnatomy: Whether a linked cursor is shown in the undeformed moving image.
+        flicker: Whether fixed and deformed image alternate.
         displacementTransform: Result: the deformation, total pull map from the fixed to the moving image.
         inverseTransform: Result: its inverse.
         deformedVolume: Result: the moving image on the grid of the fixed one.
@@ -213,13 +212,13 @@ class SPRRegistrationParameters:
         histogramChart: Its chart.
         mapTable: Numbers of the settings map.
         segmentTable: Stiffness, displacement and overlap of each segment.
-        sweep: Whether the settings map is filled while nothing else is to be done.
-        mapMeasure: What the settings map shows.
-        suggestion: Setting that was suggested, with the pair that it belongs to, as JSON.
+        sweep: Whether the settings map is computed while the worker is idle.
+        mapMeasure: Measure of the settings map.
+        suggestion: Suggested setting, with the pair that it belongs to, as JSON.
         snapshots: Snapshots A, B, C, as JSON.
         history: Settings to which undo goes back, as JSON.
         quality: Measures of the last result, as JSON.
-        report: What was done, of the last exact result, as JSON.
+        report: Report of the last exact result, as JSON.
     """
 
     fixedVolume: vtkMRMLScalarVolumeNode
@@ -234,10 +233,10 @@ class SPRRegistrationParameters:
     device: Device = Device.AUTO
     alignment: Alignment = Alignment.AUTO
 
-    anatomy: Anatomy = Anatomy.NONE
-    start: Start = Start.REST
+    anatomy: AnatomyChoice = AnatomyChoice.NONE
+    start: StartChoice = StartChoice.REST
     # Widest of all ranges; the sliders take those of the task model.
-    prior: Prior = Prior.BETA
+    prior: PriorChoice = PriorChoice.BETA
     alpha: Annotated[float, WithinRange(0.0, 100.0)] = _DEFAULTS["alpha"]
     lambdaMax: Annotated[float, WithinRange(0.0, 100.0)] = _DEFAULTS["lambdaMax"]
     sigma: Annotated[float, WithinRange(0.0, 100.0)] = _DEFAULTS["sigma"]
@@ -286,7 +285,9 @@ class SPRRegistrationParameters:
     report: str = ""
 
 
-HYPERPARAMETERS = {Prior(name): {key: item.node_field for key, item in items.items()} for name, items in TABLE.items()}
+HYPERPARAMETERS = {
+    PriorChoice(name): {key: item.node_field for key, item in items.items()} for name, items in TABLE.items()
+}
 """For each prior, its hyperparameters by the worker's names, and the fields that hold them."""
 
 

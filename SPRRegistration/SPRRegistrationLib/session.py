@@ -1,7 +1,6 @@
-"""One registration's life on a live worker: what is asked, what the answers do to the scene, and where it stands.
+"""One registration on a live worker: sends requests, and puts the answers into the scene.
 
-Nothing here waits. Whoever owns the process (`QProcess`, or a test) hands over what arrives and carries what is to be
-sent, as a `Transport`.
+Nothing here blocks: a `Transport` owns the process and moves the bytes.
 """
 
 from __future__ import annotations
@@ -10,24 +9,24 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import partialmethod
 from typing import Any, Protocol
 
 import numpy as np
 
 from SPRCore.errors import SPRError
 from SPRCore.live import protocol
-from SPRCore.live.arrays import Session
+from SPRCore.live.arrays import SessionFolder
 from SPRCore.live.conversation import Conversation
-from SPRCore.live.events import Arrived, Deadlines, Event, Kill, Start, State
+from SPRCore.live.events import Arrived, Deadlines, Event, KillWorker, StartWorker, WorkerState
 from SPRRegistrationLib import messages, suggestion
-from SPRRegistrationLib.models import INSTANCE
 from SPRRegistrationLib.scene import charts, display, inputs, outputs
 
 logger = logging.getLogger("SPRRegistration")
 
 
-class Stage(Enum):
-    """Where a registration stands."""
+class SessionStage(Enum):
+    """State of a registration."""
 
     NO_PAIR = "no pair"
     OPENING = "opening"
@@ -40,12 +39,12 @@ class Stage(Enum):
 
 
 def kind_of(result: Any) -> tuple[bool, bool]:
-    """Return what decides how a result is shown: whether it is exact, and whether its stiffness is known."""
+    """Return whether a result is exact, and whether its stiffness is known, which decide how it is shown."""
     return result.exact, result.weight_known
 
 
 class Transport(Protocol):
-    """Who owns the process; it calls `feed`, `feed_log`, `ended` and `tick` of the session."""
+    """Owner of the process; calls `feed`, `feed_log`, `ended` and `tick` of the session."""
 
     def start(self, command: Sequence[str]) -> None:
         """Start the worker; `RegistrationSession.ended` is called with None if that fails."""
@@ -61,26 +60,26 @@ class Transport(Protocol):
 
 
 class RegistrationSession:
-    """One registration on one worker. Several live side by side.
+    """One registration on one worker.
 
     Args:
         parameters: The parameters of the registration.
-        transport: Who owns the process.
-        command: What starts a worker.
-        on_change: Called with the session after anything has changed: at most once for each call from the transport.
+        transport: Owner of the process.
+        command: Program and arguments of a worker.
+        on_change: Called with the session after a change, at most once for each call of the transport.
         deadlines: When a worker counts as hung.
-        budget_ms: Time that a preview may take; None for what the worker takes by itself.
+        budget_ms: Time of a preview; None for the worker's default.
 
     Attributes:
-        stage: Where it stands.
-        words: Why, in one sentence for the user.
-        progress: The part done of what takes long, 0 to 1; None if unknown or nothing is done.
-        shown: The last result that is shown, without its arrays; None for none.
-        opened: What the worker said when it had opened the pair; None before.
-        points: The settings map, as far as it has come.
+        stage: State of the registration.
+        words: The state in one sentence for the user.
+        progress: Part done, 0 to 1; None if unknown or idle.
+        shown: The last result in the scene, without its arrays; None for none.
+        opened: The answer of the worker when it opened the pair; None before.
+        points: The known points of the settings map.
         ranges: Lowest and highest value of each hyperparameter.
-        setting: The hyperparameters that were asked for last.
-        sweeping: Whether the settings map is being filled.
+        setting: The hyperparameters of the last request.
+        sweeping: Whether the settings map is being computed.
     """
 
     def __init__(
@@ -94,43 +93,43 @@ class RegistrationSession:
     ) -> None:
         self.parameters, self._transport, self._command = parameters, transport, list(command)
         self._on_change, self._deadlines, self._budget_ms = on_change, deadlines, budget_ms
-        self._store: Session | None = None
+        self._store: SessionFolder | None = None
         self._talk: Conversation | None = None
         self._versions: dict[str, str] = {}
         self._forget_pair()
-        self._move(Stage.NO_PAIR, messages.no_pair())
+        self._move(SessionStage.NO_PAIR, messages.no_pair())
 
     def open(self) -> None:
-        """Open the pair that the parameters name, at their setting; another one is closed.
+        """Open the pair of the parameters at their setting; an open one is closed.
 
-        What is wrong with the images is said in `words`, the stage then is FAILED.
+        If the images cannot be used, the stage is FAILED and `words` says why.
         """
         self._forget_pair()
         self._measured = inputs.chosen(self.parameters, inputs.MEASURED)
         try:
             arrays, options = inputs.arrays_of(self.parameters), inputs.options_of(self.parameters)
-            self._start_if_need_be()
+            self._ensure_started()
             self._open_id = self._floor = self._talk.open(arrays, budget_ms=self._budget_ms, **options)
         except SPRError as error:
-            self._move(Stage.FAILED, messages.refused(error))
+            self._move(SessionStage.FAILED, messages.refused(error))
         else:
-            self._move(Stage.OPENING, messages.opening())
-        self._go_on([])
+            self._move(SessionStage.OPENING, messages.opening())
+        self._advance([])
 
     def preview(self, setting: dict[str, float], improve: bool = True) -> None:
-        """Ask for the deformation at a setting: one that is there at once, and better ones after it (`improve`)."""
-        self._ask("update", Stage.PREVIEWING, messages.previewing(), improve=improve, **setting)
+        """Request a fast deformation at a setting, and refined ones after it (`improve`)."""
+        self._ask("update", SessionStage.PREVIEWING, messages.previewing(), improve=improve, **setting)
 
     def commit(self, setting: dict[str, float]) -> None:
-        """Ask for the exact result at a setting."""
-        self._ask("commit", Stage.COMMITTING, messages.committing(), **setting)
+        """Request the exact result at a setting."""
+        self._ask("commit", SessionStage.COMMITTING, messages.committing(), **setting)
 
     def sweep(self, on: bool) -> None:
-        """Fill the settings map while nothing else is to be done, or stop."""
+        """Start or stop computing the settings map while the worker is idle."""
         self._ask("sweep", self.stage, self.words, on=on)
 
     def choose(self) -> None:
-        """Have a setting chosen for the pair, while nothing else is to be done; it comes to stand in the parameters."""
+        """Request a suggestion for the pair, computed while the worker is idle; it is kept in the parameters."""
         self._ask("choose", self.stage, self.words)
 
     def paint(self, stiffness: np.ndarray | None, affine: np.ndarray | None = None) -> None:
@@ -143,10 +142,10 @@ class RegistrationSession:
         self._ask("paint", self.stage, self.words, stiffness, affine)
 
     def remeasure(self) -> None:
-        """Measure with the labels and landmarks that the parameters name, if these are others than before.
+        """Measure with the labels and landmarks of the parameters, if they have changed.
 
-        What was computed stays; an exact result that is shown is measured anew. What cannot be measured with is said in
-        `words`, and nothing is measured with it.
+        Deformations are kept; an exact result is measured again. Annotations that cannot be used are left out, and
+        `words` says why.
         """
         chosen = inputs.chosen(self.parameters, inputs.MEASURED)
         if self._open_id is None or chosen == self._measured:
@@ -160,25 +159,27 @@ class RegistrationSession:
         self._ask("annotate", self.stage, refused or self.words, arrays)
         if self.sweeping or self.parameters.sweep:
             self.sweep(True)
-        if self.stage in (Stage.DONE, Stage.COMMITTING) and not refused:
+        if self.stage in (SessionStage.DONE, SessionStage.COMMITTING) and not refused:
             self.commit(self.setting)
 
     def cancel(self) -> None:
-        """Give up what is computed or waits; what is shown stays."""
-        is_busy = self.stage in (Stage.OPENING, Stage.PREVIEWING, Stage.COMMITTING)
+        """Cancel all requests; the results in the scene stay."""
+        is_busy = self.stage in (SessionStage.OPENING, SessionStage.PREVIEWING, SessionStage.COMMITTING)
         stage, why = (
-            (Stage.CANCELLED, messages.cancelled(self.shown is not None)) if is_busy else (self.stage, self.words)
+            (SessionStage.CANCELLED, messages.cancelled(self.shown is not None))
+            if is_busy
+            else (self.stage, self.words)
         )
         self._ask("cancel", stage, why)
 
     def restart(self) -> None:
-        """Start the worker again with the same pair, because the user wishes so."""
+        """Restart the worker with the same pair."""
         if self._talk is not None:
-            self._move(Stage.OPENING, messages.opening())
-            self._go_on(self._talk.restart())
+            self._move(SessionStage.OPENING, messages.opening())
+            self._advance(self._talk.restart())
 
     def close(self) -> None:
-        """End the worker and forget the pair; what is in the scene stays. Once more does no harm."""
+        """End the worker and forget the pair; the results in the scene stay. Can be called repeatedly."""
         talk, store, self._talk, self._store = self._talk, self._store, None, None
         if talk is not None:
             talk.close()
@@ -186,44 +187,37 @@ class RegistrationSession:
             self._transport.kill()  # nothing that it still computes is wanted
             store.close()
         self._forget_pair()
-        self._move(Stage.NO_PAIR, messages.no_pair())
-        self._tell()
+        self._move(SessionStage.NO_PAIR, messages.no_pair())
+        self._notify()
 
-    def feed(self, data: bytes) -> None:
-        """Take what the worker wrote to its standard output."""
-        self._hear("feed", data)
+    def _handle(self, method: str, argument: Any) -> None:
+        if self._talk is not None:  # otherwise the session was closed
+            self._advance(getattr(self._talk, method)(argument))
 
-    def feed_log(self, data: bytes) -> None:
-        """Take what the worker wrote to its standard error."""
-        self._hear("feed_log", data)
+    feed = partialmethod(_handle, "feed")
+    """Handle bytes of the worker's standard output."""
+    feed_log = partialmethod(_handle, "feed_log")
+    """Handle bytes of the worker's standard error."""
+    ended = partialmethod(_handle, "ended")
+    """Handle the end of the worker: its exit code, minus a signal, or None if it could not be started."""
+    tick = partialmethod(_handle, "tick")
+    """Handle the time, in seconds of any clock, about every half second."""
 
-    def ended(self, code: int | None) -> None:
-        """Take note that the worker has ended: its exit code, minus a signal, or None if it could not be started."""
-        self._hear("ended", code)
-
-    def tick(self, now: float) -> None:
-        """Take note of the time, in seconds of any clock, about every half second."""
-        self._hear("tick", now)
-
-    def _hear(self, method: str, argument: Any) -> None:
-        if self._talk is not None:  # otherwise the process was given up
-            self._go_on(getattr(self._talk, method)(argument))
-
-    def _start_if_need_be(self) -> None:
+    def _ensure_started(self) -> None:
         if self._talk is None:
-            self._store = Session()
+            self._store = SessionFolder()
             self._talk = Conversation(self._store, self._deadlines, client="3D Slicer")
-            self._carry([Start()])
-        elif self._talk.status.state in (State.FAILED, State.CLOSED):
-            self._carry(self._talk.restart())
+            self._dispatch([StartWorker()])
+        elif self._talk.status.state in (WorkerState.FAILED, WorkerState.CLOSED):
+            self._dispatch(self._talk.restart())
 
-    def _ask(self, verb: str, stage: Stage, why: str, *arguments: Any, **options: Any) -> None:
+    def _ask(self, verb: str, stage: SessionStage, why: str, *arguments: Any, **options: Any) -> None:
         if self._talk is None or self._open_id is None:
             return
         try:
             asked = getattr(self._talk, verb)(*arguments, **options)
         except SPRError as error:
-            self._move(Stage.FAILED, messages.refused(error))
+            self._move(SessionStage.FAILED, messages.refused(error))
         else:
             self._move(stage, why)
             if verb == "commit":
@@ -234,59 +228,57 @@ class RegistrationSession:
                 self._floor, self._commit_id, self._choose_id, self.sweeping = asked, None, None, False
             elif verb == "sweep":
                 self.sweeping = options["on"]
-        self._go_on([])
+        self._advance([])
 
-    def _go_on(self, events: list[Event]) -> None:
-        """Act on events, write what is to be written, and tell about it."""
-        self._carry(events)
+    def _advance(self, events: list[Event]) -> None:
+        """Handle events, write the requests, and call `on_change`."""
+        self._dispatch(events)
         if self._talk is not None:
             self._transport.write(self._talk.take())
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
-        if self._untold:
-            self._untold = False
+    def _notify(self) -> None:
+        if self._has_news:
+            self._has_news = False
             self._on_change(self)
 
-    def _carry(self, events: list[Event]) -> None:
+    def _dispatch(self, events: list[Event]) -> None:
         for event in events:
-            if isinstance(event, Start):
+            if isinstance(event, StartWorker):
                 said = self._talk.started()
                 self._transport.start(self._command)
-                self._carry(said)
-            elif isinstance(event, Kill):
+                self._dispatch(said)
+            elif isinstance(event, KillWorker):
                 self._transport.kill()
             elif isinstance(event, Arrived):
                 getattr(self, f"_on_{event.message.kind}", lambda message, arrays: None)(event.message, event.arrays)
             else:
                 self._on_status(event)
-            if self._talk is None:  # an answer found the scene empty
+            if self._talk is None:  # closed, because the scene is
                 return
 
     def _on_status(self, status: Any) -> None:
-        if status.state is State.RESTARTING:
+        if status.state is WorkerState.RESTARTING:
             self.sweeping, self._commit_id, self._choose_id = False, None, None
-            self._move(Stage.OPENING, status.words)
-        elif status.state is State.FAILED:
+            self._move(SessionStage.OPENING, status.words)
+        elif status.state is WorkerState.FAILED:
             self.sweeping, self._commit_id, self._choose_id = False, None, None
-            self._move(Stage.FAILED, status.words)
-        elif status.state is State.OPEN and self.stage is Stage.OPENING:
-            self._move(Stage.READY, messages.ready())
+            self._move(SessionStage.FAILED, status.words)
+        elif status.state is WorkerState.OPEN and self.stage is SessionStage.OPENING:
+            self._move(SessionStage.READY, messages.ready())
 
     def _on_ready(self, message: protocol.Ready, arrays: dict) -> None:
         self._versions = {"SPRCore": message.version, "torch": message.torch}
 
     def _on_opened(self, message: protocol.Opened, arrays: dict) -> None:
         self.ranges, self.prior, self.opened = dict(message.ranges), message.prior, message
-        if self.stage is Stage.OPENING:
-            self._move(Stage.READY, messages.ready())
-        if self.ranges and self.parameters.method != INSTANCE:
-            # Previews of a network lie between settings that it has answered for: the map makes them follow the slider.
-            self._ask("sweep", self.stage, self.words, on=True)
+        self._has_news = True
+        if self.stage is SessionStage.OPENING:
+            self._move(SessionStage.READY, messages.ready())
 
-    def _on_result(self, message: protocol.Result, arrays: dict) -> None:
+    def _on_result(self, message: protocol.ReplyMessage, arrays: dict) -> None:
         if message.id < self._floor or (self.shown is not None and message.id < self.shown.id):
-            return  # of another pair, of what was cancelled, or older than what is shown
+            return  # of another pair, cancelled, or outdated
         if not outputs.is_alive(self.parameters):
             self.close()
             return
@@ -310,33 +302,33 @@ class RegistrationSession:
         display.set_detail(self.parameters, fine=message.exact)
         self.shown, self.progress = message, None
         if is_final:
-            self._move(Stage.DONE, messages.done(message.age_ms))  # what the user has waited
-        elif self.stage is Stage.COMMITTING:
-            self._untold = True
+            self._move(SessionStage.DONE, messages.done(message.age_ms))  # the waiting time of the user
+        elif self.stage is SessionStage.COMMITTING:
+            self._has_news = True
         else:
-            self._move(Stage.READY, messages.shown(message.exact))
+            self._move(SessionStage.READY, messages.shown(message.exact))
 
     def _on_chosen(self, message: protocol.Chosen, arrays: dict) -> None:
         if message.id == self._choose_id:
             self._choose_id = self.progress = None
             if outputs.is_alive(self.parameters):
                 suggestion.keep(self.parameters, message)
-            self._untold = True
+            self._has_news = True
 
     def _on_superseded(self, message: protocol.Superseded, arrays: dict) -> None:
         if message.id == self._choose_id:
-            self._choose_id, self._untold = None, True
+            self._choose_id, self._has_news = None, True
         if message.id == self._commit_id:
             self._commit_id = None
-            if self.stage is Stage.COMMITTING:
-                self._move(Stage.READY, messages.ready())
+            if self.stage is SessionStage.COMMITTING:
+                self._move(SessionStage.READY, messages.ready())
 
     def _on_error(self, message: protocol.Error, arrays: dict) -> None:
         logger.warning("The worker refused: %s", message.words())
         if message.id is not None and message.id < self._floor:
             return
-        if message.code == "worker" and self._talk.status.state is not State.OPEN:
-            return  # the status that follows says what becomes of it
+        if message.code == "worker" and self._talk.status.state is not WorkerState.OPEN:
+            return  # a status follows
         if message.id == self._open_id:
             self._open_id = None
         if message.id == self._commit_id:
@@ -345,29 +337,29 @@ class RegistrationSession:
             self.sweeping = False
         is_choice = message.id is not None and message.id == self._choose_id
         self._choose_id = None if is_choice else self._choose_id
-        self._move(self.stage if is_choice else Stage.FAILED, messages.failed(message))
+        self._move(self.stage if is_choice else SessionStage.FAILED, messages.failed(message))
 
-    def _on_progress(self, message: protocol.Progress, arrays: dict) -> None:
+    def _on_progress(self, message: protocol.ProgressReport, arrays: dict) -> None:
         self.progress = message.fraction
-        self._untold = True
+        self._has_news = True
 
-    def _on_point(self, message: protocol.Point, arrays: dict) -> None:
+    def _on_point(self, message: protocol.SweepPoint, arrays: dict) -> None:
         self.points.append(message)
-        self._untold = True
+        self._has_news = True
 
     def _on_idle(self, message: protocol.Idle, arrays: dict) -> None:
         self.sweeping = False
         if self.points and outputs.is_alive(self.parameters):
             charts.update_map(self.parameters, self.points)
-        self._untold = True
+        self._has_news = True
 
     def _on_log(self, message: protocol.Log, arrays: dict) -> None:
         logger.log(logging.getLevelName(message.level.upper()), message.text)
 
     def _forget_pair(self) -> None:
-        self.shown: protocol.Result | None = None
+        self.shown: protocol.ReplyMessage | None = None
         self.opened: protocol.Opened | None = None
-        self.points: list[protocol.Point] = []
+        self.points: list[protocol.SweepPoint] = []
         self.ranges: dict[str, tuple[float, ...]] = {}
         self.prior, self.sweeping, self.progress = "", False, None
         self._open_id: int | None = None
@@ -378,21 +370,21 @@ class RegistrationSession:
 
     @property
     def is_choosing(self) -> bool:
-        """Whether a setting is being chosen for the pair."""
+        """Whether a suggestion is being computed."""
         return self._choose_id is not None
 
     @property
     def is_busy(self) -> bool:
-        """Whether something runs that Cancel would end."""
-        return self.is_choosing or self.stage in (Stage.OPENING, Stage.COMMITTING)
+        """Whether Cancel has something to end."""
+        return self.is_choosing or self.stage in (SessionStage.OPENING, SessionStage.COMMITTING)
 
     @property
     def setting(self) -> dict[str, float]:
-        """The hyperparameters that were asked for last."""
+        """The hyperparameters of the last request."""
         return {} if self._talk is None else dict(self._talk.setting)
 
-    def _move(self, stage: Stage, why: str) -> None:
+    def _move(self, stage: SessionStage, why: str) -> None:
         self.stage, self.words = stage, why
-        if stage not in (Stage.OPENING, Stage.COMMITTING):
+        if stage not in (SessionStage.OPENING, SessionStage.COMMITTING):
             self.progress = None
-        self._untold = True
+        self._has_news = True

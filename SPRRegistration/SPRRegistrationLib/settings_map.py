@@ -12,17 +12,17 @@ from SPRRegistrationLib.messages import MARK
 from SPRRegistrationLib.parameters import MapMeasure
 
 LOW_IS_GOOD = (MapMeasure.FOLDING, MapMeasure.DISPLACEMENT, MapMeasure.LANDMARKS)
-# Dark blue, green, yellow: even steps of brightness, told apart by color-blind people, too.
+# Dark blue, green, yellow: even steps of brightness, distinct for color-blind people, too.
 LEAST_SPREAD = {MapMeasure.SIMILARITY: 0.01, MapMeasure.OVERLAP: 0.005, MapMeasure.DISPLACEMENT: 0.5}
-"""Values that differ by less are as good as equal: colors and a star would tell what is not there."""
+"""Differences below this are not significant: no colors and no star."""
 
 NO_COLOR = (150, 150, 150)
 COLORS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One setting: its place, its measure (None if unknown), its color, whether it is the best or nearest to a mark."""
+class MapCell:
+    """One setting: row and column, measure (None if unknown), color, whether it is the best or nearest to a mark."""
 
     row: int
     column: int
@@ -34,36 +34,36 @@ class Cell:
 
     @property
     def signs(self) -> str:
-        """What stands beside the measure."""
+        """Signs beside the measure."""
         return (" ★" if self.best else "") + (f" {MARK}" if self.is_suggested else "")
 
     @property
     def is_dark(self) -> bool:
-        """Whether letters on it have to be white."""
+        """Whether its text has to be white."""
         return self.color is not None and 0.3 * self.color[0] + 0.6 * self.color[1] + 0.1 * self.color[2] < 128
 
 
 @dataclass(frozen=True)
-class Table:
-    """The map: names of rows and columns, their values, the cells that are known, and whether all are about equal."""
+class MapTable:
+    """The map: hyperparameters of rows and columns, their values, the known cells, and whether all are about equal."""
 
     names: tuple[str, ...]
     rows: tuple[float, ...]
     columns: tuple[float, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[MapCell, ...]
     is_even: bool = False
 
 
-def table_of(points: Sequence[Any], measure: MapMeasure, suggested: Mapping[str, float] | None = None) -> Table:
+def table_of(points: Sequence[Any], measure: MapMeasure, suggested: Mapping[str, float] | None = None) -> MapTable:
     """Lay out a settings map: large values of the first hyperparameter on top, of the second to the right.
 
     Args:
-        points: The `Point`s of the worker.
+        points: The `SweepPoint`s of the worker.
         measure: What is shown.
-        suggested: The setting that is suggested, whose nearest cell is marked; nothing for none.
+        suggested: The suggested setting, whose nearest cell is marked; empty for none.
     """
     if not points:
-        return Table((), (), (), ())
+        return MapTable((), (), (), ())
     names = tuple(points[0].setting)[:2]
     rows = sorted({point.setting[names[0]] for point in points}, reverse=True)
     columns = sorted({point.setting[names[1]] for point in points}) if names[1:] else [0.0]
@@ -77,15 +77,15 @@ def table_of(points: Sequence[Any], measure: MapMeasure, suggested: Mapping[str,
         color = None if value is None else NO_COLOR
         if value is not None and best is not None:
             color = color_of(value, values, measure in LOW_IS_GOOD)
-        cells.append(Cell(row, column, point, value, color, value is not None and value == best, point is nearest))
-    return Table(names, tuple(rows), tuple(columns), tuple(cells), is_even)
+        cells.append(MapCell(row, column, point, value, color, value is not None and value == best, point is nearest))
+    return MapTable(names, tuple(rows), tuple(columns), tuple(cells), is_even)
 
 
-def legend_of(table: Table) -> str:
-    """Return what the colors and signs of a map say."""
-    text = _("Click a cell to go there; ★ is the best.")
+def legend_of(table: MapTable) -> str:
+    """Return the legend of the colors and signs of a map."""
+    text = _("Click a cell to take its setting; ★ is the best.")
     if table.is_even:
-        text = _("Click a cell to go there; by this measure the settings do about equally well.")
+        text = _("Click a cell to take its setting; by this measure the settings are about equally good.")
     if any(cell.is_suggested for cell in table.cells):
         text += " " + _("{mark} is the nearest to the suggested setting.").format(mark=MARK)
     return text
@@ -109,7 +109,7 @@ def value_of(point: Any, measure: MapMeasure) -> float | None:
 
 
 def is_spread(values: Sequence[float | None], measure: MapMeasure) -> bool:
-    """Whether some values differ by more than what says nothing; a single one is taken to."""
+    """Return whether the differences of some values are significant; those of a single one are."""
     known = [value for value in values if value is not None]
     least = LEAST_SPREAD.get(measure, 0.05)
     return len(known) == 1 or (len(known) > 1 and max(known) - min(known) >= least)

@@ -1,7 +1,6 @@
-"""The sliders of the hyperparameters: which fields they change, how far they go, and what is recommended.
+"""The sliders of the hyperparameters: their fields, ranges and recommended values.
 
-The worker's names are not enough to tell the sliders apart: two priors have a `lambda_max`, each of its own range. So
-they go by their fields.
+Sliders are identified by their fields: two priors have a `lambda_max`, each with its own range.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any, TypeVar
 from SPRCore.regularization.hyperparameters import HYPERPARAMETERS as TABLE
 from SPRRegistrationLib import anatomies, suggestion
 from SPRRegistrationLib.models import INSTANCE, TaskModel
-from SPRRegistrationLib.parameters import HYPERPARAMETERS, Anatomy, Prior
+from SPRRegistrationLib.parameters import HYPERPARAMETERS, AnatomyChoice, PriorChoice
 
 Value = TypeVar("Value")
 
@@ -29,32 +28,29 @@ FIELDS = tuple(_ITEMS)
 """The fields that have a slider, in the order of the sliders."""
 
 
-def by_field(prior: Prior | str, values: Mapping[str, Value]) -> dict[str, Value]:
+def by_field(prior: PriorChoice | str, values: Mapping[str, Value]) -> dict[str, Value]:
     """Return values of hyperparameters by the fields that hold them.
 
     Args:
         prior: The prior that they belong to, or its name.
-        values: Values by the names that the worker knows; those that the prior does not have are left out.
+        values: Values by the worker's names; those of other priors are left out.
     """
-    return {field: values[name] for name, field in HYPERPARAMETERS[Prior(prior)].items() if name in values}
+    return {field: values[name] for name, field in HYPERPARAMETERS[PriorChoice(prior)].items() if name in values}
 
 
-def ranges_of(
-    session: Any, model: TaskModel, usual: Mapping[str, tuple[float, ...]] = USUAL_RANGES
-) -> dict[str, tuple[float, ...]]:
-    """Return lowest and highest values by field: as the worker says, otherwise as the task model or usage has it.
+def ranges_of(session: Any, model: TaskModel) -> dict[str, tuple[float, ...]]:
+    """Return lowest and highest values by field: of the worker, otherwise of the task model or usual ones.
 
     Args:
         session: The `RegistrationSession`, or None.
         model: The method that is chosen.
-        usual: Ranges of the instance optimization.
     """
     if session is not None and session.ranges:
         return by_field(session.prior, session.ranges)
-    return dict(usual) if model.name == INSTANCE else _of_model(model, model.ranges)
+    return dict(USUAL_RANGES) if model.name == INSTANCE else _of_model(model, model.ranges)
 
 
-def recommended_of(model: TaskModel, anatomy: Anatomy = Anatomy.NONE) -> dict[str, float]:
+def recommended_of(model: TaskModel, anatomy: AnatomyChoice = AnatomyChoice.NONE) -> dict[str, float]:
     """Return the recommended values by field: tuned ones of the task model first, then those of an anatomy."""
     own = {} if model.name != INSTANCE else anatomies.fields_of(anatomy)
     return RECOMMENDED | {field: own[field] for field in own if field in FIELDS} | _of_model(model, model.optimum)
@@ -65,8 +61,8 @@ def take_model(parameters: Any, model: TaskModel) -> None:
     was_modifying = parameters.StartModify()
     try:
         parameters.method = model.name
-        if model.name != INSTANCE and model.card.get("prior") in [prior.value for prior in Prior]:
-            parameters.prior = Prior(model.card["prior"])
+        if model.name != INSTANCE and model.card.get("prior") in [prior.value for prior in PriorChoice]:
+            parameters.prior = PriorChoice(model.card["prior"])
             for field, value in by_field(parameters.prior, model.optimum).items():
                 setattr(parameters, field, value)
     finally:
@@ -74,12 +70,12 @@ def take_model(parameters: Any, model: TaskModel) -> None:
 
 
 def shown_fields(parameters: Any, ranges: Mapping[str, tuple[float, ...]]) -> list[str]:
-    """Return the fields of the prior that may be changed, in the order of the sliders."""
+    """Return the fields of the prior that have a range, in the order of the sliders."""
     return [field for field in HYPERPARAMETERS[parameters.prior].values() if field in ranges]
 
 
 @dataclass(frozen=True)
-class Sliders:
+class SliderStates:
     """The sliders of the chosen prior: fields in order; by field their ranges, recommended and suggested values."""
 
     fields: tuple[str, ...]
@@ -88,31 +84,27 @@ class Sliders:
     suggested: Mapping[str, float]
 
 
-def sliders_of(
-    parameters: Any, session: Any, model: TaskModel, usual: Mapping[str, tuple[float, ...]] = USUAL_RANGES
-) -> Sliders:
-    """Return how the sliders stand.
+def sliders_of(parameters: Any, session: Any, model: TaskModel) -> SliderStates:
+    """Return the sliders of the chosen prior.
 
-    The optimization takes any setting, so that its ranges include all that is marked, and end at the value in force or
-    above it.
+    The instance optimization accepts any setting, so its ranges include the marks and the current value.
 
     Args:
         parameters: The parameters of the registration.
         session: The `RegistrationSession`, or None.
         model: The method that is chosen.
-        usual: Ranges of the instance optimization.
     """
-    ranges = ranges_of(session, model, usual)
+    ranges = ranges_of(session, model)
     fields = tuple(shown_fields(parameters, ranges))
     recommended, suggested = recommended_of(model, parameters.anatomy), suggestion.marks(parameters)
     if model.name == INSTANCE:
         for field in fields:
             marked = (recommended[field], suggested.get(field, recommended[field]))
             ranges[field] = min(*ranges[field], *marked), max(*ranges[field], *marked, getattr(parameters, field))
-    return Sliders(fields, {field: ranges[field] for field in fields}, recommended, suggested)
+    return SliderStates(fields, {field: ranges[field] for field in fields}, recommended, suggested)
 
 
 def _of_model(model: TaskModel, values: Mapping[str, Value]) -> dict[str, Value]:
     """Values of a task model by field; none for a model whose card names no prior that there is."""
-    prior = model.card.get("prior", Prior.BETA.value)
-    return by_field(prior, values) if prior in [known.value for known in Prior] else {}
+    prior = model.card.get("prior", PriorChoice.BETA.value)
+    return by_field(prior, values) if prior in [known.value for known in PriorChoice] else {}

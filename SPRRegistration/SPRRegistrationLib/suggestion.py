@@ -1,7 +1,4 @@
-"""The setting that the worker suggests for a pair: kept with the pair, shown as marks and in words, and taken over.
-
-What both panels show of it is decided here, by `shown`.
-"""
+"""The setting that the worker suggests for a pair: saved with the pair, shown as marks and in words."""
 
 from __future__ import annotations
 
@@ -12,32 +9,32 @@ from typing import Any
 
 from SPRRegistrationLib import messages
 from SPRRegistrationLib.models import INSTANCE
-from SPRRegistrationLib.parameters import HYPERPARAMETERS, Prior, apply_setting, setting_of
+from SPRRegistrationLib.parameters import HYPERPARAMETERS, PriorChoice, apply_setting, setting_of
 from SPRRegistrationLib.scene import inputs
 
 DEPENDS_ON = ("fixedVolume", "movingVolume", "alignment", "start", "stiffnessSegments", "stiffnessFactors")
-"""Fields of the parameters that a suggestion depends on: with another value of one of them there is none."""
+"""Fields of the parameters that a suggestion depends on; a change of one of them invalidates it."""
 
 
 @dataclass(frozen=True)
-class Suggestion:
-    """A setting, by the worker's names; what has to be said of it; whether settings could be compared at all."""
+class SuggestedSetting:
+    """A setting by the worker's names, its warnings, and whether settings could be compared at all."""
 
-    prior: Prior
+    prior: PriorChoice
     setting: Mapping[str, float]
     compared: bool
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What a panel shows of a suggestion.
+class SuggestionState:
+    """What a face shows of a suggestion.
 
     Attributes:
-        is_there: Whether the method can have suggestions, so that there are controls for them.
-        can_ask: Whether one can be asked for now.
-        can_take: Whether there is one that is not in force yet.
-        line: What is to be said.
+        is_there: Whether the method has suggestions, so that their controls are shown.
+        can_ask: Whether one can be requested now.
+        can_take: Whether there is one that is not set yet.
+        line: The suggestion in words.
         marks: Suggested values by the fields of the sliders of the prior that is chosen.
     """
 
@@ -49,7 +46,7 @@ class Shown:
 
 
 def keep(parameters: Any, chosen: Any) -> None:
-    """Keep what the worker has chosen for the pair that the parameters name.
+    """Keep the suggestion of the worker for the pair of the parameters.
 
     Args:
         parameters: The parameters of a registration.
@@ -60,26 +57,28 @@ def keep(parameters: Any, chosen: Any) -> None:
     parameters.suggestion = json.dumps(values)
 
 
-def suggestion_of(parameters: Any) -> Suggestion | None:
-    """Return the suggestion for the pair that the parameters name; None if there is none."""
+def suggestion_of(parameters: Any) -> SuggestedSetting | None:
+    """Return the suggestion for the pair of the parameters; None for none."""
     if not parameters.suggestion or parameters.method != INSTANCE:
         return None
     try:
         values = json.loads(parameters.suggestion)
-        found = Suggestion(Prior(values["prior"]), values["setting"], values["compared"], tuple(values["warnings"]))
+        found = SuggestedSetting(
+            PriorChoice(values["prior"]), values["setting"], values["compared"], tuple(values["warnings"])
+        )
         return found if values["of"] == _pair(parameters) else None
-    except (KeyError, TypeError, ValueError):  # of a scene that somebody else has written
+    except (KeyError, TypeError, ValueError):  # a scene edited by hand
         return None
 
 
 def marked(parameters: Any) -> Mapping[str, float]:
-    """Return the setting that is to be marked, by the worker's names; nothing where none could be chosen."""
+    """Return the suggested setting by the worker's names; empty for none."""
     found = suggestion_of(parameters)
     return found.setting if found is not None and found.compared else {}
 
 
 def marks(parameters: Any) -> dict[str, float]:
-    """Return the suggested values by the fields of the sliders, as far as they belong to the prior that is chosen."""
+    """Return the suggested values by the fields of the sliders, if they belong to the chosen prior."""
     found = suggestion_of(parameters)
     if found is None or not found.compared or found.prior is not parameters.prior:
         return {}
@@ -93,8 +92,8 @@ def take(parameters: Any) -> None:
         apply_setting(parameters, dict(setting))
 
 
-def shown(parameters: Any, session: Any) -> Shown:
-    """Return what a panel shows.
+def state_of(parameters: Any, session: Any) -> SuggestionState:
+    """Return what a face shows.
 
     Args:
         parameters: The parameters of a registration.
@@ -105,15 +104,15 @@ def shown(parameters: Any, session: Any) -> Shown:
     can_ask = is_there and not is_choosing and not messages.why_not_apply(parameters)
     found = suggestion_of(parameters)
     if is_choosing:
-        return Shown(is_there, can_ask, False, messages.choosing(), marks(parameters))
+        return SuggestionState(is_there, can_ask, False, messages.choosing(), marks(parameters))
     if found is None:
-        return Shown(is_there, can_ask, False, "")
+        return SuggestionState(is_there, can_ask, False, "")
     if not found.compared:
-        return Shown(is_there, can_ask, False, messages.nothing_suggested())
+        return SuggestionState(is_there, can_ask, False, messages.nothing_suggested())
     is_same = found.prior is parameters.prior
     in_force = is_same and _is_same(found.setting, setting_of(parameters))
     line = messages.suggested("" if is_same else found.prior.label(), found.setting, in_force)
-    return Shown(is_there, can_ask, not in_force, " ".join([line, *found.warnings]), marks(parameters))
+    return SuggestionState(is_there, can_ask, not in_force, " ".join([line, *found.warnings]), marks(parameters))
 
 
 def _is_same(one: Mapping[str, float], other: Mapping[str, float]) -> bool:

@@ -1,7 +1,6 @@
-"""How good a deformation is, in words: a level, one line, what is doubtful about it, and the measures.
+"""Assessment of a deformation in words: a level, one line, warnings, and the measures.
 
-Only a result that was measured as a whole can be good, and only if nothing speaks against it. Pure functions: numbers
-in, text out.
+Only a fully measured result without warnings can be good. Pure functions.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from SPRRegistrationLib.i18n import tr as _
 from SPRRegistrationLib.messages import sentence
 
 FEW_FOLDS = 0.1
-"""Percent of folded voxels up to which folding is called slight."""
+"""Highest percentage of folded voxels of a slight folding."""
 
 LEAST_COVERED = 0.5
-"""Part of the fixed image that has to lie inside the moving one: most of what is outside was made up."""
+"""Part of the fixed image that has to be inside the moving one: the deformation outside is extrapolated."""
 
 LEAST_SIMILARITY = 0.1
 """Mean squared local correlation below which images resemble each other little more than noise does."""
@@ -34,17 +33,17 @@ SIGNS = {"good": "✓", "preview": "…", "check": "⚠", "bad": "✕"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
-    """What there is to judge.
+class ResultFacts:
+    """Facts about a result.
 
     Attributes:
-        quality: Measures as `protocol.Measures` names them.
+        quality: Measures as `protocol.DeformationQuality` names them.
         exact: Whether it is an exact result; a preview otherwise.
-        is_known: Whether a preview is near an exact result, so that its map and its displacement are about right.
+        is_known: Whether a preview is close to an exact result, so that its map and its displacement are about right.
         metrics: "before" and "after" as in the report of `SPRCore.register`; empty until the result was measured.
-        warnings: What makes it doubtful, in sentences.
-        covered: Part of the fixed image that lies inside the moving one, 0 to 1; None if unknown.
-        aligned_mm: How far an alignment as a whole moved it beforehand, which the displacement contains.
+        warnings: Warnings of the worker, in sentences.
+        covered: Part of the fixed image inside the moving one, 0 to 1; None if unknown.
+        aligned_mm: Largest displacement of the affine pre-alignment, which the displacement contains.
         extent_mm: The middle one of the three extents of the fixed image; None if unknown.
     """
 
@@ -60,7 +59,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Badge:
-    """The verdict: a level ("good", "preview", "check" or "bad"), one line, what is doubtful, and the measures."""
+    """The verdict: a level ("good", "preview", "check" or "bad"), one line, warnings, and the measures."""
 
     level: str
     line: str
@@ -68,12 +67,8 @@ class Badge:
     details: tuple[tuple[str, str], ...]
 
 
-def badge(shown: Shown) -> Badge:
-    """Return the verdict on a deformation.
-
-    Args:
-        shown: What there is to judge.
-    """
+def badge(shown: ResultFacts) -> Badge:
+    """Return the verdict on a deformation."""
     measured = bool(shown.metrics.get("after"))
     level, line = _folding(shown.quality.get("folding_percent"))
     doubts = tuple(doubts_of(shown)) if measured else shown.warnings
@@ -84,12 +79,8 @@ def badge(shown: Shown) -> Badge:
     return Badge(level, line, doubts, tuple(row for row in _details(shown, measured) if row))
 
 
-def doubts_of(shown: Shown) -> list[str]:
-    """Return what speaks against a result that was measured, folding left out; nothing if all is well.
-
-    Args:
-        shown: The result.
-    """
+def doubts_of(shown: ResultFacts) -> list[str]:
+    """Return warnings about a measured result, except of folding; empty for none."""
     before, after = shown.metrics.get("before", {}), shown.metrics.get("after", {})
     found = [sentence(warning) for warning in shown.warnings]
     if shown.covered is not None and shown.covered < LEAST_COVERED:
@@ -101,7 +92,7 @@ def doubts_of(shown: Shown) -> list[str]:
 
 
 def _declines(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """What did not become better, where the worker did not say so itself."""
+    """Warnings about measures that did not improve; the worker may have sent its own instead."""
     found, similarity = [], (before.get("lncc"), after.get("lncc"))
     if None not in similarity and similarity[1] <= similarity[0]:
         found.append(_("The images have not become more alike: similarity {:.2f} → {:.2f}.").format(*similarity))
@@ -115,18 +106,18 @@ def _declines(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def of_report(quality: str, report: str, extent_mm: float | None) -> Shown | None:
-    """Return the last exact result as it is kept with a scene; None if there is none.
+def of_report(quality: str, report: str, extent_mm: float | None) -> ResultFacts | None:
+    """Return the last exact result as saved with a scene; None for none.
 
     Args:
         quality: Its measures, as JSON; empty for none.
-        report: What was done, as JSON, of `inputs.report_of`; of earlier versions some of it is missing.
-        extent_mm: As for `Shown`.
+        report: Its report, as JSON, of `inputs.report_of`; earlier versions have fewer entries.
+        extent_mm: As for `ResultFacts`.
     """
     if not quality:
         return None
     said = json.loads(report) if report else {}
-    return Shown(
+    return ResultFacts(
         quality=json.loads(quality),
         exact=True,
         metrics=said.get("metrics", {}),
@@ -137,15 +128,15 @@ def of_report(quality: str, report: str, extent_mm: float | None) -> Shown | Non
     )
 
 
-def of_result(result: Any, opened: Any, extent_mm: float | None) -> Shown:
-    """Return a `protocol.Result` of the worker as it is to be judged.
+def of_result(result: Any, opened: Any, extent_mm: float | None) -> ResultFacts:
+    """Return the facts about a `protocol.ReplyMessage` of the worker.
 
     Args:
         result: The result.
-        opened: What the worker said when it had opened the pair, `protocol.Opened`; None before.
-        extent_mm: As for `Shown`.
+        opened: The answer of the worker when it opened the pair, `protocol.Opened`; None before.
+        extent_mm: As for `ResultFacts`.
     """
-    return Shown(
+    return ResultFacts(
         quality=vars(result.quality),
         exact=result.exact,
         is_known=result.weight_known,
@@ -164,34 +155,34 @@ def _folding(percent: float | None) -> tuple[str, str]:
         return "good", _("No folding, the images have become more alike, and no warning.")
     if percent < FEW_FOLDS:
         shown = _("less than 0.001") if percent < 0.001 else f"{percent:.3f}"
-        return "check", _("Slight folding: {} % of the voxels. Look at the change of volume.").format(shown)
+        return "check", _("Slight folding: {} % of the voxels. Check the volume change map.").format(shown)
     return "bad", _("Folding: {:.2f} % of the voxels. Choose a stiffer setting.").format(percent)
 
 
-def _not_measured(shown: Shown) -> str:
+def _not_measured(shown: ResultFacts) -> str:
     if shown.exact:
         return _("Exact, but not measured yet: Apply measures it.")
     if shown.is_known:
-        return _("Preview: about what the exact result will be. Apply computes and measures it.")
-    return _("Preview: a first guess, which the exact result may contradict.")
+        return _("Preview: close to the exact result, which Apply computes and measures.")
+    return _("Preview: a rough estimate, from which the exact result may differ.")
 
 
 def _about_similarity(before: float | None, after: float | None) -> list[str]:
     if before is None or after is None:
         return [_("Whether the images have become more alike is not known.")]
     if after < LEAST_SIMILARITY:
-        text = _("The images hardly resemble each other: similarity {:.2f} of 1. Do they show the same?")
+        text = _("The images hardly resemble each other: similarity {:.2f} of 1. Do they show the same anatomy?")
         return [text.format(after)]
     return []
 
 
-def _about_motion(shown: Shown) -> list[str]:
+def _about_motion(shown: ResultFacts) -> list[str]:
     longest, volume, found = shown.quality.get("max_displacement_mm"), shown.quality.get("min_jacobian"), []
     if longest is not None and shown.extent_mm and longest - shown.aligned_mm > LONGEST_PART * shown.extent_mm:
-        text = _("The largest displacement, {:.0f} mm, is more than a quarter of the image: look whether that can be.")
+        text = _("The largest displacement, {:.0f} mm, is more than a quarter of the image: is that plausible?")
         found.append(text.format(longest))
     if volume is not None and 0 < volume < LEAST_VOLUME:
-        text = _("Somewhere tissue shrinks to {:.1f} % of its volume: look at the change of volume.")
+        text = _("Some tissue shrinks to {:.1f} % of its volume: check the volume change map.")
         found.append(text.format(100 * volume))
     return found
 
@@ -200,7 +191,7 @@ def _fell(before: float | None, after: float | None, by: float) -> bool:
     return before is not None and after is not None and after < before - by
 
 
-def _details(shown: Shown, measured: bool) -> list[tuple[str, str] | None]:
+def _details(shown: ResultFacts, measured: bool) -> list[tuple[str, str] | None]:
     quality = shown.quality
     volume, longest = quality.get("min_jacobian"), quality.get("max_displacement_mm")
     names = _("Smallest change of volume"), _("Largest displacement")
@@ -210,10 +201,10 @@ def _details(shown: Shown, measured: bool) -> list[tuple[str, str] | None]:
         _row(names[1], longest, _("{:.1f} mm")),
     ]
     later = _("after the exact result")
-    if not shown.exact:  # a coarse grid misses the longest one, however near something exact is
+    if not shown.exact:  # a coarse grid misses the largest one
         rows[1] = names[1], later
         rows[0] = rows[0] if shown.is_known else (names[0], later)
-    if not measured:  # the worker's number is of a coarse grid, far from that of the report
+    if not measured:  # measured on a coarse grid, not comparable to the report
         return [*rows, _row(_("Similarity on the coarse grid"), quality.get("lncc"), "{:.2f}")]
     before, after = shown.metrics.get("before", {}), shown.metrics["after"]
     errors = [(side.get("tre_mm") or {}).get("mean") for side in (before, after)]
@@ -236,7 +227,7 @@ def _row(name: str, value: float | None, pattern: str) -> tuple[str, str] | None
 
 
 def _change(name: str, before: float | None, after: float | None, pattern: str, digits: int) -> tuple[str, str] | None:
-    """Return a measure before and after the deformation; after alone where there was none before."""
+    """Return a measure before and after the deformation, or only after it."""
     if after is None or not math.isfinite(after):
         return None
     shown = f"{after:.{digits}f}" if before is None else f"{before:.{digits}f} → {after:.{digits}f}"

@@ -35,6 +35,7 @@ PRIVATE_ACCESS = {
     "Testing/slicer/test_widget.py",
     "Testing/slicer/test_worker_process.py",
     "Testing/unit/test_analysis_sliding.py",
+    "Testing/unit/test_cli_train.py",
     "Testing/unit/test_live_arrays.py",
     "Testing/unit/test_live_protocol.py",
     "Testing/unit/test_live_service.py",

@@ -1,7 +1,4 @@
-"""A live worker whose sessions compute nothing, so that it starts at once and does on request what none should do.
-
-The hyperparameters say what: see `FakeSession`.
-"""
+"""A live worker without computation, which starts at once and fails on request: see `FakeSession`."""
 
 from __future__ import annotations
 
@@ -9,39 +6,22 @@ import os
 import signal
 import sys
 import time
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import numpy as np
 
+from SPRCore.live.parts import ChosenSetting, DeformationQuality
+from SPRCore.live.protocol import SweepPoint
 from SPRCore.live.worker import main
 
 
-@dataclass
-class Quality:
-    folding_percent: float = 0.0
-    min_jacobian: float = float("nan")
-    max_displacement_mm: float = 1.0
-    lncc: float = 0.5
-    weight_gap: float = 0.0
+def quality(lncc=0.5):
+    """A quality whose smallest Jacobian is not finite."""
+    measures = {"folding_percent": 0.0, "min_jacobian": float("nan"), "max_displacement_mm": 1.0, "weight_gap": 0.0}
+    return DeformationQuality(lncc=lncc, **measures)
 
 
-@dataclass
-class Point:
-    setting: dict
-    quality: Quality = field(default_factory=Quality)
-    dice_mean: float | None = None
-    tre_mm: float | None = 2.0
-    milliseconds: float = 1.0
-
-
-@dataclass
-class ChosenSetting:
-    setting: dict = field(default_factory=lambda: {"alpha": 0.3, "lambda_max": 4.0})
-    prior: str = "beta"
-    compared: bool = True
-    blocks: int = 12
-    warnings: tuple = ()
+CHOSEN = ChosenSetting(prior="beta", setting={"alpha": 0.3, "lambda_max": 4.0}, compared=True, blocks=12)
 
 
 class Stopped(Exception):
@@ -51,9 +31,9 @@ class Stopped(Exception):
 class FakeSession:
     """Displacements of `alpha` mm everywhere.
 
-    Hyperparameters: `seconds` that an update takes, `improvements` that follow, each of as many seconds; and what goes
-    wrong: `die` by a signal, `stick` without looking around, `print` into standard output, `fail` with a bug, `fill`
-    the memory with so many MiB.
+    Hyperparameters: `seconds` of an update, number of `improvements`, each of as many seconds; and failures: `die` by a
+    signal, `stick` without checking for requests, `print` to standard output, `fail` with a bug, `fill` so many MiB of
+    memory.
     """
 
     def __init__(self, arrays):
@@ -65,7 +45,7 @@ class FakeSession:
         self.setting = dict.fromkeys(("alpha", "seconds", "improvements", "die", "stick", "print", "fail", "fill"), 0.0)
         self.left = 0
         self.swept = 0
-        self.choosing_s, self.chosen = 0.3, ChosenSetting()  # seconds that are left of a choice
+        self.choosing_s, self.chosen = 0.3, CHOSEN  # remaining seconds of a choice
         self.factor = 1.0
 
     def update(self, should_stop, **changes):
@@ -89,7 +69,9 @@ class FakeSession:
     def sweep_step(self, should_stop):
         self._wait(0.02, should_stop)
         self.swept += 1
-        return Point({"alpha": float(self.swept)}) if self.swept <= 5 else None
+        if self.swept > 5:
+            return None
+        return SweepPoint(setting={"alpha": float(self.swept)}, quality=quality(), tre_mm=2.0, milliseconds=1.0)
 
     def choose(self, should_stop):
         while self.choosing_s > 0:
@@ -137,7 +119,7 @@ class FakeSession:
             weight=volume,
             inverse=moved,
             warped=volume,
-            quality=Quality(),
+            quality=quality(),
             setting=self.setting,
             exact=exact,
             weight_known=True,
@@ -149,7 +131,7 @@ class FakeSession:
 
 
 class FakeBackend:
-    superseded = Stopped
+    stopped = Stopped
 
     def describe(self):
         return {"version": "0", "torch": "none", "device": "cpu", "threads": 1}
@@ -168,5 +150,5 @@ class FakeBackend:
 
 
 if __name__ == "__main__":
-    signal.alarm(120)  # whatever a test forgets
+    signal.alarm(120)  # in case a test does not end it
     sys.exit(main(FakeBackend()))

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from SPRCore.analysis.benchmark import ROWS
-from SPRCore.analysis.child import ChildError, in_a_child
+from SPRCore.analysis.isolated import IsolatedError, run_isolated
 from SPRCore.analysis.rows import BenchmarkRow, read_rows
 
 pytestmark = pytest.mark.slow
@@ -153,7 +153,7 @@ def test_an_interrupted_run_goes_on(spr_process, spr, listed, tmp_path, how):
     _, err = process.communicate(timeout=60)
     if how == signal.SIGINT:
         assert process.returncode == 130
-        assert "the same command goes on" in err
+        assert "the same command resumes" in err
         assert "Traceback" not in err
     before = read_rows(path, BenchmarkRow).rows
     assert spr("benchmark", *arguments).code == 0
@@ -172,10 +172,10 @@ def _divide(number):
 
 
 def test_a_child_gives_back_its_result_or_what_went_wrong():
-    assert in_a_child(_divide, 4) == 0.25
-    with pytest.raises(ChildError, match="ZeroDivisionError"):
-        in_a_child(_divide, 0)
-    with pytest.raises(ChildError, match=r"not done after 0\.5 s"):
-        in_a_child(time.sleep, 60, timeout_seconds=0.5)
-    with pytest.raises(ChildError, match="killed"):
-        in_a_child(_die)
+    assert run_isolated(_divide, 4) == 0.25
+    with pytest.raises(IsolatedError, match="ZeroDivisionError"):
+        run_isolated(_divide, 0)
+    with pytest.raises(IsolatedError, match=r"not done after 0\.5 s"):
+        run_isolated(time.sleep, 60, timeout_seconds=0.5)
+    with pytest.raises(IsolatedError, match="killed"):
+        run_isolated(_die)

@@ -66,7 +66,7 @@ def test_it_is_what_a_registration_from_the_search_finds(shown):
         phantom.fixed,
         phantom.moving,
         prior=BetaPrior(alpha=0.02, lambda_max=20.0),
-        config=InstanceConfig.searching(),
+        options=SPRCore.RegistrationOptions(config=InstanceConfig.searching()),
         init="none",
         device="cpu",
     )

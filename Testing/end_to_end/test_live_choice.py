@@ -1,11 +1,11 @@
-"""A real worker on a pair whose lungs slide: from a discrete search, and with a setting that it chooses itself."""
+"""A real worker with a discrete search and a chosen setting, on sliding lungs."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from SPRCore import register
+from SPRCore import RegistrationOptions, register
 from SPRCore.live import protocol
 from SPRCore.live.client import SubprocessClient
 from SPRCore.live.events import Arrived
@@ -23,7 +23,7 @@ def thorax():
     return phantom.fixed, phantom.moving
 
 
-def test_a_session_searches_chooses_and_ends_where_a_cold_run_ends(thorax):
+def test_a_session_with_search_and_choice_equals_a_cold_run(thorax):
     images = dict(zip(("fixed", "moving"), thorax, strict=True))
     arrays = {name: (image.array, image.affine) for name, image in images.items()}
     with SubprocessClient() as client:
@@ -33,7 +33,7 @@ def test_a_session_searches_chooses_and_ends_where_a_cold_run_ends(thorax):
         preview = client.ask("update", **SETTING)
         answers = {}
         for event in client.events(LIMIT):
-            if isinstance(event, Arrived) and not isinstance(event.message, protocol.Progress):
+            if isinstance(event, Arrived) and not isinstance(event.message, protocol.ProgressReport):
                 answers.setdefault((event.message.kind, getattr(event.message, "id", None)), event.message)
             if ("chosen", choose) in answers:
                 break
@@ -42,10 +42,10 @@ def test_a_session_searches_chooses_and_ends_where_a_cold_run_ends(thorax):
         taken = client.do("open", arrays, prior=chosen.prior, setting=chosen.setting, start="search", timeout=LIMIT)
         assert taken.message.setting == chosen.setting
         final = client.do("commit", timeout=LIMIT).arrays["displacement"][0]
-    options = {"config": InstanceConfig.searching(), "init": "none", "device": "cpu"}
+    options = {"options": RegistrationOptions(config=InstanceConfig.searching()), "init": "none", "device": "cpu"}
     auto = register(*thorax, prior="auto", **options)
     assert {"prior": chosen.prior, **chosen.setting} == auto.report["prior"]["chosen"]
     assert chosen.compared
     assert np.linalg.norm(final - auto.displacement.array, axis=-1).max() <= 0.05
-    cold = register(*thorax, prior=make_prior(chosen.prior, chosen.setting), **options | {"config": None})
+    cold = register(*thorax, prior=make_prior(chosen.prior, chosen.setting), **options | {"options": None})
     assert np.linalg.norm(final - cold.displacement.array, axis=-1).max() > 3.0, "the start makes a difference here"

@@ -1,4 +1,4 @@
-"""Faults of a live worker and of its client, each really made: words, a session that goes on or a clean end, no rest.
+"""Real faults of a live worker and its client: reported, then continued or ended without leftovers.
 
 Most workers here are the one of `fake_worker.py`, which starts at once and misbehaves on request.
 """
@@ -23,10 +23,10 @@ import pytest
 from SPRCore.errors import InputError
 from SPRCore.live import client as client_module
 from SPRCore.live import protocol
-from SPRCore.live.arrays import PREFIX, Session
+from SPRCore.live.arrays import PREFIX, SessionFolder
 from SPRCore.live.client import SubprocessClient, WorkerError
-from SPRCore.live.conversation import MOST_LOSSES
-from SPRCore.live.events import Arrived, Deadlines, State, Status
+from SPRCore.live.conversation import MAX_LOSSES
+from SPRCore.live.events import Arrived, Deadlines, WorkerState, WorkerStatus
 from SPRCore.live.wire import read_answer, to_line
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSI
 
 
 def left_over():
-    """Segments and folders of sessions, and processes that this one has started."""
+    """Segments and folders of sessions, and child processes."""
     shared = SHM.glob(f"{PREFIX}*") if SHM.is_dir() else ()
     files = {str(path) for path in (*shared, *Path(tempfile.gettempdir()).glob(f"{PREFIX}*"))}
     return files | {f"process {child.pid}" for child in psutil.Process().children(recursive=True)}
@@ -54,7 +54,7 @@ def wait_until(is_true, seconds=LIMIT):
 
 @pytest.fixture(autouse=True)
 def nothing_stays(tmp_path, monkeypatch):
-    """Temporary files of one test alone; when it is over, everything is as before."""
+    """A temporary folder for each test; no files and processes remain."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     before = left_over()
@@ -83,25 +83,25 @@ def live():
 
 
 def shown(client, **setting):
-    """The value of the displacement that the worker answers with, in mm."""
+    """Mean displacement of the worker's answer, in mm."""
     answer = client.do("update", timeout=LIMIT, **setting)
     return float(answer.arrays["displacement"][0].mean())
 
 
 def words_until(client, state, seconds=LIMIT):
-    """What is said on the way to a state."""
+    """Status texts up to a state."""
     words = [client.conversation.status.words]
-    if client.conversation.status.state is state is State.FAILED:
+    if client.conversation.status.state is state is WorkerState.FAILED:
         return words[0]
     for event in client.events(seconds):
-        if isinstance(event, Status):
+        if isinstance(event, WorkerStatus):
             words.append(event.words)
             if event.state is state:
                 return " ".join(words)
     pytest.fail(f"{state} was not reached: {words}")
 
 
-# The worker is killed, hangs, or has no memory left
+# Killed, hanging and out of memory
 
 
 @pytest.mark.parametrize("when", ["at rest", "at work", "while opening"])
@@ -117,27 +117,27 @@ def test_a_worker_that_is_killed(live, when):
     if request is not None:
         with pytest.raises(WorkerError, match="SIGKILL; the system may have run out of memory"):
             client.wait(request, LIMIT)
-    said = words_until(client, State.OPEN)
+    said = words_until(client, WorkerState.OPEN)
     assert "same pair" in said or when == "while opening"
     assert shown(client, alpha=4.0, seconds=0.0) == 4.0
 
 
-def test_a_worker_that_dies_of_a_setting_goes_on_with_the_one_before(live):
+def test_after_a_fatal_setting_the_previous_one_is_restored(live):
     client = live()
     assert shown(client, alpha=2.0) == 2.0
     with pytest.raises(WorkerError, match="SIGSEGV"):
         client.do("update", die=signal.SIGSEGV, alpha=3.0)
-    words_until(client, State.OPEN)
+    words_until(client, WorkerState.OPEN)
     assert client.conversation.setting["alpha"] == 2.0
     assert shown(client) == 2.0
 
 
-def test_a_worker_that_dies_each_time_is_given_up(live):
+def test_a_worker_that_dies_each_time_is_not_restarted(live):
     client = live()
-    for _ in range(MOST_LOSSES + 1):
+    for _ in range(MAX_LOSSES + 1):
         with pytest.raises(WorkerError, match="SIGSEGV"):
             client.do("update", die=signal.SIGSEGV)
-    assert "cannot be kept running" in words_until(client, State.FAILED)
+    assert "cannot be kept running" in words_until(client, WorkerState.FAILED)
     with pytest.raises(InputError, match="start it again"):
         client.ask("update", alpha=1.0)
     assert client.process is None
@@ -155,8 +155,8 @@ def test_a_worker_that_hangs(live, way):
     with pytest.raises(WorkerError, match="no sign of life"):
         client.wait(request, LIMIT)
     assert time.monotonic() - start < 6.0
-    assert client.conversation.status.state is State.RESTARTING
-    words_until(client, State.OPEN)
+    assert client.conversation.status.state is WorkerState.RESTARTING
+    words_until(client, WorkerState.OPEN)
     assert shown(client, alpha=2.0, stick=0.0) == 2.0
 
 
@@ -169,7 +169,7 @@ def test_a_drag_over_a_stopped_worker_does_not_block_the_client(live):
         client.ask("update", alpha=place / 100)
         longest = max(longest, time.monotonic() - start)
     assert longest < 0.5
-    words_until(client, State.OPEN)
+    words_until(client, WorkerState.OPEN)
     assert shown(client, alpha=6.0) == 6.0
 
 
@@ -188,33 +188,33 @@ def test_a_worker_that_runs_out_of_memory(live):
     assert client.process.pid == pid
 
 
-def test_a_worker_that_cannot_even_start(live):
+def test_a_worker_that_fails_at_start(live):
     code = "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**28, 2**28)); bytearray(2**29)"
     client = live((sys.executable, "-c", code), pair=None)
     request = client.ask("open", PAIR)
     with pytest.raises(WorkerError, match="the worker was lost"):
         client.wait(request, LIMIT)
-    assert "cannot be kept running" in words_until(client, State.FAILED)
+    assert "cannot be kept running" in words_until(client, WorkerState.FAILED)
     assert "MemoryError" in client.conversation.status.words
 
 
-def test_a_worker_that_is_not_there(live):
+def test_a_missing_worker_command(live):
     client = live(("no-such-program-anywhere",), pair=None)
-    assert client.conversation.status.state is State.FAILED
+    assert client.conversation.status.state is WorkerState.FAILED
     assert "no-such-program-anywhere" in client.conversation.status.words
 
 
-def test_a_worker_that_is_asked_to_end_removes_what_is_its_own(live):
+def test_a_terminated_worker_removes_its_segments(live):
     client = live()
     shown(client, alpha=1.0)
-    folder = client.conversation._folder
+    folder = str(client.session.folder)
     os.kill(client.process.pid, signal.SIGTERM)
-    words_until(client, State.OPEN)
+    words_until(client, WorkerState.OPEN)
     assert Path(folder).is_dir()
     assert shown(client, alpha=2.0) == 2.0
 
 
-def test_a_worker_that_does_not_want_to_end(live):
+def test_a_worker_that_ignores_close_is_killed(live):
     client = live(close=0.5)
     client.ask("update", stick=1000.0)
     client.poll(0.3)
@@ -224,10 +224,10 @@ def test_a_worker_that_does_not_want_to_end(live):
     assert client.process is None
 
 
-# Garbage and half lines
+# Garbage and partial lines
 
 
-def test_what_libraries_print_does_not_get_between_the_messages(live):
+def test_prints_of_libraries_go_to_standard_error(live):
     client = live()
     client.ask("update", alpha=2.0, print=1.0)
     found = {}
@@ -239,12 +239,12 @@ def test_what_libraries_print_does_not_get_between_the_messages(live):
 
 
 class Raw:
-    """A worker without the client's half of the conversation: bytes as the test wants them."""
+    """A worker that the test writes bytes to."""
 
     def __init__(self, **options):
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         self.process = subprocess.Popen(FAKE, bufsize=0, **pipes | options)
-        self.session = Session()
+        self.session = SessionFolder()
 
     def write(self, data):
         self.process.stdin.write(data)
@@ -281,7 +281,7 @@ def raw():
         worker.end()
 
 
-def test_garbage_from_the_client_is_answered_by_an_error_each(raw):
+def test_each_invalid_line_of_the_client_is_answered_by_an_error(raw):
     worker = raw()
     for line in (b"garbage\n", b"\xff\xfe\x00\n", b"{}\n", b'{"verb":"dance","id":7}\n', b"[" * 10**5 + b"\n"):
         worker.write(line)
@@ -290,7 +290,7 @@ def test_garbage_from_the_client_is_answered_by_an_error_each(raw):
         assert answer.code == "protocol"
         assert answer.id == (7 if b"dance" in line else None)
     worker.hello()
-    worker.write(b"x" * 3 * 2**20 + b"\n")  # longer than a line may be
+    worker.write(b"x" * 3 * 2**20 + b"\n")  # beyond the maximum length
     assert "does not end" in worker.read().words()
     worker.write(to_line(protocol.Cancel(id=2)))
     assert worker.read() == protocol.Done(id=2)
@@ -304,7 +304,7 @@ def test_another_version_is_answered_before_anything_is_loaded(raw):
     assert answer.id == 1
 
 
-def test_half_a_line_is_waited_for(raw):
+def test_a_partial_line_is_completed_later(raw):
     worker = raw()
     worker.hello()
     line = to_line(protocol.Cancel(id=2))
@@ -312,7 +312,7 @@ def test_half_a_line_is_waited_for(raw):
     time.sleep(0.3)
     worker.write(line[10:] + line[:5])
     assert worker.read() == protocol.Done(id=2)
-    assert worker.end() == 0  # and the other half that never comes is no reason to stay
+    assert worker.end() == 0  # in spite of a partial line
 
 
 WORKERS_THAT_TALK_NONSENSE = {
@@ -325,18 +325,18 @@ WORKERS_THAT_TALK_NONSENSE = {
 
 
 @pytest.mark.parametrize("nonsense", WORKERS_THAT_TALK_NONSENSE)
-def test_garbage_from_the_worker_ends_in_words(live, nonsense):
+def test_garbage_from_the_worker_ends_with_a_reason(live, nonsense):
     client = live((sys.executable, "-c", WORKERS_THAT_TALK_NONSENSE[nonsense]), pair=None, hello=1.0)
     request = client.ask("open", PAIR)
     with pytest.raises(WorkerError, match="the worker was lost"):
         client.wait(request, LIMIT)
-    said = words_until(client, State.FAILED)
-    expected = {"half a line": "no sign of life", "garbage": "nothing that can be read"}
+    said = words_until(client, WorkerState.FAILED)
+    expected = {"half a line": "no sign of life", "garbage": "only unreadable lines"}
     expected |= {"half a line and gone": "ended with code 0", "another version": "version 99 of the worker"}
     assert expected.get(nonsense, "no sign of life") in said
 
 
-# The client goes away
+# The client disconnects
 
 CLIENT = """
 import os, signal, sys, time
@@ -357,7 +357,7 @@ time.sleep(1000.0)
 
 @pytest.mark.parametrize("when", ["at rest", "at work", pytest.param("stuck", marks=pytest.mark.slow)])
 def test_a_client_that_is_killed(when):
-    """The worker ends by itself and removes what both had shared, even from within something that looks nowhere."""
+    """The worker ends and removes all shared files, even during a computation that checks nothing."""
     client = subprocess.Popen([sys.executable, "-c", CLIENT, when, *FAKE], stdout=subprocess.PIPE, text=True)
     with client.stdout:
         worker = psutil.Process(int(client.stdout.readline()))
@@ -373,10 +373,11 @@ def test_client_and_worker_killed_together_are_cleaned_up_by_the_next_session(li
     with client.stdout:
         worker = int(client.stdout.readline())
     before = left_over()
-    os.kill(worker, stop)  # a stopped one cannot clean up either
+    os.kill(worker, stop)  # a stopped worker cannot clean up
     client.kill()
     client.wait()
-    os.kill(worker, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(worker, signal.SIGKILL)
     files = {name for name in before if not name.startswith("process")}
     assert files
     other = live()
@@ -389,10 +390,10 @@ def test_the_end_of_standard_input_ends_the_worker(raw):
     worker.hello()
     worker.process.stdin.close()
     assert worker.process.wait(LIMIT) == 0
-    assert worker.session.folder.is_dir()  # its owner lives
+    assert worker.session.folder.is_dir()  # its client lives
 
 
-def test_a_client_that_reads_no_more_ends_the_worker(raw):
+def test_a_closed_output_pipe_ends_the_worker(raw):
     worker = raw()
     worker.hello()
     worker.process.stdout.close()
@@ -406,7 +407,7 @@ def test_a_client_that_reads_no_more_ends_the_worker(raw):
 
 
 def test_a_client_that_dies_while_another_process_holds_its_pipe():
-    """No end of standard input ever comes, so the worker has to see that its parent is another one."""
+    """Standard input stays open, so the worker has to detect the end of its parent."""
     (into_worker, ours), (theirs, out_of_worker) = os.pipe(), os.pipe()
     code = (
         "import subprocess, sys, time; print(subprocess.Popen(sys.argv[2:], stdout=int(sys.argv[1])).pid, flush=True)"
@@ -418,7 +419,7 @@ def test_a_client_that_dies_while_another_process_holds_its_pipe():
     os.close(out_of_worker)
     with parent.stdout:
         worker = psutil.Process(int(parent.stdout.readline()))
-    session = Session()
+    session = SessionFolder()
     with os.fdopen(theirs, "rb") as answers, os.fdopen(ours, "wb") as requests:
         hello = protocol.Hello(id=1, protocol=protocol.PROTOCOL, folder=str(session.folder))
         requests.write(to_line(hello))
@@ -446,25 +447,25 @@ def has_ended(process):
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
-def test_a_crash_behind_a_launcher_is_told_in_words(live):
+def test_a_crash_behind_a_launcher_has_a_reason(live):
     client = live(LAUNCHED)
     assert shown(client, alpha=2.0) == 2.0
     behind(client).send_signal(signal.SIGKILL)
-    words = words_until(client, State.OPEN)
+    words = words_until(client, WorkerState.OPEN)
     assert "code 1; it may have crashed, or the system may have run out of memory" in words
     assert shown(client, alpha=3.0) == 3.0
 
 
 @pytest.mark.parametrize("busy", ["at rest", "stuck"])
-def test_a_worker_whose_launcher_is_killed_ends_at_once_and_the_next_one_is_not_disturbed(live, busy):
+def test_a_worker_without_its_launcher_ends_at_once_and_leaves_the_next_one_alone(live, busy):
     client = live(LAUNCHED)
     assert shown(client, alpha=2.0) == 2.0
     late = behind(client)
     if busy == "stuck":
         client.ask("update", stick=1000.0)
         client.poll(0.3)
-    client.process.kill()  # all that a client can kill
-    words_until(client, State.OPEN)
+    client.process.kill()  # the client cannot kill the worker
+    words_until(client, WorkerState.OPEN)
     assert shown(client, alpha=3.0) == 3.0
     wait_until(lambda: has_ended(late), 3.0)
     for value in (4.0, 5.0):
@@ -472,7 +473,7 @@ def test_a_worker_whose_launcher_is_killed_ends_at_once_and_the_next_one_is_not_
 
 
 @pytest.mark.parametrize("busy", ["at rest", "stuck"])
-def test_nothing_is_left_of_a_client_that_kills_the_launcher_and_closes(live, busy):
+def test_no_files_remain_after_the_launcher_is_killed(live, busy):
     client = live(LAUNCHED)
     assert shown(client, alpha=2.0) == 2.0
     late = behind(client)
@@ -480,12 +481,12 @@ def test_nothing_is_left_of_a_client_that_kills_the_launcher_and_closes(live, bu
         client.ask("update", stick=1000.0)
         client.poll(0.3)
     client.process.kill()
-    client._session.close()
+    client.session.close()
     wait_until(lambda: has_ended(late), 3.0)
-    assert not [name for name in left_over() if client._session.folder.name in name]
+    assert not [name for name in left_over() if client.session.folder.name in name]
 
 
-# Two clients, full memory, sleep
+# Two clients, full memory, suspension
 
 
 def test_two_clients_do_not_disturb_each_other(live):
@@ -497,7 +498,7 @@ def test_two_clients_do_not_disturb_each_other(live):
     assert values == [14.0, 24.0]
     os.kill(first.process.pid, signal.SIGKILL)
     assert shown(second, alpha=1.0) == 1.0
-    words_until(first, State.OPEN)
+    words_until(first, WorkerState.OPEN)
     second.close()
     assert shown(first, alpha=3.0) == 3.0
 
@@ -528,8 +529,8 @@ def test_shared_memory_that_is_really_full():
     assert json.loads(done.stdout) == {"kind": "file", "value": 2.0, "same": True, "left": []}
 
 
-def test_no_room_for_a_result_is_an_error_and_the_session_goes_on(live):
-    """The largest file is limited, of shared memory too, so that neither it nor a temporary file has room."""
+def test_no_space_for_a_result_is_an_error_and_the_session_continues(live):
+    """The file size is limited, in /dev/shm and among the temporary files."""
     resource = pytest.importorskip("resource")
     if not hasattr(resource, "prlimit"):
         pytest.skip("this system cannot limit the files of another process")
@@ -543,8 +544,8 @@ def test_no_room_for_a_result_is_an_error_and_the_session_goes_on(live):
     assert client.process.pid == pid
 
 
-def test_a_laptop_that_sleeps(live, monkeypatch):
-    """For the client the clock jumps by a night in the middle of a request; nobody is blamed for it."""
+def test_a_suspended_client(live, monkeypatch):
+    """The clock of the client jumps by a night during a request."""
     client = live(update=3.0)
     pid, real, asleep = client.process.pid, time.monotonic, [0.0]
     monkeypatch.setattr(client_module.time, "monotonic", lambda: real() + asleep[0])
@@ -553,7 +554,7 @@ def test_a_laptop_that_sleeps(live, monkeypatch):
     asleep[0] = 8 * 3600.0
     assert client.wait(request, None).message.kind == "result"
     assert client.process.pid == pid
-    assert client.conversation.status.state is State.OPEN
+    assert client.conversation.status.state is WorkerState.OPEN
 
 
 SLEEPING = """
@@ -574,7 +575,7 @@ with SubprocessClient(sys.argv[1:], Deadlines(update=2.5)) as client:
 
 
 @pytest.mark.slow
-def test_both_processes_asleep_for_longer_than_the_deadline():
+def test_both_processes_suspended_beyond_the_deadline():
     client = subprocess.Popen([sys.executable, "-c", SLEEPING, *FAKE], stdout=subprocess.PIPE, text=True)
     with client.stdout:
         worker = int(client.stdout.readline())
@@ -586,7 +587,7 @@ def test_both_processes_asleep_for_longer_than_the_deadline():
     assert client.wait(LIMIT) == 0
 
 
-# The real one
+# The real worker
 
 
 def textured(shape=(24, 20, 16)):
@@ -598,7 +599,7 @@ def textured(shape=(24, 20, 16)):
 
 @pytest.fixture(scope="module")
 def answers():
-    """What a real worker answers: opened, one update with its improvements, a commit, a bad pair and a bad setting."""
+    """Answers of a real worker to valid and invalid requests."""
     pair = textured()
     flat = pair | {"moving": (np.zeros_like(pair["moving"][0]), AFFINE)}
     with SubprocessClient() as client:
@@ -637,14 +638,14 @@ def test_a_real_worker_opens_previews_and_commits(answers):
     assert exact.message.metrics["after"]["lncc"] > exact.message.metrics["before"]["lncc"]
 
 
-def test_a_real_worker_gives_what_a_session_in_this_process_gives(answers):
+def test_a_real_worker_equals_a_session_in_process(answers):
     from SPRCore.geometry import Volume
     from SPRCore.live import LiveSession
     from SPRCore.regularization import BetaPrior
 
     fixed, moving = (Volume(*answers["pair"][name]) for name in ("fixed", "moving"))
     prior = BetaPrior(alpha=0.1)
-    with LiveSession.open(fixed, moving, prior=prior, init="none", device="cpu") as session:
+    with LiveSession.open(fixed, moving, prior=prior, device="cpu") as session:
         session.update(lambda_max=2.0)
         while session.improve() is not None:
             pass
@@ -665,14 +666,14 @@ def test_a_real_worker_gives_what_a_session_in_this_process_gives(answers):
         ("no affine", "no affine"),
     ],
 )
-def test_a_real_worker_refuses_in_words(answers, case, words):
+def test_a_real_worker_refuses_invalid_requests(answers, case, words):
     assert answers[case].code == "input"
     assert words in answers[case].words()
-    assert answers["state"] is State.READY
+    assert answers["state"] is WorkerState.READY
 
 
 def points_of(client, seconds=LIMIT):
-    """Points of the map until the worker has nothing left to do."""
+    """Points of the sweep until the worker is idle."""
     for event in client.events(seconds):
         if isinstance(event, Arrived) and event.message.kind == "idle":
             return
@@ -726,20 +727,20 @@ def test_a_real_worker_paints_the_stiffness(live):
     client.do("update")
     stiff = client.do("commit").arrays["weight"][0]
     assert stiff[14:].mean() > 3 * soft[14:].mean()
-    os.kill(client.process.pid, signal.SIGKILL)  # the next worker gets what was painted
-    words_until(client, State.OPEN, 60.0)
+    os.kill(client.process.pid, signal.SIGKILL)  # the next worker gets the stiffness
+    words_until(client, WorkerState.OPEN, 60.0)
     np.testing.assert_allclose(client.do("commit").arrays["weight"][0], stiff, atol=1e-4)
 
 
-def test_a_real_worker_killed_while_it_fills_the_map(live, small_model):
+def test_a_real_worker_killed_during_a_sweep(live, small_model):
     client = live(client_module.WORKER, pair=None)
     client.do("open", textured(), method=str(small_model), device="cpu")
     client.do("sweep")
     assert next(points_of(client)).quality.folding_percent == 0.0
     os.kill(client.process.pid, signal.SIGKILL)
-    words_until(client, State.OPEN, 60.0)
+    words_until(client, WorkerState.OPEN, 60.0)
     client.do("update", alpha=0.5)
-    client.do("sweep")  # what may have killed it waits until it is asked for again
+    client.do("sweep")  # it is not resumed automatically
     assert len(list(points_of(client))) == 25
 
 
@@ -768,21 +769,21 @@ def test_a_real_worker_that_runs_out_of_memory(live):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_real_worker_lost_in_the_middle_of_a_solve(live, number):
+def test_a_real_worker_lost_during_a_solution(live, number):
     client = live(client_module.WORKER, pair=textured((96, 96, 64)), commit=5.0)
     request = client.ask("commit")
     client.poll(1.0)
     os.kill(client.process.pid, number)
     with pytest.raises(WorkerError, match=r"SIGKILL|no sign of life"):
         client.wait(request, 60.0)
-    words_until(client, State.OPEN, 60.0)
+    words_until(client, WorkerState.OPEN, 60.0)
     assert client.do("update", alpha=0.2).message.kind == "result"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
-def test_every_request_is_answered_once_whatever_happens(live, seed):
-    """Requests and faults in any order; in the end the session works."""
+def test_every_request_is_answered_once(live, seed):
+    """Random requests and faults; at the end the session works."""
     rng = np.random.default_rng(seed)
     client = live(update=1.0, commit=1.0, other=1.0, open=2.0, hello=10.0)
     asked, answered = set(), []
@@ -807,9 +808,9 @@ def test_every_request_is_answered_once_whatever_happens(live, seed):
         lambda: hit(signal.SIGTERM),
     ]
     for _ in range(150):
-        if client.conversation.status.state is State.FAILED:
+        if client.conversation.status.state is WorkerState.FAILED:
             client.restart()
-        with contextlib.suppress(InputError):  # too many without an answer
+        with contextlib.suppress(InputError):  # too many pending requests
             request = rng.choice(actions)()
             asked |= {request} if request else set()
         listen(float(rng.exponential(0.03)))

@@ -89,7 +89,9 @@ def test_refinement_goes_on_from_the_network(write, odd_pair):
     frozen = InstanceConfig(steps=(0,))
     model = {"method": write("voxelmorph-spr"), "init": "none", "device": "cpu"}
     network = SPRCore.register(*images, **model).displacement.array
-    refined = SPRCore.register(*images, **model, refine=1, config=frozen).displacement.array
+    refined = SPRCore.register(
+        *images, **model, options=SPRCore.RegistrationOptions(refine=1, config=frozen)
+    ).displacement.array
     assert np.abs(refined - network).mean() < 0.1 * np.abs(network).mean()
 
 
@@ -192,7 +194,7 @@ def test_the_life_of_a_model(write, odd_pair, spr, tmp_path, models_folder):
     assert "spacing_mm [3.0, 3.0, 3.0]" in shown
     as_json = json.loads(spr("models", "show", "second", "--json").out)
     assert (as_json["name"], as_json["anatomy"]) == ("second", "brain")
-    assert "second is sound" in spr("models", "verify", "second").out
+    assert "second is valid" in spr("models", "verify", "second").out
     report = registered(spr, odd_pair, tmp_path / "out", "--method", "second")
     assert report["model"]["name"] == "second"
     assert report["model"]["sha256"] == read_bundle(bundle).sha256  # the tensors are the same, the card is not

@@ -87,4 +87,4 @@ def test_an_interrupted_preparation_says_that_it_can_go_on(spr, cohort, monkeypa
 
     monkeypatch.setattr(prepare, "read_case", interrupted)
     done = spr("prepare", cohort / "recipe.yaml")
-    assert (done.code, done.err) == (130, ["spr: interrupted; spr prepare goes on where it was"])
+    assert (done.code, done.err) == (130, ["spr: interrupted; spr prepare resumes where it stopped"])

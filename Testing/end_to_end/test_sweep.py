@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from SPRCore.analysis.kept import read_kept
 from SPRCore.analysis.rows import SurfacePoint, read_rows
+from SPRCore.analysis.saved_pairs import read_saved_pairs
 from SPRCore.io import write_bundle
 from SPRCore.io.bundles import Bundle
 from SPRCore.tuning.panels import PANELS
@@ -91,7 +91,7 @@ def test_images_of_a_pair_are_kept_at_a_few_settings(command, spr, tmp_path):
     grid = ("--grid", "alpha=0:0.5:0.1,lambda_max=1:2:1", "--processes", 1, "--keep", "there")
     done = spr(*command(*grid))
     assert done.code == 0, done.err
-    (kept,) = read_kept(tmp_path / "run" / PANELS, every_setting=True)
+    (kept,) = read_saved_pairs(tmp_path / "run" / PANELS, every_setting=True)
     settings = {(method.setting["alpha"], method.setting["lambda_max"]): method for method in kept.methods}
     assert settings.keys() == {(alpha, strength) for alpha in (0.0, 0.1, 0.2, 0.4, 0.5) for strength in (1.0, 2.0)}
     swept = {tuple(row.setting.values()): row for row in points(tmp_path) if row.pair == "there"}
@@ -129,7 +129,7 @@ def test_an_interrupted_sweep_keeps_what_it_has(command, spr, spr_process, tmp_p
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command goes on" in err
+    assert "the same command resumes" in err
     rows = points(tmp_path)
     assert 9 < len(rows) == len(set(keys(rows))) < 2 * 60 * 60
 

@@ -230,4 +230,4 @@ def test_an_interrupt_says_how_to_go_on(tiny_recipe, tmp_path):
     said = running.communicate(timeout=60)[1]
     assert running.returncode == 130
     step = int(list_checkpoints(recipe.folder)[-1].stem)
-    assert said == f"spr: interrupted; spr train --resume goes on after step {step}\n"
+    assert said == f"spr: interrupted; spr train --resume resumes after step {step}\n"

@@ -112,7 +112,7 @@ def test_an_interrupted_study_gives_its_trial_back(listed, spr_process, spr, tmp
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=90)
     assert process.returncode == 130
-    assert "the same command goes on" in err
+    assert "the same command resumes" in err
     done = len(json.loads((tmp_path / "study.json").read_text())["trials"])
     assert done >= 1
     more = spr(*usual, "--trials", done + 1)

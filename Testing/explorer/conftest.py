@@ -1,4 +1,4 @@
-"""The server in a process of its own, and a browser without a window."""
+"""The server in a process of its own, and a headless browser."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "slicer")]
 
 
 @functools.cache
-def why_no_server():
-    """Why the Explorer cannot be served here; empty if it can."""
+def missing_for_server():
+    """What is missing to serve the Explorer; empty if nothing is."""
     if importlib.util.find_spec("trame_slicer") is None:
         return "trame-slicer is not installed: pip install -e '.[explorer]'"
-    from SPRExplorer.server import PROBE
+    from SPRExplorer.server import RENDERING_TEST
 
-    done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, timeout=120, check=False)
-    return "" if done.returncode == 0 else "there is no OpenGL to draw with"
+    done = subprocess.run([sys.executable, "-c", RENDERING_TEST], capture_output=True, timeout=120, check=False)
+    return "" if done.returncode == 0 else "OpenGL cannot render"
 
 
 @pytest.fixture(scope="session")
 def server_possible():
     """Skip where the Explorer cannot be served."""
-    if why_no_server():
-        pytest.skip(why_no_server())
+    if missing_for_server():
+        pytest.skip(missing_for_server())
 
 
 @pytest.fixture(scope="session")
@@ -51,11 +51,13 @@ def serve(server_possible):
 
 @pytest.fixture(scope="session")
 def browser():
-    """A browser without a window."""
-    from driving import make_browser, why_no_browser
+    """A headless browser."""
+    from SPRExplorer.browser import headless_browser
 
-    if why_no_browser():
-        pytest.skip(why_no_browser())
-    driver = make_browser()
+    try:
+        driver = headless_browser((1500, 1040))
+    except (ImportError, OSError) as error:
+        pytest.skip(f"no browser: {error}")
+    driver.set_page_load_timeout(240)
     yield driver
     driver.quit()

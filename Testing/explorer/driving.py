@@ -1,12 +1,10 @@
-"""A server in a process of its own, and a page of it in a browser."""
+"""A server in a process of its own, and its page in a browser."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,18 +13,16 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-PATIENCE = float(os.environ.get("SPR_PATIENCE", "240"))
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-CHROMEDRIVER = shutil.which("chromedriver")
+TIMEOUT = float(os.environ.get("SPR_TIMEOUT", "240"))
 
 
 class Server:
-    """A server that runs.
+    """A running server.
 
     Args:
-        script: What serves: takes options as JSON, and what else is given.
-        arguments: What else it is given.
-        options: As `run_server.py` takes them.
+        script: Script of the server; its first argument is the options as JSON.
+        arguments: Further arguments of the script.
+        options: See `run_server.py`.
     """
 
     def __init__(self, script=HERE / "run_server.py", arguments=(), **options):
@@ -41,15 +37,15 @@ class Server:
             env=environment,
             start_new_session=True,
         )
-        self.said, self.complaints = [], []
-        pipes = ((self._process.stdout, self.said), (self._process.stderr, self.complaints))
+        self.output, self.errors = [], []
+        pipes = ((self._process.stdout, self.output), (self._process.stderr, self.errors))
         self._readers = [threading.Thread(target=_read, args=pipe, daemon=True) for pipe in pipes]
         for reader in self._readers:
             reader.start()
-        wait(lambda: self._process.poll() is not None or any("http://" in line for line in self.said))
-        assert self._process.poll() is None, "".join(self.complaints)
+        wait(lambda: self._process.poll() is not None or any("http://" in line for line in self.output))
+        assert self._process.poll() is None, "".join(self.errors)
         self.seconds_to_start = time.monotonic() - self.started
-        self.address = re.search(r"http://\S+", "".join(self.said))[0]
+        self.address = re.search(r"http://\S+", "".join(self.output))[0]
         self.port = int(re.search(r":(\d+)/", self.address)[1])
 
     @property
@@ -61,7 +57,7 @@ class Server:
         return self._process.pid
 
     def workers(self):
-        """Process numbers of the workers."""
+        """Process identifiers of the workers."""
         import psutil
 
         found = psutil.Process(self.pid).children(recursive=True)
@@ -80,8 +76,15 @@ class Server:
                 reader.join(timeout=10)
 
 
+FIND = """
+  const s = window.trame.state, prefixes = ['', 'PageState__', 'ShownState__'];
+  const key = prefixes.map((prefix) => prefix + arguments[0]).find((each) => s.get(each) !== undefined);
+"""
+"""Script that finds the key of a state: a parameter, or a field of a dataclass of `SPRExplorer.state`."""
+
+
 def _command_of(process):
-    """The command of a process; nothing of one that has just ended."""
+    """The command line of a process; empty if it has ended."""
     import psutil
 
     try:
@@ -95,8 +98,8 @@ def _read(stream, lines):
         lines.extend(stream)
 
 
-def wait(condition, seconds=PATIENCE, pause=0.2):
-    """Wait until a condition holds; returns what it gave."""
+def wait(condition, seconds=TIMEOUT, pause=0.2):
+    """Wait for a condition and return its value."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := condition():
@@ -105,35 +108,12 @@ def wait(condition, seconds=PATIENCE, pause=0.2):
     raise AssertionError(f"not within {seconds:.0f} s: {condition}")
 
 
-def why_no_browser():
-    """Why there is no browser to test with; empty if there is one."""
-    if CHROMIUM is None or CHROMEDRIVER is None:
-        return "Chromium is not installed: apt-get install chromium chromium-driver"
-    return "" if importlib.util.find_spec("selenium") else "selenium is not installed"
-
-
-def make_browser(size=(1500, 1040)):
-    """Start a browser without a window, of a size in pixels; to be ended by `quit`."""
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    flags = ("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-gpu", "no-first-run", "hide-scrollbars")
-    for flag in (*flags, "disable-extensions", "disable-background-networking", "window-size={},{}".format(*size)):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(CHROMEDRIVER))
-    driver.set_page_load_timeout(240)
-    return driver
-
-
 class Page:
     """A page in the browser.
 
     Args:
-        driver: The driver of selenium.
-        address: What to open.
+        driver: The Selenium driver.
+        address: URL to open.
     """
 
     def __init__(self, driver, address):
@@ -141,7 +121,7 @@ class Page:
         self.open(address)
 
     def open(self, address):
-        self.driver.get("about:blank")  # an address that differs in its last part only would not be loaded anew
+        self.driver.get("about:blank")  # a change of the fragment alone would not reload the page
         self.driver.get(address)
         self.wait_until_ready()
 
@@ -155,17 +135,17 @@ class Page:
     def js(self, text, *arguments):
         return self.driver.execute_script(text, *arguments)
 
-    def wait_for(self, expression, seconds=PATIENCE):
+    def wait_for(self, expression, seconds=TIMEOUT):
         return wait(lambda: self.js(f"return {expression}"), seconds)
 
     def get(self, name):
-        return self.js("return window.trame.state.get(arguments[0])", name)
+        return self.js(FIND + "return key && s.get(key)", name)
 
     def set(self, name, value):
-        self.js("window.trame.state.set(arguments[0], arguments[1])", name, value)
+        self.js(FIND + "s.set(key, arguments[1])", name, value)
 
-    def wait_state(self, name, value=True, seconds=PATIENCE):
-        """Wait until a state has a value; True for anything that is true."""
+    def wait_state(self, name, value=True, seconds=TIMEOUT):
+        """Wait until a state has a value; True stands for any true value."""
         return wait(lambda: self.get(name) == value or (value is True and self.get(name)), seconds)
 
     def find(self, selector):
@@ -201,11 +181,11 @@ class Page:
             chain.move_by_offset(by / 8, 0)
         chain.release().perform()
 
-    def picture(self, place=0):
-        """The picture of a view, as PNG."""
+    def picture(self, index=0):
+        """The image of a view, as PNG."""
         from selenium.webdriver.common.by import By
 
-        return self.driver.find_elements(By.CSS_SELECTOR, ".layout-grid-item")[place].screenshot_as_png
+        return self.driver.find_elements(By.CSS_SELECTOR, ".layout-grid-item")[index].screenshot_as_png
 
     def section(self, name):
         """Open a section of the panel."""
@@ -215,6 +195,6 @@ class Page:
             time.sleep(0.8)
 
     def errors(self):
-        """What the browser complained of, but for what trame always asks and never gets."""
+        """Errors in the log of the browser, except for a file that trame always requests in vain."""
         log = [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
         return [line for line in log if "/paraview/" not in line]

@@ -15,5 +15,5 @@ if __name__ == "__main__":
     from SPRCore.live.worker import main
 
     if hasattr(signal, "alarm"):
-        signal.alarm(900)  # whatever a test forgets
+        signal.alarm(900)  # ends a forgotten worker
     sys.exit(main(Backend()))

@@ -1,4 +1,4 @@
-"""Serves the Explorer for a test; the argument: options as JSON, `quick` for a worker that computes nothing."""
+"""Serves the Explorer for a test. Argument: options as JSON; `quick` selects a worker that computes nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 if __name__ == "__main__":
-    from SPRExplorer.server import Options, serve
+    from SPRExplorer.server import ServerOptions, serve
 
     logging.basicConfig(level=logging.WARNING)
     asked = json.loads(sys.argv[1])
@@ -21,4 +21,4 @@ if __name__ == "__main__":
     for name in ("folder", "pair"):
         if name in asked:
             asked[name] = Path(asked[name]) if name == "folder" else tuple(map(Path, asked[name]))
-    serve(Options(**{"port": 0, "open_browser": False} | asked), lambda line: os.write(1, f"{line}\n".encode()))
+    serve(ServerOptions(**{"port": 0, "open_browser": False} | asked), lambda line: os.write(1, f"{line}\n".encode()))

@@ -1,4 +1,4 @@
-"""Files that come from a page: where they are written, how much, and which may be opened."""
+"""Uploads and the listing of a folder: paths, limits and refusals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import zipfile
 import pytest
 
 from SPRCore.errors import InputError
-from SPRExplorer.files import MOST_FILES, Inbox, listed, stem_of
+from SPRExplorer.files import MAX_FILES, UploadFolder, list_images, stem_of
 
 HOSTILE = (
     "../../escape.nii", "/etc/passwd.nii", "..\\..\\escape.nii", "C:\\windows\\x.nii", "....//x.nii", ".hidden.nii",
@@ -18,44 +18,44 @@ HOSTILE = (
 
 
 @pytest.fixture
-def inbox(tmp_path):
-    folder = tmp_path / "inbox"
+def upload(tmp_path):
+    folder = tmp_path / "upload"
     folder.mkdir()
-    return Inbox(folder, 10_000)
+    return UploadFolder(folder, 10_000)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_file_is_written_into_the_folder_whatever_its_name(inbox, name):
-    path = inbox.place(name)
+def test_hostile_names_stay_in_the_folder(upload, name):
+    path = upload.path_for(name)
     path.write_bytes(b"x")
-    assert path.parent == inbox.folder
-    assert path.resolve().parent == inbox.folder.resolve()
+    assert path.parent == upload.folder
+    assert path.resolve().parent == upload.folder.resolve()
     assert not path.name.startswith(".")
-    assert inbox.image() in (path, inbox.folder)
+    assert upload.image() in (path, upload.folder)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "/", "...", "\\"])
-def test_a_name_without_letters_gets_one(inbox, name):
-    inbox.place(name).write_bytes(b"x")
-    assert inbox.image() == inbox.folder
+def test_names_without_letters_are_replaced(upload, name):
+    upload.path_for(name).write_bytes(b"x")
+    assert upload.image() == upload.folder
 
 
-def test_files_of_one_name_do_not_replace_each_other(inbox):
-    places = {inbox.place(f"series{k}/IMG1") for k in range(3)} | {inbox.place("img1")}
-    assert len(places) == 4
+def test_equal_names_do_not_overwrite(upload):
+    paths = {upload.path_for(f"series{k}/IMG1") for k in range(3)} | {upload.path_for("img1")}
+    assert len(paths) == 4
 
 
-def test_too_much_is_refused(inbox):
-    inbox.count(9_000)
+def test_the_size_limit(upload):
+    upload.count_bytes(9_000)
     with pytest.raises(InputError, match="more data"):
-        inbox.count(2_000)
+        upload.count_bytes(2_000)
 
 
-def test_too_many_files_are_refused(inbox):
-    for number in range(MOST_FILES):
-        inbox.place(str(number))
+def test_the_limit_of_files(upload):
+    for number in range(MAX_FILES):
+        upload.path_for(str(number))
     with pytest.raises(InputError, match="5000"):
-        inbox.place("one more")
+        upload.path_for("one more")
 
 
 def packed(entries):
@@ -67,57 +67,57 @@ def packed(entries):
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_an_archive_writes_into_the_folder_only(inbox, name, tmp_path):
-    inbox.place("series.zip").write_bytes(packed([(zipfile.ZipInfo(name.replace("\0", "")), b"x")]))
-    assert inbox.image().resolve().is_relative_to(inbox.folder.resolve())
+def test_hostile_names_in_an_archive_stay_in_the_folder(upload, name, tmp_path):
+    upload.path_for("series.zip").write_bytes(packed([(zipfile.ZipInfo(name.replace("\0", "")), b"x")]))
+    assert upload.image().resolve().is_relative_to(upload.folder.resolve())
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(written) == 1
-    assert written[0].parent == inbox.folder
+    assert written[0].parent == upload.folder
 
 
-def test_a_link_in_an_archive_becomes_a_file(inbox):
+def test_a_link_in_an_archive_becomes_a_file(upload):
     link = zipfile.ZipInfo("link.dcm")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
-    inbox.place("a.zip").write_bytes(packed([(link, b"/etc/passwd")]))
-    assert inbox.image() == inbox.folder
-    (found,) = inbox.folder.iterdir()
+    upload.path_for("a.zip").write_bytes(packed([(link, b"/etc/passwd")]))
+    assert upload.image() == upload.folder
+    (found,) = upload.folder.iterdir()
     assert not found.is_symlink()
     assert found.read_bytes() == b"/etc/passwd"
 
 
-def test_an_archive_that_unpacks_to_too_much_is_refused(inbox):
+def test_the_size_limit_holds_for_unpacked_archives(upload):
     bomb = packed([("a.dcm", b"\0" * 1_000_000)])
     assert len(bomb) < 5_000
-    inbox.place("bomb.zip").write_bytes(bomb)
+    upload.path_for("bomb.zip").write_bytes(bomb)
     with pytest.raises(InputError, match="more data"):
-        inbox.image()
-    assert sum(path.stat().st_size for path in inbox.folder.iterdir() if path.suffix == ".dcm") <= 10_000
+        upload.image()
+    assert sum(path.stat().st_size for path in upload.folder.iterdir() if path.suffix == ".dcm") <= 10_000
 
 
 @pytest.mark.parametrize("data", [b"", b"no archive", packed([("a", b"x" * 500)])[:-30]])
-def test_a_broken_archive_is_refused(inbox, data):
-    inbox.place("a.zip").write_bytes(data)
+def test_a_broken_archive_is_refused(upload, data):
+    upload.path_for("a.zip").write_bytes(data)
     with pytest.raises(InputError, match="archive"):
-        inbox.image()
+        upload.image()
 
 
-def test_one_image_is_wanted(inbox):
+def test_exactly_one_image_is_required(upload):
     with pytest.raises(InputError, match="no file"):
-        inbox.image()
+        upload.image()
     for name in ("a.nii", "b.nrrd"):
-        inbox.place(name).write_bytes(b"x")
+        upload.path_for(name).write_bytes(b"x")
     with pytest.raises(InputError, match="2 images"):
-        inbox.image()
+        upload.image()
 
 
-def test_a_header_and_its_data_stay_together(inbox):
+def test_a_header_and_its_data_stay_together(upload):
     for name in ("a.mhd", "a.raw"):
-        inbox.place(name).write_bytes(b"x")
-    assert inbox.image() == inbox.folder / "a.mhd"
-    assert (inbox.folder / "a.raw").is_file()
+        upload.path_for(name).write_bytes(b"x")
+    assert upload.image() == upload.folder / "a.mhd"
+    assert (upload.folder / "a.raw").is_file()
 
 
-def test_the_chosen_folder_is_listed_and_nothing_outside(tmp_path):
+def test_only_files_inside_the_folder_are_listed(tmp_path):
     outside = tmp_path / "outside.nii"
     outside.write_bytes(b"x")
     root = tmp_path / "data"
@@ -127,8 +127,8 @@ def test_the_chosen_folder_is_listed_and_nothing_outside(tmp_path):
         path.write_bytes(b"x")
     (root / "link.nii").symlink_to(outside)
     (root / "loop").symlink_to(tmp_path)
-    assert set(listed(root)) == {"a.nii.gz", "deep/b.mha", "series"}
-    assert listed(None) == {}
+    assert set(list_images(root)) == {"a.nii.gz", "deep/b.mha", "series"}
+    assert list_images(None) == {}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""The Explorer on the real worker, as a visitor meets it; with SPR_PICTURES=1 its pictures go to docs/images.
+"""The Explorer with the real worker; with SPR_PICTURES=1 the pictures of the documentation are written to docs/images.
 
-They are to be looked at, after every change of the page.
+Look at them after every change of the page.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from driving import Page, wait
 
 pytestmark = [pytest.mark.slicer, pytest.mark.slow, pytest.mark.timeout(1500)]
 
-WANTED = bool(os.environ.get("SPR_PICTURES"))
+WRITE_PICTURES = bool(os.environ.get("SPR_PICTURES"))
 
 
 @pytest.fixture(scope="module")
@@ -28,15 +28,15 @@ def page(serve, browser):
 
 
 @pytest.fixture
-def keep(page, repository):
-    """Write a picture of the page, if pictures are wanted."""
+def save(page, repository):
+    """Write a picture of the page, or of a part of it, with SPR_PICTURES=1."""
 
     def write(name, part=""):
         from selenium.webdriver.common.action_chains import ActionChains
 
-        ActionChains(page.driver).move_to_element(page.find(".spr-name")).perform()  # no explanation over the picture
-        time.sleep(2.5)  # the views are drawn sharper once nothing moves
-        if WANTED:
+        ActionChains(page.driver).move_to_element(page.find(".spr-name")).perform()  # hides tooltips
+        time.sleep(2.5)  # full resolution follows at rest
+        if WRITE_PICTURES:
             path = str(repository / "docs" / "images" / f"{name}.png")
             page.find(part).screenshot(path) if part else page.driver.save_screenshot(path)
 
@@ -44,19 +44,19 @@ def keep(page, repository):
 
 
 def colors(picture):
-    """How colorful each pixel of a PNG is."""
+    """Saturation of each pixel of a PNG: its largest minus its smallest channel."""
     from PIL import Image
 
     values = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")).astype(int)
     return values.max(axis=-1) - values.min(axis=-1)
 
 
-def test_the_sample_is_registered_and_looks_good(page, keep):
+def test_the_sample_pair_is_registered(page, save):
     page.set("theme", "light")
     page.wait_state("has_result")
-    assert page.get("guard_level") == "plain"
+    assert page.get("check_level") == "plain"
     if not page.get("is_exact"):
-        assert not page.get("map_known"), "the map of a first guess contradicts the exact one"
+        assert not page.get("map_known"), "the map of a preview would contradict the exact one"
         assert page.get("badge")["level"] == "preview"
     page.click(page.find("#spr-apply"))
     page.wait_state("has_report", seconds=600)
@@ -64,20 +64,20 @@ def test_the_sample_is_registered_and_looks_good(page, keep):
     quality = dict(page.get("measures"))
     overlap, distance = quality["Overlap of the segments (Dice)"], quality["Distance of the landmarks"]
     before, after = (float(part.split()[0]) for part in overlap.split("→"))
-    assert after > max(before, 0.88), "the sample shows a gain"
+    assert after > max(before, 0.88), "the registration of the sample improves the overlap"
     assert float(distance.split("→")[1].split()[0]) < 2.0
     page.js("document.querySelector('.spr-panel').scrollTo(0, 0)")
-    keep("explorer-light")
+    save("explorer-light")
 
 
-def test_a_suggested_setting_is_marked(page, keep):
+def test_a_suggested_setting_is_marked(page, save):
     page.click(page.button("Suggest a setting"))
     page.wait_state("can_take", seconds=120)
     assert page.get("suggested").keys() == {"alpha", "lambdaMax"}
-    keep("explorer-suggestion", "[data-spr-section=settings]")
+    save("explorer-suggestion", "[data-spr-section=settings]")
 
 
-def test_the_maps_are_seen(page, keep):
+def test_the_maps_are_visible(page, save):
     page.set("theme", "dark")
     page.set("showDisplacement", False)
     page.set("showWeight", False)
@@ -87,38 +87,38 @@ def test_the_maps_are_seen(page, keep):
     wait(lambda: (colors(page.picture(2)) > 60).mean() > plain + 0.01, 60)
     page.set("showDisplacement", True)
     page.js("document.querySelector('[data-spr-section=show]').scrollIntoView()")
-    keep("explorer-dark")
+    save("explorer-dark")
 
 
-def test_the_settings_map_on_real_settings(page, keep):
+def test_the_settings_map_on_real_settings(page, save):
     page.section("map")
     page.set("sweep", True)
     page.wait_for("document.querySelectorAll('.spr-map button').length >= 24", 600)
     assert "◆" in page.get("map")["legend"]
     page.js("document.querySelector('[data-spr-section=map]').scrollIntoView({block: 'end'})")
-    keep("explorer-map")
+    save("explorer-map")
     page.set("sweep", False)
 
 
-def test_it_fits_a_telephone(page, keep):
+def test_a_narrow_window(page, save):
     page.driver.set_window_size(520, 1100)
     try:
         time.sleep(2)
         page.js("scrollTo(0, 0)")
         assert page.js("return document.documentElement.scrollWidth <= innerWidth")
-        keep("explorer-narrow")
+        save("explorer-narrow")
     finally:
         page.driver.set_window_size(1500, 1040)
 
 
-def test_what_was_painted_is_refused_by_a_model_in_words_and_can_be_taken_back(page):
+def test_a_model_without_refinement_refuses_stiffness_factors(page):
     page.set("sweep", False)
     page.wait_state("has_result")
-    page.js("document.querySelector('details[data-spr-section=painted]').open = true")
+    page.js("document.querySelector('details[data-spr-section=factors]').open = true")
 
     def choose(text):
         page.click(
-            page.driver.find_elements("css selector", "details[data-spr-section=painted] .v-select .v-field")[-1]
+            page.driver.find_elements("css selector", "details[data-spr-section=factors] .v-select .v-field")[-1]
         )
         items = ".v-overlay--active .v-list-item"
         wait(lambda: [each for each in page.driver.find_elements("css selector", items) if each.text == text], 60)[
@@ -126,7 +126,7 @@ def test_what_was_painted_is_refused_by_a_model_in_words_and_can_be_taken_back(p
         ].click()
 
     choose("10 times stiffer")
-    wait(lambda: [row["factor"] for row in page.get("painted")] == [1, 1, 1, 10], 60)
+    wait(lambda: [row["factor"] for row in page.get("factors")] == [1, 1, 1, 10], 60)
     time.sleep(1)
     page.set("method", "general-hyper-spr")
     page.wait_state("failed")
@@ -134,5 +134,5 @@ def test_what_was_painted_is_refused_by_a_model_in_words_and_can_be_taken_back(p
     choose("unchanged")
     page.wait_state("failed", False)
     page.wait_state("has_result")
-    assert [row["factor"] for row in page.get("painted")] == [1, 1, 1, 1]
+    assert [row["factor"] for row in page.get("factors")] == [1, 1, 1, 1]
     assert not page.errors()

@@ -1,4 +1,4 @@
-"""What the server answers to requests that no page of ours would send, and to uploads."""
+"""Responses to hostile requests and to uploads."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def server(serve, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def guarded(serve):
+def with_token(serve):
     return serve(quick=True, token=True)
 
 
@@ -78,7 +78,7 @@ def nifti(tmp_path, shape=(12, 10, 8), whole=False):
     return path.read_bytes()
 
 
-def test_the_page_is_there_with_its_headers(server):
+def test_the_page_has_security_headers(server):
     answer = ask(server, "/index.html")
     assert answer.status == 200
     assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
@@ -103,7 +103,7 @@ def test_the_page_is_there_with_its_headers(server):
         "/outside.nii",
     ],
 )
-def test_no_path_leads_out(server, path):
+def test_no_path_leads_out_of_the_served_folders(server, path):
     answer = ask(server, path)
     assert answer.status in (403, 404, 405)
     assert b"root:" not in answer.body
@@ -111,19 +111,19 @@ def test_no_path_leads_out(server, path):
     assert b"secret" not in answer.body
 
 
-def test_a_foreign_name_is_refused(server):
+def test_other_host_names_are_refused(server):
     assert ask(server, "/", Host="evil.example").status == 403
     assert ask(server, "/explorer/alive", Host=f"evil.example:{server.port}").status == 403
 
 
-def test_pages_of_other_sites_get_no_socket_and_no_upload(server, tmp_path):
+def test_cross_site_requests_are_refused(server, tmp_path):
     evil = {"Origin": "http://evil.example"}
     assert ask(server, "/ws", **{name.replace("-", "_"): value for name, value in SOCKET.items()}, **evil).status == 403
     assert upload(server, ("a.nii.gz", nifti(tmp_path)), **evil).status == 403
     assert upload(server, ("a.nii.gz", nifti(tmp_path)), Sec_Fetch_Site="cross-site").status == 403
 
 
-def test_the_own_page_gets_a_socket(server):
+def test_the_own_page_may_open_the_socket(server):
     own = {"Origin": f"http://127.0.0.1:{server.port}"}
     headers = {name.replace("-", "_"): value for name, value in SOCKET.items()} | own
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as raw:
@@ -133,33 +133,33 @@ def test_the_own_page_gets_a_socket(server):
         assert raw.recv(100).startswith(b"HTTP/1.1 101")
 
 
-def test_without_the_token_there_is_nothing(guarded, tmp_path):
+def test_requests_without_the_token_are_refused(with_token, tmp_path):
     for path in ("/", "/index.html", "/explorer/alive", "/__explorer/explorer.js", "/?token=wrong"):
-        answer = ask(guarded, path)
+        answer = ask(with_token, path)
         assert answer.status == 403
         assert b"token" in answer.body
-    assert ask(guarded, "/ws", **{name.replace("-", "_"): value for name, value in SOCKET.items()}).status == 403
-    assert upload(guarded, ("a.nii.gz", nifti(tmp_path))).status == 403
+    assert ask(with_token, "/ws", **{name.replace("-", "_"): value for name, value in SOCKET.items()}).status == 403
+    assert upload(with_token, ("a.nii.gz", nifti(tmp_path))).status == 403
 
 
-def test_the_token_opens_once_and_a_cookie_keeps_it_open(guarded):
-    token = guarded.address.partition("token=")[2]
+def test_the_token_sets_a_cookie(with_token):
+    token = with_token.address.partition("token=")[2]
     assert len(token) >= 32
-    answer = ask(guarded, f"/?token={token}")
+    answer = ask(with_token, f"/?token={token}")
     assert answer.status == 302
     assert "token" not in answer.headers["Location"]
     cookie = answer.headers["Set-Cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=Strict" in cookie
-    assert ask(guarded, "/index.html", Cookie=cookie.partition(";")[0]).status == 200
+    assert ask(with_token, "/index.html", Cookie=cookie.partition(";")[0]).status == 200
 
 
-def test_too_large_an_upload_is_refused_before_it_has_come(server):
+def test_the_stated_length_of_an_upload_is_limited(server):
     answer = upload(server, ("a.nii", b""), Content_Length=str(10**12))
     assert answer.status == 413
 
 
-def test_an_upload_that_does_not_say_its_length_is_counted(server):
+def test_the_length_of_a_chunked_upload_is_limited(server):
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
     headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}", "X-SPR-Explorer": "1"}
     body = form(("a.nii", os.urandom(10 << 20)))
@@ -169,14 +169,14 @@ def test_an_upload_that_does_not_say_its_length_is_counted(server):
         with connection.getresponse() as answer:
             status = answer.status
     except (BrokenPipeError, ConnectionResetError):
-        status = 413  # it hung up
+        status = 413  # the server closed the connection
     finally:
         connection.close()
     assert status == 413
     assert ask(server, "/explorer/alive").status == 200
 
 
-def test_an_archive_that_unpacks_to_too_much_is_refused(server):
+def test_the_unpacked_size_of_an_archive_is_limited(server):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.dcm", b"\0" * (20 << 20))
@@ -195,16 +195,16 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(server):
     ],
     ids=["damaged", "huge", "dicom", "two", "traversal", "none"],
 )
-def test_a_bad_upload_is_refused_in_words(server, files):
+def test_an_invalid_image_is_refused_with_a_reason(server, files):
     answer = upload(server, *files)
     assert answer.status == 422
-    assert b"why" in answer.body
+    assert b"reason" in answer.body
     assert b"Traceback" not in answer.body
     assert not Path("/tmp/spr-explorer-escape.nii").exists()
     assert ask(server, "/explorer/alive").status == 200
 
 
-def test_what_is_no_upload_is_refused(server):
+def test_malformed_uploads_are_refused(server):
     assert ask(server, "/explorer/upload/fixedVolume", "POST", b"x", X_SPR_Explorer="1").status == 400
     assert upload(server, ("a.nii", b"x"), X_SPR_Explorer="0").status == 400
     headers = {"Content_Type": f"multipart/form-data; boundary={BOUNDARY}", "X_SPR_Explorer": "1"}
@@ -223,14 +223,14 @@ def test_what_is_no_upload_is_refused(server):
     ],
     ids=["labels", "landmarks", "ending", "model", "pickle"],
 )
-def test_bad_segments_landmarks_and_models_are_refused_in_words(server, what, file):
+def test_invalid_segments_landmarks_and_models_are_refused_with_a_reason(server, what, file):
     answer = upload(server, file, what=what)
     assert answer.status == 422, answer.body
-    assert len(json.loads(answer.body)["why"]) > 20
+    assert len(json.loads(answer.body)["reason"]) > 20
     assert not list(server.models.rglob("evil*"))
 
 
-def test_segments_landmarks_and_models_are_taken(server, tmp_path):
+def test_segments_landmarks_and_models_are_accepted(server, tmp_path):
     assert upload(server, ("fixed.nii.gz", nifti(tmp_path, whole=True)), what="fixedLabels").status == 200
     for what in ("fixedLandmarks", "movingLandmarks"):
         assert upload(server, ("points.csv", b"x,y,z\n1,2,3\n4,5,6\n"), what=what).status == 200
@@ -241,7 +241,7 @@ def test_segments_landmarks_and_models_are_taken(server, tmp_path):
     assert server.is_running
 
 
-def test_good_images_are_taken(server, tmp_path):
+def test_images_are_accepted(server, tmp_path):
     for what in ("fixedVolume", "movingVolume"):
         answer = upload(server, ("some/where/image.nii.gz", nifti(tmp_path)), what=what)
         assert answer.status == 200, answer.body

@@ -1,22 +1,22 @@
-"""Who is let in: decisions about single requests."""
+"""Access control: decisions about single requests."""
 
 from __future__ import annotations
 
 import pytest
 
-from SPRExplorer.security import COOKIE, HEADERS, Policy, is_local, judge
+from SPRExplorer.security import COOKIE, HEADERS, AccessPolicy, decide, is_local
 
-HERE = Policy(local=True)
-ANYWHERE = Policy(local=False, token="right")
+LOCAL = AccessPolicy(local=True)
+REMOTE = AccessPolicy(local=False, token="right")
 
 
-def status(policy=HERE, method="GET", host="127.0.0.1:8765", query=None, cookies=None, **headers):
+def status(policy=LOCAL, method="GET", host="127.0.0.1:8765", query=None, cookies=None, **headers):
     headers = {"Host": host} | {name.replace("_", "-"): value for name, value in headers.items()}
-    return judge(policy, method, headers, query or {}, cookies or {}).status
+    return decide(policy, method, headers, query or {}, cookies or {}).status
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8765", "localhost:8765", "localhost", "[::1]:8765", "LOCALHOST:1"])
-def test_this_computer_has_these_names(host):
+def test_host_names_of_this_computer_are_allowed(host):
     assert status(host=host) == 200
 
 
@@ -24,7 +24,7 @@ def test_this_computer_has_these_names(host):
     "host",
     ["evil.example:8765", "", "127.0.0.1.evil.example", "localhost:x", "a@localhost", "127.0.0.1 evil", "[::2]:1"],
 )
-def test_a_foreign_name_that_leads_here_is_refused(host):
+def test_other_host_names_are_refused(host):
     assert status(host=host) == 403
 
 
@@ -32,19 +32,19 @@ def test_a_foreign_name_that_leads_here_is_refused(host):
     "origin", ["http://evil.example", "null", "http://127.0.0.1:1", "http://localhost:8765", "http://127.0.0.1", ""]
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_pages_of_other_origins_are_refused(origin, method):
+def test_other_origins_are_refused(origin, method):
     assert status(method=method, Origin=origin) == 403
 
 
-def test_the_page_itself_is_let_in():
+def test_the_own_origin_is_allowed():
     own = {"Origin": "http://127.0.0.1:8765", "Sec_Fetch_Site": "same-origin", "Sec_Fetch_Mode": "cors"}
     assert status(method="POST", **own) == 200
 
 
-def test_a_link_on_another_site_opens_the_page_and_does_nothing_else():
+def test_cross_site_requests_may_only_navigate():
     foreign = {"Sec_Fetch_Site": "cross-site"}
     assert status(Sec_Fetch_Mode="navigate", **foreign) == 200
-    assert status(Sec_Fetch_Mode="no-cors", **foreign) == 403  # a picture or script of ours in another page
+    assert status(Sec_Fetch_Mode="no-cors", **foreign) == 403  # an image or script of ours in another page
     assert status(method="POST", Sec_Fetch_Mode="navigate", **foreign) == 403  # a form of another page
     assert status(Sec_Fetch_Mode="websocket", **foreign) == 403
 
@@ -61,27 +61,27 @@ def test_a_link_on_another_site_opens_the_page_and_does_nothing_else():
         ({}, {COOKIE: "right"}, 200),
     ],
 )
-def test_other_computers_need_the_token(query, cookies, expected):
-    assert status(ANYWHERE, host="some.host:80", query=query, cookies=cookies) == expected
+def test_remote_requests_need_the_token(query, cookies, expected):
+    assert status(REMOTE, host="some.host:80", query=query, cookies=cookies) == expected
 
 
-def test_the_cookie_is_given_for_the_token_only():
-    assert judge(ANYWHERE, "GET", {"Host": "a"}, {"token": "right"}, {}).welcome
-    assert not judge(ANYWHERE, "GET", {"Host": "a"}, {}, {COOKIE: "right"}).welcome
-    assert not judge(HERE, "GET", {"Host": "localhost"}, {"token": "right"}, {}).welcome
+def test_the_cookie_is_set_for_the_token_only():
+    assert decide(REMOTE, "GET", {"Host": "a"}, {"token": "right"}, {}).set_cookie
+    assert not decide(REMOTE, "GET", {"Host": "a"}, {}, {COOKIE: "right"}).set_cookie
+    assert not decide(LOCAL, "GET", {"Host": "localhost"}, {"token": "right"}, {}).set_cookie
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]"])
-def test_only_this_computer_reaches(host):
+def test_local_addresses(host):
     assert is_local(host)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "", "example.org"])
-def test_other_computers_reach(host):
+def test_remote_addresses(host):
     assert not is_local(host)
 
 
-def test_no_page_may_hold_ours_and_nothing_is_loaded_from_elsewhere():
+def test_the_content_security_policy():
     policy = dict(part.strip().split(" ", 1) for part in HEADERS["Content-Security-Policy"].split(";"))
     assert policy["frame-ancestors"] == policy["object-src"] == "'none'"
     assert not any("http" in sources or "*" in sources for sources in policy.values())

@@ -1,4 +1,4 @@
-"""A process in an event loop: bytes, ends, and processes that were given up."""
+"""The worker process in an event loop: input, output, termination and replacement."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from SPRExplorer.transport import AsyncTransport
 ECHO = [sys.executable, "-uc", "import sys\nfor line in sys.stdin: print(line.strip()[::-1])"]
 
 
-class Heard:
-    """What a transport told."""
+class Recorder:
+    """Records the callbacks of a transport."""
 
     def __init__(self, transport):
         self.output, self.log, self.codes, self.ticks = b"", b"", [], 0
@@ -42,93 +42,93 @@ class Heard:
 
 
 def run(test):
-    async def all_of_it():
+    async def run_test():
         transport = AsyncTransport()
         try:
-            await test(transport, Heard(transport))
+            await test(transport, Recorder(transport))
         finally:
             await transport.stop()
 
-    asyncio.run(all_of_it())
+    asyncio.run(run_test())
 
 
-def test_bytes_go_both_ways_and_the_clock_ticks():
-    async def test(transport, heard):
+def test_input_output_and_ticks():
+    async def test(transport, recorder):
         transport.start(ECHO)
         transport.write(b"abc\n")  # before the process is there
-        await heard.until(lambda: b"cba" in heard.output)
+        await recorder.until(lambda: b"cba" in recorder.output)
         transport.write(b"def\n")
-        await heard.until(lambda: b"fed" in heard.output and heard.ticks)
+        await recorder.until(lambda: b"fed" in recorder.output and recorder.ticks)
         assert transport.pid
 
     run(test)
 
 
-def test_a_killed_process_is_told_with_its_signal():
-    async def test(transport, heard):
+def test_the_exit_code_of_a_killed_process():
+    async def test(transport, recorder):
         transport.start(ECHO)
         transport.write(b"abc\n")
-        await heard.until(lambda: heard.output)
+        await recorder.until(lambda: recorder.output)
         transport.kill()
-        await heard.ended.wait()
-        assert heard.codes == [-signal.SIGKILL if hasattr(signal, "SIGKILL") else 1]
+        await recorder.ended.wait()
+        assert recorder.codes == [-signal.SIGKILL if hasattr(signal, "SIGKILL") else 1]
         transport.write(b"of no effect\n")
         transport.kill()
 
     run(test)
 
 
-def test_a_program_that_is_not_there():
-    async def test(transport, heard):
+def test_a_missing_program():
+    async def test(transport, recorder):
         transport.start(["no-such-program"])
-        await heard.ended.wait()
-        assert heard.codes == [None]
-        assert b"no-such-program" in heard.log
+        await recorder.ended.wait()
+        assert recorder.codes == [None]
+        assert b"no-such-program" in recorder.log
 
     run(test)
 
 
-def test_a_process_that_was_given_up_is_not_heard():
-    async def test(transport, heard):
+def test_output_of_a_replaced_process_is_ignored():
+    async def test(transport, recorder):
         transport.start([sys.executable, "-uc", "import time; print('old'); time.sleep(60)"])
-        await heard.until(lambda: heard.output)
+        await recorder.until(lambda: recorder.output)
         transport.kill()
         transport.start(ECHO)
         transport.write(b"wen\n")
-        await heard.until(lambda: b"new" in heard.output)
+        await recorder.until(lambda: b"new" in recorder.output)
         await asyncio.sleep(0.3)
-        assert heard.codes == []
+        assert recorder.codes == []
 
     run(test)
 
 
-def test_a_fault_in_a_callback_does_not_cut_the_worker_off(caplog):
-    async def test(transport, heard):
-        told = []
+def test_an_exception_in_a_callback_does_not_stop_reading(caplog):
+    async def test(transport, recorder):
+        received = []
 
         def fail_once(data):
-            told.append(data)
-            if len(told) == 1:
+            received.append(data)
+            if len(received) == 1:
                 raise RuntimeError("a fault")
 
         transport.on_output = fail_once
         transport.start(ECHO)
         transport.write(b"one\n")
-        await heard.until(lambda: told)
+        await recorder.until(lambda: received)
         transport.write(b"two\n")
-        await heard.until(lambda: b"owt" in b"".join(told))
+        await recorder.until(lambda: b"owt" in b"".join(received))
 
     run(test)
     assert "a fault" in caplog.text
 
 
-def test_nothing_is_left_behind():
+def test_stop_ends_the_process():
     import psutil
 
-    async def test(transport, heard):
+    async def test(transport, recorder):
         transport.start(ECHO)
         transport.write(b"abc\n")
-        await heard.until(lambda: heard.output)
+        await recorder.until(lambda: recorder.output)
         number = transport.pid
         await transport.stop()
         assert not psutil.pid_exists(number)

@@ -1,14 +1,16 @@
-"""Pictures of the Explorer for machines that nobody looks at."""
+"""Pictures of the Explorer on machines without a screen."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from driving import CHROMIUM
+
+from SPRExplorer.browser import headless_browser
 
 pytestmark = [pytest.mark.slicer, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -19,21 +21,35 @@ def explore(repository, *arguments, **more):
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
-def test_the_sample_is_registered_and_pictures_are_left(server_possible, repository, tmp_path):
+def has_browser():
+    try:
+        headless_browser((400, 300)).quit()
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def test_without_a_browser_there_is_a_message(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(OSError, match="chromedriver"):
+        headless_browser((400, 300))
+
+
+def test_pictures_of_the_sample_pair(server_possible, repository, tmp_path):
     from PIL import Image
 
     done = explore(repository, "--pictures", tmp_path / "new")
     assert done.returncode == 0, done.stderr
-    wanted = {"explorer-views.png"} | ({"explorer.png"} if CHROMIUM else set())
-    assert {path.name for path in (tmp_path / "new").iterdir()} == wanted
-    for name in wanted:
+    names = {"explorer-views.png"} | ({"explorer.png"} if has_browser() else set())
+    assert {path.name for path in (tmp_path / "new").iterdir()} == names
+    for name in names:
         picture = np.asarray(Image.open(tmp_path / "new" / name).convert("RGB")).astype(int)
         colorful = (picture.max(axis=-1) - picture.min(axis=-1) > 60).mean()
-        assert colorful > 0.01, name  # the stiffness map is the only thing with colors
+        assert colorful > 0.01, name  # only the stiffness map is colored
         assert picture.std() > 20
 
 
-def test_what_is_no_image_is_refused_in_one_line(server_possible, repository, tmp_path):
+def test_a_damaged_image_is_refused_in_one_line(server_possible, repository, tmp_path):
     bad = tmp_path / "bad.nii.gz"
     bad.write_bytes(b"no image")
     done = explore(repository, bad, bad, "--pictures", tmp_path / "new")
@@ -43,9 +59,9 @@ def test_what_is_no_image_is_refused_in_one_line(server_possible, repository, tm
     assert not (tmp_path / "new").exists()
 
 
-def test_without_opengl_it_says_so(server_possible, repository, tmp_path):
+def test_without_opengl_there_is_a_message(server_possible, repository, tmp_path):
     done = explore(repository, "--pictures", tmp_path, VTK_DEFAULT_OPENGL_WINDOW="vtkOSOpenGLRenderWindow", DISPLAY="")
     if done.returncode == 0:
-        pytest.skip("there is OSMesa, too")
+        pytest.skip("OSMesa is installed")
     assert done.returncode == 2
     assert "OpenGL" in done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import torch
 from table import Row, refused, warned
 
 import SPRCore
-from SPRCore import Volume
+from SPRCore import Annotations, RegistrationOptions, Volume
 from SPRCore.live import LiveSession
 from SPRCore.registration import InstanceConfig
 
@@ -29,7 +30,11 @@ POINTS = np.array([[1.0, 1, 7], [0, -1, 9]])
 
 
 def run(fixed: Any = IMAGE, moving: Any = IMAGE, **given: Any) -> SPRCore.registration.RegistrationResult:
-    return SPRCore.register(fixed, moving, **QUICK | given)
+    given = QUICK | given
+    options = {field.name: given.pop(field.name) for field in fields(RegistrationOptions) if field.name in given}
+    annotations = {field.name: given.pop(field.name) for field in fields(Annotations) if field.name in given}
+    options = RegistrationOptions(**options)
+    return SPRCore.register(fixed, moving, options=options, annotations=annotations, **given)
 
 
 @functools.cache
@@ -256,6 +261,22 @@ ROWS = [
         "fixed landmarks",
         "1 of 2 points",
         "place 1",
+    ),
+    bad(
+        "annotations under an unknown name",
+        "the known ones are told",
+        lambda: SPRCore.register(IMAGE, IMAGE, annotations={"fixed_label": IMAGE}),
+        "annotations",
+        "'fixed_label'",
+        "fixed_labels",
+    ),
+    bad(
+        "a list as `annotations`",
+        "what is taken is told",
+        lambda: SPRCore.register(IMAGE, IMAGE, annotations=[POINTS]),
+        "annotations",
+        "a list",
+        "Annotations",
     ),
     bad("one landmark as a flat list", "the shape is told", lambda: points([1, 2, 3]), "(3,)", "(N, 3)"),
     bad("landmarks that are words", "numbers are asked for", lambda: points([["a", "b", "c"]]), "fixed landmarks"),

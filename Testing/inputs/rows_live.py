@@ -1,4 +1,4 @@
-"""What live sessions, the panels and their addresses are given."""
+"""Inputs of live sessions, panels and addresses."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from SPRRegistrationLib import messages, verdict
 from table import Row, refused
 
-from SPRCore.analysis.annotations import Annotations
 from SPRCore.geometry import Volume
+from SPRCore.geometry.annotations import Annotations
 from SPRCore.live import LiveSession
 from SPRExplorer import links
 
@@ -30,10 +30,10 @@ def image(seed: int) -> Volume:
     return Volume(array.astype(np.float32), np.diag([2.0, 2.0, 2.0, 1.0]))
 
 
-def check_update(said: tuple[str, ...], changes: dict, folder: Path) -> None:
+def check_update(words: tuple[str, ...], changes: dict, folder: Path) -> None:
     with LiveSession.open(image(0), image(1), device="cpu") as live:
         before = dict(live.setting)
-        refused(lambda: live.update(**changes), *said)
+        refused(lambda: live.update(**changes), *words)
         assert dict(live.setting) == before
 
 
@@ -43,8 +43,8 @@ def check_paint(folder: Path) -> None:
         refused(lambda: live.set_stiffness(painted), "stiffness")
 
 
-def check_marks(given: dict, said: tuple[str, ...], folder: Path) -> None:
-    refused(lambda: Annotations(**given), *said)
+def check_marks(given: dict, words: tuple[str, ...], folder: Path) -> None:
+    refused(lambda: Annotations(**given), *words)
 
 
 def check_labels_elsewhere(folder: Path) -> None:
@@ -52,9 +52,9 @@ def check_labels_elsewhere(folder: Path) -> None:
     far[0, 3] = 900.0
     labels = Volume(np.ones(SHAPE, dtype=np.uint8), far)
     with LiveSession.open(image(0), image(1), device="cpu") as live:
-        given = live.pair.given
+        annotations = live.pair.annotations
         refused(lambda: live.set_annotations(Annotations(fixed_labels=labels, moving_labels=labels)), "fixed labels")
-        assert live.pair.given is given
+        assert live.pair.annotations is annotations
 
 
 def check_guard(facts: dict, said: str, folder: Path) -> None:
@@ -69,7 +69,7 @@ def check_fit(folder: Path) -> None:
 
 def check_verdict(level: str, said: str, facts: dict, folder: Path) -> None:
     facts = {"exact": True, "covered": 0.98, "extent_mm": 280.0, "metrics": ROSE} | facts
-    found = verdict.badge(verdict.Shown(quality=QUALITY | facts.pop("quality", {}), **facts))
+    found = verdict.badge(verdict.ResultFacts(quality=QUALITY | facts.pop("quality", {}), **facts))
     assert (found.level, said in found.line) == (level, True), found
 
 
@@ -81,21 +81,26 @@ def check_address(text: str, taken: set[str], told: list[str], folder: Path) -> 
 POINTS = np.zeros((3, 3))
 NAN = float("nan")
 UPDATES = [
-    ("a hyperparameter that there is not", {"alpah": 0.1}, ("alpah", "alpha")),
-    ("a hyperparameter that is no number", {"alpha": "much"}, ("alpha", "much")),
+    ("an unknown hyperparameter", {"alpah": 0.1}, ("alpah", "alpha")),
+    ("a hyperparameter that is not a number", {"alpha": "much"}, ("alpha", "much")),
     ("a hyperparameter that is NaN", {"alpha": NAN}, ("alpha", "nan")),
     ("a negative hyperparameter", {"alpha": -1.0}, ("alpha", "-1")),
 ]
 FACTS = [
-    ("images at different places", {"overlap": 0.01}, "do not lie at the same place"),
-    ("an image that covers a third of the other", {"overlap": 0.3}, "Only 30 %"),
+    ("images at different places", {"overlap": 0.01}, "do not overlap"),
+    ("an image that covers a third of the other one", {"overlap": 0.3}, "Only 30 %"),
     ("images turned by 45 degrees", {"angle_degrees": 45.0}, "by 45 degrees"),
     ("segments of another image", {"segments": [("fixed", 0.0, 0.0, False)]}, "belong to another image"),
     ("segments on another grid", {"segments": [("moving", 0.34, 0.02, False)]}, "another grid, 34 %"),
     ("landmarks outside of their image", {"landmarks": [("moving", 3, 7)]}, "3 of 7 landmarks"),
 ]
 RESULTS = [
-    ("a preview near nothing exact", "preview", "first guess", {"exact": False, "is_known": False, "metrics": {}}),
+    (
+        "a preview far from the exact result",
+        "preview",
+        "rough estimate",
+        {"exact": False, "is_known": False, "metrics": {}},
+    ),
     ("an exact result that was not measured", "preview", "not measured", {"metrics": {}}),
     ("a result with folding", "bad", "Folding: 2.00 %", {"quality": {"folding_percent": 2.0}}),
     ("a result without folding of images that hardly overlap", "check", "Only 8 %", {"covered": 0.08}),
@@ -107,17 +112,17 @@ RESULTS = [
     ),
     ("a displacement of 112 mm in a chest", "check", "112 mm", {"quality": {"max_displacement_mm": 112.0}}),
     ("tissue that shrinks to a hundredth", "check", "1.0 % of its volume", {"quality": {"min_jacobian": 0.01}}),
-    ("a result that the worker doubts", "check", "The overlap fell.", {"warnings": ("the overlap fell",)}),
+    ("a result with a warning of the worker", "check", "The overlap fell.", {"warnings": ("the overlap fell",)}),
 ]
 ADDRESSES = [
-    ("a name that is misspelled", "#alpha=0.02&alpah=0.3", {"alpha"}, ["alpah"]),
-    ("a field that no page may set", "fixedVolume=/etc/passwd", set(), ["fixedVolume"]),
-    ("bytes that are no address", "%%%", set(), ["%%%"]),
+    ("a misspelled name", "#alpha=0.02&alpah=0.3", {"alpha"}, ["alpah"]),
+    ("a field that an address may not set", "fixedVolume=/etc/passwd", set(), ["fixedVolume"]),
+    ("bytes that are not an address", "%%%", set(), ["%%%"]),
 ]
 
 ROWS = [
     *(
-        Row(LIVE, what, "refused, and the setting stays", partial(check_update, said, change))
+        Row(LIVE, what, "refused, and the setting is unchanged", partial(check_update, said, change))
         for what, change, said in UPDATES
     ),
     Row(LIVE, "a painted stiffness of 0", "refused", check_paint),
@@ -129,15 +134,17 @@ ROWS = [
     ),
     Row(
         LIVE,
-        "other labels while the pair is open, none of them inside of the fixed image",
-        "refused, and it measures with what it had",
+        "other labels of an open pair, all outside of the fixed image",
+        "refused, and the previous labels are kept",
         check_labels_elsewhere,
     ),
     *(
-        Row(PAIR, what, f"told before anything is registered: “… {said} …”", partial(check_guard, f, said))
+        Row(PAIR, what, f"reported before the registration: “… {said} …”", partial(check_guard, f, said))
         for what, f, said in FACTS
     ),
-    Row(PAIR, "images of which nothing is unusual", "what was checked is said, and never that they fit", check_fit),
+    Row(
+        PAIR, "images without anything unusual", "the checks are listed, without a claim that the images fit", check_fit
+    ),
     *(
         Row(RESULT, what, f"never green: level “{level}”, “… {said} …”", partial(check_verdict, level, said, facts))
         for what, level, said, facts in RESULTS
@@ -149,7 +156,7 @@ ROWS = [
         partial(check_verdict, "good", "No folding", {}),
     ),
     *(
-        Row(ADDRESS, what, "left out and named, the rest is taken", partial(check_address, text, taken, told))
+        Row(ADDRESS, what, "ignored and named, the rest is used", partial(check_address, text, taken, told))
         for what, text, taken, told in ADDRESSES
     ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from table import Row, refused, warned
 
 import SPRCore
-from SPRCore import Volume
+from SPRCore import Annotations, RegistrationOptions, Volume
 from SPRCore.geometry import MaskedVolume
 from SPRCore.registration import InstanceConfig, prealign
 
@@ -26,7 +27,11 @@ QUICK = {"init": "none", "config": InstanceConfig.refining(2), "device": "cpu"}
 
 
 def run(fixed: Volume = IMAGE, moving: Volume = IMAGE, **given: Any) -> SPRCore.registration.RegistrationResult:
-    return SPRCore.register(fixed, moving, **QUICK | given)
+    given = QUICK | given
+    options = {field.name: given.pop(field.name) for field in fields(RegistrationOptions) if field.name in given}
+    annotations = {field.name: given.pop(field.name) for field in fields(Annotations) if field.name in given}
+    options = RegistrationOptions(**options)
+    return SPRCore.register(fixed, moving, options=options, annotations=annotations, **given)
 
 
 def changed(where: np.ndarray | tuple[int, ...], value: float) -> Volume:

@@ -36,7 +36,7 @@ def opened(*names):
     dialogs = application.start()
     images = [driving.add_image(name, seed) for seed, name in enumerate(names, start=1)]
     widget = application.load()
-    widget.panel.command = driving.worker()
+    widget.panel.worker.command = driving.worker()
     widget.panel.missing = lambda: []
     widget.parent.resize(460, 1500)
     widget.parent.show()

@@ -9,8 +9,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "end_to_end"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from fake_worker import FakeBackend, FakeSession, Point, Quality
+from fake_worker import FakeBackend, FakeSession, quality
 
+from SPRCore.live.protocol import SweepPoint
 from SPRCore.live.worker import main
 from SPRCore.regularization.hyperparameters import usual_ranges
 
@@ -43,7 +44,7 @@ class Session(FakeSession):
         if self.swept > 4:
             return None
         setting = {"alpha": 0.1 * (1 + self.swept % 2), "lambda_max": float(1 + self.swept // 3)}
-        return Point(setting, Quality(lncc=0.4 + 0.05 * self.swept))
+        return SweepPoint(setting=setting, quality=quality(lncc=0.4 + 0.05 * self.swept), tre_mm=2.0, milliseconds=1.0)
 
 
 class Backend(FakeBackend):

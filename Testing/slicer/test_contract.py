@@ -9,15 +9,14 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from harness import contract
+from harness import contract, core
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "SPRRegistration"
 TREE = ElementTree.parse(MODULE / "Resources" / "UI" / "SPRRegistration.ui")
 WIDGETS = {item.get("name"): item.get("class") for item in TREE.iter("widget")}
-SOURCES = sorted((MODULE / "SPRRegistrationLib").glob("*.py"))
+SOURCES = sorted((MODULE / "SPRRegistrationLib").rglob("*.py"))
 EXPLAINED = ("Button", "Selector", "CheckBox", "Slider", "SpinBox", "Table", "SearchBox", "View")
-NO_QT = {path.stem for path in SOURCES} - {"widget", "process"}
 
 
 def uses(source):
@@ -80,12 +79,19 @@ def test_names_that_are_not_there_are_found():
 
 
 def test_everything_to_be_operated_explains_itself():
-    tips = {
-        item.get("name")
+    core.install()
+    from SPRRegistrationLib.tooltips import tooltips
+
+    fields = {
+        item.get("name"): entry.findtext("string")
         for item in TREE.iter("widget")
-        if any(entry.get("name") == "toolTip" for entry in item.findall("property"))
+        for entry in item.findall("property")
+        if entry.get("name") == "SlicerParameterName"
     }
-    assert not [name for name in WIDGETS if name.endswith(EXPLAINED) and name not in tips]
+    keys = {fields.get(name, name) for name in WIDGETS}
+    assert not [name for name in WIDGETS if name.endswith(EXPLAINED) and fields.get(name, name) not in tooltips()]
+    assert tooltips().keys() <= keys, "a tool tip of no widget"
+    assert not [entry for entry in TREE.iter("property") if entry.get("name") == "toolTip"], "in tooltips.py alone"
 
 
 def test_every_label_leads_to_its_control_by_the_keyboard():
@@ -151,7 +157,7 @@ def test_only_the_panel_knows_qt(path):
         if isinstance(node, ast.Import)
         for alias in node.names
     }
-    if path.stem in NO_QT and not path.stem.startswith("panel_"):
+    if path.parent.name != "qt":
         assert not names & {"qt", "ctk"}
     assert not names & {"torch", "nibabel", "SimpleITK", "scipy"}, "Slicer must open the module before they are there"
 

@@ -20,11 +20,12 @@ pytestmark = [
 def opened(scene):
     """A panel with a pair that is open, and its worker."""
     from harness import pairs
+    from SPRRegistrationLib.worker_control import WorkerOptions
 
-    from SPRExplorer.panel import Panel
+    from SPRExplorer.controller import ExplorerController
 
-    worker, panel = pairs.PlayedWorker(), Panel(scene, ["worker"], lambda: None, lambda: None)
-    panel.transport = worker
+    worker, panel = pairs.PlayedWorker(), ExplorerController(scene, WorkerOptions(["worker"]))
+    panel.transport, panel.opens_by_itself = worker, True
     array = np.random.default_rng(0).uniform(0, 100, pairs.SHAPE).astype(np.float32)
     panel.add("fixedVolume", "fixed", (array, pairs.AFFINE))
     panel.add("movingVolume", "moving", (array + 1, pairs.AFFINE))
@@ -106,35 +107,35 @@ def test_the_page_says_what_is_known(opened):
     from SPRExplorer import state
 
     panel, worker = opened
-    assert state.state_of(panel)["map_known"]
+    assert state.state_of(panel).map_known
     panel.go_to({"alpha": 0.5, "lambda_max": 1.0})
     worker.result(worker.last(protocol.Update).id, 1.0, known=False)
     shown = state.state_of(panel)
-    assert (shown["map_known"], shown["badge"]["level"], shown["is_exact"]) == (False, "preview", False)
+    assert (shown.map_known, shown.badge["level"], shown.is_exact) == (False, "preview", False)
     assert state.histogram_of(panel) == []
     panel.apply()
-    assert not state.state_of(panel)["can_apply"]
+    assert not state.state_of(panel).can_apply
     worker.result(worker.last(protocol.Commit).id, 2.0, final=True, warnings=("The images hardly overlap.",))
     shown = state.state_of(panel)
-    assert (shown["map_known"], shown["badge"]["level"]) == (True, "check")
-    assert shown["badge"]["line"] == "The images hardly overlap."
-    assert ["Overlap of the segments (Dice)", "0.700 → 0.800 (1 is complete)"] in shown["measures"]
-    assert ["Similarity of the images", "0.30 → 0.45 (1 is alike)"] in shown["measures"]
+    assert (shown.map_known, shown.badge["level"]) == (True, "check")
+    assert shown.badge["line"] == "The images hardly overlap."
+    assert ["Overlap of the segments (Dice)", "0.700 → 0.800 (1 is complete)"] in shown.measures
+    assert ["Similarity of the images", "0.30 → 0.45 (1 is alike)"] in shown.measures
 
 
 def test_the_next_pair_does_not_keep_the_setting_of_the_sample(scene):
     from harness import pairs
     from SPRRegistrationLib.parameters import setting_of
     from SPRRegistrationLib.sliders import RECOMMENDED
+    from SPRRegistrationLib.worker_control import WorkerOptions
 
-    from SPRExplorer.panel import SAMPLE_SETTING, Panel
+    from SPRExplorer.controller import ExplorerController
 
-    panel = Panel(scene, ["worker"], lambda: None, lambda: None)
-    panel.is_held = True
+    panel = ExplorerController(scene, WorkerOptions(["worker"]))
     panel.load_sample()
     panel.load_sample()
     panel.swap()
-    assert setting_of(panel.parameters) == SAMPLE_SETTING
+    assert setting_of(panel.parameters) == {"alpha": 0.01, "lambda_max": 1.0}
     array = np.random.default_rng(0).uniform(0, 100, pairs.SHAPE).astype(np.float32)
     panel.add("fixedVolume", "heart", (array, pairs.AFFINE))
     assert panel.parameters.movingVolume is None, "a heart is not registered to the chest of the sample"
@@ -156,9 +157,9 @@ def test_the_total_variation_prior_has_sliders_of_its_own(opened):
     assert (request.prior, request.setting) == ("tv", {"tv": 0.3, "lambda_max": 30.0})
     worker.answer_open()
     shown = state.state_of(panel)
-    assert shown["sliders"] == ["tv", "tvLambdaMax"]
-    assert shown["limits"] == {"tv": [0.02, 2.0], "tvLambdaMax": [1.0, 100.0]}
-    assert shown["tuned"] == {"tv": 0.3, "tvLambdaMax": 30.0}
+    assert shown.sliders == ["tv", "tvLambdaMax"]
+    assert shown.limits == {"tv": [0.02, 2.0], "tvLambdaMax": [1.0, 100.0]}
+    assert shown.recommended == {"tv": 0.3, "tvLambdaMax": 30.0}
     panel.go_to({"tv": 0.1, "lambda_max": 12.0})
     parameters = panel.parameters
     assert (parameters.tv, parameters.tvLambdaMax, parameters.lambdaMax) == (0.1, 12.0, 2.0)
@@ -174,8 +175,8 @@ def test_a_part_of_the_body_sets_stiffness_sliders_and_start(opened):
     request = worker.last(protocol.Open)
     assert (request.start, request.prior, request.setting) == ("search", "beta", {"alpha": 0.02, "lambda_max": 20.0})
     shown, fields = state.state_of(panel), state.fields_of(panel)
-    assert shown["limits"]["lambdaMax"] == [0.5, 20.0]
-    assert shown["tuned"] == {"alpha": 0.02, "lambdaMax": 20.0}
+    assert shown.limits["lambdaMax"] == [0.5, 20.0]
+    assert shown.recommended == {"alpha": 0.02, "lambdaMax": 20.0}
     assert (fields["anatomy"], fields["start"]) == ("liver", "search")
     defaults = {name: "" for name in links.LINKED} | fields
     assert links.link_of(fields, defaults | {"anatomy": "none"} | state.set_by_anatomy(panel)) == "anatomy=liver"
@@ -184,7 +185,7 @@ def test_a_part_of_the_body_sets_stiffness_sliders_and_start(opened):
     assert link == "anatomy=liver&lambdaMax=1"
     panel.change("anatomy", "none")
     assert worker.last(protocol.Open).start == "rest"
-    assert state.state_of(panel)["tuned"] == {"alpha": 0.1, "lambdaMax": 1.0}
+    assert state.state_of(panel).recommended == {"alpha": 0.1, "lambdaMax": 1.0}
 
 
 def test_a_suggestion_is_asked_for_once_marked_and_belongs_to_its_pair(opened):
@@ -195,16 +196,16 @@ def test_a_suggestion_is_asked_for_once_marked_and_belongs_to_its_pair(opened):
     panel.suggest()
     assert verbs(worker).count("choose") == 1
     shown = state.state_of(panel)
-    assert (shown["is_choosing"], shown["can_suggest"], shown["suggested"], shown["busy"]) == (True, False, {}, True)
+    assert (shown.is_choosing, shown.can_suggest, shown.suggested, shown.busy) == (True, False, {}, True)
     worker.chosen()
     shown = state.state_of(panel)
-    assert shown["suggested"] == {"alpha": 0.3, "lambdaMax": 4.0}
-    assert (shown["can_take"], shown["can_suggest"], shown["is_choosing"], shown["busy"]) == (True, True, False, False)
+    assert shown.suggested == {"alpha": 0.3, "lambdaMax": 4.0}
+    assert (shown.can_take, shown.can_suggest, shown.is_choosing, shown.busy) == (True, True, False, False)
     panel.choose({"fixedLandmarks": None})
-    assert state.state_of(panel)["suggested"], "what the pair is measured with changes nothing"
+    assert state.state_of(panel).suggested, "what the pair is measured with changes nothing"
     panel.swap()
     shown = state.state_of(panel)
-    assert (shown["suggested"], shown["suggest_line"], shown["can_take"]) == ({}, "", False)
+    assert (shown.suggested, shown.suggestion, shown.can_take) == ({}, "", False)
 
 
 def test_the_suggestion_is_the_nearest_cell_of_the_map(opened):
@@ -213,11 +214,11 @@ def test_the_suggestion_is_the_nearest_cell_of_the_map(opened):
     panel, worker = opened
     panel.suggest()
     worker.chosen()
-    quality = protocol.Measures(
+    quality = protocol.DeformationQuality(
         folding_percent=0.0, min_jacobian=0.5, max_displacement_mm=1.0, lncc=0.5, weight_gap=0.0
     )
     settings = [{"alpha": alpha, "lambda_max": value} for alpha in (0.077, 0.216) for value in (2.81, 5.0)]
-    worker.say(*(protocol.Point(setting=setting, quality=quality) for setting in settings))
+    worker.say(*(protocol.SweepPoint(setting=setting, quality=quality) for setting in settings))
     cells = [cell for row in state.map_of(panel)["rows"] for cell in row]
     assert [cell["setting"] for cell in cells if "◆" in cell["signs"]] == [{"alpha": 0.216, "lambda_max": 5.0}]
 
@@ -225,18 +226,17 @@ def test_the_suggestion_is_the_nearest_cell_of_the_map(opened):
 @pytest.mark.parametrize(("compared", "prior", "setting"), [(False, "beta", {}), (True, "uniform", {"lambda": 2.0})])
 def test_what_cannot_be_marked_is_said(opened, compared, prior, setting):
     from SPRExplorer import state
-    from SPRExplorer.wishes import Wishes
 
     panel, worker = opened
     before = dict(panel.session.setting)
     panel.suggest()
     worker.chosen(compared, prior, **setting)
     shown = state.state_of(panel)
-    assert shown["suggested"] == {}
-    assert shown["can_take"] == compared
+    assert shown.suggested == {}
+    assert shown.can_take == compared
     words = "The same everywhere (uniform), stiffness (lambda) 2" if compared else "No setting can be suggested"
-    assert words in shown["suggest_line"]
-    Wishes.take_suggestion(type("Page", (), {"_panel": panel}))
+    assert words in shown.suggestion
+    panel.take_suggestion()
     assert panel.parameters.prior.value == ("uniform" if compared else "beta")
     assert compared or panel.session.setting == before
 
@@ -254,11 +254,11 @@ def test_a_choice_that_does_not_come_to_an_end_leaves_the_registration_as_it_was
         worker.say(protocol.Superseded(id=asked, by=worker.last(protocol.Cancel).id))
     elif how == "error":
         worker.say(protocol.Error(id=asked, code="memory", what="not enough memory"))
-        assert "not enough memory" in state.state_of(panel)["status"].lower()
+        assert "not enough memory" in state.state_of(panel).status.lower()
     else:
         panel.session.ended(-9)
     shown = state.state_of(panel)
-    assert (shown["is_choosing"], shown["suggested"], shown["failed"]) == (False, {}, False)
+    assert (shown.is_choosing, shown.suggested, shown.failed) == (False, {}, False)
     assert panel.parameters.suggestion == ""
 
 
@@ -272,5 +272,5 @@ def test_a_task_model_starts_nowhere_and_has_no_suggestion(opened):
     since = len(worker.requests)
     panel.suggest()
     assert "choose" not in verbs(worker, since)
-    assert not state.state_of(panel)["can_suggest"]
+    assert not state.state_of(panel).can_suggest
     assert state.set_by_anatomy(panel) == {}

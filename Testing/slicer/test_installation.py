@@ -87,7 +87,7 @@ def test_the_mouse_reaches_apply_again_after_a_failure(lacking, pip):
 
     pip(fail)
     lacking.ui.applyButton.click()
-    assert "did not work" in lacking.ui.statusLabel.text
+    assert "installation failed" in lacking.ui.statusLabel.text
     assert lacking.ui.inputsSection.enabled
     assert not lacking.ui.progressBar.visible
     assert lacking.ui.offlineButton.visible
@@ -100,7 +100,7 @@ def test_the_scene_closed_during_an_installation(lacking, pip):
     pip(lambda: slicer.mrmlScene.Clear(0))
     lacking.ui.applyButton.click()
     application.process_events(0.1)
-    assert lacking.panel.sessions == {}
+    assert driving.sessions(lacking.panel) == []
     assert lacking.ui.applyButton.text == "Choose a fixed and a moving image"
     assert not lacking.ui.statusLabel.text
 
@@ -129,13 +129,13 @@ def test_a_failure_that_slicer_has_shown_is_not_shown_again(lacking, monkeypatch
     monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)
     lacking.ui.applyButton.click()
     assert lacking.dialogs.shown[1:] == ["pip failed"]
-    assert "did not work" in lacking.ui.statusLabel.text
+    assert "installation failed" in lacking.ui.statusLabel.text
 
 
 def test_an_installation_that_leaves_something_out_is_told(lacking, pip, monkeypatch):
     install = sys.modules["SPRRegistrationLib.qt.install"]
-    monkeypatch.setattr(install, "_is_there", lambda wanted: False)
+    monkeypatch.setattr(install, "_is_installed", lambda wanted: False)
     pip()
     lacking.ui.applyButton.click()
-    assert "still no safetensors" in lacking.ui.statusLabel.text
+    assert "is still missing" in lacking.ui.statusLabel.text
     assert lacking.panel.session is None

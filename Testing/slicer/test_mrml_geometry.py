@@ -194,13 +194,3 @@ def test_only_placed_points_count(scene):
     points.AddControlPoint(4.0, 5.0, 6.0)
     points.UnsetNthControlPointPosition(0)
     np.testing.assert_allclose(geometry.points_of(points), [[4, 5, 6]])
-
-
-def test_corners_are_the_outer_ones():
-    from harness import core
-
-    core.install()
-    from SPRRegistrationLib.scene import geometry
-
-    corners = geometry.corners_of((10, 20, 30), np.diag([2.0, 1.0, 1.0, 1.0]))
-    np.testing.assert_allclose([corners.min(axis=0), corners.max(axis=0)], [[-1, -0.5, -0.5], [19, 19.5, 29.5]])

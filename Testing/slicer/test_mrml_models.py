@@ -53,7 +53,7 @@ def test_without_any_model_there_is_the_method_that_needs_none(models, monkeypat
     assert models.card_lines(only)
 
 
-def test_a_model_is_imported_found_shown_and_removed(models, bundle):
+def test_a_model_is_imported_found_and_shown(models, bundle):
     fields = {"anatomy": "heart", "modality": "cine MRI", "authors": ("A", "B"), "optimum": {"lambda": 2.0}}
     model = models.import_model(bundle(**fields))
     assert model.path.parent == models.models_folder()
@@ -70,8 +70,6 @@ def test_a_model_is_imported_found_shown_and_removed(models, bundle):
     assert models.best_match([found["instance"], *bundled], "cine MRI of a heart").name.endswith("-semi")
     assert models.best_match([found["instance"], *bundled], "chest MRI").name == "instance"
     assert [one.name for one in models.search(own, "CINE heart")] == ["heart"]
-    models.remove_model(found["heart"])
-    assert "heart" not in {one.name for one in models.find_models()}
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 100, (2).to_bytes(8, "little") + b"{}", b"\xff" * 64])
@@ -86,13 +84,6 @@ def test_a_file_that_is_no_model_is_listed_with_its_problem(models, content):
     assert models.card_lines(model)[-1][1] == model.problem
     with pytest.raises(InputError):
         models.import_model(path)
-
-
-def test_what_was_not_imported_is_not_removed(models, bundle):
-    path = bundle()
-    with pytest.raises(InputError, match="not imported"):
-        models.remove_model(models.read_model(path))
-    assert path.exists()
 
 
 def test_another_kind_of_file_is_refused(models, tmp_path):

@@ -29,7 +29,7 @@ def parameters(scene):
 
 
 def test_labels_have_names_and_factors(parameters):
-    from SPRExplorer import painting
+    from SPRRegistrationLib.scene import painting
 
     rows = painting.table(parameters)
     assert [(row["label"], row["name"]) for row in rows] == [
@@ -43,9 +43,7 @@ def test_labels_have_names_and_factors(parameters):
 
 def test_what_is_painted_reaches_the_voxels_of_the_label_alone(parameters):
     import slicer
-    from SPRRegistrationLib.scene import inputs
-
-    from SPRExplorer import painting
+    from SPRRegistrationLib.scene import inputs, painting
 
     painting.paint(parameters, 4, 10.0)
     painting.paint(parameters, 1, 0.3)
@@ -59,7 +57,7 @@ def test_what_is_painted_reaches_the_voxels_of_the_label_alone(parameters):
 
 
 def test_what_no_list_offers_is_refused(parameters):
-    from SPRExplorer import painting
+    from SPRRegistrationLib.scene import painting
 
     for label, factor in (
         (9, 10.0),
@@ -80,7 +78,7 @@ def test_what_no_list_offers_is_refused(parameters):
 
 
 def test_what_was_painted_goes_with_its_labels(parameters):
-    from SPRExplorer import painting
+    from SPRRegistrationLib.scene import painting
 
     painting.paint(parameters, 4, 10.0)
     segments = parameters.stiffnessSegments

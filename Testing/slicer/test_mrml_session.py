@@ -45,9 +45,9 @@ def begin(scene):
 
 
 def stage(name):
-    from SPRRegistrationLib.session import Stage
+    from SPRRegistrationLib.session import SessionStage
 
-    return Stage[name]
+    return SessionStage[name]
 
 
 def field_of(parameters):
@@ -69,19 +69,6 @@ def test_a_pair_is_opened_with_what_the_parameters_say(begin):
     assert set(request.segment.arrays) == {"fixed", "moving"}
     worker.answer_open()
     assert (session.stage, session.ranges["alpha"]) == (stage("READY"), (0.01, 0.6))
-
-
-def test_a_network_fills_the_map_by_itself_so_that_previews_follow(begin):
-    session, worker, parameters = begin(is_open=False)
-    parameters.method = "model"
-    session.open()
-    worker.greet()
-    worker.answer_open()
-    assert worker.last(protocol.Sweep).on
-    assert session.sweeping
-    assert session.stage is stage("READY")
-    other = begin("B")[0]
-    assert not other.sweeping
 
 
 def test_a_preview_moves_the_transform_and_leaves_the_moving_image_alone(begin):
@@ -125,7 +112,7 @@ def test_a_commit_puts_everything_into_the_scene(begin):
     worker.result(worker.last(protocol.Update).id, 1.0, shape=(4, 5, 5))
     session.commit({"alpha": 0.2})
     assert session.stage is stage("COMMITTING")
-    worker.say(protocol.Progress(id=worker.last(protocol.Commit).id, stage="computing", fraction=0.5))
+    worker.say(protocol.ProgressReport(id=worker.last(protocol.Commit).id, stage="computing", fraction=0.5))
     assert session.progress == 0.5
     worker.result(worker.last(protocol.Commit).id, 2.0, final=True)
     assert (session.stage, session.progress) == (stage("DONE"), None)
@@ -295,12 +282,12 @@ def test_the_settings_map_is_kept_as_a_table(begin):
     session, worker, parameters = begin()
     session.sweep(True)
     assert session.sweeping
-    worker.say(protocol.Done(id=worker.last(protocol.Sweep).id))
+    worker.say(protocol.Done(id=worker.last(protocol.ToggleSweep).id))
     for alpha in (0.1, 0.2):
         for strength in (1.0, 2.0, 4.0):
             measures = {"min_jacobian": 0.5, "max_displacement_mm": 1.0, "weight_gap": 0.0, "folding_percent": None}
-            quality = protocol.Measures(lncc=alpha * strength, **measures)
-            worker.say(protocol.Point(setting={"alpha": alpha, "lambda_max": strength}, quality=quality))
+            quality = protocol.DeformationQuality(lncc=alpha * strength, **measures)
+            worker.say(protocol.SweepPoint(setting={"alpha": alpha, "lambda_max": strength}, quality=quality))
     worker.say(protocol.Idle())
     assert (len(session.points), session.sweeping) == (6, False)
     assert parameters.mapTable.GetNumberOfRows() == 6
@@ -484,7 +471,11 @@ def test_labels_of_another_grid_are_told_before_anything_is_registered(begin, sc
     array, affine = geometry.image_of(parameters.fixedVolume)
     labels = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "heart")
     parameters.fixedLabels = labels
-    for shift, level, part in ((0.0, "plain", ""), (4.0, "check", "another grid"), (900.0, "check", "No part")):
+    for shift, level, part in (
+        (0.0, "plain", ""),
+        (4.0, "check", "another grid"),
+        (900.0, "check", "are outside of it"),
+    ):
         there = affine.copy()
         there[0, 3] += shift
         geometry.set_image(labels, np.ones(array.shape, dtype=np.int16), there)

@@ -115,7 +115,7 @@ def test_after_the_last_registration_was_deleted_nothing_can_be_clicked(done, mo
     done.ui.registrationSelector.removeCurrentNode()
     application.process_events(0.1)
     assert done.panel.parameters is None
-    assert done.panel.sessions == {}
+    assert driving.sessions(done.panel) == []
     capfd.readouterr()
     click_everything(done)
     assert "Traceback" not in capfd.readouterr().err
@@ -136,7 +136,7 @@ def test_deleting_one_of_two_registrations_ends_its_worker(done):
     done.ui.registrationSelector.setCurrentNode(first)
     done.ui.registrationSelector.removeCurrentNode()
     assert done.panel.parameters.parameterNode is other
-    assert done.panel.sessions == {}
+    assert driving.sessions(done.panel) == []
     assert done.ui.applyButton.text == "Choose a fixed and a moving image"
 
 

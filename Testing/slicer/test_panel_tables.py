@@ -54,7 +54,7 @@ def test_a_factor_goes_to_the_segment_beside_it_after_one_was_removed(painted):
 
 
 def test_a_row_that_is_still_shown_is_that_of_its_segment(painted):
-    section = next(each for each in painted.panel.sections if type(each).__name__ == "PaintedStiffness")
+    section = next(each for each in painted.panel.sections if type(each).__name__ == "StiffnessFactorsSection")
     section.detach()  # nobody tells of the removal
     painted.segments.GetSegmentation().RemoveSegment("liver")
     painted.ui.stiffnessTable.item(1, 1).setText("3")

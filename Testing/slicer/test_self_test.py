@@ -39,7 +39,7 @@ def test_the_self_test_passes(empty, self_test, name):
 
 @pytest.mark.slow
 def test_reload_and_test(empty):
-    empty.panel.command = sys.modules["SPRRegistrationLib.qt.process"].worker_command()
+    empty.panel.worker.command = sys.modules["SPRRegistrationLib.qt.process"].worker_command()
     sys.modules["SPRRegistration"].SPRRegistrationTest().runTest()
 
 

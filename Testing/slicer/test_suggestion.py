@@ -102,7 +102,7 @@ def test_a_suggestion_is_marked_said_and_taken_over(suggested):
     ui.takeButton.click()
     assert (parameters.alpha, parameters.lambdaMax) == (0.3, 4.0)
     assert ui.alphaSlider.value == pytest.approx(0.3)
-    assert "in force" in ui.suggestLabel.text
+    assert "already set" in ui.suggestLabel.text
     assert not ui.takeButton.visible
     assert marks(suggested).keys() == {"alpha", "lambdaMax"}
 
@@ -200,8 +200,8 @@ def test_a_suggestion_needs_no_other_result(chosen):
 
 
 def test_each_anatomy_has_a_setting():
-    from SPRRegistrationLib.parameters import Anatomy
+    from SPRRegistrationLib.parameters import AnatomyChoice
 
     from SPRCore.regularization.hyperparameters import ANATOMY_SETTINGS
 
-    assert {each.value for each in Anatomy} == {Anatomy.NONE.value, *ANATOMY_SETTINGS}
+    assert {each.value for each in AnatomyChoice} == {AnatomyChoice.NONE.value, *ANATOMY_SETTINGS}

@@ -15,7 +15,7 @@ if None in (importlib.util.find_spec("slicer"), importlib.util.find_spec("PySide
     pytest.skip("slicer-core or PySide6 is not installed", allow_module_level=True)
 
 import slicer
-from harness import application
+from harness import application, driving
 from harness.driving import double_click, drag, groove, move, pick, type_keys, wait_for
 from harness.widgets import qt
 
@@ -47,7 +47,7 @@ def test_a_pair_that_says_what_it_is_gets_its_model_and_a_choice_of_the_user_sta
     assert parameters.method == "instance"  # one image is no pair
     parameters.movingVolume = moving
     assert parameters.method == "cardiac-cine-hyper-spr-semi"
-    assert parameters.alpha == pytest.approx(module.panel.task_model.optimum["alpha"])
+    assert parameters.alpha == pytest.approx(module.panel.controller.model.optimum["alpha"])
     assert "cardiac-cine-hyper-spr-semi" in module.ui.modelSelector.currentText
     parameters.method = "general-hyper-spr"
     parameters.movingVolume = other
@@ -174,7 +174,7 @@ def test_a_model_of_the_total_variation_prior_sets_its_sliders_alone(chosen):
 
 
 def test_cancel_ends_the_computation(chosen):
-    chosen.panel.command[-1] = "60"
+    chosen.panel.worker.command[-1] = "60"
     chosen.ui.applyButton.click()
     wait_for(chosen.panel, "COMMITTING")
     assert chosen.ui.applyButton.text == "&Apply"
@@ -258,7 +258,7 @@ def test_slicers_own_packages_are_protected(chosen, tmp_path, monkeypatch):
 
 
 def test_a_worker_that_is_killed_comes_back(done):
-    session, transport, _pair = done.panel.sessions[done.panel.parameters.parameterNode.GetID()]
+    session, transport = done.panel.session, done.panel.controller.transport
     first = transport._process
     transport.kill()
     assert application.process_events(10, lambda: session.stage.name == "OPENING")
@@ -270,32 +270,32 @@ def test_a_worker_that_is_killed_comes_back(done):
 
 
 def test_a_worker_that_cannot_start_is_told_and_can_be_tried_again(chosen):
-    right, chosen.panel.command = chosen.panel.command, ["/nowhere/python"]
+    right, chosen.panel.worker.command = chosen.panel.worker.command, ["/nowhere/python"]
     chosen.ui.applyButton.click()
     wait_for(chosen.panel, "FAILED", seconds=20)
     assert "cannot be kept running" in chosen.ui.statusLabel.text
-    chosen.panel.command = right
+    chosen.panel.worker.command = right
     chosen.ui.restartButton.click()
     wait_for(chosen.panel, "DONE")
 
 
 def test_closing_the_scene_ends_the_worker(done):
-    _session, transport, _pair = done.panel.sessions[done.panel.parameters.parameterNode.GetID()]
+    transport = done.panel.controller.transport
     process = transport._process
     slicer.mrmlScene.Clear(0)
     application.process_events(0.2)
-    assert done.panel.sessions == {}
+    assert driving.sessions(done.panel) == []
     assert process.state() == qt.QProcess.NotRunning
     assert not done.ui.applyButton.enabled
     assert done.panel.parameters.fixedVolume is None
 
 
 def test_the_scene_closed_while_it_computes(chosen):
-    chosen.panel.command[-1] = "60"
+    chosen.panel.worker.command[-1] = "60"
     chosen.ui.applyButton.click()
     slicer.mrmlScene.Clear(0)
     application.process_events(0.5)
-    assert chosen.panel.sessions == {}
+    assert driving.sessions(chosen.panel) == []
 
 
 def test_settings_come_back_with_the_scene(done, tmp_path):
@@ -372,7 +372,7 @@ def test_the_settings_map_is_filled_and_a_click_goes_there(done):
     texts = [done.ui.mapTable.item(row, column).text() for row in range(2) for column in range(2)]
     assert sum("★" in text for text in texts) == 1
     assert application.process_events(5, lambda: not done.panel.session.sweeping)
-    done.panel.end_session()
+    done.panel.controller.end_session()
     done.panel.refresh()
     assert done.ui.mapTable.rowCount == 2  # as it is kept in the scene
     done.ui.mapTable.cellClicked.emit(0, 1)
@@ -490,7 +490,7 @@ def test_names_that_slicer_has_not_are_refused_to_the_module(module):
 
 @pytest.mark.slow
 def test_the_sample_data_on_the_real_worker(module):
-    module.panel.command = sys.modules["SPRRegistrationLib.qt.process"].worker_command()
+    module.panel.worker.command = sys.modules["SPRRegistrationLib.qt.process"].worker_command()
     module.ui.sampleButton.click()
     assert "covers 100 %" in module.ui.guardLabel.text
     module.ui.applyButton.click()

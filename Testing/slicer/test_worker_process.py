@@ -24,14 +24,14 @@ SHM = Path("/dev/shm")
 @pytest.fixture
 def launched(chosen):
     """The module with an exact result of a worker behind a launcher."""
-    chosen.panel.command = [sys.executable, str(LAUNCHER), *driving.worker()[1:]]
+    chosen.panel.worker.command = [sys.executable, str(LAUNCHER), *driving.worker()[1:]]
     chosen.ui.applyButton.click()
     driving.wait_for(chosen.panel, "DONE")
     return chosen
 
 
 def transport_of(module):
-    return module.panel.sessions[module.panel.parameters.parameterNode.GetID()][1]
+    return module.panel.controller.transport
 
 
 def python_of(module):
@@ -90,7 +90,7 @@ def test_nothing_is_left_when_the_module_is_closed(launched):
 
 
 def test_what_cannot_be_started_is_let_go(chosen):
-    chosen.panel.command = ["/nowhere/python"]
+    chosen.panel.worker.command = ["/nowhere/python"]
     chosen.ui.applyButton.click()
     process = transport_of(chosen)._process
     driving.wait_for(chosen.panel, "FAILED", seconds=20)

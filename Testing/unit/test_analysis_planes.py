@@ -7,7 +7,7 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 
-from SPRCore.analysis.planes import PLANES, Cutter, bounding_box, center_mm, foreground
+from SPRCore.analysis.planes import PLANES, SliceExtractor, bounding_box, center_mm, foreground
 from SPRCore.geometry import Grid, Volume, resample
 
 AXIAL, CORONAL, SAGITTAL = PLANES
@@ -39,10 +39,10 @@ def test_every_orientation_gives_the_same_pictures(image, order, signs):
     point = center_mm(np.ones(SHAPE, dtype=bool), AFFINE) + 0.1
     box_mm = np.array([[1, 2, 0], [6, 5, 4]]) @ AFFINE[:3, :3] + AFFINE[:3, 3]
     for plane in PLANES:
-        straight = Cutter(image.grid, point, np.array([[1, 6], [2, 5], [0, 4]]))
+        straight = SliceExtractor(image.grid, point, np.array([[1, 6], [2, 5], [0, 4]]))
         index = np.rint((box_mm - grid.affine[:3, 3]) @ np.linalg.inv(grid.affine[:3, :3]).T).astype(int)
-        turned = Cutter(grid, point, np.sort(index.T, axis=1))
-        np.testing.assert_allclose(turned.cut(same.array, plane), straight.cut(image.array, plane), atol=1e-6)
+        turned = SliceExtractor(grid, point, np.sort(index.T, axis=1))
+        np.testing.assert_allclose(turned.extract(same.array, plane), straight.extract(image.array, plane), atol=1e-6)
         assert turned.size_mm(plane) == pytest.approx(straight.size_mm(plane))
 
 
@@ -56,7 +56,7 @@ def test_the_right_side_is_on_the_left_and_the_head_is_up(image):
         array = np.zeros(SHAPE)
         array[(slice(None),) * world_axis + (-1,)] = 1  # the affine is positive: the last voxel is R, A or S
         for plane, place in places.items():
-            cut = Cutter(image.grid, point).cut(array, plane)
+            cut = SliceExtractor(image.grid, point).extract(array, plane)
             edge = cut[:, 0] if place == "left" else cut[-1]
             assert edge.all(), (bright, plane.name)
             assert cut.sum() == edge.size
@@ -73,11 +73,11 @@ def test_marks_name_the_edges():
 def test_coordinates_follow_the_patient(order, signs):
     """A constant displacement of 5 mm to the right and 3 mm to the head shifts the lines by just that."""
     grid = reoriented(order, signs)
-    cutter = Cutter(grid, center_mm(np.ones(grid.shape, dtype=bool), grid.affine))
+    extractor = SliceExtractor(grid, center_mm(np.ones(grid.shape, dtype=bool), grid.affine))
     moved_mm = np.broadcast_to([5.0, 0.0, 3.0], (*grid.shape, 3))
     for plane, across_mm, up_mm in ((AXIAL, 5.0, 0.0), (CORONAL, 5.0, 3.0), (SAGITTAL, 0.0, 3.0)):
-        still = cutter.coordinates(np.zeros((*grid.shape, 3)), plane)
-        moved = cutter.coordinates(moved_mm, plane)
+        still = extractor.coordinates(np.zeros((*grid.shape, 3)), plane)
+        moved = extractor.coordinates(moved_mm, plane)
         np.testing.assert_allclose(moved[0] - still[0], across_mm, atol=1e-9)
         np.testing.assert_allclose(moved[1] - still[1], up_mm, atol=1e-9)
         assert (np.diff(still[0], axis=1) < 0).all()  # to the right of the picture is to the left of the patient
@@ -85,8 +85,8 @@ def test_coordinates_follow_the_patient(order, signs):
 
 
 def test_a_point_outside_is_moved_inside(image):
-    cutter = Cutter(image.grid, np.array([1e4, -1e4, 1e4]))
-    np.testing.assert_array_equal(cutter.cut(image.array, SAGITTAL), image.array[-1].T[:, ::-1])
+    extractor = SliceExtractor(image.grid, np.array([1e4, -1e4, 1e4]))
+    np.testing.assert_array_equal(extractor.extract(image.array, SAGITTAL), image.array[-1].T[:, ::-1])
 
 
 def test_foreground_and_its_box():

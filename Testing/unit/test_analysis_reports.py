@@ -9,12 +9,12 @@ import pytest
 from matplotlib.collections import QuadMesh
 
 from SPRCore.analysis.figures import save_figure
-from SPRCore.analysis.kept import KeptMethod, KeptPair
 from SPRCore.analysis.optima import optima_table
 from SPRCore.analysis.pair_figures import boundary_figure, likely_weight_figure, methods_figure, weight_figure
 from SPRCore.analysis.plots import dice_figure, weights_figure
 from SPRCore.analysis.report import PAGE, write_figures, write_page, write_tables
 from SPRCore.analysis.rows import BenchmarkRow, SurfacePoint
+from SPRCore.analysis.saved_pairs import SavedPair, SavedResult
 from SPRCore.analysis.settings_figure import settings_figure
 from SPRCore.analysis.studies import study_figure
 from SPRCore.analysis.surfaces import surface_of, sweep_figure
@@ -219,12 +219,12 @@ def kept(request):
 
     def method(name, weight, setting):
         field = Field(rng.standard_normal((*request.param, 3)).astype(np.float32), affine)
-        return KeptMethod(method=name, setting=setting, warped=image(), displacement=field, weight=weight, **shared)
+        return SavedResult(method=name, setting=setting, warped=image(), displacement=field, weight=weight, **shared)
 
     weight = Volume(rng.random(request.param, dtype=np.float32), affine)
     methods = (method("spr", weight, {"prior": "beta", "alpha": 0.1, "lambda_max": 1.0}), method("demons", None, {}))
     images = {"fixed": image(), "moving": image(), "fixed_labels": labels, "moving_labels": labels}
-    return KeptPair(pair="one, there", **images, methods=methods)
+    return SavedPair(pair="one, there", **images, methods=methods)
 
 
 def test_figures_of_a_pair(kept, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from SPRCore.analysis.rows import (
     BenchmarkRow,
-    Header,
+    RowsHeader,
     SurfacePoint,
     append_row,
     command_without_folders,
@@ -27,7 +27,7 @@ POINT = SurfacePoint(pair="p1", subject="s1", method="m", setting={"alpha": 0.0,
 @pytest.mark.parametrize(("kind", "row"), [("benchmark", ROW), ("surface", POINT)])
 def test_what_is_written_comes_back(tmp_path, kind, row):
     path = tmp_path / "new" / "rows.jsonl"
-    start_rows(path, Header(kind=kind, command="spr x"))
+    start_rows(path, RowsHeader(kind=kind, command="spr x"))
     append_row(path, row)
     saved = read_rows(path, type(row))
     assert saved.rows == (row,)
@@ -39,7 +39,7 @@ def test_what_is_written_comes_back(tmp_path, kind, row):
 def test_a_run_that_goes_on_adds_a_header_of_its_own(tmp_path):
     path = tmp_path / "rows.jsonl"
     for command in ("first", "second"):
-        start_rows(path, Header(kind="benchmark", command=command))
+        start_rows(path, RowsHeader(kind="benchmark", command=command))
         append_row(path, replace(ROW, pair=command))
     saved = read_rows(path, BenchmarkRow)
     assert [header.command for header in saved.headers] == ["first", "second"]
@@ -48,7 +48,7 @@ def test_a_run_that_goes_on_adds_a_header_of_its_own(tmp_path):
 
 def test_a_half_written_line_loses_itself_alone(tmp_path):
     path = tmp_path / "rows.jsonl"
-    start_rows(path, Header(kind="benchmark"))
+    start_rows(path, RowsHeader(kind="benchmark"))
     append_row(path, ROW)
     with path.open("a") as stream:
         stream.write('{"pair": "torn", "subj')
@@ -63,7 +63,7 @@ def _append_many(path, name):
 
 def test_lines_of_several_processes_do_not_mix(tmp_path):
     path = tmp_path / "rows.jsonl"
-    start_rows(path, Header(kind="benchmark"))
+    start_rows(path, RowsHeader(kind="benchmark"))
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=_append_many, args=(path, name)) for name in "ab"]
     for worker in workers:
@@ -75,7 +75,7 @@ def test_lines_of_several_processes_do_not_mix(tmp_path):
 
 def test_numbers_that_are_none_become_null(tmp_path):
     path = tmp_path / "rows.jsonl"
-    start_rows(path, Header(kind="benchmark"))
+    start_rows(path, RowsHeader(kind="benchmark"))
     append_row(path, replace(ROW, after={"dice": {"1": float("nan")}}, peak_memory_mb=float("inf")))
     row = read_rows(path, BenchmarkRow).rows[0]
     assert row.after == {"dice": {"1": None}}
@@ -102,17 +102,17 @@ def test_other_files_are_refused_in_words(tmp_path, text, words):
 
 def test_results_of_another_kind_are_not_gone_on_with(tmp_path):
     path = tmp_path / "rows.jsonl"
-    start_rows(path, Header(kind="surface"))
+    start_rows(path, RowsHeader(kind="surface"))
     with pytest.raises(InputError, match="surface"):
-        start_rows(path, Header(kind="benchmark"))
+        start_rows(path, RowsHeader(kind="benchmark"))
     with pytest.raises(InputError, match="kind"):
-        start_rows(path, Header(kind="benchmarks"))
+        start_rows(path, RowsHeader(kind="benchmarks"))
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="rows"):
-        start_rows(tmp_path / "file" / "rows.jsonl", Header(kind="benchmark"))
+        start_rows(tmp_path / "file" / "rows.jsonl", RowsHeader(kind="benchmark"))
 
 
 @pytest.mark.parametrize(
@@ -141,6 +141,6 @@ def test_a_command_keeps_no_folder(command, kept):
 
 
 def test_the_header_keeps_no_folder(tmp_path):
-    start_rows(tmp_path / "rows.jsonl", Header(kind="benchmark", command="spr benchmark --out /secret/place"))
+    start_rows(tmp_path / "rows.jsonl", RowsHeader(kind="benchmark", command="spr benchmark --out /secret/place"))
     assert "secret" not in (tmp_path / "rows.jsonl").read_text()
     assert json.loads((tmp_path / "rows.jsonl").read_text())["command"].endswith("place")

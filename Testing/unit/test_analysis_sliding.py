@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 
-from SPRCore.analysis.sliding import NEAR_VOXELS, Contender, error_map, wall_errors, wall_profile
+from SPRCore.analysis.sliding import NEAR_VOXELS, ComparedResult, error_map, wall_errors, wall_profile
 from SPRCore.analysis.sliding_figure import sliding_figure
 from SPRCore.cli import demo
 from SPRCore.geometry import Field
@@ -67,7 +67,7 @@ def test_the_line_crosses_the_wall_once_where_the_truth_jumps():
 def drawn():
     rng = np.random.default_rng(0)
     contenders = [
-        Contender(
+        ComparedResult(
             name=name,
             displacement=shifted(scale * rng.standard_normal((*PHANTOM.fixed.shape, 3))),
             weight=PHANTOM.fixed.with_array(rng.uniform(0.1, 1, PHANTOM.fixed.shape).astype(np.float32)),

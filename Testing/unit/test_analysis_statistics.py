@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from SPRCore.analysis.statistics import Spread, differences, holm, interval, signed_rank_p, subject_means
+from SPRCore.analysis.statistics import (
+    SampleStatistics,
+    confidence_interval,
+    differences,
+    holm_adjusted,
+    signed_rank_p,
+    subject_means,
+)
 
 
 def test_the_exact_p_is_counted_by_hand():
@@ -33,9 +40,9 @@ def test_nothing_differs():
 
 def test_holm_by_hand():
     # Sorted 0.01, 0.02, 0.04 times 3, 2, 1: 0.03, 0.04, 0.04.
-    assert holm([0.04, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
-    assert holm([0.5, 0.6]) == pytest.approx([1.0, 1.0])
-    assert holm([]) == []
+    assert holm_adjusted([0.04, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
+    assert holm_adjusted([0.5, 0.6]) == pytest.approx([1.0, 1.0])
+    assert holm_adjusted([]) == []
 
 
 def test_a_subject_counts_once_by_the_pairs_that_both_have():
@@ -47,12 +54,12 @@ def test_a_subject_counts_once_by_the_pairs_that_both_have():
 
 
 def test_spread():
-    assert Spread.of([1.0, 3.0]) == Spread(mean=2.0, sd=pytest.approx(2**0.5), n=2)
-    assert Spread.of([1.0]) == Spread(mean=1.0, sd=None, n=1)
-    assert Spread.of([]) is None
+    assert SampleStatistics.of([1.0, 3.0]) == SampleStatistics(mean=2.0, sd=pytest.approx(2**0.5), n=2)
+    assert SampleStatistics.of([1.0]) == SampleStatistics(mean=1.0, sd=None, n=1)
+    assert SampleStatistics.of([]) is None
 
 
 def test_the_interval_covers_the_mean_as_often_as_it_says():
     random = np.random.default_rng(0)
-    covered = [low <= 0 <= high for low, high in (interval(random.normal(size=25)) for _ in range(200))]
+    covered = [low <= 0 <= high for low, high in (confidence_interval(random.normal(size=25)) for _ in range(200))]
     assert 0.87 <= np.mean(covered) <= 0.98  # the percentile interval of 25 values covers a little less than it says

@@ -10,7 +10,7 @@ import pytest
 
 from SPRCore.analysis.benchmark import ROWS, latest
 from SPRCore.analysis.report import collect, write_tables
-from SPRCore.analysis.rows import BenchmarkRow, Header, append_row, start_rows
+from SPRCore.analysis.rows import BenchmarkRow, RowsHeader, append_row, start_rows
 from SPRCore.analysis.summary import INITIAL, summarize
 from SPRCore.analysis.tables import comparison_table, latex, long_csv, markdown, results_table
 from SPRCore.errors import InputError
@@ -170,7 +170,7 @@ def test_the_last_row_of_a_pair_counts_and_older_settings_do_not():
 def test_report_of_two_runs(tmp_path):
     for name, gain in (("one", 0.1), ("two", 0.2)):
         path = tmp_path / name / ROWS
-        start_rows(path, Header(kind="benchmark"))
+        start_rows(path, RowsHeader(kind="benchmark"))
         for part in rows({name: gain}):
             append_row(path, replace(part, twin="one" if name == "two" else None))
     found = write_tables(collect([tmp_path / "one", tmp_path / "two" / ROWS]), tmp_path, names=NAMES)

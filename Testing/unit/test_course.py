@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from SPRCore import BetaPrior, UniformPrior, Volume, register
+from SPRCore import BetaPrior, RegistrationOptions, UniformPrior, Volume, register
 from SPRCore.errors import InputError
 from SPRCore.registration import InstanceConfig, register_instance
 from SPRCore.registration.instance import InstanceProblem
@@ -67,8 +67,11 @@ def test_a_stiffness_reaches_the_solver_from_any_grid():
     assert (on_fixed[:5, :5, :5] == 7).all()
     assert (on_fixed[6:] == 1).all()
     painted = Volume(np.full(fixed.shape, 30.0, dtype=np.float32), fixed.affine)
-    options = {"prior": BetaPrior(alpha=0.1, lambda_max=0.2), "init": "none", "config": CONFIG}
-    free, stiff = (register(fixed, moving, stiffness=q, **options) for q in (None, painted))
+    options = {"prior": BetaPrior(alpha=0.1, lambda_max=0.2), "init": "none"}
+    free, stiff = (
+        register(fixed, moving, options=RegistrationOptions(stiffness=q, config=CONFIG), **options)
+        for q in (None, painted)
+    )
     assert stiff.weight.array.min() > 10 * free.weight.array.min()
     assert np.abs(stiff.displacement.array).mean() < 0.5 * np.abs(free.displacement.array).mean()
 
@@ -78,7 +81,7 @@ def test_a_stiffness_that_is_none_is_refused(wrong):
     array = np.ones((20, 18, 16))
     array[2, 2, 2] = wrong
     with pytest.raises(InputError, match=r"stiffness.*above 0"):
-        register(volume(0), volume(1), stiffness=Volume(array, np.eye(4)))
+        register(volume(0), volume(1), options=RegistrationOptions(stiffness=Volume(array, np.eye(4))))
 
 
 def test_a_stiffness_for_a_network_alone_is_refused_with_the_reason(tiny_network, card_for):

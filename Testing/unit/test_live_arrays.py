@@ -1,4 +1,4 @@
-"""Arrays between processes: they arrive as they were, where memory is short too, and nothing stays behind."""
+"""Arrays shared between processes: content, permissions, full memory and cleanup."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from SPRCore.errors import InputError, OutputError
 from SPRCore.live import arrays as module
 from SPRCore.live import segments
-from SPRCore.live.arrays import LOCK, PREFIX, Session, Store
+from SPRCore.live.arrays import LOCK, PREFIX, SegmentStore, SessionFolder
 from SPRCore.live.protocol import SLOTS
 
 AFFINE = np.array([[2.0, 0.1, 0, -20], [0, -2.5, 0, 10], [0, 0, 3, 5], [0, 0, 0, 1]])
@@ -24,21 +24,21 @@ SHM = Path("/dev/shm")
 
 
 def left_over():
-    """Segments and folders of sessions that there are now."""
+    """Existing segments and folders of sessions."""
     shared = list(SHM.glob(f"{PREFIX}*")) if SHM.is_dir() else []
     return {str(path) for path in (*shared, *Path(tempfile.gettempdir()).glob(f"{PREFIX}*"))}
 
 
 @pytest.fixture(autouse=True)
 def temporary(tmp_path, monkeypatch):
-    """Temporary files of these tests alone."""
+    """A temporary folder for each test."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 @pytest.fixture
 def session():
     before = left_over()
-    session = Session()
+    session = SessionFolder()
     yield session
     session.close()
     assert left_over() == before
@@ -46,17 +46,17 @@ def session():
 
 @pytest.fixture
 def worker(session):
-    store = Store(session.folder, "w")
+    store = SegmentStore(session.folder, "w")
     yield store
     store.sweep("w")
 
 
 @pytest.fixture(params=["memory", "file"])
-def kind(request, monkeypatch):
+def kind(request, monkeypatch, tmp_path):
     if request.param == "file":
-        monkeypatch.setattr(segments, "_posixshmem", None)
-    elif segments._posixshmem is None:
-        pytest.skip("this system has no named shared memory")
+        monkeypatch.setattr(segments, "MEMORY", tmp_path / "missing")  # a system without /dev/shm
+    elif not segments.MEMORY.is_dir():
+        pytest.skip("this system has no /dev/shm")
     return request.param
 
 
@@ -73,7 +73,7 @@ def some_arrays():
     }
 
 
-def test_arrays_arrive_as_they_were(session, worker, kind):
+def test_arrays_are_transferred_unchanged(session, worker, kind):
     given = some_arrays()
     segment = session.store.put(0, given)
     assert segment.kind == kind
@@ -86,30 +86,30 @@ def test_arrays_arrive_as_they_were(session, worker, kind):
         np.testing.assert_array_equal(got[name][1], affine)
 
 
-def test_both_ways_at_once(session, worker, kind):
+def test_both_sides_write_at_the_same_time(session, worker, kind):
     ours, theirs = (np.full((2, 2, 2), value) for value in (1.0, 2.0))
     places = session.store.put(3, {"a": (ours, None)}), worker.put(3, {"a": (theirs, None)})
     assert worker.get(places[0])["a"][0].max() == 1.0
     assert session.store.get(places[1])["a"][0].min() == 2.0
 
 
-def test_a_worker_that_ends_late_takes_nothing_from_the_next(session, kind):
-    """Slicer can kill only the launcher of a worker: for seconds there are two of them in one session."""
-    late, following = Store(session.folder, "w", 4711), Store(session.folder, "w", 4712)
-    told = [store.put(0, {"a": (np.full(3, value), None)}) for store, value in ((late, 1.0), (following, 2.0))]
+def test_a_worker_that_ends_late_removes_no_segment_of_the_next(session, kind):
+    """Slicer can kill only the launcher of a worker, so a session may have two workers for seconds."""
+    late, following = SegmentStore(session.folder, "w", 4711), SegmentStore(session.folder, "w", 4712)
+    written = [store.put(0, {"a": (np.full(3, value), None)}) for store, value in ((late, 1.0), (following, 2.0))]
     late.sweep("w")
     late.put(1, {"a": (np.zeros(3), None)})
-    assert session.store.get(told[1])["a"][0].max() == 2.0
+    assert session.store.get(written[1])["a"][0].max() == 2.0
     with pytest.raises(InputError, match="segment w0-4711"):
-        session.store.get(told[0])
-    session.store.sweep("w")  # of all workers, when the last one has ended
+        session.store.get(written[0])
+    session.store.sweep("w")  # of all workers
     with pytest.raises(InputError, match="segment w0-4712"):
-        session.store.get(told[1])
+        session.store.get(written[1])
 
 
-def test_a_worker_of_a_session_that_has_ended_makes_nothing_more(kind):
-    session = Session()
-    late = Store(session.folder, "w", 4711)
+def test_after_the_end_of_a_session_a_worker_cannot_write(kind):
+    session = SessionFolder()
+    late = SegmentStore(session.folder, "w", 4711)
     late.put(0, {"a": (np.zeros(3), None)})
     before = left_over()
     session.close()
@@ -118,38 +118,42 @@ def test_a_worker_of_a_session_that_has_ended_makes_nothing_more(kind):
         late.put(1, {"a": (np.zeros(3), None)})
 
 
-def test_a_segment_is_used_again_and_grows(session, worker, kind):
+def test_a_segment_is_reused_and_resized(session, worker, kind):
     sizes = []
     for length in (100, 90, 100_000, 3):
         array = np.arange(float(length))
         segment = session.store.put(0, {"a": (array, None)})
         np.testing.assert_array_equal(worker.get(segment)["a"][0], array)
         sizes.append(segment.size)
-    assert sizes[0] == sizes[1] < sizes[2] > sizes[3]  # not kept forever for one large array
+    assert sizes[0] == sizes[1] < sizes[2] > sizes[3]  # shrinks after a large array
 
 
-ATTACHING = """
-import sys
-import numpy as np
-from multiprocessing.shared_memory import SharedMemory
-memory = SharedMemory(sys.argv[1])
-view = np.ndarray((2, 3, 4), buffer=memory.buf)
-print(view.sum())
-del view
-memory.close()
-"""
+def test_other_users_can_neither_read_nor_guess_a_segment(session, worker, kind):
+    folder = segments.MEMORY if kind == "memory" else session.folder
+    prefix = f"{session.folder.name}-" if kind == "memory" else ""
+    for store, slot in ((session.store, "c0"), (worker, "w0")):
+        store.put(0, {"a": (np.zeros(3), None)})
+        assert (folder / f"{prefix}{slot}").stat().st_mode & 0o777 == 0o600
+    assert session.folder.stat().st_mode & 0o077 == 0
+    other = SessionFolder()
+    assert other.folder.name != session.folder.name
+    assert len(other.folder.name) >= len(PREFIX) + 8
+    other.close()
 
 
-def test_other_programs_can_attach(session):
-    if segments._posixshmem is None:
-        pytest.skip("this system has no named shared memory")
-    segment = session.store.put(0, {"a": (np.arange(24.0).reshape(2, 3, 4), None)})
-    command = [sys.executable, "-c", ATTACHING, f"{session.folder.name}-{segment.slot}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert float(done.stdout) == 276.0
+def test_a_link_with_the_name_of_a_segment_is_not_followed(session, worker, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"mine" * 100)
+    (session.folder / "c0").symlink_to(victim)
+    segment = replace(session.store.put(1, {"a": (np.zeros(1), None)}), slot="c0", kind="file")
+    with pytest.raises(InputError, match="segment c0"):
+        worker.get(segment)
+    segments.create(session.folder / "c0", 64).close()  # replaces the link
+    assert victim.read_bytes() == b"mine" * 100
+    assert not (session.folder / "c0").is_symlink()
 
 
-def test_what_is_gone_or_told_wrong_is_refused(session, worker, kind):
+def test_a_missing_segment_or_a_wrong_layout_is_refused(session, worker, kind):
     segment = session.store.put(0, {"a": (np.zeros(8), None)})
     place = segment.arrays["a"]
     for wrong in (replace(place, shape=(10**9,)), replace(place, shape=(2**31,) * 5), replace(place, offset=10**9)):
@@ -162,7 +166,7 @@ def test_what_is_gone_or_told_wrong_is_refused(session, worker, kind):
         worker.get(replace(segment, slot="c1"))
 
 
-def test_an_empty_object_of_that_name_is_no_segment(session, worker):
+def test_an_empty_file_is_not_a_segment(session, worker):
     (session.folder / "c0").touch()
     segment = replace(session.store.put(1, {"a": (np.zeros(1), None)}), slot="c0", kind="file")
     with pytest.raises(InputError, match="empty"):
@@ -171,7 +175,7 @@ def test_an_empty_object_of_that_name_is_no_segment(session, worker):
 
 @pytest.fixture
 def full(monkeypatch):
-    """Let room run out: in shared memory, or everywhere."""
+    """Let space run out, in memory or everywhere."""
 
     def fill(where, error=errno.ENOSPC):
         real = os.posix_fallocate
@@ -190,7 +194,7 @@ def full(monkeypatch):
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EFBIG, errno.ENOMEM])
-def test_full_shared_memory_becomes_a_file(session, worker, full, error):
+def test_full_memory_falls_back_to_a_temporary_file(session, worker, full, error):
     full("in memory", error)
     segment = session.store.put(0, some_arrays())
     assert segment.kind == "file"
@@ -198,33 +202,28 @@ def test_full_shared_memory_becomes_a_file(session, worker, full, error):
     np.testing.assert_array_equal(worker.get(segment)["image"][0], some_arrays()["image"][0])
 
 
-def test_no_room_at_all_is_said_in_words(session, full):
+def test_no_space_at_all_is_an_error(session, full):
     full("everywhere")
     with pytest.raises(OutputError, match=r"shared memory: got No space left on device; expected room for 8 MiB"):
         session.store.put(0, {"a": (np.zeros(2**20), None)})
     assert sorted(path.name for path in session.folder.iterdir()) == [LOCK]
 
 
-def test_names_are_short_enough_for_every_system(session):
-    assert len(f"/{session.folder.name}-w{SLOTS - 1}-99999") <= 31  # macOS
-    assert session.folder.stat().st_mode & 0o077 == 0
-
-
 @pytest.mark.parametrize("name", ["elsewhere", "spr-live-", "spr-live-a b c d", "spr-live-gone1234"])
-def test_a_folder_that_is_none_of_a_session_is_refused(tmp_path, name):
+def test_a_folder_of_no_session_is_refused(tmp_path, name):
     if name == "elsewhere":
         (tmp_path / name).mkdir()
     with pytest.raises(InputError, match="folder of the session"):
-        Store(tmp_path / name, "w")
+        SegmentStore(tmp_path / name, "w")
 
 
 KILLED = f"""
 import os, signal, sys, tempfile
 import numpy as np
-from SPRCore.live.arrays import Session, Store
+from SPRCore.live.arrays import SessionFolder, SegmentStore
 tempfile.tempdir = sys.argv[1]
-session = Session()
-for store in (session.store, Store(session.folder, "w"), Store(session.folder, "w", 4711)):
+session = SessionFolder()
+for store in (session.store, SegmentStore(session.folder, "w"), SegmentStore(session.folder, "w", 4711)):
     store.put(0, {{"a": (np.zeros(100), None)}})
     store.put({SLOTS - 1}, {{"a": (np.zeros(100), None)}})
 os.kill(os.getpid(), signal.SIGKILL)
@@ -232,19 +231,19 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-def test_the_next_session_removes_what_a_killed_one_left_and_no_other(tmp_path):
-    living = Session()
+def test_the_next_session_removes_the_files_of_a_killed_one_only(tmp_path):
+    living = SessionFolder()
     living.store.put(0, {"a": (np.zeros(100), None)})
     before = left_over()
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
     assert len(left_over() - before) >= 1 + 6 * SHM.is_dir()
-    Session().close()
+    SessionFolder().close()
     assert left_over() == before
     assert living.folder.is_dir()
     living.close()
 
 
-def test_a_sweep_leaves_alone_what_it_does_not_know(tmp_path):
+def test_unknown_files_are_not_swept(tmp_path):
     others = [tmp_path / f"{PREFIX}notes.txt", tmp_path / f"{PREFIX}link1234", tmp_path / f"{PREFIX}without_lock"]
     others[0].write_text("mine", encoding="utf-8")
     target = tmp_path / "target"
@@ -252,20 +251,20 @@ def test_a_sweep_leaves_alone_what_it_does_not_know(tmp_path):
     (target / LOCK).touch()
     others[1].symlink_to(target)
     others[2].mkdir()
-    Session().close()
+    SessionFolder().close()
     assert all(path.exists() for path in (*others, target / LOCK))
 
 
-def test_where_nothing_can_be_locked_nothing_is_swept(tmp_path, monkeypatch):
+def test_without_file_locks_nothing_is_swept(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_lock", lambda folder: None)
-    first, second = Session(), Session()
+    first, second = SessionFolder(), SessionFolder()
     assert first.folder.is_dir()
     for session in (first, second):
         session.close()
         assert not session.folder.exists()
 
 
-def test_a_temporary_folder_that_is_not_there(tmp_path, monkeypatch):
+def test_a_missing_temporary_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     with pytest.raises(OutputError, match="session"):
-        Session()
+        SessionFolder()

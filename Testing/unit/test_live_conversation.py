@@ -1,4 +1,4 @@
-"""The client's half of a conversation, against a worker that the test plays: no process, no clock, no waiting."""
+"""A conversation with a worker simulated by the test, without process and clock."""
 
 from __future__ import annotations
 
@@ -9,48 +9,57 @@ import pytest
 
 from SPRCore.errors import InputError
 from SPRCore.live import protocol
-from SPRCore.live.arrays import Session, Store
-from SPRCore.live.conversation import MOST_GARBAGE, MOST_LOSSES, Conversation
-from SPRCore.live.events import Arrived, Deadlines, Kill, LastWords, Start, State, Status, Watch
-from SPRCore.live.ledger import IN_FLIGHT, MOST_ASKED
-from SPRCore.live.protocol import PROTOCOL, Measures
+from SPRCore.live.arrays import SegmentStore, SessionFolder
+from SPRCore.live.conversation import MAX_GARBAGE, MAX_LOSSES, Conversation
+from SPRCore.live.events import (
+    ActivityClock,
+    Arrived,
+    Deadlines,
+    ErrorOutput,
+    KillWorker,
+    StartWorker,
+    WorkerState,
+    WorkerStatus,
+)
+from SPRCore.live.pending_requests import MAX_PENDING, MAX_UPDATES
+from SPRCore.live.protocol import PROTOCOL, DeformationQuality
 from SPRCore.live.wire import read_request, to_line
 
 IMAGE = (np.arange(24, dtype=np.float32).reshape(2, 3, 4), np.eye(4))
 PAIR = {"fixed": IMAGE, "moving": IMAGE}
-QUALITY = Measures(folding_percent=0.0, min_jacobian=0.5, max_displacement_mm=1.0, lncc=0.5, weight_gap=0.0)
+QUALITY = DeformationQuality(folding_percent=0.0, min_jacobian=0.5, max_displacement_mm=1.0, lncc=0.5, weight_gap=0.0)
 
 
 class Played:
-    """A conversation and the worker's part of it, word by word."""
+    """A conversation and its simulated worker."""
 
     def __init__(self, **deadlines):
-        self.session = Session()
+        self.session = SessionFolder()
         self.client = Conversation(self.session, Deadlines(**deadlines), client="test")
-        self.store = Store(self.session.folder, "w")
+        self.store = SegmentStore(self.session.folder, "w")
         self.now = 1000.0
         self.events, self.written = [], []
 
     def start(self):
         self.events += self.client.started()
         (hello,) = self.requests()
-        self.say(protocol.Ready(id=hello.id, protocol=PROTOCOL, version="0", torch="", device="cpu", threads=1, pid=1))
+        self.send(protocol.Ready(id=hello.id, protocol=PROTOCOL, version="0", torch="", device="cpu", threads=1, pid=1))
 
     def open(self):
         self.start()
         self.client.open(PAIR)
         self.answer_open()
-        self.told()
+        self.take_events()
 
     def answer_open(self, request=None):
         request = request or self.last(protocol.Open)
         ranges = {"alpha": (0.0, 1.0)}
         opened = {"prior": "beta", "setting": {"alpha": 0.1, "lambda_max": 1.0}, "ranges": ranges, "milliseconds": 1.0}
         opened |= {"init": "none", "init_reason": "asked for", "init_mm": 0.0, "covered": 1.0}
-        self.say(protocol.Opened(id=request.id, **opened))
+        self.send(protocol.Opened(id=request.id, **opened))
 
     def requests(self):
-        """What the client has written since the last time."""
+        """Requests written since the last call."""
         requests = [read_request(line) for line in self.client.take().splitlines()]
         self.written += requests
         return requests
@@ -59,7 +68,7 @@ class Played:
         self.requests()
         return next(request for request in reversed(self.written) if isinstance(request, kind))
 
-    def say(self, *messages):
+    def send(self, *messages):
         self.events += self.client.feed(b"".join(map(to_line, messages)))
 
     def result(self, id_, value=1.0, improvement=False, place=0, setting=None):
@@ -67,10 +76,10 @@ class Played:
         segment = self.store.put(place, {"displacement": (array, np.eye(4)), "weight": IMAGE})
         rest = {"setting": setting or {"alpha": value}, "quality": QUALITY, "segment": segment, "stage": "preview"}
         numbers = {"milliseconds": 1.0, "age_ms": 2.0, "exact": False, "weight_known": False}
-        self.say(protocol.Result(id=id_, improvement=improvement, **rest, **numbers))
+        self.send(protocol.ReplyMessage(id=id_, improvement=improvement, **rest, **numbers))
 
     def die(self, code=-9):
-        self.store = Store(self.session.folder, "w")
+        self.store = SegmentStore(self.session.folder, "w")
         self.events += self.client.ended(code)
 
     def pass_time(self, seconds, step=1.0):
@@ -78,12 +87,13 @@ class Played:
             self.now += step
             self.events += self.client.tick(self.now)
 
-    def told(self):
+    def take_events(self):
         events, self.events = self.events + self.client.feed(b""), []
         return events
 
     def messages(self, kind):
-        return [item.message for item in self.told() if isinstance(item, Arrived) and isinstance(item.message, kind)]
+        arrived = [event.message for event in self.take_events() if isinstance(event, Arrived)]
+        return [message for message in arrived if isinstance(message, kind)]
 
 
 @pytest.fixture
@@ -101,10 +111,10 @@ def play():
 
 
 def states(events):
-    return [event.state for event in events if isinstance(event, Status)]
+    return [event.state for event in events if isinstance(event, WorkerStatus)]
 
 
-def test_it_greets_opens_updates_and_gives_segments_back(play):
+def test_hello_open_update_and_release(play):
     worker = play()
     worker.start()
     opened = worker.client.open(PAIR, init="rigid", prior="beta", setting={"alpha": 0.3})
@@ -116,22 +126,22 @@ def test_it_greets_opens_updates_and_gives_segments_back(play):
     number = worker.client.update(alpha=0.5)
     assert worker.last(protocol.Update).setting == {"alpha": 0.5, "lambda_max": 1.0}
     worker.result(number, 0.5)
-    told = worker.told()
-    (shown,) = [event for event in told if isinstance(event, Arrived) and event.message.kind == "result"]
+    events = worker.take_events()
+    (shown,) = [event for event in events if isinstance(event, Arrived) and event.message.kind == "result"]
     assert shown.arrays["displacement"][0].mean() == 0.5
-    assert states(told) == [State.STARTING, State.READY, State.OPENING, State.OPEN]
+    assert states(events) == [WorkerState.STARTING, WorkerState.READY, WorkerState.OPENING, WorkerState.OPEN]
     assert worker.requests() == [protocol.Release(slot="w0")]
 
 
-def test_one_answer_for_each_request_and_no_other(play):
+def test_each_request_has_one_answer(play):
     worker = play()
     worker.open()
     number = worker.client.sweep()
-    worker.say(protocol.Done(id=number), protocol.Done(id=number), protocol.Done(id=999), protocol.Idle())
+    worker.send(protocol.Done(id=number), protocol.Done(id=number), protocol.Done(id=999), protocol.Idle())
     assert len(worker.messages(protocol.Done)) == 1
 
 
-def test_improvements_of_an_older_setting_are_not_shown_but_given_back(play):
+def test_improvements_of_an_older_setting_are_released_and_not_reported(play):
     worker = play()
     worker.open()
     first, second = worker.client.update(alpha=0.1), worker.client.update(alpha=0.2)
@@ -140,46 +150,46 @@ def test_improvements_of_an_older_setting_are_not_shown_but_given_back(play):
     worker.result(second, 0.2)
     worker.result(first, 0.15, improvement=True, place=1)
     worker.result(second, 0.25, improvement=True, place=2)
-    shown = [event.arrays["displacement"][0].max() for event in worker.told() if isinstance(event, Arrived)]
+    shown = [event.arrays["displacement"][0].max() for event in worker.take_events() if isinstance(event, Arrived)]
     np.testing.assert_allclose(shown, [0.1, 0.2, 0.25], rtol=1e-6)
     assert [request.slot for request in worker.requests()] == ["w0", "w0", "w1", "w2"]
 
 
-def test_only_the_newest_update_is_held_back_while_many_are_on_their_way(play):
+def test_beyond_a_limit_only_the_newest_update_is_held(play):
     worker = play()
     worker.open()
     numbers = [worker.client.update(alpha=0.01 * place) for place in range(20)]
     sent = [request.id for request in worker.requests()]
-    assert sent == numbers[:IN_FLIGHT]
-    assert [message.id for message in worker.messages(protocol.Superseded)] == numbers[IN_FLIGHT:-1]
-    worker.say(protocol.Superseded(id=numbers[0], by=numbers[1]))
+    assert sent == numbers[:MAX_UPDATES]
+    assert [message.id for message in worker.messages(protocol.Superseded)] == numbers[MAX_UPDATES:-1]
+    worker.send(protocol.Superseded(id=numbers[0], by=numbers[1]))
     assert worker.last(protocol.Update).setting["alpha"] == pytest.approx(0.19)
     assert worker.client.setting["alpha"] == pytest.approx(0.19)
 
 
-def test_an_update_that_was_held_back_goes_before_what_is_asked_later(play):
+def test_a_held_update_is_sent_before_later_requests(play):
     worker = play()
     worker.open()
-    numbers = [worker.client.update(alpha=0.1) for _ in range(IN_FLIGHT + 1)]
+    numbers = [worker.client.update(alpha=0.1) for _ in range(MAX_UPDATES + 1)]
     commit = worker.client.commit()
     assert [request.id for request in worker.requests()] == [*numbers, commit]
 
 
-def test_too_many_requests_are_refused_before_they_fill_the_pipe(play):
+def test_too_many_requests_are_refused(play):
     worker = play()
     worker.open()
-    for _ in range(MOST_ASKED):
+    for _ in range(MAX_PENDING):
         worker.client.cancel()
     with pytest.raises(InputError, match="without an answer"):
         worker.client.cancel()
-    assert len(worker.client.take()) < 4096  # what the smallest pipe holds
+    assert len(worker.client.take()) < 4096  # capacity of the smallest pipe
 
 
 def test_a_refused_value_is_not_kept(play):
     worker = play()
     worker.open()
     number = worker.client.update(alpha=-3.0)
-    worker.say(protocol.Error(id=number, code="input", what="alpha", got="-3", expected="more than 0"))
+    worker.send(protocol.Error(id=number, code="input", what="alpha", got="-3", expected="more than 0"))
     assert worker.client.setting["alpha"] == 0.1
     with pytest.raises(InputError, match="setting"):
         worker.client.update(alpha=float("nan"))
@@ -189,131 +199,131 @@ def test_a_refused_value_is_not_kept(play):
         worker.client.open(PAIR, speed=3)
 
 
-def test_a_pair_that_is_refused_is_said_in_words_and_another_may_follow(play):
+def test_after_a_refused_pair_another_can_be_opened(play):
     worker = play()
     worker.start()
     number = worker.client.open(PAIR)
-    worker.say(protocol.Error(id=number, code="input", what="moving image", got="one value everywhere"))
-    assert worker.client.status == Status(
-        state=State.READY, words="The pair was not opened: moving image: got one value everywhere."
+    worker.send(protocol.Error(id=number, code="input", what="moving image", got="one value everywhere"))
+    assert worker.client.status == WorkerStatus(
+        state=WorkerState.READY, words="The pair was not opened: moving image: got one value everywhere."
     )
     assert not list(worker.session.folder.glob("c*"))
     worker.client.open(PAIR)
     worker.answer_open()
-    assert worker.client.status.state is State.OPEN
+    assert worker.client.status.state is WorkerState.OPEN
 
 
-def test_a_pair_that_was_replaced_before_it_was_open_is_not_told_of(play):
+def test_a_pair_replaced_before_it_was_open_is_superseded(play):
     pair = play()
     pair.start()
     pair.client.open(PAIR, prior="uniform")
     late = pair.last(protocol.Open)
     newest = pair.client.open(PAIR, prior="tv")
     pair.answer_open(late)
-    assert pair.client.status.state is State.OPENING
-    assert [(told.id, told.by) for told in pair.messages(protocol.Superseded)] == [(late.id, newest)]
+    assert pair.client.status.state is WorkerState.OPENING
+    assert [(message.id, message.by) for message in pair.messages(protocol.Superseded)] == [(late.id, newest)]
     pair.answer_open()
-    assert [told.id for told in pair.messages(protocol.Opened)] == [newest]
-    assert pair.client.status.state is State.OPEN
+    assert [message.id for message in pair.messages(protocol.Opened)] == [newest]
+    assert pair.client.status.state is WorkerState.OPEN
 
 
-def test_stiffness_has_a_segment_of_its_own_until_it_is_replaced(play):
+def test_a_stiffness_keeps_its_segment_until_it_is_replaced(play):
     worker = play()
     worker.open()
     first = worker.client.paint(np.full((2, 3, 4), 2.0), np.eye(4))
     segment = worker.last(protocol.Stiffness).segment
-    second = worker.client.paint(np.full((2, 3, 4), 5.0), np.eye(4))  # painted on while the first is being read
+    second = worker.client.paint(np.full((2, 3, 4), 5.0), np.eye(4))  # while the first one is being read
     assert worker.store.get(segment)["stiffness"][0].max() == 2.0
-    worker.say(protocol.Done(id=first), protocol.Done(id=second))
+    worker.send(protocol.Done(id=first), protocol.Done(id=second))
     with pytest.raises(InputError, match="segment"):
         worker.store.get(segment)
     none = worker.client.paint(None)
     assert worker.last(protocol.Stiffness).segment is None
-    worker.say(protocol.Done(id=none))
+    worker.send(protocol.Done(id=none))
 
 
 # Losses
 
 
-def test_a_worker_that_dies_is_replaced_with_the_same_pair_and_setting(play):
+def test_a_lost_worker_is_restarted_with_the_same_pair_and_setting(play):
     worker = play()
     worker.open()
     painted = worker.client.paint(np.full((2, 3, 4), 2.0), np.eye(4))
-    worker.say(protocol.Done(id=painted))
+    worker.send(protocol.Done(id=painted))
     worker.result(worker.client.update(alpha=0.4))
     update = worker.client.update(alpha=0.5)
     commit = worker.client.commit()
     worker.requests()
     worker.client.feed_log(b"Traceback ...\nMemoryError")
     worker.client.feed_log(b": no more\n")
-    worker.told()
+    worker.take_events()
     worker.store.put(1, {"a": IMAGE})
     worker.events += worker.client.ended(-9)
-    told = worker.told()
-    lost = [event.message for event in told if isinstance(event, Arrived)]
+    events = worker.take_events()
+    lost = [event.message for event in events if isinstance(event, Arrived)]
     assert {message.id for message in lost} >= {update, commit}
     assert all(isinstance(message, protocol.Error) and message.code == "worker" for message in lost)
     assert "SIGKILL" in worker.client.status.words
     assert "MemoryError: no more" in worker.client.status.words
-    assert states(told) == [State.RESTARTING]
-    assert told[-1] == Start()
+    assert states(events) == [WorkerState.RESTARTING]
+    assert events[-1] == StartWorker()
     assert not [*worker.session.folder.glob("w*")]
     worker.client.started()
     hello, opened, stiffness, again = worker.requests()
     assert [hello.verb, opened.verb, stiffness.verb, again.verb] == ["hello", "open", "stiffness", "update"]
     assert worker.store.get(opened.segment)["fixed"][0].max() == 23
-    assert again.setting["alpha"] == 0.4  # not the one that nobody has seen the end of
-    assert not again.improve  # it may have been an improvement that took all the memory
+    assert again.setting["alpha"] == 0.4  # the last answered setting
+    assert not again.improve  # an improvement may have ended the worker
     assert hello.id > commit
     worker.answer_open()
-    assert worker.client.status.state is State.OPEN
+    assert worker.client.status.state is WorkerState.OPEN
 
 
-def test_a_worker_that_dies_again_and_again_is_given_up_in_words(play):
+def test_after_several_losses_the_worker_is_not_restarted(play):
     worker = play()
     worker.open()
-    for loss in range(MOST_LOSSES + 1):
+    for loss in range(MAX_LOSSES + 1):
         number = worker.client.update(alpha=0.4)
         worker.requests()
         worker.events += worker.client.ended(-11)
         assert number in [message.id for message in worker.messages(protocol.Error)]
-        if loss < MOST_LOSSES:
+        if loss < MAX_LOSSES:
             worker.client.started()
             worker.answer_open()
-    assert worker.client.status.state is State.FAILED
+    assert worker.client.status.state is WorkerState.FAILED
     assert "SIGSEGV" in worker.client.status.words
     with pytest.raises(InputError, match=r"SIGSEGV.*start it again"):
         worker.client.update(alpha=0.4)
-    assert worker.client.restart()[-1] == Start()
+    assert worker.client.restart()[-1] == StartWorker()
     worker.client.started()
     assert [request.verb for request in worker.requests()][:2] == ["hello", "open"]
 
 
-def test_a_last_word_that_ends_in_a_dot_ends_the_sentence(play):
+def test_an_error_line_that_ends_with_a_full_stop_ends_the_sentence(play):
     worker = play()
     worker.open()
     for _loss in range(4):
         worker.client.feed_log(b"The disk is full.\n")
         worker.die(3)
         worker.client.started()
-    said = [event.words for event in worker.told() if isinstance(event, Status)]
+    said = [event.words for event in worker.take_events() if isinstance(event, WorkerStatus)]
     assert any("The disk is full. It is started again" in words for words in said)
     assert said[-1] == "The worker cannot be kept running: it ended with code 3: The disk is full."
     assert not [words for words in said if ".." in words]
 
 
-def test_a_result_in_between_makes_up_for_a_loss(play):
+def test_a_result_resets_the_number_of_losses(play):
     worker = play()
     worker.open()
-    for _ in range(3 * MOST_LOSSES):
+    for _ in range(3 * MAX_LOSSES):
         worker.result(worker.client.update(alpha=0.4))
         worker.die()
         worker.client.started()
         worker.answer_open()
-    assert worker.client.status.state is State.OPEN
+    assert worker.client.status.state is WorkerState.OPEN
 
 
-def test_what_is_asked_while_no_worker_runs_waits_for_the_next_one(play):
+def test_requests_without_a_worker_wait_for_the_next_one(play):
     worker = play()
     first = worker.client.open(PAIR)
     early = worker.client.update(alpha=0.2)
@@ -322,50 +332,50 @@ def test_what_is_asked_while_no_worker_runs_waits_for_the_next_one(play):
     assert [request.id for request in worker.requests()][1:] == [first, early]
     worker.answer_open()
     worker.client.ended(0)
-    numbers = [worker.client.update(alpha=0.01 * place) for place in range(IN_FLIGHT + 2)]
+    numbers = [worker.client.update(alpha=0.01 * place) for place in range(MAX_UPDATES + 2)]
     worker.client.started()
     sent = worker.requests()
     assert [request.verb for request in sent[:2]] == ["hello", "open"]
-    assert [request.id for request in sent[2:]] == numbers[:IN_FLIGHT]
+    assert [request.id for request in sent[2:]] == numbers[:MAX_UPDATES]
 
 
-def test_another_version_of_the_protocol_is_said_and_not_tried_again(play):
+def test_another_protocol_version_fails_without_a_restart(play):
     worker = play()
     worker.client.started()
-    told = worker.client.feed(b'{"kind":"ready","id":1,"protocol":9,"news":true}\n')
-    assert Kill() in told
-    assert worker.client.status.state is State.FAILED
+    events = worker.client.feed(b'{"kind":"ready","id":1,"protocol":9,"news":true}\n')
+    assert KillWorker() in events
+    assert worker.client.status.state is WorkerState.FAILED
     assert "version 9 of the worker" in worker.client.status.words
-    assert Start() not in worker.client.ended(0)
-    assert worker.client.status.state is State.FAILED
+    assert StartWorker() not in worker.client.ended(0)
+    assert worker.client.status.state is WorkerState.FAILED
 
 
-def test_a_worker_that_refuses_our_version_likewise(play):
+def test_a_worker_that_refuses_the_version_fails_without_a_restart(play):
     worker = play()
     worker.client.started()
     (hello,) = worker.requests()
     refusal = protocol.Error(id=hello.id, code="protocol", what="protocol", got="version 1 of the client")
-    worker.say(refusal)
-    assert worker.client.status.state is State.FAILED
-    assert Kill() in worker.told()
-    assert Start() not in worker.client.ended(0)
+    worker.send(refusal)
+    assert worker.client.status.state is WorkerState.FAILED
+    assert KillWorker() in worker.take_events()
+    assert StartWorker() not in worker.client.ended(0)
 
 
-def test_a_choice_is_answered_once_and_a_lost_one_is_not_asked_again(play):
+def test_a_choice_is_answered_once_and_not_repeated_after_a_loss(play):
     worker = play(other=10.0)
     worker.start()
     worker.client.open(PAIR, start="search")
     worker.answer_open()
-    worker.told()
+    worker.take_events()
     number = worker.client.choose()
     worker.pass_time(9)
-    worker.say(protocol.Progress(id=number, stage="waiting"))
+    worker.send(protocol.ProgressReport(id=number, stage="waiting"))
     worker.pass_time(9)
-    assert Kill() not in worker.told()
+    assert KillWorker() not in worker.take_events()
     chosen = protocol.Chosen(id=number, prior="beta", setting={"alpha": 0.3}, compared=True, blocks=9)
-    worker.say(chosen, chosen)
+    worker.send(chosen, chosen)
     assert worker.messages(protocol.Chosen) == [chosen]
-    assert worker.client.setting["alpha"] == 0.1, "it stays in force"
+    assert worker.client.setting["alpha"] == 0.1, "the setting is kept"
     lost = worker.client.choose()
     worker.requests()
     worker.die()
@@ -384,30 +394,30 @@ def test_a_worker_without_a_sign_of_life_is_killed_and_replaced(play):
     worker.open()
     worker.client.update(alpha=0.2)
     worker.pass_time(9)
-    assert Kill() not in worker.told()
+    assert KillWorker() not in worker.take_events()
     worker.pass_time(3)
-    assert Kill() in worker.told()
+    assert KillWorker() in worker.take_events()
     worker.pass_time(20)
-    assert Kill() not in worker.told()  # once is enough
-    assert Start() in worker.client.ended(-9)
+    assert KillWorker() not in worker.take_events()  # only once
+    assert StartWorker() in worker.client.ended(-9)
     assert "no sign of life" in worker.client.status.words
 
 
-def test_signs_of_life_and_nothing_else_keep_a_worker_alive(play):
+def test_only_signs_of_life_extend_the_deadline(play):
     worker = play(commit=10.0)
     worker.open()
     number = worker.client.commit()
     for _ in range(10):
         worker.pass_time(9)
-        worker.say(protocol.Progress(id=number, stage="computing"))
-    assert Kill() not in worker.told()
+        worker.send(protocol.ProgressReport(id=number, stage="computing"))
+    assert KillWorker() not in worker.take_events()
     for _ in range(3):
         worker.pass_time(5)
-        worker.say(protocol.Log(level="info", text="still here"), protocol.Superseded(id=77, by=78))
-    assert Kill() in worker.told()  # those come from a thread that does not compute
+        worker.send(protocol.Log(level="info", text="still here"), protocol.Superseded(id=77, by=78))
+    assert KillWorker() in worker.take_events()  # messages of a thread that does not compute
 
 
-def test_what_is_asked_of_a_worker_that_is_being_killed_is_for_the_next_one(play):
+def test_requests_after_a_kill_are_for_the_next_worker(play):
     worker = play(update=10.0)
     worker.open()
     lost = worker.client.update(alpha=0.2)
@@ -416,36 +426,36 @@ def test_what_is_asked_of_a_worker_that_is_being_killed_is_for_the_next_one(play
     assert [message.id for message in worker.messages(protocol.Error)] == [lost]
     number = worker.client.update(alpha=0.3)
     assert worker.client.take() == b""
-    assert worker.client.feed(to_line(protocol.Done(id=number))) == []  # its last breath
+    assert worker.client.feed(to_line(protocol.Done(id=number))) == []  # after the kill
     worker.die()
     worker.client.started()
     assert [request.id for request in worker.requests() if request.verb == "update"] == [number]
 
 
-def test_what_waits_for_a_worker_that_never_comes_is_answered(play):
+def test_requests_are_answered_if_no_worker_starts(play):
     worker = play()
     worker.client.started()
     worker.client.feed(b'{"kind":"ready","id":1,"protocol":9}\n')
     worker.client.restart()
-    worker.told()
+    worker.take_events()
     number = worker.client.open(PAIR)
-    for _ in range(MOST_LOSSES + 1):
+    for _ in range(MAX_LOSSES + 1):
         worker.die(1)
-    assert worker.client.status.state is State.FAILED
+    assert worker.client.status.state is WorkerState.FAILED
     assert number in [message.id for message in worker.messages(protocol.Error)]
 
 
-def test_silence_does_not_count_while_nothing_is_asked(play):
+def test_without_requests_there_is_no_deadline(play):
     worker = play(update=10.0, other=10.0, open=10.0)
     worker.open()
     worker.pass_time(1000)
     worker.client.update(alpha=0.2)
     worker.pass_time(8)
-    assert Kill() not in worker.told()
+    assert KillWorker() not in worker.take_events()
 
 
 @pytest.mark.parametrize("jump", [8 * 3600.0, -8 * 3600.0], ids=["asleep for a night", "clock set back"])
-def test_sleep_and_jumps_of_the_clock_are_not_held_against_the_worker(play, jump):
+def test_suspension_and_jumps_of_the_clock_do_not_count(play, jump):
     worker = play(update=10.0)
     worker.open()
     worker.client.update(alpha=0.2)
@@ -454,13 +464,13 @@ def test_sleep_and_jumps_of_the_clock_are_not_held_against_the_worker(play, jump
     worker.pass_time(3)
     (note,) = worker.messages(protocol.Log)
     assert "jump of the clock" in note.text
-    assert worker.client.status.state is State.OPEN
+    assert worker.client.status.state is WorkerState.OPEN
     worker.pass_time(10)
-    assert Kill() in worker.told()  # and real silence still is
+    assert KillWorker() in worker.take_events()  # time without a sign of life counts
 
 
-def test_the_watch_counts_no_more_than_it_saw():
-    watch = Watch()
+def test_the_clock_counts_limited_steps():
+    watch = ActivityClock()
     for now in (5.0, 6.0, 1e9, 1e9 + 1, -1e9, -1e9 + 1):
         watch.tick(now)
     assert watch.time == 1.0 + 2.0 + 1.0 + 0.0 + 1.0
@@ -469,37 +479,37 @@ def test_the_watch_counts_no_more_than_it_saw():
 # Garbage
 
 
-def test_lines_that_cannot_be_read_are_noted_and_harm_nothing(play):
+def test_unreadable_lines_are_logged(play):
     worker = play()
     worker.open()
     number = worker.client.sweep()
-    told = worker.client.feed(b'garbage\n\xff\xfe\n{"kind":"done","id":' + b'"x"}\n{"kind":"do')
-    assert [event.message.level for event in told] == ["warning"] * 3
+    events = worker.client.feed(b'garbage\n\xff\xfe\n{"kind":"done","id":' + b'"x"}\n{"kind":"do')
+    assert [event.message.level for event in events] == ["warning"] * 3
     worker.events += worker.client.feed(f'ne","id":{number}}}\n'.encode())
     assert len(worker.messages(protocol.Done)) == 1
 
 
-def test_nothing_but_garbage_ends_a_worker(play):
+def test_a_worker_that_sends_only_garbage_is_killed(play):
     worker = play()
     worker.open()
-    told = worker.client.feed(b"yes\n" * (MOST_GARBAGE + 1))
-    assert Kill() in told
+    events = worker.client.feed(b"yes\n" * (MAX_GARBAGE + 1))
+    assert KillWorker() in events
     worker.client.ended(-9)
-    assert "nothing that can be read" in worker.client.status.words
+    assert "only unreadable lines" in worker.client.status.words
 
 
-def test_half_a_line_of_a_dead_worker_is_not_joined_to_the_next(play):
+def test_a_partial_line_of_a_lost_worker_is_discarded(play):
     worker = play()
     worker.open()
     worker.client.feed(b'{"kind":"idle"')
     worker.client.ended(-9)
     worker.client.started()
-    worker.told()
+    worker.take_events()
     worker.answer_open()
     assert not [note for note in worker.messages(protocol.Log) if note.level == "warning"]
 
 
-def test_a_result_whose_segment_is_not_there_is_an_answer_too(play):
+def test_a_result_without_its_segment_is_an_error(play):
     worker = play()
     worker.open()
     number = worker.client.update(alpha=0.2)
@@ -507,8 +517,8 @@ def test_a_result_whose_segment_is_not_there_is_an_answer_too(play):
     line = json.loads(to_line(protocol.Release(slot="w0")))
     segment = worker.store.put(0, {"displacement": IMAGE})
     worker.store.sweep("w")
-    worker.say(
-        protocol.Result(
+    worker.send(
+        protocol.ReplyMessage(
             **{"id": number, "improvement": False, "exact": False, "stage": "preview", "milliseconds": 1.0},
             **{"age_ms": 1.0, "setting": {}, "quality": QUALITY, "segment": segment, "weight_known": True},
         )
@@ -521,12 +531,12 @@ def test_a_result_whose_segment_is_not_there_is_an_answer_too(play):
 # Labels and landmarks
 
 
-def test_labels_and_landmarks_are_told_to_the_next_worker_too(play):
+def test_a_restarted_worker_gets_labels_and_landmarks(play):
     worker = play()
     worker.open()
     number = worker.client.annotate({"fixed_labels": IMAGE, "moving_labels": IMAGE})
     worker.requests()
-    worker.say(protocol.Done(id=number))
+    worker.send(protocol.Done(id=number))
     worker.die()
     worker.client.started()
     worker.answer_open()
@@ -540,14 +550,14 @@ def test_labels_and_landmarks_are_told_to_the_next_worker_too(play):
 # The end
 
 
-def test_a_closed_worker_is_not_started_again(play):
+def test_a_closed_worker_is_not_restarted(play):
     worker = play()
     worker.open()
     worker.client.close()
     request = worker.last(protocol.Close)
-    worker.say(protocol.Done(id=request.id))
-    assert Start() not in worker.client.ended(0)
-    assert worker.client.status.state is State.CLOSED
+    worker.send(protocol.Done(id=request.id))
+    assert StartWorker() not in worker.client.ended(0)
+    assert worker.client.status.state is WorkerState.CLOSED
     with pytest.raises(InputError, match="closed"):
         worker.client.update(alpha=1.0)
 
@@ -559,15 +569,15 @@ def test_a_worker_that_does_not_close_is_killed(play):
     worker.client.close()
     for _ in range(5):
         worker.pass_time(1)
-        worker.say(protocol.Progress(id=number, stage="computing"))
-    assert Kill() in worker.told()
+        worker.send(protocol.ProgressReport(id=number, stage="computing"))
+    assert KillWorker() in worker.take_events()
 
 
 def test_closing_without_a_worker(play):
     worker = play()
     worker.client.open(PAIR)
     worker.client.close()
-    assert worker.client.status.state is State.CLOSED
+    assert worker.client.status.state is WorkerState.CLOSED
     assert len(worker.messages(protocol.Error)) == 1
 
 
@@ -581,14 +591,14 @@ def test_closing_without_a_worker(play):
         (1, "code 1; it may have crashed"),
     ],
 )
-def test_endings_are_told_in_words(code, words):
-    assert words in LastWords().ending(code)
-    log = LastWords()
+def test_reasons_of_an_end(code, words):
+    assert words in ErrorOutput().reason(code)
+    log = ErrorOutput()
     assert log.feed(b"one\ntwo\r\n\nthr") == ["one", "two"]
-    assert log.ending(code).endswith(": two")
-    assert LastWords().ending(None) == "it ended"
+    assert log.reason(code).endswith(": two")
+    assert ErrorOutput().reason(None) == "it ended"
 
 
-def test_deadlines_are_times():
+def test_a_deadline_must_be_positive():
     with pytest.raises(InputError, match="commit"):
         Deadlines(commit=0.0)

@@ -1,4 +1,4 @@
-"""Messages of the live worker: what is written can be read, nothing else, and the documented schema says the same.
+"""Messages of the live worker: round trips, refused lines, and the documented schema.
 
 Run as a program, this file writes the schema into the document.
 """
@@ -16,20 +16,20 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from SPRCore.config import ConfigError
-from SPRCore.live import protocol, reply
-from SPRCore.live.protocol import PROTOCOL, ArrayPlace, Measures, Segment
-from SPRCore.live.wire import MAX_LINE, LineReader, Unreadable, finite, read_answer, read_request, schema, to_line
+from SPRCore.config import ConfigError, finite
+from SPRCore.live import protocol
+from SPRCore.live.protocol import PROTOCOL, ArrayLayout, DeformationQuality, Segment
+from SPRCore.live.wire import MAX_LINE, LineReader, Unreadable, read_answer, read_request, schema, to_line
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reference" / "live-protocol.md"
 BLOCK = re.compile(r"(?<=^```json schema\n).*?(?=^```$)", flags=re.MULTILINE | re.DOTALL)
 
 GRID = tuple(float(value) for value in (2, 0, 0, -20, 0, 2.5, 0, 10, 0, 0, 3, 5, 0, 0, 0, 1))
-PLACE = ArrayPlace(offset=64, shape=(24, 20, 16), dtype="float32", affine=GRID)
-POINTS = ArrayPlace(offset=0, shape=(0, 3), dtype="float64")
+PLACE = ArrayLayout(offset=64, shape=(24, 20, 16), dtype="float32", affine=GRID)
+POINTS = ArrayLayout(offset=0, shape=(0, 3), dtype="float64")
 SEGMENT = Segment(kind="memory", slot="w3", size=40_000, arrays={"weight": PLACE, "points": POINTS})
-QUALITY = Measures(folding_percent=0.0, min_jacobian=0.2, max_displacement_mm=7.5, lncc=0.8, weight_gap=None)
+QUALITY = DeformationQuality(folding_percent=0.0, min_jacobian=0.2, max_displacement_mm=7.5, lncc=0.8, weight_gap=None)
 SETTING = {"alpha": 0.1, "lambda_max": 2.0}
 ALIGNED = {"init": "affine", "init_reason": "overlap 82 %, centers 39.0 mm apart", "init_mm": 41.5, "covered": 0.97}
 
@@ -39,7 +39,7 @@ REQUESTS = [
     protocol.Open(id=2, segment=SEGMENT, method="name", refine=3, init="rigid", device="cpu", budget_ms=80.0),
     protocol.Update(id=3, setting=SETTING, improve=False),
     protocol.Commit(id=4, setting={}),
-    protocol.Sweep(id=5, on=False),
+    protocol.ToggleSweep(id=5, on=False),
     protocol.Open(id=2, segment=SEGMENT, start="search"),
     protocol.Choose(id=6),
     protocol.Stiffness(id=6, segment=SEGMENT),
@@ -54,7 +54,7 @@ REQUESTS = [
 ANSWERS = [
     protocol.Ready(id=1, protocol=PROTOCOL, version="0.1", torch="2.4", device="cpu", threads=2, pid=7),
     protocol.Opened(id=2, prior="beta", setting=SETTING, ranges={"alpha": (0.0, 1.0)}, milliseconds=3.5, **ALIGNED),
-    protocol.Result(
+    protocol.ReplyMessage(
         **{"id": 3, "improvement": False, "exact": True, "stage": "preview", "milliseconds": 3.5, "age_ms": 4.0},
         **{"weight_known": False, "warnings": ("The images hardly overlap.",)},
         **{"setting": SETTING, "quality": QUALITY, "segment": SEGMENT, "metrics": {"after": {"dice": {"1": 0.5}}}},
@@ -64,8 +64,8 @@ ANSWERS = [
     protocol.Done(id=4),
     protocol.Superseded(id=5, by=6),
     protocol.Error(id=None, code="protocol", what="message", got="nothing", expected="something", remedy="write it"),
-    protocol.Progress(id=6, stage="computing", fraction=0.5),
-    protocol.Point(setting=SETTING, quality=QUALITY, dice_mean=0.8, tre_mm=None, milliseconds=40.0),
+    protocol.ProgressReport(id=6, stage="computing", fraction=0.5),
+    protocol.SweepPoint(setting=SETTING, quality=QUALITY, dice_mean=0.8, tre_mm=None, milliseconds=40.0),
     protocol.Idle(),
     protocol.Log(level="info", text="Größe: 3 µm\nsecond line"),
 ]
@@ -114,32 +114,32 @@ def test_there_is_an_example_of_every_message():
         (b'{"verb":"hello","id":1,"protocol":99,"somewhere":1}', "version 99 of the client"),
     ],
 )
-def test_everything_else_is_refused_in_words(line, words):
+def test_invalid_lines_are_refused_with_a_reason(line, words):
     with pytest.raises(Unreadable, match=re.escape(words)):
         read_request(line)
 
 
-def test_a_refusal_knows_which_request_it_is_about():
+def test_a_refusal_has_the_number_of_the_request():
     for line, number in ((b'{"verb":"dance","id":7}', 7), (b'{"verb":"dance","id":"7"}', None), (b"{", None)):
         with pytest.raises(Unreadable) as caught:
             read_request(line)
         assert caught.value.id == number
 
 
-def test_what_is_wrong_is_not_sent():
+def test_an_invalid_message_is_not_written():
     with pytest.raises(ConfigError, match="dtype"):
         to_line(dataclasses.replace(protocol.Stiffness(id=1, segment=None), segment=with_dtype("float16")))
     with pytest.raises(ConfigError, match="alpha"):
         to_line(protocol.Update(id=1, setting={"alpha": float("nan")}))
     with pytest.raises(ConfigError, match="fraction"):
-        protocol.Progress(id=1, stage="far", fraction=1.5)
+        protocol.ProgressReport(id=1, stage="far", fraction=1.5)
 
 
 def with_dtype(name):
     return dataclasses.replace(SEGMENT, arrays={"fixed": dataclasses.replace(PLACE, dtype=name)})
 
 
-def test_numbers_of_other_libraries_become_plain_ones():
+def test_numpy_numbers_become_python_numbers():
     import numpy as np
 
     values = {1: np.float32(0.5), "x": [np.int64(3), float("inf"), (np.float64("nan"), "text", None, True)]}
@@ -147,17 +147,14 @@ def test_numbers_of_other_libraries_become_plain_ones():
     json.dumps(finite(values), allow_nan=False)
 
 
-def test_messages_have_the_fields_of_what_they_stand_for():
-    def names(kind):
-        return {item.name for item in dataclasses.fields(kind)}
-
-    assert names(Measures) == names(reply.Quality)
-    assert names(protocol.Point) - {"kind"} == names(reply.SweepPoint)
-    assert names(protocol.Chosen) - {"kind", "id"} == names(reply.ChosenSetting)
-    assert names(protocol.Result) >= names(reply.Reply) - {"displacement", "weight", "inverse", "warped"}
+def test_quality_and_points_hold_finite_numbers_or_none():
+    quality = dataclasses.replace(QUALITY, min_jacobian=float("nan"), lncc=float("-inf"))
+    assert (quality.min_jacobian, quality.lncc, quality.max_displacement_mm) == (None, None, 7.5)
+    point = protocol.SweepPoint(setting=SETTING, quality=quality, tre_mm=float("inf"))
+    assert read(to_line(point)) == point
 
 
-# Lines out of pieces
+# Lines
 
 
 def lines_of(pieces):
@@ -173,7 +170,7 @@ def test_lines_are_the_same_however_they_are_cut(lines, data):
     assert lines_of(pieces) == [part for part in stream.split(b"\n")[:-1] if part.strip()]
 
 
-def test_a_line_without_an_end_takes_no_memory_and_the_next_is_read():
+def test_an_endless_line_is_discarded_and_the_next_one_read():
     reader = LineReader()
     found = []
     for _ in range(40):
@@ -196,7 +193,7 @@ def test_any_bytes_are_read_or_refused(data):
 
 
 def accepts(part, value, whole):
-    """Whether a value fits a JSON schema, of which the keywords are known that ours uses."""
+    """Whether a value fits a JSON schema with the keywords of this protocol."""
     if "$ref" in part:
         return accepts(whole["$defs"][part["$ref"].removeprefix("#/$defs/")], value, whole)
     for keyword, some in (("anyOf", lambda n: n > 0), ("oneOf", lambda n: n == 1)):
@@ -259,7 +256,7 @@ def test_the_document_holds_the_schema_of_the_code():
     assert documented() == schema(), f"run: python {Path(__file__).relative_to(ROOT)}"
 
 
-def test_the_document_speaks_of_every_message():
+def test_the_document_names_every_message():
     text = BLOCK.sub("", PAGE.read_text(encoding="utf-8"))
     assert not [name for name in (*protocol.REQUESTS, *protocol.ANSWERS) if f"`{name}`" not in text]
     assert f"version {PROTOCOL}" in text
@@ -310,25 +307,25 @@ def changed(values, path, what, new):
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
 @given(data=st.data())
 def test_code_and_document_refuse_the_same(message, data):
-    """Any entry of a good message is changed, removed or joined by another: both refuse, or neither does."""
+    """Change, remove or add an entry of a valid message: both refuse it, or neither does."""
     values, whole = json.loads(to_line(message)), documented()
     path = data.draw(st.sampled_from(sorted(places(values), key=str)))
     bad = changed(values, path, data.draw(st.sampled_from(["change", "remove", "add"])), data.draw(VALUES))
     if bad.get("protocol", PROTOCOL) != PROTOCOL or ("verb" in values) != ("verb" in bad):
-        return  # another version, whose fields nobody knows; a message of neither side
+        return  # another version, or a message of neither side
     assert code_accepts(bad) == accepts(whole, bad, whole)
 
 
 @given(SCALARS)
 @example(1)
 @example("")
-def test_the_small_validator_knows_types(value):
+def test_the_validator_of_this_file_distinguishes_types(value):
     kinds = [kind for kind in ("null", "boolean", "integer", "number", "string") if accepts({"type": kind}, value, {})]
     assert "integer" not in kinds or "number" in kinds
     assert len(set(kinds) - {"integer"}) == 1
 
 
-# What a client loads
+# Imports of a client
 
 
 @pytest.mark.parametrize("module", ["protocol", "wire", "arrays", "conversation", "client"])

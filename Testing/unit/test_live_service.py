@@ -1,4 +1,4 @@
-"""What a live worker does with its requests: their order, what supersedes what, and how errors are answered."""
+"""Requests of a live worker: order, superseding, background work and errors."""
 
 from __future__ import annotations
 
@@ -14,9 +14,21 @@ import pytest
 
 from SPRCore.errors import ConvergenceError, InputError, OutputError
 from SPRCore.live import protocol
-from SPRCore.live.arrays import Session
-from SPRCore.live.desk import MOST_WAITING, RESULTS, Desk
-from SPRCore.live.protocol import PROTOCOL, Cancel, Choose, Close, Commit, Done, Error, Open, Superseded, Sweep, Update
+from SPRCore.live.arrays import SessionFolder
+from SPRCore.live.protocol import (
+    PROTOCOL,
+    Cancel,
+    Choose,
+    Close,
+    Commit,
+    Done,
+    Error,
+    Open,
+    Superseded,
+    ToggleSweep,
+    Update,
+)
+from SPRCore.live.request_queue import MAX_RESULTS, MAX_WAITING, RequestQueue
 from SPRCore.live.service import Service
 from SPRCore.live.wire import read_answer, to_line
 
@@ -25,7 +37,7 @@ IMAGE = (np.arange(24, dtype=np.float32).reshape(2, 3, 4), np.eye(4))
 
 @pytest.fixture(scope="module")
 def fake():
-    """The worker of the end-to-end tests whose sessions compute nothing."""
+    """The worker without computation of the end-to-end tests."""
     path = Path(__file__).resolve().parents[1] / "end_to_end" / "fake_worker.py"
     spec = importlib.util.spec_from_file_location("fake_worker", path)
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look there
@@ -34,28 +46,28 @@ def fake():
 
 
 class Running:
-    """A service in a thread; the test reads what it says and gives segments back, unless it is told not to."""
+    """A service in a thread; the test collects its messages and releases segments unless `releases` is False."""
 
     def __init__(self, backend):
-        self.session, self.said, self.releases = Session(), [], True
+        self.session, self.sent, self.releases = SessionFolder(), [], True
         self.changed = threading.Condition()
-        self.desk = Desk(self.hear)
-        self.service = Service(self.desk, self.hear, backend, 1)
+        self.queue = RequestQueue(self.hear)
+        self.service = Service(self.queue, self.hear, backend, 1)
         self.thread = threading.Thread(target=self.service.run)
         self.thread.start()
         self.ids = 0
 
     def hear(self, message):
         message = read_answer(to_line(message))
-        if isinstance(message, protocol.Result) and self.releases:
-            self.desk.put(protocol.Release(slot=message.segment.slot))
+        if isinstance(message, protocol.ReplyMessage) and self.releases:
+            self.queue.put(protocol.Release(slot=message.segment.slot))
         with self.changed:
-            self.said.append((time.monotonic(), message))
+            self.sent.append((time.monotonic(), message))
             self.changed.notify_all()
 
     def ask(self, kind, **fields):
         self.ids += 1
-        self.desk.put(kind(id=self.ids, **fields))
+        self.queue.put(kind(id=self.ids, **fields))
         return self.ids
 
     def open(self):
@@ -67,20 +79,22 @@ class Running:
         return self.ask(Update, setting=setting)
 
     def until(self, is_it, seconds=5.0):
-        """The first message that is said which satisfies `is_it`."""
+        """The first message that satisfies `is_it`."""
         with self.changed:
-            found = self.changed.wait_for(lambda: [m for _, m in self.said if is_it(m)], seconds)
-        assert found, [message for _, message in self.said]
+            found = self.changed.wait_for(lambda: [m for _, m in self.sent if is_it(m)], seconds)
+        assert found, [message for _, message in self.sent]
         return found[0]
 
     def wait(self, number, seconds=5.0):
-        return self.until(lambda m: getattr(m, "id", None) == number and not isinstance(m, protocol.Progress), seconds)
+        return self.until(
+            lambda m: getattr(m, "id", None) == number and not isinstance(m, protocol.ProgressReport), seconds
+        )
 
     def kinds(self):
-        return [message.kind for _, message in self.said]
+        return [message.kind for _, message in self.sent]
 
     def stop(self):
-        self.desk.hang_up()
+        self.queue.disconnect()
         self.thread.join(5.0)
         assert not self.thread.is_alive()
         if self.service.store is not None:
@@ -111,7 +125,7 @@ def worker(run):
 def test_improvements_follow_the_preview_and_then_it_is_idle(worker):
     number = worker.update(alpha=0.5, improvements=2)
     worker.until(lambda m: m.kind == "idle")
-    results = [message for _, message in worker.said if message.kind == "result"]
+    results = [message for _, message in worker.sent if message.kind == "result"]
     assert [(r.id, r.improvement, r.exact) for r in results] == [
         (number, False, False),
         (number, True, False),
@@ -120,13 +134,13 @@ def test_improvements_follow_the_preview_and_then_it_is_idle(worker):
     assert worker.kinds().count("idle") == 1
 
 
-def test_no_improvements_unless_they_are_wanted(worker):
+def test_improvements_can_be_turned_off(worker):
     number = worker.ask(Update, setting={"improvements": 2.0}, improve=False)
     worker.until(lambda m: m.kind == "idle")
-    assert [m.id for _, m in worker.said if m.kind == "result"] == [number]
+    assert [m.id for _, m in worker.sent if m.kind == "result"] == [number]
 
 
-def test_the_latest_update_wins_and_the_running_one_is_shown(worker):
+def test_the_latest_update_wins_and_a_running_one_is_completed(worker):
     first = worker.update(seconds=0.1)
     time.sleep(0.03)
     others = [worker.update(alpha=0.1 * place) for place in range(20)]
@@ -136,7 +150,7 @@ def test_the_latest_update_wins_and_the_running_one_is_shown(worker):
         assert worker.wait(number) == Superseded(id=number, by=following)
 
 
-def test_a_commit_waits_for_the_update_before_it_and_gives_way_to_one_after_it(worker):
+def test_a_commit_follows_an_earlier_update_and_is_superseded_by_a_later_one(worker):
     before = worker.update(seconds=0.1)
     commit = worker.ask(Commit, setting={})
     assert [worker.wait(number).kind for number in (before, commit)] == ["result", "result"]
@@ -156,32 +170,32 @@ def test_a_commit_computes_the_setting_that_it_names(worker):
     assert result.quality.min_jacobian is None
 
 
-def test_improvements_go_on_while_a_commit_is_computed(worker):
+def test_improvements_continue_during_a_commit(worker):
     update = worker.ask(Update, setting={"improvements": 3.0, "seconds": 0.05})
     commit = worker.ask(Commit, setting={"improvements": 3.0})
     worker.wait(commit)
-    results = [(m.id, m.improvement, m.exact) for _, m in worker.said if m.kind == "result"]
+    results = [(m.id, m.improvement, m.exact) for _, m in worker.sent if m.kind == "result"]
     better = [(update, True, False), (update, True, False), (update, True, True)]
     assert results == [(update, False, False), *better, (commit, False, True)]
     quiet = worker.ask(Update, setting={}, improve=False)
     worker.wait(worker.ask(Commit, setting={}))
-    assert len([m for _, m in worker.said if m.kind == "result"]) == len(results) + 2
+    assert len([m for _, m in worker.sent if m.kind == "result"]) == len(results) + 2
     assert worker.wait(quiet).kind == "result"
 
 
-def test_a_commit_waits_until_something_is_given_back(worker):
+def test_a_commit_waits_for_a_free_segment(worker):
     worker.releases = False
     worker.update(improvements=5)
     commit = worker.ask(Commit, setting={})
     time.sleep(0.2)
-    assert worker.kinds().count("result") == RESULTS
+    assert worker.kinds().count("result") == MAX_RESULTS
     worker.releases = True
-    worker.desk.put(protocol.Release(slot="w0"))
+    worker.queue.put(protocol.Release(slot="w0"))
     assert set(worker.wait(commit).segment.arrays) == {"displacement", "weight", "inverse", "warped"}
 
 
 @pytest.mark.parametrize("kind", [Cancel, Close, Open])
-def test_what_stops_a_running_update(worker, kind):
+def test_a_running_update_is_stopped_by(worker, kind):
     running, waiting = worker.update(seconds=20.0), worker.ask(Commit, setting={})
     time.sleep(0.05)
     fields = {}
@@ -193,36 +207,36 @@ def test_what_stops_a_running_update(worker, kind):
     assert worker.wait(stop).kind in ("done", "opened")
 
 
-def test_a_request_waits_for_no_improvement(worker):
+def test_a_request_interrupts_an_improvement(worker):
     worker.wait(worker.update(improvements=1, seconds=0.05))
-    worker.service._session.setting["seconds"] = 60.0  # from now on an improvement takes very long
+    worker.service.session.setting["seconds"] = 60.0  # from now on an improvement takes very long
     time.sleep(0.1)
     assert worker.wait(worker.update(seconds=0.0)).kind == "result"
 
 
-def test_the_map_is_filled_while_nothing_else_is_asked(worker):
-    sweep = worker.ask(Sweep)
+def test_the_sweep_runs_in_the_background(worker):
+    sweep = worker.ask(ToggleSweep)
     assert worker.wait(sweep) == Done(id=sweep)
     update = worker.update(alpha=1.0)
     worker.until(lambda m: m.kind == "idle")
-    kinds = [(m.kind, getattr(m, "id", None)) for _, m in worker.said]
+    kinds = [(m.kind, getattr(m, "id", None)) for _, m in worker.sent]
     assert kinds.count(("point", None)) == 5
     assert kinds.index(("result", update)) < kinds.index(("point", None)) + 3
     point = worker.until(lambda m: m.kind == "point")
     assert (point.dice_mean, point.tre_mm, point.quality.lncc) == (None, 2.0, 0.5)
 
 
-def test_the_map_can_be_turned_off(worker):
-    worker.wait(worker.ask(Sweep))
+def test_the_sweep_can_be_turned_off(worker):
+    worker.wait(worker.ask(ToggleSweep))
     worker.until(lambda m: m.kind == "point")
-    worker.wait(worker.ask(Sweep, on=False))
+    worker.wait(worker.ask(ToggleSweep, on=False))
     points = worker.kinds().count("point")
     time.sleep(0.1)
     assert worker.kinds().count("point") == points < 5
 
 
-def test_a_choice_gives_way_to_every_request_and_goes_on_afterwards(worker):
-    session = worker.service._session
+def test_a_choice_is_interrupted_by_every_request_and_resumed(worker):
+    session = worker.service.session
     choose = worker.ask(Choose)
     for place in range(3):
         time.sleep(0.05)
@@ -230,16 +244,16 @@ def test_a_choice_gives_way_to_every_request_and_goes_on_afterwards(worker):
     assert 0 < session.choosing_s < 0.3
     answer = worker.wait(choose)
     assert (answer.prior, answer.setting, answer.compared) == ("beta", {"alpha": 0.3, "lambda_max": 4.0}, True)
-    assert session.setting["alpha"] == pytest.approx(0.2), "it stays in force"
-    last = [m for _, m in worker.said if m.kind == "result"][-1]
+    assert session.setting["alpha"] == pytest.approx(0.2), "the setting is kept"
+    last = [m for _, m in worker.sent if m.kind == "result"][-1]
     assert last.improvement, "what is shown is made exact first"
     worker.until(lambda m: m.kind == "idle")
     assert worker.kinds().count("chosen") == 1
 
 
 @pytest.mark.parametrize("kind", [Cancel, Close, Open, Choose])
-def test_what_gives_a_choice_up(worker, kind):
-    worker.service._session.choosing_s = 1.0
+def test_a_choice_is_superseded_by(worker, kind):
+    worker.service.session.choosing_s = 1.0
     choose = worker.ask(Choose)
     time.sleep(0.05)
     fields = {"segment": worker.session.store.put(1, {"fixed": IMAGE, "moving": IMAGE})} if kind is Open else {}
@@ -249,12 +263,12 @@ def test_what_gives_a_choice_up(worker, kind):
     assert worker.kinds().count("chosen") == (1 if kind is Choose else 0)
 
 
-def test_a_choice_that_fails_is_answered_and_the_rest_goes_on(worker, monkeypatch):
+def test_after_a_failed_choice_the_sweep_continues(worker, monkeypatch):
     def failing(should_stop):
         raise ConvergenceError("registration", got="an energy that is not a number")
 
-    monkeypatch.setattr(worker.service._session, "choose", failing)
-    worker.wait(worker.ask(Sweep))
+    monkeypatch.setattr(worker.service.session, "choose", failing)
+    worker.wait(worker.ask(ToggleSweep))
     error = worker.wait(worker.ask(Choose))
     assert (error.kind, error.code) == ("error", "computation")
     worker.until(lambda m: m.kind == "idle")
@@ -266,20 +280,20 @@ def test_a_choice_gives_signs_of_life_while_it_is_computed_and_while_it_waits(wo
     worker.wait(worker.update(improvements=2, seconds=0.2))
     choose = worker.ask(Choose)
     worker.wait(choose)
-    stages = [m.stage for _, m in worker.said if m.kind == "progress" and m.id == choose]
+    stages = [m.stage for _, m in worker.sent if m.kind == "progress" and m.id == choose]
     assert list(dict.fromkeys(stages)) == ["waiting", "computing"]
 
 
-def test_nothing_is_computed_that_nobody_looks_at(worker):
-    """A client that gives no segment back stops the worker, not the memory."""
+def test_without_released_segments_nothing_is_computed(worker):
+    """The worker waits for a client that releases no segment."""
     worker.releases = False
     worker.update(improvements=10)
     time.sleep(0.2)
-    assert worker.kinds().count("result") == RESULTS
+    assert worker.kinds().count("result") == MAX_RESULTS
     numbers = [worker.update(alpha=0.1 * place) for place in range(5)]
     assert all(worker.wait(number).kind == "superseded" for number in numbers[:-1])
     worker.releases = True
-    worker.desk.put(protocol.Release(slot="w0"))
+    worker.queue.put(protocol.Release(slot="w0"))
     assert worker.wait(numbers[-1]).kind == "result"
 
 
@@ -288,13 +302,13 @@ def test_a_long_computation_gives_signs_of_life(worker, monkeypatch):
     number = worker.update(seconds=0.5)
     worker.wait(number)
     assert 2 <= worker.kinds().count("progress") <= 10
-    assert {m.id for _, m in worker.said if m.kind == "progress"} == {number}
-    assert {m.fraction for _, m in worker.said if m.kind == "progress"} == {None}
+    assert {m.id for _, m in worker.sent if m.kind == "progress"} == {number}
+    assert {m.fraction for _, m in worker.sent if m.kind == "progress"} == {None}
 
 
-def test_a_sign_of_life_says_how_far_the_exact_result_is(worker, monkeypatch):
+def test_a_sign_of_life_has_the_fraction_done(worker, monkeypatch):
     monkeypatch.setattr("SPRCore.live.service.BEAT", 0.02)
-    session = worker.service._session
+    session = worker.service.session
     waited = session._wait
 
     def wait(seconds, should_stop):
@@ -304,7 +318,7 @@ def test_a_sign_of_life_says_how_far_the_exact_result_is(worker, monkeypatch):
     monkeypatch.setattr(session, "_wait", wait)
     worker.wait(worker.update(seconds=0.2))
     worker.wait(worker.ask(Commit, setting={}))
-    assert 0.4 in {m.fraction for _, m in worker.said if m.kind == "progress"}
+    assert 0.4 in {m.fraction for _, m in worker.sent if m.kind == "progress"}
 
 
 def test_stiffness_reaches_the_session(worker):
@@ -317,8 +331,8 @@ def test_stiffness_reaches_the_session(worker):
 
 
 def test_too_many_requests_are_refused(worker):
-    worker.update(seconds=4.0)  # busy until all of them wait, on a busy machine too
-    numbers = [worker.ask(Sweep, on=False) for _ in range(MOST_WAITING + 1)]
+    worker.update(seconds=4.0)  # long enough on a busy machine
+    numbers = [worker.ask(ToggleSweep, on=False) for _ in range(MAX_WAITING + 1)]
     assert worker.wait(numbers[-1]).code == "protocol"
     assert worker.wait(numbers[0], seconds=20.0).kind == "done"
 
@@ -337,7 +351,7 @@ def test_too_many_requests_are_refused(worker):
         (RuntimeError("shapes do not fit"), "fault", "shapes do not fit"),
     ],
 )
-def test_whatever_goes_wrong_is_answered_and_the_session_goes_on(run, fake, monkeypatch, error, code, words):
+def test_every_error_is_answered_and_the_session_continues(run, fake, monkeypatch, error, code, words):
     def fail(self, **_):
         raise error
 
@@ -352,14 +366,14 @@ def test_whatever_goes_wrong_is_answered_and_the_session_goes_on(run, fake, monk
         assert words in answer.words()
     for method, start in (
         ("improve", lambda: worker.update(improvements=1)),
-        ("sweep_step", lambda: worker.ask(Sweep)),
+        ("sweep_step", lambda: worker.ask(ToggleSweep)),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(fake.FakeSession, method, fail)
             start()
             background = worker.until(lambda m: m.kind == "error" and m.id is None)
         assert background.code == code
-        worker.said.clear()
+        worker.sent.clear()
     assert worker.wait(worker.update(alpha=1.0)).kind == "result"
 
 
@@ -370,9 +384,9 @@ def test_a_bad_setting_is_refused_before_it_reaches_the_session(worker):
     assert worker.wait(worker.ask(Commit, setting={"should_stop": 1.0})).code == "input"
 
 
-def test_requests_out_of_place(run):
+def test_requests_at_the_wrong_time(run):
     worker = run()
-    assert worker.wait(worker.ask(Sweep)).code == "protocol"
+    assert worker.wait(worker.ask(ToggleSweep)).code == "protocol"
     worker.open()
     again = worker.ask(protocol.Hello, protocol=PROTOCOL, folder=str(worker.session.folder))
     assert worker.wait(again).code == "protocol"
@@ -400,34 +414,34 @@ def test_close_ends_it(worker):
     assert not worker.thread.is_alive()
 
 
-def test_a_client_that_goes_away_ends_it_in_the_middle_of_a_computation(worker):
+def test_a_disconnected_client_ends_a_computation(worker):
     worker.update(seconds=30.0)
     time.sleep(0.05)
-    worker.desk.hang_up()
+    worker.queue.disconnect()
     worker.thread.join(2.0)
     assert not worker.thread.is_alive()
 
 
-def test_labels_and_landmarks_change_without_opening_the_pair_anew(worker):
-    session = worker.service._session
+def test_labels_and_landmarks_change_in_an_open_session(worker):
+    session = worker.service.session
     segment = worker.session.store.put(1, {"fixed_labels": IMAGE, "moving_labels": IMAGE})
     assert worker.wait(worker.ask(protocol.Annotate, segment=segment)).kind == "done"
-    assert worker.service._session is session
+    assert worker.service.session is session
     assert session.annotations == ["fixed_labels", "moving_labels"]
     assert worker.wait(worker.ask(protocol.Annotate, segment=None)).kind == "done"
     assert session.annotations == []
 
 
-def test_the_answer_to_open_says_what_was_aligned_and_why(run):
+def test_the_answer_to_open_has_the_alignment_and_its_reason(run):
     opened = run().open()
     assert (opened.init, opened.covered) == ("none", 1.0)
     assert "centers of mass" in opened.init_reason
 
 
-def test_warnings_and_what_is_known_of_the_map_are_passed_on(worker, monkeypatch):
-    reply = worker.service._session._reply("exact", True)
+def test_warnings_and_weight_known_are_sent(worker, monkeypatch):
+    reply = worker.service.session._reply("exact", True)
     reply.warnings, reply.weight_known = ["The images hardly overlap."], False
-    monkeypatch.setattr(worker.service._session, "_reply", lambda stage, exact: reply)
+    monkeypatch.setattr(worker.service.session, "_reply", lambda stage, exact: reply)
     assert worker.wait(worker.update(alpha=1.0)).warnings == ()
     result = worker.wait(worker.ask(Commit, setting={}))
     assert result.warnings == ("The images hardly overlap.",)

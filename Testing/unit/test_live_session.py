@@ -1,21 +1,21 @@
-"""A live session in process: what previews, better replies and exact ones are, for the instance method and networks."""
+"""Live sessions in process: previews, improvements and exact replies of instance optimization and networks."""
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 import torch
 
-from SPRCore import BetaPrior, Field, TotalVariationPrior, Volume, register
-from SPRCore.analysis.annotations import Annotations
+from SPRCore import BetaPrior, Field, RegistrationOptions, TotalVariationPrior, Volume, register
 from SPRCore.errors import InputError
 from SPRCore.geometry import resample
+from SPRCore.geometry.annotations import Annotations
 from SPRCore.io import Bundle, write_bundle
 from SPRCore.io.cards import WorkingGrid
-from SPRCore.live import LiveSession, Superseded
+from SPRCore.live import ComputationStopped, LiveOptions, LiveSession
+from SPRCore.live.cache import ByteCache
 from SPRCore.metrics import folding_percent
 from SPRCore.networks.network import RegistrationNetwork
 
@@ -26,7 +26,7 @@ WANTED = {"alpha": 0.3, "lambda_max": 2.0}
 
 @pytest.fixture(scope="module")
 def pair(random_image, random_displacement):
-    """A textured image and the same deformed by up to three voxels, with labels of its bright parts."""
+    """A textured image and its deformation by up to three voxels, with labels of bright voxels."""
     from SPRCore.functional import integrate, warp
 
     moving = random_image(SHAPE, 3, sigma=1.8, dtype=torch.float32)
@@ -52,9 +52,14 @@ def bundle_of(tiny_network, card_for, tmp_path_factory):
     return make
 
 
-def opened(pair, **options):
-    """A session on images alone."""
-    return LiveSession.open(pair["fixed"], pair["moving"], device="cpu", **options)
+def opened(pair, method="instance", prior=None, annotations=None, **options):
+    """A session on the CPU."""
+    more = {"prior": prior, "annotations": annotations, "options": LiveOptions(**options)}
+    return LiveSession.open(pair["fixed"], pair["moving"], method=method, device="cpu", **more)
+
+
+def labels_of(pair):
+    return Annotations(fixed_labels=pair["fixed_labels"], moving_labels=pair["moving_labels"])
 
 
 def replies(live):
@@ -69,7 +74,7 @@ def apart_vox(one: Field, other: Field):
 
 
 def after(calls):
-    """A `should_stop` that says so when it is asked for the so-manieth time."""
+    """A `should_stop` that returns True from a given call on."""
     count = itertools.count(1)
     return lambda: next(count) >= calls
 
@@ -78,7 +83,7 @@ def after(calls):
 
 
 @pytest.mark.parametrize("method", ["instance", "hyper-vxm-spr-small"])
-def test_replies_say_what_they_are(pair, bundle_of, method):
+def test_setting_quality_and_exactness_of_replies(pair, bundle_of, method):
     method = method if method == "instance" else bundle_of(method)
     with opened(pair, method=method) as live:
         preview = live.update(**WANTED)
@@ -101,7 +106,7 @@ def test_replies_say_what_they_are(pair, bundle_of, method):
 
 @pytest.mark.parametrize("wrong", [{"alpha": -1.0}, {"sigma": 1.0}, {"alpha": float("nan")}, {"lambda_max": 0.0}])
 @pytest.mark.parametrize("method", ["instance", "hyper-vxm-spr-small"])
-def test_a_setting_that_cannot_be_is_refused_and_changes_nothing(pair, bundle_of, method, wrong):
+def test_an_invalid_setting_is_refused_and_changes_nothing(pair, bundle_of, method, wrong):
     with opened(pair, method=method if method == "instance" else bundle_of(method)) as live:
         live.update(**WANTED)
         with pytest.raises(InputError, match=next(iter(wrong))):
@@ -111,7 +116,7 @@ def test_a_setting_that_cannot_be_is_refused_and_changes_nothing(pair, bundle_of
 
 
 def ask_twice(live, verb, calls):
-    """Give something up at a later look, or if it was quicker than that, the next time at once."""
+    """Stop a computation at a later check, or at the first check of the next one."""
     changes = {"alpha": 0.5} if verb == "update" else {}
     getattr(live, verb)(should_stop=after(calls), **changes)
     live.update(**WANTED)
@@ -120,11 +125,11 @@ def ask_twice(live, verb, calls):
 
 @pytest.mark.parametrize("method", ["instance", "hyper-tm-spr"])
 @pytest.mark.parametrize("verb", ["update", "improve", "commit", "sweep_step"])
-def test_what_is_given_up_leaves_the_session_as_it_was(pair, bundle_of, method, verb):
+def test_a_stopped_computation_leaves_the_session_unchanged(pair, bundle_of, method, verb):
     with opened(pair, method=method if method == "instance" else bundle_of(method)) as live:
         live.update(**WANTED)
         for calls in (1, 2, 5):
-            with pytest.raises(Superseded):
+            with pytest.raises(ComputationStopped):
                 ask_twice(live, verb, calls)
         assert live.setting == WANTED
         whole = live.commit()
@@ -133,28 +138,25 @@ def test_what_is_given_up_leaves_the_session_as_it_was(pair, bundle_of, method, 
         assert apart_vox(live.commit().displacement, whole.displacement) < 1e-4
 
 
-def test_visited_settings_answer_exactly_and_stay_within_their_memory(pair):
+def test_visited_settings_are_answered_from_a_cache_of_limited_size(pair):
     with opened(pair, cache_mb=0.75) as live:
         exact = {}
         for alpha in (0.05, 0.1, 0.2, 0.4):
             live.update(alpha=alpha)
             exact[alpha] = live.commit()
-            assert 0 < live.cached_bytes <= 0.75 * 2**20
         again = live.update(alpha=0.4)
         assert again.exact
         assert again.displacement is exact[0.4].displacement
         assert again.metrics
-        assert not live.update(alpha=0.05).exact  # forgotten, and computed anew
+        assert not live.update(alpha=0.05).exact  # dropped, and computed again
         assert apart_vox(live.commit().displacement, exact[0.05].displacement) == 0.0
-    assert live.cached_bytes == 0
 
 
-def test_a_sweep_fills_the_map_and_can_be_left_at_any_point(pair, bundle_of):
-    with LiveSession.open(**pair, method=bundle_of("hyper-vxm-spr-small"), device="cpu") as live:
+def test_a_sweep_visits_a_grid_and_keeps_the_setting(pair, bundle_of):
+    with opened(pair, method=bundle_of("hyper-vxm-spr-small"), annotations=labels_of(pair)) as live:
         live.update(alpha=0.7, lambda_max=0.9)
         points = list(iter(live.sweep_step, None))
         assert live.setting == {"alpha": 0.7, "lambda_max": 0.9}
-        assert live.settings_map() == tuple(points)
     assert len(points) == 25
     assert len({tuple(point.setting.values()) for point in points}) == 25
     for name in ("alpha", "lambda_max"):
@@ -167,7 +169,7 @@ def test_a_sweep_fills_the_map_and_can_be_left_at_any_point(pair, bundle_of):
 
 
 @pytest.mark.parametrize("options", [{}, {"init": "center"}, {"stiffness": 5.0}, {"fixed_mask": True}])
-def test_what_is_committed_is_what_a_cold_run_gives(pair, options):
+def test_a_commit_equals_a_cold_run(pair, options):
     fixed, moving = pair["fixed"], pair["moving"]
     if "stiffness" in options:
         painted = np.ones(SHAPE, dtype=np.float32)
@@ -177,13 +179,17 @@ def test_what_is_committed_is_what_a_cold_run_gives(pair, options):
         mask = np.zeros(SHAPE, dtype=np.uint8)
         mask[4:-4] = 1
         options = {"fixed_mask": fixed.with_array(mask)}
-    with LiveSession.open(fixed, moving, device="cpu", **options) as live:
+    masks = {name: mask for name, mask in options.items() if name == "fixed_mask"}
+    others = {name: value for name, value in options.items() if name != "fixed_mask"}
+    with opened(pair, annotations=Annotations(**masks), **others) as live:
         for alpha in (0.02, 0.5, 0.1):
             live.update(alpha=alpha)
             live.improve()
         live.update(**WANTED)
         better, final = replies(live), live.commit()
-    cold = register(fixed, moving, prior=BetaPrior(**WANTED), device="cpu", **({"init": "none"} | options))
+    given = {"annotations": {name: part for name, part in options.items() if name == "fixed_mask"}}
+    given["options"] = RegistrationOptions(stiffness=options.get("stiffness"))
+    cold = register(fixed, moving, prior=BetaPrior(**WANTED), device="cpu", init=options.get("init", "none"), **given)
     assert apart_vox(final.displacement, cold.displacement) <= 0.05
     assert apart_vox(final.inverse, cold.inverse) <= 0.05
     assert np.abs(final.weight.array - cold.weight.array).max() < 0.01
@@ -194,12 +200,12 @@ def test_what_is_committed_is_what_a_cold_run_gives(pair, options):
 def test_previews_are_near_the_exact_result_and_better_ones_within_a_tenth(pair):
     with opened(pair, budget_ms=2000) as live:
         shown = [live.update(alpha=0.02, lambda_max=0.5), *replies(live)]
-        assert live.preview_shape == SHAPE  # so that fields can be compared voxel by voxel
+        assert shown[0].displacement.grid.shape == SHAPE  # so that fields can be compared voxel by voxel
     exact = shown[-1].displacement.array
     off = [float(np.linalg.norm(one.displacement.array - exact, axis=-1).mean()) for one in shown]
     motion = np.linalg.norm(exact, axis=-1).mean()
     assert off[0] < 0.5 * motion
-    assert off[-2] < 0.1 * motion  # they converge to the coarse solution: a first one may be nearer by chance
+    assert off[-2] < 0.1 * motion  # the first preview may be nearer by chance
 
 
 def test_between_two_visited_settings_the_preview_is_a_flow_near_the_exact_one(pair):
@@ -209,10 +215,10 @@ def test_between_two_visited_settings_the_preview_is_a_flow_near_the_exact_one(p
         for setting in ends:
             live.update(**setting)
             known.append(live.commit().displacement)
-        at_one = live.update(lambda_max=0.50001)  # as good as visited: what is exact there
+        at_one = live.update(lambda_max=0.50001)  # next to a visited setting
         middle = live.update(lambda_max=1.6)
         exact = live.commit().displacement
-        assert live.preview_shape == SHAPE
+        assert middle.displacement.grid.shape == SHAPE
     assert apart_vox(at_one.displacement, known[0]) < 0.15  # integrated in fewer steps
     assert not middle.exact
     assert middle.quality.folding_percent == 0.0
@@ -221,7 +227,7 @@ def test_between_two_visited_settings_the_preview_is_a_flow_near_the_exact_one(p
     assert off[0] < 0.8 * min(off[1:])
 
 
-def test_a_stiffness_is_painted_live_and_taken_away_again(pair):
+def test_a_stiffness_is_painted_and_removed(pair):
     fixed, painted = pair["fixed"], np.ones(SHAPE, dtype=np.float32)
     painted[11:] = 20.0
     with opened(pair) as live:
@@ -235,7 +241,12 @@ def test_a_stiffness_is_painted_live_and_taken_away_again(pair):
         live.update()
         again = live.commit()
     cold = register(
-        fixed, pair["moving"], prior=BetaPrior(**WANTED), stiffness=fixed.with_array(painted), init="none", device="cpu"
+        fixed,
+        pair["moving"],
+        prior=BetaPrior(**WANTED),
+        options=RegistrationOptions(stiffness=fixed.with_array(painted)),
+        init="none",
+        device="cpu",
     )
     assert apart_vox(stiff.displacement, cold.displacement) <= 0.05
     assert apart_vox(again.displacement, plain.displacement) <= 0.05
@@ -243,7 +254,7 @@ def test_a_stiffness_is_painted_live_and_taken_away_again(pair):
     assert stiff.weight.array[12:].mean() > 3 * plain.weight.array[12:].mean()
 
 
-def test_a_stiffness_that_is_none_changes_nothing(pair):
+def test_an_invalid_stiffness_changes_nothing(pair):
     with opened(pair) as live:
         live.update(**WANTED)
         live.commit()
@@ -252,7 +263,7 @@ def test_a_stiffness_that_is_none_changes_nothing(pair):
         assert live.update().exact
 
 
-def test_the_total_variation_prior_ends_where_a_cold_run_ends(pair):
+def test_the_total_variation_prior_equals_a_cold_run(pair):
     wanted = {"tv": 0.1, "lambda_max": 8.0}
     with opened(pair, prior="tv") as live:
         assert live.setting == {"tv": 0.3, "lambda_max": 30.0}
@@ -293,7 +304,7 @@ def test_the_total_variation_prior_ends_where_a_cold_run_ends(pair):
     ],
 )
 @pytest.mark.parametrize("init", ["none", "center"])
-def test_a_network_commits_bit_for_bit_what_register_gives(pair, bundle_of, preset, more, init):
+def test_a_network_equals_register_bit_for_bit(pair, bundle_of, preset, more, init):
     path = bundle_of(preset, **more)
     with opened(pair, method=path, init=init) as live:
         names = list(live.ranges)
@@ -312,7 +323,7 @@ def test_a_network_commits_bit_for_bit_what_register_gives(pair, bundle_of, pres
     assert final.metrics["after"]["jacobian"] == cold.report["metrics"]["after"]["jacobian"]
 
 
-def test_a_network_encodes_once_and_decodes_what_it_shows(pair, bundle_of, monkeypatch):
+def test_a_network_encodes_once_and_decodes_each_preview(pair, bundle_of, monkeypatch):
     path = bundle_of("hyper-vxm-spr-small")
     counts = dict.fromkeys(("encode", "decode", "decode_velocity"), 0)
     for name in counts:
@@ -326,12 +337,12 @@ def test_a_network_encodes_once_and_decodes_what_it_shows(pair, bundle_of, monke
     with opened(pair, method=path, budget_ms=10_000) as live:
         shown = [live.update(alpha=0.1 * step, lambda_max=1.0) for step in range(1, 6)]
         live.commit()
-    # A commit decodes for what is shown, and once more for the inverse, which nothing else needs.
+    # A commit decodes once more for the inverse.
     assert counts == {"encode": 1, "decode": 2, "decode_velocity": 5}
     assert len({reply.quality.lncc for reply in shown}) == 5
 
 
-def test_a_slow_network_is_interpolated_between_what_it_gave(pair, bundle_of):
+def test_a_slow_network_is_interpolated(pair, bundle_of):
     path = bundle_of("hyper-vxm-spr-small")
     corners = [{"alpha": a, "lambda_max": r} for a, r in itertools.product((0.8, 1.8), repeat=2)]
     with (
@@ -345,19 +356,19 @@ def test_a_slow_network_is_interpolated_between_what_it_gave(pair, bundle_of):
         live._method._decoding_s = float("inf")  # as of a large image
         middle = live.update(alpha=1.2, lambda_max=1.2)
         truth = decoding.update(alpha=1.2, lambda_max=1.2).displacement
-        assert live.preview_shape == decoding.preview_shape == SHAPE
+        assert middle.displacement.grid.shape == truth.grid.shape == SHAPE
         assert not middle.exact
         assert middle.quality.folding_percent == 0.0
         assert 0 < apart_vox(middle.displacement, truth) < 0.5 * min(apart_vox(one, truth) for one in known)
         assert live.improve().exact
         live.update(alpha=1.3)
-        live._exact.clear()
+        live._results.clear()
         again = live.update(alpha=1.2)
         assert not again.exact
         assert apart_vox(again.displacement, truth) < 1e-3
 
 
-def test_a_network_that_is_not_refined_refuses_a_stiffness_and_says_why(pair, bundle_of):
+def test_a_network_without_refinement_refuses_a_stiffness(pair, bundle_of):
     path = bundle_of("hyper-vxm-spr-small")
     painted = pair["fixed"].with_array(np.full(SHAPE, 3.0, dtype=np.float32))
     with opened(pair, method=path) as live:
@@ -369,7 +380,7 @@ def test_a_network_that_is_not_refined_refuses_a_stiffness_and_says_why(pair, bu
         opened(pair, method=path, stiffness=painted)
 
 
-def test_a_refined_network_commits_what_register_gives_and_takes_a_stiffness(pair, bundle_of):
+def test_a_refined_network_equals_register_and_takes_a_stiffness(pair, bundle_of):
     path, prior = bundle_of("hyper-vxm-spr-small"), BetaPrior(**WANTED)
     factors = np.ones(SHAPE, dtype=np.float32)
     factors[11:] = 20.0
@@ -383,13 +394,19 @@ def test_a_refined_network_commits_what_register_gives_and_takes_a_stiffness(pai
     for final, stiffness in ((plain, None), (stiff, painted)):
         cold = register(
             **{name: pair[name] for name in ("fixed", "moving")},
-            **dict(method=path, prior=prior, refine=6, stiffness=stiffness, init="none", device="cpu"),
+            **dict(
+                method=path,
+                prior=prior,
+                options=RegistrationOptions(refine=6, stiffness=stiffness),
+                init="none",
+                device="cpu",
+            ),
         )
         assert apart_vox(final.displacement, cold.displacement) <= 0.05
     assert [reply.exact for reply in shown] == [False] * (len(shown) - 1) + [True]
 
 
-def test_a_range_that_begins_at_nothing_still_has_a_slider(pair, bundle_of):
+def test_a_range_from_zero_excludes_zero(pair, bundle_of):
     ranges = {"alpha": (0.0, 0.5), "lambda_max": (0.0, 3.0)}
     usual = {"alpha": 0.1, "lambda_max": 1.0}
     with opened(pair, method=bundle_of("hyper-vxm-spr-small", card={"ranges": ranges, "defaults": usual})) as live:
@@ -403,40 +420,55 @@ def test_a_closed_session_can_be_closed_again(pair):
     live.update(**WANTED)
     live.close()
     live.close()
-    assert dataclasses.is_dataclass(live.commit) is False
 
 
-def test_a_velocity_of_the_canvas_is_as_sharp_there_as_on_its_own_grid(pair):
+def test_a_cache_drops_the_least_recently_used_values_beyond_its_limit():
+    cache = ByteCache(10)
+    for key in "abc":
+        cache.put(key, key.upper(), 4)
+        cache.get("b")
+    assert ("a" in cache, cache.get("b"), cache.get("c"), cache.nbytes) == (False, "B", "C", 8)
+    cache.put("d", "D", 11)
+    assert ("d" in cache, len(cache), list(cache)) == (False, 2, ["B", "C"])
+    cache.put("b", "B", 10)
+    assert (len(cache), cache.nbytes) == (1, 10)
+    cache.clear()
+    assert (len(cache), cache.nbytes) == (0, 0)
+
+
+def test_a_velocity_of_the_preview_grid_has_a_sharpness_of_zero(pair):
     with opened(pair) as live:
         live.update(**WANTED)
-        canvas, sketch = live._method.canvas, live._sketch
-    field = Field.from_tensor_vox(sketch.velocity_mm / canvas.images.spacing, canvas.grid.affine)
-    assert canvas.sharpness(field).abs().max() < 1e-3
-    plain = canvas.closed_form(sketch.velocity_mm, sketch.prior)
-    torch.testing.assert_close(canvas.closed_form(sketch.velocity_mm, sketch.prior, torch.zeros_like(plain)), plain)
+        preview_grid, solution = live._method.preview_grid, live._solution
+    field = Field.from_tensor_vox(solution.velocity_mm / preview_grid.images.spacing, preview_grid.grid.affine)
+    assert preview_grid.sharpness(field).abs().max() < 1e-3
+    plain = preview_grid.closed_form(solution.velocity_mm, solution.prior)
+    torch.testing.assert_close(
+        preview_grid.closed_form(solution.velocity_mm, solution.prior, torch.zeros_like(plain)), plain
+    )
     varied = BetaPrior(alpha=0.001, lambda_max=5.0)
-    plain = canvas.closed_form(sketch.velocity_mm, varied)
-    sharper = canvas.closed_form(sketch.velocity_mm, varied, torch.ones_like(plain))
+    plain = preview_grid.closed_form(solution.velocity_mm, varied)
+    sharper = preview_grid.closed_form(solution.velocity_mm, varied, torch.ones_like(plain))
     assert (sharper <= plain).all()
     assert sharper.mean() < plain.mean(), "where the field bends more sharply it is less stiff"
 
 
-def test_beside_an_exact_solution_the_map_of_a_coarse_preview_has_its_detail(pair):
+def test_near_an_exact_solution_the_weight_of_a_preview_has_its_detail(pair):
     setting = {"alpha": 0.02, "lambda_max": 2.0}
-    with opened(pair, budget_ms=1e-3) as live:  # the coarsest canvas
+    with opened(pair, budget_ms=1e-3) as live:  # the coarsest grid
         live.update(**setting)
         exact = replies(live)[-1]
         beside = live.update(alpha=0.0202, lambda_max=2.0)
-        canvas, sketch = live._method.canvas, live._sketch
-        assert canvas.grid.shape != pair["fixed"].grid.shape
-        field_mm, _ = canvas.flow(sketch.velocity_mm + live._visited.detail(sketch.place))
-        blunt = canvas.closed_form(field_mm, sketch.prior)[0, 0].numpy()
+        preview_grid, solution = live._method.preview_grid, live._solution
+        assert preview_grid.grid.shape != pair["fixed"].grid.shape
+        field_mm, _ = preview_grid.flow(solution.velocity_mm + live._velocities.detail(solution.position))
+        blunt = preview_grid.closed_form(field_mm, solution.prior)[0, 0].numpy()
     there = resample(exact.weight, beside.weight.grid, continued=True).array
     assert np.abs(beside.weight.array - there).mean() < 0.8 * np.abs(blunt - there).mean()
     assert not beside.exact
 
 
-def test_the_weight_of_a_preview_is_known_near_an_exact_solution_alone(pair, bundle_of):
+def test_the_weight_of_a_preview_is_known_only_near_an_exact_solution(pair, bundle_of):
     with opened(pair) as live:
         assert not live.update(alpha=0.3, lambda_max=2.0).weight_known
         *better, exact = replies(live)
@@ -451,39 +483,38 @@ def test_the_weight_of_a_preview_is_known_near_an_exact_solution_alone(pair, bun
         assert reply.exact or reply.weight_known, "the network itself gave it for this setting"
 
 
-def test_other_labels_measure_the_same_deformation(pair):
-    given = Annotations(fixed_labels=pair["fixed_labels"], moving_labels=pair["moving_labels"])
+def test_other_labels_evaluate_the_same_deformation(pair):
     with opened(pair) as live:
         bare = live.commit()
-        live.set_annotations(given)
+        live.set_annotations(labels_of(pair))
         measured = live.commit()
         live.set_annotations(Annotations())
         again = live.commit()
     assert "dice" not in bare.metrics["after"]
     assert measured.metrics["after"]["dice_mean"] > 0.5
     assert "dice" not in again.metrics["after"]
-    assert measured.displacement is bare.displacement, "it was not computed anew"
+    assert measured.displacement is bare.displacement, "it is not computed again"
 
 
-def test_an_alignment_says_what_it_did(pair):
+def test_the_pair_describes_its_alignment(pair):
     with opened(pair) as live:
         assert (live.pair.alignment.mode, live.pair.aligned_mm, live.pair.covered) == ("none", 0.0, 1.0)
     far = Volume(pair["moving"].array, np.array([[1, 0, 0, 30.0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]) @ AFFINE)
-    with LiveSession.open(pair["fixed"], far, device="cpu", init="auto") as live:
+    with opened(pair | {"moving": far}, init="auto") as live:
         assert live.pair.alignment.mode in ("rigid", "affine")
         assert "centers" in live.pair.alignment.reason
         assert live.pair.covered > 0.7
         assert live.pair.aligned_mm > 20.0
-    with LiveSession.open(pair["fixed"], far, device="cpu") as live:
+    with opened(pair | {"moving": far}) as live:
         assert live.pair.covered < 0.5
 
 
-def test_an_exact_solution_tells_how_far_it_is(pair):
-    told = []
+def test_an_exact_solution_reports_its_progress(pair):
+    fractions = []
     with opened(pair) as live:
-        live.on_progress = told.append
+        live.on_progress = fractions.append
         live.update(alpha=0.3, lambda_max=2.0)
-        assert told == []
+        assert fractions == []
         live.commit()
-    assert told == sorted(told)
-    assert 0.0 <= told[0] < 0.5 < told[-1] <= 1.0
+    assert fractions == sorted(fractions)
+    assert 0.0 <= fractions[0] < 0.5 < fractions[-1] <= 1.0

@@ -1,4 +1,4 @@
-"""A live session that starts from a discrete search, or chooses a setting: what `register` gives, in parts."""
+"""Live sessions with a discrete search or a chosen setting, compared with `register`."""
 
 from __future__ import annotations
 
@@ -7,35 +7,36 @@ import itertools
 import numpy as np
 import pytest
 
-from SPRCore import BetaPrior, Volume, register
+from SPRCore import BetaPrior, RegistrationOptions, Volume, register
 from SPRCore.errors import InputError
 from SPRCore.io.places import packaged_folder
-from SPRCore.live import LiveSession, Superseded
+from SPRCore.live import ComputationStopped, LiveOptions, LiveSession
 from SPRCore.live.settings import Axes, widened
 from SPRCore.registration import InstanceConfig, instance
 from SPRCore.synthetic import sliding_thorax
 
 WANTED = {"alpha": 0.02, "lambda_max": 20.0}
-SEARCHING = {"start": "search", "device": "cpu", "prior": BetaPrior(**WANTED)}
+ON_CPU = {"device": "cpu", "prior": BetaPrior(**WANTED)}
+SEARCHING = ON_CPU | {"options": LiveOptions(start="search")}
 
 
 @pytest.fixture(scope="module")
 def thorax():
-    """Lungs that slide by 16 mm along ribs that stay, on voxels of 5 mm."""
+    """Lungs that slide by 16 mm along fixed ribs, voxels of 5 mm."""
     phantom = sliding_thorax(shape=(40, 36, 40), spacing=(5.0, 5.0, 5.0), amplitude_mm=16.0, seed=3)
     return phantom.fixed, phantom.moving
 
 
 @pytest.fixture(scope="module")
 def cold(thorax):
-    """What a cold run from the search gives."""
-    options = {"config": InstanceConfig.searching(), "init": "none", "device": "cpu"}
+    """The result of `register` with a search."""
+    options = {"options": RegistrationOptions(config=InstanceConfig.searching()), "init": "none", "device": "cpu"}
     return register(*thorax, prior=BetaPrior(**WANTED), **options)
 
 
 @pytest.fixture
 def searches(monkeypatch):
-    """Counts how often a search is begun."""
+    """Records the searches."""
     begun, real = [], instance.searched_velocity
 
     def counted(*arguments, **options):
@@ -51,14 +52,14 @@ def apart_mm(one, other):
 
 
 def given_up(call, after=(1, 3, 7)):
-    """Ask for something and give it up at a later look each time."""
+    """Stop a call at a later check each time."""
     for calls in after:
         count = itertools.count(1)
-        with pytest.raises(Superseded):
+        with pytest.raises(ComputationStopped):
             call(should_stop=lambda count=count, calls=calls: next(count) >= calls)
 
 
-def test_from_the_search_is_committed_what_a_cold_run_gives_and_the_search_runs_once(thorax, cold, searches):
+def test_a_commit_from_a_search_equals_a_cold_run_and_searches_once(thorax, cold, searches):
     with LiveSession.open(*thorax, **SEARCHING) as live:
         assert searches == []
         for alpha in (0.3, 0.05):
@@ -77,12 +78,12 @@ def test_from_the_search_is_committed_what_a_cold_run_gives_and_the_search_runs_
     assert apart_mm(rest.displacement, cold.displacement) > 3.0, "the start makes a difference here"
 
 
-def test_the_first_preview_begins_from_the_search(thorax, cold):
+def test_the_first_preview_starts_from_the_search(thorax, cold):
     first = {}
     for start in ("rest", "search"):
-        with LiveSession.open(*thorax, **SEARCHING | {"start": start}, budget_ms=2000) as live:
+        with LiveSession.open(*thorax, **ON_CPU, options=LiveOptions(start=start, budget_ms=2000)) as live:
             preview = live.update()
-            assert live.preview_shape == thorax[0].grid.shape  # so that fields can be compared voxel by voxel
+            assert preview.displacement.grid.shape == thorax[0].grid.shape  # comparable by voxel
             first[start] = np.linalg.norm(preview.displacement.array - cold.displacement.array, axis=-1)
             assert not preview.exact
     moves = np.linalg.norm(cold.displacement.array, axis=-1).mean()
@@ -91,16 +92,16 @@ def test_the_first_preview_begins_from_the_search(thorax, cold):
 
 
 def test_previews_take_no_more_steps_than_the_exact_solution(thorax, cold):
-    with LiveSession.open(*thorax, **SEARCHING, budget_ms=60_000) as live:
-        preview = live.update()  # takes all the steps there are
-        assert live.preview_shape == thorax[0].grid.shape
+    with LiveSession.open(*thorax, **ON_CPU, options=LiveOptions(start="search", budget_ms=60_000)) as live:
+        preview = live.update()  # takes all steps
+        assert preview.displacement.grid.shape == thorax[0].grid.shape
         assert not preview.exact
     off = np.linalg.norm(preview.displacement.array - cold.displacement.array, axis=-1).mean()
     assert off < 0.005 * np.linalg.norm(cold.displacement.array, axis=-1).mean()
 
 
 @pytest.mark.parametrize("verb", ["update", "commit"])
-def test_a_search_that_is_given_up_goes_on_where_it_was_left(thorax, cold, searches, verb):
+def test_a_stopped_search_is_resumed(thorax, cold, searches, verb):
     with LiveSession.open(*thorax, **SEARCHING) as live:
         given_up(getattr(live, verb))
         assert live.setting == WANTED
@@ -109,7 +110,7 @@ def test_a_search_that_is_given_up_goes_on_where_it_was_left(thorax, cold, searc
     assert apart_mm(final.displacement, cold.displacement) <= 0.05
 
 
-def test_a_search_that_fails_is_tried_again(thorax, monkeypatch):
+def test_a_failed_search_is_repeated(thorax, monkeypatch):
     real, tried = instance.searched_velocity, []
 
     def failing(*arguments, **options):
@@ -127,30 +128,32 @@ def test_a_search_that_fails_is_tried_again(thorax, monkeypatch):
 
 
 @pytest.mark.parametrize("start", ["rest", "search"])
-def test_the_choice_is_that_of_register_and_can_be_left(thorax, start):
+def test_a_choice_equals_that_of_register_and_is_resumed(thorax, start):
     config = InstanceConfig.searching() if start == "search" else None
-    whole = register(*thorax, prior="auto", config=config, init="none", device="cpu").report["prior"]
+    whole = register(
+        *thorax, prior="auto", options=RegistrationOptions(config=config), init="none", device="cpu"
+    ).report["prior"]
     assert whole["chosen_by"] == "held-out similarity"
-    with LiveSession.open(*thorax, **SEARCHING | {"start": start}) as live:
+    with LiveSession.open(*thorax, **ON_CPU, options=LiveOptions(start=start)) as live:
         given_up(live.choose, (1, 2, 5))
         chosen = live.choose()
         assert live.choose() is chosen
-        assert live.setting == WANTED, "it stays in force"
+        assert live.setting == WANTED, "the setting is kept"
     assert {"prior": chosen.prior, **chosen.setting} == whole["chosen"]
     assert (chosen.compared, chosen.blocks, chosen.warnings) == (True, whole["blocks"], ())
 
 
-def test_what_was_done_of_a_choice_is_not_done_again(thorax):
-    told = []
+def test_a_resumed_choice_continues_its_progress(thorax):
+    fractions = []
     with LiveSession.open(*thorax, device="cpu") as live:
-        live.on_progress = told.append
+        live.on_progress = fractions.append
         given_up(live.choose, (2, 4, 6))
         live.choose()
-    assert told == sorted(told)
-    assert told[-1] == 1.0
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
 
 
-def test_where_nothing_can_be_compared_the_default_stands_and_it_is_said():
+def test_without_a_comparison_the_default_is_chosen_with_a_warning():
     values = np.random.default_rng(0).normal(size=(16, 14, 12)).astype(np.float32)
     pair = (Volume(values, np.eye(4)), Volume(np.roll(values, 1, axis=0), np.eye(4)))
     with LiveSession.open(*pair, prior="uniform", device="cpu") as live:
@@ -161,27 +164,27 @@ def test_where_nothing_can_be_compared_the_default_stands_and_it_is_said():
     assert [chosen.warnings[0]] == [line for line in report["warnings"] if "No setting was chosen" in line]
 
 
-def test_another_stiffness_is_another_choice(thorax):
+def test_a_stiffness_invalidates_the_choice(thorax):
     with LiveSession.open(*thorax, device="cpu") as live:
         first = live.choose()
         live.set_stiffness(thorax[0].with_array(np.full(thorax[0].array.shape, 30.0, dtype=np.float32)))
         assert live.choose() is not first
 
 
-def test_what_cannot_be_is_refused_in_words(thorax):
+def test_invalid_starts_and_choices_are_refused(thorax):
     model = next(iter(packaged_folder().glob("*general*")))
     with pytest.raises(InputError, match=r"start.*jump.*rest"):
-        LiveSession.open(*thorax, start="jump", device="cpu")
+        LiveSession.open(*thorax, options=LiveOptions(start="jump"))
     with pytest.raises(
         InputError, match=r"start.*search with the method .*a model is where the refinement starts from"
     ):
-        LiveSession.open(*thorax, method=model, start="search", device="cpu")
+        LiveSession.open(*thorax, method=model, options=LiveOptions(start="search"))
     with LiveSession.open(*thorax, method=model, device="cpu") as live:
         with pytest.raises(InputError, match=r"choice of a setting.*a model has settings of its own"):
             live.choose()
 
 
-def test_a_setting_beyond_the_usual_ranges_widens_them(thorax):
+def test_a_setting_outside_of_the_ranges_widens_them(thorax):
     with LiveSession.open(*thorax, prior=BetaPrior(**WANTED), device="cpu") as live:
         assert live.ranges == {"alpha": (0.01, 0.6), "lambda_max": (0.5, 20.0)}
         assert {point["lambda_max"] for point in Axes(live.ranges).sweep()} >= {0.5, 20.0}

@@ -7,7 +7,7 @@ import torch
 
 from SPRCore import metrics
 from SPRCore.errors import InputError
-from SPRCore.geometry import Field, Grid, MaskedVolume, Volume, affine_field
+from SPRCore.geometry import Annotations, Field, Grid, MaskedVolume, Volume, affine_field
 from SPRCore.metrics.report import evaluate
 
 OBLIQUE = np.array([[0.0, -1.9, 0.3, 5.0], [1.2, 0.1, 0.0, -7.0], [0.1, 0.2, 2.5, 3.0], [0, 0, 0, 1.0]])
@@ -178,11 +178,16 @@ def test_report_holds_exactly_what_was_given():
     still = MaskedVolume.whole(labels)
     assert evaluate() == {}
     assert set(evaluate(displacement=field)) == {"after"}
-    assert set(evaluate(fixed_labels=labels, moving_labels=moved)) == {"before"}
+    assert set(evaluate(annotations=Annotations(fixed_labels=labels, moving_labels=moved))) == {"before"}
     result = evaluate(
-        displacement=field, inverse=back, fixed=still, moving=MaskedVolume.whole(moved), fixed_labels=labels,
-        moving_labels=moved, fixed_points=points, moving_points=points + np.array([2, 0, 0]),
-    )  # fmt: skip
+        displacement=field,
+        inverse=back,
+        fixed=still,
+        moving=MaskedVolume.whole(moved),
+        annotations=Annotations(
+            fixed_labels=labels, moving_labels=moved, fixed_points=points, moving_points=points + np.array([2, 0, 0])
+        ),
+    )
     similarity = {"dice_mean", "dice", "hd95_mm", "tre_mm", "lncc", "overlap_percent"}
     regularity = {"folding_percent", "ndv_percent", "jacobian", "displacement_mm", "inverse_consistency_mm"}
     assert set(result["before"]) == similarity
@@ -195,7 +200,7 @@ def test_report_holds_exactly_what_was_given():
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert result["before"]["overlap_percent"] == 100.0
     assert result["after"]["overlap_percent"] == pytest.approx(100 * 11 / 12)  # a plane has left the moving image
-    given = evaluate(fixed=still, warped=labels, fixed_labels=labels, warped_labels=labels)
+    given = evaluate(fixed=still, warped=labels, warped_labels=labels, annotations=Annotations(fixed_labels=labels))
     assert given["after"]["dice_mean"] == 1.0
     assert "before" not in given
 
@@ -215,8 +220,9 @@ def test_a_gpu_measures_what_the_cpu_measures():
     fields = [Field(rng.normal(scale=2.0, size=(*shape, 3)), OBLIQUE) for _ in range(2)]
     given = {"displacement": fields[0], "inverse": fields[1], "fixed": fixed, "moving": moving}
     for mask in (None, Volume(box(shape, (2, 2, 2), (15, 20, 20)), OBLIQUE)):
+        annotations = Annotations(fixed_mask=mask)
         on_cpu, on_gpu = (
-            evaluate(**given, fixed_mask=mask, device=torch.device(name))["after"] for name in ("cpu", "cuda")
+            evaluate(**given, annotations=annotations, device=torch.device(name))["after"] for name in ("cpu", "cuda")
         )
         assert on_cpu.keys() == on_gpu.keys()
         for name, value in on_cpu.items():

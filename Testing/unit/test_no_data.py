@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import SPRCore as spr
-from SPRCore.analysis.annotations import Annotations
 from SPRCore.analysis.warnings import change_warnings, pair_warnings
 from SPRCore.errors import InputError
 from SPRCore.geometry import Field, MaskedVolume, Volume, ras_to_voxel, resample
+from SPRCore.geometry.annotations import Annotations
 from SPRCore.io import ModelCard
 from SPRCore.io.cards import WorkingGrid
 from SPRCore.metrics import evaluate, sample_displacement_mm, tre_mm
@@ -114,7 +114,7 @@ def test_padding_and_a_mask_and_nan_say_the_same(phantom):
     part = kept(1, 0.6, 1)
     mask = np.zeros(SHAPE, dtype=np.uint8)
     mask[part] = 200
-    by_mask = register(phantom.fixed, phantom.moving, moving_mask=phantom.moving.with_array(mask))
+    by_mask = register(phantom.fixed, phantom.moving, annotations={"moving_mask": phantom.moving.with_array(mask)})
     for other in (padded(phantom.moving, part, np.nan), padded(phantom.moving, part, -9.0)):
         found = register(phantom.fixed, other)
         np.testing.assert_allclose(found.displacement.array, by_mask.displacement.array, atol=1e-4)
@@ -126,8 +126,10 @@ def test_a_fixed_mask_that_excludes_nan_is_enough(phantom):
     mask[:, :8] = 0
     array = phantom.fixed.array.copy()
     array[:, :6] = np.nan
-    found = register(phantom.fixed.with_array(array), phantom.moving, fixed_mask=phantom.fixed.with_array(mask))
-    plain = register(phantom.fixed, phantom.moving, fixed_mask=phantom.fixed.with_array(mask))
+    found = register(
+        phantom.fixed.with_array(array), phantom.moving, annotations={"fixed_mask": phantom.fixed.with_array(mask)}
+    )
+    plain = register(phantom.fixed, phantom.moving, annotations={"fixed_mask": phantom.fixed.with_array(mask)})
     np.testing.assert_allclose(found.displacement.array, plain.displacement.array, atol=1e-4)
 
 
@@ -244,7 +246,9 @@ def test_an_image_beyond_what_the_card_of_a_model_covers_is_told(card, image, sa
 
 def test_a_doubt_is_in_the_report_and_the_log(phantom, caplog):
     points = phantom.fixed_points
-    result = register(phantom.fixed, phantom.moving, fixed_points=points, moving_points=points)  # they did not move
+    result = register(
+        phantom.fixed, phantom.moving, annotations=Annotations(fixed_points=points, moving_points=points)
+    )  # they did not move
     assert any("landmark error rose from 0.00 mm" in sentence for sentence in result.report["warnings"])
     assert result.report["warnings"][0] in caplog.text
     assert register(phantom.fixed, phantom.moving).report["warnings"] == []
@@ -253,7 +257,7 @@ def test_a_doubt_is_in_the_report_and_the_log(phantom, caplog):
 def test_a_moving_mask_that_misses_the_image_is_refused(phantom):
     far = Volume(np.ones((4, 4, 4), np.uint8), np.diag([1, 1, 1, 1.0]) + np.eye(4, k=3) * 500)
     with pytest.raises(InputError, match="moving mask: got no voxel set inside the moving image"):
-        register(phantom.fixed, phantom.moving, moving_mask=far)
+        register(phantom.fixed, phantom.moving, annotations={"moving_mask": far})
 
 
 def test_the_warped_image_keeps_its_padding(phantom):

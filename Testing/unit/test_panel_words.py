@@ -19,7 +19,9 @@ ROSE = {"before": {"lncc": 0.31}, "after": {"lncc": 0.57}}
 
 def judged(quality=None, metrics=ROSE, **facts):
     facts = {"covered": 0.98, "extent_mm": 280.0} | facts
-    shown = verdict.Shown(quality=GOOD | (quality or {}), exact=facts.pop("exact", True), metrics=metrics, **facts)
+    shown = verdict.ResultFacts(
+        quality=GOOD | (quality or {}), exact=facts.pop("exact", True), metrics=metrics, **facts
+    )
     return verdict.badge(shown)
 
 
@@ -105,7 +107,7 @@ def test_the_badge_lists_what_was_measured_before_and_after():
 
 def test_a_preview_claims_no_more_than_it_knows():
     first = judged(metrics={}, exact=False, is_known=False)
-    assert (first.level, "contradict" in first.line) == ("preview", True)
+    assert (first.level, "rough estimate" in first.line) == ("preview", True)
     assert dict(first.details) == {
         "Smallest change of volume": "after the exact result",
         "Largest displacement": "after the exact result",
@@ -166,12 +168,6 @@ def test_why_apply_is_not_possible(fixed, moving, part):
     assert bool(said) == bool(part)
 
 
-def test_nothing_is_applied_twice():
-    images = [SimpleNamespace(GetImageData=lambda: 1) for _ in range(2)]
-    parameters = SimpleNamespace(fixedVolume=images[0], movingVolume=images[1])
-    assert messages.why_not_apply(parameters, is_busy=True)
-
-
 def test_a_pair_that_fits_is_not_commented_on():
     assert messages.guard(NEAR, "T1-weighted MRI", ["MR", "MR"]) == []
 
@@ -179,7 +175,7 @@ def test_a_pair_that_fits_is_not_commented_on():
 @pytest.mark.parametrize(
     ("facts", "part"),
     [
-        ({"overlap": 0.01}, "do not lie at the same place"),
+        ({"overlap": 0.01}, "do not overlap"),
         ({"overlap": 0.3}, "Only 30 %"),
         ({"angle_degrees": 45.0}, "by 45 degrees"),
         ({"spacing_ratio": 5.0}, "5 times"),
@@ -212,7 +208,7 @@ def test_what_was_aligned_is_said_with_its_reason():
     [
         (("fixed", 1.0, 0.2, True), ""),
         (("fixed", 0.0, 0.0, False), "belong to another image"),
-        (("moving", 0.34, 0.021, False), "another grid, 34 % of them inside of it, and they cover 2.1 % of it"),
+        (("moving", 0.34, 0.021, False), "another grid, 34 % of them are inside of it, and they cover 2.1 % of it"),
         (("fixed", 1.0, 0.2, False), "another grid, 100 %"),
         (("fixed", 0.5, None, True), "Only 50 %"),
     ],
@@ -227,7 +223,7 @@ def test_segments_of_another_image_are_told(place, part):
 def test_landmarks_outside_of_their_image_are_told():
     assert messages.guard(NEAR | {"landmarks": [("moving", 0, 7)]}) == []
     (said,) = messages.guard(NEAR | {"landmarks": [("moving", 3, 7)]})
-    assert said.startswith("3 of 7 landmarks lie outside of the moving image.")
+    assert said.startswith("3 of 7 landmarks are outside of the moving image.")
 
 
 @pytest.mark.parametrize(

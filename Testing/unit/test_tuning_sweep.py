@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from SPRCore.analysis.annotations import Annotations
 from SPRCore.analysis.methods import parse_methods
 from SPRCore.analysis.pairs import LoadedPair
 from SPRCore.errors import InputError
 from SPRCore.geometry import Field, MaskedVolume, Volume, compose_affine
+from SPRCore.geometry.annotations import Annotations
 from SPRCore.io import write_bundle
 from SPRCore.io.bundles import Bundle
 from SPRCore.metrics import evaluate, folding_percent, ndv_percent
@@ -65,7 +65,7 @@ def test_a_sweep_measures_what_a_registration_measures(hyper, phantom):
         found = yardstick.measure(pair.solve(prior))
         whole = register_network(phantom.fixed, phantom.moving, model.network, model.card, prior=prior)
         after = evaluate(
-            displacement=whole.displacement, fixed=phantom.fixed, moving=phantom.moving, **vars(phantom.annotations)
+            displacement=whole.displacement, fixed=phantom.fixed, moving=phantom.moving, annotations=phantom.annotations
         )["after"]
         assert found["dice"] == pytest.approx(after["dice"], abs=0.003)
         assert found["dice_mean"] == pytest.approx(after["dice_mean"], abs=0.002)
@@ -88,7 +88,7 @@ def test_labels_are_read_after_the_alignment(hyper, phantom):
         phantom.fixed, phantom.moving, model.network, model.card, prior=prior, affine_ras=pair.affine_ras
     )
     total = compose_affine(whole.displacement, pair.affine_ras)
-    after = evaluate(displacement=total, **vars(phantom.annotations))["after"]
+    after = evaluate(displacement=total, annotations=phantom.annotations)["after"]
     assert found["dice_mean"] == pytest.approx(after["dice_mean"], abs=0.002)
     assert found["tre_mm"] == pytest.approx(after["tre_mm"]["mean"], abs=1e-3)
 

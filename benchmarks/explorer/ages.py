@@ -1,15 +1,15 @@
-"""From notes of the page and of the server to numbers: how old what is shown is, and how often it changes."""
+"""From events of the page and of the server to the age of the shown images and their rate."""
 
 from __future__ import annotations
 
 import numpy as np
 
 STILL_MS = 250.0
-"""A hand that has not moved for so long rests: what is shown then is no part of the drag."""
+"""A stroke ends after this time without a movement."""
 
 
 def percentiles(values):
-    """Number, median, 95th percentile and largest of some numbers; None for none."""
+    """Count, median, 95th percentile and maximum; None without values."""
     if not len(values):
         return None
     found = {"n": len(values), "p50": np.median(values), "p95": np.percentile(values, 95), "max": np.max(values)}
@@ -17,12 +17,12 @@ def percentiles(values):
 
 
 def ages(moves, pictures, pushed):
-    """Milliseconds from the move that a picture shows to the picture: the first of any view that shows that move.
+    """Milliseconds from a movement to the first image of any view that shows its setting.
 
     Args:
-        moves: Moves of the mouse: when, and what the slider then said.
-        pictures: Pictures that were shown: when, and how many bytes they had.
-        pushed: Pictures that were sent: when, how many bytes, and the value of the slider that they show.
+        moves: Movements of the mouse: time, and value of the slider.
+        pictures: Shown images: time, and size in bytes.
+        pushed: Sent images: time, size in bytes, and value of the slider that they show.
     """
     found, shown = [], set()
     for picture in sorted((each for each in pictures if each["changed"]), key=lambda each: each["at"]):
@@ -31,14 +31,14 @@ def ages(moves, pictures, pushed):
             continue
         source = sent[-1]
         asked = [move for move in moves if move["at"] < source["at"] and abs(move["value"] - source["value"]) < 1e-9]
-        if asked and asked[-1]["at"] not in shown:  # the same setting, drawn again, is no older for that
+        if asked and asked[-1]["at"] not in shown:  # a repeated image of the same setting does not count
             shown.add(asked[-1]["at"])
             found.append(picture["at"] - asked[-1]["at"])
     return found
 
 
 def strokes(moves):
-    """First and last time of each movement without a rest."""
+    """First and last time of each stroke."""
     found = []
     for move in moves:
         if found and move["at"] - found[-1][1] < STILL_MS:
@@ -49,7 +49,7 @@ def strokes(moves):
 
 
 def pictures_per_second(moves, pictures, views=3):
-    """Pictures of each view that were shown a second, from the first to the last of each stroke; least first."""
+    """Images per second of each view within strokes, in ascending order."""
     counts, seconds = [0] * views, [0.0] * views
     for start, end in strokes(moves):
         for view in range(views):

@@ -1,4 +1,4 @@
-"""The numbers of the benchmark of the Explorer as Markdown, beside what was asked for."""
+"""The results of the benchmark of the Explorer as Markdown, with the targets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AGE_MS, RATE, START_S = (150.0, 300.0), 10.0, 10.0
 
 
 def markdown(report):
-    """Write the report as one page."""
+    """Return the report as Markdown."""
     machine, row = report["machine"], report["row"]
     where = f"{machine['processor']}, {machine['cores']} cores, {machine['system']}; Python {machine['python']}"
     text = f"{HEAD}Machine: {where}. Load before: {row['load_before']:.1f}.\n\n"

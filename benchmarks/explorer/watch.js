@@ -1,5 +1,5 @@
-// Notes when the mouse moved with a button down and what the slider then said, and when pictures with other pixels were
-// shown. Read back as `sprWatch`; all times are milliseconds since 1970.
+// Records movements of the mouse with a pressed button with the value of the slider, and images with changed pixels.
+// Result: `sprWatch`; times in milliseconds since 1970.
 (function () {
   "use strict";
   const now = () => performance.timeOrigin + performance.now();
@@ -28,7 +28,7 @@
   const canvas = document.createElement("canvas");
   const pen = canvas.getContext("2d", { willReadFrequently: true });
 
-  // Reading pixels takes time of its own, so of pictures that differ in their bytes only every fourth is looked at.
+  // Reading pixels is slow: of images that differ in size, only two of four are compared.
   function changed(image) {
     const bytes = sizes.get(image.src);
     const before = last.get(image) || { count: 0 };
@@ -39,7 +39,7 @@
     [canvas.width, canvas.height] = [160, 120];
     pen.drawImage(image, 0, 0, canvas.width, canvas.height);
     now.pixels = pen.getImageData(0, 0, canvas.width, canvas.height).data;
-    return !before.pixels || now.pixels.some((value, place) => value !== before.pixels[place]);
+    return !before.pixels || now.pixels.some((value, index) => value !== before.pixels[index]);
   }
 
   document.addEventListener(

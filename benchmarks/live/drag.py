@@ -1,8 +1,8 @@
-"""The recorded drag: two sliders moved as a hand moves them. `python benchmarks/live/drag.py` writes drag.json.
+"""The recorded drag of two sliders. `python benchmarks/live/drag.py` writes drag.json.
 
 Strokes between resting points follow the minimum-jerk curve of reaching movements (Flash and Hogan 1985,
 doi:10.1523/JNEUROSCI.05-07-01688.1985) with a little tremor; a mouse reports 60 times a second, and a slider of 200
-steps says something only where it has come to another one.
+steps reports changes only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 FILE = Path(__file__).with_name("drag.json")
 RATE, STEPS = 60.0, 200
-STROKES = (  # slider, position to go to, seconds on the way, seconds of rest
+STROKES = (  # slider, target position, seconds of movement, seconds of rest
     *((1, 0.65, 1.4, 0.3), (1, 0.45, 0.6, 0.5), (1, 0.50, 0.5, 0.8)),
     *((0, 0.70, 1.2, 0.2), (0, 0.20, 1.6, 0.4), (0, 0.30, 0.5, 0.6)),
     *((1, 0.95, 0.9, 0.3), (1, 0.10, 1.5, 0.6), (0, 0.85, 1.4, 0.5), (1, 0.40, 1.0, 0.5)),

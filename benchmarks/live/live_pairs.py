@@ -1,12 +1,12 @@
-"""Pairs and models for the benchmark of live registration, and cold runs to compare with.
+"""Pairs, models and cold runs for the benchmark of live registration.
 
-What computes does so in a child process: the one that is measured only asks.
+They are computed in child processes.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from measure import in_a_child
+from measure import run_isolated
 
 SIZES = {"tiny": (24, 20, 16), "heart": (128, 128, 32), "brain": (160, 192, 224)}
 METHODS = ("instance", "hyper-vxm-spr-small", "hyper-vxm-spr", "hyper-tm-spr-small", "hyper-tm-spr")
@@ -15,7 +15,7 @@ METHODS = ("instance", "hyper-vxm-spr-small", "hyper-vxm-spr", "hyper-tm-spr-sma
 def write_pair(size, folder):
     """Fixed and moving array and their affine: the beating heart, or shapes with a random deformation."""
     path = folder / f"{size}.npz"
-    _checked(in_a_child(_write_pair, size, path))
+    _checked(run_isolated(_write_pair, size, path))
     with np.load(path) as arrays:
         return dict(arrays)
 
@@ -34,7 +34,7 @@ def _write_pair(size, path):
 def write_bundle_of(preset, folder):
     """Path of a model of a preset, with random weights that give fields of a few voxels."""
     path = folder / f"{preset}.sprmodel.safetensors"
-    _checked(in_a_child(_write_bundle, preset, path))
+    _checked(run_isolated(_write_bundle, preset, path))
     return path
 
 
@@ -47,7 +47,7 @@ def _write_bundle(preset, path):
     torch.manual_seed(0)
     network = build(preset).eval()
     with torch.no_grad():
-        last = [p for p in network.parameters() if 0 < p.abs().max() < 1e-3]  # what a fresh network keeps near 0
+        last = [p for p in network.parameters() if 0 < p.abs().max() < 1e-3]  # layers initialized near 0
         for parameter in last:
             parameter.normal_(std=0.1)
         longest = float(network(*torch.rand(2, 1, 1, 64, 64, 64), torch.full((1, 2), 0.5)).displacement.abs().max())
@@ -66,7 +66,7 @@ def _write_bundle(preset, path):
 
 def cold_difference_vox(pair, method, prior, setting, field, device):
     """Longest difference of a displacement in RAS mm from that of `SPRCore.register` at a setting, in voxels."""
-    return _checked(in_a_child(_cold_difference, pair, str(method), prior, setting, field, device))
+    return _checked(run_isolated(_cold_difference, pair, str(method), prior, setting, field, device))
 
 
 def _cold_difference(pair, method, prior, setting, field, device):

@@ -1,4 +1,4 @@
-"""The rows of the benchmark of live registration as Markdown, beside what was asked for."""
+"""The benchmark of live registration as a Markdown table with target times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Table and figure of previews beside exact results."""
+"""Table and figure of previews compared with exact results."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-"""Sliders against a real worker, on pairs of the sizes that count: `python benchmarks/live/measure_live.py`.
+"""Slider latency with a real worker: `python benchmarks/live/measure_live.py`.
 
 For each size and method, in one worker:
 
-* every move of the recorded drag, one after the other: how long a preview takes;
-* moves at 60 a second for 30 s: how old what is shown is, how much memory both processes hold, what happens on release;
-* exact results at settings that were not visited, and how long previews take to converge;
-* the last of them against `SPRCore.register` in a process without a past.
+* every move of the recorded drag, one after the other: latency of a preview;
+* moves at 60 a second for 30 s: age of the previews, memory of both processes, time until idle after the release;
+* exact results at new settings, and how long previews take to converge;
+* the last of them against `SPRCore.register` in a new process.
 
-Networks have random weights: their time does not depend on them. Rows are kept as they are finished, so that an
-interrupted run goes on where it stopped. For timings that mean something nothing else may run.
+Networks have random weights: their time does not depend on them. Finished rows are written at once, so that an
+interrupted run is resumed. Timings are valid only without other programs.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Bench:
         return setting_at(move, self.opened.ranges)
 
     def one_after_the_other(self):
-        """Milliseconds from asking for a move to having its preview, arrays copied; and of the computation alone."""
+        """Latency of previews with copied arrays, and of the computation alone, in ms."""
         seen, computed, exact, age, before = [], [], 0, [], self._processor_s()
         for move in self.moves:
             start = time.perf_counter()
@@ -82,7 +82,7 @@ class Bench:
         self.row["preview_processor_ms"] = 1e3 * (self._processor_s() - before) / len(self.moves)
 
     def dragging(self, seconds):
-        """Moves at a fixed rate; what is shown, how old it is, memory; then a release, and a commit after that."""
+        """Moves at a fixed rate: number and age of previews, memory, time until idle."""
         asked, ages, ratios, memory, answered = {}, [], [], [], 0
         start = time.perf_counter()
         for tick in range(round(seconds * RATE)):
@@ -107,7 +107,7 @@ class Bench:
         }
 
     def releasing(self):
-        """A drag with improvements, released with a commit: when the exact result is there, and when all is quiet."""
+        """A drag with improvements and a commit: seconds until the exact result and the commit."""
         for move in self.moves[:60]:
             self.client.ask("update", **self.setting(move))
             self.client.poll(1 / RATE)
@@ -123,7 +123,7 @@ class Bench:
         self.row["release"] = {"exact_after_s": shown, "committed_after_s": committed, "processor_share_then": share}
 
     def exact(self, count):
-        """Seconds from asking to the exact result: by improvement of a preview, and by a commit."""
+        """Seconds until the exact result, by improvements and by a commit."""
         rng, improved, committed, spent = np.random.default_rng(1), [], [], []
         ranges = self.opened.ranges
         for place in range(2 * count):
@@ -147,7 +147,7 @@ class Bench:
                 if event.message.kind == "error":
                     raise WorkerError(event.message)
                 yield event.message
-        raise TimeoutError("the worker said nothing more")
+        raise TimeoutError("no message of the worker")
 
     def _until_exact(self, request):
         for message in self._messages():
@@ -159,7 +159,7 @@ class Bench:
             self._note([event], asked, ages, ratios)
             if isinstance(event, Arrived) and event.message.kind == "idle":
                 return time.perf_counter()
-        raise RuntimeError("the worker was not idle in time")
+        raise RuntimeError("the worker did not become idle in time")
 
     def _note(self, events, asked, ages, ratios):
         results = [event.message for event in events if isinstance(event, Arrived) and event.message.kind == "result"]
@@ -170,8 +170,7 @@ class Bench:
         return len(results)
 
     def _memory(self):
-        folder = self.client.conversation._folder
-        shared = Path("/dev/shm").glob(f"{Path(folder).name}-*")
+        shared = Path("/dev/shm").glob(f"{self.client.session.folder.name}-*")
         return {
             "worker": self.worker.memory_info().rss / MEBI,
             "client": psutil.Process().memory_info().rss / MEBI,
@@ -179,19 +178,19 @@ class Bench:
         }
 
     def _share(self, after, seconds):
-        """Share of one core that the worker uses in a while, after a while."""
+        """CPU share of the worker over `seconds`, after a pause."""
         time.sleep(max(after, 0.0))
         before = self._processor_s()
         time.sleep(seconds)
         return (self._processor_s() - before) / seconds
 
     def _processor_s(self):
-        """Seconds of all cores that the worker has used."""
+        """CPU seconds of the worker."""
         return sum(self.worker.cpu_times()[:2])
 
 
 def _growth(memory):
-    """Most memory in MiB, and how much more was held in the last third than in the middle one."""
+    """Maximum memory in MiB, and growth from the middle third to the last."""
     third = len(memory) // 3
     parts = {}
     for name in ("worker", "client", "shared"):
@@ -203,10 +202,10 @@ def _growth(memory):
 
 
 def measure(size, method, options, scratch):
-    """All of one size and method."""
+    """Measure one size and method."""
     pair = write_pair(size, scratch)
     bundle = "instance" if method == "instance" else write_bundle_of(method, scratch)
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None  # of what else runs
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None  # load of other programs
     bench = Bench(pair, bundle, options)
     with bench.client:
         bench.one_after_the_other()

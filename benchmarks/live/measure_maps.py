@@ -1,4 +1,4 @@
-"""How near previews are to exact results: `python benchmarks/live/measure_maps.py --out docs/results/live`.
+"""Accuracy of previews: `python benchmarks/live/measure_maps.py --out docs/results/live`.
 
 A heart (ACDC), a lung (proton MRI) and a labelled brain, where their data are at hand, and the thorax of `spr demo
 --voxels 64`.
@@ -31,7 +31,7 @@ from maps_table import write_figure, write_table  # noqa: E402
 
 from SPRCore.cli.demo import thorax  # noqa: E402
 from SPRCore.geometry import resample  # noqa: E402
-from SPRCore.live import LiveSession  # noqa: E402
+from SPRCore.live import LiveOptions, LiveSession  # noqa: E402
 from SPRCore.live.settings import Axes, key_of  # noqa: E402
 from SPRCore.regularization.hyperparameters import usual_ranges  # noqa: E402
 from SPRCore.regularization.priors import hyperparameters, make_prior  # noqa: E402
@@ -66,9 +66,9 @@ class Solved:
         self.folder, self.known = folder, {}
 
     def into(self, live):
-        """Let a session take its exact solutions from here."""
+        """Make a session use these exact solutions."""
         solve = live._method.exact
-        live._method.exact = lambda prior, place, check: self._of(prior, lambda: solve(prior, place, check))
+        live._method.exact = lambda prior, position, check: self._of(prior, lambda: solve(prior, position, check))
 
     def _of(self, prior, solve):
         key = "-".join([prior.name, *map(str, key_of(hyperparameters(prior)))])
@@ -77,7 +77,8 @@ class Solved:
             self.known[key] = pickle.loads(file.read_bytes())
         if key not in self.known:
             exact = solve()
-            self.known[key] = dataclasses.replace(exact, found=dataclasses.replace(exact.found, inverse=None))
+            deformation = dataclasses.replace(exact.deformation, inverse=None)
+            self.known[key] = dataclasses.replace(exact, deformation=deformation)
             if file is not None:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(pickle.dumps(self.known[key]))
@@ -85,13 +86,13 @@ class Solved:
 
 
 def exact_reply(live):
-    """The exact reply at the setting of a session, the previews on the way left out."""
+    """The exact reply at the setting of a session."""
     replies = list(iter(live.improve, None))
     return replies[-1] if replies else live.update()
 
 
 def compared(preview, exact):
-    """What a preview is worth beside the exact result."""
+    """Differences of a preview from the exact result."""
     there = resample(preview.weight, exact.weight.grid, continued=True).array
     here = exact.weight.array
     spread = min(float(there.std()), float(here.std()))
@@ -109,17 +110,18 @@ def compared(preview, exact):
 
 
 def walk(pair, name, prior, settings, solved):
-    """Rows of one walk over settings, in a session of its own."""
-    with LiveSession.open(*pair, prior=make_prior(prior, settings[0]), init=INIT[name], device="cpu") as live:
+    """Rows of one walk over settings in a new session."""
+    options = LiveOptions(init=INIT[name])
+    with LiveSession.open(*pair, prior=make_prior(prior, settings[0]), device="cpu", options=options) as live:
         solved.into(live)
-        places, lengths = [], []
+        positions, lengths = [], []
         for visited, setting in enumerate(settings):
             preview = live.update(**setting)
-            place = live._method.axes.place(setting)
-            near = [float(np.linalg.norm(place - at)) for at in places]
+            position = Axes(live.ranges).position(setting)
+            near = [float(np.linalg.norm(position - at)) for at in positions]
             row = compared(preview, exact_reply(live))
             where = {"near": min(near, default=None), "nearest_mm": lengths[int(np.argmin(near))] if near else None}
-            places.append(place)
+            positions.append(position)
             lengths.append(row["exact_mm"])
             yield {"pair": name, "prior": prior, "setting": setting, "visited": visited, **where, **row}
 

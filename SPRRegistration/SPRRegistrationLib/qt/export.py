@@ -17,7 +17,7 @@ from SPRRegistrationLib.scene.exports import directions, formats, write_node
 logger = logging.getLogger("SPRRegistration")
 
 
-class Export(Section):
+class ExportSection(Section):
     """Saves results to files."""
 
     def build(self) -> None:
@@ -30,7 +30,7 @@ class Export(Section):
         self.ui.exportReportButton.connect("clicked()", self.save_report)
 
     def refresh(self) -> None:
-        """Offer what there is."""
+        """Enable what can be saved."""
         self.ui.exportTransformButton.enabled = self.parameters.displacementTransform is not None
         self.ui.exportReportButton.enabled = bool(self.parameters.report)
 
@@ -46,7 +46,7 @@ class Export(Section):
         if path:
             path = path if path.endswith(ending) else path + ending
             try:
-                write_node(node, Path(path))  # what the scene knows of the node's own file stays as it is
+                write_node(node, Path(path))  # the file of the node in the scene stays
             except OutputError:
                 logger.exception("the transform was not saved")
                 self._report(False, path)
@@ -73,5 +73,7 @@ class Export(Section):
         if saved:
             slicer.util.showStatusMessage(_("Saved {path}").format(path=path), 5000)
         else:
-            text = _("{path} was not saved. Is the folder there, may you write to it, and is there room on the disk?")
+            text = _(
+                "{path} was not saved. Check that the folder exists and is writable, and that the disk is not full."
+            )
             slicer.util.errorDisplay(text.format(path=path), _("SPR Registration"))

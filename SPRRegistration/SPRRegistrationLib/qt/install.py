@@ -1,7 +1,7 @@
-"""What the worker needs and Slicer has not: asked for at the first use, installed once, never what is Slicer's own.
+"""Installation of the worker's dependencies at the first use, with consent, without changing Slicer's own packages.
 
-PyTorch comes through the extension PyTorch, which picks the right build for the graphics card; the rest through
-`pip_ensure`, or `pip_install` before Slicer 5.12; or all of it from a folder of wheels, without a network.
+PyTorch is installed by the extension PyTorch, which chooses the build for the graphics card; the rest by `pip_ensure`,
+or `pip_install` before Slicer 5.12; or everything from a folder of wheels, without a network.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from slicer.i18n import tr as _
 
 TORCH = "torch>=2.4,!=2.9.*"
 PROTECTED = ("numpy", "SimpleITK", "vtk", "itk", "scipy", "requests", "packaging")
-"""Packages that come with Slicer and must stay as they are: it stops working with others."""
+"""Packages of Slicer that must not be changed."""
 
 _FAILURES = (RuntimeError, OSError, subprocess.CalledProcessError)
 """What Slicer raises when pip fails or the user declines."""
@@ -27,20 +27,20 @@ logger = logging.getLogger("SPRRegistration")
 
 
 class InstallError(Exception):
-    """What the worker needs is not there; the text says what to do, in the user's words.
+    """The installation failed; the text tells the user what to do.
 
     Args:
         text: The text.
-        is_told: Whether Slicer has shown a dialog about it.
+        was_shown: Whether Slicer has shown a dialog about it.
     """
 
-    def __init__(self, text: str, is_told: bool = False) -> None:
-        self.is_told = is_told
+    def __init__(self, text: str, was_shown: bool = False) -> None:
+        self.was_shown = was_shown
         super().__init__(text)
 
 
 def missing(requirements: Path) -> list[str]:
-    """Return what is not installed in the version that is needed.
+    """Return the requirements that are not installed.
 
     Args:
         requirements: File with one requirement a line, beside PyTorch.
@@ -49,11 +49,11 @@ def missing(requirements: Path) -> list[str]:
         Requirements as pip writes them; PyTorch first.
     """
     lines = [line.split("#")[0].strip() for line in requirements.read_text(encoding="utf-8").splitlines()]
-    return [wanted for wanted in (TORCH, *filter(None, lines)) if not _is_there(wanted)]
+    return [wanted for wanted in (TORCH, *filter(None, lines)) if not _is_installed(wanted)]
 
 
 def question(wanted: list[str]) -> str:
-    """Return what the user is asked before anything is installed."""
+    """Return the question to the user before anything is installed."""
     size = _("about 200 MB to 3 GB, depending on the graphics card") if TORCH in wanted else _("a few MB")
     return _(
         "The registration needs software that is not part of 3D Slicer yet:\n\n{packages}\n\n"
@@ -70,7 +70,7 @@ def install(wanted: list[str]) -> None:
         wanted: What `missing` returned.
 
     Raises:
-        InstallError: It did not work.
+        InstallError: It failed.
     """
     rest = [item for item in wanted if item != TORCH]
     try:
@@ -81,10 +81,10 @@ def install(wanted: list[str]) -> None:
     except (*_FAILURES, ImportError) as error:  # an import ends the installation of PyTorch
         logger.exception("installation failed")
         text = _(
-            "The installation did not work: {error}. Check the connection to the internet, or ask for a folder of "
-            "wheels and choose “Install from a folder”. Nothing else of 3D Slicer was changed."
+            "The installation failed: {error}. Check the connection to the internet, or ask for a folder of "
+            "wheels and choose “Install from a folder”. Nothing else in 3D Slicer was changed."
         )
-        raise InstallError(text.format(error=str(error).strip().rstrip(".")), _tells_itself(error)) from error
+        raise InstallError(text.format(error=str(error).strip().rstrip(".")), _was_shown(error)) from error
     _check(wanted)
 
 
@@ -92,11 +92,11 @@ def install_from(folder: str, wanted: list[str]) -> None:
     """Install from a folder of wheels, without a network.
 
     Args:
-        folder: Where the wheels lie.
+        folder: The folder.
         wanted: What `missing` returned.
 
     Raises:
-        InstallError: It did not work.
+        InstallError: It failed.
     """
     if not any(Path(folder).glob("*.whl")):
         raise InstallError(_("There are no wheels (files ending in .whl) in {folder}.").format(folder=folder))
@@ -107,10 +107,10 @@ def install_from(folder: str, wanted: list[str]) -> None:
     except _FAILURES as error:
         logger.exception("installation from a folder failed")
         text = _(
-            "The folder does not hold all that is needed for this computer. It must hold wheels of {wanted} for "
-            "this version of Python and this operating system, with all that they need themselves."
+            "The folder is incomplete. It must contain wheels of {wanted} for this version of Python and this "
+            "operating system, with all of their dependencies."
         )
-        raise InstallError(text.format(wanted=", ".join(wanted)), _tells_itself(error)) from error
+        raise InstallError(text.format(wanted=", ".join(wanted)), _was_shown(error)) from error
     _check(wanted)
 
 
@@ -143,34 +143,34 @@ def _pip(wanted: list[str]) -> None:
             pip_ensure(wanted, constraints=constraints, prompt_install=False, requester="SPR Registration")
 
 
-def _tells_itself(error: Exception) -> bool:
-    """Whether Slicer has shown a dialog about an error: since 5.12 it does where pip fails."""
+def _was_shown(error: Exception) -> bool:
+    """Return whether Slicer has shown a dialog about an error: since 5.12 it does if pip fails."""
     return isinstance(error, subprocess.CalledProcessError) and importlib.util.find_spec("slicer.packaging") is not None
 
 
 def _check(wanted: list[str]) -> None:
-    """See that all is there now; some installations end without a word (in its tests, Slicer installs nothing)."""
+    """Check the installation; some fail silently (Slicer installs nothing while it is tested)."""
     importlib.invalidate_caches()
-    left = [item for item in wanted if not _is_there(item)]
+    left = [item for item in wanted if not _is_installed(item)]
     if left:
-        text = _("After the installation there is still no {packages}. Restart 3D Slicer and press Apply again.")
+        text = _("{packages} is still missing after the installation. Restart 3D Slicer and press Apply again.")
         raise InstallError(text.format(packages=", ".join(left)))
 
 
 def _constraints(folder: Path) -> Path:
-    """Write down what Slicer has, so that pip leaves it alone."""
+    """Write constraints that keep Slicer's packages."""
     lines = []
     for name in PROTECTED:
         try:
             lines.append(f"{name}=={importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
-            continue  # what is not there cannot be replaced
+            continue  # not installed
     path = folder / "constraints.txt"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 
-def _is_there(wanted: str) -> bool:
+def _is_installed(wanted: str) -> bool:
     from packaging.requirements import Requirement
 
     requirement = Requirement(wanted)

@@ -1,4 +1,4 @@
-"""The worker as a process of Slicer's event loop: Qt moves the bytes and tells the time, and nothing ever waits."""
+"""The worker as a `QProcess` in Slicer's event loop; nothing here blocks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import qt
 
 TICK_MS = 250
-"""Milliseconds between two looks at the clock."""
+"""Interval of `on_tick`."""
 
 SCRIPT = Path(__file__).parents[1] / "worker_main.py"
 
@@ -24,13 +24,13 @@ def worker_command() -> list[str]:
 class QProcessTransport:
     """Starts and ends one worker after the other, and moves bytes.
 
-    Whoever uses it sets the callbacks; they are called from the event loop, never from within `start` or `write`.
+    The callbacks are called from the event loop, never from within `start` or `write`.
 
     Attributes:
-        on_output: Takes bytes of the worker's standard output.
-        on_log: Takes bytes of its standard error.
-        on_ended: Takes its exit code once it has ended: minus the signal after a crash, None if it did not start.
-        on_tick: Takes the seconds of a clock, every `TICK_MS` while there is a worker.
+        on_output: Called with bytes of the worker's standard output.
+        on_log: Called with bytes of its standard error.
+        on_ended: Called with its exit code: minus the signal after a crash, None if it did not start.
+        on_tick: Called with the seconds of a clock, every `TICK_MS` while a worker runs.
     """
 
     def __init__(self) -> None:
@@ -38,10 +38,7 @@ class QProcessTransport:
         self.on_log: Callable[[bytes], object] = _nothing
         self.on_ended: Callable[[int | None], object] = _nothing
         self.on_tick: Callable[[float], object] = _nothing
-        self._process = None
-        self._timer = qt.QTimer()
-        self._timer.setInterval(TICK_MS)
-        self._timer.connect("timeout()", self._tick)
+        self._process = self._timer = None
 
     def start(self, command: Sequence[str]) -> None:
         """Start a worker.
@@ -50,26 +47,31 @@ class QProcessTransport:
             command: Program and arguments.
         """
         process = self._process = qt.QProcess()
-        # The methods look at which process they belong to: one that was given up may still have something to say.
+        # The methods ignore a process that was replaced.
         process.connect("readyReadStandardOutput()", lambda: self._read(process))
         process.connect("readyReadStandardError()", lambda: self._read_log(process))
         process.connect("finished(int,QProcess::ExitStatus)", lambda code, status: self._finished(process))
         process.connect("errorOccurred(QProcess::ProcessError)", lambda error: self._failed(process, error))
         process.start(command[0], list(command[1:]))
+        if self._timer is None:
+            self._timer = qt.QTimer()
+            self._timer.setInterval(TICK_MS)
+            self._timer.connect("timeout()", self._tick)
         self._timer.start()
 
     def write(self, data: bytes) -> None:
-        """Give bytes to the worker; they are kept until it reads them."""
+        """Write bytes to the worker; Qt buffers them."""
         if data and self._process is not None:
             self._process.write(data)
 
     def kill(self) -> None:
         """End the worker by force; `on_ended` follows."""
         if self._process is not None:
+            self._process.closeWriteChannel()  # ends the worker behind a launcher, which alone is killed
             self._process.kill()
 
     def stop(self) -> None:
-        """Let go of the worker and end it; nothing is told any more."""
+        """End the worker, and call no callbacks any more."""
         process, self._process = self._process, None
         timer, self._timer = self._timer, None
         self.on_output = self.on_log = self.on_ended = self.on_tick = _nothing
@@ -77,7 +79,7 @@ class QProcessTransport:
             timer.stop()
             timer.deleteLater()  # its connection holds this object
         if process is not None:
-            process.closeWriteChannel()  # where a launcher stands between, the worker ends by this
+            process.closeWriteChannel()
             process.kill()
             process.waitForFinished(1000)
 
@@ -96,10 +98,10 @@ class QProcessTransport:
         if process is self._process:
             self._read_log(process)
             self._read(process)
-        if process is self._process:  # what was read last may have started another
+        if process is self._process:  # reading may have started another
             crashed = process.exitStatus() == qt.QProcess.CrashExit
             self._end(-process.exitCode() if crashed else process.exitCode())
-        process.deleteLater()  # with its connections, whose functions hold it
+        process.deleteLater()  # its connections hold it
 
     def _failed(self, process: qt.QProcess, error: qt.QProcess.ProcessError) -> None:
         if process is self._process and error == qt.QProcess.FailedToStart:
@@ -114,4 +116,4 @@ class QProcessTransport:
 
 
 def _nothing(*arguments: object) -> None:
-    """Take note of nothing."""
+    """No-op callback."""

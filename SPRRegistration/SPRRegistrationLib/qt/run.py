@@ -1,4 +1,4 @@
-"""Apply and Cancel, side by side: what is missing, what is being done, and the way back from what failed."""
+"""Apply and Cancel, side by side: what is missing, what is being done, and what to do after a failure."""
 
 from __future__ import annotations
 
@@ -8,52 +8,35 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from SPRRegistrationLib import messages
-from SPRRegistrationLib.parameters import setting_of
+from SPRRegistrationLib import panel_state
 from SPRRegistrationLib.qt import install
 from SPRRegistrationLib.qt.section import Section
-from SPRRegistrationLib.session import Stage
 
 
-class Run(Section):
-    """The buttons that compute the exact result and give it up."""
+class RunSection(Section):
+    """The buttons that compute the exact result and cancel it."""
 
     def build(self) -> None:
         """Connect the buttons."""
         self._problem = ""
-        self.ui.applyButton.connect("clicked()", self.apply)
-        self.ui.cancelButton.connect("clicked()", self.cancel)
+        self.ui.applyButton.connect("clicked()", lambda: self.call_installed("apply"))
+        self.ui.cancelButton.connect("clicked()", lambda: self.call("cancel"))
         self.ui.offlineButton.connect("clicked()", self.install_from_folder)
-        self.ui.restartButton.connect("clicked()", self.restart)
+        self.ui.restartButton.connect("clicked()", lambda: self.call_installed("restart"))
         self.ui.offlineButton.visible = False
 
     def attach(self) -> None:
-        """Forget what was said about another registration."""
+        """Remove the message about another registration."""
         self._problem = ""
 
-    def is_busy(self) -> bool:
-        """Whether something runs that Cancel would end."""
-        return self.session is not None and self.session.is_busy
-
-    def is_committing(self) -> bool:
-        """Whether an exact result is being computed, so that Apply has nothing to ask for."""
-        return self.session is not None and self.session.stage is Stage.COMMITTING
-
-    def cancel(self) -> None:
-        """Give up what is being computed; nothing happens where nothing is."""
-        if self.is_busy():
-            self.session.cancel()
-        self.panel.refresh()
-
-    def apply(self) -> None:
-        """Compute the exact result; nothing else happens while that is being done."""
-        session = None if self.is_committing() else self.panel.ready_session()
-        if session is not None:
-            session.commit(setting_of(self.parameters))
+    def call_installed(self, method: str) -> None:
+        """Call a method of the controller that needs a worker, after an installation if the user agrees to it."""
+        if self.ensure_installed():
+            self.call(method)
         self.panel.refresh()
 
     def ensure_installed(self) -> bool:
-        """Install what is missing, if the user agrees; return whether this registration can go on."""
+        """Install what is missing, if the user agrees; return whether this registration can continue."""
         if self.panel.is_installing:
             return False
         wanted, parameters = self.panel.missing(), self.parameters
@@ -79,33 +62,20 @@ class Run(Section):
             self.ui.offlineButton.visible = bool(self._problem)
             self.panel.refresh()
 
-    def restart(self) -> None:
-        """Start anew after a failure."""
-        self.panel.end_session()
-        self.apply()
-
     def refresh(self) -> None:
-        """Say on the button what it does or what is missing, and below what is going on."""
-        busy, session, button = self.is_busy(), self.session, self.ui.applyButton
-        why_not = messages.why_not_apply(self.parameters)
-        failed = session is not None and session.stage is Stage.FAILED
-        button.text = why_not.rstrip(".") or _("&Apply")
-        button.enabled = not why_not and not self.is_committing()
-        self.ui.cancelButton.enabled = busy
-        self.ui.restartButton.visible = failed and not why_not
-        said = "" if session is None else session.words
-        if self.panel.is_installing:
-            said = _("The software is being installed. This takes some minutes.")
-        self.ui.statusLabel.text = self._problem or ("" if why_not and not busy else said)
-        self._show_progress(busy)
-
-    def _show_progress(self, busy: bool) -> None:
+        """Show on the button what it does or what is missing, and below it what is being done."""
+        state, installing = panel_state.run_state(self.controller), self.panel.is_installing
+        self.ui.applyButton.text = state.missing or _("&Apply")
+        self.ui.applyButton.enabled = state.can_apply
+        self.ui.cancelButton.enabled = state.is_busy
+        self.ui.restartButton.visible = state.has_failed
+        said = _("The software is being installed. This takes some minutes.") if installing else state.status
+        self.ui.statusLabel.text = self._problem or said
         bar = self.ui.progressBar
-        bar.visible = busy or self.panel.is_installing
+        bar.visible = state.is_busy or installing
         if bar.visible:
-            part = self.session.progress if busy else None
-            bar.maximum = 0 if part is None else 100  # 0: at work, for nobody knows how long
-            bar.value = 0 if part is None else round(100 * part)
+            bar.maximum = 0 if state.progress is None else 100  # 0: of unknown duration
+            bar.value = 0 if state.progress is None else round(100 * state.progress)
 
     def _do_install(self, work: Callable[[], object]) -> None:
         try:
@@ -113,5 +83,5 @@ class Run(Section):
                 work()
         except install.InstallError as error:
             self._problem = str(error)
-            if not error.is_told:
+            if not error.was_shown:
                 slicer.util.errorDisplay(self._problem, _("SPR Registration"))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from SPRCore.errors import SPRError
+from SPRRegistrationLib import messages
 
 if TYPE_CHECKING:
+    from SPRRegistrationLib.controller import Controller
     from SPRRegistrationLib.parameters import SPRRegistrationParameters
-    from SPRRegistrationLib.qt.widget import Panel
-    from SPRRegistrationLib.session import RegistrationSession
+    from SPRRegistrationLib.qt.widget import SlicerPanel
 
 
 class Section:
@@ -19,35 +20,38 @@ class Section:
         panel: The panel.
     """
 
-    def __init__(self, panel: Panel) -> None:
+    def __init__(self, panel: SlicerPanel) -> None:
         self.panel, self.ui = panel, panel.ui
         self.build()
 
     @property
-    def parameters(self) -> SPRRegistrationParameters:
-        """The registration that is looked at."""
-        return self.panel.parameters
+    def controller(self) -> Controller | None:
+        """The controller of the current registration; None for no registration."""
+        return self.panel.controller
 
     @property
-    def session(self) -> RegistrationSession | None:
-        """Its worker, if there is one."""
-        return self.panel.session
+    def parameters(self) -> SPRRegistrationParameters | None:
+        """The parameters of the current registration; None for no registration."""
+        return self.panel.parameters
+
+    def call(self, method: str, *arguments: object) -> None:
+        """Call a method of the controller, if there is a registration."""
+        if self.controller is not None:
+            getattr(self.controller, method)(*arguments)
 
     def build(self) -> None:
         """Connect the widgets, once."""
 
     def attach(self) -> None:
-        """Take up another registration."""
+        """Show another registration."""
 
     def refresh(self) -> None:
-        """Show how things stand."""
+        """Bring the widgets to the registration; called often, so it must be cheap."""
 
     def detach(self) -> None:
-        """Let go of the registration."""
+        """Release the registration."""
 
 
 def words_of(error: Exception) -> str:
-    """Return what went wrong as a sentence for the user."""
-    from SPRRegistrationLib import messages
-
+    """Return an error as a sentence for the user."""
     return messages.refused(error) if isinstance(error, SPRError) else str(error)

@@ -1,68 +1,56 @@
-"""Section “Settings map”: how other settings would do, found while the computer is idle; a click goes there."""
+"""Section “Settings map”: the measures of other settings, computed while the computer is idle; a click takes one."""
 
 from __future__ import annotations
 
 import qt
 from slicer.i18n import tr as _
 
-from SPRRegistrationLib import messages
-from SPRRegistrationLib.parameters import apply_setting
+from SPRRegistrationLib import messages, panel_state
 from SPRRegistrationLib.qt.section import Section
-from SPRRegistrationLib.scene import charts
-from SPRRegistrationLib.settings_map import Cell, Table, legend_of, table_of
-from SPRRegistrationLib.suggestion import marked
+from SPRRegistrationLib.settings_map import MapCell, MapTable, legend_of
 
 
-class SettingsMap(Section):
+class SettingsMapSection(Section):
     """A table of settings colored by a measure."""
 
     def build(self) -> None:
         """Connect the table."""
-        self._drawn, self._asked = None, (None, False)
+        self._drawn: tuple | None = None
         self._settings: dict[tuple[int, int], dict[str, float]] = {}
-        self.ui.mapTable.connect("cellClicked(int,int)", self._jump)
-        self.ui.mapTable.connect("cellActivated(int,int)", self._jump)
+        self.ui.mapTable.connect("cellClicked(int,int)", self._take)
+        self.ui.mapTable.connect("cellActivated(int,int)", self._take)
 
     def attach(self) -> None:
         """Draw the map of another registration."""
         self._drawn = None
 
     def refresh(self) -> None:
-        """Ask for the map, and draw what has come."""
-        session = self.session
-        wanted = self.parameters.sweep
-        if session is not None and session.ranges and (session, wanted) != self._asked:
-            was, self._asked = self._asked, (session, wanted)
-            if wanted or was[0] is session:
-                session.sweep(wanted)
-        points = charts.saved_points(self.parameters) if session is None else session.points
-        state = (id(session), len(points), self.parameters.mapMeasure, tuple(marked(self.parameters).items()))
-        if state != self._drawn:
-            self._drawn = state
-            self.draw(points)
-        self._say(points)
+        """Draw the map, if it has changed."""
+        key = (panel_state.map_key(self.controller), self.parameters.sweep)
+        if key != self._drawn:
+            self._drawn = key
+            table = panel_state.map_table(self.controller)
+            self._draw(table)
+            self.ui.mapLabel.text = self._caption(table)
 
-    def draw(self, points: list) -> None:
-        """Fill the table: a row for each value of the first hyperparameter, a column for each of the second."""
-        widget, found = self.ui.mapTable, self._table(points)
-        widget.visible = bool(points)
+    def _draw(self, table: MapTable) -> None:
+        """Fill the widget: a row for each value of the first hyperparameter, a column for each of the second."""
+        widget = self.ui.mapTable
+        widget.visible = bool(table.cells)
         widget.clear()
-        widget.setRowCount(len(found.rows))
-        widget.setColumnCount(len(found.columns))
-        widget.setVerticalHeaderLabels([f"{value:.3g}" for value in found.rows])
-        has_columns = len(found.names) > 1
-        widget.setHorizontalHeaderLabels([f"{value:.3g}" if has_columns else "" for value in found.columns])
-        self._settings = {(cell.row, cell.column): dict(cell.point.setting) for cell in found.cells}
-        for cell in found.cells:
+        widget.setRowCount(len(table.rows))
+        widget.setColumnCount(len(table.columns))
+        widget.setVerticalHeaderLabels([f"{value:.3g}" for value in table.rows])
+        has_columns = len(table.names) > 1
+        widget.setHorizontalHeaderLabels([f"{value:.3g}" if has_columns else "" for value in table.columns])
+        self._settings = {(cell.row, cell.column): dict(cell.point.setting) for cell in table.cells}
+        for cell in table.cells:
             widget.setItem(cell.row, cell.column, self._item(cell))
         widget.horizontalHeader().setSectionResizeMode(qt.QHeaderView.Stretch)
         edges = 4
         widget.minimumHeight = widget.horizontalHeader().height + widget.verticalHeader().length() + edges
 
-    def _table(self, points: list) -> Table:
-        return table_of(points, self.parameters.mapMeasure, marked(self.parameters))
-
-    def _item(self, cell: Cell) -> object:
+    def _item(self, cell: MapCell) -> object:
         text = "?" if cell.value is None else f"{cell.value:.4g}"
         item = qt.QTableWidgetItem(text + cell.signs)
         item.setToolTip(messages.settings_point(cell.point.setting, self.parameters.mapMeasure.label(), cell.value))
@@ -73,20 +61,14 @@ class SettingsMap(Section):
             item.setForeground(qt.QBrush(qt.QColor("white" if cell.is_dark else "black")))
         return item
 
-    def _jump(self, row: int, column: int) -> None:
-        setting = self._settings.get((row, column))
-        if setting is not None and self.parameters is not None:
-            apply_setting(self.parameters, setting)
+    def _take(self, row: int, column: int) -> None:
+        self.call("go_to", self._settings.get((row, column), {}))
 
-    def _say(self, points: list) -> None:
-        names = messages.setting_names()
-        if points:
-            texts = [names.get(name, name) for name in list(points[0].setting)[:2]]
-            lines = [_("Rows: {name}.").format(name=texts[0])]
-            lines += [_("Columns: {name}.").format(name=text) for text in texts[1:]]
-            text = " ".join([*lines, legend_of(self._table(points))])
-        elif self.parameters.sweep:
-            text = _("The map is filled once a deformation was computed and nothing else is to be done.")
-        else:
-            text = ""
-        self.ui.mapLabel.text = text
+    def _caption(self, table: MapTable) -> str:
+        if not table.cells:
+            text = _("The map is computed after the first deformation, while the computer is idle.")
+            return text if self.parameters.sweep else ""
+        patterns = (_("Rows: {name}."), _("Columns: {name}."))
+        titles = panel_state.map_titles(table)
+        lines = [pattern.format(name=title) for pattern, title in zip(patterns, titles, strict=False)]
+        return " ".join([*lines, legend_of(table)])

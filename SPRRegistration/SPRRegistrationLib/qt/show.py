@@ -1,4 +1,4 @@
-"""Section “Show”: what the views show. All of it is in the parameter node; `display` brings the views to it."""
+"""Section “Show”: layers, maps and lines in the views."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ SHOWN = (
 FLICKER_MS = 500
 
 
-class Show(Section):
+class ShowSection(Section):
     """Layers, maps and lines in the views."""
 
     def build(self) -> None:
-        """Connect what answers while a slider moves, and the clock of the flicker."""
+        """Connect the opacity slider and the timer of the flicker."""
         self._shown = None
         self._turn = False
         self._layout = None
         self._timer = qt.QTimer()
         self._timer.setInterval(FLICKER_MS)
-        self._timer.connect("timeout()", self._take_turns)
+        self._timer.connect("timeout()", self._alternate)
         self.ui.deformedOpacitySlider.connect("valueIsChanging(double)", self._blend)
 
     def attach(self) -> None:
@@ -34,7 +34,7 @@ class Show(Section):
         self._shown = None
 
     def detach(self) -> None:
-        """Stop the flicker, take maps and lines off and give the layout back: another module does not explain them."""
+        """Stop the flicker, hide maps and lines, and restore the layout, for other modules."""
         self._timer.stop()
         if self._layout is not None:
             slicer.app.layoutManager().setLayout(self._layout)
@@ -44,7 +44,7 @@ class Show(Section):
             display.hide(self.parameters)
 
     def close(self) -> None:
-        """End the clock."""
+        """Stop the timer."""
         self._timer.stop()
 
     def refresh(self) -> None:
@@ -72,7 +72,7 @@ class Show(Section):
             display.set_blend(parameters, parameters.deformedOpacity)
 
     def _arrange_views(self) -> None:
-        """Make room for the moving image as it was taken, and give it back."""
+        """Add views for the undeformed moving image, or restore the layout."""
         wanted = self.parameters.originalAnatomy
         manager = slicer.app.layoutManager()
         if wanted and self._layout is None:
@@ -86,7 +86,7 @@ class Show(Section):
         if self.parameters is not None and outputs.is_alive(self.parameters):
             display.set_blend(self.parameters, value)
 
-    def _take_turns(self) -> None:
+    def _alternate(self) -> None:
         if self.parameters is not None and outputs.is_alive(self.parameters):
             self._turn = not self._turn
             display.set_blend(self.parameters, 1.0 if self._turn else 0.0)

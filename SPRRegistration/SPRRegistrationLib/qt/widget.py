@@ -1,13 +1,12 @@
-"""The panel: which registration is looked at, its worker, and the sections that show both.
+"""The panel: which registration is current, and the sections that show it.
 
-Each section is a class with the methods `attach` (another registration is looked at), `refresh` (something may have
-changed; called often, must be cheap) and `detach`. They hold no state that the parameter node or the session has.
+Each section has the methods `attach` (another registration is current), `refresh` (something may have changed) and
+`detach`. The state is in the parameter node and in the controller.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,140 +16,134 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from SPRCore.live.events import Deadlines
-from SPRRegistrationLib.models import TaskModel
+from SPRRegistrationLib import models
+from SPRRegistrationLib.controller import Controller
 from SPRRegistrationLib.parameters import SPRRegistrationParameters
 from SPRRegistrationLib.qt import install, process
-from SPRRegistrationLib.qt.export import Export
-from SPRRegistrationLib.qt.inputs import Inputs
-from SPRRegistrationLib.qt.nodes import Nodes
-from SPRRegistrationLib.qt.painted_stiffness import PaintedStiffness
-from SPRRegistrationLib.qt.quality import Quality
-from SPRRegistrationLib.qt.regularization import Settings
-from SPRRegistrationLib.qt.run import Run
-from SPRRegistrationLib.qt.settings_map import SettingsMap
-from SPRRegistrationLib.qt.show import Show
-from SPRRegistrationLib.qt.snapshots import SnapshotButtons
-from SPRRegistrationLib.qt.suggestion import Suggestion
-from SPRRegistrationLib.qt.task_model import Model
-from SPRRegistrationLib.scene import inputs, snapshots
-from SPRRegistrationLib.session import RegistrationSession, Stage
+from SPRRegistrationLib.qt.export import ExportSection
+from SPRRegistrationLib.qt.inputs import InputsSection
+from SPRRegistrationLib.qt.quality import QualitySection
+from SPRRegistrationLib.qt.regularization import RegularizationSection
+from SPRRegistrationLib.qt.run import RunSection
+from SPRRegistrationLib.qt.scene_observer import SceneObserver
+from SPRRegistrationLib.qt.settings_map import SettingsMapSection
+from SPRRegistrationLib.qt.show import ShowSection
+from SPRRegistrationLib.qt.snapshots import SnapshotsSection
+from SPRRegistrationLib.qt.stiffness_factors import StiffnessFactorsSection
+from SPRRegistrationLib.qt.suggestion import SuggestionSection
+from SPRRegistrationLib.qt.task_model import TaskModelSection
+from SPRRegistrationLib.scene import snapshots
+from SPRRegistrationLib.session import RegistrationSession
+from SPRRegistrationLib.tooltips import tooltips
+from SPRRegistrationLib.worker_control import WorkerOptions
 
 SECTIONS = (
-    *(Inputs, Model, Settings, PaintedStiffness, Run, Show, Quality, SettingsMap, SnapshotButtons, Export, Suggestion),
+    *(InputsSection, TaskModelSection, RegularizationSection, StiffnessFactorsSection, RunSection, ShowSection),
+    *(QualitySection, SettingsMapSection, SnapshotsSection, ExportSection, SuggestionSection),
 )
 PARTS = (
     *("inputsSection", "modelSection", "regularizationSection", "applyFrame"),
     *("showSection", "qualitySection", "mapSection", "exportSection"),
 )
-"""Widgets that are of use only while there is a registration."""
-
-logger = logging.getLogger("SPRRegistration")
+"""Widgets that are disabled while there is no registration."""
 
 
-class Panel:
-    """Brings the widgets, the parameter node and the workers together.
+class SlicerPanel:
+    """Connects the widgets to the registrations of the scene.
 
     Args:
         ui: The widgets by their names.
-        logic: Knows the registrations of the scene.
+        logic: Lists the registrations of the scene.
         resource: Path of a file of the module's resources.
 
     Attributes:
         ui: The widgets by their names.
-        parameters: The registration that is looked at, or None.
-        session: Its worker, or None as long as none was needed.
+        controller: The controller of the current registration; None for no registration.
+        controllers: Those of all registrations that were current, by the identifiers of their nodes.
+        worker: How workers are started.
         is_installing: Whether packages are being installed.
     """
 
     def __init__(self, ui: SimpleNamespace, logic: object, resource: Callable[[str], str]) -> None:
         self.ui, self.logic, self.resource = ui, logic, resource
-        self.parameters: SPRRegistrationParameters | None = None
-        self.sessions: dict[str, tuple[RegistrationSession, process.QProcessTransport, tuple]] = {}
-        self.command: list[str] = process.worker_command()
-        self.deadlines: Deadlines | None = None
+        self.controller: Controller | None = None
+        self.controllers: dict[str, Controller] = {}
+        self.worker = WorkerOptions(process.worker_command())
         self._gui_tag = self._observation = None
         self._refreshing, self._entered, self.is_installing = False, False, False
         self._before_import: set[str] | None = None
-        for widget in vars(ui).values():
-            if widget.inherits("qMRMLNodeComboBox"):  # otherwise the longest name says how wide the panel is
+        for name, widget in vars(ui).items():
+            tooltip = tooltips().get(widget.property("SlicerParameterName") or name)
+            if tooltip:
+                widget.toolTip = tooltip
+            if widget.inherits("qMRMLNodeComboBox"):  # otherwise the longest name sets the width of the panel
                 widget.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
         ui.registrationSelector.setNodeTypeLabel(_("Registration"), "vtkMRMLScriptedModuleNode")
         ui.registrationSelector.addAttribute("vtkMRMLScriptedModuleNode", "ModuleName", logic.moduleName)
         self.sections = [section(self) for section in SECTIONS]
-        self._inputs, self._model, self._run = (self.sections[SECTIONS.index(kind)] for kind in (Inputs, Model, Run))
+        self.run_section = self.sections[SECTIONS.index(RunSection)]
         ui.registrationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._choose)
-        self._nodes = Nodes(self, slicer.mrmlScene)
+        self._observer = SceneObserver(self, slicer.mrmlScene)
+
+    @property
+    def parameters(self) -> SPRRegistrationParameters | None:
+        """The parameters of the current registration; None for no registration."""
+        return None if self.controller is None else self.controller.parameters
 
     @property
     def session(self) -> RegistrationSession | None:
-        """The worker of the registration that is looked at."""
-        found = self.sessions.get(self._identifier())
-        return None if found is None else found[0]
+        """The session of the current registration on its worker; None if there is none."""
+        return None if self.controller is None else self.controller.session
 
     def enter(self) -> None:
-        """Look at the registration that was looked at before, or at the first of the scene; once more does no harm."""
+        """Show the registration that was current, or the first of the scene; may be called repeatedly."""
         self._entered = True
         self._take_imported()
-        if self.parameters is None:
+        if self.controller is None:
             parameters = self.logic.getParameterNode()
             self.ui.registrationSelector.setCurrentNode(parameters.parameterNode)
-            if self.parameters is None:  # it was current already
+            if self.controller is None:  # the node was selected already
                 self._attach(parameters)
         elif self._observation is None:
             self._resume()
 
     def exit(self) -> None:
-        """Rest until the module is entered again; the widgets stay connected, for Slicer 5.10 forgets an observer."""
+        """Pause until the module is entered again; the widgets stay connected, as Slicer 5.10 loses an observer."""
         self._entered = False
-        self._rest()
+        self._pause()
 
     def forget_scene(self) -> None:
-        """Let go of all nodes and end all workers: the scene is being closed."""
+        """Release all nodes and end all workers: the scene is being closed."""
         self._detach()
-        self.parameters, self._before_import = None, None
-        for identifier in list(self.sessions):
-            self.end_session(identifier)
+        self.controller, self._before_import = None, None
+        for identifier in list(self.controllers):
+            self._end(identifier)
 
     def import_starts(self) -> None:
-        """Note which registrations there are: a file is about to be read into the scene."""
+        """Note the registrations of the scene before a file is read into it."""
         self._before_import = {node.GetID() for node in self.logic.getAllParameterNodes()}
 
     def end_orphans(self) -> None:
         """End the workers of registrations that were deleted."""
-        for identifier in [key for key in self.sessions if slicer.mrmlScene.GetNodeByID(key) is None]:
-            self.end_session(identifier)
+        for identifier in [key for key in self.controllers if slicer.mrmlScene.GetNodeByID(key) is None]:
+            self._end(identifier)
 
     def close(self) -> None:
         """End everything."""
         self.forget_scene()
-        self._nodes.close()
+        self._observer.close()
         for section in self.sections:
             getattr(section, "close", lambda: None)()
 
     @property
     def is_refreshing(self) -> bool:
-        """Whether the widgets change because of a program, not of the user."""
+        """Whether the widgets are changed by the program, not by the user."""
         return self._refreshing or self._observation is None
 
-    @property
-    def task_model(self) -> TaskModel:
-        """The method that is chosen."""
-        return self._model.chosen()
-
-    def propose(self, about: str) -> None:
-        """Choose the task model for a new pair of which something is known, unless the user has chosen one."""
-        self._model.propose(about)
-
     def choose_only_pair(self) -> None:
-        """Choose the images if there are exactly two and nothing is chosen: some came while the panel is open."""
+        """Choose the images if there are exactly two and none is chosen: some were added while the panel is open."""
         if self._observation is not None and not slicer.mrmlScene.IsBatchProcessing():
-            self._inputs.choose_only_pair()
-
-    def ready_session(self) -> RegistrationSession | None:
-        """Return a worker that can be asked for something, after an installation if need be; None if there is none."""
-        session = self.ensure_session() if self._run.ensure_installed() else None
-        return None if session is None or session.stage is Stage.FAILED else session
+            self.controller.choose_only_pair()
 
     def missing(self) -> list[str]:
         """Return what has to be installed before a worker can run."""
@@ -158,7 +151,7 @@ class Panel:
 
     @contextlib.contextmanager
     def installing(self) -> Iterator[None]:
-        """Let nobody click or drag while packages are installed: Slicer lets events through after each line of pip."""
+        """Disable the panel while packages are installed: Slicer processes events after each line of pip."""
         self.is_installing = True
         self._enable()
         qt.QApplication.setOverrideCursor(qt.QCursor(qt.Qt.WaitCursor))
@@ -171,40 +164,9 @@ class Panel:
             self.is_installing = False
             self._enable()
 
-    def ensure_session(self) -> RegistrationSession:
-        """Return a worker that has opened, or is opening, the pair as the parameters name it now."""
-        identifier, pair = self._identifier(), self._pair()
-        found = self.sessions.get(identifier)
-        if found is None:
-            transport = process.QProcessTransport()
-            session = RegistrationSession(
-                self.parameters, transport, self.command, self._session_changed, deadlines=self.deadlines
-            )
-            transport.on_output, transport.on_log = session.feed, session.feed_log
-            transport.on_ended, transport.on_tick = session.ended, session.tick
-        else:
-            session, transport, opened = found
-            if opened == pair and session.stage not in (Stage.NO_PAIR, Stage.FAILED):
-                return session
-        self.sessions[identifier] = (session, transport, pair)
-        session.open()
-        return session
-
-    def end_session(self, identifier: str = "") -> None:
-        """End the worker of a registration; by default of the one that is looked at."""
-        session, transport, _pair = self.sessions.pop(identifier or self._identifier(), (None, None, None))
-        if session is not None:
-            session.close()
-            transport.stop()
-
-    def is_stale(self) -> bool:
-        """Whether the worker has opened something else than the parameters name now."""
-        found = self.sessions.get(self._identifier())
-        return found is not None and found[2] != self._pair()
-
     def refresh(self) -> None:
-        """Show how things stand."""
-        if self.parameters is None or self._observation is None or self._refreshing:
+        """Bring all sections to the registration."""
+        if self._observation is None or self._refreshing:
             return
         self._refreshing = True
         try:
@@ -213,22 +175,32 @@ class Panel:
         finally:
             self._refreshing = False
 
-    def _identifier(self) -> str:
-        return "" if self.parameters is None else self.parameters.parameterNode.GetID() or ""
+    def _controller_of(self, parameters: SPRRegistrationParameters) -> Controller:
+        identifier = parameters.parameterNode.GetID()
+        found = self.controllers.get(identifier)
+        if found is None:
+            found = Controller(parameters, self.worker, process.QProcessTransport())
+            found.on_change = lambda: self.refresh() if self.controller is found else None
+            found.may_start = lambda: not self.is_installing and not self.missing()
+            self.controllers[identifier] = found
+        found.models = models.find_models()  # another registration may have imported one
+        return found
 
-    def _pair(self) -> tuple:
-        return inputs.chosen(self.parameters, inputs.OPENING)
+    def _end(self, identifier: str) -> None:
+        controller = self.controllers.pop(identifier)
+        controller.end_session()
+        controller.transport.stop()
 
     def _choose(self, node: slicer.vtkMRMLNode | None) -> None:
         self.end_orphans()
         if node is None:
             self._detach()
-            self.parameters = None
+            self.controller = None
         elif self.parameters is None or node is not self.parameters.parameterNode:
             self._attach(self.logic.parameters_of(node))
 
     def _take_imported(self) -> None:
-        """Look at a registration that a file has brought, in place of one that nobody has touched."""
+        """Show an imported registration in place of one that was never used."""
         before, self._before_import = self._before_import, None
         if before is None or self.parameters is None or not is_untouched(self.parameters):
             return
@@ -240,8 +212,8 @@ class Panel:
 
     def _attach(self, parameters: SPRRegistrationParameters) -> None:
         self._detach()
-        self.parameters = parameters
-        self._gui_tag = parameters.connectGui(self.ui)
+        self.controller = self._controller_of(parameters)
+        self._gui_tag = self.parameters.connectGui(self.ui)
         self._enable()
         if self._entered:
             self._resume()
@@ -250,9 +222,9 @@ class Panel:
         for section in self.sections:
             section.attach()
         self._observation = self.parameters.AddObserver(vtk.vtkCommand.ModifiedEvent, self._parameters_changed)
-        self._parameters_changed()  # perhaps, while nobody looked
+        self._parameters_changed()  # they may have, in the meantime
 
-    def _rest(self) -> None:
+    def _pause(self) -> None:
         if self._observation is not None:
             for section in self.sections:
                 section.detach()
@@ -260,32 +232,24 @@ class Panel:
             self._observation = None
 
     def _detach(self) -> None:
-        self._rest()
+        self._pause()
         if self._gui_tag is not None:
             self.parameters.disconnectGui(self._gui_tag)
             self._gui_tag = None
         self._enable()
 
     def _enable(self) -> None:
-        """Let nobody click what needs a registration while there is none, nor anything during an installation."""
+        """Disable what needs a registration while there is none, and everything during an installation."""
         for name in PARTS:
             getattr(self.ui, name).enabled = self._gui_tag is not None and not self.is_installing
         self.ui.registrationSelector.enabled = not self.is_installing
 
     def _parameters_changed(self, caller: vtk.vtkObject | None = None, event: str = "") -> None:
-        if self.is_stale() and self.session.stage not in (Stage.NO_PAIR, Stage.FAILED):
-            self.end_session()
-        elif self.session is not None:
-            self.session.remeasure()
-        self.refresh()
-
-    def _session_changed(self, session: RegistrationSession) -> None:
-        if self.session is session:
-            self.refresh()
+        self.controller.changed()
 
 
 def is_untouched(parameters: SPRRegistrationParameters) -> bool:
-    """Whether a registration refers to nothing in the scene and its setting was never changed."""
+    """Return whether a registration refers to no nodes and its setting was never changed."""
     node = parameters.parameterNode
     roles = [node.GetNthNodeReferenceRole(index) for index in range(node.GetNumberOfNodeReferenceRoles())]
     has_nodes = any(node.GetNodeReferenceID(role) for role in roles)

@@ -26,7 +26,7 @@ def update_histogram(parameters: Any) -> None:
     """Draw how often each relative stiffness occurs.
 
     Args:
-        parameters: The parameters of a registration; they come to refer to table, series and chart.
+        parameters: The parameters of a registration; which get references to table, series and chart.
     """
     volume = parameters.weightVolume
     if volume is None or volume.GetImageData() is None:
@@ -52,12 +52,12 @@ def update_histogram(parameters: Any) -> None:
 
 
 def shares_of(volume: slicer.vtkMRMLScalarVolumeNode, bins: int, most: int | None = None) -> np.ndarray:
-    """Return how much of a map from 0 to 1 lies in each of some equal intervals, in percent.
+    """Return a histogram of a map from 0 to 1, in percent.
 
     Args:
         volume: The map, such as that of the stiffness.
         bins: Number of intervals.
-        most: Most voxels to count, evenly taken; None for all.
+        most: Number of voxels to subsample to; None for all.
     """
     values = slicer.util.arrayFromVolume(volume).ravel()
     values = values[:: max(1, len(values) // most)] if most else values
@@ -69,8 +69,8 @@ def update_map(parameters: Any, points: Sequence[Any]) -> None:
     """Keep the settings map in a table, so that it is saved with the scene.
 
     Args:
-        parameters: The parameters of a registration; they come to refer to the table.
-        points: The `Point`s of the worker.
+        parameters: The parameters of a registration; which get a reference to the table.
+        points: The `SweepPoint`s of the worker.
     """
     if not points:
         return
@@ -88,13 +88,13 @@ def update_map(parameters: Any, points: Sequence[Any]) -> None:
 
 
 def saved_points(parameters: Any) -> list[Any]:
-    """Return the settings map that was kept in the scene, as far as it is of the images and the method that are chosen.
+    """Return the settings map saved with the scene, if it belongs to the chosen images and method.
 
     Args:
         parameters: The parameters of a registration.
 
     Returns:
-        For each setting what a `Point` of the worker says of setting and measures; nothing if there is no such map.
+        Points like `protocol.SweepPoint`, with setting and measures; empty for no such map.
     """
     table = parameters.mapTable
     if table is None or table.GetAttribute(_METHOD) != parameters.method:
@@ -116,7 +116,7 @@ def update_segment_table(parameters: Any) -> None:
     """List stiffness, displacement, change of volume and overlap of each segment of the fixed image.
 
     Args:
-        parameters: The parameters of a registration with a result; they come to refer to the table.
+        parameters: The parameters of a registration with a result; which get a reference to the table.
     """
     shown = None
     if parameters.displacementTransform is not None:
@@ -170,7 +170,7 @@ def _fill(table: slicer.vtkMRMLTableNode, columns: dict[str, Sequence]) -> None:
     """Replace the columns of a table, as one change."""
     was_modifying = table.StartModify()
     table.RemoveAllColumns()
-    table.SetUseColumnTitleAsColumnHeader(True)  # otherwise views show letters, and the titles as a row
+    table.SetUseColumnTitleAsColumnHeader(True)  # otherwise views show letters as headers
     table.SetLocked(True)
     for name, values in columns.items():
         is_text = len(values) > 0 and isinstance(values[0], str)

@@ -41,8 +41,8 @@ def label_colors(scene: slicer.vtkMRMLScene, title: str, names: Mapping[int, str
     table.SetTypeToUser()
     table.SetNumberOfColors(max(names, default=0) + 1)
     table.SetColor(0, "background", 0.0, 0.0, 0.0, 0.0)
-    for place, (number, name) in enumerate(sorted(names.items())):
-        table.SetColor(number, name, *_LABELS[place % len(_LABELS)], 1.0)
+    for index, (number, name) in enumerate(sorted(names.items())):
+        table.SetColor(number, name, *_LABELS[index % len(_LABELS)], 1.0)
     table.EndModify(was_modifying)
     return table
 
@@ -67,9 +67,9 @@ def volume_change_colors(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorTable
 @cache
 def _free_to_stiff() -> tuple[tuple[float, ...], ...]:
     scale = vtk.vtkColorTransferFunction()
-    for place, color in enumerate(_FREE_TO_STIFF):
-        scale.AddRGBPoint(place, *color)
-    fine = [scale.GetColor(place) for place in np.linspace(0, len(_FREE_TO_STIFF) - 1, 8 * SIZE)]
+    for index, color in enumerate(_FREE_TO_STIFF):
+        scale.AddRGBPoint(index, *color)
+    fine = [scale.GetColor(position) for position in np.linspace(0, len(_FREE_TO_STIFF) - 1, 8 * SIZE)]
     lightness = np.array([_lightness(color) for color in fine])
     steps = np.linspace(lightness[0], lightness[-1], SIZE)
     return tuple((*fine[i], 1.0) for i in _nearest(lightness, steps))

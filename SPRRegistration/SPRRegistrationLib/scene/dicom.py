@@ -1,4 +1,4 @@
-"""What DICOM says of an image of the scene, from where Slicer keeps it; nothing is kept or written of it."""
+"""DICOM tags of an image of the scene, read from Slicer's hierarchy and database, and not stored."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ TAGS = {
     "SeriesDescription": "0008,103E",
     "StudyDescription": "0008,1030",
 }
-"""What tells of which kind an image is, with its numbers in the files."""
+"""Tags that describe the kind of an image, with their numbers."""
 
 
 def tags_of(volume: slicer.vtkMRMLScalarVolumeNode) -> dict[str, str]:
-    """Return what is known of an image that was loaded from DICOM.
+    """Return the tags of an image that was loaded from DICOM.
 
-    Slicer keeps only the numbers of the instances on the volume, the modality in the subject hierarchy, and all else in
-    its database, which has it as long as the images are not removed from there.
+    Slicer keeps the instance UIDs on the volume, the modality in the subject hierarchy, and the rest in its database,
+    until the images are removed from there.
 
     Args:
         volume: An image of the scene.
 
     Returns:
-        Values by the names in `TAGS`, without those that are not known.
+        Values by the names in `TAGS`, without unknown ones.
     """
     found = {name: _from_database(volume, tag) for name, tag in TAGS.items()}
     found["Modality"] = _from_hierarchy(volume, "DICOM.Modality") or found["Modality"]
@@ -39,7 +39,7 @@ def _from_hierarchy(volume: slicer.vtkMRMLScalarVolumeNode, attribute: str) -> s
 
 def _from_database(volume: slicer.vtkMRMLScalarVolumeNode, tag: str) -> str:
     numbers = (volume.GetAttribute("DICOM.instanceUIDs") or "").split()
-    database = getattr(slicer, "dicomDatabase", None)  # the page in a browser has none
+    database = getattr(slicer, "dicomDatabase", None)  # only in 3D Slicer
     if not numbers or database is None or not database.isOpen:
         return ""
     file = database.fileForInstance(numbers[0])

@@ -1,7 +1,7 @@
 """What the slice and 3-D views show of a registration. Only nodes of the scene are touched, no windows.
 
 Layers, from below: the fixed image, the deformed one blended over it, the map of the stiffness or of the change of
-volume, the displacement. Views of the group 1 and above show the moving image as it was taken, for the linked cursor.
+volume, the displacement. Views of the group 1 and above show the undeformed moving image, for the linked cursor.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _BENDS, _BENDS_IN_MOTION = 5, 1
 
 
 def show(parameters: Any) -> None:
-    """Bring all views to what the parameters say; does nothing for what there is not.
+    """Bring all views to the parameters.
 
-    Layers beyond the foreground are not saved with a scene, so call it after one was loaded, too.
+    Layers beyond the foreground are not saved with a scene, so call it after loading one, too.
 
     Args:
         parameters: The parameters of a registration.
@@ -45,7 +45,7 @@ def show(parameters: Any) -> None:
 
 
 def hide(parameters: Any) -> None:
-    """Leave the images, and take everything off that could be mistaken for anatomy: when the module is left.
+    """Hide everything except the images, when the module is left: it could be mistaken for anatomy.
 
     Args:
         parameters: The parameters of a registration.
@@ -61,9 +61,7 @@ def hide(parameters: Any) -> None:
 
 
 def set_blend(parameters: Any, opacity: float) -> None:
-    """Show the deformed image with another opacity, without a change of the parameters.
-
-    For a slider that moves, and for fixed and deformed image that take turns.
+    """Show the deformed image with another opacity, for a moving slider and flicker; the parameters stay.
 
     Args:
         parameters: The parameters of a registration.
@@ -76,14 +74,13 @@ def set_blend(parameters: Any, opacity: float) -> None:
 
 
 def set_detail(parameters: Any, fine: bool) -> None:
-    """Draw the lines of the displacement with all their bends, or with few while they move.
+    """Draw the lines of the displacement with full or reduced resolution.
 
-    Each bend is found by inverting the displacement at a point, which for all of them takes longer than everything else
-    that a preview does in the views.
+    Each vertex needs an inversion of the displacement, which takes longer than the rest of a preview in the views.
 
     Args:
         parameters: The parameters of a registration.
-        fine: Whether nothing moves.
+        fine: Whether to draw with full resolution.
     """
     node = parameters.displacementTransform
     display = None if node is None else node.GetDisplayNode()
@@ -95,7 +92,7 @@ def set_detail(parameters: Any, fine: bool) -> None:
 
 
 def fitting_grid_mm(fixed: slicer.vtkMRMLScalarVolumeNode) -> float:
-    """Return a distance of grid lines in mm that suits an image: some twenty lines, a round number."""
+    """Return a round distance of grid lines in mm that gives about twenty lines."""
     bounds = [0.0] * 6
     fixed.GetRASBounds(bounds)
     wanted = max(bounds[1] - bounds[0], bounds[3] - bounds[2], bounds[5] - bounds[4]) / 20
@@ -103,7 +100,7 @@ def fitting_grid_mm(fixed: slicer.vtkMRMLScalarVolumeNode) -> float:
 
 
 class LinkedCursor:
-    """A point in the moving image as it was taken, that follows the mouse over the fixed one.
+    """A point in the undeformed moving image that follows the mouse over the fixed one.
 
     Args:
         parameters: The parameters of a registration.
@@ -126,27 +123,27 @@ class LinkedCursor:
             node.GetDisplayNode().SetVisibility(False)
 
     def _moved(self, crosshair: slicer.vtkMRMLCrosshairNode, event: str) -> None:
-        place = [0.0, 0.0, 0.0]
+        position = [0.0, 0.0, 0.0]
         over = crosshair.GetCursorPositionXYZ([0.0, 0.0, 0.0])
-        if not outputs.is_alive(self._parameters) or not crosshair.GetCursorPositionRAS(place):
+        if not outputs.is_alive(self._parameters) or not crosshair.GetCursorPositionRAS(position):
             self._on_move(None)
-        elif over is None or over.GetViewGroup() == 0:  # over a view of the moving image there is nothing to follow
+        elif over is None or over.GetViewGroup() == 0:  # not over a view of the moving image
             if self._parameters.originalAnatomy:
-                show_original_point(self._parameters, place)
-            self._on_move(tuple(place))
+                show_original_point(self._parameters, position)
+            self._on_move(tuple(position))
 
 
-def show_original_point(parameters: Any, place: tuple[float, float, float]) -> None:
-    """Mark where a point of the fixed image lies in the moving one, and bring it into the views of the moving image.
+def show_original_point(parameters: Any, position: tuple[float, float, float]) -> None:
+    """Mark the moving point of a point of the fixed image, and show it in the views of the moving image.
 
     Args:
         parameters: The parameters of a registration that has a deformation.
-        place: The point of the fixed image, in RAS mm.
+        position: The point of the fixed image, in RAS mm.
     """
     if parameters.displacementTransform is None:
         return
     scene = parameters.fixedVolume.GetScene()
-    (there,) = geometry.moved_points(parameters.displacementTransform, [place])
+    (there,) = geometry.moved_points(parameters.displacementTransform, [position])
     node = parameters.linkedCursor
     if node is None or node.GetScene() is None:
         node = parameters.linkedCursor = _make_cursor(scene)
@@ -205,7 +202,7 @@ def _has_image(volume: slicer.vtkMRMLScalarVolumeNode | None) -> bool:
 
 def _show_map(parameters: Any) -> None:
     if parameters.showJacobian and parameters.jacobianVolume is not None and not _has_image(parameters.jacobianVolume):
-        outputs.refresh_jacobian(parameters)  # previews leave it out as long as nobody looks at it
+        outputs.refresh_jacobian(parameters)  # previews compute it only while it is shown
     weight = parameters.weightVolume
     if weight is not None and weight.GetDisplayNode() is not None:
         display = weight.GetDisplayNode()

@@ -1,8 +1,8 @@
 """Volumes of the scene as arrays, and displacements as grid transforms.
 
 Arrays have the axes (X, Y, Z) of the voxels; positions and displacements are in RAS mm of the world. A displacement is
-a pull map: the point x of the fixed image shows what lies at x + u(x) in the moving image. So it is the transform
-*from* the parent of a Slicer transform node.
+a pull map: the point x of the fixed image corresponds to x + u(x) in the moving image. So it is the transform *from*
+the parent of a Slicer transform node.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ def affine_of(volume: slicer.vtkMRMLVolumeNode) -> np.ndarray:
     """Return the matrix from voxel indices to RAS mm of the world, shape (4, 4).
 
     Args:
-        volume: The volume; linear transforms that it is under are counted in.
+        volume: The volume; its linear parent transforms are included.
 
     Raises:
-        InputError: It is under a transform that is not linear.
+        InputError: A parent transform is not linear.
     """
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
@@ -37,7 +37,7 @@ def image_of(volume: slicer.vtkMRMLScalarVolumeNode) -> tuple[np.ndarray, np.nda
         volume: The volume.
 
     Raises:
-        InputError: It is empty, flat or in color, or under a transform that is not linear.
+        InputError: It is empty, flat or in color, or a parent transform is not linear.
     """
     image = volume.GetImageData()
     got = ""
@@ -60,10 +60,10 @@ def points_of(markups: slicer.vtkMRMLMarkupsNode) -> np.ndarray:
 
 
 def set_image(volume: slicer.vtkMRMLScalarVolumeNode, array: np.ndarray, affine: np.ndarray) -> None:
-    """Put voxels into a volume; only the numbers change where shape and type are as they were.
+    """Put voxels into a volume, in place where shape and type are the same.
 
     Args:
-        volume: The volume; transforms that it is under are taken off.
+        volume: The volume; its parent transform is removed.
         array: Voxels, shape (X, Y, Z).
         affine: Matrix from voxel indices to RAS mm.
     """
@@ -78,14 +78,14 @@ def set_image(volume: slicer.vtkMRMLScalarVolumeNode, array: np.ndarray, affine:
             slicer.util.arrayFromVolumeModified(volume)
             volume.StorableModified()
         else:
-            volume.SetAndObserveImageData(None)  # it may belong to another volume too
+            volume.SetAndObserveImageData(None)  # another volume may share it
             slicer.util.updateVolumeFromArray(volume, values)
     finally:
         volume.EndModify(was_modifying)
 
 
 def set_displacement(node: slicer.vtkMRMLGridTransformNode, field: np.ndarray, affine: np.ndarray) -> None:
-    """Put a displacement into a transform node; only the numbers change where the grid is as it was.
+    """Put a displacement into a transform node, in place where the grid is the same.
 
     Args:
         node: The node.
@@ -104,22 +104,19 @@ def set_displacement(node: slicer.vtkMRMLGridTransformNode, field: np.ndarray, a
     grid = transform.GetDisplacementGrid()
     grid.GetPointData().GetScalars().Modified()
     grid.Modified()
-    transform.Modified()  # the grid alone would not wake whatever watches the node
+    transform.Modified()  # the grid alone does not notify observers of the node
     node.StorableModified()
 
 
 def make_linear(node: slicer.vtkMRMLGridTransformNode) -> None:
-    """Interpolate a displacement as the engine does; Slicer chooses another way for transforms that it has loaded."""
+    """Interpolate a displacement linearly, as the engine does; Slicer loads transforms with another interpolation."""
     transform = node.GetTransformFromParentAs("vtkOrientedGridTransform", False, True)
     if transform is not None:
         transform.SetInterpolationModeToLinear()
 
 
 def displacement_of(node: slicer.vtkMRMLGridTransformNode) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the displacement of a transform node, as `set_displacement` takes it; None if there is none.
-
-    The array is not copied.
-    """
+    """Return displacement (not copied) and affine of a transform node, as in `set_displacement`; None for none."""
     transform = node.GetTransformFromParentAs("vtkOrientedGridTransform", False, True)
     grid = None if transform is None else transform.GetDisplacementGrid()
     if grid is None or grid.GetNumberOfPoints() == 0 or grid.GetPointData().GetScalars() is None:
@@ -132,7 +129,7 @@ def displacement_of(node: slicer.vtkMRMLGridTransformNode) -> tuple[np.ndarray, 
 
 
 def moved_points(node: slicer.vtkMRMLTransformNode, points: np.ndarray) -> np.ndarray:
-    """Return where points of the fixed image lie in the moving image, both in RAS mm, shape (N, 3)."""
+    """Return the moving points of points of the fixed image, both in RAS mm, shape (N, 3)."""
     transform = node.GetTransformFromParent()
     return np.array([transform.TransformPoint(point) for point in points]).reshape(-1, 3)
 
@@ -154,7 +151,7 @@ def resliced(
         labels: Whether the nearest voxel is taken, as for label maps; otherwise it is interpolated linearly.
 
     Returns:
-        The image; voxels that lie outside the moving image are 0 in label maps and as dark as its darkest otherwise.
+        The image; voxels outside the moving image are 0 in label maps and its minimum otherwise.
     """
     to_moving = vtk.vtkGeneralTransform()
     to_moving.PostMultiply()
@@ -184,7 +181,7 @@ def jacobian_determinant(field: np.ndarray, affine: np.ndarray) -> np.ndarray:
         affine: Matrix from indices of the field to RAS mm.
     """
     to_voxel = np.linalg.inv(affine[:3, :3]).astype(field.dtype)
-    moves = field @ to_voxel.T  # in voxels: the determinant is the same, and no direction matters any more
+    moves = field @ to_voxel.T  # in voxels: the determinant is the same
     a, b, c = ([np.gradient(moves[..., k], axis=axis) + (k == axis) for k in range(3)] for axis in range(3))
     return a[0] * (b[1] * c[2] - b[2] * c[1]) + a[1] * (b[2] * c[0] - b[0] * c[2]) + a[2] * (b[0] * c[1] - b[1] * c[0])
 
@@ -195,19 +192,13 @@ def directions_and_spacing(affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return affine[:3, :3] / spacing, spacing
 
 
-def corners_of(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
-    """Return the eight outer corners of a grid in RAS mm, shape (8, 3)."""
-    unit = np.indices((2, 2, 2)).reshape(3, 8).T
-    return (unit * np.array(shape[:3]) - 0.5) @ affine[:3, :3].T + affine[:3, 3]
-
-
 def _to_world(node: slicer.vtkMRMLTransformableNode) -> np.ndarray:
     parent = node.GetParentTransformNode()
     if parent is None:
         return np.eye(4)
     if not parent.IsTransformToWorldLinear():
         remedy = "harden the transform, or take the image out of it"
-        raise InputError(node.GetName(), got="an image under a transform that bends it", remedy=remedy)
+        raise InputError(node.GetName(), got="an image under a nonlinear transform", remedy=remedy)
     matrix = vtk.vtkMatrix4x4()
     parent.GetMatrixTransformToWorld(matrix)
     return slicer.util.arrayFromVTKMatrix(matrix)
@@ -220,7 +211,7 @@ def _has_grid(
     origin: np.ndarray,
     directions: np.ndarray,
 ) -> bool:
-    """Whether a transform lies on a grid already, with numbers of the type that we write."""
+    """Return whether a transform has this grid and our data type."""
     grid = transform.GetDisplacementGrid()
     if grid is None or grid.GetDimensions() != tuple(shape) or grid.GetScalarType() != vtk.VTK_FLOAT:
         return False
@@ -252,11 +243,11 @@ def _values(transform: slicer.vtkOrientedGridTransform) -> np.ndarray:
     return vtk_to_numpy(grid.GetPointData().GetScalars()).reshape(*reversed(grid.GetDimensions()), 3)
 
 
-def value_at(volume: slicer.vtkMRMLScalarVolumeNode | None, place: tuple[float, float, float]) -> float | None:
-    """Return the voxel of a volume that a point (RAS mm) lies in; None outside of it, or if there is none."""
+def value_at(volume: slicer.vtkMRMLScalarVolumeNode | None, position: tuple[float, float, float]) -> float | None:
+    """Return the voxel of a volume at a point (RAS mm); None outside of it."""
     if volume is None or volume.GetImageData() is None:
         return None
-    values = values_at(slicer.util.arrayFromVolume(volume).transpose(2, 1, 0), affine_of(volume), np.array([place]))
+    values = values_at(slicer.util.arrayFromVolume(volume).transpose(2, 1, 0), affine_of(volume), np.array([position]))
     return None if np.isnan(values[0]) else float(values[0])
 
 

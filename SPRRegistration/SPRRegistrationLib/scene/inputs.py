@@ -1,4 +1,4 @@
-"""What a registration is given: images, segments and landmarks of the scene as arrays for the worker."""
+"""Inputs of a registration: images, segments and landmarks of the scene as arrays for the worker."""
 
 from __future__ import annotations
 
@@ -18,21 +18,24 @@ from SPRRegistrationLib import anatomies
 from SPRRegistrationLib.parameters import setting_of
 from SPRRegistrationLib.scene import dicom, geometry
 
+PARTS = ("Volume", "Labels", "Landmarks")
+"""What each side of a pair has, by the ends of the fields of the parameters."""
+
 MEASURED = ("fixedLabels", "movingLabels", "fixedLandmarks", "movingLandmarks")
-"""Fields of the parameters with what there is to measure with: it never changes a deformation."""
+"""Fields of the parameters with the annotations, which never change a deformation."""
 
 OPENING = ("fixedVolume", "movingVolume", "method", "refine", "device", "alignment", "start", "prior")
-"""Fields with which a pair is opened: a change of one of them needs another opening."""
+"""Fields of the request to open a pair; after a change of one of them it has to be opened again."""
 
 
 def chosen(parameters: Any, fields: Sequence[str]) -> tuple:
-    """Return what fields of the parameters hold, nodes by their identifiers, to be compared."""
+    """Return the values of fields of the parameters, of nodes their identifiers, to be compared."""
     values = [getattr(parameters, field) for field in fields]
     return tuple(value.GetID() if hasattr(value, "GetID") else value for value in values)
 
 
 def annotations_of(parameters: Any) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
-    """Return what a pair is measured with, by the names that the worker knows; arguments and errors as `arrays_of`."""
+    """Return the annotations by the names that the worker knows; arguments and errors as `arrays_of`."""
     arrays: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
     labels = label_pair(parameters)
     if labels is not None:
@@ -82,11 +85,11 @@ def options_of(parameters: Any) -> dict[str, Any]:
 
 
 def report_of(parameters: Any, result: Any, opened: Any) -> dict[str, Any]:
-    """Return what was done, without the names of patients or files, to be kept with the scene.
+    """Return the report of a result, without names of patients or files, to be saved with the scene.
 
     Args:
         parameters: The parameters of the registration.
-        result: The exact `Result`.
+        result: The exact `ReplyMessage`.
         opened: The answer to the opening of the pair, `Opened`.
     """
     options = options_of(parameters) | {"setting": result.setting}
@@ -97,7 +100,7 @@ def report_of(parameters: Any, result: Any, opened: Any) -> dict[str, Any]:
 
 
 def _described(volume: slicer.vtkMRMLScalarVolumeNode) -> dict[str, Any]:
-    """Return what tells an image from others, without its name: shape, voxel size, and a hash of its voxels."""
+    """Return shape, spacing, type and hash of the voxels of an image, without its name."""
     array, affine = geometry.image_of(volume)
     spacing = [round(float(step), 6) for step in np.linalg.norm(affine[:3, :3], axis=0)]
     digest = hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
@@ -107,7 +110,7 @@ def _described(volume: slicer.vtkMRMLScalarVolumeNode) -> dict[str, Any]:
 def label_pair(parameters: Any) -> tuple[dict[str, int], tuple, tuple] | None:
     """Return the labels of both images.
 
-    Segments belong to each other by their names, labels of label maps by their numbers.
+    Segments are matched by their names, labels of label maps by their numbers.
 
     Args:
         parameters: The parameters of a registration.
@@ -173,7 +176,7 @@ def painted_stiffness(parameters: Any) -> tuple[np.ndarray, np.ndarray] | None:
 def exported(
     segmentation: slicer.vtkMRMLSegmentationNode, ids: list[str], volume: slicer.vtkMRMLScalarVolumeNode
 ) -> np.ndarray:
-    """Return which segment each voxel of an image belongs to, shape (X, Y, Z): 0 for none, else its place in `ids`.
+    """Return the segment of each voxel of an image, shape (X, Y, Z): 0 for none, otherwise its index in `ids` plus 1.
 
     Args:
         segmentation: The segments.
@@ -206,7 +209,7 @@ def exported(
 
 
 def words_about(parameters: Any) -> str:
-    """Return what names and files say of a pair, to find the task model for it; nothing is kept or written of it."""
+    """Return names, files and DICOM tags of a pair as text, to find its task model; it is not stored."""
     words = []
     for volume in (parameters.fixedVolume, parameters.movingVolume):
         storage = volume.GetStorageNode()
@@ -216,15 +219,15 @@ def words_about(parameters: Any) -> str:
 
 
 def facts_of(parameters: Any) -> dict[str, Any]:
-    """Return what can be said of a pair before it is registered.
+    """Return facts about a pair before it is registered.
 
     Args:
         parameters: The parameters of a registration, with both images.
 
     Returns:
-        `overlap`: part of the fixed image that lies inside the moving one, 0 to 1; `angle_degrees` between their
-        directions, axes swapped or turned round not counted; `spacing_ratio` of their voxels, 1 or more; `thickest_mm`:
-        the largest distance of voxels; `segments` and `landmarks`: what `words` says of those that there are.
+        `overlap`: part of the fixed image inside the moving one, 0 to 1; `angle_degrees` between their directions, up
+        to swapped or flipped axes; `spacing_ratio` of their voxels, 1 or more; `thickest_mm`: the largest spacing;
+        `segments` and `landmarks`: arguments of `messages.segments` and `messages.landmarks`.
     """
     grids = []
     for volume in (parameters.fixedVolume, parameters.movingVolume):
@@ -245,39 +248,39 @@ def facts_of(parameters: Any) -> dict[str, Any]:
 
 
 def _references(parameters: Any) -> dict[str, list[tuple]]:
-    """Return how segments and landmarks lie in their images, as arguments of `words.segments` and `words.landmarks`."""
+    """Return the arguments of `messages.segments` and `messages.landmarks`."""
     found: dict[str, list[tuple]] = {"segments": [], "landmarks": []}
     for side in ("fixed", "moving"):
         array, affine = geometry.image_of(getattr(parameters, f"{side}Volume"))
         labels, points = getattr(parameters, f"{side}Labels"), getattr(parameters, f"{side}Landmarks")
         if labels is not None:
-            found["segments"].append((side, *_place_of(labels, array.shape, affine)))
+            found["segments"].append((side, *_overlap_of(labels, array.shape, affine)))
         if points is not None:
             inside = geometry.is_inside(array.shape, affine, geometry.points_of(points))
             found["landmarks"].append((side, int((~inside).sum()), len(inside)))
     return found
 
 
-def _place_of(labels: Any, shape: tuple[int, ...], affine: np.ndarray) -> tuple[float, float | None, bool]:
-    """Part of the labels inside an image, part of the image that they cover (if known), whether their grids are one.
+def _overlap_of(labels: Any, shape: tuple[int, ...], affine: np.ndarray) -> tuple[float, float | None, bool]:
+    """Return the part of labels inside an image, the part of the image that they cover, and whether they have its grid.
 
-    Of a segmentation, whose segments may be surfaces, the box around it is looked at.
+    Of a segmentation, whose segments may be surfaces, the bounding box is used.
     """
     if not labels.IsA("vtkMRMLLabelMapVolumeNode"):
         bounds = [0.0] * 6
         labels.GetRASBounds(bounds)
         ends = np.array(bounds).reshape(3, 2)
-        places = ends[:, 0] + np.indices((9, 9, 9)).reshape(3, -1).T / 8 * (ends[:, 1] - ends[:, 0])
+        points = ends[:, 0] + np.indices((9, 9, 9)).reshape(3, -1).T / 8 * (ends[:, 1] - ends[:, 0])
         is_empty = (ends[:, 1] < ends[:, 0]).any()
-        return (0.0 if is_empty else float(geometry.is_inside(shape, affine, places).mean())), None, True
+        return (0.0 if is_empty else float(geometry.is_inside(shape, affine, points).mean())), None, True
     array, own = geometry.image_of(labels)
     marked = np.argwhere(array != 0)
-    is_one = array.shape == shape and np.allclose(own, affine, atol=1e-3)
+    same_grid = array.shape == shape and np.allclose(own, affine, atol=1e-3)
     if not len(marked):
-        return 0.0, 0.0, is_one
+        return 0.0, 0.0, same_grid
     inside = geometry.is_inside(shape, affine, marked @ own[:3, :3].T + own[:3, 3])
     voxels = abs(np.linalg.det(own[:3, :3]) / np.linalg.det(affine[:3, :3]))
-    return float(inside.mean()), float(inside.sum() * voxels / np.prod(shape)), is_one
+    return float(inside.mean()), float(inside.sum() * voxels / np.prod(shape)), same_grid
 
 
 def extent_mm(volume: slicer.vtkMRMLScalarVolumeNode | None) -> float | None:

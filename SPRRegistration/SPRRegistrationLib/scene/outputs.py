@@ -1,7 +1,7 @@
-"""The nodes that hold the results of one registration: made once, and only their numbers change afterwards.
+"""The result nodes of one registration: created once, only their voxels change afterwards.
 
-While the sliders move, the deformed image is the moving one, seen through the transform: Slicer reslices what is on the
-screen. The exact result puts it on the grid of the fixed image. The moving image itself is never touched.
+During previews the deformed image shares the voxels of the moving one under the transform, so that Slicer reslices only
+the visible slices. The exact result is resampled on the fixed grid. The moving image is never changed.
 """
 
 from __future__ import annotations
@@ -42,19 +42,13 @@ def names(fixed: str, moving: str) -> dict[str, str]:
 
 
 def is_alive(parameters: Any) -> bool:
-    """Whether the images of a registration are still in the scene, so that results have somewhere to go."""
+    """Return whether both images of a registration are in the scene."""
     volumes = (parameters.fixedVolume, parameters.movingVolume)
     return all(volume is not None and volume.GetScene() is not None for volume in volumes)
 
 
 def ensure(parameters: Any) -> None:
-    """Make the nodes of the results that are not there, and name them after the images.
-
-    A name that the user has given stays.
-
-    Args:
-        parameters: The parameters of the registration, with both images; they come to refer to the nodes.
-    """
+    """Create missing result nodes, and name them after the images; a name given by the user stays."""
     scene = parameters.fixedVolume.GetScene()
     tables = {"weightColors": colors.stiffness_colors(scene), "jacobianColors": colors.volume_change_colors(scene)}
     for field, table in tables.items():
@@ -76,7 +70,7 @@ def ensure(parameters: Any) -> None:
 
 
 def is_preview(parameters: Any) -> bool:
-    """Whether the maps that are shown are those of a preview."""
+    """Return whether the current maps are those of a preview."""
     volume = parameters.weightVolume
     return volume is not None and volume.GetAttribute(_PREVIEW) == "yes"
 
@@ -85,10 +79,10 @@ def show_preview(parameters: Any, displacement: tuple, weight: tuple | None, exa
     """Show a deformation that may still change.
 
     Args:
-        parameters: The parameters of the registration, whose nodes are there.
+        parameters: The parameters of the registration, with result nodes.
         displacement: Pull map in RAS mm, shape (X, Y, Z, 3), with its affine.
         weight: Relative stiffness, shape (X, Y, Z), with its affine; None if it is not known.
-        exact: Whether it is the exact deformation, of which the rest is still to come.
+        exact: Whether it is the exact deformation, still without inverse and measures.
     """
     if weight is None:
         parameters.weightVolume.SetAndObserveImageData(None)
@@ -99,17 +93,17 @@ def show_preview(parameters: Any, displacement: tuple, weight: tuple | None, exa
 
 
 def show_deformation(parameters: Any, field: np.ndarray, affine: np.ndarray) -> None:
-    """Show a deformation of which the stiffness is not known.
+    """Show a deformation with unknown stiffness.
 
     Args:
-        parameters: The parameters of the registration, whose nodes are there.
+        parameters: The parameters of the registration, with result nodes.
         field: Pull map in RAS mm, shape (X, Y, Z, 3).
         affine: Its affine.
     """
     transform, inverse = parameters.displacementTransform, parameters.inverseTransform
     geometry.set_displacement(transform, field, affine)
     _see_through(parameters.deformedVolume, parameters.movingVolume, transform)
-    # The inverse of the last exact result would not belong to it; this one is computed where it is used.
+    # The inverse of the last exact result does not belong to it; this one is computed where it is used.
     if inverse.GetTransformToParentAs("vtkOrientedGridTransform", False) is not transform.GetTransformFromParent():
         inverse.SetAndObserveTransformToParent(transform.GetTransformFromParent())
     if parameters.showJacobian:
@@ -122,7 +116,7 @@ def show_result(parameters: Any, displacement: tuple, weight: tuple, inverse: tu
     """Show an exact result.
 
     Args:
-        parameters: The parameters of the registration, whose nodes are there.
+        parameters: The parameters of the registration, with result nodes.
         displacement: Pull map on the fixed grid in RAS mm, shape (X, Y, Z, 3), with its affine.
         weight: Relative stiffness, shape (X, Y, Z), with its affine.
         inverse: Pull map from the moving to the fixed image, on the moving grid, with its affine.
@@ -147,7 +141,7 @@ def bake(parameters: Any) -> None:
 
 
 def refresh_jacobian(parameters: Any) -> None:
-    """Compute the change of volume of the deformation that is shown."""
+    """Compute the change of volume of the current deformation."""
     shown = geometry.displacement_of(parameters.displacementTransform)
     if shown is not None:
         field, affine = shown
@@ -159,7 +153,7 @@ def warp(parameters: Any, volume: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkM
 
     Args:
         parameters: The parameters of a registration that has a result.
-        volume: Image or label map that lies where the moving image lies.
+        volume: Image or label map in the space of the moving image.
 
     Returns:
         The new node.
@@ -174,21 +168,12 @@ def warp(parameters: Any, volume: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkM
     return node
 
 
-def statistics_mm(parameters: Any) -> tuple[float, float]:
-    """Return mean and largest length of the displacement that is shown, in mm; zeros if there is none."""
-    shown = geometry.displacement_of(parameters.displacementTransform)
-    if shown is None:
-        return 0.0, 0.0
-    lengths = np.linalg.norm(shown[0], axis=-1)
-    return float(lengths.mean()), float(lengths.max())
-
-
 def _see_through(
     deformed: slicer.vtkMRMLScalarVolumeNode,
     moving: slicer.vtkMRMLScalarVolumeNode,
     transform: slicer.vtkMRMLGridTransformNode,
 ) -> None:
-    """Let the deformed image be the moving one, whose voxels it shares, under the transform."""
+    """Let the deformed image share the voxels of the moving one, under the transform."""
     if deformed.GetImageData() is moving.GetImageData() and deformed.GetParentTransformNode() is transform:
         return
     was_modifying = deformed.StartModify()
@@ -199,7 +184,7 @@ def _see_through(
 
 
 def _ensure_looks(parameters: Any) -> None:
-    """Give the images of the results their display; what the user has changed there stays, for the same image."""
+    """Create the display nodes of the results; changes of the user stay, for the same image."""
     deformed, moving = parameters.deformedVolume, parameters.movingVolume
     is_new = deformed.GetDisplayNode() is None
     if is_new:

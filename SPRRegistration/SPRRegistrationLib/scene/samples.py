@@ -1,4 +1,4 @@
-"""Sample data: a chest at two moments of a breath, computed on the spot; nothing is downloaded, and it is nobody's.
+"""Sample data: a synthetic chest, breathed out and breathed in; nothing is downloaded.
 
 The body is described by formulas. At the second moment the diaphragm is lower and the lungs have slid along the ribs,
 which stay where they are: a deformation that is smooth inside the organs and jumps at the chest wall.

@@ -1,7 +1,7 @@
-"""Snapshots A, B, C and the way back: settings to compare and to return to, saved with the scene.
+"""Snapshots A, B, C and the undo history, saved with the scene.
 
-Settings and their quality are text in the parameter node. Each snapshot also keeps a small copy of its deformation in a
-transform node, so that it can be shown at once, and where two of them differ.
+Settings and their quality are text in the parameter node. Each snapshot also has a small copy of its deformation in a
+transform node, to show it at once and to compare two of them.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from SPRRegistrationLib.scene import geometry, outputs
 NAMES = ("A", "B", "C")
 LONGEST_HISTORY = 50
 MOST_VECTORS = 64**3
-"""A kept deformation is thinned out to this, some 3 MB."""
+"""Size of the copy of a deformation, about 3 MB."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One snapshot: hyperparameters by the worker's names, and what was measured, as `protocol.Measures` has it."""
+    """One snapshot: hyperparameters by the worker's names, and measures as in `protocol.DeformationQuality`."""
 
     setting: Mapping[str, float]
     quality: Mapping[str, float | None]
@@ -34,7 +34,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class History:
-    """Settings in the order in which they were chosen, and which of them is in force."""
+    """Settings in the order in which they were chosen, and the index of the current one."""
 
     settings: tuple[Mapping[str, float], ...] = ()
     position: int = -1
@@ -46,30 +46,30 @@ class History:
 
     @property
     def can_redo(self) -> bool:
-        """Whether a later setting was left."""
+        """Whether there is a later setting."""
         return self.position < len(self.settings) - 1
 
     def chosen(self, setting: Mapping[str, float]) -> History:
-        """Return the history after a setting was chosen; what was undone before is forgotten."""
+        """Return the history after a setting was chosen; later settings are removed."""
         if self.settings and dict(self.settings[self.position]) == dict(setting):
             return self
         settings = (*self.settings[: self.position + 1], dict(setting))[-LONGEST_HISTORY:]
         return History(settings, len(settings) - 1)
 
     def moved(self, step: int) -> History:
-        """Return the history one setting earlier (-1) or later (1), as far as there is one."""
+        """Return the history one setting earlier (-1) or later (1), within its ends."""
         return replace(self, position=max(0, min(len(self.settings) - 1, self.position + step)))
 
 
 def history_of(parameters: Any) -> History:
     """Return the history of a registration."""
-    values = _read(parameters.history)
+    values = read_json(parameters.history)
     settings = tuple(values.get("settings", ()))
     return History(settings, min(int(values.get("position", -1)), len(settings) - 1))
 
 
 def record(parameters: Any) -> None:
-    """Note the setting in force, so that undo comes back to it: when a gesture has ended."""
+    """Add the current setting to the history, when a gesture has ended."""
     _store(parameters, history_of(parameters).chosen(setting_of(parameters)))
 
 
@@ -77,11 +77,11 @@ def step(parameters: Any, by: int) -> Mapping[str, float] | None:
     """Undo (-1) or redo (1).
 
     Args:
-        parameters: The parameters of the registration; they come to hold the setting.
+        parameters: The parameters of the registration, which take the setting.
         by: The direction.
 
     Returns:
-        The setting that is in force now; None if there was none to go to.
+        The new setting; None if there is none in that direction.
     """
     history = history_of(parameters)
     if not (history.can_undo if by < 0 else history.can_redo):
@@ -93,17 +93,17 @@ def step(parameters: Any, by: int) -> Mapping[str, float] | None:
 
 
 def snapshots_of(parameters: Any) -> dict[str, Snapshot]:
-    """Return the snapshots there are, by their names."""
-    return {name: Snapshot(**values) for name, values in _read(parameters.snapshots).items() if name in NAMES}
+    """Return the snapshots by their names."""
+    return {name: Snapshot(**values) for name, values in read_json(parameters.snapshots).items() if name in NAMES}
 
 
 def keep(parameters: Any, name: str, quality: Mapping[str, float | None]) -> None:
-    """Keep what is shown as a snapshot; one of that name is replaced.
+    """Keep the current result as a snapshot; one of that name is replaced.
 
     Args:
         parameters: The parameters of the registration.
         name: "A", "B" or "C".
-        quality: What was measured of it.
+        quality: Its measures.
     """
     kept = snapshots_of(parameters) | {name: Snapshot(setting_of(parameters), dict(quality))}
     parameters.snapshots = json.dumps({key: asdict(value) for key, value in sorted(kept.items())})
@@ -113,14 +113,14 @@ def keep(parameters: Any, name: str, quality: Mapping[str, float | None]) -> Non
 
 
 def recall(parameters: Any, name: str) -> Mapping[str, float] | None:
-    """Return to a snapshot: its setting is in force, and its deformation is shown until the worker has answered.
+    """Return to a snapshot: set its setting, and show its deformation until the worker has answered.
 
     Args:
         parameters: The parameters of the registration.
         name: "A", "B" or "C".
 
     Returns:
-        Its setting; None if there is none of that name.
+        Its setting; None if it does not exist.
     """
     kept = snapshots_of(parameters).get(name)
     if kept is None:
@@ -131,12 +131,12 @@ def recall(parameters: Any, name: str) -> Mapping[str, float] | None:
     if field is not None and outputs.is_alive(parameters):
         outputs.ensure(parameters)
         outputs.show_deformation(parameters, *field)
-        parameters.weightVolume.SetAndObserveImageData(None)  # that of another setting would mislead
+        parameters.weightVolume.SetAndObserveImageData(None)  # it is of another setting
     return kept.setting
 
 
 def difference_mm(parameters: Any, first: str, second: str) -> slicer.vtkMRMLScalarVolumeNode | None:
-    """Return a volume that says how far apart two snapshots move each point, in mm.
+    """Return a volume of the distance between the displacements of two snapshots, in mm.
 
     Args:
         parameters: The parameters of the registration.
@@ -162,7 +162,7 @@ def difference_mm(parameters: Any, first: str, second: str) -> slicer.vtkMRMLSca
 
 
 def thinned(field: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Leave out voxels of a displacement until it is small; what is left keeps its place.
+    """Subsample a displacement to at most `MOST_VECTORS`.
 
     Args:
         field: Pull map in RAS mm, shape (X, Y, Z, 3).
@@ -188,7 +188,8 @@ def _displacement(node: slicer.vtkMRMLGridTransformNode | None) -> tuple[np.ndar
     return None if node is None else geometry.displacement_of(node)
 
 
-def _read(text: str) -> dict:
+def read_json(text: str) -> dict:
+    """Return a table kept as JSON in the parameters; empty for none or another kind of value."""
     try:
         values = json.loads(text) if text else {}
     except ValueError:

@@ -1,6 +1,6 @@
-"""What is laid over the images where the map of the stiffness is not known: gray hatching, which no color of a map is.
+"""Gray hatching over the images where the stiffness map is not known.
 
-An empty layer would say that all is stiff, since what is stiff is transparent.
+An empty layer would mean stiff, which is transparent.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def volume_over(fixed: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalarVo
     node = node or _make(scene)
     bounds = [0.0] * 6
     fixed.GetRASBounds(bounds)
-    place = " ".join(f"{value:.3f}" for value in bounds)
-    if node.GetAttribute(_OF) != place or node.GetImageData() is None:
+    extent = " ".join(f"{value:.3f}" for value in bounds)
+    if node.GetAttribute(_OF) != extent or node.GetImageData() is None:
         geometry.set_image(node, *stripes(np.array(bounds).reshape(3, 2)))
-        node.SetAttribute(_OF, place)
+        node.SetAttribute(_OF, extent)
     return node
 
 

@@ -38,7 +38,7 @@ class SPRRegistrationSelfTest(unittest.TestCase):
         """Apply gives a deformation, and it brings the organs onto each other."""
         if importlib.util.find_spec("torch") is None:
             self.skipTest("PyTorch is not installed: press Apply in the module once")
-        from SPRRegistrationLib.session import Stage
+        from SPRRegistrationLib.session import SessionStage
 
         panel = slicer.util.getModuleWidget("SPRRegistration").panel
         panel.enter()
@@ -46,13 +46,13 @@ class SPRRegistrationSelfTest(unittest.TestCase):
             setattr(panel.parameters, field, node)
         panel.ui.applyButton.click()
         end = time.monotonic() + 600
-        while panel.session.stage not in (Stage.DONE, Stage.FAILED) and time.monotonic() < end:
+        while panel.session.stage not in (SessionStage.DONE, SessionStage.FAILED) and time.monotonic() < end:
             slicer.app.processEvents()
             time.sleep(0.02)
-        assert panel.session.stage is Stage.DONE, panel.session.words
+        assert panel.session.stage is SessionStage.DONE, panel.session.words
         assert panel.session.shown.metrics["after"]["dice_mean"] > 0.85
         assert panel.parameters.deformedVolume.GetImageData() is not None
-        panel.end_session()
+        panel.controller.end_session()
 
 
 if __name__ == "__main__":

@@ -8,18 +8,16 @@ import ctk
 import qt
 import slicer
 
-from harness.parameter_nodes import Decimals, SingleStep, WithinRange
-
 
 class Connector:
     """A widget that holds the value of a field in a property and tells its changes by a signal."""
 
     def __init__(self, widget, parameter, attribute, signal):
         self.widget, self.attribute, self.signal = widget, attribute, signal
-        self.kind, self.call = parameter.kind, None
-        self.prepare({type(item): item for item in parameter.annotations})
+        self.kind, self.call = parameter.kinds[0], None
+        self.prepare(parameter.limits)
 
-    def prepare(self, annotations):
+    def prepare(self, limits):
         pass
 
     def connect(self, call):
@@ -37,16 +35,11 @@ class Connector:
 
 
 class NumberConnector(Connector):
-    """Takes range, digits and step from the annotations."""
+    """Takes the range from the annotation."""
 
-    def prepare(self, annotations):
-        limits = annotations.get(WithinRange)
+    def prepare(self, limits):
         if limits is None and type(self.widget) in (ctk.ctkSliderWidget, slicer.qMRMLSliderWidget, qt.QSlider):
             raise RuntimeError("Cannot have a connection to a slider where the type is unbounded.")
-        if Decimals in annotations:
-            self.widget.decimals = annotations[Decimals].value
-        if SingleStep in annotations:
-            self.widget.singleStep = annotations[SingleStep].value
         if limits is not None:
             self.widget.minimum, self.widget.maximum = limits.minimum, limits.maximum
 
@@ -57,7 +50,7 @@ class NumberConnector(Connector):
 class EnumConnector(Connector):
     """Fills a combo box with the labels."""
 
-    def prepare(self, annotations):
+    def prepare(self, limits):
         self.values = list(self.kind)
         self.widget.clear()
         for value in self.values:
@@ -75,7 +68,7 @@ class NodeConnector(Connector):
 
     def __init__(self, widget, parameter, attribute, signal):
         super().__init__(widget, parameter, attribute, signal)
-        widget.nodeTypes = [kind().GetClassName() for kind in parameter.nodes]
+        widget.nodeTypes = [kind().GetClassName() for kind in parameter.kinds]
 
     def read(self):
         return self.widget.currentNode()
@@ -86,8 +79,8 @@ class NodeConnector(Connector):
 
 def connector(widget, parameter):
     """Return the connector for a widget and a field; a `RuntimeError` where Slicer has none."""
-    kind, exact = parameter.kind, type(widget)  # subclasses are refused, as Slicer does
-    if parameter.nodes and exact is slicer.qMRMLNodeComboBox:
+    kind, exact = parameter.kinds[0], type(widget)  # subclasses are refused, as Slicer does
+    if parameter.is_node and exact is slicer.qMRMLNodeComboBox:
         return NodeConnector(widget, parameter, "", "currentNodeChanged")
     if kind is bool and exact in (qt.QCheckBox, ctk.ctkCheckBox):
         return Connector(widget, parameter, "checked", "stateChanged")

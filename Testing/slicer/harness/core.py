@@ -34,7 +34,7 @@ def install():
         return
     from harness import parameter_nodes
 
-    names = ("parameterNodeWrapper", "WithinRange", "Decimals", "SingleStep")
+    names = ("parameterNodeWrapper", "WithinRange")
     _module("i18n", tr=lambda text: text, translate=lambda context, text: text)
     _module("parameterNodeWrapper", **{name: getattr(parameter_nodes, name) for name in names})
 

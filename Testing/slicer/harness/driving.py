@@ -91,3 +91,8 @@ def wait_for(panel, *names, seconds=30):
     """Wait until the registration stands somewhere."""
     assert application.process_events(seconds, lambda: stage(panel) in (*names, "FAILED"))
     assert stage(panel) in names, (stage(panel), panel.session.words)
+
+
+def sessions(panel):
+    """Return the sessions of all registrations that the panel knows."""
+    return [controller.session for controller in panel.controllers.values() if controller.session is not None]

@@ -8,7 +8,7 @@ import numpy as np
 import slicer
 
 from SPRCore.live import protocol
-from SPRCore.live.arrays import Store
+from SPRCore.live.arrays import SegmentStore
 from SPRCore.live.wire import read_request, to_line
 from SPRCore.regularization.hyperparameters import usual_ranges
 
@@ -44,7 +44,7 @@ class PlayedWorker:
     """The transport of a session and the worker behind it."""
 
     def __init__(self):
-        self.session = None
+        self.session = self.on_output = None
         self.starts = self.kills = 0
         self.requests = []
         self._unread = b""
@@ -59,6 +59,14 @@ class PlayedWorker:
     def kill(self):
         self.kills += 1
 
+    def stop(self):
+        self.kills += 1
+
+    def verbs(self, since=0):
+        """Names of the requests, without those that release arrays."""
+        self.read()
+        return [request.verb for request in self.requests[since:] if request.verb != "release"]
+
     def read(self):
         """Take in what the session has asked."""
         lines, self._unread = self._unread.splitlines(), b""
@@ -69,11 +77,12 @@ class PlayedWorker:
         return next(request for request in reversed(self.requests) if isinstance(request, kind))
 
     def say(self, *messages):
-        self.session.feed(b"".join(map(to_line, messages)))
+        take = self.on_output if self.session is None else self.session.feed
+        take(b"".join(map(to_line, messages)))
 
     def greet(self):
         hello = self.last(protocol.Hello)
-        self._store = Store(Path(hello.folder), "w")
+        self._store = SegmentStore(Path(hello.folder), "w")
         ready = {"protocol": protocol.PROTOCOL, "version": "0", "torch": "", "device": "cpu", "threads": 1, "pid": 1}
         self.say(protocol.Ready(id=hello.id, **ready))
 
@@ -101,7 +110,7 @@ class PlayedWorker:
 
     def result(self, id_, value=1.0, final=False, improvement=False, place=0, known=True, warnings=(), **grid):
         segment = self._store.put(place, self.arrays(value, final=final, **grid))
-        quality = protocol.Measures(
+        quality = protocol.DeformationQuality(
             folding_percent=0.0, min_jacobian=0.5, max_displacement_mm=value, lncc=0.5, weight_gap=0.0
         )
         before, after = {"dice_mean": 0.7, "lncc": 0.3}, {"dice_mean": 0.8, "dice": {"1": 0.8}, "lncc": 0.45}
@@ -109,7 +118,7 @@ class PlayedWorker:
         facts = {"milliseconds": 64.0, "age_ms": 2.0, "setting": {"alpha": 0.2, "lambda_max": 1.0}}
         kind = {"exact": final, "improvement": improvement, "stage": "exact" if final else "preview"}
         kind |= {"weight_known": final or known, "warnings": warnings}
-        self.say(protocol.Result(id=id_, quality=quality, segment=segment, metrics=metrics, **facts, **kind))
+        self.say(protocol.ReplyMessage(id=id_, quality=quality, segment=segment, metrics=metrics, **facts, **kind))
 
     def chosen(self, compared=True, prior="beta", **setting):
         setting = setting or {"alpha": 0.3, "lambda_max": 4.0}

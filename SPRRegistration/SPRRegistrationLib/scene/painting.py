@@ -6,21 +6,29 @@ import json
 from typing import Any
 
 import slicer
-from SPRRegistrationLib.scene import inputs
 
 from SPRCore.errors import InputError
+from SPRRegistrationLib.scene import inputs
 
 FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
-"""To choose from: a tenth lets organs slide, ten times is bone."""
+"""To choose from in the Explorer: a tenth lets organs slide, ten times is bone."""
+
+_COPY = "SPRRegistration.CopyOfLabels"
 
 
-def forget(parameters: Any) -> bool:
-    """Let go of what was painted, since it belongs to labels that are not chosen any more; tell whether it was."""
+def forget(parameters: Any) -> None:
+    """Remove the stiffness factors with their labels; a segmentation that `paint` made is deleted."""
     node = parameters.stiffnessSegments
     parameters.stiffnessSegments, parameters.stiffnessFactors = None, ""
-    if node is not None and node.GetScene() is not None:
+    if node is not None and node.GetScene() is not None and node.GetAttribute(_COPY):
         node.GetScene().RemoveNode(node)
-    return node is not None
+
+
+def state_of(parameters: Any) -> tuple:
+    """Return what the worker has to know, to be compared: the segmentation, and the factors of its segments."""
+    node, factors = parameters.stiffnessSegments, factors_of(parameters)
+    keys = [] if node is None else node.GetSegmentation().GetSegmentIDs()
+    return node and node.GetID(), {key: factors[key] for key in keys if key in factors}
 
 
 def paint(parameters: Any, label: int, factor: float) -> None:
@@ -43,12 +51,13 @@ def paint(parameters: Any, label: int, factor: float) -> None:
         slicer.vtkSlicerSegmentationsModuleLogic.ImportLabelmapToSegmentationNode(parameters.fixedLabels, node)
         if node.GetDisplayNode() is not None:
             node.GetDisplayNode().SetVisibility(False)  # the labels themselves are outlined, if they are to be seen
+        node.SetAttribute(_COPY, "yes")
         parameters.stiffnessSegments = node
     keys = {number: key for key, number in _numbers(parameters.stiffnessSegments).items()}
     key = keys.get(label) if isinstance(label, int) else None
     if key is None:
         raise InputError("segment", got=repr(label)[:40], expected="the number of a label of the fixed image")
-    parameters.stiffnessFactors = json.dumps(_factors(parameters) | {key: factor})
+    parameters.stiffnessFactors = json.dumps(factors_of(parameters) | {key: factor})
 
 
 def table(parameters: Any) -> list[dict[str, Any]]:
@@ -64,11 +73,12 @@ def table(parameters: Any) -> list[dict[str, Any]]:
     factors: dict[int, float] = {}
     if parameters.stiffnessSegments is not None:
         numbers = _numbers(parameters.stiffnessSegments)
-        factors = {numbers[key]: factor for key, factor in _factors(parameters).items() if key in numbers}
+        factors = {numbers[key]: factor for key, factor in factors_of(parameters).items() if key in numbers}
     return [{"label": label, "name": name, "factor": factors.get(label, 1.0)} for name, label in names.items()]
 
 
-def _factors(parameters: Any) -> dict[str, float]:
+def factors_of(parameters: Any) -> dict[str, float]:
+    """Return the stiffness factors that were typed or chosen, by the identifiers of the segments."""
     return json.loads(parameters.stiffnessFactors) if parameters.stiffnessFactors else {}
 
 

@@ -1,4 +1,4 @@
-"""What people marked in two images: labels and landmarks, which measure a registration, and masks, which rule it."""
+"""Labels, landmarks and masks of a pair of images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from SPRCore.errors import InputError
-from SPRCore.geometry import Field, Grid, MaskedVolume, Volume, mask_on, resample
+from SPRCore.geometry.masked import MaskedVolume, mask_on
+from SPRCore.geometry.resampling import resample
+from SPRCore.geometry.volume import Field, Grid, Volume
 
 _LOG = logging.getLogger("SPRCore")
 
@@ -18,16 +20,18 @@ _LOG = logging.getLogger("SPRCore")
 class Annotations:
     """Labels, landmarks and masks of a pair of images; each may be absent.
 
+    Labels and landmarks measure a registration and are never used to register; masks restrict it.
+
     Args:
-        fixed_labels: Label map of the fixed image, on any grid, or None.
-        moving_labels: Label map of the moving image, on any grid, or None.
-        fixed_points: Landmarks of the fixed image in RAS mm, shape (N, 3), or None.
-        moving_points: Their partners in the moving image in RAS mm, shape (N, 3), or None.
-        fixed_mask: Voxels of the fixed image that count (not 0), on any grid, or None for all.
-        moving_mask: Likewise of the moving image.
+        fixed_labels: Label map of the fixed image, on any grid.
+        moving_labels: Label map of the moving image, on any grid.
+        fixed_points: Landmarks of the fixed image in RAS mm, shape (N, 3).
+        moving_points: Corresponding landmarks of the moving image in RAS mm, shape (N, 3).
+        fixed_mask: Nonzero where the fixed image is used, on any grid; None for the whole image.
+        moving_mask: Nonzero where the moving image is used, on any grid; None for the whole image.
 
     Raises:
-        InputError: Labels are not whole numbers, landmarks of one image only were given, or their numbers differ.
+        InputError: Labels are not integers, landmarks of one image only, or their numbers differ.
     """
 
     fixed_labels: Volume | None = None
@@ -49,17 +53,12 @@ class Annotations:
             raise InputError("landmarks", got=got, expected="the same number, in the same order")
 
     def masked(self, fixed: Volume | MaskedVolume, moving: Volume | MaskedVolume) -> tuple[MaskedVolume, MaskedVolume]:
-        """Find out where both images hold data, the masks included.
+        """Return both images with the masks of their data, which these masks restrict.
 
-        Args:
-            fixed: Fixed image; taken as it is where that is known already.
-            moving: Moving image, likewise.
-
-        Returns:
-            Both with their data.
+        A `MaskedVolume` is returned unchanged.
 
         Raises:
-            InputError: One of them cannot be registered.
+            InputError: An image cannot be registered (see `MaskedVolume.of`).
         """
         sides = ((fixed, "fixed image", self.fixed_mask), (moving, "moving image", self.moving_mask))
         first, second = (
@@ -69,20 +68,20 @@ class Annotations:
         return first, second
 
     def on(self, grid: Grid) -> Annotations:
-        """Return the same with fixed labels and mask on `grid`, the nearest taken where they were on another."""
+        """Return a copy with fixed labels and fixed mask on `grid` (nearest neighbor)."""
         if self.fixed_mask is not None and not self.fixed_mask.grid.matches(grid):
             return dataclasses.replace(self, fixed_mask=mask_on(self.fixed_mask, grid, "fixed image")).on(grid)
         labels = self.fixed_labels
         if labels is None or labels.grid.matches(grid):
             return self
-        _LOG.info("fixed labels: on a grid of their own, resampled to that of the fixed image")
+        _LOG.info("fixed labels: resampled to the grid of the fixed image")
         resampled = resample(labels, grid, labels=True)
         if labels.array.any() and not resampled.array.any():
             raise InputError(
                 "fixed labels",
                 got="no label inside the fixed image",
                 expected="labels of the fixed image",
-                remedy="check that both lie in the same place of the world",
+                remedy="check that both have the same world coordinates",
             )
         return dataclasses.replace(self, fixed_labels=resampled)
 

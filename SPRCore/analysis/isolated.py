@@ -17,11 +17,11 @@ _PRELOADED = ("SPRCore.analysis.benchmark",)
 _PATIENCE_SECONDS = 10.0
 
 
-class ChildError(SPRError):
+class IsolatedError(SPRError):
     """The work in a child process failed; the message is that of its error."""
 
 
-def in_a_child(function: Callable[..., Any], *arguments: Any, timeout_seconds: float | None = None) -> Any:
+def run_isolated(function: Callable[..., Any], *arguments: Any, timeout_seconds: float | None = None) -> Any:
     """Call a function in a child process.
 
     Args:
@@ -42,16 +42,16 @@ def in_a_child(function: Callable[..., Any], *arguments: Any, timeout_seconds: f
     sender.close()
     try:
         if not receiver.poll(timeout_seconds):
-            raise ChildError(f"not done after {timeout_seconds:g} s")
+            raise IsolatedError(f"not done after {timeout_seconds:g} s")
         outcome, value = receiver.recv()
     except EOFError:
         process.join()
-        raise ChildError(_death(process.exitcode)) from None
+        raise IsolatedError(_death(process.exitcode)) from None
     finally:
         _end(process)
         receiver.close()
     if outcome == "failed":
-        raise ChildError(value)
+        raise IsolatedError(value)
     return value
 
 

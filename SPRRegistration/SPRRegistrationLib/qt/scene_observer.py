@@ -1,4 +1,4 @@
-"""What the panel does when images and other inputs come into the scene or leave it."""
+"""Nodes that are added to the scene or removed from it while the panel is open."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ import slicer
 import vtk
 
 if TYPE_CHECKING:
-    from SPRRegistrationLib.qt.widget import Panel
+    from SPRRegistrationLib.qt.widget import SlicerPanel
 
 INPUTS = (
     *("fixedVolume", "movingVolume", "fixedLabels", "movingLabels", "fixedLandmarks", "movingLandmarks"),
     "stiffnessSegments",
 )
-"""Fields that refer to what the user chooses among the nodes of the scene."""
+"""Fields that refer to nodes that the user chooses."""
 
 
-class Nodes:
-    """Follows the nodes of a scene.
+class SceneObserver:
+    """Observes the nodes of a scene.
 
-    A list of nodes whose current one is deleted goes on to the next one by itself, and the connection of Slicer would
-    take that for a choice of the user: the pair would silently be another one. So what was deleted is none.
+    A node selector whose current node is removed selects the next one, and Slicer's connection would take that for a
+    choice of the user: the pair would silently be another one. So a removed node is replaced by none.
 
     Args:
         panel: The panel.
         scene: The scene.
     """
 
-    def __init__(self, panel: Panel, scene: slicer.vtkMRMLScene) -> None:
+    def __init__(self, panel: SlicerPanel, scene: slicer.vtkMRMLScene) -> None:
         self._panel, self._scene = panel, scene
         self._leaving: list[tuple[Any, list[str], int]] = []
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(0)
         self._timer.connect("timeout()", panel.choose_only_pair)
-        first, last = 10.0, -10.0  # before and after the lists
+        first, last = 10.0, -10.0  # before and after the selectors
         self._tags = [
             scene.AddObserver(scene.NodeAboutToBeRemovedEvent, self._leaves, first),
             scene.AddObserver(scene.NodeRemovedEvent, self._left, last),
@@ -44,7 +44,7 @@ class Nodes:
         ]
 
     def close(self) -> None:
-        """Follow nothing any more."""
+        """Remove the observers."""
         for tag in self._tags:
             self._scene.RemoveObserver(tag)
         self._tags = []
@@ -53,7 +53,7 @@ class Nodes:
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _leaves(self, scene: vtk.vtkObject, event: str, node: slicer.vtkMRMLNode) -> None:
-        """Note what a node is chosen for, and hold news of it back until it has left."""
+        """Note which fields refer to a node, and hold the events of the parameters back until it is removed."""
         parameters = self._panel.parameters
         if parameters is not None:
             fields = [field for field in INPUTS if getattr(parameters, field) is node]
@@ -73,4 +73,4 @@ class Nodes:
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _came(self, scene: vtk.vtkObject, event: str, node: slicer.vtkMRMLNode) -> None:
         if node.IsA("vtkMRMLScalarVolumeNode"):
-            self._timer.start()  # later: more may come at once, and its voxels may follow
+            self._timer.start()  # delayed: more may be added at once, and voxels may follow the node

@@ -1,15 +1,17 @@
-"""What people give where a volume or landmarks are wanted: the thing itself, a file, or an image of another library."""
+"""Conversion of user input (objects, paths, images of other libraries) to volumes, landmarks and annotations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from SPRCore.config import check_name
 from SPRCore.errors import InputError
-from SPRCore.geometry import Grid, Volume
+from SPRCore.geometry import Annotations, Grid, MaskedVolume, Volume
 from SPRCore.io.landmarks import read_landmarks
 from SPRCore.io.volumes import read_labels, read_volume, upright, whole
 from SPRCore.typing import Points
@@ -20,7 +22,57 @@ VolumeLike = Volume | str | Path | Any
 PointsLike = np.ndarray | str | Path | Any
 """Points in RAS mm, shape (N, 3), as an array or nested lists, or the path of a file."""
 
+AnnotationsLike = Annotations | Mapping[str, VolumeLike | PointsLike | None]
+"""`Annotations`, or a mapping from the names of its fields to volumes, points or paths."""
+
+_PARTS = {"labels": "labels", "points": "landmarks", "mask": "mask"}
 _EXPECTED = "a Volume, a path, or an image of nibabel or SimpleITK"
+
+
+def as_pair(
+    fixed: VolumeLike | MaskedVolume, moving: VolumeLike | MaskedVolume, annotations: AnnotationsLike | None = None
+) -> tuple[MaskedVolume, MaskedVolume, Annotations]:
+    """Return two images with the masks of their data, and their annotations.
+
+    A `MaskedVolume` is returned unchanged.
+
+    Raises:
+        InputError: An argument has the wrong type, a file cannot be read, or an image cannot be registered.
+    """
+    images = {"fixed": _image(fixed, "fixed image"), "moving": _image(moving, "moving image")}
+    taken = as_annotations(annotations, images["fixed"].grid, images["moving"].grid)
+    return (*taken.masked(*images.values()), taken)
+
+
+def as_annotations(value: AnnotationsLike | None, fixed: Grid, moving: Grid) -> Annotations:
+    """Return annotations whose parts may be given as paths.
+
+    Args:
+        value: The annotations, or a mapping with the names of their fields; None for none.
+        fixed: Grid of the fixed image, for landmark files in voxel indices.
+        moving: Grid of the moving image, likewise.
+
+    Raises:
+        InputError: An unknown name, a part of the wrong type, or a file that cannot be read.
+    """
+    expected = "Annotations, or a dictionary such as {'fixed_labels': 'labels.nii.gz'}"
+    if value is not None and not isinstance(value, (Annotations, Mapping)):
+        raise InputError("annotations", got=f"a {type(value).__name__}", expected=expected)
+    parts = vars(value) if isinstance(value, Annotations) else dict(value or {})
+    taken = {}
+    for name, part in parts.items():
+        check_name(name, [field.name for field in fields(Annotations)], "annotations")
+        side, kind = name.split("_")
+        what = f"{side} {_PARTS[kind]}"
+        if kind == "points":
+            taken[name] = as_points(part, what, fixed if side == "fixed" else moving)
+        else:
+            taken[name] = (as_labels if kind == "labels" else as_mask)(part, what)
+    return Annotations(**taken)
+
+
+def _image(value: VolumeLike | MaskedVolume, what: str) -> Volume | MaskedVolume:
+    return value if isinstance(value, MaskedVolume) else as_volume(value, what)
 
 
 def as_volume(value: VolumeLike, what: str, read: Callable[[str | Path], Volume] = read_volume) -> Volume:

@@ -1,0 +1,101 @@
+"""Exact results of a live session, completed and measured when they are committed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from SPRCore.analysis.warnings import change_warnings
+from SPRCore.functional import integrate_quickly
+from SPRCore.geometry import Annotations, Field, compose_affine
+from SPRCore.live.method import ExactSolution
+from SPRCore.live.pair import LivePair
+from SPRCore.live.preview_grid import PreviewGrid
+from SPRCore.live.quality import full_quality, max_length_mm
+from SPRCore.live.reply import Reply, Setting
+from SPRCore.metrics import evaluate
+from SPRCore.registration import DeformationFields
+from SPRCore.registration.pair import assembled
+from SPRCore.typing import Vectors
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CachedResult:
+    """An exact reply.
+
+    Attributes:
+        reply: The reply.
+        deformation: Its deformation, until inverse and metrics are in the reply.
+        invert: Computes the inverse if it is missing.
+        annotations: Annotations of its metrics.
+    """
+
+    reply: Reply
+    deformation: DeformationFields | None
+    invert: Callable[[], Field] | None = None
+    annotations: Annotations | None = None
+
+    @classmethod
+    def of(cls, exact: ExactSolution, pair: LivePair, preview_grid: PreviewGrid, setting: Setting) -> CachedResult:
+        """Return the reply of an exact solution, without inverse and metrics."""
+        deformation, total = exact.deformation, exact.deformation.displacement
+        longest = exact.max_displacement_mm
+        if pair.affine_ras is not None:
+            total, longest = compose_affine(total, pair.affine_ras), None
+        # On the preview grid: on the grid of a brain it would take as long as decoding a network.
+        quality = preview_grid.quality(_on_preview_grid(exact, preview_grid), exact.weight_gap)
+        longest = max_length_mm(total) if longest is None else longest
+        reply = Reply(
+            displacement=total,
+            weight=deformation.weight,
+            quality=dataclasses.replace(quality, max_displacement_mm=longest),
+            setting=dict(setting),
+            exact=True,
+            weight_known=True,
+            milliseconds=0.0,
+            stage="exact",
+        )
+        return cls(reply=reply, deformation=dataclasses.replace(deformation, velocity=None), invert=exact.invert)
+
+    def completed(self, pair: LivePair) -> CachedResult:
+        """Add inverse, warped image, quality on the fixed grid and metrics, as in `SPRCore.register`."""
+        deformation = self.deformation
+        if deformation is None:
+            return self
+        if self.invert is not None:
+            deformation = dataclasses.replace(deformation, inverse=self.invert())
+        result = assembled(pair.fixed.grid, pair.moving, deformation, pair.affine_ras)
+        fields = {"displacement": result.displacement, "inverse": result.inverse, "warped": result.warped}
+        quality = full_quality(self.reply.quality, result.displacement)
+        reply = dataclasses.replace(self.reply, **fields, quality=quality)
+        return CachedResult(reply=reply, deformation=None).measured(pair)
+
+    def measured(self, pair: LivePair) -> CachedResult:
+        """Add metrics and warnings for the annotations of the pair to a completed reply."""
+        if self.annotations is pair.annotations:
+            return self
+        fields = {"displacement": self.reply.displacement, "inverse": self.reply.inverse}
+        images = {"fixed": pair.fixed, "moving": pair.moving, "warped": self.reply.warped}
+        metrics = evaluate(**fields, **images, annotations=pair.annotations)
+        warnings = (*pair.warnings, *change_warnings(metrics))
+        reply = dataclasses.replace(self.reply, metrics=metrics, warnings=warnings)
+        return dataclasses.replace(self, reply=reply, annotations=pair.annotations)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays; shared ones count once."""
+        reply, deformation = self.reply, self.deformation
+        fields = [reply.displacement, reply.weight, reply.inverse, reply.warped]
+        fields += [] if deformation is None else [deformation.displacement, deformation.inverse, deformation.weight]
+        return sum({id(field.array): field.array.nbytes for field in fields if field is not None}.values())
+
+
+def _on_preview_grid(exact: ExactSolution, preview_grid: PreviewGrid) -> Vectors:
+    """Return the displacement on the preview grid in its voxels, folding included."""
+    coarse = exact.coarse
+    if coarse is None:
+        return preview_grid.displacement_vox(exact.deformation.displacement)
+    if coarse.velocity_mm is None:
+        return coarse.displacement_vox
+    return integrate_quickly(coarse.velocity_mm / preview_grid.images.spacing)
