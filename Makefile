@@ -1,11 +1,11 @@
-# make setup | demo | test | lint | bench. Each sets up what it needs in .venv on its first run.
+# make setup | demo | test | test-fast | lint | bench | picture. Each sets up what it needs in .venv on its first run.
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
 TEST_ARGS ?=
 
-.PHONY: setup demo test lint bench
+.PHONY: setup demo test test-fast lint bench picture
 
 setup: $(STAMP)
 
@@ -30,6 +30,13 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow" $(TEST_ARGS)
 	$(BIN)/python -m pytest -m slow $(TEST_ARGS)
 
+# For daily work, on two cores: without whole programs, Slicer, browser, benchmarks, and what is listed as long.
+FAST := PYTHONPATH=tools OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -p fast_tests --fast -m "not slow and not slicer and not gpu" \
+  Testing/architecture Testing/unit Testing/laws Testing/oracles Testing/inputs $(TEST_ARGS)
+
+test-fast: $(STAMP)
+	@$(FAST) --part 1/2 & first=$$!; $(FAST) --part 2/2; second=$$?; wait $$first && exit $$second
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -37,3 +44,6 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest -s -o python_files='bench_*.py' benchmarks
+
+picture: $(STAMP)
+	$(BIN)/python tools/structure.py --picture docs/images/structure.png

@@ -2,7 +2,8 @@
 
 Tunes the solver over the paper's ranges and over wider ones, a hyper model, and a training; sweeps; trains the best;
 compares on test patients; reports. Six validation patients (two for the dense grid) and twelve test patients,
-end-diastole onto end-systole. Every step goes on where it stopped, and prints its command. About an hour on two cores.
+end-diastole onto end-systole. Steps resume after an interruption and print their command. About an hour on two
+cores.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def benchmark(options):
 
 
 def report(options):
-    """Tables and figures of everything, and the saved results beside them."""
+    """Tables and figures of all results."""
     found = [name for name in _RUNS if (options.work / name).is_dir()]
     twins = "instance=uniform,instance tuned=uniform,VXM-SPR=VXM start,Hyper-VXM-SPR=VXM start"
     words = ["--label-names", NAMES, "--twins", twins, "--caption", "ACDC, 12 test patients, ED to ES"]

@@ -1,12 +1,12 @@
-"""Cases of the experiments on the solver: images, what a result is worth, and one place where problems are kept."""
+"""Cases of the experiments on the solver: images, prepared problems and the errors of a result."""
 
 from __future__ import annotations
 
 from cohort import hearts
-from kept import Watch
 from liver_pairs import liver_pairs
 from livers import score as landmark_errors
 from pairs import DATA
+from saved_rows import Watch
 from sliding import PHANTOMS, errors
 
 from SPRCore.functional import logarithm

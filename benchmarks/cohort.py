@@ -2,7 +2,7 @@
 
 Cine MRI of the heart: end-diastole (moving) to end-systole (fixed), mean Dice of RV, MYO and LV. Brains: similarity and
 folding, since they have no labels. On a machine that is shared set OMP_WAIT_POLICY=PASSIVE before. Every finished row
-is kept, so an interrupted run goes on where it stopped.
+is saved, so an interrupted run resumes.
 """
 
 from __future__ import annotations

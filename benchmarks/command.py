@@ -2,7 +2,7 @@
 
     python benchmarks/command.py [--size 160 192 224] [--cubes 64 96 128 192 256] [--repeats 3] [--threads 2]
 
-Each run is a process of its own on a pair of made-up scenes in NIfTI files. *Seconds* are those of the clock;
+Each run is a process of its own on a pair of synthetic scenes in NIfTI files. *Seconds* are those of the clock;
 *processor* are those of all threads together, which do not see what else the machine does; *peak* is the most resident
 memory of the process during the stage. Of several runs the one with the least processor time counts.
 """
@@ -10,6 +10,7 @@ memory of the process during the stage. Of several runs the one with the least p
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -47,18 +48,24 @@ def _peak_mib():
 
 
 def run_marked(words, report):
-    """Be `spr`, and write what each stage took; the words that it prints between stages are the marks."""
+    """Run `spr register` in this process and write the time of each stage; its reports of progress begin the stages."""
     marks = Marks()
-    from SPRCore.cli import console, main
+    from SPRCore.cli import main, register
 
-    tell = console._Lines.__call__
+    shown = register.stages
 
-    def marked(self, stage, fraction=None):
-        if stage in _WORDS and _WORDS[stage] != marks.stage:
-            marks.begin(_WORDS[stage])
-        tell(self, stage, fraction)
+    @contextlib.contextmanager
+    def marked():
+        with shown() as report_stage:
 
-    console._Lines.__call__ = marked
+            def mark(stage, fraction=None):
+                if stage in _WORDS and _WORDS[stage] != marks.stage:
+                    marks.begin(_WORDS[stage])
+                report_stage(stage, fraction)
+
+            yield mark
+
+    register.stages = marked
     sys.argv = ["spr", *words]
     code = main()
     marks.begin("end")
@@ -93,14 +100,14 @@ def _run(folder, threads):
 
 
 def write_scene(folder, size):
-    """Write a pair of made-up scenes, as in the table of registrations."""
-    from pairs import PARTS, SCENE, _write
+    """Write a pair of synthetic scenes, as in the table of registrations."""
+    from pairs import PARTS, SCENE, write_volumes
 
     from SPRCore.synthetic import scene
     from SPRCore.synthetic.scenes import SceneConfig
 
     made = scene(SceneConfig(**SCENE), shape=tuple(size), spacing=(1.0, 1.0, 1.0), seed=1)
-    return _write(folder, {part: getattr(made, part) for part in PARTS})
+    return write_volumes(folder, {part: getattr(made, part) for part in PARTS})
 
 
 def measure_sizes(sizes, repeats, threads):

@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 
 from cases import CASES, loaded, places_of
-from kept import RESULTS, Rows, Watch, markdown, parse_setting, solver_version
 from matplotlib.figure import Figure
+from saved_rows import RESULTS, Rows, Watch, markdown, parse_setting, solver_version
 
 from SPRCore.registration.level import completed, evaluation
 from SPRCore.registration.solver import pool_of

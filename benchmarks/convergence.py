@@ -26,9 +26,9 @@ from unittest import mock
 import torch
 from cases import CASES, loaded, places_of
 from grid_pairs import SETS
-from kept import RESULTS, Rows, markdown, parse_setting, solver_version
 from matplotlib.figure import Figure
 from preconditioners import CANDIDATES
+from saved_rows import RESULTS, Rows, markdown, parse_setting, solver_version
 from settings_grid import register
 
 from SPRCore.analysis.figures import save_figure
@@ -185,32 +185,33 @@ def reached(course, missing):
 
 def table(rows):
     """Both parts as Markdown."""
-    parts = [name for name in rows if name.startswith("frozen|")]
-    text = "**One system: iterations (processor milliseconds) until a part of the model's decrease is missing**\n\n"
-    columns = [
-        "system",
-        "voxels",
-        "contrast",
-        "preconditioner",
-        "missing after 12, %",
-        "after 30, %",
-        "≤ 10 %",
-        "≤ 1 %",
-    ]
+    return (
+        "**One system: iterations (processor milliseconds) until a part of the model's decrease is missing**\n\n"
+        + system_table(rows)
+        + "\n**Whole registrations; the search is not part of the time**\n\n"
+        + registration_table(rows)
+    )
+
+
+def system_table(rows):
+    """The part *frozen*: a row for each system and preconditioner."""
+    columns = ["system", "voxels", "contrast", "preconditioner"]
+    columns += ["missing after 12, %", "after 30, %", "≤ 10 %", "≤ 1 %"]
     lines = []
-    for key in parts:
+    for key in (name for name in rows if name.startswith("frozen|")):
+        system = key.removeprefix("frozen|").replace("|", ", ")
+        title = [system, rows[key]["voxels"], f"{rows[key]['contrast']:.0e}"]
         for name, course in rows[key]["courses"].items():
             cells = [f"{100 * course[min(n, len(course)) - 1][0]:.2f}" for n in (12, 30)]
             for missing in (0.1, 0.01):
                 found = reached(course, missing)
                 cells.append(f"{found[0]} ({1e3 * found[1]:.0f})" if found else f"> {len(course)}")
-            title = [
-                key.removeprefix("frozen|").replace("|", ", "),
-                rows[key]["voxels"],
-                f"{rows[key]['contrast']:.0e}",
-            ]
             lines.append([*(title if name == "block diagonal" else ["", "", ""]), name, *cells])
-    text += markdown(columns, lines) + "\n**Whole registrations; the search is not part of the time**\n\n"
+    return markdown(columns, lines)
+
+
+def registration_table(rows):
+    """The part *whole*: a row for each registration."""
     columns = ["case", "setting", "solved by", "energy", "against 12, %", "near or liver", "away or outside", "steps"]
     columns += ["processor seconds", "of them solving", "Dice"]
     lines = []
@@ -224,7 +225,7 @@ def table(rows):
             cells.append(sum(row["steps"]) if "steps" in row else None)
             cells += [f"{row[k]:.1f}" if k in row else None for k in ("processor_seconds", "solving_seconds")]
             lines.append([case, setting, way, *cells, f"{row['dice']:.4f}" if "dice" in row else None])
-    return text + markdown(columns, lines)
+    return markdown(columns, lines)
 
 
 def figure(rows):

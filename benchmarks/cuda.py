@@ -208,9 +208,9 @@ def line_of(name, row):
         return f"| {name} | failed: {row['failed'][:80]} | | |"
     held = row.get("allocated_gib")
     words = []
-    for rival, other in row.get("beside", {}).items():
+    for method, other in row.get("beside", {}).items():
         ratio, more = other["seconds"] / row["seconds"], other["allocated_gib"] / row["allocated_gib"]
-        words.append(f"{rival}: {1e3 * other['seconds']:.1f} ms ({ratio:.1f} x), {more:.1f} x the memory")
+        words.append(f"{method}: {1e3 * other['seconds']:.1f} ms ({ratio:.1f} x), {more:.1f} x the memory")
     if "lncc" in row:
         words.append(f"with all metrics; the solver alone {row['solver_s']:.1f} s")
         words.append("LNCC {:.3f} to {:.3f}".format(*row["lncc"]) + f", folds {row['folding_percent']:.4f} %")

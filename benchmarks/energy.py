@@ -1,6 +1,6 @@
 """How much of its energy the solver leaves: `python benchmarks/energy.py [--cases thorax liver …]`.
 
-At each setting the energy that a cold run reaches is held against the least of all starts: rest, the solutions of four
+At each setting the energy of a run from rest is compared with the least of all starts: rest, the solutions of four
 uniform strengths and of three neighboring settings, the solution itself with noise on it and halved, and the logarithm
 of the true displacement where that is known. All are minimized with the same settings and compared on the same finest
 level, whose grid and weight are the same for all. Rows are kept until the source of the solver changes.
@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 from cases import CASES, last, loaded
-from kept import RESULTS, Rows, Watch, known_settings, markdown, solver_version
 from matplotlib.figure import Figure
+from saved_rows import RESULTS, Rows, Watch, known_settings, markdown, solver_version
 
 from SPRCore.functional import gaussian_smooth
 

@@ -66,7 +66,7 @@ def read_vtk_points(path):
 
 
 def isotropic(volume):
-    """The volume with slices as far apart as its pixels: some rivals know voxels and no mm."""
+    """The volume with slices as far apart as its pixels: some other methods know voxels and no mm."""
     step = min(volume.spacing)
     factors = [step / spacing for spacing in volume.spacing]
     sizes = [int((size - 1) / factor + 1e-6) + 1 for size, factor in zip(volume.shape, factors, strict=True)]

@@ -1,7 +1,7 @@
 """Breathing livers by all methods in one run: `python benchmarks/livers.py [--methods ours deeds …]`.
 
 Error at landmarks in mm, in the liver and outside of it (spine, ribs, body wall), from the images as they lie. Rows of
-the others are kept and never measured again; those of the solver are, when its source has changed. A rival that is
+the others are kept and never measured again; those of the solver are, when its source has changed. A method that is
 missing is left out with the reason: run it with a Python that has it (`pip install convexAdam antspyx`), and build
 deedsBCV and set SPR_DEEDS.
 """
@@ -13,12 +13,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from kept import RESULTS, Rows, Watch, known_settings, markdown, solver_version
 from liver_pairs import FOLDER, PLACES, isotropic, liver_pairs
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, NullLocator
-from rivals import METHODS
+from methods import METHODS
+from saved_rows import RESULTS, Rows, Watch, known_settings, markdown, solver_version
 
 from SPRCore.analysis.figures import save_figure
 from SPRCore.baselines import BASELINES
@@ -54,7 +54,7 @@ def score(pair, field):
     return errors | {"folding_percent": folding_percent(field), "longest_mm": longest}
 
 
-def by_rival(pair, method):
+def by_other_method(pair, method):
     """A row of a method of others, or None where it is not installed."""
     images = [isotropic(image) if method in _VOXELS_ONLY else image for image in (pair.fixed, pair.moving)]
     watch = Watch()
@@ -87,7 +87,7 @@ def measure(rows, pairs, options):
                 except InputError as error:
                     print(f"left out {name}: {error}", flush=True)
                     break
-            rows.take(key, lambda pair=pair, name=name: by_rival(pair, name))
+            rows.take(key, lambda pair=pair, name=name: by_other_method(pair, name))
     for name, setting in known_settings(options.settings).items():
         for pair in pairs:
             call = lambda pair=pair, setting=setting: by_setting(pair, setting, options.device)  # noqa: E731

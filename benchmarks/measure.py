@@ -132,8 +132,8 @@ def median_seconds(call, repeats):
 def accuracy(name, size):
     """Largest difference of value and gradient from double precision, relative to the largest value.
 
-    Ours from the twin in double precision, or from `Operation.exact` where the twin is defined otherwise; the twin from
-    itself.
+    Ours against the reference in double precision, or against `Operation.exact` where the reference has another
+    definition; the reference against itself.
     """
     operation = OPERATIONS[name]
 
@@ -144,7 +144,7 @@ def accuracy(name, size):
         return [result.detach().double(), torch.cat([slope.double().flatten() for slope in slopes])]
 
     row = {}
-    for who, true in (("ours", operation.exact or operation.twin), ("twin", operation.twin)):
+    for who, true in (("ours", operation.exact or operation.reference), ("reference", operation.reference)):
         exact = run(true, torch.float64)
         pairs = zip(("value", "gradient"), run(getattr(operation, who), torch.float32), exact, strict=True)
         row[who] = {part: float((got - best).abs().amax() / best.abs().amax()) for part, got, best in pairs}

@@ -49,7 +49,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "network-mem
 
 
 class LiveMemory(TorchDispatchMode):
-    """Bytes of all storages that operations have made and nobody has dropped, now and at most."""
+    """Bytes of all storages that are alive, now and at most."""
 
     def __init__(self):
         super().__init__()

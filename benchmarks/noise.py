@@ -27,8 +27,8 @@ from unittest import mock
 
 import torch
 from cases import loaded
-from kept import RESULTS, Rows, markdown, parse_setting, solver_version
 from matplotlib.figure import Figure
+from saved_rows import RESULTS, Rows, markdown, parse_setting, solver_version
 from sliding import PHANTOMS, errors
 from torch.nn import functional as F
 

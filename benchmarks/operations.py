@@ -1,12 +1,12 @@
-"""The operations that are measured: inputs, ours, and the plain twin."""
+"""The operations that are measured: inputs, ours, and the plain reference."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import references
 import torch
-import twins
 
 from SPRCore import functional as fn
 from SPRCore.regularization import weighted_diffusion
@@ -15,17 +15,17 @@ from SPRCore.similarity import lncc, mind_ssc
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One operation; ``scale`` shrinks the size where the operation runs smaller in use or its twin is too slow.
+    """One operation; ``scale`` shrinks the size where the operation runs smaller in use or its reference is too slow.
 
-    ``exact`` is what ours computes where the twin has another definition at the border; ``package`` is what the twin
-    needs.
+    ``exact`` is the exact function where the reference has another definition at the border; ``package`` is the package
+    that the reference needs.
     """
 
     title: str
     inputs: Callable
     differentiated: tuple[int, ...]
     ours: Callable
-    twin: Callable
+    reference: Callable
     against: str
     scale: float = 1.0
     exact: Callable | None = None
@@ -61,50 +61,64 @@ def two_images(size):
     return image(size, 0), 0.5 * image(size, 0) + 0.5 * image(size, 1)
 
 
-def correlation(twin, against, **more):
+def correlation(reference, against, **more):
     """Local correlation beside one way to write it."""
     return Operation(
-        title="LNCC, window 9", inputs=two_images, differentiated=(1,), ours=lncc, twin=twin, against=against, **more
+        title="LNCC, window 9",
+        inputs=two_images,
+        differentiated=(1,),
+        ours=lncc,
+        reference=reference,
+        against=against,
+        **more,
     )
 
 
-def warping(twin, against, **more):
+def warping(reference, against, **more):
     """The warp of an image beside one way to write it."""
     return Operation(
-        title="warp", inputs=image_and_field, differentiated=(1,), ours=fn.warp, twin=twin, against=against, **more
+        title="warp",
+        inputs=image_and_field,
+        differentiated=(1,),
+        ours=fn.warp,
+        reference=reference,
+        against=against,
+        **more,
     )
 
 
-def integration(twin, against, **more):
+def integration(reference, against, **more):
     """The integration of a velocity, at half resolution, beside one way to write it."""
     same = {"inputs": lambda size: (field(size, 1),), "differentiated": (0,), "scale": 0.5}
-    return Operation(title="integrate, 7 squarings", ours=fn.integrate, twin=twin, against=against, **same, **more)
+    return Operation(
+        title="integrate, 7 squarings", ours=fn.integrate, reference=reference, against=against, **same, **more
+    )
 
 
 OPERATIONS = {
-    "warp": warping(twins.warp, "meshgrid + grid_sample"),
+    "warp": warping(references.warp, "meshgrid + grid_sample"),
     "compose": Operation(
         title="compose",
         inputs=lambda size: (field(size, 1), field(size, 2)),
         differentiated=(0, 1),
         ours=fn.compose,
-        twin=twins.compose,
+        reference=references.compose,
         against="meshgrid + grid_sample",
     ),
-    "integrate": integration(twins.integrate, "loop of compositions in one graph"),
-    "lncc": correlation(twins.lncc_separable, "separable average pools"),
-    "lncc_dense": correlation(twins.lncc_dense, "dense 9³ convolutions", scale=0.5),
+    "integrate": integration(references.integrate, "loop of compositions in one graph"),
+    "lncc": correlation(references.lncc_separable, "separable average pools"),
+    "lncc_dense": correlation(references.lncc_dense, "dense 9³ convolutions", scale=0.5),
     "lncc_monai": correlation(
-        twins.lncc_monai, "MONAI, rectangular kernel", exact=twins.lncc_separable, package="monai"
+        references.lncc_monai, "MONAI, rectangular kernel", exact=references.lncc_separable, package="monai"
     ),
-    "warp_monai": warping(twins.warp_monai, "MONAI Warp", package="monai"),
-    "integrate_monai": integration(twins.integrate_monai, "MONAI DVF2DDF", package="monai"),
+    "warp_monai": warping(references.warp_monai, "MONAI Warp", package="monai"),
+    "integrate_monai": integration(references.integrate_monai, "MONAI DVF2DDF", package="monai"),
     "weighted_diffusion": Operation(
         title="weighted diffusion",
         inputs=lambda size: (field(size, 1), image(size, 0).abs() + 0.1),
         differentiated=(0, 1),
         ours=weighted_diffusion,
-        twin=twins.weighted_diffusion,
+        reference=references.weighted_diffusion,
         against="differences in one graph",
     ),
     "mind_ssc": Operation(
@@ -112,7 +126,7 @@ OPERATIONS = {
         inputs=lambda size: (image(size, 0),),
         differentiated=(0,),
         ours=mind_ssc,
-        twin=twins.mind_ssc,
+        reference=references.mind_ssc,
         against="twelve differences in one graph",
         scale=0.5,
     ),

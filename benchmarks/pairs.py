@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from measure import Peak, return_freed_memory
-from rivals import METHODS
+from methods import METHODS
 
 from SPRCore.errors import InputError
 from SPRCore.geometry import resample
@@ -41,10 +41,10 @@ def write_pair(folder, name, quick):
         made = scene(SceneConfig(**SCENE), shape=(160, 192, 224), spacing=(1.0, 1.0, 1.0), seed=1)
     else:
         return {"heart": _acdc, "brain": _brain}[name](folder)
-    return _write(folder, {part: getattr(made, part) for part in PARTS})
+    return write_volumes(folder, {part: getattr(made, part) for part in PARTS})
 
 
-def _write(folder, volumes):
+def write_volumes(folder, volumes):
     folder.mkdir(parents=True)
     for name, volume in volumes.items():
         write_volume(volume, folder / f"{name}.nii.gz")
@@ -59,14 +59,14 @@ def _acdc(folder):
     volumes = {"fixed": read_volume(diastole), "moving": read_volume(systole)}
     for name, path in (("fixed_labels", diastole), ("moving_labels", systole)):
         volumes[name] = read_labels(path.with_name(path.name.replace(".nii", "_gt.nii")))
-    return _write(folder, volumes)
+    return write_volumes(folder, volumes)
 
 
 def _brain(folder):
     paths = [DATA / "brain_oasis_unlabelled" / f"clapirn_{letter}.nii.gz" for letter in "AB"]
     if not all(path.exists() for path in paths):
         return None
-    return _write(folder, dict(zip(("fixed", "moving"), map(read_volume, paths), strict=True)))
+    return write_volumes(folder, dict(zip(("fixed", "moving"), map(read_volume, paths), strict=True)))
 
 
 class _Watch:

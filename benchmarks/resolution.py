@@ -19,7 +19,7 @@ from typing import NamedTuple
 from unittest import mock
 
 from cases import CASES, last, loaded, places_of
-from kept import RESULTS, Rows, Watch, markdown, parse_setting, solver_version
+from saved_rows import RESULTS, Rows, Watch, markdown, parse_setting, solver_version
 from torch.nn import functional as F
 
 from SPRCore.registration.newton import NewtonSystem

@@ -2,8 +2,8 @@
 
     python benchmarks/run.py [--quick] [--size 160 192 224] [--only warp lncc stages brain] [--slow]
 
-Every row is measured in a process of its own, ours and its twin one after the other in one run. With `--only`, and for
-the slow methods without `--slow`, the rows of an earlier run on the same machine are kept.
+Every row is measured in its own process, ours and its reference in one run. With `--only`, and for the slow methods
+without `--slow`, the rows of an earlier run on the same machine are kept.
 """
 
 from __future__ import annotations
@@ -74,15 +74,15 @@ def measure_operations(options, rows):
         if operation.package and importlib.util.find_spec(operation.package) is None:
             rows[name]["absent"] = f"{operation.package} is not installed"
             continue
-        for who in ("ours", "twin"):
+        for who in ("ours", "reference"):
             rows[name][who] = run_isolated(measure, name, who, size, options.repeats)
         rows[name]["error"] = run_isolated(accuracy, name, (32, 28, 24))
 
 
 def measure_pairs(options, rows, save):
     from measure import run_isolated
+    from methods import METHODS, SLOW
     from pairs import PAIRS, register, write_pair
-    from rivals import METHODS, SLOW
 
     methods = options.methods or [name for name in METHODS if options.slow or name not in SLOW]
     methods = ["ours"] if options.quick and not options.methods else methods
@@ -125,8 +125,8 @@ def measure_whole_command(options, report):
     report["command"] = {"threads": threads, "sizes": measure_sizes([options.size, *cubes], 1, threads)}
 
 
-def kept(path, where):
-    """What an earlier run on the same machine measured."""
+def earlier_report(path, where):
+    """The report of an earlier run on the same machine."""
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -140,18 +140,18 @@ def main():
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
         os.environ[name] = str(options.threads)  # before torch and ITK are loaded
     sys.path.insert(0, str(HERE))
-    from rivals import METHODS
+    from methods import METHODS
     from table import markdown
 
     options.results.mkdir(parents=True, exist_ok=True)
     path = options.results / f"{platform.machine().lower()}-{os.cpu_count()}cores.json"
     where = machine(options.threads)
     report = {"machine": where, "quick": options.quick, "operations": {}, "pairs": {}, "stages": {}}
-    report |= {} if options.quick else kept(path, where)
+    report |= {} if options.quick else earlier_report(path, where)
     report["methods"] = list(METHODS)
 
     def save():
-        path.write_text(json.dumps(_kept(report), indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(_without_traces(report), indent=1) + "\n", encoding="utf-8")
         options.table.parent.mkdir(parents=True, exist_ok=True)
         options.table.write_text(markdown(report), encoding="utf-8")
 
@@ -167,20 +167,20 @@ def main():
     failed = [(is_ours, row) for is_ours, row in _rows(report) if "failed" in row]
     for _is_ours, row in failed:
         LOG.error("%s", row.get("trace", row["failed"]))
-    return 1 if any(is_ours for is_ours, _row in failed) else 0  # what another package cannot do stands in the table
+    return 1 if any(is_ours for is_ours, _row in failed) else 0  # failures of other packages are rows of the table
 
 
-def _kept(value):
-    """What is written: without the traces of failures, which name folders of the machine."""
+def _without_traces(value):
+    """The report without the traces of failures, which name folders of the machine."""
     if not isinstance(value, dict):
         return value
-    return {key: _kept(part) for key, part in value.items() if key != "trace"}
+    return {key: _without_traces(part) for key, part in value.items() if key != "trace"}
 
 
 def _rows(report):
     """Whether it is ours, and the row."""
     for row in report["operations"].values():
-        yield from ((part != "twin", row[part]) for part in ("ours", "twin", "error") if part in row)
+        yield from ((part != "reference", row[part]) for part in ("ours", "reference", "error") if part in row)
     yield True, report["stages"]
     for row in report["pairs"].values():
         yield from ((method == "ours", each) for method, each in row.items())

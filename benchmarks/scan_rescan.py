@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from kept import RESULTS, Rows, Watch, known_settings, markdown, solver_version
 from matplotlib.figure import Figure
 from pairs import DATA
+from saved_rows import RESULTS, Rows, Watch, known_settings, markdown, solver_version
 
 import SPRCore as spr
 from SPRCore.analysis.figures import save_figure
@@ -61,7 +61,7 @@ class Case:
         curves = {"mm": length, "log_jacobian": change}
         return row | {f"quantiles_{name}": np.quantile(v, PARTS).round(4).tolist() for name, v in curves.items()}
 
-    def by_rival(self, name):
+    def by_other_method(self, name):
         watch = Watch()
         field = RIVALS[name].register(self.fixed, self.moving)
         return watch.read() | self.score(field)
@@ -127,7 +127,7 @@ def main():
         except InputError as error:
             print(f"left out {name}: {error}", flush=True)
             continue
-        rows.take(name, lambda name=name: case.by_rival(name))
+        rows.take(name, lambda name=name: case.by_other_method(name))
     for name, setting in known_settings(options.settings).items():
         rows.take(name, lambda setting=setting: case.by_setting(setting, options.device), solver_version(name))
     shown = rows.shown()

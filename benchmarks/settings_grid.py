@@ -1,9 +1,9 @@
 """Which setting serves which part of the body: `python benchmarks/settings_grid.py [--sets heart brain …]`.
 
 Every pair is read, aligned and prepared once and registered at each setting of the grid. A row is a line of JSON, on
-the disk as soon as it is measured, so a run can be stopped and goes on where it was; `--workers N` divides the pairs
+the disk as soon as it is measured, so an interrupted run resumes; `--workers N` divides the pairs
 among processes, `--device cuda` computes there. Rows of another version of the solver are left alone and not shown.
-The setting "auto" is chosen for each pair, and the time to choose counts; `--again` measures its rows anew.
+The setting "auto" is chosen for each pair, and the time to choose counts; `--again` repeats its rows.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from grid_pairs import SETS
-from kept import RESULTS, VERSIONS, Watch, known_settings, markdown, parse_setting, solver_version
 from matplotlib.figure import Figure
+from saved_rows import RESULTS, VERSIONS, Watch, known_settings, markdown, parse_setting, solver_version
 
 from SPRCore.analysis.figures import save_figure
 from SPRCore.functional import kept_memory
@@ -229,7 +229,7 @@ def main():
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1, help="threads of each worker")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--again", action="store_true", help="measure the rows of auto anew")
+    parser.add_argument("--again", action="store_true", help="measure the rows of auto again")
     parser.add_argument("--out", type=Path, default=RESULTS / "settings_grid")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 Run by `python benchmarks/sliding.py [--phantoms thorax …] [--settings beta:0.01,5 tv:0.3,30 …]`.
 
 The error is the distance between the found and the true displacement, in voxels, over all voxels of the body: near the
-wall (up to 4 voxels) and away from it. A setting is held against the uniform strength that is best near the wall and,
+wall (up to 4 voxels) and away from it. A setting is compared with the uniform strength that is best near the wall and,
 separately, against the one that is best away from it. Rows are kept until the source of the solver changes.
 """
 
@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from kept import RESULTS, Rows, Watch, known_settings, markdown, solver_version
+from saved_rows import RESULTS, Rows, Watch, known_settings, markdown, solver_version
 
 from SPRCore.analysis.figures import save_figure
 from SPRCore.analysis.sliding import wall_errors

@@ -31,41 +31,57 @@ def measure_stages(folder, repeats):
     rows["decide about alignment"] = _row(lambda: prealign(*pair, "auto"), None, repeats)
     rows["find out where there are data"] = _row(lambda: MaskedVolume.of(fixed, "fixed image"), None, repeats)
     rows["register"] = {"ours": result.report["seconds"]["register"]}
-    field, inverse, warped = result.displacement, result.inverse, result.warped
+    rows |= _warp_rows(moving, fixed.grid, result.displacement, repeats)
+    rows |= _metric_rows(result, pair, repeats)
+    rows["`SPRCore.register`, all but files"] = {"ours": total}
+    return {"shape": list(fixed.shape), "rows": rows, "threads": torch.get_num_threads()}
+
+
+def _warp_rows(moving, grid, field, repeats):
+    """What resamples by the displacement, derives it or writes it, beside SimpleITK."""
     image, transform, itk_field, along_axes = _for_itk(moving, field)
     linear, nearest = sitk.sitkLinear, sitk.sitkNearestNeighbor
     outside = float(moving.array.min())
-    rows["warp the image"] = _row(
-        lambda: resample(moving, fixed.grid, displacement=field).array,
-        lambda: sitk.GetArrayFromImage(sitk.Resample(image, image, transform, linear, outside)).T,
-        repeats,
-    )
     labels = moving.with_array(np.rint(20 * moving.array / max(float(moving.array.max()), 1e-12)).astype(np.uint8))
     label_image = to_itk(labels.array, labels.affine)
-    rows["warp labels"] = _row(
-        lambda: resample(labels, fixed.grid, displacement=field, labels=True).array,
-        lambda: sitk.GetArrayFromImage(sitk.Resample(label_image, label_image, transform, nearest, 0.0)).T,
-        repeats,
-    )
     inner = (slice(1, -1),) * 3
-    rows["Jacobian determinant"] = _row(
-        lambda: metrics.determinant_map(field),
-        lambda: sitk.GetArrayFromImage(sitk.DisplacementFieldJacobianDeterminant(along_axes)).T[inner],
-        repeats,
-    )
-    rows["local correlation"] = _row(lambda: metrics.local_correlation(fixed, warped), None, repeats)
-    rows["non-diffeomorphic volume"] = _row(lambda: metrics.ndv_percent(field), None, repeats)
-    rows["inverse consistency"] = _row(lambda: metrics.inverse_consistency_mm(field, inverse), None, repeats)
-    everything = {"displacement": field, "inverse": inverse, "fixed": pair[0], "moving": pair[1], "warped": warped}
-    rows["all metrics"] = _row(lambda: metrics.evaluate(**everything), None, repeats)
+    rows = {
+        "warp the image": _row(
+            lambda: resample(moving, grid, displacement=field).array,
+            lambda: sitk.GetArrayFromImage(sitk.Resample(image, image, transform, linear, outside)).T,
+            repeats,
+        ),
+        "warp labels": _row(
+            lambda: resample(labels, grid, displacement=field, labels=True).array,
+            lambda: sitk.GetArrayFromImage(sitk.Resample(label_image, label_image, transform, nearest, 0.0)).T,
+            repeats,
+        ),
+        "Jacobian determinant": _row(
+            lambda: metrics.determinant_map(field),
+            lambda: sitk.GetArrayFromImage(sitk.DisplacementFieldJacobianDeterminant(along_axes)).T[inner],
+            repeats,
+        ),
+    }
     with tempfile.TemporaryDirectory() as scratch:
         rows["write a displacement"] = _row(
             lambda: write_displacement(field, Path(scratch) / "ours.nii.gz"),
             lambda: sitk.WriteImage(itk_field, str(Path(scratch) / "theirs.nii.gz"), True, 1),
             1,
         )
-    rows["`SPRCore.register`, all but files"] = {"ours": total}
-    return {"shape": list(fixed.shape), "rows": rows, "threads": torch.get_num_threads()}
+    return rows
+
+
+def _metric_rows(result, pair, repeats):
+    fixed, moving = pair
+    field, inverse, warped = result.displacement, result.inverse, result.warped
+    everything = {"displacement": field, "inverse": inverse, "fixed": fixed, "moving": moving, "warped": warped}
+    stages = {
+        "local correlation": lambda: metrics.local_correlation(fixed.original, warped),
+        "non-diffeomorphic volume": lambda: metrics.ndv_percent(field),
+        "inverse consistency": lambda: metrics.inverse_consistency_mm(field, inverse),
+        "all metrics": lambda: metrics.evaluate(**everything),
+    }
+    return {name: _row(stage, None, repeats) for name, stage in stages.items()}
 
 
 def _row(ours, theirs, repeats):

@@ -6,22 +6,22 @@ from command import markdown as stage_tables
 
 HEAD = """# Performance
 
-Measured by `make bench`; each row in a process of its own, ours and its rival in one run. Numbers of another machine
+Measured by `make bench`; each row in its own process, ours and its reference in one run. Numbers of another machine
 differ, the ratios less so. `python benchmarks/run.py --only NAME...` renews single rows, `--slow` adds the
 methods that take many minutes. What is not listed has not been measured on this machine.
 
 """
 OPERATIONS = """## Operations
 
-*Twin*: the same written in plain PyTorch and left to autograd, or that of MONAI. *Peak*: resident memory above that
-before the call.
+*Reference*: the same in plain PyTorch with autograd, or that of MONAI. *Peak*: resident memory above that before the
+call.
 *Kept*: what the graph holds for the backward pass beyond the inputs. *Error*: largest difference of value and gradient
 from the same in double precision, relative to the largest value, at 32 x 28 x 24 voxels. Networks of VoxelMorph and
 TransMorph in a whole training step: [docs/results/training_step](../results/training_step/table.md).
 
 """
 COLUMNS = (
-    *("operation", "size", "twin", "forward, s", "ratio", "forward + backward, s", "ratio"),
+    *("operation", "size", "reference", "forward, s", "ratio", "forward + backward, s", "ratio"),
     *("peak, MiB", "ratio", "kept, MiB", "error: value, gradient"),
 )
 
@@ -101,16 +101,16 @@ def _size(shape):
 
 
 def _both(row, key, digits):
-    ours, twin = row["ours"][key], row["twin"][key]
-    ratio = f"{twin / ours:.1f}" if ours > 0 and twin > 0 else "-"
-    return f"{ours:.{digits}f} against {twin:.{digits}f}", ratio
+    ours, reference = row["ours"][key], row["reference"][key]
+    ratio = f"{reference / ours:.1f}" if ours > 0 and reference > 0 else "-"
+    return f"{ours:.{digits}f} against {reference:.{digits}f}", ratio
 
 
 def _operation(row):
     head = (row["title"], _size(row["size"]), row["against"])
     if "absent" in row:
         return _cells(*head, row["absent"], *[""] * 7)
-    failed = [row[who]["failed"] for who in ("ours", "twin", "error") if "failed" in row[who]]
+    failed = [row[who]["failed"] for who in ("ours", "reference", "error") if "failed" in row[who]]
     if failed:
         return _cells(*head, "failed: " + "; ".join(failed), *[""] * 7)
     kept, _ = _both(row, "kept_mib", 0)

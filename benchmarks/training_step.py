@@ -2,10 +2,10 @@
 
     python benchmarks/training_step.py [--quick] [--size 80 96 112] [--repeats 3] [--out FOLDER]
 
-*Twin*: scaling and squaring in one graph that keeps its grids, LNCC by five dense 9³ convolutions, weighted differences
-and the prior left to autograd, as the reference code has them (the weight of a difference taken at both of its ends, so
-that both compute the same). Seconds are processor time of one thread, since machines are shared; each row is measured
-in a process of its own.
+*Reference*: scaling and squaring in one graph that keeps its grids, LNCC by five dense 9³ convolutions, weighted
+differences and the prior left to autograd, as the reference code has them (the weight of a difference taken at both
+of its ends, so that both compute the same). Seconds are processor time of one thread, since machines are shared; each
+row is measured in its own process.
 """
 
 from __future__ import annotations
@@ -60,26 +60,26 @@ def ours(moving, fixed, velocity, weight, maps, semi):
     return pair_loss(output, pair, prior, LossConfig(dice_weight=float(semi)))["loss"]
 
 
-def twin(moving, fixed, velocity, weight, maps, semi, correlation="lncc_dense"):
+def reference(moving, fixed, velocity, weight, maps, semi, correlation="lncc_dense"):
+    import references
     import torch
-    import twins
 
-    displacement = doubled(twins.integrate(velocity))
-    loss = -getattr(twins, correlation)(fixed, twins.warp(moving, displacement))
-    loss = loss + STRENGTH * twins.weighted_diffusion(displacement, weight) - ALPHA * weight.log().mean()
+    displacement = doubled(references.integrate(velocity))
+    loss = -getattr(references, correlation)(fixed, references.warp(moving, displacement))
+    loss = loss + STRENGTH * references.weighted_diffusion(displacement, weight) - ALPHA * weight.log().mean()
     if semi:
         one_hot = [torch.cat([(part == label).to(moving.dtype) for label in range(1, LABELS)], dim=1) for part in maps]
-        warped = twins.warp(one_hot[0], displacement)
+        warped = references.warp(one_hot[0], displacement)
         sizes = (one_hot[1] + warped).sum((2, 3, 4))
         loss = loss + (1.0 - 2.0 * (one_hot[1] * warped).sum((2, 3, 4)) / sizes.clamp(min=1e-5)).mean()
     return loss
 
 
 def implementation(who, kind):
-    """The loss of ours or of the rival, which has separable sums where the row says so."""
+    """The loss of ours or of the reference, which has separable sums where the row says so."""
     if who == "ours":
         return ours
-    return functools.partial(twin, correlation="lncc_separable") if "separable" in kind else twin
+    return functools.partial(reference, correlation="lncc_separable") if "separable" in kind else reference
 
 
 def network_of(name):
@@ -144,7 +144,7 @@ def measure(who, kind, size, repeats):
 
 
 def agreement(size, semi):
-    """Difference of both from the twin in double precision: value, and gradients relative to their largest."""
+    """Difference of both from the reference in double precision: value, and gradients relative to their largest."""
     import torch
 
     def run(function, dtype):
@@ -153,9 +153,9 @@ def agreement(size, semi):
         value = function(moving, fixed, *leaves, maps, semi)
         return value.detach().double(), [slope.double() for slope in torch.autograd.grad(value, leaves)]
 
-    value, slopes = run(twin, torch.float64)
+    value, slopes = run(reference, torch.float64)
     row = {}
-    for who, function in (("ours", ours), ("twin", twin)):
+    for who, function in (("ours", ours), ("reference", reference)):
         got, found = run(function, torch.float32)
         errors = [float((a - b).abs().amax() / b.abs().amax()) for a, b in zip(found, slopes, strict=True)]
         row[who] = {"value": float(abs(got - value)), "gradient": max(errors)}
@@ -183,8 +183,8 @@ def table(report):
 Written by `benchmarks/training_step.py`; images of {size} voxels, velocity at half of that, batch 1, one
 thread of an {machine["processor"]}, PyTorch {machine["torch"]}. Seconds are processor time, *peak* is resident memory
 above that before the step, *kept* is what the graph of the loss holds for the backward pass beyond its inputs. The
-rival computes the same in plain PyTorch, as the reference code does: scaling and squaring in one graph, LNCC by dense
-9³ convolutions, weighted differences by autograd. Measured on a processor alone: on a graphics card the
+reference computes the same in plain PyTorch, as the authors' code does: scaling and squaring in one graph, LNCC by
+dense 9³ convolutions, weighted differences by autograd. Measured on a processor alone: on a graphics card the
 ratios of time are others.
 
 | what | seconds, ours against plain | ratio | peak, MiB | ratio | kept, MiB |
@@ -195,18 +195,18 @@ ratios of time are others.
             "| **a quick run at a tiny size: it shows that the benchmark runs, its numbers mean nothing** | | | | | |\n"
         )
     for name, row in report["rows"].items():
-        failed = [row[who]["failed"] for who in ("ours", "twin") if "failed" in row[who]]
+        failed = [row[who]["failed"] for who in ("ours", "reference") if "failed" in row[who]]
         if failed:
             text += f"| {name} | failed: {failed[0]} | | | | |\n"
             continue
         cells = []
         for key, digits in (("seconds", 2), ("peak_mib", 0)):
-            a, b = row["ours"][key], row["twin"][key]
+            a, b = row["ours"][key], row["reference"][key]
             cells += [f"{a:.{digits}f} against {b:.{digits}f}", f"{b / a:.1f}" if a > 0 else "-"]
-        kept = [row[who].get("kept_mib") for who in ("ours", "twin")]
+        kept = [row[who].get("kept_mib") for who in ("ours", "reference")]
         cells.append("" if None in kept else f"{kept[0]:.0f} against {kept[1]:.0f}")
         text += f"| {name} | {' | '.join(cells)} |\n"
-    text += "\nDifference from the rival in double precision, at 32 x 32 x 32 voxels:\n\n"
+    text += "\nDifference from the reference in double precision, at 32 x 32 x 32 voxels:\n\n"
     for name, row in report["agreement"].items():
         parts = [f"{who} {row[who]['value']:.0e} in value, {row[who]['gradient']:.0e} in gradient" for who in row]
         text += f"* {name}: {'; '.join(parts)}.\n"
@@ -225,14 +225,14 @@ def main():
     report = {"machine": machine(1), "quick": options.quick, "size": list(options.size), "rows": {}, "agreement": {}}
     kinds = [
         "loss",
-        "loss, the rival with separable sums",
+        "loss, the reference with separable sums",
         "loss with labels",
         *(f"step with {name}" for name in options.networks),
     ]
     for kind in kinds:
         LOG.info("%s", kind)
         report["rows"][kind] = {
-            who: run_isolated(measure, who, kind, tuple(options.size), options.repeats) for who in ("ours", "twin")
+            who: run_isolated(measure, who, kind, tuple(options.size), options.repeats) for who in ("ours", "reference")
         }
     for name, semi in (("loss", False), ("loss with labels", True)):
         report["agreement"][name] = run_isolated(agreement, (32, 32, 32), semi)

@@ -1,4 +1,4 @@
-"""The parts of the benchmarks that decide: settings by name, rows that are kept, ratios, gaps, curves."""
+"""Logic of the benchmarks: settings by name, saved rows, ratios, gaps, curves."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def load():
 
 
 def test_a_setting_names_a_prior_and_a_configuration(load):
-    parse = load("kept").parse_setting
+    parse = load("saved_rows").parse_setting
     assert parse("beta:0.01,5")[0] == BetaPrior(alpha=0.01, lambda_max=5.0)
     assert parse("uniform:3")[0] == UniformPrior(strength=3.0)
     assert parse("beta")[0] == BetaPrior()
@@ -39,10 +39,10 @@ WRONG = ["", "none:1", "beta:1,2,3", "beta:x", "uniform:-1", "uniform:1@window",
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_a_setting_that_is_none_is_refused_and_left_out_with_a_reason(load, capsys, wrong):
+def test_an_invalid_setting_is_rejected_with_a_reason(load, capsys, wrong):
     with pytest.raises(InputError):
-        load("kept").parse_setting(wrong)
-    assert load("kept").known_settings([wrong, "beta"]).keys() == {"beta"}
+        load("saved_rows").parse_setting(wrong)
+    assert load("saved_rows").known_settings([wrong, "beta"]).keys() == {"beta"}
     assert f"left out {wrong}: " in capsys.readouterr().out
 
 
@@ -63,10 +63,10 @@ FOUND = {
 """Energy and similarity that solver 1 with search 3 finds."""
 
 
-def test_the_solver_finds_what_its_number_stands_for(load):
-    kept = load("kept")
-    assert (kept.SOLVER, kept.SEARCH) == (1, 3), "write down here what the new number stands for"
-    found = kept.fingerprint()
+def test_the_results_of_the_solver_are_those_of_its_version(load):
+    saved_rows = load("saved_rows")
+    assert (saved_rows.SOLVER, saved_rows.SEARCH) == (1, 3), "update the expected values below for a new version"
+    found = saved_rows.fingerprint()
     assert found.keys() == FOUND.keys()
     for name, (energy, similarity) in FOUND.items():
         assert found[name] == (pytest.approx(energy, rel=2e-3), pytest.approx(similarity, abs=2e-4)), name
@@ -78,11 +78,11 @@ def test_a_row_is_measured_once_until_the_version_changes_or_it_failed(load, tmp
     def measure():
         return {"value": next(made)}
 
-    rows_of = load("kept").Rows
+    rows_of = load("saved_rows").Rows
     rows = rows_of(tmp_path)
     assert rows.take("other", measure)["value"] == 0
     assert rows.take("own", measure, "a")["value"] == 1
-    again = rows_of(tmp_path)  # what is kept is on the disk
+    again = rows_of(tmp_path)  # the rows are on the disk
     assert again.take("other", measure)["value"] == 0
     assert again.take("own", measure, "a")["value"] == 1
     assert again.take("own", measure, "b")["value"] == 2
@@ -92,7 +92,7 @@ def test_a_row_is_measured_once_until_the_version_changes_or_it_failed(load, tmp
     assert again.take("other", measure)["value"] == 3
 
 
-def test_goals_of_sliding_hold_each_place_against_its_own_best_uniform(load):
+def test_goals_of_sliding_compare_each_region_with_its_best_uniform_strength(load):
     sliding = load("sliding")
 
     def row(near, away, seconds=1.0, folding=0.0):
@@ -136,7 +136,7 @@ def test_landmarks_of_vtk_are_turned_from_lps_to_ras(load, tmp_path):
         read(path)
 
 
-def test_an_isotropic_copy_keeps_the_places_of_things(load):
+def test_an_isotropic_copy_keeps_world_positions(load):
     from SPRCore.geometry import Volume, voxel_to_ras
 
     ramp = np.arange(9.0, dtype=np.float32) * np.ones((8, 8, 1), dtype=np.float32)
@@ -181,7 +181,7 @@ def test_the_best_uniform_strength_is_that_of_the_measure(load):
     assert not grid.is_no_worse(2.07, 2.0, "tre")
 
 
-def test_lines_of_a_grid_go_on_after_a_half_written_one(load, tmp_path):
+def test_a_grid_resumes_after_a_partial_line(load, tmp_path):
     grid, path = load("settings_grid"), tmp_path / "rows.jsonl"
     row = {"set": "heart", "pair": "p", "setting": "beta", "version": "a"}
     grid.append_line(path, row)
@@ -192,7 +192,7 @@ def test_lines_of_a_grid_go_on_after_a_half_written_one(load, tmp_path):
     assert grid.read_lines(path, ("a",)).keys() == {("heart", "p", "beta"), ("heart", "r", "beta")}
 
 
-def test_a_gap_is_told_in_percent_of_the_least_energy(load):
+def test_a_gap_is_in_percent_of_the_least_energy(load):
     energy = load("energy")
     gap, best = energy.gap_percent({"energies": {"rest": 0.103, "uniform:1": 0.1, "truth": 0.2}})
     assert (gap, best) == (pytest.approx(3.0), "uniform:1")
@@ -202,7 +202,7 @@ def test_a_gap_is_told_in_percent_of_the_least_energy(load):
 def test_starts_of_a_tiny_phantom_are_ten_and_finite(load):
     from SPRCore.synthetic import sliding_plates
 
-    energy, cases, parse = load("energy"), load("cases"), load("kept").parse_setting
+    energy, cases, parse = load("energy"), load("cases"), load("saved_rows").parse_setting
     made = sliding_plates(shape=(20, 16, 20), spacing=(10.0, 10.0, 10.0), slip_mm=20.0)
     bench = energy.Bench(cases.Case("plates", made.fixed, made.moving, phantom=made))
     row = energy.measure(bench, parse("beta:0.01,5"))
@@ -215,7 +215,7 @@ def test_only_the_voxels_of_a_mask_move(load):
 
     from SPRCore.synthetic import sliding_plates
 
-    cases, resolution, parse = load("cases"), load("resolution"), load("kept").parse_setting
+    cases, resolution, parse = load("cases"), load("resolution"), load("saved_rows").parse_setting
     made = sliding_plates(shape=(20, 16, 20), spacing=(10.0, 10.0, 10.0), slip_mm=20.0)
     case = cases.Case("plates", made.fixed, made.moving, phantom=made)
     mask = torch.zeros(1, 1, 20, 16, 20)
@@ -229,7 +229,7 @@ def test_only_the_voxels_of_a_mask_move(load):
 def test_a_window_pulls_no_further_than_its_noise_allows(load):
     from SPRCore.synthetic import sliding_plates
 
-    cases, noise, parse = load("cases"), load("noise"), load("kept").parse_setting
+    cases, noise, parse = load("cases"), load("noise"), load("saved_rows").parse_setting
     made = sliding_plates(shape=(20, 16, 20), spacing=(10.0, 10.0, 10.0), slip_mm=20.0)
     case = cases.Case("plates", made.fixed, made.moving, phantom=made)
     plain = case.solve(parse("uniform:0.1@steps=[6]"))

@@ -44,7 +44,7 @@ def test_rows_are_complete(report):
     rows = report[0]["operations"]
     assert set(rows) == {"warp", "lncc"}
     for row in rows.values():
-        for who in ("ours", "twin"):
+        for who in ("ours", "reference"):
             assert row[who]["forward_seconds"] > 0
             assert row[who]["both_seconds"] > 0
             assert row["error"][who]["value"] < 1e-3
@@ -53,9 +53,9 @@ def test_rows_are_complete(report):
 def test_memory_kept_for_the_backward_pass_is_counted(report):
     rows, volume = report[0]["operations"], 24 * 20 * 16 * 4 / 2**20
     assert rows["warp"]["ours"]["kept_mib"] == 0.0
-    assert rows["warp"]["twin"]["kept_mib"] >= 3 * volume
+    assert rows["warp"]["reference"]["kept_mib"] >= 3 * volume
     assert rows["lncc"]["ours"]["kept_mib"] == pytest.approx(volume, rel=0.01)
-    assert rows["lncc"]["twin"]["kept_mib"] > 5 * volume
+    assert rows["lncc"]["reference"]["kept_mib"] > 5 * volume
 
 
 def test_a_whole_registration_is_measured(report):
@@ -85,7 +85,7 @@ def test_the_whole_command_is_measured_stage_by_stage(report):
     assert "| register |" in report[1]
 
 
-def test_a_rival_that_is_not_installed_is_a_row_that_says_so(tmp_path):
+def test_a_method_that_is_not_installed_is_a_row_that_says_so(tmp_path):
     if importlib.util.find_spec("convexAdam") is not None:
         pytest.skip("convexAdam is installed")
     command = [sys.executable, RUN, "--quick", "--only", "heart", "--methods", "convexAdam", "--threads", "1"]

@@ -22,13 +22,13 @@ def test_both_sides_compute_the_same_and_ours_keeps_less(tmp_path):
     report = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
     for row in report["agreement"].values():
         assert row["ours"]["value"] < 1e-5
-        # A gradient in single precision jumps where sampling does; ours is as near to the truth as the rival's.
-        assert row["ours"]["gradient"] < 2 * row["twin"]["gradient"] + 1e-4
+        # A gradient in single precision jumps where sampling does; ours is as near to the truth as the reference's.
+        assert row["ours"]["gradient"] < 2 * row["reference"]["gradient"] + 1e-4
     assert len(report["rows"]) == 4
     assert sum("kept_mib" in row["ours"] for row in report["rows"].values()) == 2
     for name, row in report["rows"].items():
         if "kept_mib" in row["ours"]:
-            assert row["ours"]["kept_mib"] < 0.7 * row["twin"]["kept_mib"], name
+            assert row["ours"]["kept_mib"] < 0.7 * row["reference"]["kept_mib"], name
     text = (tmp_path / "table.md").read_text(encoding="utf-8")
     assert "numbers mean nothing" in text
     assert "failed" not in text

@@ -26,7 +26,8 @@ def models_folder(tmp_path, monkeypatch) -> Path:
 @pytest.fixture(autouse=True)
 def _no_figure(monkeypatch):
     """The figure takes most of the time of so small a registration, and has tests of its own."""
-    monkeypatch.setattr("SPRCore.analysis.results._write_figure", lambda *arguments: None)
+    for name in ("registration_figure", "save_figure"):
+        monkeypatch.setattr(f"SPRCore.analysis.figures.{name}", lambda *arguments: None)
 
 
 @pytest.fixture(scope="module")

@@ -308,7 +308,7 @@ def check_pairs(folder: Path) -> None:
 
 def check_case(folder: Path) -> None:
     from SPRCore.training.data.cases import Case
-    from SPRCore.training.data.cohort import _check
+    from SPRCore.training.data.cohort import check_cases
     from SPRCore.training.data.reading import read_case
 
     path = write(folder / "series.nii", np.stack([IMAGE, IMAGE + 5], axis=-1))
@@ -316,8 +316,8 @@ def check_case(folder: Path) -> None:
     by_number = Case(subject="b", image=path, frame=1)
     for case in (by_path, by_number):
         np.testing.assert_array_equal(read_case(case).image.array, IMAGE + 5)
-    assert not _check([by_path])
-    (problem,) = _check([Case(subject="c", image=Path(f"{folder / 'gone.nii'}#1"))])
+    assert not check_cases([by_path])
+    (problem,) = check_cases([Case(subject="c", image=Path(f"{folder / 'gone.nii'}#1"))])
     assert "no such file" in problem.text
 
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 import torch
 
-from SPRCore.functional import integrate, kept_memory, memory
+from SPRCore.functional import integrate, kept_memory
 
 
 class Library:
@@ -28,7 +28,9 @@ class Library:
 @pytest.fixture
 def library(monkeypatch):
     library = Library()
-    monkeypatch.setattr(memory, "_glibc", lambda: library)
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
     return library
 
 

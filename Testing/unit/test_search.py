@@ -9,6 +9,8 @@ import torch
 from SPRCore import UniformPrior
 from SPRCore.errors import InputError
 from SPRCore.functional import gaussian_smooth, integrate, resize_displacement
+from SPRCore.geometry import Volume
+from SPRCore.io import write_volume
 from SPRCore.registration.instance import InstanceConfig, InstanceProblem, register_instance
 from SPRCore.registration.level import completed
 from SPRCore.registration.search import STAGES, best_displacement, block_costs, searched_velocity, smoothed
@@ -122,11 +124,11 @@ def test_the_search_is_the_same_each_time_and_on_thin_images():
     assert first.isfinite().all()
 
 
-def test_a_model_is_not_searched_for_from_the_command_line():
-    from pathlib import Path
-
+def test_a_model_is_not_searched_for_from_the_command_line(tmp_path):
     from SPRCore.cli.register import Register
 
-    verb = Register(fixed=Path("a"), moving=Path("b"), out=Path("c"), method="model", start="search")
+    image = tmp_path / "image.nii.gz"
+    write_volume(Volume(np.random.default_rng(0).random((8, 8, 8)), np.eye(4)), image)
+    verb = Register(fixed=image, moving=image, out=tmp_path / "out", method="general-hyper-spr", start="search")
     with pytest.raises(InputError, match="--start"):
-        verb._config()
+        verb.run("spr register")

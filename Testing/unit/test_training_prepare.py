@@ -416,14 +416,12 @@ def test_images_are_aligned_with_a_reference(folder):
     steps = {"align": "rigid", "shape": [24, 16, 16], "crop": "center", "orientation": "RAS"}
     data = build_datasets(recipe_for(folder, data=data_of(folder) | parts, preprocessing=steps))
     everybody = [*data.train.pairs, *data.validation.pairs, *data.test.pairs]
-    source = data.train._source
-    atlas, same = source.load("patient000_ED"), source.load("patient001_ED")
     assert len(everybody) == 10
-    assert atlas.image.shape == same.image.shape == (24, 16, 16)
-    overlap = (
-        2 * ((atlas.labels == 2) & (same.labels == 2)).sum() / ((atlas.labels == 2).sum() + (same.labels == 2).sum())
-    )
-    assert overlap > 0.9
+    items = (part[index] for part in (data.train, data.validation, data.test) for index in range(len(part)))
+    item = next(item for item in items if set(item["names"]) == {"patient000_ED", "patient001_ED"})
+    assert item["fixed"].shape == item["moving"].shape == (1, 24, 16, 16)
+    atlas, same = (item[f"{role}_labels"] == 2 for role in ("fixed", "moving"))
+    assert 2 * (atlas & same).sum() / (atlas.sum() + same.sum()) > 0.9
 
 
 def test_an_empty_or_foreign_folder_is_said(tmp_path):
@@ -452,5 +450,5 @@ def test_frames_of_one_file_are_prepared_apart(tmp_path):
     """The cache knows an image by the SHA-256 of its file, which two frames share."""
     path = tmp_path / "series.nii"
     path.write_bytes(b"any")
-    digests = {prepare._digest(place) for place in (path, with_frame(path, 0), with_frame(path, 1))}
+    digests = {prepare.digest_of(place) for place in (path, with_frame(path, 0), with_frame(path, 1))}
     assert len(digests) == 3

@@ -64,7 +64,7 @@ def find_cohort(data: DataConfig) -> Cohort:
         remedy = "check data.folder, see Training/README.md"
         raise InputError(str(data.folder), got="no image", expected=f"the layout of {data.dataset}", remedy=remedy)
     cases, atlas = _with_atlas(cases, data)
-    return Cohort(cases=tuple(cases), problems=(*problems, *_check(cases)), pairs=pairs, atlas=atlas)
+    return Cohort(cases=tuple(cases), problems=(*problems, *check_cases(cases)), pairs=pairs, atlas=atlas)
 
 
 def _find(part: DataConfig | OtherData, data: DataConfig) -> tuple[list[Case], list[Problem], dict]:
@@ -102,8 +102,8 @@ def _with_atlas(cases: list[Case], data: DataConfig) -> tuple[list[Case], str | 
     return [replace(found, fixed_set=""), *others], found.name
 
 
-def _check(cases: list[Case]) -> list[Problem]:
-    """Duplicate names and missing files."""
+def check_cases(cases: list[Case]) -> list[Problem]:
+    """Find duplicate names of cases and missing files."""
     problems = [
         Problem(name, f"got {count} images of this name; expected one")
         for name, count in Counter(case.name for case in cases).items()

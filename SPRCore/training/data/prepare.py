@@ -93,7 +93,7 @@ class _Work:
         digest = None
         if self._config.align != "none":
             case = _reference(recipe, cohort)
-            self._reference, digest = self._read(case), _digest(case.image)
+            self._reference, digest = self._read(case), digest_of(case.image)
             self._reference_name, self._box = case.name, crop_box([self._reference], self._config)
         self.settings: dict[str, Any] = {
             "version": _VERSION,
@@ -179,7 +179,7 @@ class _Work:
         stamp = (str(path), sum(state.st_size for state in states), max(state.st_mtime_ns for state in states))
         entry = self.cache.entries.get(name)
         known = {source[:3]: source[3] for source in (entry.sources if entry else ())}
-        return (*stamp, known.get(stamp) or _digest(path))
+        return (*stamp, known.get(stamp) or digest_of(path))
 
     def _key_of(self, case: Case, digests: Sequence[str]) -> str:
         return _hash([self._key, list(digests), case.frame, case.label_frame, case.exchange])
@@ -231,7 +231,7 @@ def _files(path: Path) -> list[Path]:
     return sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
 
 
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
     """SHA-256 of a file or of the files of a folder, with the frame in the path."""
     digest = hashlib.sha256()
     for file in _files(path):

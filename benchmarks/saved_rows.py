@@ -1,4 +1,4 @@
-"""What the benchmarks share: settings by name, and rows that are kept so that nothing is measured twice."""
+"""Settings by name, versions of the solver, and saved rows that are not measured twice."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from SPRCore.regularization.priors import make_prior
 
 RESULTS = Path("docs/results")
 SOLVER, SEARCH = 1, 3
-"""Numbers of what the solver finds on these phantoms from rest and from the search. A change of the source that moves
-it raises a number, and rows of another number are measured anew: `test_the_solver_finds_what_its_number_stands_for`
-tells."""
+"""Versions of the results of the solver from rest and from the search. Increase a version when its results change; rows
+of other versions are measured again. `test_the_results_of_the_solver_are_those_of_its_version` detects a change."""
 
 
 def solver_version(setting=""):
-    """What a row of a setting was measured with."""
+    """Version of the solver for a setting."""
     return f"solver {SOLVER}, search {SEARCH}" if "@search" in setting else f"solver {SOLVER}"
 
 
@@ -37,7 +36,7 @@ _SETTINGS = (
 
 
 def fingerprint():
-    """Energies and similarities of small phantoms at settings that take every part of the solver."""
+    """Energies and similarities of small phantoms at settings that use every part of the solver."""
     from SPRCore.registration import register_instance
     from SPRCore.synthetic import sliding_cylinder, sliding_plates, sliding_thorax
 
@@ -80,7 +79,7 @@ def parse_setting(text):
 
 
 def known_settings(texts):
-    """The settings that this version knows, by name; why it leaves out the others is printed."""
+    """The valid settings, by name; the others are skipped with a printed reason."""
     known = {}
     for text in texts:
         try:
@@ -121,7 +120,7 @@ class Rows:
         self.rows = json.loads(self.path.read_text(encoding="utf-8")) if self.path.exists() else {}
 
     def take(self, key, measure, version=None):
-        """The row kept under a key, or a new one: where it is missing, failed, or of another version of the solver."""
+        """Return the saved row of a key; measure it if it is missing, failed or of another version of the solver."""
         row = self.rows.get(key)
         if row is None or "failed" in row or row.get("version") != version:
             print(f"{key} ...", flush=True)
@@ -131,7 +130,7 @@ class Rows:
         return row
 
     def shown(self, versions=VERSIONS):
-        """Rows of others, and those of the present solver."""
+        """Rows of other methods, and those of the current solver."""
         return {key: row for key, row in self.rows.items() if "version" not in row or row["version"] in versions}
 
     def write(self, table):
@@ -140,7 +139,7 @@ class Rows:
         print(table)
 
     def publish(self, table, figure):
-        """Write the table of what is current, and its figure where there is anything."""
+        """Write the table of the current rows, and the figure if there are any."""
         from SPRCore.analysis.figures import save_figure
 
         shown = self.shown()

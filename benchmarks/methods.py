@@ -1,6 +1,6 @@
-"""What a user would otherwise take to register two images: ours and others behind one interface.
+"""Registration methods behind one interface: ours and those of other packages.
 
-None of the others is needed to run the benchmark; one that is not installed is a row that says so.
+The other packages are optional; a missing one is reported in its row.
 """
 
 from __future__ import annotations

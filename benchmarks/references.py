@@ -1,4 +1,4 @@
-"""Twins of the hot operations: what one writes first in plain PyTorch, and MONAI's; differentiated by autograd."""
+"""References of the measured operations in plain PyTorch and of MONAI, differentiated by autograd."""
 
 from __future__ import annotations
 
