@@ -5,11 +5,13 @@ tyro has no public hook for parse errors (`tyro._errors` is private and unstable
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
 import importlib
 import io
 import re
+from pathlib import Path
 from typing import Protocol, cast
 
 from SPRCore.errors import InputError
@@ -79,10 +81,19 @@ def parse(arguments: list[str]) -> Command | None:
 
 
 def _kind(name: str, arguments: list[str]) -> type:
-    """Return the class of a command; an empty class for all others, since some take seconds to import."""
-    if arguments and arguments[0] in COMMANDS and arguments[0] != name:
-        return dataclasses.make_dataclass(name.capitalize(), [])
-    return getattr(importlib.import_module(f"SPRCore.cli.{name}"), name.capitalize())
+    """Return the class of a command; of those that were not named a stand-in, since some take seconds to import."""
+    if arguments[:1] == [name]:
+        return getattr(importlib.import_module(f"SPRCore.cli.{name}"), name.capitalize())
+    kind = dataclasses.make_dataclass(name.capitalize(), [])
+    kind.__doc__ = _summary(name)
+    return kind
+
+
+def _summary(name: str) -> str:
+    """Return the docstring of the class of a command without importing its module."""
+    tree = ast.parse(Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8"))
+    kinds = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name.capitalize()]
+    return ast.get_docstring(kinds[0]) or ""
 
 
 def _usage_error(complaint: str, arguments: list[str]) -> InputError:

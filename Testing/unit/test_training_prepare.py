@@ -418,9 +418,9 @@ def test_images_are_aligned_with_a_reference(folder):
     everybody = [*data.train.pairs, *data.validation.pairs, *data.test.pairs]
     assert len(everybody) == 10
     items = (part[index] for part in (data.train, data.validation, data.test) for index in range(len(part)))
-    item = next(item for item in items if set(item["names"]) == {"patient000_ED", "patient001_ED"})
-    assert item["fixed"].shape == item["moving"].shape == (1, 24, 16, 16)
-    atlas, same = (item[f"{role}_labels"] == 2 for role in ("fixed", "moving"))
+    item = next(item for item in items if set(item.names[0]) == {"patient000_ED", "patient001_ED"})
+    assert item.fixed.shape == item.moving.shape == (1, 1, 24, 16, 16)
+    atlas, same = (labels == 2 for labels in (item.fixed_labels, item.moving_labels))
     assert 2 * (atlas & same).sum() / (atlas.sum() + same.sum()) > 0.9
 
 
