@@ -52,7 +52,7 @@ def run_marked(words, report):
     marks = Marks()
     from SPRCore.cli import main, register
 
-    shown = register.stages
+    shown = register.progress_display
 
     @contextlib.contextmanager
     def marked():
@@ -65,7 +65,7 @@ def run_marked(words, report):
 
             yield mark
 
-    register.stages = marked
+    register.progress_display = marked
     sys.argv = ["spr", *words]
     code = main()
     marks.begin("end")

@@ -49,10 +49,11 @@ def test_the_errors_told_are_those_of_the_fields_written(shown):
         assert report[key]["error_mm"] == pytest.approx(expected, rel=1e-4)
 
 
-def test_varying_stiffness_is_nearer_to_the_truth_than_both_uniform_strengths(shown):
+def test_varying_stiffness_is_nearer_to_the_truth_near_the_wall(shown):
+    """With voxels of 4 mm by little, and away from the wall no nearer: the jump has few voxels."""
     _, report, _ = shown
-    assert report["error_of_best_uniform"]["near"] < 0.95
-    assert report["error_of_best_uniform"]["away"] < 0.85
+    assert report["error_of_best_uniform"]["near"] < 0.98
+    assert report["error_of_best_uniform"]["away"] < 1.06
     assert report["spr"]["folding_percent"] <= 0.01
     for place, ratio in report["error_of_best_uniform"].items():
         uniform = min(report[key]["error_mm"][place] for key in KEYS[:2])
@@ -92,6 +93,8 @@ def test_at_full_size_it_shows_what_the_readme_says(spr, tmp_path):
     said = re.search(r"^Mean error in the figure.*?:(.*?)\. All three", readme, re.S | re.M)[1]
     numbers = re.findall(r"(\d\.\d\d) and (\d\.\d\d)", said)
     assert len(numbers) == 3
+    assert report["error_of_best_uniform"]["near"] < 0.75
+    assert report["error_of_best_uniform"]["away"] < 0.87
     for key, (near, away) in zip(("spr", "uniform-0.1", "uniform-1"), numbers, strict=True):
         assert report[key]["error_mm"] == pytest.approx({"near": float(near), "away": float(away)}, abs=0.02)
         assert report[key]["folding_percent"] == 0
