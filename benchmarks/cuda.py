@@ -68,21 +68,24 @@ def training_step(preset, size, precision):
     """One step of a network with both hyperparameters as its code, on random images: its time and memory."""
     from SPRCore.networks import build
     from SPRCore.regularization import BetaPrior
+    from SPRCore.training.batches import Batch
     from SPRCore.training.config import LossConfig
-    from SPRCore.training.losses import Pair, pair_loss
+    from SPRCore.training.hyper import LossSetting
+    from SPRCore.training.losses import batch_loss
 
     fresh()
     network = build(preset).cuda().train()
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-4, amsgrad=True)
     moving, fixed = torch.rand(2, 1, 1, *size, device="cuda")
     code = torch.rand(1, 2, device="cuda")
-    pair, prior = Pair(moving=moving, fixed=fixed, spacing=(1.0, 1.0, 1.0)), BetaPrior(alpha=0.1, lambda_max=1.0)
+    batch = Batch(moving=moving, fixed=fixed, spacings=((1.0, 1.0, 1.0),))
+    setting = LossSetting(prior=BetaPrior(alpha=0.1, lambda_max=1.0))
 
     def step():
         optimiser.zero_grad(set_to_none=True)
         with torch.autocast("cuda", dtype=torch.bfloat16, enabled=precision == "bf16"):
             output = network(moving, fixed, code, inverse=False)
-        pair_loss(output, pair, prior, LossConfig())["loss"].backward()
+        batch_loss(output, batch, [setting], LossConfig())["loss"].backward()
         optimiser.step()
 
     return {"seconds": seconds(step, 5)} | memory()

@@ -50,14 +50,16 @@ def ours(moving, fixed, velocity, weight, maps, semi):
     from SPRCore.functional import integrate
     from SPRCore.networks import RegistrationOutput
     from SPRCore.regularization import BetaPrior
+    from SPRCore.training.batches import Batch
     from SPRCore.training.config import LossConfig
-    from SPRCore.training.losses import Pair, pair_loss
+    from SPRCore.training.hyper import LossSetting
+    from SPRCore.training.losses import batch_loss
 
     labels = {"moving_labels": maps[0], "fixed_labels": maps[1], "labels": tuple(range(1, LABELS))} if semi else {}
-    pair = Pair(moving=moving, fixed=fixed, spacing=(1.0, 1.0, 1.0), **labels)
+    batch = Batch(moving=moving, fixed=fixed, spacings=((1.0, 1.0, 1.0),), **labels)
     output = RegistrationOutput(displacement=doubled(integrate(velocity)), weight=weight)
-    prior = BetaPrior(alpha=ALPHA, lambda_max=STRENGTH)
-    return pair_loss(output, pair, prior, LossConfig(dice_weight=float(semi)))["loss"]
+    setting = LossSetting(prior=BetaPrior(alpha=ALPHA, lambda_max=STRENGTH))
+    return batch_loss(output, batch, [setting], LossConfig(dice_weight=float(semi)))["loss"]
 
 
 def reference(moving, fixed, velocity, weight, maps, semi, correlation="lncc_dense"):
