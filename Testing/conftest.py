@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,22 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("spr")
+
+_EXIT_CODE = pytest.StashKey[int]()
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """Keep the exit code for `pytest_unconfigure`."""
+    session.config.stash[_EXIT_CODE] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    """End without the destructors of VTK and Qt, which were seen to crash after the last test, in any order."""
+    if "vtkmodules" in sys.modules and _EXIT_CODE in config.stash:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(config.stash[_EXIT_CODE])
 
 
 @pytest.fixture(scope="session")

