@@ -1,4 +1,4 @@
-"""Work in a child process of its own, so that its time and memory are its own and its death is nobody else's."""
+"""Run a function in its own process: time and memory are measured separately, a crash ends that process alone."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _serve(sender: Connection, function: Callable[..., Any], arguments: tuple[An
     except Exception as error:  # whatever it is belongs into the results
         words = str(error) if isinstance(error, SPRError) else f"{type(error).__name__}: {error}"
         result = "failed", words
-    with contextlib.suppress(BrokenPipeError):  # nobody waits for it any more
+    with contextlib.suppress(BrokenPipeError):  # the parent process has ended
         sender.send(result)
     sender.close()
 

@@ -39,7 +39,7 @@ def write_results(
         fixed: The fixed image with its data.
         moving: The moving image with its data.
         annotations: The labels and landmarks that were given.
-        folder: Where to write; a temporary folder, so that nobody ever sees half of it.
+        folder: Where to write; a temporary folder, so that no partial result is visible.
 
     Returns:
         The report as written, but for the list of files: that of the result with the seconds for writing, and the

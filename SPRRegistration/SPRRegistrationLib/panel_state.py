@@ -76,13 +76,13 @@ def suggestion_state(controller: Controller) -> suggestion.SuggestionState:
 
 
 def latency(controller: Controller) -> str:
-    """Return the kind of the result that is shown, and its time; empty if there is none in this session."""
+    """Return the kind of the result that is shown, and its time; empty if the worker has given none."""
     shown = None if controller.session is None else controller.session.shown
     return "" if shown is None else messages.latency(shown.age_ms, shown.exact)
 
 
 def badge(controller: Controller) -> verdict.Badge | None:
-    """Return the verdict on what is shown: of this session, or as saved with the scene; None for no result."""
+    """Return the verdict on the result: of the worker's last one, or as saved with the scene; None for no result."""
     parameters, session = controller.parameters, controller.session
     extent_mm = inputs.extent_mm(parameters.fixedVolume)
     if session is None or session.shown is None:
@@ -92,7 +92,7 @@ def badge(controller: Controller) -> verdict.Badge | None:
 
 
 def map_points(controller: Controller) -> list[Any]:
-    """Return the points of the settings map: of this session, or as saved with the scene."""
+    """Return the points of the settings map: those of the worker, or those saved with the scene."""
     session = controller.session
     return charts.saved_points(controller.parameters) if session is None else session.points
 
