@@ -68,6 +68,21 @@ def duration(milliseconds: float) -> str:
     return _("{minutes} min {seconds} s").format(minutes=round(seconds) // 60, seconds=round(seconds) % 60)
 
 
+def progress(seconds_left: float | None) -> str:
+    """Return the text in a progress bar, in which %p is the part done in percent.
+
+    Args:
+        seconds_left: Time left; None for not known.
+    """
+    if seconds_left is None:
+        return "%p %"
+    if seconds_left < 10:
+        return _("%p %, a few seconds left")
+    if seconds_left < 55:
+        return _("%p %, about {seconds} s left").format(seconds=10 * round(seconds_left / 10))
+    return _("%p %, about {minutes} min left").format(minutes=max(round(seconds_left / 60), 1))
+
+
 def refused(error: Any) -> str:
     """Return an `SPRError`, or an `Error` of the worker, as sentences."""
     parts = [f"{error.what}: {error.got}" if error.got else str(error.what)]
@@ -115,7 +130,7 @@ def why_not_apply(parameters: Any) -> str:
     if moving is None:
         return _("Choose the moving image.")
     if fixed is moving:
-        return _("Fixed and moving image are the same; choose two different images.")
+        return _("Both images are the same: choose two.")
     if fixed.GetImageData() is None or moving.GetImageData() is None:
         return _("One of the images is empty.")
     return ""

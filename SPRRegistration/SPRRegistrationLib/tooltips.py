@@ -139,6 +139,13 @@ def _choices() -> dict[str, str]:
             "on the settings map. If none is clearly better, the recommended setting is marked."
         ),
         "takeButton": _("Set the kind of stiffness and the sliders to the suggested setting."),
+        "moreGroup": _("Saved presets, the kind of stiffness, and the start of the optimization."),
+        "presetSelector": _(
+            "Settings that you have saved, for all scenes. Choose one to set method, kind of stiffness, sliders and "
+            "start; type a name to save the current ones."
+        ),
+        "savePresetButton": _("Save method, kind of stiffness, sliders and start under the name on the left."),
+        "deletePresetButton": _("Delete the saved preset with the name on the left. The sliders stay."),
         "live": _(
             "Show the deformation while a slider moves. If the computer is too slow, turn it off and press Apply."
         ),
@@ -214,4 +221,7 @@ def _results() -> dict[str, str]:
         "exportDirectionSelector": _("The transform that deforms the moving image onto the fixed one, or its inverse."),
         "exportTransformButton": _("Save the deformation to a file."),
         "exportReportButton": _("Save settings, measures and versions. No names of patients, no paths."),
+        "helpLabel": _("Pages in the internet; they open in your browser."),
+        "logText": _("Messages of the registration program. Names of the images are left out."),
+        "copyLogButton": _("Copy the messages, for instance into a report of a problem."),
     }

@@ -30,7 +30,7 @@ def uses(source):
 
 
 def signatures(source):
-    """Names of the signals that the code connects by a text."""
+    """Signals that the code connects by a text, and what they are signals of."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "connect" and node.args:
             yield node.func.value, node.args[0].value
@@ -47,7 +47,7 @@ def test_properties_of_the_file_can_be_written(item):
 def test_connections_of_the_file_join_what_is_there():
     for connection in TREE.iter("connection"):
         ends = [connection.findtext(part) for part in ("sender", "signal", "receiver", "slot")]
-        assert contract.has(WIDGETS[ends[0]], ends[1].split("(")[0])
+        assert contract.has_signal(WIDGETS[ends[0]], ends[1])
         assert contract.has(WIDGETS[ends[2]], ends[3].split("(")[0])
 
 
@@ -67,7 +67,7 @@ def test_python_uses_what_widgets_have(path):
 def test_signals_are_those_of_the_widgets(path):
     for owner, text in signatures(path.read_text(encoding="utf-8")):
         if isinstance(owner, ast.Attribute) and getattr(owner.value, "attr", "") == "ui":
-            assert contract.has(WIDGETS[owner.attr], text.split("(")[0]), f"{owner.attr} has no {text}"
+            assert contract.has_signal(WIDGETS[owner.attr], text), f"{owner.attr} has no {text}"
 
 
 def test_names_that_are_not_there_are_found():
@@ -75,6 +75,9 @@ def test_names_that_are_not_there_are_found():
     assert set(uses(bad)) == {("alphaSlider", "setRange"), ("alphaSlider", "value"), ("nothing", "text")}
     assert not contract.has("ctkSliderWidget", "setRange")  # C++ has it, Python does not reach it
     assert not contract.has("QPushButton", "clickd")
+    assert contract.has_signal("ctkSliderWidget", "valueIsChanging(double)")
+    for wrong in ("valueIsChanging(int)", "valueIsChanging()", "valueIsChanging"):
+        assert not contract.has_signal("ctkSliderWidget", wrong)
     assert not contract.can_write("qMRMLNodeComboBox", "currentNode")
 
 

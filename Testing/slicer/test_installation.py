@@ -7,18 +7,23 @@ import importlib.util
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
 if None in (importlib.util.find_spec("slicer"), importlib.util.find_spec("PySide6")):
     pytest.skip("slicer-core or PySide6 is not installed", allow_module_level=True)
 
+import psutil
 import slicer
 from harness import application, driving
 from harness.widgets import qt
 
 pytestmark = pytest.mark.slicer
 SAFE = "safetensors>=0.4.3"
+LAUNCHER = Path(__file__).resolve().parents[1] / "end_to_end" / "launcher.py"
+PIP = "import time; print('Collecting', flush=True); time.sleep(20)"
+"""In place of pip: writes a line and downloads."""
 
 
 @pytest.fixture
@@ -139,3 +144,128 @@ def test_an_installation_that_leaves_something_out_is_told(lacking, pip, monkeyp
     lacking.ui.applyButton.click()
     assert "is still missing" in lacking.ui.statusLabel.text
     assert lacking.panel.session is None
+
+
+@pytest.fixture
+def slow_pip(lacking, monkeypatch):
+    """Let pip be a process behind a launcher, whose output Slicer reads line by line; return the processes."""
+    started = []
+
+    def launch(arguments, **options):
+        started.append(subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True))
+        return started[-1]
+
+    def pip_install(arguments):
+        process = slicer.util.launchConsoleProcess([sys.executable, str(LAUNCHER), "-c", PIP])
+        while process.stdout.readline():
+            slicer.app.processEvents()
+        if process.wait() != 0:
+            raise subprocess.CalledProcessError(process.returncode, "pip")
+
+    monkeypatch.setattr(slicer.util, "launchConsoleProcess", launch)
+    monkeypatch.setattr(slicer.util, "pip_install", pip_install)
+    monkeypatch.setitem(sys.modules, "slicer.packaging", None)
+    yield started
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def when(holds, call):
+    """Call a function once while events are processed, as soon as something holds."""
+    timer = qt.QTimer()
+
+    def look():
+        if holds():
+            timer.stop()
+            call()
+
+    timer.timeout.connect(look)
+    timer.start(0)
+    return timer
+
+
+def is_running(pid):
+    """Whether a process has not ended; one that nobody waits for stays in the list."""
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def dialogs_with_a_bar():
+    """The dialogs of progress that are shown."""
+    return [each for each in qt.QApplication.topLevelWidgets() if isinstance(each, qt.QProgressDialog) and each.visible]
+
+
+def test_an_installation_is_cancelled_with_all_of_its_processes(lacking, slow_pip):
+    cancel = sys.modules["SPRRegistrationLib.qt.cancel"]
+    children, launch = [], slicer.util.launchConsoleProcess
+
+    def press():
+        (dialog,) = dialogs_with_a_bar()
+        children.extend(cancel.descendants(slow_pip[0].pid))
+        next(each for each in dialog.findChildren(qt.QPushButton)).click()
+
+    timer = when(dialogs_with_a_bar, press)
+    lacking.ui.applyButton.click()
+    assert lacking.ui.statusLabel.text == "The installation was cancelled. Press Apply to begin again."
+    assert not timer.isActive()
+    assert len(children) == 1
+    assert not [child for child in children if is_running(child)]
+    assert len(lacking.dialogs.shown) == 1, "the question alone"
+    assert slicer.util.launchConsoleProcess is launch
+    assert dialogs_with_a_bar() == []
+    assert lacking.panel.session is None
+    assert lacking.ui.applyButton.isEnabled()
+
+
+def test_a_finished_installation_is_not_taken_for_a_cancelled_one(lacking, slow_pip, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "PIP", "print('done')")
+    timer = when(lambda: slow_pip, lambda: setattr(lacking, "there", True))
+    monkeypatch.setattr(sys.modules["SPRRegistrationLib.qt.install"], "_is_installed", lambda wanted: True)
+    lacking.ui.applyButton.click()
+    assert not timer.isActive()
+    assert "cancelled" not in lacking.ui.statusLabel.text
+    driving.wait_for(lacking.panel, "DONE")
+    assert dialogs_with_a_bar() == []
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+def test_the_extension_of_pytorch_is_installed_and_a_restart_offered(lacking, monkeypatch, restarts):
+    install = sys.modules["SPRRegistrationLib.qt.install"]
+    slicer.app.extensions = application.ExtensionsManager(catalog={"PyTorch"})
+    monkeypatch.setattr(
+        slicer.util, "confirmYesNoDisplay", lambda text, *rest: lacking.dialogs.shown.append(text) or restarts
+    )
+    lacking.panel.missing = lambda: [install.TORCH]
+    lacking.ui.applyButton.click()
+    assert slicer.app.extensions.asked == [("PyTorch", False, False)], "no restart before it is offered, no dialog"
+    assert slicer.app.extensions.interactive
+    question, offer, *rest = lacking.dialogs.shown
+    assert "It will be installed first" in question
+    assert "Restart 3D Slicer now?" in offer
+    assert rest == (["restart"] if restarts else [])
+    assert lacking.ui.statusLabel.text == "Restart 3D Slicer, and press Apply again."
+    assert lacking.panel.session is None
+
+
+def test_an_extension_that_cannot_be_installed_is_named(lacking):
+    install = sys.modules["SPRRegistrationLib.qt.install"]
+    lacking.panel.missing = lambda: [install.TORCH]
+    lacking.ui.applyButton.click()
+    assert "could not be installed. Open View > Extensions Manager" in lacking.ui.statusLabel.text
+    assert slicer.app.extensions.interactive
+
+
+def test_slicer_5_12_shows_no_dialog_of_its_own(lacking, monkeypatch):
+    """It has no button to cancel, and lies over the panel."""
+    asked = []
+
+    def pip_ensure(wanted, **options):
+        asked.append(options)
+        lacking.there = True
+
+    packaging = types.ModuleType("slicer.packaging")
+    packaging.pip_ensure, packaging.__spec__ = pip_ensure, importlib.machinery.ModuleSpec("slicer.packaging", None)
+    monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)
+    monkeypatch.setattr(sys.modules["SPRRegistrationLib.qt.install"], "_is_installed", lambda wanted: True)
+    lacking.ui.applyButton.click()
+    assert [options["show_progress"] for options in asked] == [False]

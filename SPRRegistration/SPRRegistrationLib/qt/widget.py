@@ -22,6 +22,9 @@ from SPRRegistrationLib.parameters import SPRRegistrationParameters
 from SPRRegistrationLib.qt import install, process
 from SPRRegistrationLib.qt.export import ExportSection
 from SPRRegistrationLib.qt.inputs import InputsSection
+from SPRRegistrationLib.qt.log import LogSection
+from SPRRegistrationLib.qt.presets import PresetsSection
+from SPRRegistrationLib.qt.progress import ProgressSection
 from SPRRegistrationLib.qt.quality import QualitySection
 from SPRRegistrationLib.qt.regularization import RegularizationSection
 from SPRRegistrationLib.qt.run import RunSection
@@ -40,9 +43,10 @@ from SPRRegistrationLib.worker_control import WorkerOptions
 SECTIONS = (
     *(InputsSection, TaskModelSection, RegularizationSection, StiffnessFactorsSection, RunSection, ShowSection),
     *(QualitySection, SettingsMapSection, SnapshotsSection, ExportSection, SuggestionSection),
+    *(PresetsSection, ProgressSection, LogSection),
 )
 PARTS = (
-    *("inputsSection", "modelSection", "regularizationSection", "applyFrame"),
+    *("sampleButton", "inputsSection", "modelSection", "regularizationSection", "applyFrame"),
     *("showSection", "qualitySection", "mapSection", "exportSection"),
 )
 """Widgets that are disabled while there is no registration."""

@@ -51,6 +51,27 @@ class Layouts:
     threeDViewCount = 0
 
 
+class ExtensionsManager(qt.QObject):
+    """What the catalog of extensions can install, and what is installed."""
+
+    interactive = qt.Property(bool, lambda self: self._interactive, lambda self, value: self._set(value))
+
+    def __init__(self, catalog=()):
+        super().__init__()
+        self._interactive, self.catalog, self.installed, self.asked = True, set(catalog), set(), []
+
+    def _set(self, value):
+        self._interactive = value
+
+    def isExtensionInstalled(self, name):
+        return name in self.installed
+
+    def installExtensionFromServer(self, name, restart=True, update=False):
+        self.asked.append((name, restart, self._interactive))
+        self.installed |= {name} & self.catalog
+        return name in self.catalog
+
+
 class Application(qt.QObject):
     """What modules ask of the application."""
 
@@ -64,7 +85,12 @@ class Application(qt.QObject):
     def __init__(self):
         super().__init__()
         self.manager, self.layouts, self.logic_ = ModuleManager(), Layouts(), None
-        self.testing = True
+        self.testing, self.extensions = True, ExtensionsManager()
+        self.folder = qt.QTemporaryDir()
+        self.stored = qt.QSettings(self.folder.filePath("Slicer.ini"), qt.QSettings.IniFormat)
+
+    def extensionsManagerModel(self):
+        return self.extensions
 
     def testingEnabled(self):
         return self.testing
@@ -85,7 +111,7 @@ class Application(qt.QObject):
         widgets.application.processEvents()
 
     def settings(self):
-        return qt.QSettings()
+        return self.stored
 
     userSettings = settings
 
@@ -149,6 +175,7 @@ def start():
     slicer.util.reloadScriptedModule = reload
     slicer.util.getModuleWidget = lambda name: getattr(slicer.modules, f"{name}Widget")
     slicer.util.mainWindow = lambda *arguments: None
+    slicer.util.restart = lambda: dialogs.shown.append("restart")
     slicer.util.settingsValue = lambda key, default, **options: default
     return dialogs
 

@@ -1,8 +1,8 @@
 """What exists of a widget when Python talks to it inside Slicer, and the refusal of anything else.
 
-`contract.json` is a trimmed copy of what the headers of Slicer, CTK and Qt say (`trim_contract.py` made it): for each
-class its base, its properties (true if they can be written), signals and methods. Of the classes of CTK and Slicer
-only properties, signals, slots and invokable methods can be reached from Python; plain C++ methods cannot.
+`contract.json` is a trimmed copy of what the headers of Slicer, CTK and Qt say (written by `trim_contract.py`): for
+each class its base, its properties (true if they can be written), whole signals and methods. Of the classes of CTK and
+Slicer only properties, signals, slots and invokable methods can be reached from Python; plain C++ methods cannot.
 """
 
 from __future__ import annotations
@@ -32,8 +32,16 @@ def has(kind, name):
     """Whether objects of a class have a property, a signal or a method that Python can reach."""
     if name in ALIASES:
         return True
-    parts = ("properties", "signals", "methods", "enums")
-    return any(name in CLASSES[link][part] for link in chain(kind) for part in parts)
+    parts = ("properties", "methods", "enums")
+    facts = [CLASSES[link] for link in chain(kind)]
+    signals = {signal.split("(")[0] for each in facts for signal in each["signals"]}
+    return name in signals or any(name in each[part] for each in facts for part in parts)
+
+
+@cache
+def has_signal(kind, signature):
+    """Whether objects of a class have a signal with just these types of arguments; Qt compares the whole text."""
+    return any(signature in CLASSES[link]["signals"] for link in chain(kind))
 
 
 @cache

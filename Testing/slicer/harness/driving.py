@@ -66,6 +66,40 @@ def mouse(widget, place, *kinds):
         qt.QCoreApplication.sendEvent(hit, event)
 
 
+def drag_with_mouse(slider, start, end, steps=6):
+    """Press the handle of a slider, move the mouse, and release it, by values; return what was shown on the way."""
+    inner, shown = groove(slider), []
+    places = [place_of(slider, start + (end - start) * step / steps) for step in range(steps + 1)]
+    mouse(slider, places[0], qt.QEvent.MouseButtonPress)
+    for place in places[1:]:
+        mouse(slider, place, qt.QEvent.MouseMove)
+        shown.append(inner.sliderPosition)
+        application.process_events(0.02)
+    mouse(slider, places[-1], qt.QEvent.MouseButtonRelease)
+    return shown
+
+
+def place_of(slider, value):
+    """Return where the middle of the handle of a slider is at a value."""
+    inner, option = groove(slider), qt.QStyleOptionSlider()
+    inner.initStyleOption(option)
+    control = qt.QStyle.CC_Slider
+    handle = inner.style().subControlRect(control, option, qt.QStyle.SC_SliderHandle, inner)
+    track = inner.style().subControlRect(control, option, qt.QStyle.SC_SliderGroove, inner)
+    part = (value - slider.minimum) / (slider.maximum - slider.minimum)
+    x = track.left() + handle.width() / 2 + part * (track.width() - handle.width())
+    return inner.mapTo(slider, qt.QPoint(round(x), handle.center().y()))
+
+
+def press_key(widget, key):
+    """Press a key in whatever has the focus if a widget is given it."""
+    target = widget.focusProxy() or widget
+    while target.focusProxy() is not None:
+        target = target.focusProxy()
+    for kind in (qt.QEvent.KeyPress, qt.QEvent.KeyRelease):
+        qt.QCoreApplication.sendEvent(target, qt.QKeyEvent(kind, key, qt.Qt.NoModifier))
+
+
 def double_click(widget, place):
     """Click twice, as Qt tells it: the second press is the double click."""
     kinds = qt.QEvent

@@ -72,6 +72,7 @@ def _signal(self, text):
     name, kind = text.split("(")[0], type(self).__name__
     signature = QtCore.QMetaObject.normalizedSignature(text).data().decode().replace("vtkMRMLNode*", "PyObject")
     is_there = _read(self, "metaObject")().indexOfSignal(signature) >= 0
-    if not is_there or (kind in contract.CLASSES and not contract.has(kind, name)):
+    declared = QtCore.QMetaObject.normalizedSignature(text).data().decode()
+    if not is_there or (kind in contract.CLASSES and not contract.has_signal(kind, declared)):
         raise ValueError(f"{kind} has no signal {text}")
     return _read(self, name)
