@@ -13,7 +13,7 @@ MARK = "◆"
 
 def no_pair() -> str:
     """No images are chosen."""
-    return _("Choose a fixed and a moving image.")
+    return _("Choose the two images.")
 
 
 def opening() -> str:
@@ -124,13 +124,13 @@ def why_not_apply(parameters: Any) -> str:
     """Return why Apply is not possible, in one sentence; empty if it is."""
     fixed, moving = parameters.fixedVolume, parameters.movingVolume
     if fixed is None and moving is None:
-        return _("Choose a fixed and a moving image.")
+        return _("Choose the two images.")
     if fixed is None:
         return _("Choose the fixed image.")
     if moving is None:
         return _("Choose the moving image.")
     if fixed is moving:
-        return _("Both images are the same: choose two.")
+        return _("Both images are the same.")
     if fixed.GetImageData() is None or moving.GetImageData() is None:
         return _("One of the images is empty.")
     return ""

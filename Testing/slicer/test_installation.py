@@ -106,7 +106,7 @@ def test_the_scene_closed_during_an_installation(lacking, pip):
     lacking.ui.applyButton.click()
     application.process_events(0.1)
     assert driving.sessions(lacking.panel) == []
-    assert lacking.ui.applyButton.text == "Choose a fixed and a moving image"
+    assert lacking.ui.applyButton.text == "Choose the two images"
     assert not lacking.ui.statusLabel.text
 
 

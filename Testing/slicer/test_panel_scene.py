@@ -137,7 +137,7 @@ def test_deleting_one_of_two_registrations_ends_its_worker(done):
     done.ui.registrationSelector.removeCurrentNode()
     assert done.panel.parameters.parameterNode is other
     assert driving.sessions(done.panel) == []
-    assert done.ui.applyButton.text == "Choose a fixed and a moving image"
+    assert done.ui.applyButton.text == "Choose the two images"
 
 
 @pytest.mark.parametrize("field", ["fixedVolume", "movingVolume"])
@@ -166,7 +166,7 @@ def test_deleted_segments_and_landmarks_are_none(chosen):
 
 
 def test_two_images_that_come_while_the_panel_is_open_are_chosen(empty):
-    assert empty.ui.applyButton.text == "Choose a fixed and a moving image"
+    assert empty.ui.applyButton.text == "Choose the two images"
     driving.add_image("one", 1)
     application.process_events(0.05)
     assert empty.panel.parameters.fixedVolume is None

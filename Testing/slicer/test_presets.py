@@ -63,7 +63,7 @@ def kept(unfolded):
 def test_nothing_can_be_saved_without_a_name(unfolded):
     assert not unfolded.ui.savePresetButton.enabled
     assert not unfolded.ui.deletePresetButton.enabled
-    assert unfolded.ui.presetSelector.lineEdit().placeholderText == "Name of a new preset"
+    assert unfolded.ui.presetSelector.lineEdit().placeholderText == "New name"
     driving.type_keys(unfolded.ui.presetSelector.lineEdit(), "  ")
     assert not unfolded.ui.savePresetButton.enabled
     driving.type_keys(unfolded.ui.presetSelector.lineEdit(), "x")

@@ -26,7 +26,7 @@ IMAGES = os.environ.get("SPR_WRITE_IMAGES", "")
 
 def test_the_button_says_what_is_missing(module):
     assert not module.ui.applyButton.enabled
-    assert module.ui.applyButton.text == "Choose a fixed and a moving image"
+    assert module.ui.applyButton.text == "Choose the two images"
     pick(module.ui.fixedSelector, "before")
     assert module.ui.applyButton.text == "Choose the moving image"
     pick(module.ui.movingSelector, "before")

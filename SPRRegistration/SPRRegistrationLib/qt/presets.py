@@ -22,7 +22,7 @@ class PresetsSection(Section):
         self.ui.presetSelector.connect("editTextChanged(QString)", lambda text: self._enable())
         self.ui.savePresetButton.connect("clicked()", self.save)
         self.ui.deletePresetButton.connect("clicked()", self.delete)
-        self.ui.presetSelector.lineEdit().placeholderText = _("Name of a new preset")
+        self.ui.presetSelector.lineEdit().placeholderText = _("New name")
         self._list("")
 
     def attach(self) -> None:

@@ -11,8 +11,8 @@ from SPRRegistrationLib import panel_state, verdict
 from SPRRegistrationLib.qt.section import Section
 from SPRRegistrationLib.scene import charts, display, outputs
 
-BORDERS = {"good": "#2e7d32", "preview": "#6b7682", "check": "#c46a00", "bad": "#b3261e"}
-"""Color of the left edge; the sign and the words say the same."""
+BORDERS = {"good": "#3a9a40", "preview": "#76828f", "check": "#c46a00", "bad": "#e0453a"}
+"""Color of the left edge, which stands out in both styles of Slicer; the sign and the words say the same."""
 
 
 class QualitySection(Section):

@@ -85,6 +85,10 @@ class RegularizationSection(Section):
                 self._place_marks(field, states)
         self.ui.latencyLabel.text = panel_state.latency(self.controller)
 
+    def marks(self, field: str) -> tuple[qt.QWidget, qt.QWidget]:
+        """Return the marks of the recommended and of the suggested value at a slider."""
+        return self._ticks[field], self._suggested[field]
+
     def _place_marks(self, field: str, states: SliderStates) -> None:
         """Mark the recommended value under a slider, and above it the suggested one."""
         slider = self.sliders[field]
@@ -119,7 +123,7 @@ class RegularizationSection(Section):
         mark = qt.QLabel(MARK, groove)
         mark.setAttribute(qt.Qt.WA_TransparentForMouseEvents)
         mark.setAlignment(qt.Qt.AlignCenter)
-        mark.setStyleSheet("color: #7a3db8; font-size: 10px;")
+        mark.setStyleSheet("color: #a45fe0; font-size: 10px;")
         mark.toolTip = _("Suggested for this pair")
         mark.visible = False
         return mark
