@@ -136,6 +136,30 @@ def test_alt_keys_in_python_are_those_of_the_button_that_they_are_written_on(pat
     assert not letters & (MENUS | taken)
 
 
+OF_SLICER = {f"Ctrl+{key}" for key in "0123456OSWZYXCVHFN"} | {"F1", "F3", "F5"}
+"""Shortcuts of Slicer's main window and of its Python console."""
+
+
+def shortcuts():
+    """Shortcuts in the file, with the widgets that have them."""
+    return [(entry.findtext("string"), item.get("name")) for item in TREE.iter("widget")
+            for entry in item.findall("property") if entry.get("name") == "shortcut"]  # fmt: skip
+
+
+def test_every_shortcut_goes_to_one_control_and_is_none_of_slicer():
+    keys = [key for key, _name in shortcuts()]
+    assert len(keys) > 4
+    assert len(set(keys)) == len(keys)
+    assert not OF_SLICER & set(keys)
+    assert all(re.fullmatch(r"Ctrl\+Shift\+[A-Z0-9]", key) for key in keys), keys
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_shortcuts_are_in_the_file_alone(path):
+    assert "QShortcut" not in path.read_text(encoding="utf-8")
+    assert "QKeySequence" not in path.read_text(encoding="utf-8")
+
+
 def test_label_maps_are_not_offered_as_images():
     for item in TREE.iter("widget"):
         kinds = [entry.text for entry in item.findall("property[@name='nodeTypes']/stringlist/string")]

@@ -64,6 +64,15 @@ def test_marks_of_the_sliders_and_the_quality_stand_out(styled):
         assert min(contrast(color, behind) for color in own) >= LEAST_CONTRAST, (styled.theme, widget.styleSheet)
 
 
+def test_the_edge_of_the_quality_is_drawn(styled):
+    from SPRRegistrationLib.qt.quality import BORDERS
+
+    label = styled.ui.badgeLabel
+    picture = label.grab().toImage()
+    assert picture.pixelColor(2, label.height // 2).name() == BORDERS["good"]
+    assert picture.pixelColor(label.width - 3, label.height // 2).name() != BORDERS["good"]
+
+
 def test_each_quality_has_a_color_that_stands_out(styled):
     from SPRRegistrationLib.qt.quality import BORDERS
 

@@ -90,6 +90,30 @@ def test_dragging_previews_and_a_gesture_is_one_change(done, name, field):
     assert len(set(changes)) == 1
 
 
+def test_a_drag_with_the_mouse_previews_and_is_one_change(done):
+    slider, parameters = done.ui.alphaSlider, done.panel.parameters
+    changes = []
+    parameters.AddObserver("ModifiedEvent", lambda caller, event: changes.append(parameters.alpha))
+    assert slider.childAt(driving.place_of(slider, slider.value)) is groove(slider)
+    shown = driving.drag_with_mouse(slider, slider.value, 0.4)
+    assert shown == sorted(shown)
+    assert len(set(shown)) > 3, "the handle follows the mouse"
+    assert parameters.alpha == pytest.approx(0.4, abs=0.02)
+    assert len(set(changes)) == 1
+    done.ui.undoButton.click()
+    assert parameters.alpha == pytest.approx(0.1)
+
+
+def test_arrow_keys_move_a_slider_that_has_the_focus(done):
+    slider, parameters = done.ui.alphaSlider, done.panel.parameters
+    inner, before = groove(slider), parameters.alpha
+    driving.press_key(inner, qt.Qt.Key_Right)
+    assert parameters.alpha > before
+    driving.press_key(inner, qt.Qt.Key_Left)
+    assert parameters.alpha == pytest.approx(before, abs=1e-3)
+    assert application.process_events(10, lambda: done.panel.session.stage.name in ("READY", "DONE"))
+
+
 def test_live_off_asks_for_nothing(done):
     done.ui.liveCheckBox.click()
     asked = done.panel.session.setting
@@ -441,6 +465,11 @@ def test_an_export_that_fails_is_told(done, monkeypatch):
     assert "was not saved" in done.dialogs.shown[-1]
 
 
+def legends():
+    """Legends that are shown."""
+    return [each for each in slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode") if each.GetVisibility()]
+
+
 @pytest.mark.parametrize("way", ["another module", "another registration"])
 def test_what_is_left_takes_its_maps_and_legend_along(done, way):
     display = sys.modules["SPRRegistrationLib.scene.display"]
@@ -456,6 +485,7 @@ def test_what_is_left_takes_its_maps_and_legend_along(done, way):
     assert composite.GetNthLayerVolumeID(display.MAP_LAYER) == parameters.weightVolume.GetID()
     assert parameters.displacementTransform.GetDisplayNode().GetVisibility()
     assert layouts.layout != 7
+    assert len(legends()) == 1
     if way == "another module":
         done.widget.exit()
     else:
@@ -464,6 +494,7 @@ def test_what_is_left_takes_its_maps_and_legend_along(done, way):
     assert not parameters.displacementTransform.GetDisplayNode().GetVisibility()
     assert composite.GetForegroundVolumeID() == parameters.deformedVolume.GetID()
     assert layouts.layout == 7
+    assert legends() == []
     if way == "another module":
         done.widget.enter()
     else:
@@ -471,6 +502,7 @@ def test_what_is_left_takes_its_maps_and_legend_along(done, way):
     assert composite.GetNthLayerVolumeID(display.MAP_LAYER) == parameters.weightVolume.GetID()
     assert parameters.displacementTransform.GetDisplayNode().GetVisibility()
     assert layouts.layout != 7
+    assert len(legends()) == 1
 
 
 def test_names_that_slicer_has_not_are_refused_to_the_module(module):

@@ -49,7 +49,8 @@ class QualitySection(Section):
             return
         doubts = "".join(f"<br>{html.escape(doubt)}" for doubt in badge.doubts)
         self.ui.badgeLabel.text = f"<b>{verdict.SIGNS[badge.level]}&nbsp; {html.escape(badge.line)}</b>{doubts}"
-        self.ui.badgeLabel.setStyleSheet(f"QLabel {{ border-left: 5px solid {BORDERS[badge.level]}; }}")
+        edge = f"border: 0px none; border-left: 5px solid {BORDERS[badge.level]}"  # Qt draws one edge alone only so
+        self.ui.badgeLabel.setStyleSheet(f"QLabel {{ {edge}; }}")
         rows = [(html.escape(name), html.escape(value)) for name, value in badge.details]
         cells = "".join(f"<tr><td>{name}&nbsp;&nbsp;</td><td>{value}</td></tr>" for name, value in rows)
         self.ui.measuresLabel.text = f"<table>{cells}</table>"

@@ -132,6 +132,7 @@ class ctkSliderWidget(QtWidgets.QWidget):
         layout.addWidget(spin)
         self._slider, self._spin = slider.inner, spin.inner
         self._tracking, self._before, self._changing, self._busy = True, 0.0, False, False
+        self._page_step = 1.0
         slider.sliderPressed.connect(self._press)
         slider.sliderReleased.connect(self._release)
         self._slider.valueChanged.connect(self._slid)
@@ -169,6 +170,17 @@ class ctkSliderWidget(QtWidgets.QWidget):
         self._slider.setValue(round(self.STEPS * (self._spin.value - low) / (high - low)) if high > low else 0)
         self._busy = False
 
+    def _set_steps(self):
+        """Let a key move the slider by its own steps."""
+        span = self._spin.maximum - self._spin.minimum
+        if span > 0:
+            self._slider.setSingleStep(max(round(self.STEPS * self._spin.singleStep / span), 1))
+            self._slider.setPageStep(max(round(self.STEPS * self._page_step / span), 1))
+
+    def _set_page_step(self, value):
+        self._page_step = value
+        self._set_steps()
+
     def _get(self):
         return self._before if self._changing else self._spin.value
 
@@ -183,19 +195,25 @@ class ctkSliderWidget(QtWidgets.QWidget):
         def write(self, value):
             getattr(self._spin, f"set{which}")(value)
             self._place()
+            self._set_steps()
 
         return Property(float, lambda self: getattr(self._spin, which.lower()), write)
 
     def _of_spin(kind, name):
         setter = f"set{name[0].upper()}{name[1:]}"
-        return Property(kind, lambda self: getattr(self._spin, name), lambda self, v: getattr(self._spin, setter)(v))
+
+        def write(self, value):
+            getattr(self._spin, setter)(value)
+            self._set_steps()
+
+        return Property(kind, lambda self: getattr(self._spin, name), write)
 
     value = Property(float, _get, setValue)
     minimum, maximum = _bound("Minimum"), _bound("Maximum")
     decimals, singleStep = _of_spin(int, "decimals"), _of_spin(float, "singleStep")
     suffix, prefix = _of_spin(str, "suffix"), _of_spin(str, "prefix")
     tracking = stored(bool, "tracking", True)
-    pageStep = stored(float, "pageStep", 1.0)
+    pageStep = Property(float, lambda self: self._page_step, _set_page_step)
 
 
 class ctkSearchBox(QtWidgets.QLineEdit):
