@@ -152,7 +152,7 @@ def test_latency_says_what_it_is():
 @pytest.mark.parametrize(
     ("fixed", "moving", "part"),
     [
-        (None, None, "a fixed and a moving"),
+        (None, None, "the two images"),
         (None, "b", "the fixed image"),
         ("a", None, "the moving image"),
         ("a", "a", "the same"),
