@@ -231,7 +231,7 @@ def test_a_finished_installation_is_not_taken_for_a_cancelled_one(lacking, slow_
 @pytest.mark.parametrize("restarts", [True, False])
 def test_the_extension_of_pytorch_is_installed_and_a_restart_offered(lacking, monkeypatch, restarts):
     install = sys.modules["SPRRegistrationLib.qt.install"]
-    slicer.app.extensions = application.ExtensionsManager(catalog={"PyTorch"})
+    slicer.app.extensions = application.qSlicerExtensionsManagerModel(catalog={"PyTorch"})
     monkeypatch.setattr(
         slicer.util, "confirmYesNoDisplay", lambda text, *rest: lacking.dialogs.shown.append(text) or restarts
     )

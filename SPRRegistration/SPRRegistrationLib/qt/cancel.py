@@ -56,11 +56,13 @@ class Cancellation:
         return process
 
     def _show(self) -> None:
-        text = _("The software is being downloaded and installed. This takes some minutes.")
-        self._dialog = dialog = qt.QProgressDialog(text, _("Cancel"), 0, 0, slicer.util.mainWindow())
+        self._dialog = dialog = qt.QProgressDialog(slicer.util.mainWindow())
         dialog.windowTitle = _("SPR Registration")
-        dialog.setWindowModality(qt.Qt.ApplicationModal)
-        dialog.setMinimumDuration(0)
+        dialog.labelText = _("The software is being downloaded and installed. This takes some minutes.")
+        dialog.setCancelButtonText(_("Cancel"))
+        dialog.maximum = 0  # of unknown duration
+        dialog.minimumDuration = 0
+        dialog.windowModality = qt.Qt.ApplicationModal
         dialog.connect("canceled()", self.cancel)
         dialog.show()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 
@@ -29,7 +28,7 @@ class LogSection(Section):
         pages += ((links.issues(), _("Report a problem")),)
         self.ui.helpLabel.text = " · ".join(f'<a href="{page}">{text}</a>' for page, text in pages)
         self.ui.helpLabel.openExternalLinks = True
-        self.ui.logText.setMaximumBlockCount(LONGEST)
+        self.ui.logText.maximumBlockCount = LONGEST
         self.ui.copyLogButton.connect("clicked()", self.copy)
         self._handler = LogHandler(self)
         self._level = LOGGER.level
@@ -43,7 +42,7 @@ class LogSection(Section):
 
     def copy(self) -> None:
         """Put the log on the clipboard."""
-        qt.QApplication.clipboard().setText(self.ui.logText.toPlainText())
+        slicer.app.clipboard().setText(self.ui.logText.toPlainText())
         slicer.util.showStatusMessage(_("Copied the log."), 3000)
 
     def add(self, text: str) -> None:

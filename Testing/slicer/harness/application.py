@@ -51,7 +51,7 @@ class Layouts:
     threeDViewCount = 0
 
 
-class ExtensionsManager(qt.QObject):
+class qSlicerExtensionsManagerModel(qt.QObject):
     """What the catalog of extensions can install, and what is installed."""
 
     interactive = qt.Property(bool, lambda self: self._interactive, lambda self, value: self._set(value))
@@ -85,12 +85,15 @@ class Application(qt.QObject):
     def __init__(self):
         super().__init__()
         self.manager, self.layouts, self.logic_ = ModuleManager(), Layouts(), None
-        self.testing, self.extensions = True, ExtensionsManager()
+        self.testing, self.extensions = True, qSlicerExtensionsManagerModel()
         self.folder = qt.QTemporaryDir()
         self.stored = qt.QSettings(self.folder.filePath("Slicer.ini"), qt.QSettings.IniFormat)
 
     def extensionsManagerModel(self):
         return self.extensions
+
+    def clipboard(self):
+        return widgets.application.clipboard()
 
     def testingEnabled(self):
         return self.testing
