@@ -79,8 +79,8 @@ def ensure(parameters: Any) -> None:
         node = getattr(parameters, field)
         if node is None or node.GetScene() is None:
             node = scene.AddNewNodeByClass(class_name, wanted[field])
-            setattr(parameters, field, node)
             node.SetAttribute(_AUTOMATIC_NAME, node.GetName())
+            setattr(parameters, field, node)
         elif node.GetName() == node.GetAttribute(_AUTOMATIC_NAME) != wanted[field]:
             node.SetName(wanted[field])
             node.SetAttribute(_AUTOMATIC_NAME, wanted[field])
