@@ -26,21 +26,12 @@ def registrations():
 
 
 @pytest.fixture
-def script():
+def script(script_module):
     """The logic of the module without its panel, and two images."""
-    application.start()
-    for name in [name for name in sys.modules if name.split(".")[0] in ("SPRRegistration", "SPRRegistrationLib")]:
-        del sys.modules[name]
-    spec = importlib.util.spec_from_file_location("SPRRegistration", application.MODULE)
-    module = sys.modules["SPRRegistration"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    from SPRRegistrationLib.qt import controllers
-
-    shared = controllers.shared()
-    shared.worker.command, shared.missing = driving.worker(), lambda: []
+    shared = sys.modules["SPRRegistrationLib.qt.controllers"].shared()
+    shared.worker.command = driving.worker()
     images = [driving.add_image(name, seed) for seed, name in enumerate(("before", "after"), start=1)]
-    yield SimpleNamespace(logic=module.SPRRegistrationLogic(), fixed=images[0], moving=images[1], shared=shared)
-    shared.end_all()
+    return SimpleNamespace(logic=script_module.SPRRegistrationLogic(), fixed=images[0], moving=images[1], shared=shared)
 
 
 def failed(message=None):
