@@ -16,6 +16,7 @@ def tooltips() -> dict[str, str]:
     """Return the tool tips by the fields that the widgets change, or by the names of widgets that change none."""
     return {
         **_inputs(),
+        **_region(),
         **_task_model(),
         **_regularization(),
         **_choices(),
@@ -59,16 +60,6 @@ def _inputs() -> dict[str, str]:
         "alignment": _(
             "Alignment before the deformation. Choose none if both images come from one session and match already."
         ),
-        "regionGroup": _("Masks restrict what is compared; an initial transform puts the images onto each other."),
-        "fixedMask": _(
-            "Where the fixed image is compared: all segments together, or all labels. Outside, the deformation is "
-            "continued smoothly. None: everywhere."
-        ),
-        "movingMask": _("Where the moving image is compared. None: everywhere."),
-        "initialTransform": _(
-            "A linear transform that puts the moving image onto the fixed one. It is used instead of the alignment, "
-            "and is part of the resulting deformation."
-        ),
         "measuresGroup": _("Organs and points that measure how good the registration is."),
         "fixedLabels": _(
             "Organs segmented in the fixed image. They measure the overlap; they never change the registration."
@@ -79,6 +70,21 @@ def _inputs() -> dict[str, str]:
             "in mm; they never change the registration."
         ),
         "movingLandmarks": _("The same points, in the same order, in the moving image."),
+    }
+
+
+def _region() -> dict[str, str]:
+    return {
+        "regionGroup": _("Masks restrict what is compared; an initial transform puts the images onto each other."),
+        "fixedMask": _(
+            "Where the fixed image is compared: all segments together, or all labels. Outside, the deformation is "
+            "continued smoothly. None: everywhere."
+        ),
+        "movingMask": _("Where the moving image is compared. None: everywhere."),
+        "initialTransform": _(
+            "A linear transform that puts the moving image onto the fixed one. It is used instead of the alignment, "
+            "and is part of the resulting deformation."
+        ),
     }
 
 
