@@ -214,6 +214,33 @@ def test_markups_are_moved_by_the_inverse(pair, kind):
     assert (made.GetClassName(), made.GetAttribute("DICOM.instanceUIDs")) == (node.GetClassName(), None)
 
 
+@pytest.mark.parametrize("kind", ["Plane", "ROI"])
+def test_planes_and_boxes_go_to_where_their_center_goes(pair, kind):
+    from SPRRegistrationLib.scene import geometry, warping
+
+    node = pair.scene.AddNewNodeByClass(f"vtkMRMLMarkups{kind}Node", "frame")
+    node.SetCenter((4.0, -3.0, 2.0))
+    node.SetSize(*((10.0, 8.0) if kind == "Plane" else ((10.0, 8.0, 6.0),)))
+    made = warping.warp(node, pair.transform)
+    (back,) = geometry.moved_points(pair.transform, [made.GetCenter()])
+    np.testing.assert_allclose(back, (4.0, -3.0, 2.0), atol=0.01)
+    assert tuple(node.GetCenter()) == (4.0, -3.0, 2.0)
+
+
+def test_an_image_with_colors_keeps_them(pair):
+    import slicer.util
+    from SPRRegistrationLib.scene import warping
+
+    node = pair.scene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "photo")
+    array = np.zeros((*MOVING_SHAPE[::-1], 3), np.uint8)
+    array[..., 0], array[..., 2] = 200, 50
+    slicer.util.updateVolumeFromArray(node, array)
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(MOVING))
+    made = warping.warp(node, pair.transform, pair.grid)
+    assert made.GetClassName() == "vtkMRMLVectorVolumeNode"
+    assert tuple(slicer.util.arrayFromVolume(made)[8, 10, 12]) == (200, 0, 50)
+
+
 def test_a_model_is_moved_by_the_inverse_with_the_transform_that_it_is_under(pair):
     import slicer
     import vtk
