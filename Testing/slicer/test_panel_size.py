@@ -24,8 +24,8 @@ SIZES = {"9 points": 12, "12 points": 16}
 """Height of the font in pixels, at 96 dots an inch."""
 
 BEGINNER = ("inputsSection", "regularizationSection", "qualitySection")
-FOLDED = ("modelSection", "showSection", "mapSection", "exportSection", "helpSection")
-GROUPS = ("measuresGroup", "cardGroup", "moreGroup", "stiffnessGroup")
+FOLDED = ("modelSection", "showSection", "mapSection", "outputsSection", "exportSection", "helpSection")
+GROUPS = ("measuresGroup", "regionGroup", "cardGroup", "moreGroup", "stiffnessGroup")
 
 
 def use_font(pixels):

@@ -9,14 +9,12 @@ from slicer.i18n import tr as _
 
 from SPRRegistrationLib import links
 from SPRRegistrationLib.log_text import without_names
+from SPRRegistrationLib.qt.scene_observer import INPUTS
 from SPRRegistrationLib.qt.section import Section
-from SPRRegistrationLib.scene import inputs
 
 LOGGER = logging.getLogger("SPRRegistration")
 LONGEST = 2000
 """Lines that are kept."""
-
-_NAMED = (*inputs.MEASURED, "fixedVolume", "movingVolume", "stiffnessSegments")
 
 
 class LogSection(Section):
@@ -47,7 +45,7 @@ class LogSection(Section):
 
     def add(self, text: str) -> None:
         """Add a text, without the names of the images."""
-        nodes = [] if self.parameters is None else [getattr(self.parameters, field) for field in _NAMED]
+        nodes = [] if self.parameters is None else [getattr(self.parameters, field) for field in INPUTS]
         self.ui.logText.appendPlainText(without_names(text, [node.GetName() for node in nodes if node is not None]))
 
 
