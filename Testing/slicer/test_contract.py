@@ -200,3 +200,33 @@ def test_stand_ins_have_what_the_contract_says_and_the_module_uses():
     for kind, use in sorted(used):
         stand_in = getattr(ctk_widgets, kind, None) or getattr(mrml_widgets, kind, None)
         assert stand_in is None or hasattr(stand_in, use), f"{kind}.{use}"
+
+
+PAGE = ROOT / "docs" / "how-to" / "use-in-slicer.md"
+ELSEWHERE = {
+    *("View", "Extensions Manager", "Edit", "Application Settings", "Modules", "Additional module paths"),
+    *("Harden transform", "SPR Registration", "rigid", "affine"),
+}
+"""Names on the page that are in menus and modules of Slicer, or parts of others."""
+
+
+def said_on_page():
+    """Names of controls on the page, which it writes in italics."""
+    text = re.sub(r"\*\*[^*]+\*\*|`[^`]+`", "", PAGE.read_text(encoding="utf-8"))
+    phrases = re.findall(r"(?<![*\w])\*(?=\S)([^*]+?)(?<=\S)\*", text)
+    names = {" ".join(name.split()) for phrase in phrases for name in re.split(r"\s>\s", phrase)}
+    return {name.replace("...", "…").rstrip("…") for name in names}
+
+
+def names_of_controls():
+    """Texts of the controls of the panel."""
+    kinds = ("text", "title")
+    texts = [entry.findtext("string") or "" for entry in TREE.iter("property") if entry.get("name") in kinds]
+    return {re.sub(r" \(.*\)$", "", text.replace("&", "").strip().rstrip(":…")) for text in texts}
+
+
+def test_the_page_names_what_is_on_the_panel():
+    source = "".join(path.read_text(encoding="utf-8") for path in SOURCES)
+    left = said_on_page() - names_of_controls() - ELSEWHERE
+    assert len(said_on_page() & names_of_controls()) > 20
+    assert {name for name in left if f'_("{name}")' not in source} == set()

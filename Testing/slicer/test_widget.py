@@ -534,6 +534,6 @@ def test_the_sample_data_on_the_real_worker(module):
     if IMAGES:
         module.ui.storeAButton.click()
         application.process_events(0.5)
-        last, parent = module.ui.exportSection, module.widget.parent
+        last, parent = module.ui.helpSection, module.widget.parent
         foot = last.mapTo(parent, qt.QPoint(0, 40)).y()
         assert parent.grab(qt.QRect(0, 0, parent.width, foot)).save(str(Path(IMAGES) / "panel.png"))
