@@ -21,7 +21,6 @@ Task, Result = TypeVar("Task"), TypeVar("Result")
 
 _IN_FLIGHT = 4  # tasks per thread of the cluster that are submitted at a time: a long list costs the scheduler nothing
 _POLL_SECONDS = 1.0
-_CONNECT_SECONDS = 30.0
 _SETTINGS = {
     "distributed.worker.daemon": False,  # a benchmark starts a process of its own for each registration
     "distributed.admin.tick.limit": "1h",  # a registration may hold the interpreter that long
@@ -143,7 +142,7 @@ class Cluster:
         opening.enter_context(dask.config.set(_SETTINGS))
         if self._scheduler is not None:
             try:
-                client = distributed.Client(self._scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
+                client = distributed.Client(self._scheduler, set_as_default=False)
             except (OSError, ValueError) as error:
                 remedy = "start one by: dask scheduler"
                 raise InputError(

@@ -9,7 +9,7 @@ import pytest
 from SPRCore.analysis.cluster import Cluster, PreparedFunction
 from SPRCore.errors import InputError, SPRError
 
-distributed = pytest.importorskip("distributed")
+dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
 
 
 @pytest.fixture(scope="module")
@@ -109,9 +109,12 @@ def test_a_running_scheduler_is_used_by_its_address():
         assert {process for _, _, process in found} == {os.getpid()}
 
 
-def test_no_scheduler_answers(monkeypatch):
-    monkeypatch.setattr("SPRCore.analysis.cluster._CONNECT_SECONDS", 0.5)
-    with pytest.raises(InputError, match=r"--scheduler: got tcp://127.0.0.1:9; expected a running dask scheduler"):
+def test_no_scheduler_answers():
+    timeout = dask.config.set({"distributed.comm.timeouts.connect": "0.5s"})
+    with (
+        timeout,
+        pytest.raises(InputError, match=r"--scheduler: got tcp://127.0.0.1:9; expected a running dask scheduler"),
+    ):
         Cluster(scheduler="tcp://127.0.0.1:9").__enter__()
     with pytest.raises(InputError, match=r"--scheduler: got nonsense://x"):
         Cluster(scheduler="nonsense://x").__enter__()
