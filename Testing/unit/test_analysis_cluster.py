@@ -93,12 +93,6 @@ def test_a_task_that_kills_every_process_is_an_error(cluster):
         list(cluster.run(die, [0]))
 
 
-def test_the_caller_is_told_that_it_waits(cluster):
-    calls = []
-    assert len(list(cluster.run(square, range(3), waiting=lambda: calls.append(1)))) == 3
-    assert calls
-
-
 def test_a_running_scheduler_is_used_by_its_address():
     with (
         distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as running,
