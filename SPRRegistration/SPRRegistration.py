@@ -159,8 +159,8 @@ class SPRRegistrationLogic(ScriptedLoadableModuleLogic):
             movingVolume: Image that is deformed onto it; it is not changed.
             outputVolume: Node for the deformed image; None for that of the registration, at first a new one.
             outputTransform: Node for the deformation; likewise.
-            registration: Parameters of a registration of the scene to be used again; None for one that was never used,
-                or else a new one.
+            registration: A registration of the scene to be used again, as its parameters or its node; None for one that
+                was never used, or else a new one.
             timeout: Most seconds; None for no limit.
             settings: Fields of the parameters, such as `anatomy="lung"`, `alignment="rigid"`, `fixedMask=segmentation`.
 
@@ -200,6 +200,8 @@ class SPRRegistrationLogic(ScriptedLoadableModuleLogic):
         if missing:
             remedy = "press Apply once in the module SPR Registration, which installs it"
             raise InputError("software", got=f"no {', '.join(missing)}", remedy=remedy)
+        if isinstance(registration, slicer.vtkMRMLScriptedModuleNode):
+            registration = self.parameters_of(registration)
         registration = registration or self._unused((fixedVolume, movingVolume))
         made = registration is None
         if made:
@@ -208,12 +210,11 @@ class SPRRegistrationLogic(ScriptedLoadableModuleLogic):
         nodes |= {"deformedVolume": outputVolume, "displacementTransform": outputTransform}
         controller = controllers.shared().of(registration)
         try:
-            scripting.prepare(controller, nodes, settings)
-        except Exception:
+            return scripting.start(controller, nodes, settings, slicer.app.processEvents)
+        except InputError:
             if made:
                 slicer.mrmlScene.RemoveNode(registration.parameterNode)
             raise
-        return scripting.RegistrationRun(controller, slicer.app.processEvents)
 
     def warp(
         self,

@@ -35,6 +35,7 @@ class RegistrationRun:
     Args:
         controller: The controller of the registration, which computes its exact result.
         process_events: Lets the worker's answers in.
+        keeps_worker: Whether the worker stays at the end, because it was there before.
 
     Attributes:
         registration: The parameters of the registration: its choices, and its results as nodes.
@@ -42,11 +43,10 @@ class RegistrationRun:
         failure: Why there is no result; None while it runs and after success.
     """
 
-    def __init__(self, controller: Controller, process_events: Callable[[], object]) -> None:
-        self._controller, self._process_events = controller, process_events
+    def __init__(self, controller: Controller, process_events: Callable[[], object], keeps_worker: bool) -> None:
+        self._controller, self._process_events, self._keeps_worker = controller, process_events, keeps_worker
         self.registration = controller.parameters
         self.running, self.failure = True, None
-        self._had_session = controller.session is not None
         self._calls: list[tuple[Callable | None, Callable | None, Callable | None]] = []
         controller.apply()  # tells its watchers of the opening, too
         controller.watchers.append(self._follow)
@@ -125,7 +125,7 @@ class RegistrationRun:
         if reason:
             self.failure = RegistrationFailed("registration", got=reason.rstrip("."))
             logger.warning("%s", self.failure)
-        if not self._had_session:  # its memory is needed for the next pair
+        if not self._keeps_worker:  # its memory is needed for the next pair
             controller.end_session()
         elif reason:
             controller.cancel()
@@ -139,10 +139,13 @@ class RegistrationRun:
             failed(self.failure)
 
 
-def prepare(
-    controller: Controller, nodes: Mapping[str, slicer.vtkMRMLNode | None], settings: Mapping[str, Any]
-) -> None:
-    """Choose images, outputs and settings.
+def start(
+    controller: Controller,
+    nodes: Mapping[str, slicer.vtkMRMLNode | None],
+    settings: Mapping[str, Any],
+    process_events: Callable[[], object],
+) -> RegistrationRun:
+    """Choose images, outputs and settings, and start the registration.
 
     Args:
         controller: The controller of the registration.
@@ -150,10 +153,25 @@ def prepare(
         settings: Further values by the fields of the parameters, such as `anatomy="lung"` or `fixedMask=node`. An
             anatomy or a task model sets prior and sliders first. Choices may be given by the names that the worker
             knows.
+        process_events: Lets the worker's answers in.
 
     Raises:
         InputError: An unknown field, a value that it does not take, or images that cannot be registered.
     """
+    had_session = controller.session is not None
+    try:
+        _prepare(controller, nodes, settings)
+    except InputError:
+        if not had_session:
+            controller.end_session()
+        raise
+    return RegistrationRun(controller, process_events, keeps_worker=had_session)
+
+
+def _prepare(
+    controller: Controller, nodes: Mapping[str, slicer.vtkMRMLNode | None], settings: Mapping[str, Any]
+) -> None:
+    """Bring nodes and settings into the parameters; arguments and errors as `start`."""
     parameters = controller.parameters
     for name in settings:
         check_name(name, fields(), "setting of a registration")

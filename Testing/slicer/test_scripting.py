@@ -68,6 +68,7 @@ def test_settings_are_those_of_the_parameters(script):
     )
     assert (made.anatomy.value, made.start.value, made.lambdaMax) == ("lung", "search", 3.0)
     assert (made.alignment.value, made.device.value) == ("rigid", "cpu")
+    assert all(controller.session is None for controller in script.shared.by_node.values()), "the worker has ended"
 
 
 @pytest.mark.parametrize(
@@ -160,6 +161,31 @@ def test_a_run_that_has_no_result_says_why(script, how):
     with failed():
         run.wait()
     assert all(controller.session is None for controller in script.shared.by_node.values())
+
+
+def test_a_run_can_be_followed_by_another_from_its_own_end(script):
+    made = []
+
+    def again(registration):
+        made.append(registration.alpha)
+        if len(made) < 3:
+            options = {"registration": registration.parameterNode, "alpha": 0.1 + 0.1 * len(made)}
+            script.logic.startRegistration(script.fixed, script.moving, **options).then(again)
+
+    script.logic.startRegistration(script.fixed, script.moving).then(again, pytest.fail)
+    assert application.process_events(30, lambda: len(made) == 3)
+    assert made == pytest.approx([0.1, 0.2, 0.3])
+    assert len(registrations()) == 1
+    assert all(controller.session is None for controller in script.shared.by_node.values())
+
+
+def test_runs_of_several_pairs_at_once(script):
+    script.shared.worker.command = driving.worker(0.5)
+    others = [driving.add_image(f"other {seed}", seed) for seed in (7, 8)]
+    runs = [script.logic.startRegistration(script.fixed, moving) for moving in (script.moving, *others)]
+    made = [run.wait(60) for run in runs]
+    assert [one.movingVolume for one in made] == [script.moving, *others]
+    assert len({one.deformedVolume.GetID() for one in made}) == 3
 
 
 def test_a_worker_that_dies_is_an_error(script):
