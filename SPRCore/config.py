@@ -27,14 +27,7 @@ _SHORT.maxstring = _SHORT.maxother = 60
 
 
 class ConfigError(InputError):
-    """A key or a value of a configuration is wrong.
-
-    Args:
-        keys: Path of the key.
-        got: The value found.
-        expected: Valid values.
-        remedy: Suggested action.
-    """
+    """A value of a configuration is invalid, or its key, whose path is `keys`."""
 
     def __init__(self, keys: Keys, *, got: str = "", expected: str = "", remedy: str = "") -> None:
         self.keys = keys
@@ -42,16 +35,7 @@ class ConfigError(InputError):
 
 
 def check_name(name: str, known: Iterable[str], what: str) -> None:
-    """Refuse an unknown name, and suggest the nearest known one.
-
-    Args:
-        name: The name.
-        known: The known names.
-        what: Subject of the message.
-
-    Raises:
-        InputError: The name is not known.
-    """
+    """Refuse a name that is not known (`InputError` about `what`), and suggest the nearest known one."""
     known = sorted(known)
     if name not in known:
         raise InputError(what, got=repr(name[:64]), expected=", ".join(known), remedy=_nearest(name, known))
@@ -100,14 +84,7 @@ def decode(kind: type[Config], values: object, *, keys: Keys = (), resolve: Reso
 
 
 def encode(value: Any) -> Any:
-    """Convert a dataclass to plain values for YAML and JSON, the inverse of `decode`.
-
-    Args:
-        value: A dataclass, or a value of one of its fields.
-
-    Returns:
-        Dictionaries, lists, text and numbers, defaults included.
-    """
+    """Convert a dataclass, or a value of a field, to plain values for YAML and JSON, the inverse of `decode`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: encode(getattr(value, item.name)) for item in dataclasses.fields(value) if item.init}
     if isinstance(value, Mapping):
@@ -129,18 +106,7 @@ def finite(value: Any) -> Any:
 
 
 def require(good: bool, name: str, got: object, expected: str, remedy: str = "") -> None:
-    """Raise a `ConfigError` about the field `name` of the object under construction unless `good`.
-
-    Args:
-        good: Whether the value is valid.
-        name: The field; dots separate nested ones.
-        got: Its value.
-        expected: Valid values.
-        remedy: Suggested action.
-
-    Raises:
-        ConfigError: `good` is false.
-    """
+    """Raise a `ConfigError` about the field `name` (dots separate nested ones) under construction unless `good`."""
     if not good:
         raise ConfigError(tuple(name.split(".")), got=_shown(got), expected=expected, remedy=remedy)
 

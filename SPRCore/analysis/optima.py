@@ -1,4 +1,4 @@
-"""The table of hyperparameters that did best, from studies and from dense grids, as Table 5 of the paper."""
+"""Table of the best hyperparameters of studies and sweeps, as Table 5 of the paper."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Line = dict[str, str]
 def optima_table(
     studies: Sequence[Mapping[str, Any]], points: Sequence[SurfacePoint], band: float = BAND
 ) -> ResultTable | None:
-    """Make the table of the best hyperparameters of all searches.
+    """Return the table of the best hyperparameters of saved studies and of sweeps of any number of models.
 
     Args:
         studies: Saved studies, as plain values.
-        points: Points of sweeps of any number of models.
-        band: Of sweeps: by how much a setting may fall short of the best one and still count as good.
+        points: Points of sweeps.
+        band: Largest difference to the best value of a sweep at which a setting counts as equally good.
 
     Returns:
-        A line for each study and each sweep: the best value and the hyperparameters there, in brackets the lowest and
-        highest value among what is as good, and of studies the importance; None without any.
+        A line for each search: best value, hyperparameters, in brackets their range among equally good settings, and
+        for studies their importance; None without a search.
 
     Raises:
         InputError: A sweep varies more than two hyperparameters.

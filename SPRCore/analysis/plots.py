@@ -1,4 +1,4 @@
-"""What the figures of a report share, and those that need rows alone: spreads by structure, and what weights tell."""
+"""Box plots of rows: Dice by structure, and weight, displacement and Jacobian by structure."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _BOXES_A_ROW = 84
 
 
 def colors_of(methods: Sequence[str]) -> dict[str, str]:
-    """Return a color for each method, in their order; after ten they begin again."""
+    """Return a color for each method, in their order; they repeat after ten."""
     return {method: PALETTE[1 + place % (len(PALETTE) - 1)] for place, method in enumerate(methods)}
 
 
 def quiet(axes: Axes) -> None:
-    """Take away what does not carry numbers: the upper and right edges; thin lines to read values by."""
+    """Remove the upper and right edges, and draw thin horizontal grid lines."""
     for edge in ("top", "right"):
         axes.spines[edge].set_visible(False)
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
@@ -34,7 +34,7 @@ def quiet(axes: Axes) -> None:
 
 
 def dice_figure(rows: Sequence[BenchmarkRow], names: Mapping[str, str] | None = None) -> Figure | None:
-    """Draw the Dice of every structure and method as boxes, as Figures A.15, B.17 and C.19 of the paper.
+    """Draw box plots of Dice by structure and method, as Figures A.15, B.17 and C.19 of the paper.
 
     Args:
         rows: One row for each method and pair.
@@ -60,15 +60,11 @@ def dice_figure(rows: Sequence[BenchmarkRow], names: Mapping[str, str] | None = 
 
 
 def weights_figure(rows: Sequence[BenchmarkRow], names: Mapping[str, str] | None = None) -> Figure | None:
-    """Draw for each structure how stiff it was, how far it moved and how its volume changed, over all pairs.
+    """Draw mean weight, mean displacement and median Jacobian of each structure over all pairs; None without them.
 
     Args:
         rows: One row for each method and pair.
         names: Names of labels; "0" is the rest of the foreground.
-
-    Returns:
-        A row of boxes for the mean weight, the mean displacement and the median Jacobian of each structure; None where
-        no method has them.
     """
     rows = [row for row in rows if row.failed is None and row.maps.get("structures")]
     measures = {
@@ -103,7 +99,7 @@ def _collected(rows: Sequence[BenchmarkRow], label: str, path: tuple[str, str]) 
 def _boxes(
     values: Mapping[str, Sequence[Sequence[float]]], labels: Sequence[str], colors: Mapping[str, str], title: str
 ) -> Figure:
-    """Boxes of all methods side by side for each label, on as many rows as they need."""
+    """Boxes of all methods side by side for each label, on as many rows as necessary."""
     count = -(-len(labels) * len(values) // _BOXES_A_ROW)
     parts = np.array_split(np.arange(len(labels)), count)
     width = _width(len(parts[0]), len(values))

@@ -1,8 +1,7 @@
-"""Saved results, the one contract between what measures and what reports: a line of JSON per result.
+"""Files of results: JSON lines with a header and a line per result, for evaluation by `report`.
 
-A file begins with a header (what wrote it, on which machine, with which versions) and has a line per result after it. A
-run that goes on adds a header of its own. Lines are added whole, by any number of processes, so that nothing is lost
-when one of them is killed; a line that was left half written is passed over.
+A resumed run adds another header. Lines are appended whole, by any number of processes, so that a killed process loses
+no other line; an incomplete line is ignored.
 """
 
 from __future__ import annotations
@@ -31,25 +30,19 @@ _IN_WORD = re.compile(rf"{_START}(?:[^{_PART}")
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkRow:
-    """One method on one pair.
+    """Result of one method on one pair.
 
     Attributes:
-        pair: Name of the pair, unique in its list.
-        subject: Whose images these are; results of one subject are not independent of each other.
-        group: What the list calls the pair's group, such as a direction or a center; "" for none.
-        method: Name of the method, as tables show it.
-        model: SHA-256 of the model's tensors, or None without a model.
-        setting: Prior, hyperparameters and whatever else was chosen for the method.
-        before: Metrics without registration, as `SPRCore.metrics.evaluate` names them.
-        after: Metrics after registration, likewise; empty where it failed.
-        maps: What displacement and weight tell by structure and beside each other, as `interpret` names it.
+        before: Metrics without registration, by the names of `SPRCore.metrics.evaluate`.
+        after: Metrics after registration; empty if it failed.
+        maps: Statistics of displacement and weight, by the names of `interpret`.
         seconds: ``register`` for the deformation alone, ``total`` with reading, loading a model and aligning.
-        processor_seconds: Time of all threads and child processes on the processor for the deformation alone.
-        peak_memory_mb: Largest memory in MiB of the process until the deformation was found, PyTorch included; that
-            of the device where it is not the processor; None where the system does not tell.
-        failed: What went wrong, in words, or None.
-        twin: The method that this one is to be tested against, or None.
-        identity: Digest of all that decides the result: files, method, model, setting, options.
+        processor_seconds: Processor time of all threads and child processes for the deformation alone.
+        peak_memory_mb: Peak memory in MiB of the process, PyTorch included, or of another device, up to the
+            deformation; None if the system does not report it.
+        failed: Reason of the failure, or None.
+        twin: Reference method of the statistical test, or None.
+        identity: SHA-256 of all inputs of the result: files, method, model, setting, options.
     """
 
     pair: str
@@ -71,25 +64,13 @@ class BenchmarkRow:
 
 @dataclass(frozen=True, kw_only=True)
 class SurfacePoint:
-    """One model at one setting of its hyperparameters on one pair.
+    """Metrics of one model at one setting of its hyperparameters on one pair; None where annotations are missing.
 
     Attributes:
-        pair: Name of the pair, unique in its list.
-        subject: Whose images these are.
-        group: What the list calls the pair's group; "" for none.
-        method: Name of the model or method.
-        model: SHA-256 of the model's tensors, or None without a model.
-        setting: Hyperparameters by name: ``alpha`` and ``lambda_max``, ``sigma`` and ``lambda_mean``, ``tv`` and
-            ``lambda_max``, or ``lambda``.
         dice: Dice by label; empty without labels.
-        dice_mean: Mean of them, or None.
-        tre_mm: Mean landmark error in mm, or None without landmarks.
-        lncc: Local correlation after registration.
-        folding_percent: Voxels with a Jacobian determinant at or below 0.
-        ndv_percent: Non-diffeomorphic volume.
-        weight_mean: Mean weight, or None.
-        map_gap: Mean distance of the weight from the most probable one for the same deformation, or None.
-        failed: What went wrong, in words, or None.
+        weight_mean: Mean weight.
+        map_gap: Mean distance of the weight from the most probable one for the same deformation.
+        failed: Reason of the failure, or None.
     """
 
     pair: str
@@ -117,14 +98,14 @@ Row = TypeVar("Row", BenchmarkRow, SurfacePoint)
 
 @dataclass(frozen=True, kw_only=True)
 class RowsHeader:
-    """How the lines after it were made.
+    """Provenance of the lines that follow.
 
     Attributes:
         kind: One of `KINDS`.
         command: The command, without folders.
         machine: Processor, cores, threads, system.
         versions: Versions of Python and the libraries.
-        settings: What holds for all lines.
+        settings: Settings of all lines.
         schema_version: Version of this format.
     """
 
@@ -138,21 +119,17 @@ class RowsHeader:
 
 @dataclass(frozen=True, kw_only=True)
 class SavedRows(Generic[Row]):
-    """What a file of results holds: its headers and rows in the order of writing."""
+    """Headers and rows of a file of results, in their order."""
 
     headers: tuple[RowsHeader, ...]
     rows: tuple[Row, ...]
 
 
 def start_rows(path: Path, header: RowsHeader) -> None:
-    """Begin a file of results, or go on with one of the same kind.
-
-    Args:
-        path: The file; made with its folders if missing.
-        header: How the rows to come are made.
+    """Create a file of results, or append a header to one of the same kind.
 
     Raises:
-        InputError: The file is there and holds something else.
+        InputError: The file exists with other content.
         OutputError: It cannot be written.
     """
     check_name(header.kind, KINDS, "kind of results")
@@ -162,11 +139,7 @@ def start_rows(path: Path, header: RowsHeader) -> None:
 
 
 def append_row(path: Path, row: BenchmarkRow | SurfacePoint) -> None:
-    """Add a row to a file of results; it is on the disk when this returns.
-
-    Args:
-        path: The file, begun by `start_rows`.
-        row: The row; numbers that are not finite become null.
+    """Append a row to a file of results and flush it to the disk; non-finite numbers become null.
 
     Raises:
         OutputError: It cannot be written.
@@ -175,17 +148,10 @@ def append_row(path: Path, row: BenchmarkRow | SurfacePoint) -> None:
 
 
 def read_rows(path: Path, kind: type[Row]) -> SavedRows[Row]:
-    """Read a file of results.
-
-    Args:
-        path: The file.
-        kind: `BenchmarkRow` or `SurfacePoint`.
-
-    Returns:
-        Headers and rows; a line that a killed process left half written is passed over.
+    """Read a file of results of the type `BenchmarkRow` or `SurfacePoint`; an incomplete line is ignored.
 
     Raises:
-        InputError: There is no such file, it is of another kind or version, or a value is wrong.
+        InputError: The file is missing, of another kind or version, or a value is invalid.
     """
     if not path.is_file():
         raise InputError(str(path), got="no such file", expected="saved results")
@@ -228,7 +194,7 @@ def _header(values: dict[str, Any], kind: type, path: Path) -> RowsHeader:
 
 
 def _lines(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
-    """Every line that is a whole JSON object, with its number."""
+    """Every line that is a complete JSON object, with its number."""
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         try:
             values = json.loads(line)

@@ -1,4 +1,4 @@
-"""The figure that shows what hyperparameters do to one pair: weights and deformations over a grid of settings."""
+"""Figure of one pair at a grid of settings: weights and deformations."""
 
 from __future__ import annotations
 
@@ -33,16 +33,12 @@ _LINES = 16  # of the deformation grid over the longest side: more would hide on
 def settings_figure(kept: SavedPair, plane: Plane = PLANES[0]) -> Figure:
     """Draw one method on one pair at every setting of a grid, as Figure 11 of the paper.
 
-    Args:
-        kept: The pair, with one method at several settings of one or two hyperparameters.
-        plane: The plane to cut.
-
     Returns:
-        Weights and deformation grids side by side: the first hyperparameter rises to the right, the second one upward;
-        above each deformation the mean Dice, where the pair has labels, and folding, where there is any.
+        Weights and deformation grids side by side, the first hyperparameter to the right and the second upward; above
+        each deformation the mean Dice, if there are labels, and folding above 0.
 
     Raises:
-        InputError: Several methods, or none of one or two hyperparameters that vary.
+        InputError: Several methods, or not one or two hyperparameters that vary.
     """
     names = _varying(kept.methods)
     found = {tuple(method.setting[name] for name in names): method for method in kept.methods}
@@ -82,7 +78,7 @@ def _sheet(size_mm: tuple[float, float], columns: int, rows: int, blocks: int) -
 
 
 def _finish(bar: Axes, is_weight: bool, limit: float, extractor: SliceExtractor, plane: Plane) -> None:
-    """Say below a block what it shows."""
+    """Add the caption of a block."""
     if is_weight:
         draw_weight_bar(bar, limit)
         bar.set_xlabel("weight", fontsize=9)

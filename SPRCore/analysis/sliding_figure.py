@@ -1,4 +1,4 @@
-"""The figure of the demonstration: what a sliding wall does to a uniform and to a spatially varying regularization."""
+"""Figure of the demonstration: uniform and spatially varying regularization at a sliding wall."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def sliding_figure(phantom: Phantom, contenders: Sequence[ComparedResult], note:
 
     Args:
         phantom: The phantom.
-        contenders: Three registrations of it; the last is the one whose stiffness varies.
+        contenders: Three registrations; the last one with varying stiffness.
         note: Line below the figure.
 
     Returns:
-        Above the images with the wall, the stiffness and the displacement across the wall; below the error maps of all
-        registrations, in one scale, and their mean errors near the wall and away from it.
+        Above the images with the wall, the stiffness and the displacement across the wall; below the error maps in one
+        scale, and the mean errors near the wall and away from it.
     """
     profile = wall_profile(phantom)
     view = _View(phantom, profile)
@@ -64,7 +64,7 @@ def sliding_figure(phantom: Phantom, contenders: Sequence[ComparedResult], note:
 
 
 class _View:
-    """The coronal cut through the line of a profile."""
+    """Coronal slice through the line of a profile."""
 
     def __init__(self, phantom: Phantom, profile: WallProfile) -> None:
         self.phantom = phantom
@@ -75,7 +75,7 @@ class _View:
         return self._extractor.extract(array, _CORONAL)
 
     def centers(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Positions of the voxel centers of a picture across and up, in mm."""
+        """Positions of the voxel centers of a slice across and up, in mm."""
         rows, columns = picture.shape
         return (np.arange(columns) + 0.5) * self.size[0] / columns, (np.arange(rows) + 0.5) * self.size[1] / rows
 
@@ -90,7 +90,7 @@ class _View:
         panel.contour(*self.centers(distance), distance, levels=[0.0], colors=_WALL_COLOR, linewidths=0.8)
 
     def line(self, panel: Axes, profile: WallProfile) -> None:
-        """Draw the line of a profile, found in the cut by cutting a mark of it."""
+        """Draw the line of a profile, located by slicing a mask of it."""
         mark = np.zeros(self.phantom.fixed.shape, dtype=bool)
         mark[profile.voxels, profile.index[1], profile.index[2]] = True
         picture = self.extract(mark)

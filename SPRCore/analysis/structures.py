@@ -1,4 +1,4 @@
-"""Tables of what weights tell: by structure, and beside the deformation."""
+"""Tables of the weight by structure, and of its correlation with the deformation."""
 
 from __future__ import annotations
 
@@ -27,15 +27,14 @@ _RELATED = {
 
 
 def structure_table(rows: Sequence[BenchmarkRow], names: Mapping[str, str] | None = None) -> ResultTable | None:
-    """Make the table of structures.
+    """Return the table of structures, for each method and quantity mean and standard deviation over subjects.
 
     Args:
         rows: One row for each method and pair.
         names: Names of labels; "0" is the rest of the foreground.
 
     Returns:
-        For each method and quantity the mean over subjects with its standard deviation, by structure; None where
-        nothing is known of structures, or there are more than a page holds.
+        The table; None without structures, or with too many for a page.
     """
     rows = [row for row in rows if row.failed is None and row.maps.get("structures")]
     found = {label for row in rows for label in row.maps["structures"]}
@@ -55,7 +54,7 @@ def structure_table(rows: Sequence[BenchmarkRow], names: Mapping[str, str] | Non
 
 
 def correlation_table(rows: Sequence[BenchmarkRow]) -> ResultTable | None:
-    """Make the table of what the weight has to do with the deformation, or None where no weight varies."""
+    """Return the table of correlations of weight and deformation; None if no weight varies."""
     rows = [row for row in rows if row.failed is None and row.maps.get("correlation")]
     methods = [
         method

@@ -1,4 +1,4 @@
-"""Figures of a tuning study: its trials over the hyperparameters, how it went, and what mattered."""
+"""Figures of a tuning study: trials over the hyperparameters, progress, and importances."""
 
 from __future__ import annotations
 
@@ -26,16 +26,15 @@ _TITLES = {"dice": "Dice", "tre": "landmark error, mm", "label-free": "objective
 
 
 def study_figure(study: Mapping[str, Any]) -> Figure:
-    """Draw a study as Figures 7 and 8 of the paper do.
+    """Draw a study as Figures 7 and 8 of the paper.
 
     Args:
         study: Plain values of a saved study: ``trials`` with ``number``, ``params``, ``value`` and ``state``
-            ("complete", "pruned" or "failed"); ``direction``, ``objective``, ``importances`` and ``tolerance``, or some
-            of these absent.
+            ("complete", "pruned" or "failed"); optional ``direction``, ``objective``, ``importances`` and
+            ``tolerance``.
 
     Returns:
-        The trials over their hyperparameters with the pruned ones, the best value so far, and the importance of each
-        hyperparameter where the study holds it.
+        The trials over their hyperparameters, the best value over time, and the importances, if any.
 
     Raises:
         InputError: No trial was completed.
@@ -93,7 +92,7 @@ def _scatter(
 
 
 def _completed(panel: Axes, places: np.ndarray, values: Sequence[float], sign: int, flat: bool) -> Any:
-    """Draw the trials that were completed, colored by their value, where `flat` on a surface through them."""
+    """Draw the completed trials, colored by their value; if `flat` with an interpolated surface."""
     # The worst tenth would otherwise take all the colors.
     low, high = np.percentile(values, (10, 100) if sign > 0 else (0, 90))
     colors = {"cmap": "viridis" if sign > 0 else "viridis_r", "vmin": float(low), "vmax": float(high)}
@@ -104,7 +103,7 @@ def _completed(panel: Axes, places: np.ndarray, values: Sequence[float], sign: i
 
 
 def _surface(panel: Axes, places: np.ndarray, values: np.ndarray, colors: Mapping[str, Any]) -> None:
-    """Lay a surface through the completed trials, linear between each three that are neighbors."""
+    """Draw the piecewise linear surface through the completed trials."""
     logs = [scale == "log" for scale in _scale_names(panel)]
     flat = np.stack([np.log(part) if log else part for part, log in zip(places.T, logs, strict=True)])
     low, size = flat.min(axis=1, keepdims=True), np.ptp(flat, axis=1, keepdims=True)
@@ -124,7 +123,7 @@ def _scale_names(panel: Axes) -> tuple[str, str]:
 
 
 def _scales(panel: Axes, names: Sequence[str], ranges: Mapping[str, Sequence[float]]) -> None:
-    """Show in logarithms what was searched over several powers of ten."""
+    """Use logarithmic axes for ranges over several powers of ten."""
     scales = (panel.set_xscale, panel.xaxis), (panel.set_yscale, panel.yaxis)
     for name, (scale, axis) in zip(names, scales, strict=False):
         low, high = ranges.get(name, (0.0, 0.0))
@@ -136,7 +135,7 @@ def _scales(panel: Axes, names: Sequence[str], ranges: Mapping[str, Sequence[flo
 
 
 def _tolerance(panel: Axes, names: Sequence[str], tolerance: Mapping[str, Sequence[float]]) -> None:
-    """Frame the settings that are as good for practical purposes."""
+    """Outline the range of equally good settings."""
     if len(names) == 2 and all(name in tolerance for name in names):
         (left, right), (low, high) = (tolerance[name] for name in names)
         style = {

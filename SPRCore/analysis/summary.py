@@ -1,4 +1,4 @@
-"""Numbers of a table from saved rows: means and spreads of each method, and comparisons of methods with their twins."""
+"""Summary of rows: statistics of each method, and comparisons with reference methods."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ INITIAL = "initial"
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """Something that is measured of a pair.
+    """A measure of a pair.
 
     Attributes:
         key: Name in files.
         title: Name in tables.
-        read: Gives the value of a row after registration, or None.
-        before: Gives the value before it, or None.
-        better: 1 where higher is better, -1 where lower is, 0 where neither.
+        read: Returns the value of a row after registration, or None.
+        before: Returns the value before it, or None.
+        better: 1 if higher is better, -1 if lower is, 0 if neither.
     """
 
     key: str
@@ -76,16 +76,16 @@ _PRIMARY = ("dice_mean", "tre_mm", "lncc")
 
 @dataclass(frozen=True, kw_only=True)
 class MethodSummary:
-    """One method over all its pairs.
+    """Summary of one method over all its pairs.
 
     Attributes:
         method: Its name.
-        pairs: Pairs that it registered.
-        failed: Why others failed, by pair.
+        pairs: Number of registered pairs.
+        failed: Reasons of failures, by pair.
         labels: Dice by label.
-        pooled: Dice over all labels of all pairs, as the paper gives it, or None without labels.
-        values: Spread over pairs by the key of a measure.
-        comparison: Against its twin, or None.
+        pooled: Dice over all labels of all pairs, as in the paper, or None without labels.
+        values: Statistics over pairs, by the key of a measure.
+        comparison: Comparison with the reference method, or None.
     """
 
     method: str
@@ -102,14 +102,14 @@ def summarize(rows: Sequence[BenchmarkRow], twins: Mapping[str, str] | None = No
 
     Args:
         rows: One row for each method and pair.
-        twins: Method and the one to test it against, in place of what the rows say.
+        twins: Method and its reference method, instead of those in the rows.
 
     Returns:
-        The state before registration first, then the methods in the order of the rows; comparisons by the first of
-        Dice, landmark error and similarity that was measured.
+        The state before registration first, then the methods in the order of the rows; compared by the first of Dice,
+        landmark error and similarity that is known.
 
     Raises:
-        InputError: A pair is not the same in all rows, or a twin is not among the methods.
+        InputError: A pair differs between rows, or a reference method is missing.
     """
     check_same_pairs(rows)
     by_method: dict[str, list[BenchmarkRow]] = {}
@@ -128,15 +128,15 @@ def summarize(rows: Sequence[BenchmarkRow], twins: Mapping[str, str] | None = No
 def compare(
     rows: Sequence[BenchmarkRow], twins: Mapping[str, str], measure: Measure | None = None
 ) -> dict[str, Comparison]:
-    """Test methods against their twins.
+    """Test methods against their reference methods.
 
     Args:
         rows: One row for each method and pair.
-        twins: Method and the one to test it against.
-        measure: What to compare; None for the first of Dice, landmark error and similarity that was measured.
+        twins: Method and its reference method.
+        measure: Compared measure; None for the first of Dice, landmark error and similarity that is known.
 
     Returns:
-        Comparisons by method; none for a method that shares no pair with its twin.
+        Comparisons by method, without methods that share no pair with their reference.
     """
     measure = measure or primary(rows)
     subjects = {row.pair: row.subject for row in rows}
@@ -155,7 +155,7 @@ def compare(
 
 
 def primary(rows: Sequence[BenchmarkRow]) -> Measure:
-    """Return what methods are compared by: Dice, or the landmark error, or else the similarity."""
+    """Return the measure of comparisons: Dice, or the landmark error, or else the similarity."""
     return next(
         (_BY_KEY[key] for key in _PRIMARY if any(_BY_KEY[key].read(row) is not None for row in rows)),
         _BY_KEY["lncc"],
@@ -163,14 +163,7 @@ def primary(rows: Sequence[BenchmarkRow]) -> Measure:
 
 
 def check_same_pairs(rows: Sequence[BenchmarkRow]) -> None:
-    """Refuse rows of different pairs under one name.
-
-    Args:
-        rows: Rows of any number of runs.
-
-    Raises:
-        InputError: Two rows of a pair differ in subject or in what was measured before registration.
-    """
+    """Raise `InputError` for rows of one pair that differ in subject or in the metrics before registration."""
     known: dict[str, BenchmarkRow] = {}
     for row in rows:
         other = known.setdefault(row.pair, row) if row.before else row

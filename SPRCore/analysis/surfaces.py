@@ -1,4 +1,4 @@
-"""Figures of sweeps: what hyperparameters do, over one of them as curves and over two as a surface."""
+"""Figures of sweeps: curves over one hyperparameter, surfaces over two."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class Surface:
     Attributes:
         names: The one or two hyperparameters that vary.
         axes: Their values, rising.
-        values: Means, an axis for each hyperparameter; NaN where a setting was not measured on every pair.
+        values: Means, an axis for each hyperparameter; NaN for settings not measured on every pair.
         pairs: Number of pairs.
-        title: What was measured.
-        better: 1 where higher is better, -1 where lower is, 0 where neither.
+        title: Title of the measure.
+        better: 1 if higher is better, -1 if lower is, 0 if neither.
     """
 
     names: tuple[str, ...]
@@ -57,28 +57,28 @@ class Surface:
 
     @property
     def best(self) -> tuple[int, ...]:
-        """Place of the best value; of equal ones the first."""
+        """Index of the best value, the first of equal ones."""
         signed = np.where(np.isnan(self.values), -np.inf, self.values * (self.better or 1))
         return tuple(int(i) for i in np.unravel_index(int(signed.argmax()), signed.shape))
 
     @property
     def is_flat(self) -> bool:
-        """Whether it has one value everywhere."""
+        """Whether it is constant."""
         return bool(np.nanmin(self.values) == np.nanmax(self.values))
 
 
 def surface_of(points: Sequence[SurfacePoint], measure: str = "dice_mean") -> Surface | None:
-    """Collect points of one model into a surface.
+    """Collect points of one model into a surface; of duplicate points the last counts.
 
     Args:
-        points: Points of one model; of several at one place the last counts.
+        points: Points of one model.
         measure: "dice_mean", "tre_mm", "lncc", "folding_percent", "ndv_percent", "weight_mean" or "map_gap".
 
     Returns:
-        The surface, or None where this was not measured.
+        The surface, or None without this measure.
 
     Raises:
-        InputError: More than two hyperparameters vary, or points of different models are mixed.
+        InputError: More than two hyperparameters vary, or there are several models.
     """
     title, better, read = _VALUES[measure]
     if len({(point.method, point.model) for point in points}) > 1:
@@ -114,7 +114,7 @@ def sweep_figure(points: Sequence[SurfacePoint], names: Mapping[str, str] | None
         names: Names of labels, for the curves.
 
     Returns:
-        The figure, its best setting marked; None without any point.
+        The figure with the best setting marked; None without points.
 
     Raises:
         InputError: Points of several models, or of more than two hyperparameters.
@@ -136,7 +136,7 @@ def sweep_figure(points: Sequence[SurfacePoint], names: Mapping[str, str] | None
 
 
 def _constants(surfaces: Iterable[Surface]) -> list[str]:
-    """Say of what has one value everywhere that it has: a map of it would show nothing."""
+    """Line about the constant measures, which are not drawn."""
     flat = [f"{surface.title}: {np.nanmax(surface.values):.3g} everywhere" for surface in surfaces if surface.is_flat]
     return ["; ".join(flat)] if flat else []
 
@@ -170,7 +170,7 @@ def _maps(surfaces: Sequence[Surface]) -> Figure:
 
 
 def _band(panel: Axes, surface: Surface) -> str:
-    """Outline the settings that are within `BAND` of the best, as good for practical purposes; words for the title."""
+    """Outline the settings within `BAND` of the best; return its legend for the title."""
     if min(surface.values.shape) < 2 or surface.title != _VALUES["dice_mean"][0]:
         return ""
     limit = surface.values[surface.best] - surface.better * BAND

@@ -1,4 +1,4 @@
-"""Tables of results as Markdown, LaTeX and CSV, in the manner of the paper's Tables 2 to 6."""
+"""Tables of results as Markdown, LaTeX and CSV, in the style of the paper's Tables 2 to 6."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LATEX = str.maketrans({"%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", "±": r"
 
 @dataclass(frozen=True)
 class TableCell:
-    """One cell: its words, and whether it is the best or second best of its column."""
+    """Text of a cell, and its rank in the column: 1 best, 2 second best, 0 other."""
 
     text: str
     rank: int = 0
@@ -37,14 +37,7 @@ class TableCell:
 
 @dataclass(frozen=True, kw_only=True)
 class ResultTable:
-    """A table that can be written in any form.
-
-    Attributes:
-        caption: What it shows.
-        header: Titles of the columns.
-        body: Lines.
-        notes: What a reader has to know.
-    """
+    """A table for any format; `notes` are the lines below it."""
 
     caption: str
     header: tuple[str, ...]
@@ -55,15 +48,12 @@ class ResultTable:
 def results_table(
     summaries: Sequence[MethodSummary], names: Mapping[str, str] | None = None, caption: str = "Results"
 ) -> ResultTable:
-    """Make the table of methods.
+    """Return the table of methods: Dice by label and overall with its standard deviation, other metrics, time.
 
     Args:
-        summaries: What `summarize` gave.
-        names: Names of labels; those without are shown as they are.
-        caption: What the table shows.
-
-    Returns:
-        A line for each method: Dice by label and overall with its standard deviation, what else was measured, time.
+        summaries: Result of `summarize`.
+        names: Names of labels.
+        caption: Caption.
     """
     names = names or {}
     labels = sorted({label for part in summaries for label in part.labels}, key=_order)
@@ -96,7 +86,7 @@ def results_table(
 
 
 def comparison_table(summaries: Sequence[MethodSummary]) -> ResultTable | None:
-    """Make the table of methods against their twins, or None where there is none."""
+    """Return the table of comparisons with reference methods, or None without any."""
     found = [part.comparison for part in summaries if part.comparison is not None]
     if not found:
         return None
@@ -135,14 +125,14 @@ def comparison_table(summaries: Sequence[MethodSummary]) -> ResultTable | None:
 
 
 def mark(comparison: Comparison | None) -> str:
-    """Return the mark of a comparison: ** and * for better at p < 0.001 and 0.01, †† and † for worse."""
+    """Return the mark of significance: ** and * for better at p < 0.001 and 0.01, †† and † for worse."""
     if comparison is None or comparison.p_holm >= 0.01:
         return ""
     return ("*" if comparison.is_better else "†") * (2 if comparison.p_holm < 0.001 else 1)
 
 
 def markdown(table: ResultTable) -> str:
-    """Write a table as Markdown."""
+    """Return a table as Markdown."""
     emphasis = {0: "{}", 1: "**{}**", 2: "*{}*"}
     # A mark of significance is no emphasis.
     lines = [
@@ -155,7 +145,7 @@ def markdown(table: ResultTable) -> str:
 
 
 def latex(table: ResultTable) -> str:
-    """Write a table as LaTeX, for the package booktabs."""
+    """Return a table as LaTeX, for the package booktabs."""
     emphasis = {0: "{}", 1: r"\textbf{{{}}}", 2: r"\textit{{{}}}"}
     lines = [
         " & ".join(emphasis[cell.rank].format(cell.text.translate(_LATEX)) for cell in line) + r" \\"
@@ -179,7 +169,7 @@ def latex(table: ResultTable) -> str:
 
 
 def long_csv(summaries: Sequence[MethodSummary], names: Mapping[str, str] | None = None) -> str:
-    """Write every number of the summaries as CSV: a line per method and measure."""
+    """Return all numbers of the summaries as CSV: a line per method and measure."""
     names = names or {}
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -210,7 +200,7 @@ def _cell(spread: SampleStatistics | None, digits: int | None, with_sd: bool) ->
 
 
 def _small(value: float) -> str:
-    """Three digits that count, and never a 0 for what is not 0."""
+    """Three significant digits; "0" for 0 alone."""
     if value == 0:
         return "0"
     return "<0.001" if value < 0.001 else f"{value:.3f}" if value < 10 else f"{value:.1f}"

@@ -1,4 +1,4 @@
-"""What is doubtful about a pair, or about what became of it, in one sentence each."""
+"""Warnings about a pair before registration, and about its result."""
 
 from __future__ import annotations
 
@@ -24,16 +24,13 @@ _AIR_HU = -500.0
 def pair_warnings(
     fixed: MaskedVolume, moving: MaskedVolume, given: Annotations, card: ModelCard | None = None
 ) -> list[str]:
-    """Tell what is doubtful before a pair is registered.
+    """Return warnings about a pair, one sentence each.
 
     Args:
-        fixed: Fixed image with its data.
-        moving: Moving image with its data.
-        given: Labels and landmarks, each on the grid on which it came or on that of its image.
-        card: Card of the model that is to register the pair; None for the instance solver.
-
-    Returns:
-        Sentences; none where nothing is doubtful.
+        fixed: Fixed image with its mask.
+        moving: Moving image with its mask.
+        given: Annotations, on their own grids or those of their images.
+        card: Card of the model that will register the pair; None for the instance optimization.
     """
     found = []
     for side, image in (("fixed", fixed), ("moving", moving)):
@@ -44,13 +41,10 @@ def pair_warnings(
 
 
 def change_warnings(metrics: dict[str, dict[str, Any]]) -> list[str]:
-    """Tell what is worse after a registration than before, and where too little of the images meets.
+    """Return warnings about metrics that are worse after registration, and about little overlap, one sentence each.
 
     Args:
-        metrics: `before` and `after`, as `SPRCore.metrics.evaluate` gives them.
-
-    Returns:
-        Sentences; none where nothing got worse.
+        metrics: `before` and `after`, as returned by `SPRCore.metrics.evaluate`.
     """
     before, after = metrics.get("before", {}), metrics.get("after", {})
     found = []
@@ -116,7 +110,7 @@ def _inside(points_mm: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def _card_warnings(side: str, image: MaskedVolume, card: ModelCard) -> list[str]:
-    """What lies beyond what the card of a model covers."""
+    """Deviations from the range of a model card."""
     found, what = [], f"the {side} image"
     shape = working_grid(image.grid, card.grid).shape
     if min(shape) < MIN_SIZE // 2:

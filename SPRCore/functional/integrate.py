@@ -40,16 +40,9 @@ def integrate(velocity_vox: Vectors, steps: int = 7) -> Vectors:
 
 
 def sufficient_steps(velocity_vox: Vectors, first_step_vox: float = 0.25) -> int:
-    """Return the fewest squarings whose first step is within a bound along every axis.
+    """Return the fewest squarings, 1 to 10, whose first step is within a bound in voxels along every axis.
 
     The first step determines the error of scaling and squaring, so a small velocity needs few squarings.
-
-    Args:
-        velocity_vox: Velocity, shape (B, 3, X, Y, Z), in voxels.
-        first_step_vox: Bound on the first step, in voxels.
-
-    Returns:
-        Number of squarings, at least 1 and at most 10.
     """
     largest = float(velocity_vox.detach().abs().amax())
     steps = 1

@@ -123,15 +123,7 @@ def _grid_sample_backward(
 
 
 def sample(image: Images, points_vox: Tensor) -> Tensor:
-    """Sample an image linearly at voxel coordinates, with the border value outside.
-
-    Args:
-        image: Image, shape (1, C, X, Y, Z).
-        points_vox: Coordinates, shape (N, 3), in voxels, axis order.
-
-    Returns:
-        Values, shape (C, N).
-    """
+    """Sample an image (1, C, X, Y, Z) linearly at voxel coordinates (N, 3); the border value outside; shape (C, N)."""
     sizes = torch.tensor(image.shape[2:], dtype=image.dtype, device=image.device)
     normalised = 2.0 * points_vox.to(image) / (sizes - 1).clamp(min=1) - 1.0
     grid = normalised.flip(-1).view(1, -1, 1, 1, 3)

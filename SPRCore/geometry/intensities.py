@@ -52,12 +52,7 @@ def robust_extremes(values: np.ndarray) -> tuple[float, float]:
 
 
 def within_extremes(array: np.ndarray, values: np.ndarray | None = None) -> np.ndarray:
-    """Return an image in float32 whose outliers are clipped to its robust extremes.
-
-    Args:
-        array: Intensities, any shape.
-        values: Intensities that determine the extremes; None for all.
-    """
+    """Return an image in float32 clipped to the robust extremes of `values`, or of its own values if None."""
     low, high = robust_extremes(array if values is None else values)
     return np.clip(array.astype(np.float32), np.float32(low), np.float32(high))
 

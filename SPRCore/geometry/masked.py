@@ -92,11 +92,7 @@ class MaskedVolume:
         return None if self.valid is None else self.volume.with_array(self.valid.astype(np.uint8))
 
     def on(self, grid: Grid, affine_ras: Affine | None = None) -> tuple[Volume, np.ndarray | None]:
-        """Resample the image on another grid.
-
-        Args:
-            grid: Grid of the result.
-            affine_ras: Pull map from points of `grid` to those of the image in RAS mm, shape (4, 4); None for none.
+        """Resample the image on another grid, after a pull map from its points to those of the image in RAS mm, if any.
 
         Returns:
             The image, its border value repeated outside, and the mask of the voxels with data, None for all.
@@ -128,15 +124,10 @@ class MaskedVolume:
 
 
 def mask_on(mask: Volume, grid: Grid, what: str) -> Volume:
-    """Resample a mask on the grid of its image, as 0 and 1.
-
-    Args:
-        mask: Voxels that count (not 0), on any grid.
-        grid: Grid of the image.
-        what: Name of the image in messages, such as "fixed image".
+    """Resample a mask (not 0) on the grid of its image, as 0 and 1; `what` is the image in messages, as "fixed image".
 
     Raises:
-        InputError: No voxel of it lies in the image, or it holds NaN.
+        InputError: No voxel of it is in the image.
     """
     chosen = mask.with_array((mask.array != 0).astype(np.uint8))
     if not mask.grid.matches(grid):

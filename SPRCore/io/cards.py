@@ -91,13 +91,7 @@ class Preprocessing:
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """One measured metric of a model.
-
-    Attributes:
-        name: Name, such as "Dice, mean of 30 labels".
-        value: The number.
-        how: Data and protocol.
-    """
+    """A measured metric: name, such as "Dice, mean of 30 labels", value, and data and protocol (`how`)."""
 
     name: str
     value: float
@@ -180,13 +174,7 @@ class ModelCard:
 
     @classmethod
     def from_dict(cls, values: Any) -> ModelCard:
-        """Build a card from plain values.
-
-        Args:
-            values: What `to_dict` gave; fields that have a default may be left out.
-
-        Returns:
-            The card.
+        """Build a card from the result of `to_dict`, in which fields with a default may be missing.
 
         Raises:
             InputError: A field is unknown (the nearest one is named), missing or wrong.
@@ -202,7 +190,7 @@ class ModelCard:
 
 
 def check_name(name: str) -> str:
-    """Return the name of a model if it can be one.
+    """Return a valid name of a model.
 
     Raises:
         InputError: It has other characters than small letters, digits, ".", "_" and "-", does not start with a letter

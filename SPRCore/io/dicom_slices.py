@@ -111,13 +111,7 @@ def is_dicom(path: Path) -> bool:
 
 
 def read_header(path: Path) -> Any:
-    """Read a DICOM header without pixels.
-
-    Args:
-        path: Any file.
-
-    Returns:
-        The header; None if the file is not DICOM, or a DICOMDIR.
+    """Read a DICOM header without pixels; None if the file is not DICOM, or a DICOMDIR.
 
     Raises:
         InputError: The file is DICOM, but damaged or empty.
@@ -149,17 +143,10 @@ def damaged(path: Path) -> InputError:
 
 
 def slices_of(path: Path, header: Any) -> list[DicomSlice]:
-    """Return the records of all slices of a file.
-
-    Args:
-        path: The file.
-        header: Its header.
-
-    Returns:
-        One record for each slice; none if the file holds no image.
+    """Return the records of all slices of a file with a header; none if it holds no image.
 
     Raises:
-        InputError: Its pixels are no single real number, or the header contradicts itself.
+        InputError: A pixel is not a single real number, or the header contradicts itself.
     """
     if "Rows" not in header or "Columns" not in header:
         return []

@@ -44,16 +44,11 @@ class BundleHeader:
 
 
 def read_header(path: Path) -> BundleHeader:
-    """Read and check the header of a safetensors file.
-
-    Args:
-        path: The file; the `InputError` does not name it.
-
-    Returns:
-        The header; its tensors fill the rest of the file without gaps.
+    """Read and check the header of a safetensors file, whose tensors must fill the rest of the file without gaps.
 
     Raises:
-        InputError: Not a file, not in this format, truncated, too large, or the header contradicts itself or the file.
+        InputError: Not a file (it is not named), not in this format, truncated, too large, or the header contradicts
+            itself or the file.
     """
     if not path.is_file():
         got = "a folder" if path.is_dir() else "no such file"
@@ -73,14 +68,7 @@ def read_header(path: Path) -> BundleHeader:
 
 
 def parse_json(text: bytes, what: str) -> Any:
-    """Read JSON without duplicate keys and non-finite numbers.
-
-    Args:
-        text: UTF-8.
-        what: Name for messages.
-
-    Returns:
-        The content.
+    """Read JSON without duplicate keys and non-finite numbers; `what` is its name in messages.
 
     Raises:
         InputError: It is not such JSON, or nested too deeply.

@@ -32,15 +32,7 @@ _NOTE = "SPRCore"  # name of the field of the header that holds a note
 
 
 def to_itk(array: np.ndarray, affine: Affine) -> SimpleITK.Image:
-    """Make a SimpleITK image of an array.
-
-    Args:
-        array: Values of shape (X, Y, Z), or (X, Y, Z, C) for C values per voxel.
-        affine: Voxel to RAS mm, shape (4, 4).
-
-    Returns:
-        The image, its geometry in LPS; vector components are passed on as they are.
-    """
+    """Convert an array (X, Y, Z) or (X, Y, Z, C), components unchanged, with its RAS affine to a SimpleITK image."""
     import SimpleITK as sitk
 
     zyx = array.transpose(2, 1, 0, *range(3, array.ndim))
@@ -97,17 +89,7 @@ class ItkFile:
 
 
 def open_itk(path: Path) -> ItkFile:
-    """Read the header of a file that SimpleITK reads.
-
-    Args:
-        path: An existing file.
-
-    Returns:
-        Its size and the way to its values.
-
-    Raises:
-        InputError: SimpleITK does not know it.
-    """
+    """Read the header of an existing file with SimpleITK (`InputError` if it cannot)."""
     with _readable(path):
         reader = _information(path)
         shape = reader.GetSize()
@@ -133,13 +115,13 @@ def affine_by_itk(path: Path) -> Affine | None:
 
 
 def write_itk(array: np.ndarray, affine: Affine, path: Path, note: str = "") -> None:
-    """Write values, compressed, to an NRRD or MetaImage file.
+    """Write values, shape (X, Y, Z) or (X, Y, Z, C), compressed, to an NRRD or MetaImage file.
 
     Args:
-        array: Values of shape (X, Y, Z) or (X, Y, Z, C).
+        array: The values.
         affine: Voxel to RAS mm, shape (4, 4).
         path: The file, with one of `SUFFIXES`.
-        note: Words for the header, in a field of its own.
+        note: Text for a field of its own in the header.
 
     Raises:
         OutputError: The file could not be written.

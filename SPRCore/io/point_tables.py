@@ -1,7 +1,7 @@
-"""Tables of points in text files: a header that names the coordinates, then a point per line.
+"""Tables of points in text files: a header with the names of the coordinates, then a point per line.
 
-Columns are parted by commas, semicolons, tabs or blanks; the header says which. Lines that begin with `#` or `//` are
-comments, and the last of them is the header where nothing else is (as NumPy writes it). Where commas do not part the
+Columns are separated by commas, semicolons, tabs or blanks, as in the header. Lines that begin with `#` or `//` are
+comments; the last of them is the header if there is no other (as NumPy writes it). If commas do not separate the
 columns they may be decimal commas.
 """
 
@@ -41,19 +41,12 @@ class PointTable:
 
 
 def is_comment(line: str) -> bool:
-    """Whether a line is a comment, or the one that tells spreadsheets the delimiter."""
+    """Whether a line is a comment, or the delimiter declaration of spreadsheets."""
     return line.lstrip().startswith(_COMMENTS) or line.strip().lower().startswith("sep=")
 
 
 def read_table(text: str, path: Path) -> PointTable:
-    """Read a table of points.
-
-    Args:
-        text: Content of the file.
-        path: The file, for messages.
-
-    Returns:
-        The points.
+    """Read a table of points from the text of a file; the path is for messages.
 
     Raises:
         InputError: There is no header or it names no coordinates, or a line has other columns or no finite numbers;
@@ -77,19 +70,7 @@ def read_table(text: str, path: Path) -> PointTable:
 
 
 def number(text: str, place: str, *, decimal_comma: bool = False) -> float:
-    """Read a finite number.
-
-    Args:
-        text: The number.
-        place: Where it stands, for messages.
-        decimal_comma: Whether a comma may stand for the decimal point.
-
-    Returns:
-        The number.
-
-    Raises:
-        InputError: It is none, or NaN or infinite.
-    """
+    """Read a finite number (`InputError` otherwise); `place` is its location for messages."""
     text = text.strip()
     if decimal_comma and _DECIMAL_COMMA.fullmatch(text):
         text = text.replace(",", ".")
@@ -103,7 +84,7 @@ def number(text: str, place: str, *, decimal_comma: bool = False) -> float:
 
 
 def _header(line: str, path: Path) -> tuple[str | None, list[str], tuple[str, str, str]] | None:
-    """Delimiter, names of all columns and those of the coordinates of a header; None for a line that is none."""
+    """Delimiter, names of all columns and those of the coordinates of a header; None if the line is not a header."""
     for delimiter in ("\t", ";", ",", None):
         names = [_UNIT.sub("", name.strip().strip("\"'").lower()) for name in _split(line, delimiter)]
         for columns in _SYSTEMS:

@@ -45,12 +45,7 @@ def as_pair(
 
 
 def as_annotations(value: AnnotationsLike | None, fixed: Grid, moving: Grid) -> Annotations:
-    """Return annotations whose parts may be given as paths.
-
-    Args:
-        value: The annotations, or a mapping with the names of their fields; None for none.
-        fixed: Grid of the fixed image, for landmark files in voxel indices.
-        moving: Grid of the moving image, likewise.
+    """Return annotations whose parts may be given as paths; the grids are for landmark files in voxel indices.
 
     Raises:
         InputError: An unknown name, a part of the wrong type, or a file that cannot be read.
@@ -76,15 +71,12 @@ def _image(value: VolumeLike | MaskedVolume, what: str) -> Volume | MaskedVolume
 
 
 def as_volume(value: VolumeLike, what: str, read: Callable[[str | Path], Volume] = read_volume) -> Volume:
-    """Convert user input to a volume.
+    """Convert user input to a volume; booleans become uint8, and a sheared grid is resampled to right angles.
 
     Args:
         value: The input.
         what: Name for messages, such as "fixed image".
         read: Reader of files.
-
-    Returns:
-        The volume; booleans become uint8, and a sheared grid is resampled to right angles.
 
     Raises:
         InputError: It has no geometry, or is a file that cannot be read.
@@ -115,15 +107,12 @@ def as_mask(value: VolumeLike | None, what: str) -> Volume | None:
 
 
 def as_points(value: PointsLike | None, what: str, grid: Grid | None = None) -> Points | None:
-    """Convert user input to landmarks.
+    """Convert user input to landmarks in RAS mm, shape (N, 3), float64; None stays None.
 
     Args:
         value: The input.
         what: Name for messages, such as "fixed landmarks".
         grid: Grid of their image, for files in voxel indices.
-
-    Returns:
-        Points in RAS mm, shape (N, 3), float64; None for None.
 
     Raises:
         InputError: It is not a list of triples of finite numbers, or is a file that cannot be read.

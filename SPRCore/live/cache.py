@@ -10,11 +10,7 @@ Value = TypeVar("Value")
 
 
 class ByteCache(Generic[Value]):
-    """Values by key.
-
-    Args:
-        limit: Maximum total bytes; a larger value is not stored.
-    """
+    """Values by key, with a maximum of total bytes; a larger value is not stored."""
 
     def __init__(self, limit: int) -> None:
         self.limit, self.nbytes = limit, 0

@@ -42,11 +42,7 @@ MAX_COARSER_STEPS = 12
 
 
 def solver_of(start: str, method: str | Path) -> InstanceConfig | None:
-    """Return the solver settings for a start; None for those of the method.
-
-    Args:
-        start: "rest" or "search".
-        method: As for ``LiveSession.open``.
+    """Return the solver settings for a start ("rest" or "search"); None for those of the method.
 
     Raises:
         InputError: Unknown start, or a search with a model, from which a refinement starts.

@@ -130,15 +130,11 @@ class LiveSession(AbstractContextManager):
         return self._pair
 
     def update(self, *, should_stop: ShouldStop | None = None, **changes: float) -> Reply:
-        """Return a preview within the time budget, or a cached exact reply.
-
-        Args:
-            should_stop: Called between the parts of the computation; True stops it.
-            changes: Hyperparameters to change, by name.
+        """Return a preview within the time budget, or a cached exact reply, with some hyperparameters changed.
 
         Raises:
             InputError: An unknown hyperparameter, or a value out of range.
-            ComputationStopped: `should_stop` returned True.
+            ComputationStopped: `should_stop`, called between the parts of the computation, returned True.
         """
         start = time.perf_counter()
         prior = self._method.prior(checked(changes, tuple(self.setting)), self._prior)
@@ -152,13 +148,7 @@ class LiveSession(AbstractContextManager):
         return reply
 
     def improve(self, *, should_stop: ShouldStop | None = None) -> Reply | None:
-        """Return the next better reply for the last setting: previews, then the exact reply without metrics.
-
-        Args:
-            should_stop: Called between the parts of the computation; True stops it.
-
-        Returns:
-            The reply; None after the exact one.
+        """Return the next better reply for the last setting: previews, then the exact reply without metrics, then None.
 
         Raises:
             ComputationStopped: `should_stop` returned True; the next call resumes the computation.
@@ -180,9 +170,6 @@ class LiveSession(AbstractContextManager):
     def commit(self, *, should_stop: ShouldStop | None = None) -> Reply:
         """Return the exact reply for the last setting, with inverse, warped image and metrics.
 
-        Args:
-            should_stop: Called between the parts of the computation; True stops it.
-
         Raises:
             ComputationStopped: `should_stop` returned True; the next call resumes the computation.
         """
@@ -196,13 +183,7 @@ class LiveSession(AbstractContextManager):
         return dataclasses.replace(result.reply, milliseconds=milliseconds_since(start))
 
     def sweep_step(self, *, should_stop: ShouldStop | None = None) -> SweepPoint | None:
-        """Compute the next point of the sweep; its velocity also improves later previews.
-
-        Args:
-            should_stop: Called between the parts of the computation; True stops it.
-
-        Returns:
-            The point; None if the sweep is complete.
+        """Compute the next point of the sweep, None if it is complete; its velocity also improves later previews.
 
         Raises:
             ComputationStopped: `should_stop` returned True; the next call resumes the computation.
@@ -221,9 +202,6 @@ class LiveSession(AbstractContextManager):
     def choose(self, *, should_stop: ShouldStop | None = None) -> ChosenSetting:
         """Choose a setting as `SPRCore.register(prior="auto")` does; the last setting is kept.
 
-        Args:
-            should_stop: Called between the parts of the computation; True stops it.
-
         Raises:
             InputError: The session has a model, which has its own settings.
             ComputationStopped: `should_stop` returned True; the next call resumes the computation.
@@ -231,10 +209,7 @@ class LiveSession(AbstractContextManager):
         return self._chooser.chosen(stop_check(should_stop, self.on_progress))
 
     def set_stiffness(self, stiffness: Volume | None) -> None:
-        """Replace the painted stiffness and drop the results of visited settings.
-
-        Args:
-            stiffness: Factor > 0 of the weight of each voxel, on any grid; None for 1.
+        """Replace the painted stiffness (factor > 0 of the weight, on any grid; None for 1) and drop the results.
 
         Raises:
             InputError: A factor that is not above 0, or a network without refinement.
@@ -249,10 +224,7 @@ class LiveSession(AbstractContextManager):
         self._swept.clear()
 
     def set_annotations(self, annotations: Annotations) -> None:
-        """Replace labels and landmarks; masks and deformations are kept.
-
-        Args:
-            annotations: Labels on any grids, and landmarks.
+        """Replace labels, on any grids, and landmarks; masks and deformations are kept.
 
         Raises:
             InputError: As in `open`; the previous annotations are kept.

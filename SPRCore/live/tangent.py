@@ -65,13 +65,7 @@ class Tangent:
         )
 
     def response(self, preview_grid: PreviewGrid, before: Prior, prior: Prior) -> Vectors:
-        """Return the change of the velocity between two settings, in mm.
-
-        Args:
-            preview_grid: Preview grid; a stiffness painted after the tangent is part of the change.
-            before: First setting.
-            prior: Second setting.
-        """
+        """Return the change of the velocity between two settings, with the present stiffness, in mm."""
         edges = _edges(preview_grid, self.velocity_mm, prior)
         force = self.force
         if before != self.prior:

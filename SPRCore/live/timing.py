@@ -36,11 +36,9 @@ def milliseconds_since(start: float) -> float:
 
 
 def stop_check(should_stop: ShouldStop | None, report: Callable[[float], None] | None = None) -> Check:
-    """Return a check that raises `ComputationStopped` when `should_stop` returns True.
+    """Return a check that raises `ComputationStopped` when `should_stop`, if given, returns True.
 
-    Args:
-        should_stop: None to never stop.
-        report: Receives the fraction done whenever the check does.
+    `report` receives the fraction done whenever the check does.
     """
 
     def check(fraction: float | None = None) -> None:

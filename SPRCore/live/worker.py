@@ -26,13 +26,9 @@ _PIECE = 65536
 
 
 def main(backend: Backend | None = None) -> int:
-    """Serve one client over standard input and output.
+    """Serve one client over standard input and output; return 0 after it closed or disconnected.
 
-    Args:
-        backend: Opens sessions; None for `SPRCore.live.backend.TorchBackend`.
-
-    Returns:
-        Exit code 0 after the client closed or disconnected.
+    `backend` opens sessions; None for `SPRCore.live.backend.TorchBackend`.
     """
     # PyTorch reads this when it is loaded. By default its idle threads spin and take the cores from the client's views.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -12,14 +12,7 @@ from SPRCore.metrics.checks import grid_mask
 
 
 def displacement_summary(field: Field, mask: Volume | np.ndarray | None = None) -> dict[str, float]:
-    """Mean, 95th percentile and maximum of |u| in mm.
-
-    Args:
-        field: Pull displacement in RAS mm.
-        mask: Voxels that count (nonzero) on the field's grid; None for all.
-
-    Returns:
-        {mean, p95, max} in mm.
+    """Mean, 95th percentile (p95) and maximum (max) of |u| in mm over a mask (nonzero) on the field's grid.
 
     Raises:
         InputError: A mask of another shape, or an empty one.

@@ -56,9 +56,7 @@ class ConvBlock(nn.Module):
 class FlowHead(nn.Module):
     """Last layer of a network: a flow in float32, also under autocast, initialized near zero.
 
-    Args:
-        inputs: Channels of the features.
-        condition: Conditioning, or None; only generated weights apply to this layer.
+    Of the conditioning only generated weights apply to this layer.
     """
 
     def __init__(self, inputs: int, condition: Condition | None = None) -> None:

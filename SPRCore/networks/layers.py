@@ -23,13 +23,7 @@ class Convolution(nn.Conv3d):
 class LowRankConvolution(nn.Conv3d):
     r"""Convolution :math:`W * x + B * (g(h) \odot A x)` with few channels between A and B, gated by the code.
 
-    Args:
-        inputs: Channels of the input.
-        outputs: Channels of the output.
-        condition: Units of the embedded code h, and the rank.
-        size: Edge of the kernels W and B; A has one voxel.
-        stride: Stride of W and B.
-        bias: Whether a bias is added.
+    W and B have kernels of edge `size` and the stride; A has one voxel.
     """
 
     def __init__(self, inputs: int, outputs: int, condition: Condition, *, size: int, stride: int, bias: bool) -> None:
@@ -60,17 +54,7 @@ class _Generated(nn.Module):
 
 
 class GeneratedConvolution(_Generated):
-    """Convolution whose weights are generated from the code.
-
-    Args:
-        inputs: Channels of the input.
-        outputs: Channels of the output.
-        condition: Units of the embedded code.
-        size: Edge of the kernel.
-        stride: Stride.
-        padding: Zeros around the image.
-        bias: Whether a bias is added.
-    """
+    """Convolution whose weights are generated from the code."""
 
     def __init__(
         self, inputs: int, outputs: int, condition: Condition, *, size: int, stride: int, padding: int, bias: bool
@@ -102,14 +86,7 @@ class Dense(nn.Linear):
 
 
 class GeneratedDense(_Generated):
-    """Linear layer whose weights are generated from the code.
-
-    Args:
-        inputs: Channels of the input.
-        outputs: Channels of the output.
-        condition: Units of the embedded code.
-        bias: Whether a bias is added.
-    """
+    """Linear layer whose weights are generated from the code."""
 
     def __init__(self, inputs: int, outputs: int, condition: Condition, *, bias: bool) -> None:
         super().__init__((outputs, inputs), condition.hidden, bias)
@@ -132,19 +109,9 @@ def convolution(
     padding: int | None = None,
     bias: bool = True,
 ) -> nn.Module:
-    """Build the convolution for a kind of conditioning; FiLM does not change it.
+    """Build the convolution, called with features and the embedded code, for a kind of conditioning.
 
-    Args:
-        inputs: Channels of the input.
-        outputs: Channels of the output.
-        condition: Conditioning, or None.
-        size: Edge of the kernel.
-        stride: Stride.
-        padding: Zeros around the image; half the kernel if None.
-        bias: Whether a bias is added.
-
-    Returns:
-        A module called with features and the embedded code.
+    FiLM does not change it. The padding is half the kernel if None.
     """
     padding = size // 2 if padding is None else padding
     if condition is not None and condition.kind == "full":

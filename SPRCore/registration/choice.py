@@ -127,18 +127,15 @@ def choose_setting(
     callback: Callable[[float], None] | None = None,
     config: ChoiceConfig | None = None,
 ) -> Choice:
-    """Choose a setting for an aligned pair.
+    """Choose a setting for an aligned pair; deterministic.
 
     Args:
-        fixed: Fixed image with its data.
-        moving: Moving image with its data, on any grid.
+        fixed: Fixed image with its mask.
+        moving: Moving image with its mask, on any grid.
         affine_ras: Affine pre-alignment, or None.
         job: Stiffness, device, window of the similarity and default setting.
         callback: Called with the fraction done, 0 to 1.
         config: Configuration; the defaults if None.
-
-    Returns:
-        The choice, deterministic.
 
     Raises:
         InputError: The images cannot be registered.
@@ -307,14 +304,10 @@ def coarse_level(shape: Sequence[int], spacing: Sequence[float], voxels: int) ->
 
 
 def held_out_blocks(level: Level, block: int) -> tuple[Tensor, Masks]:
-    """Divide a grid into blocks of about equal edges and hold out every fourth one.
+    """Divide a grid into blocks of about equal edges, in voxels of the finest axis, and hold out every fourth one.
 
     The blocks whose three indices have one parity are held out: a body-centered pattern in which no two of them share a
     face or an edge. An axis spanned by one block does not count, and half of the blocks are held out.
-
-    Args:
-        level: The grid.
-        block: Edge of a block in voxels of the finest axis.
 
     Returns:
         Number of the block of each voxel, shape (X, Y, Z), and mask of the held-out voxels, shape (1, 1, X, Y, Z).

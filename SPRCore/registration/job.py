@@ -88,12 +88,12 @@ def make_job(
     """Build a job: check the arguments and fill in the defaults.
 
     Args:
-        model: The model, or None for the instance solver alone.
+        model: The model, or None for the instance optimization alone.
         fixed: The fixed grid.
         device: Compute device.
         prior: Prior on the weight; None for `BetaPrior()`, or for the prior of the model.
-        refine: Maximum steps of the instance solver from the velocity of the model.
-        config: Settings of the instance solver; None for its defaults, or those of `InstanceConfig.refining`.
+        refine: Maximum steps of the instance optimization from the velocity of the model.
+        config: Settings of the instance optimization; None for its defaults, or those of `InstanceConfig.refining`.
         stiffness: Factor > 0 of the weight of each voxel, on any grid; None for 1.
 
     Raises:
@@ -118,10 +118,7 @@ def check_refine(instance: bool, refine: int) -> None:
 
 
 def model_path(method: str | Path) -> Path | None:
-    """Return the path of the bundle of a method, None for the instance solver.
-
-    Args:
-        method: "instance", the name of a model or the path of its bundle.
+    """Return the path of the bundle of a model, given by name or path; None for "instance".
 
     Raises:
         InputError: There is no such model.

@@ -155,11 +155,6 @@ class NetworkInput:
     def to_world(self, output: RegistrationOutput, prior: Prior, *, inverse: bool = True) -> DeformationFields:
         """Convert an output of the network to fields on the fixed grid; a missing weight is computed.
 
-        Args:
-            output: Output of the network for `moving` and `fixed`.
-            prior: The prior of the output.
-            inverse: Whether to add the inverse, see `inverse`.
-
         Raises:
             ConvergenceError: The output is NaN or infinite.
         """

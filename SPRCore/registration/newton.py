@@ -28,13 +28,7 @@ class NewtonSystem:
 
     @classmethod
     def of(cls, curvature: Tensor, edges: Sequence[Tensor], damping: float) -> NewtonSystem:
-        """Assemble the system.
-
-        Args:
-            curvature: Data curvature, shape (B, 6, X, Y, Z).
-            edges: Weights of the differences.
-            damping: Added to the diagonal, so that the update is 0 in regions without data and weight.
-        """
+        """Assemble the system; `damping` is added to the diagonal: no update in regions without data and weight."""
         curvature = curvature.clone()
         for index in (0, 3, 5):
             curvature[:, index] += damping

@@ -194,16 +194,13 @@ def _shifted(padded: Tensor, offset: Sequence[int], shape: Sequence[int]) -> Ten
 
 
 def best_displacement(costs: Tensor, field: Vectors, spacing: Sequence[float], coupling: float) -> Vectors:
-    r"""Displacement of each block of least :math:`C(x, d) + |d - u(x)|^2 / (2\theta)`.
+    r"""Displacement in mm of each block of least :math:`C(x, d) + |d - u(x)|^2 / (2\theta)`.
 
     Args:
         costs: Costs, shape (kx, ky, kz, x, y, z), all k odd.
         field: Displacement u of the coupling term, shape (1, 3, x, y, z), in mm.
         spacing: Step between displacements along each axis, in mm.
         coupling: θ, in mm².
-
-    Returns:
-        Displacement, same shape as ``field``, in mm.
     """
     kx, ky, kz = costs.shape[:3]
     values = [(torch.arange(k).to(field) - k // 2) * step for k, step in zip((kx, ky, kz), spacing, strict=True)]
@@ -226,14 +223,7 @@ def best_displacement(costs: Tensor, field: Vectors, spacing: Sequence[float], c
 def smoothed(target: Vectors, start: Vectors, spacing: Sequence[float], coupling: float) -> Vectors:
     r"""Field u of least :math:`|u - v|^2 / (2\theta) + \rho(|\nabla u|^2)`, ρ the penalty of ``SEARCH_PRIOR``.
 
-    Args:
-        target: Displacement v, shape (1, 3, x, y, z), in mm.
-        start: Field of the initial weights, same shape.
-        spacing: Size of a block along each axis, in mm.
-        coupling: θ, in mm².
-
-    Returns:
-        The field after two updates of the weight.
+    The target v and the field of the initial weights are in mm, θ (the coupling) in mm². The weight is updated twice.
     """
     field = start
     for _ in range(2):

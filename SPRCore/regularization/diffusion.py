@@ -43,12 +43,7 @@ def squared_gradient(field: Vectors, spacing: Sequence[float] = UNIT) -> Scalars
 def edge_weights(weight: Scalars, spacing: Sequence[float] = UNIT) -> list[Tensor]:
     """Weights of the differences along each axis: the mean of both ends over the squared voxel size.
 
-    Args:
-        weight: Weight per voxel, shape (B, 1, X, Y, Z).
-        spacing: Voxel size along each axis.
-
-    Returns:
-        Three tensors, one voxel shorter than ``weight`` along their axis.
+    Each of the three tensors is one voxel shorter than ``weight`` along its axis.
     """
     result = []
     for axis, step in enumerate(spacing):
@@ -61,12 +56,7 @@ def edge_weights(weight: Scalars, spacing: Sequence[float] = UNIT) -> list[Tenso
 def weighted_laplacian(field: Vectors, edges: Sequence[Tensor]) -> Vectors:
     r"""Apply the weighted graph Laplacian: :math:`(L_w u)(p) = \sum_q w_{pq} (u(p) - u(q))` over the six neighbors.
 
-    Args:
-        field: Shape (B, 3, X, Y, Z).
-        edges: Weights of the differences, from ``edge_weights``.
-
-    Returns:
-        Same shape; :math:`u^T L_w u` is the weighted sum of squared differences. Paper Eq. 9–12.
+    With the weights of ``edge_weights``, :math:`u^T L_w u` is the weighted sum of squared differences. Paper Eq. 9–12.
     """
     result = torch.zeros_like(field)
     for axis, edge in enumerate(edges):

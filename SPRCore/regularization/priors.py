@@ -277,11 +277,7 @@ def hyperparameters(prior: Prior) -> dict[str, float]:
 
 
 def with_hyperparameters(prior: Prior, setting: Mapping[str, float]) -> Prior:
-    """Return a prior with other values of some hyperparameters.
-
-    Args:
-        prior: The prior.
-        setting: New values by key.
+    """Return a prior with new values of some hyperparameters, by key.
 
     Raises:
         InputError: The prior has no such hyperparameter, or a value is out of range.
@@ -294,11 +290,7 @@ def with_hyperparameters(prior: Prior, setting: Mapping[str, float]) -> Prior:
 
 
 def make_prior(name: str, setting: Mapping[str, float]) -> Prior:
-    """Build a prior.
-
-    Args:
-        name: "beta", "gaussian", "tv" or "uniform".
-        setting: Hyperparameters by key; those left out keep their defaults.
+    """Build a prior, "beta", "gaussian", "tv" or "uniform", with some hyperparameters by key, defaults for the others.
 
     Raises:
         InputError: There is no such prior or hyperparameter, or a value is out of range.
@@ -309,11 +301,7 @@ def make_prior(name: str, setting: Mapping[str, float]) -> Prior:
 
 
 def as_prior(prior: Prior | str | None, defaults: Mapping[str, float] | None = None) -> Prior | None:
-    """Return a prior given as such, or by its name with default hyperparameters.
-
-    Args:
-        prior: A prior, "beta", "gaussian", "tv" or "uniform", or None, which is returned.
-        defaults: Hyperparameters by key of a prior given by name.
+    """Return a prior given as such, or by its name with default hyperparameters by key; None stays None.
 
     Raises:
         InputError: It is neither.
@@ -327,13 +315,6 @@ def as_prior(prior: Prior | str | None, defaults: Mapping[str, float] | None = N
 
 
 def anatomy_prior(anatomy: str) -> Prior:
-    """Return the prior measured to be best for a part of the body.
-
-    Args:
-        anatomy: "brain", "heart", "lung", "liver" or "pelvis".
-
-    Raises:
-        InputError: There is no setting for it.
-    """
+    """Return the prior measured to be best for "brain", "heart", "lung", "liver" or "pelvis"."""
     check_name(str(anatomy), ANATOMY_SETTINGS, "anatomy")
     return make_prior("beta", ANATOMY_SETTINGS[anatomy])

@@ -131,17 +131,10 @@ def _noise(
 def smooth_motion(
     shape: Sequence[int], spacing: Sequence[float], scale: float, amplitude: float, generator: torch.Generator
 ) -> Vectors:
-    """Return a smooth random diffeomorphism, integrated at half the resolution to save time.
+    """Return a smooth random diffeomorphism in voxels, shape (1, 3, X, Y, Z), integrated at half the resolution.
 
-    Args:
-        shape: Voxels along each axis.
-        spacing: Voxel size in mm.
-        scale: Size of the motion in mm; a weaker motion of a third of the size is added.
-        amplitude: Largest speed in mm, approximately the largest displacement.
-        generator: Random generator.
-
-    Returns:
-        Displacement in voxels, shape (1, 3, X, Y, Z); it does not vanish at the border.
+    Scale and amplitude (largest speed, approximately the largest displacement) are in mm; a weaker motion of a third of
+    the scale is added. It does not vanish at the border.
     """
     half = [max(8, -(-n // 2)) for n in shape]
     wide = [s * step_ratio(n, h) for n, s, h in zip(shape, spacing, half, strict=True)]

@@ -52,25 +52,14 @@ class Process:
             distributed.barrier(device_ids=[self.device.index] if self.device.type == "cuda" else None)
 
     def wrapped(self, network: nn.Module) -> nn.Module:
-        """Return the network wrapped so that the backward pass averages gradients over the processes.
-
-        Args:
-            network: The network, on the device of this process.
-
-        Returns:
-            The wrapped network; the network itself with one process.
-        """
+        """Return a network on this device, wrapped so that the backward pass averages gradients over the processes."""
         if self.world == 1:
             return network
         devices = [self.device] if self.device.type == "cuda" else None
         return DistributedDataParallel(network, device_ids=devices, gradient_as_bucket_view=True)
 
     def gathered(self, values: list[Any]) -> list[Any]:
-        """Return the values of all processes in the order of the items.
-
-        Args:
-            values: Picklable values of items rank, rank + world, … of this process.
-        """
+        """Return the picklable values of items rank, rank + world, … of all processes, in the order of the items."""
         if self.world == 1:
             return values
         parts: list[list[Any]] = [[] for _ in range(self.world)]
@@ -81,22 +70,16 @@ class Process:
 def averaging(network: nn.Module, wanted: bool) -> AbstractContextManager:
     """Return the context of a pass that averages gradients over the processes, or only accumulates them.
 
-    Args:
-        network: Result of `Process.wrapped`.
-        wanted: Whether to average: only for the last batch of a step.
+    `wanted` is true for the last batch of a step; the network is the result of `Process.wrapped`.
     """
     return network.no_sync() if isinstance(network, DistributedDataParallel) and not wanted else nullcontext()
 
 
 @contextmanager
 def process_group(device: str) -> Iterator[Process]:
-    """Join the process group of `torchrun`, if any, for a block.
+    """Join the process group of `torchrun`, if any, for a block, and yield this process.
 
-    Args:
-        device: "auto" (CUDA if available), "cpu", "cuda" or "mps"; each process of a machine uses its own GPU.
-
-    Yields:
-        This process.
+    `device` is "auto" (CUDA if available), "cpu", "cuda" or "mps"; each process of a machine uses its own GPU.
 
     Raises:
         InputError: The device is missing, or there are fewer GPUs than processes.

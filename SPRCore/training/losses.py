@@ -103,45 +103,19 @@ def _one(output: RegistrationOutput, number: int) -> RegistrationOutput:
 
 
 def in_mm(displacement_vox: Vectors, spacing: Sequence[float]) -> Vectors:
-    """Convert a displacement from voxels to millimeters along the axes of its grid.
-
-    Args:
-        displacement_vox: Shape (B, 3, X, Y, Z), in voxels.
-        spacing: Voxel size along each axis, in mm.
-
-    Returns:
-        Same shape, in mm.
-    """
+    """Convert a displacement (B, 3, X, Y, Z) from voxels to millimeters along the axes of its grid."""
     return displacement_vox * displacement_vox.new_tensor(spacing).view(1, 3, 1, 1, 1)
 
 
 @torch.no_grad()
 def map_weight(displacement_vox: Vectors, spacing: Sequence[float], prior: Prior) -> Scalars:
-    """Return the most probable weight of a displacement, in closed form and without gradient.
-
-    Args:
-        displacement_vox: Shape (B, 3, X, Y, Z), in voxels.
-        spacing: Voxel size along each axis, in mm.
-        prior: The prior.
-
-    Returns:
-        Weight of averaged squared gradients, shape (B, 1, X, Y, Z).
-    """
+    """Return the most probable weight (B, 1, X, Y, Z) of a displacement in voxels, in closed form, without gradient."""
     local = squared_gradient(in_mm(displacement_vox, spacing), spacing)
     return prior.map_weight(mirrored_box_mean(local, (MAP_POOL,) * 3))
 
 
 def map_gap(output: RegistrationOutput, spacing: Sequence[float], prior: Prior) -> float | None:
-    """Return the mean distance of a predicted weight from the most probable one for the same displacement.
-
-    Args:
-        output: Output of a network.
-        spacing: Voxel size along each axis, in mm.
-        prior: The prior.
-
-    Returns:
-        Mean absolute difference over the voxels, or None without a weight.
-    """
+    """Return the mean absolute difference of a predicted weight from the most probable one; None without a weight."""
     if output.weight is None:
         return None
     return float((output.weight.detach() - map_weight(output.displacement, spacing, prior)).abs().mean())

@@ -39,12 +39,8 @@ _MAX_SMOOTHING = 15  # rows
 def pairs_figure(shown: Sequence[tuple[Batch, RegistrationOutput, PairMetrics]], title: str) -> Figure:
     """Draw pairs, one below the other, in a slice across their coarsest axis through the center of the labels.
 
-    Args:
-        shown: Pairs with the output of the network and the metrics, on the CPU.
-        title: Title.
-
-    Returns:
-        The figure; slices in array orientation and true proportions.
+    Slices are in array orientation and true proportions. `shown` has pairs with the output of the network and the
+    metrics, on the CPU.
     """
     has_weight = any(output.weight is not None for _, output, _ in shown)
     columns = [column for column in range(len(_TITLES)) if has_weight or "Weight" not in _TITLES[column]]
@@ -68,11 +64,7 @@ def pairs_figure(shown: Sequence[tuple[Batch, RegistrationOutput, PairMetrics]],
 
 
 def curves_figure(rows: Sequence[dict[str, Any]], title: str) -> Figure:
-    """Draw loss and metrics over the steps of a run.
-
-    Returns:
-        The figure: parts of the loss, metrics of the validation, and the landmark error if there is one.
-    """
+    """Draw parts of the loss, metrics of the validation and landmark error, if any, over the steps of a run."""
     train = [row for row in rows if row.get("kind") == "train"]
     measured = [row for row in rows if row.get("kind") == "validation"]
     panels = [

@@ -158,10 +158,7 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
-        """Build a recipe from plain values.
-
-        Args:
-            values: Result of `to_dict`, or part of it; missing values take their defaults.
+        """Build a recipe from (part of) the result of `to_dict`; missing values take their defaults.
 
         Raises:
             ConfigError: A key is unknown (the nearest is suggested) or missing, or a value is invalid.

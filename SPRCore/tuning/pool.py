@@ -58,13 +58,10 @@ class Pool(Generic[Input, Result]):
             self._executor.shutdown(wait=True, cancel_futures=True)
 
     def run(self, tasks: Iterable[Input]) -> Iterator[Result]:
-        """Run tasks.
-
-        Yields:
-            The results as they arrive, in any order.
+        """Run tasks and yield the results as they arrive, in any order; errors of the worker are raised unchanged.
 
         Raises:
-            SPRError: A process was killed. Errors of the worker are raised as they are.
+            SPRError: A process was killed.
         """
         if self._executor is None:
             work = None

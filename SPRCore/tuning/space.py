@@ -95,14 +95,7 @@ class Objective:
         return InputError(f"objective {self.name}", got="none in the data", expected=needs, remedy=remedy)
 
     def value(self, measures: Mapping[str, Any]) -> float:
-        """Return the value of a trial.
-
-        Returns:
-            The value; NaN where the metric is undefined.
-
-        Raises:
-            InputError: The metric is missing.
-        """
+        """Return the value of a trial; NaN where the metric is undefined, `InputError` where it is missing."""
         key = OBJECTIVES[self.name][0]
         if key not in measures:
             raise self._missing()

@@ -172,12 +172,7 @@ class RecipeTarget:
 
 
 def changed(recipe: Recipe, params: Params, folder: Path) -> Recipe:
-    """Return a recipe with other values, and without pictures.
-
-    Args:
-        recipe: The recipe.
-        params: Values of hyperparameters of its prior, or of keys such as "optimiser.lr".
-        folder: Folder of its run.
+    """Return a recipe with another folder, no pictures, and other hyperparameters or keys such as "optimiser.lr".
 
     Raises:
         InputError: A key or a value is refused.

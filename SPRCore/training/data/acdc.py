@@ -15,11 +15,7 @@ PHASES = ("ED", "ES")
 
 
 def find_acdc(folder: Path, *, use_labels: bool) -> tuple[list[Case], list[Problem]]:
-    """Find the two phases of every patient anywhere below the folder.
-
-    Returns:
-        Two cases per patient, ED first, and problems.
-    """
+    """Find the two phases of every patient, ED first, anywhere below the folder, and problems."""
     cases: list[Case] = []
     problems: list[Problem] = []
     for patient in sorted(path for path in folder.rglob("patient*") if path.is_dir()):
