@@ -46,8 +46,8 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 
-STANDARD, FINE = "standard", "fine"
-DETAILS = (STANDARD, FINE)
+_STANDARD, _FINE = "standard", "fine"
+_DETAILS = (_STANDARD, _FINE)
 """Levels of detail of the instance optimization."""
 
 _REPORT = (
@@ -88,7 +88,7 @@ class RegistrationOptions:
     """
 
     anatomy: str | None = None
-    detail: str = STANDARD
+    detail: str = _STANDARD
     refine: int = 0
     stiffness: VolumeLike | None = None
     config: InstanceConfig | None = None
@@ -104,12 +104,12 @@ class RegistrationOptions:
         ):
             if not fits:
                 raise InputError(name, got=f"a {type(getattr(self, name)).__name__}", expected=expected)
-        check_name(self.detail, DETAILS, "detail")
+        check_name(self.detail, _DETAILS, "detail")
 
     def solver_config(self, method: str | Path) -> InstanceConfig | None:
         """Return the configuration with the effects of anatomy and detail; None for the defaults of the method."""
         config = InstanceConfig.searching() if self.config is None and self.anatomy in LARGE_MOTION else self.config
-        if self.detail == STANDARD:
+        if self.detail == _STANDARD:
             return config
         if method != INSTANCE:
             raise InputError("detail", got=f"{self.detail} with the model {method}", expected=f"the method {INSTANCE}")

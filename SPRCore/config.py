@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 from SPRCore.errors import InputError
 
 Keys = tuple[str, ...]
-Resolve = Callable[[Path, Keys], Path]
+_Resolve = Callable[[Path, Keys], Path]
 Config = TypeVar("Config")
 
 _SHORT = reprlib.Repr()
@@ -41,7 +41,7 @@ def check_name(name: str, known: Iterable[str], what: str) -> None:
         raise InputError(what, got=repr(name[:64]), expected=", ".join(known), remedy=_nearest(name, known))
 
 
-def decode(kind: type[Config], values: object, *, keys: Keys = (), resolve: Resolve | None = None) -> Config:
+def decode(kind: type[Config], values: object, *, keys: Keys = (), resolve: _Resolve | None = None) -> Config:
     """Build a frozen dataclass from plain values, nested ones included.
 
     A field with ``metadata={"decode": function}`` is read by ``function(value, keys)``.
@@ -136,7 +136,7 @@ def _located(function: Callable[[object, Keys], Any], value: object, keys: Keys)
         raise ConfigError(keys, got=got, expected=error.expected, remedy=error.remedy) from None
 
 
-def _decode(kind: Any, value: object, keys: Keys, resolve: Resolve | None) -> Any:
+def _decode(kind: Any, value: object, keys: Keys, resolve: _Resolve | None) -> Any:
     origin, args = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         if value is None and type(None) in args:
@@ -158,7 +158,7 @@ def _decode(kind: Any, value: object, keys: Keys, resolve: Resolve | None) -> An
     return _decode_scalar(kind, value, keys, resolve)
 
 
-def _decode_tuple(args: tuple[Any, ...], value: object, keys: Keys, resolve: Resolve | None) -> tuple[Any, ...]:
+def _decode_tuple(args: tuple[Any, ...], value: object, keys: Keys, resolve: _Resolve | None) -> tuple[Any, ...]:
     any_length = len(args) == 2 and args[1] is Ellipsis
     count = "a list" if any_length else f"a list of {len(args)}"
     if not isinstance(value, (list, tuple)) or not (any_length or len(value) == len(args)):
@@ -173,7 +173,7 @@ def _decode_tuple(args: tuple[Any, ...], value: object, keys: Keys, resolve: Res
 _WORDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text", Path: "a path"}
 
 
-def _decode_scalar(kind: Any, value: object, keys: Keys, resolve: Resolve | None) -> Any:
+def _decode_scalar(kind: Any, value: object, keys: Keys, resolve: _Resolve | None) -> Any:
     if kind is Any:
         return value
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -18,7 +18,7 @@ from SPRCore.analysis.planes import PLANES, Plane, SliceExtractor, bounding_box,
 from SPRCore.geometry import Field, Volume, percentiles, robust_extremes, within_extremes
 
 DPI = 150
-WEIGHT_COLORS = "plasma_r"  # perceptually uniform; 0 is yellow, which no anatomy in grey is
+_WEIGHT_COLORS = "plasma_r"  # perceptually uniform; 0 is yellow, which no anatomy in grey is
 FIXED_COLOR, MOVING_COLOR = "#35d0ff", "#ff9a2e"
 _DIFFERENCE_COLORS = "RdBu_r"
 _NO_DATA_COLOR = "#8c8c8c"  # a gray that the colors of differences do not have
@@ -135,7 +135,7 @@ def weight_limit(weight: np.ndarray) -> float:
 def weight_overlay(weight: np.ndarray, limit: float) -> np.ndarray:
     """Color a weight map as RGBA (..., 4), opacity 0.85 at 0 (free) to 0.15 at the maximum `limit` > 0 (stiff)."""
     stiffness = np.clip(weight / limit, 0, 1)
-    colors = _colormap(WEIGHT_COLORS)(stiffness)
+    colors = _colormap(_WEIGHT_COLORS)(stiffness)
     colors[..., 3] = 0.7 - 0.55 * stiffness
     return colors
 

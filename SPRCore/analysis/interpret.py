@@ -14,7 +14,7 @@ from SPRCore.geometry import Field, Volume
 from SPRCore.metrics import determinant_map
 from SPRCore.regularization import Prior, squared_gradient
 
-VARIANCE_RADIUS = 2
+_VARIANCE_RADIUS = 2
 """Half width in voxels of the window of the local variance, along axes that are as long."""
 
 _MOST_VOXELS = 40_000  # of a rank correlation; its standard error is then 0.005
@@ -68,7 +68,7 @@ def gradient_map(displacement: Field) -> np.ndarray:
     return np.sqrt(_squared_gradient(displacement)[0, 0].numpy())
 
 
-def variance_map(displacement: Field, radius: int = VARIANCE_RADIUS) -> np.ndarray:
+def variance_map(displacement: Field, radius: int = _VARIANCE_RADIUS) -> np.ndarray:
     """Local variance of a displacement in mm², summed over its components, (X, Y, Z), in windows of some voxels."""
     field = torch.from_numpy(displacement.array).movedim(-1, 0)[None].double()
     radii = [min(radius, (size - 1) // 2) for size in field.shape[2:]]

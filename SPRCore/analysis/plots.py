@@ -19,7 +19,7 @@ _INITIAL = "before"
 _BOXES_A_ROW = 84
 
 
-def colors_of(methods: Sequence[str]) -> dict[str, str]:
+def _colors_of(methods: Sequence[str]) -> dict[str, str]:
     """Return a color for each method, in their order; they repeat after ten."""
     return {method: PALETTE[1 + place % (len(PALETTE) - 1)] for place, method in enumerate(methods)}
 
@@ -55,7 +55,7 @@ def dice_figure(rows: Sequence[BenchmarkRow], names: Mapping[str, str] | None = 
         name: [[score[label] for score in part if score.get(label) is not None] for label in labels]
         for name, part in scores.items()
     }
-    colors = {_INITIAL: PALETTE[0]} | colors_of(methods)
+    colors = {_INITIAL: PALETTE[0]} | _colors_of(methods)
     return _boxes(values, [(names or {}).get(label, label) for label in labels], colors, "Dice")
 
 
@@ -76,7 +76,7 @@ def weights_figure(rows: Sequence[BenchmarkRow], names: Mapping[str, str] | None
     if not labels:
         return None
     methods = list(dict.fromkeys(row.method for row in rows))
-    colors = colors_of(methods)
+    colors = _colors_of(methods)
     shown = [{"0": "rest", **(names or {})}.get(label, label) for label in labels]
     figure = Figure(figsize=(_width(len(labels), len(methods)), 7.5), dpi=DPI, layout="constrained")
     panels = figure.subplots(len(measures), 1, sharex=True)

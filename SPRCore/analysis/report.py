@@ -20,7 +20,7 @@ from SPRCore.regularization import UniformPrior
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TABLE, PAGE, FIGURES = "table", "report.md", "figures"
+TABLE, PAGE, _FIGURES = "table", "report.md", "figures"
 TABLES = tuple(f"{TABLE}.{suffix}" for suffix in ("md", "tex", "csv"))
 """Names of the files of tables."""
 
@@ -122,12 +122,12 @@ def write_figures(
     """
     from SPRCore.analysis.figures import save_figure
 
-    (folder / FIGURES).mkdir(exist_ok=True)
+    (folder / _FIGURES).mkdir(exist_ok=True)
     written = []
     drawn = [*_row_figures(rows, names), *_pair_figures(kept), *_sweep_figures(points, names)]
     drawn += [*_panel_figures(panels), *_study_figures(studies)]
     for name, words, figure in drawn:
-        path = f"{FIGURES}/{re.sub(r'[^A-Za-z0-9.]+', '-', name).strip('-')}.png"
+        path = f"{_FIGURES}/{re.sub(r'[^A-Za-z0-9.]+', '-', name).strip('-')}.png"
         save_figure(figure, folder / path)
         written.append((path, words))
     return written

@@ -64,13 +64,13 @@ def write_results(
         _write_figure(result, fixed, moving, annotations, warped_labels, folder / "figure.png")
         for writing in pending:
             writing.result()
-    report = with_write_seconds(result.report, time.perf_counter() - start)
+    report = _with_write_seconds(result.report, time.perf_counter() - start)
     write_report(report, folder / REPORT)
     record(folder)
     return report
 
 
-def with_write_seconds(report: dict[str, Any], seconds: float) -> dict[str, Any]:
+def _with_write_seconds(report: dict[str, Any], seconds: float) -> dict[str, Any]:
     """Return a report with the seconds for writing, and the sum of all stages as the total."""
     stages = {name: value for name, value in report["seconds"].items() if name != "total"} | {"write": seconds}
     return report | {"seconds": {**stages, "total": sum(stages.values())}}

@@ -111,7 +111,7 @@ def summarize(rows: Sequence[BenchmarkRow], twins: Mapping[str, str] | None = No
     Raises:
         InputError: A pair differs between rows, or a reference method is missing.
     """
-    check_same_pairs(rows)
+    _check_same_pairs(rows)
     by_method: dict[str, list[BenchmarkRow]] = {}
     for row in rows:
         by_method.setdefault(row.method, []).append(row)
@@ -162,7 +162,7 @@ def primary(rows: Sequence[BenchmarkRow]) -> Measure:
     )
 
 
-def check_same_pairs(rows: Sequence[BenchmarkRow]) -> None:
+def _check_same_pairs(rows: Sequence[BenchmarkRow]) -> None:
     """Raise `InputError` for rows of one pair that differ in subject or in the metrics before registration."""
     known: dict[str, BenchmarkRow] = {}
     for row in rows:

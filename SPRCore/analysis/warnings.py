@@ -13,7 +13,7 @@ from SPRCore.networks.network import MIN_SIZE
 from SPRCore.registration.prealign import overlap_fraction
 from SPRCore.registration.working import working_grid
 
-LEAST_OVERLAP_PERCENT = 25.0
+_LEAST_OVERLAP_PERCENT = 25.0
 """Less of the fixed image with a counterpart in the moving one is seldom what was meant."""
 
 _COARSER = 2.5  # times the spacing of the model
@@ -58,7 +58,7 @@ def change_warnings(metrics: dict[str, dict[str, Any]]) -> list[str]:
             way = "fell" if sign > 0 else "rose"
             found.append(f"{name} {way} from {form.format(old)} to {form.format(new)}: it was better before")
     share = _look_up(after, ("overlap_percent",))
-    if share is not None and share < LEAST_OVERLAP_PERCENT:
+    if share is not None and share < _LEAST_OVERLAP_PERCENT:
         found.append(f"only {share:.0f} % of the fixed image has a counterpart in the moving image")
     return found
 

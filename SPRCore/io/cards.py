@@ -16,9 +16,9 @@ from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
 from SPRCore.regularization.priors import make_prior
 
 SCHEMA = 1
-RESERVED = ("instance",)
+_RESERVED = ("instance",)
 """Methods of registration that are no models."""
-NORMALIZATIONS = ("minmax", "percentile", "clip")
+_NORMALIZATIONS = ("minmax", "percentile", "clip")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -77,7 +77,7 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         """Check the values and that they go together."""
-        check.choice(self.normalize, "normalize", NORMALIZATIONS)
+        check.choice(self.normalize, "normalize", _NORMALIZATIONS)
         if self.clip is not None:
             _store(self, "clip", check.interval(self.clip, "clip"))
         elif self.normalize == "clip":
@@ -196,7 +196,7 @@ def check_name(name: str) -> str:
         InputError: It has other characters than small letters, digits, ".", "_" and "-", does not start with a letter
             or digit, is longer than 64, or is the name of a method.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in RESERVED:
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _RESERVED:
         expected = "1 to 64 small letters, digits, '.', '_' or '-', a letter or digit first"
         raise InputError("name of a model", got=check.shown(name), expected=expected)
     return name

@@ -183,7 +183,7 @@ class SessionFolder:
     """
 
     def __init__(self) -> None:
-        sweep_dead_sessions()
+        _sweep_dead_sessions()
         self.folder, self._lock = _locked_folder()
         self.store = SegmentStore(self.folder, "c")
 
@@ -194,7 +194,7 @@ class SessionFolder:
         self.store.remove()
 
 
-def sweep_dead_sessions() -> None:
+def _sweep_dead_sessions() -> None:
     """Remove the folders and segments of sessions whose client has ended."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         is_session = _NAME.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink()

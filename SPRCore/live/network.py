@@ -107,7 +107,7 @@ class NetworkMethod:
 
     def exact(self, prior: Prior, position: np.ndarray, check: Check) -> ExactSolution:
         """Decode the pair on the grid of the model, as `SPRCore.register` does, and refine it if requested."""
-        with torch.no_grad(), interruptible(self._network, check):
+        with torch.no_grad(), _interruptible(self._network, check):
             output = self._network.decode(self._encoded(), self._code(prior), inverse=False)
         check()
         deformation = self._pair.to_world(output, prior, inverse=False)
@@ -164,7 +164,7 @@ class NetworkMethod:
 
     @torch.no_grad()
     def _decoded(self, prior: Prior, position: np.ndarray, check: Check) -> CoarseSolution:
-        with interruptible(self._network, check):
+        with _interruptible(self._network, check):
             features, start = self._encoded(), time.perf_counter()
             if has_velocity(self._network):
                 field, weight = self._network.decode_velocity(features, self._code(prior))
@@ -218,7 +218,7 @@ def _factors(stiffness: Volume | None, device: torch.device) -> Tensor | None:
 
 
 @contextmanager
-def interruptible(network: nn.Module, check: Check) -> Iterator[None]:
+def _interruptible(network: nn.Module, check: Check) -> Iterator[None]:
     """Call `check` before each module of a network runs; it raises to interrupt."""
 
     def before(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:

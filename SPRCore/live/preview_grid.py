@@ -25,7 +25,7 @@ from SPRCore.typing import Scalars, Tensor, Vectors
 MAX_VOXELS = 400_000
 """Maximum number of voxels of a preview grid; finer previews look the same while a slider moves."""
 
-SHARE = 0.7
+_SHARE = 0.7
 """Fraction of the budget that a preview may take in the timing; the rest allows for other programs."""
 
 _MIN_SQUARE = 1e-12  # squared gradient below which the weight is 1 at all usual settings
@@ -195,14 +195,14 @@ class PreviewPyramid:
         return PreviewGrid(images=images, fixed=fixed, grid=grid, affine_ras=self._affine_ras, settings=self._settings)
 
     def fitting(self, attempt: Callable[[PreviewGrid], float], budget_ms: float) -> PreviewGrid:
-        """Return the finest preview grid on which an attempt takes `SHARE` of the budget, or the coarsest one.
+        """Return the finest preview grid on which an attempt takes `_SHARE` of the budget, or the coarsest one.
 
         `attempt` computes a preview and returns its thread time in ms, which is independent of other programs.
         """
         best = None
         for step in self.steps():
             preview_grid = self.preview_grid(step)
-            if best is not None and not _fits(preview_grid, attempt, SHARE * budget_ms):
+            if best is not None and not _fits(preview_grid, attempt, _SHARE * budget_ms):
                 break
             best = preview_grid
         return best

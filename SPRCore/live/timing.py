@@ -16,13 +16,13 @@ BUDGET_MS = {2**20: 80.0, math.inf: 200.0}
 SLICE_S = 0.4
 """Seconds between two improvements."""
 
-SLICE_VOXELS = 1_000_000
+_SLICE_VOXELS = 1_000_000
 """Voxels per improvement before the exact result, plus one: about a tenth of the time of the exact result."""
 
 
 def slices_of(fixed: Grid) -> int:
     """Return the number of improvements before the exact result."""
-    return 1 + math.prod(fixed.shape) // SLICE_VOXELS
+    return 1 + math.prod(fixed.shape) // _SLICE_VOXELS
 
 
 def default_budget_ms(fixed: Grid) -> float:

@@ -141,7 +141,7 @@ def interpolate(position: np.ndarray, entries: list[_Entry]) -> tuple[Tensor, np
     if not entries:
         return None
     positions = np.array([at for _, at, _ in entries])
-    weights = interpolation_weights(position, positions)
+    weights = _interpolation_weights(position, positions)
     total = torch.zeros_like(entries[0][2])
     for weight, (_, _, field) in zip(weights.tolist(), entries, strict=True):
         if weight:
@@ -149,7 +149,7 @@ def interpolate(position: np.ndarray, entries: list[_Entry]) -> tuple[Tensor, np
     return total, weights @ positions
 
 
-def interpolation_weights(position: np.ndarray, positions: np.ndarray) -> np.ndarray:
+def _interpolation_weights(position: np.ndarray, positions: np.ndarray) -> np.ndarray:
     r"""Return the interpolation weights, each at least 0, with sum 1, of positions (n, axes) at another one (axes,).
 
     The weights minimize :math:`30^2 |\sum_i w_i x_i - x|^2 + \sum_i w_i^2 |x_i - x|^2` over :math:`w_i \ge 0`,

@@ -63,7 +63,7 @@ class CodeEmbedding(nn.Module):
         return style
 
 
-class Film(nn.Module):
+class _Film(nn.Module):
     r"""Feature-wise linear modulation :math:`(1 + \gamma(h))\,x + \beta(h)`, initialized near the identity.
 
     Args:
@@ -83,6 +83,6 @@ class Film(nn.Module):
         return torch.addcmul(shift, image, 1.0 + scale)
 
 
-def film(channels: int, condition: Condition | None) -> Film | None:
+def film(channels: int, condition: Condition | None) -> _Film | None:
     """Return the modulation of a layer's channels for ``"film"``, otherwise None."""
-    return Film(channels, condition.hidden) if condition is not None and condition.kind == "film" else None
+    return _Film(channels, condition.hidden) if condition is not None and condition.kind == "film" else None

@@ -20,7 +20,7 @@ class Convolution(nn.Conv3d):
         return super().forward(image)
 
 
-class LowRankConvolution(nn.Conv3d):
+class _LowRankConvolution(nn.Conv3d):
     r"""Convolution :math:`W * x + B * (g(h) \odot A x)` with few channels between A and B, gated by the code.
 
     W and B have kernels of edge `size` and the stride; A has one voxel.
@@ -53,7 +53,7 @@ class _Generated(nn.Module):
         return weight, None if self.bias_rows is None else F.linear(style, self.bias_rows)
 
 
-class GeneratedConvolution(_Generated):
+class _GeneratedConvolution(_Generated):
     """Convolution whose weights are generated from the code."""
 
     def __init__(
@@ -85,7 +85,7 @@ class Dense(nn.Linear):
         return super().forward(tokens)
 
 
-class GeneratedDense(_Generated):
+class _GeneratedDense(_Generated):
     """Linear layer whose weights are generated from the code."""
 
     def __init__(self, inputs: int, outputs: int, condition: Condition, *, bias: bool) -> None:
@@ -115,9 +115,9 @@ def convolution(
     """
     padding = size // 2 if padding is None else padding
     if condition is not None and condition.kind == "full":
-        return GeneratedConvolution(inputs, outputs, condition, size=size, stride=stride, padding=padding, bias=bias)
+        return _GeneratedConvolution(inputs, outputs, condition, size=size, stride=stride, padding=padding, bias=bias)
     if condition is not None and condition.kind == "lora":
-        return LowRankConvolution(inputs, outputs, condition, size=size, stride=stride, bias=bias)
+        return _LowRankConvolution(inputs, outputs, condition, size=size, stride=stride, bias=bias)
     return Convolution(inputs, outputs, size, stride=stride, padding=padding, bias=bias)
 
 
@@ -127,5 +127,5 @@ def dense(inputs: int, outputs: int, condition: Condition | None, *, bias: bool 
     The layer is called with tokens and the embedded code.
     """
     if condition is not None and condition.kind == "full":
-        return GeneratedDense(inputs, outputs, condition, bias=bias)
+        return _GeneratedDense(inputs, outputs, condition, bias=bias)
     return Dense(inputs, outputs, bias=bias)

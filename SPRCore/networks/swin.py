@@ -47,7 +47,7 @@ class WindowAttention(nn.Module):
         return self.proj(layout.merge(attended.transpose(1, 2).reshape(count, size, -1)), style)
 
 
-class SwinBlock(nn.Module):
+class _SwinBlock(nn.Module):
     """Attention and a two-layer perceptron, each on normalized tokens and added to them, with stochastic depth."""
 
     def __init__(self, width: int, heads: int, window: Shape, drop: float, condition: Condition | None) -> None:
@@ -86,7 +86,7 @@ class PatchMerging(nn.Module):
         return self.reduction(self.norm(torch.cat(corners, dim=-1)))
 
 
-class SwinLevel(nn.Module):
+class _SwinLevel(nn.Module):
     """Blocks of one resolution, every second one with shifted windows, after the merging of patches except at level 0.
 
     `drops` has the rate of stochastic depth of each block.
@@ -98,7 +98,7 @@ class SwinLevel(nn.Module):
         self.window = config.window
         self.merge = PatchMerging(width // 2) if level else None
         self.blocks = nn.ModuleList(
-            SwinBlock(width, config.heads[level], config.window, drop, condition) for drop in drops
+            _SwinBlock(width, config.heads[level], config.window, drop, condition) for drop in drops
         )
         self.norm = nn.LayerNorm(width)
 
@@ -120,7 +120,7 @@ class SwinEncoder(nn.Module):
         self.patch_norm = nn.LayerNorm(config.embed)
         drops = iter(torch.linspace(0.0, config.drop_path, sum(config.depths), device="cpu").tolist())
         self.levels = nn.ModuleList(
-            SwinLevel(config, level, list(itertools.islice(drops, depth)), condition)
+            _SwinLevel(config, level, list(itertools.islice(drops, depth)), condition)
             for level, depth in enumerate(config.depths)
         )
         for module in self.modules():

@@ -29,7 +29,7 @@ from SPRCore.typing import Images, Scalars, Tensor, Vectors
 SLOPE = 0.01
 
 
-class UpBlock(nn.Module):
+class _UpBlock(nn.Module):
     """Upsampling by two, concatenation of a skip, two convolutions."""
 
     def __init__(self, inputs: int, skip: int, outputs: int, condition: Condition | None) -> None:
@@ -42,7 +42,7 @@ class UpBlock(nn.Module):
         return self.second(self.first(torch.cat([upsample(features), skip], dim=1), style), style)
 
 
-class TimeStep(nn.Module):
+class _TimeStep(nn.Module):
     """One flow from the trunk of the decoder and the images aligned by the previous flows.
 
     The reference concatenates the trunk and the features of the images before a convolution. A convolution is linear,
@@ -94,10 +94,10 @@ class TransMorph(RegistrationNetwork):
         self.encoder = SwinEncoder(config, early)
         self.skip = ConvBlock(2 * config.channels, half, early, norm=config.norm, slope=SLOPE)
         widths = [*(config.embed * 2**level for level in reversed(range(len(config.depths)))), half]
-        self.up = nn.ModuleList(UpBlock(before, after, after, early) for before, after in itertools.pairwise(widths))
+        self.up = nn.ModuleList(_UpBlock(before, after, after, early) for before, after in itertools.pairwise(widths))
         self.trunk = convolution(half, steps * config.features, early, bias=False)
         self.steps = nn.ModuleList(
-            TimeStep(config, half if several else config.features, early, late) for _ in range(steps)
+            _TimeStep(config, half if several else config.features, early, late) for _ in range(steps)
         )
         self.weight = WeightHead(config.features, config, late) if config.weight else None
 

@@ -13,7 +13,7 @@ from SPRCore.networks.config import NetworkConfig
 from SPRCore.networks.layers import convolution
 from SPRCore.typing import Images, Scalars, Tensor
 
-FLOOR, BOUND = 1e-6, 5.0
+_FLOOR, _BOUND = 1e-6, 5.0
 """Least weight, and largest one under the Gaussian prior, as in the reference code."""
 
 
@@ -49,5 +49,5 @@ def activate_weight(logits: Scalars, prior: str) -> Scalars:
     bound, in (0, 5], 1 (the prior's mean) at logit 0.
     """
     if prior in ("beta", "tv"):
-        return logits.sigmoid().clamp(FLOOR, 1.0)
-    return F.softplus(logits + math.log(math.e - 1.0)).clamp(FLOOR, BOUND)
+        return logits.sigmoid().clamp(_FLOOR, 1.0)
+    return F.softplus(logits + math.log(math.e - 1.0)).clamp(_FLOOR, _BOUND)

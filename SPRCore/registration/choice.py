@@ -34,7 +34,7 @@ CANDIDATES: tuple[Prior, ...] = tuple(BetaPrior(alpha=0.1, lambda_max=value) for
 Choosing = Generator[float, None, "Choice"]
 """A choice that can be paused or abandoned at each yield of the fraction done, 0 to 1."""
 
-LEAST_BLOCKS = 8
+_LEAST_BLOCKS = 8
 """With fewer informative blocks the standard error is unreliable and the default is kept."""
 
 
@@ -100,7 +100,7 @@ class Choice:
         if self.scores:
             return []
         return [
-            f"No setting was chosen for this pair: {self.blocks} held-out blocks hold information, {LEAST_BLOCKS} are "
+            f"No setting was chosen for this pair: {self.blocks} held-out blocks hold information, {_LEAST_BLOCKS} are "
             f"needed; the default setting was used."
         ]
 
@@ -190,7 +190,7 @@ def choosing(
         config = dataclasses.replace(config, candidates=(*config.candidates, default))
     pair = _CoarsePair.of(tensors, config)
     blocks = int(pair.number[pair.scored].unique().numel())
-    if blocks < LEAST_BLOCKS:
+    if blocks < _LEAST_BLOCKS:
         return Choice(prior=default, default=default, scores=(), blocks=blocks)
     problem, seen, maps, start = pair.problem(solver or InstanceConfig(), config), pair.scored, [], None
     warm = dataclasses.replace(problem, config=dataclasses.replace(problem.config, steps=config.warm))
@@ -278,7 +278,7 @@ def compared(candidates: Sequence[Prior], squared: Sequence[Tensor], number: Ten
     """
     count = torch.bincount(number).double()
     filled = count > 0
-    if int(filled.sum()) < LEAST_BLOCKS:
+    if int(filled.sum()) < _LEAST_BLOCKS:
         return Choice(prior=default, default=default, scores=(), blocks=int(filled.sum()))
     sums = torch.stack([torch.bincount(number, weights=part.double()) for part in squared])[:, filled]
     means, share = sums / count[filled], count[filled] / count.sum()

@@ -17,17 +17,17 @@ from SPRCore.typing import Affine
 
 logger = logging.getLogger("SPRCore")
 
-Init = Literal["auto", "none", "center", "rigid", "affine"]
-MODES: tuple[str, ...] = ("auto", "none", "center", "rigid", "affine")
+_Init = Literal["auto", "none", "center", "rigid", "affine"]
+_MODES: tuple[str, ...] = ("auto", "none", "center", "rigid", "affine")
 
-LEAST_GAIN = 0.01
+_LEAST_GAIN = 0.01
 """Least relative gain over the score of the headers; less is within the noise of the estimate."""
 
-AS_GOOD = 0.85
+_AS_GOOD = 0.85
 """The headers are taken as right if their score is at least this fraction of the best start's; the result from another
 start has to be better by the same factor."""
 
-DOUBTFUL = 0.3
+_DOUBTFUL = 0.3
 """The headers are no start if their score is below this fraction of the best start's; an offset of three voxels scores
 higher."""
 
@@ -47,7 +47,7 @@ class PreAlignment:
     reason: str
 
 
-def prealign(fixed: MaskedVolume, moving: MaskedVolume, mode: Init = "auto") -> PreAlignment:
+def prealign(fixed: MaskedVolume, moving: MaskedVolume, mode: _Init = "auto") -> PreAlignment:
     """Align two volumes.
 
     ``auto`` does not align volumes that share a grid and whose centers of mass agree (a follow-up, two phases, a
@@ -66,8 +66,8 @@ def prealign(fixed: MaskedVolume, moving: MaskedVolume, mode: Init = "auto") -> 
         InputError: Unknown mode; ``none`` and the volumes do not overlap in the world; or no start makes the volumes
             overlap.
     """
-    if mode not in MODES:
-        raise InputError("init", got=repr(mode), expected=" | ".join(MODES))
+    if mode not in _MODES:
+        raise InputError("init", got=repr(mode), expected=" | ".join(_MODES))
     overlap = overlap_fraction(fixed.grid, moving.grid)
     if mode == "none":
         if overlap == 0.0:
@@ -147,14 +147,14 @@ def _refined(pair: ReducedPair, apart: np.ndarray, mode: str, reason: str) -> Pr
             remedy="align them by hand first, or check the files",
         )
     # Headers nearly as good as the best start are the only start, since vertebrae and ribs also match their neighbors.
-    taken = [headers] if headers.score >= DOUBTFUL * best.score else []
-    taken += [best] if headers.score < AS_GOOD * best.score else []
+    taken = [headers] if headers.score >= _DOUBTFUL * best.score else []
+    taken += [best] if headers.score < _AS_GOOD * best.score else []
     # Rigid first, so that shears do not replace a rotation. Each runs on one thread, both in parallel.
     with ThreadPoolExecutor() as pool:
         first, *others = pool.map(lambda start: _improved(pair, start, "rigid"), taken)
-    found = others[0] if others and others[0].score > first.score / AS_GOOD else first
+    found = others[0] if others and others[0].score > first.score / _AS_GOOD else first
     found = _improved(pair, found, "affine") if mode == "affine" else found
-    if found.score < (1.0 + LEAST_GAIN) * headers.score:
+    if found.score < (1.0 + _LEAST_GAIN) * headers.score:
         logger.info("the affine pre-alignment scores no higher than the headers, which are kept")
         return PreAlignment(affine_ras=None, mode="none", reason="no alignment beats the headers")
     return PreAlignment(affine_ras=found.matrix, mode=found.kind, reason=f"{reason}, from the {found.start}")

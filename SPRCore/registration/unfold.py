@@ -8,7 +8,7 @@ from SPRCore.functional import box_sum, integrate, jacobian_determinant, mirrore
 from SPRCore.registration.level import Pausing, completed
 from SPRCore.typing import Vectors
 
-LEAST_DETERMINANT = 0.05
+_LEAST_DETERMINANT = 0.05
 """A voxel whose Jacobian determinant is below this counts as folded: a margin for the interpolation in between."""
 
 
@@ -42,7 +42,7 @@ def unfolding(
         backward = integrate(-velocity_vox, squarings)
         yield
         least = torch.minimum(jacobian_determinant(forward), jacobian_determinant(backward))
-        folded = (least < LEAST_DETERMINANT).to(velocity_vox.dtype)
+        folded = (least < _LEAST_DETERMINANT).to(velocity_vox.dtype)
         if radius > rounds or not folded.any():
             break
         region = (box_sum(folded, (radius,) * 3) > 0.5).to(folded.dtype)

@@ -16,11 +16,11 @@ from SPRCore.typing import Scalars, Tensor
 VARIANCE_FLOOR = 1e-5
 """Least mean variance of an informative window (intensities about [0, 1])."""
 
-NOISE_FACTOR, HIGHEST_FLOOR = 6.0, 1.5e-3
+_NOISE_FACTOR, _HIGHEST_FLOOR = 6.0, 1.5e-3
 """Floor of a noisy image: a window that varies by less than 2.4 standard deviations of the noise counts less. It is
 bounded, since in an image without noise the finest texture is taken for noise."""
 
-HIGHEST_NOISE = 0.05**2
+_HIGHEST_NOISE = 0.05**2
 """Largest variance of noise: texture as fine as the voxels is taken for noise."""
 
 
@@ -35,14 +35,14 @@ def variance_floor(image: Scalars) -> float:
         image: Shape (B, 1, X, Y, Z), intensities about [0, 1].
 
     Returns:
-        :math:`6 \sigma^2`, at least ``VARIANCE_FLOOR`` and at most ``HIGHEST_FLOOR``.
+        :math:`6 \sigma^2`, at least ``VARIANCE_FLOOR`` and at most ``_HIGHEST_FLOOR``.
 
     References:
         Immerkaer, Computer Vision and Image Understanding 1996, doi:10.1006/cviu.1996.0060; here the median instead of
         the mean, which excludes edges.
     """
     noise = min(_noise_variance(image, axis) for axis in range(3))
-    return min(max(NOISE_FACTOR * noise, VARIANCE_FLOOR), HIGHEST_FLOOR)
+    return min(max(_NOISE_FACTOR * noise, VARIANCE_FLOOR), _HIGHEST_FLOOR)
 
 
 def _noise_variance(image: Tensor, axis: int) -> float:
@@ -61,13 +61,13 @@ def attainable_correlation(fixed: FixedStatistics) -> Scalars:
 
     Args:
         fixed: Statistics of the fixed image; the noise is estimated as for ``variance_floor`` and at most
-            ``HIGHEST_NOISE``.
+            ``_HIGHEST_NOISE``.
 
     Returns:
         Values in [0, 1], shape (B, 1, X, Y, Z).
     """
     variance = fixed.variance / fixed.count
-    noise = min(HIGHEST_NOISE, *(_noise_variance(fixed.image, axis) for axis in range(3)))
+    noise = min(_HIGHEST_NOISE, *(_noise_variance(fixed.image, axis) for axis in range(3)))
     return variance.sub(noise).clamp_(min=0.0).div_(variance).square_()
 
 

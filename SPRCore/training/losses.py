@@ -23,7 +23,7 @@ from SPRCore.training.config import LossConfig
 from SPRCore.training.hyper import LossSetting
 from SPRCore.typing import Scalars, Tensor, Vectors
 
-MAP_POOL = 2
+_MAP_POOL = 2
 """Radius in voxels of the neighborhood over which squared gradients are averaged for the most probable weight: networks
 predict the weight at a quarter of the resolution, so that one value covers about five voxels."""
 _LABELS_AT_ONCE = 8
@@ -111,7 +111,7 @@ def in_mm(displacement_vox: Vectors, spacing: Sequence[float]) -> Vectors:
 def map_weight(displacement_vox: Vectors, spacing: Sequence[float], prior: Prior) -> Scalars:
     """Return the most probable weight (B, 1, X, Y, Z) of a displacement in voxels, in closed form, without gradient."""
     local = squared_gradient(in_mm(displacement_vox, spacing), spacing)
-    return prior.map_weight(mirrored_box_mean(local, (MAP_POOL,) * 3))
+    return prior.map_weight(mirrored_box_mean(local, (_MAP_POOL,) * 3))
 
 
 def map_gap(output: RegistrationOutput, spacing: Sequence[float], prior: Prior) -> float | None:

@@ -16,7 +16,7 @@ from SPRCore.training.batches import Batch
 from SPRCore.training.validate import PairMetrics
 from SPRCore.typing import Tensor
 
-FIXED_COLOR, MOVING_COLOR, GRID_COLOR = "#35d0ff", "#ff9a2e", "#ffe14d"
+FIXED_COLOR, MOVING_COLOR, _GRID_COLOR = "#35d0ff", "#ff9a2e", "#ffe14d"
 _WEIGHT_COLORS = "plasma_r"  # as in the figures of results: bright where the deformation is free
 _TITLES = (
     "Moving",
@@ -178,7 +178,7 @@ def _draw_grid(panel: Axes, cut: _Cut, displacement: Tensor) -> None:
     for axis, at in ((cut.across, across[None, :]), (cut.up, up[:, None])):
         coordinate = at + cut.of(displacement, axis) * cut.spacing[axis]
         levels = np.arange(np.floor(coordinate.min() / step), np.ceil(coordinate.max() / step) + 1) * step
-        panel.contour(across, up, coordinate, levels=levels, colors=GRID_COLOR, linewidths=0.5, alpha=0.85)
+        panel.contour(across, up, coordinate, levels=levels, colors=_GRID_COLOR, linewidths=0.5, alpha=0.85)
 
 
 def _caption(pair: Batch, metrics: PairMetrics) -> str:

@@ -19,11 +19,11 @@ from SPRCore.tuning.ready import setting_prior
 PANELS = "panels"
 """Folder in that of a sweep."""
 
-MAX_VALUES = 5
+_MAX_VALUES = 5
 """Values of each hyperparameter in the figure."""
 
 
-def panel_settings(axes: Sequence[Axis], most: int = MAX_VALUES) -> list[dict[str, float]]:
+def panel_settings(axes: Sequence[Axis], most: int = _MAX_VALUES) -> list[dict[str, float]]:
     """Return all combinations of at most `most` values of each axis, including its ends."""
     chosen = []
     for axis in axes:
