@@ -17,8 +17,9 @@ from torch.nn import functional as F
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
 from SPRCore.functional import resize
-from SPRCore.geometry import MaskedVolume, Volume
+from SPRCore.geometry import Volume
 from SPRCore.live.method import Check, CoarseSolution, ExactSolution
+from SPRCore.live.pair import LivePair
 from SPRCore.live.preview_grid import PreviewGrid, PreviewPyramid
 from SPRCore.live.settings import START, Axes, widened
 from SPRCore.live.tangent import Tangent
@@ -133,29 +134,16 @@ class InstanceMethod:
     """Live instance optimization of a pair.
 
     Args:
-        fixed: Fixed image with its mask.
-        moving: Moving image with its mask, on any grid.
-        affine_ras: Affine pre-alignment, or None.
+        pair: The pair.
         job: Prior, solver settings, painted stiffness and device.
         budget_ms: Time budget of a preview.
-
-    Attributes:
-        preview_grid: Grid of the previews.
-        axes: Space of settings.
     """
 
     has_stages = True
 
-    def __init__(
-        self,
-        fixed: MaskedVolume,
-        moving: MaskedVolume,
-        affine_ras: np.ndarray | None,
-        job: RegistrationJob,
-        budget_ms: float,
-    ) -> None:
-        self._fixed, self._settings = fixed.grid, dataclasses.replace(job.config, tolerance=TOLERANCE)
-        tensors = aligned_tensors(fixed, moving, affine_ras, job)
+    def __init__(self, pair: LivePair, job: RegistrationJob, budget_ms: float) -> None:
+        self._fixed, self._settings = pair.fixed.grid, dataclasses.replace(job.config, tolerance=TOLERANCE)
+        tensors = aligned_tensors(pair.fixed, pair.moving, pair.affine_ras, job)
         self._problem = InstanceProblem.of(**vars(tensors), config=job.config)
         self._device = job.device
         self.axes = Axes(widened(usual_ranges(job.prior.name), hyperparameters(job.prior)))
@@ -164,8 +152,8 @@ class InstanceMethod:
         self._timer, self._tangent = _StepTimer(), None
         self._warm_up(job.prior)
         masks = tensors.mask, tensors.moving_mask
-        pair = normalized(tensors.fixed, "fixed", masks[0]), normalized(tensors.moving, "moving", masks[1])
-        pyramid = PreviewPyramid(*pair, fixed.grid, affine_ras, self._settings, *masks)
+        images = normalized(tensors.fixed, "fixed", masks[0]), normalized(tensors.moving, "moving", masks[1])
+        pyramid = PreviewPyramid(*images, self._fixed, pair.affine_ras, self._settings, *masks)
         preview_grid = pyramid.fitting(lambda preview_grid: self._attempt(preview_grid, job.prior), budget_ms)
         self.preview_grid = preview_grid.stiffened(tensors.stiffness)
 
@@ -174,15 +162,10 @@ class InstanceMethod:
         return with_hyperparameters(current, changes)
 
     def begin(
-        self,
-        prior: Prior,
-        position: np.ndarray,
-        velocities: VelocityCache,
-        last: CoarseSolution | None,
-        deadline: float,
-        check: Check,
+        self, prior: Prior, velocities: VelocityCache, last: CoarseSolution | None, deadline: float, check: Check
     ) -> CoarseSolution:
         """Interpolate and extrapolate visited settings; without any, take steps from the start."""
+        position = self.axes.position(hyperparameters(prior))
         tangent = self._nearest_tangent(position, velocities, last)
         check()
         if tangent is None:

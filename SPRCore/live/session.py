@@ -52,7 +52,7 @@ class LiveSession(AbstractContextManager):
         self._resources = ExitStack()
         self._resources.enter_context(kept_memory())
         kind = InstanceMethod if job.model is None else NetworkMethod
-        self._method: LiveMethod = kind(pair.fixed, pair.moving, pair.affine_ras, job, budget_ms)
+        self._method: LiveMethod = kind(pair, job, budget_ms)
         self._evaluator = PreviewEvaluator(pair.annotations, self._method.preview_grid.grid)
         self._chooser = SettingChooser(pair, job)
         velocity_bytes = int(_VELOCITY_SHARE * cache_bytes)
@@ -235,8 +235,7 @@ class LiveSession(AbstractContextManager):
         self._swept.clear()
 
     def _begun(self, prior: Prior, deadline: float, check: Check) -> CoarseSolution:
-        position = self._method.axes.position(hyperparameters(prior))
-        return self._method.begin(prior, position, self._velocities, self._latest, deadline, check)
+        return self._method.begin(prior, self._velocities, self._latest, deadline, check)
 
     def _set_current(
         self, prior: Prior, solution: CoarseSolution | None = None, result: CachedResult | None = None

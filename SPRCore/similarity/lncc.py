@@ -322,7 +322,3 @@ def _at_least_float32(image: Tensor) -> Tensor:
 
 def _centered(image: Tensor) -> Tensor:
     return image - image.mean(dim=(2, 3, 4), keepdim=True)
-
-
-def _masked(image: Tensor, mask: Tensor | None) -> Tensor:
-    return image if mask is None else image * mask
