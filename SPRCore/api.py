@@ -152,7 +152,7 @@ def register(
 
     Raises:
         InputError: An image cannot be registered, the two do not overlap, an option is unknown, the device is absent,
-            the model is missing or damaged, or does not support what is asked.
+            the model is missing or damaged, or does not support an option.
         ConvergenceError: The computation became NaN or infinite.
     """
     options = options or RegistrationOptions()

@@ -232,7 +232,7 @@ def _draw_row(
     show_plane(panels[4], weight_overlay(extractor.extract(weight, plane), scales.weight), size)
     *differences, limit = scales.differences
     for panel, difference in zip(panels[5:7], differences, strict=True):
-        panel.set_facecolor(_NO_DATA_COLOR)  # shines through where there is no difference
+        panel.set_facecolor(_NO_DATA_COLOR)  # visible where the difference is NaN
         show_plane(panel, extractor.extract(difference, plane), size, cmap=_DIFFERENCE_COLORS, vmin=-limit, vmax=limit)
     for panel, labels, color in (
         (panels[0], picture.moving_labels, MOVING_COLOR),
@@ -320,10 +320,10 @@ def _quality(metrics: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _label_legend(figure: Figure, place: Any, picture: RegistrationPicture) -> None:
+def _label_legend(figure: Figure, cell: Any, picture: RegistrationPicture) -> None:
     if picture.fixed_labels is None and picture.moving_labels is None:
         return
-    axes = figure.add_subplot(place)
+    axes = figure.add_subplot(cell)
     axes.axis("off")
     handles = [Line2D([], [], color=FIXED_COLOR, label="labels of the fixed image")]
     if picture.moving_labels is not None:
@@ -331,11 +331,11 @@ def _label_legend(figure: Figure, place: Any, picture: RegistrationPicture) -> N
     axes.legend(handles=handles, loc="upper center", ncols=2, fontsize=8, frameon=False)
 
 
-def _draw_difference_bar(figure: Figure, place: Any, differences: tuple[np.ndarray, np.ndarray, float]) -> None:
+def _draw_difference_bar(figure: Figure, cell: Any, differences: tuple[np.ndarray, np.ndarray, float]) -> None:
     *pictures, limit = differences
     gray = "; gray: no data" if any(np.isnan(picture).any() for picture in pictures) else ""
     mappable = ScalarMappable(Normalize(-limit, limit), _DIFFERENCE_COLORS)
-    bar = figure.add_subplot(place)
+    bar = figure.add_subplot(cell)
     scale = figure.colorbar(mappable, cax=bar, orientation="horizontal", ticks=[-limit, 0, limit])
     scale.ax.set_xticklabels([f"{-limit:.3g}", f"0\nin units of the fixed image{gray}", f"{limit:.3g}"])
     _finish_bar(scale.ax)

@@ -114,10 +114,10 @@ def boundary_jumps(displacement: Field, labels: Volume, weight: Volume | None = 
         low, high = _ends(array, axis)
         jump = np.linalg.norm(np.diff(displacement.array, axis=axis), axis=-1) / step
         ends = None if weight is None else np.add(*_ends(weight.array, axis)) / 2
-        for place, where in enumerate((low != high, (low == high) & (low != 0))):
-            sums["jump"][place] += jump[where].sum(dtype=np.float64)
-            sums["count"][place] += np.count_nonzero(where)
-            sums["weight"][place] += 0.0 if ends is None else ends[where].sum(dtype=np.float64)
+        for kind, where in enumerate((low != high, (low == high) & (low != 0))):
+            sums["jump"][kind] += jump[where].sum(dtype=np.float64)
+            sums["count"][kind] += np.count_nonzero(where)
+            sums["weight"][kind] += 0.0 if ends is None else ends[where].sum(dtype=np.float64)
     if not sums["count"].all():
         return {}
     across, within = sums["jump"] / sums["count"]

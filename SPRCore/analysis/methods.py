@@ -83,8 +83,8 @@ def parse_methods(texts: Sequence[str]) -> list[MethodSpec]:
     methods = [_method(entry) for entry in _entries(texts)]
     if not methods:
         raise InputError("methods", got="none", expected="at least one")
-    for place, method in enumerate(methods):
-        if any(method.label == other.label for other in methods[:place]):
+    for index, method in enumerate(methods):
+        if any(method.label == other.label for other in methods[:index]):
             remedy = "write LABEL=METHOD to give each a name of its own"
             raise InputError("methods", got=f"two called {method.label!r}", remedy=remedy)
     return methods

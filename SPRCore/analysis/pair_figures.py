@@ -275,8 +275,8 @@ def _weight(
     show_plane(panel, weight_overlay(extractor.extract(method.weight.array, plane), limit), size)
 
 
-def _bar(figure: Figure, place: Any, colors: str, norm: Normalize, words: str) -> None:
-    bar = figure.add_subplot(place)
+def _bar(figure: Figure, cell: Any, colors: str, norm: Normalize, words: str) -> None:
+    bar = figure.add_subplot(cell)
     scale = figure.colorbar(ScalarMappable(norm, colors), cax=bar, orientation="horizontal")
     scale.set_label(words, fontsize=8)
     bar.tick_params(labelsize=8, length=2)

@@ -108,22 +108,22 @@ def _points(path: Path | None, image: Volume) -> np.ndarray | None:
     return None if path is None else read_landmarks(path, grid=image.grid)
 
 
-def _pair(row: dict[str, str], number: int, place: str, base: Path) -> PairFiles:
+def _pair(row: dict[str, str], number: int, where: str, base: Path) -> PairFiles:
     name = row.get("pair") or str(number)
     texts = {"pair": name, "subject": row.get("subject") or name, "group": row.get("group", "")}
     for key, text in texts.items():
         if text and not _NAME.fullmatch(text):
-            raise InputError(f"{place}, {key}", got=repr(text[:64]), expected="at most 100 characters")
+            raise InputError(f"{where}, {key}", got=repr(text[:64]), expected="at most 100 characters")
     files = {part: base / Path(row[part]).expanduser() for part in PARTS if row.get(part)}
     for part in ("fixed", "moving"):
         if part not in files:
-            raise InputError(f"{place}, {part}", got="nothing", expected="a path")
+            raise InputError(f"{where}, {part}", got="nothing", expected="a path")
     for kind in ("labels", "points"):
         if (f"fixed_{kind}" in files) != (f"moving_{kind}" in files):
-            raise InputError(f"{place}, {kind}", got="those of one image only", expected="those of both, or none")
+            raise InputError(f"{where}, {kind}", got="those of one image only", expected="those of both, or none")
     for part, file in files.items():
         if not on_disk(file).exists():
-            raise InputError(f"{place}, {part}", got=f"no file {row[part]}", expected="a file")
+            raise InputError(f"{where}, {part}", got=f"no file {row[part]}", expected="a file")
     written = [row.get(part, "") for part in PARTS]
     written = written if written[-1] else written[:-1]  # rows of lists without moving masks keep their digest
     digest = hashlib.sha256("\0".join(written).encode()).hexdigest()

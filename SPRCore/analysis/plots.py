@@ -13,7 +13,7 @@ from SPRCore.analysis.figures import DPI
 from SPRCore.analysis.rows import BenchmarkRow
 
 PALETTE = ("#7f7f7f", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8c564b", "#332288", "#999933")
-"""Colors that eyes of every kind tell apart (Okabe and Ito), grey first: for the state before registration."""
+"""Colors that are distinguishable with color blindness (Okabe and Ito); the first is for the state before."""
 
 _INITIAL = "before"
 _BOXES_A_ROW = 84
@@ -21,7 +21,7 @@ _BOXES_A_ROW = 84
 
 def _colors_of(methods: Sequence[str]) -> dict[str, str]:
     """Return a color for each method, in their order; they repeat after ten."""
-    return {method: PALETTE[1 + place % (len(PALETTE) - 1)] for place, method in enumerate(methods)}
+    return {method: PALETTE[1 + number % (len(PALETTE) - 1)] for number, method in enumerate(methods)}
 
 
 def quiet(axes: Axes) -> None:
@@ -119,8 +119,8 @@ def _draw_boxes(
 ) -> None:
     quiet(panel)
     wide = 0.8 / max(len(values), 1)
-    for place, (name, groups) in enumerate(values.items()):
-        at = np.arange(len(labels)) + (place - (len(values) - 1) / 2) * wide
+    for number, (name, groups) in enumerate(values.items()):
+        at = np.arange(len(labels)) + (number - (len(values) - 1) / 2) * wide
         panel.boxplot(
             [list(group) for group in groups],
             positions=at,

@@ -42,8 +42,8 @@ def settings_figure(kept: SavedPair, plane: Plane = PLANES[0]) -> Figure:
     """
     names = _varying(kept.methods)
     found = {tuple(method.setting[name] for name in names): method for method in kept.methods}
-    columns = sorted({place[0] for place in found})
-    rows = sorted({place[1:] for place in found}, reverse=True)
+    columns = sorted({values[0] for values in found})
+    rows = sorted({values[1:] for values in found}, reverse=True)
     extractor, weighted = pair_extractor(kept), any(method.weight is not None for method in kept.methods)
     figure, grid = _sheet(extractor.size_mm(plane), len(columns), len(rows), 2 if weighted else 1)
     limit = max((weight_limit(method.weight.array) for method in kept.methods if method.weight is not None), default=1)

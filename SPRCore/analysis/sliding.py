@@ -10,7 +10,7 @@ from SPRCore.geometry import Field, Volume, voxel_to_ras
 from SPRCore.synthetic import Phantom
 
 NEAR_VOXELS = 4
-"""Up to this distance from the wall, in voxels of the finest axis, a place counts as near."""
+"""Up to this distance from the wall, in voxels of the finest axis, a voxel counts as near."""
 
 _REACH_MM = 30.0  # shown on each side of the wall in a profile
 _LUNG_LABELS = (2, 3)
@@ -90,7 +90,7 @@ def wall_profile(phantom: Phantom) -> WallProfile:
     spacing = phantom.fixed.spacing[0]
     reach = int(_REACH_MM / spacing)
     voxels = np.arange(max(x - reach, 0), min(x + reach, motion.shape[0] - 1) + 1)
-    # The wall lies between the voxel inside and its neighbor outside.
+    # The wall is between the voxel inside and its neighbor outside.
     return WallProfile(
         index=(x, y, z), outward=outward, voxels=voxels, distance_mm=((voxels - x) * outward - 0.5) * spacing
     )

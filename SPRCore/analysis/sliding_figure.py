@@ -29,7 +29,7 @@ from SPRCore.synthetic import Phantom
 _CORONAL = PLANES[1]
 _WALL_COLOR = "#35d0ff"
 _PROFILE_COLOR = "#ffe14d"
-_LINES = (("#d1495b", "--"), ("#30638e", "-."), ("#1b7f5c", "-"))  # told apart by their style, too
+_LINES = (("#d1495b", "--"), ("#30638e", "-."), ("#1b7f5c", "-"))  # distinguishable by their style, too
 _ERROR_COLORS = "magma"
 _TITLE, _TEXT, _SMALL = 12, 11, 10  # font sizes in points, on a figure that is 15 inches wide
 
@@ -148,8 +148,8 @@ def _draw_profile(axes: Axes, phantom: Phantom, contenders: Sequence[ComparedRes
         found = profile.along(contender.displacement)[order]
         axes.plot(distance, found, color=color, linestyle=style, linewidth=2.0, label=contender.name)
     axes.axvline(0.0, color=_WALL_COLOR, linewidth=1.5, zorder=0)
-    for place, words, side in ((-0.8, "lung", "right"), (0.8, "chest wall", "left")):
-        axes.annotate(words, (place, 1.01), xycoords=axes.get_xaxis_transform(), ha=side, va="bottom", fontsize=_SMALL)
+    for x, words, side in ((-0.8, "lung", "right"), (0.8, "chest wall", "left")):
+        axes.annotate(words, (x, 1.01), xycoords=axes.get_xaxis_transform(), ha=side, va="bottom", fontsize=_SMALL)
     axes.set_xlabel("distance to the sliding wall [mm]", fontsize=_TEXT)
     axes.set_ylabel("displacement toward the head [mm]", fontsize=_TEXT)
     axes.set_title("Motion along the wall, on a line across it", fontsize=_TITLE, pad=24)
@@ -161,8 +161,8 @@ def _draw_bars(axes: Axes, phantom: Phantom, contenders: Sequence[ComparedResult
     width = 0.8 / len(contenders)
     for number, (contender, (color, _)) in enumerate(zip(contenders, _LINES, strict=True)):
         errors = wall_errors(phantom, contender.displacement)
-        places = np.arange(len(errors)) + (number - (len(contenders) - 1) / 2) * width
-        bars = axes.bar(places, list(errors.values()), 0.92 * width, color=color, label=contender.name)
+        centers = np.arange(len(errors)) + (number - (len(contenders) - 1) / 2) * width
+        bars = axes.bar(centers, list(errors.values()), 0.92 * width, color=color, label=contender.name)
         axes.bar_label(bars, fmt="%.2f", fontsize=_TEXT, padding=2)
     axes.set_xticks([0, 1], [f"near the wall\n(up to {NEAR_VOXELS} voxels)", "away from it\n(rest of the body)"])
     axes.set_ylabel("mean error [mm]", fontsize=_TEXT)

@@ -96,8 +96,8 @@ def holm_adjusted(p: Sequence[float]) -> list[float]:
     """Adjust p values of one family by the step-down method of Holm (Scand J Stat 1979)."""
     order = np.argsort(p, kind="stable")
     adjusted, highest = [1.0] * len(p), 0.0
-    for place, index in enumerate(order):
-        highest = max(highest, min(1.0, (len(p) - place) * p[index]))
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p) - rank) * p[index]))
         adjusted[index] = highest
     return adjusted
 

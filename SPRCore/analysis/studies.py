@@ -21,7 +21,7 @@ from SPRCore.errors import InputError
 
 _COMPLETE, _PRUNED, _FAILED = "complete", "pruned", "failed"
 _DECADES = 30.0  # of the highest over the lowest value: from here on an axis is logarithmic
-_FINE = 160  # places along an axis at which the surface is drawn
+_FINE = 160  # samples of the surface along an axis
 _TITLES = {"dice": "Dice", "tre": "landmark error, mm", "label-free": "objective without labels"}
 
 
@@ -72,16 +72,16 @@ def _scatter(
     names = list(best["params"])[:2]
     across = names[0]
 
-    def place(trial: Mapping[str, Any]) -> tuple[float, float]:
+    def position(trial: Mapping[str, Any]) -> tuple[float, float]:
         return trial["params"][across], trial["params"][names[1]] if len(names) > 1 else (trial["value"] or np.nan)
 
     for state, shape, size in ((_PRUNED, "x", 28), (_FAILED, "+", 40)):
-        part = [place(trial) for trial in trials if trial["state"] == state]
+        part = [position(trial) for trial in trials if trial["state"] == state]
         if part:
             panel.scatter(*zip(*part, strict=True), marker=shape, s=size, color="#888888", linewidths=1.0, label=state)
-    places, values = np.array([place(trial) for trial in done]), [trial["value"] for trial in done]
-    shown = _completed(panel, places, values, sign, len(names) > 1)
-    panel.plot(*place(best), "*", markersize=16, color="#ff3030", markeredgecolor="white", label="best")
+    positions, values = np.array([position(trial) for trial in done]), [trial["value"] for trial in done]
+    shown = _completed(panel, positions, values, sign, len(names) > 1)
+    panel.plot(*position(best), "*", markersize=16, color="#ff3030", markeredgecolor="white", label="best")
     bar = figure.colorbar(shown, ax=panel, extend=("min" if sign > 0 else "max") if len(done) > 9 else "neither")
     bar.set_label(title, fontsize=9)
     bar.ax.tick_params(labelsize=8)
@@ -91,24 +91,24 @@ def _scatter(
     panel.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=5, frameon=False, handletextpad=0.2)
 
 
-def _completed(panel: Axes, places: np.ndarray, values: Sequence[float], sign: int, flat: bool) -> Any:
+def _completed(panel: Axes, positions: np.ndarray, values: Sequence[float], sign: int, flat: bool) -> Any:
     """Draw the completed trials, colored by their value; if `flat` with an interpolated surface."""
     # The worst tenth would otherwise take all the colors.
     low, high = np.percentile(values, (10, 100) if sign > 0 else (0, 90))
     colors = {"cmap": "viridis" if sign > 0 else "viridis_r", "vmin": float(low), "vmax": float(high)}
     if flat:
-        _surface(panel, places, np.asarray(values), colors)
+        _surface(panel, positions, np.asarray(values), colors)
     style: dict[str, Any] = {"s": 46, "edgecolors": "black", "linewidths": 0.7, "label": "completed"}
-    return panel.scatter(*places.T, c=values, **style, **colors)
+    return panel.scatter(*positions.T, c=values, **style, **colors)
 
 
-def _surface(panel: Axes, places: np.ndarray, values: np.ndarray, colors: Mapping[str, Any]) -> None:
+def _surface(panel: Axes, positions: np.ndarray, values: np.ndarray, colors: Mapping[str, Any]) -> None:
     """Draw the piecewise linear surface through the completed trials."""
     logs = [scale == "log" for scale in _scale_names(panel)]
-    flat = np.stack([np.log(part) if log else part for part, log in zip(places.T, logs, strict=True)])
+    flat = np.stack([np.log(part) if log else part for part, log in zip(positions.T, logs, strict=True)])
     low, size = flat.min(axis=1, keepdims=True), np.ptp(flat, axis=1, keepdims=True)
     unit = (flat - low) / np.maximum(size, 1e-12)
-    if len(places) < 4 or np.linalg.matrix_rank(unit - unit.mean(axis=1, keepdims=True), tol=1e-3) < 2:
+    if len(positions) < 4 or np.linalg.matrix_rank(unit - unit.mean(axis=1, keepdims=True), tol=1e-3) < 2:
         return
     ticks = np.linspace(0.0, 1.0, _FINE)
     between = LinearTriInterpolator(Triangulation(*unit), values)(*np.meshgrid(ticks, ticks))
@@ -166,7 +166,7 @@ def _importances(panel: Axes, importances: Mapping[str, float]) -> None:
     panel.barh(
         [SYMBOLS.get(name, name) for name, _ in order], [value for _, value in order], color=PALETTE[1], height=0.6
     )
-    for place, (_, value) in enumerate(order):
-        panel.text(value, place, f" {100 * value:.0f} %", va="center", fontsize=9)
+    for row, (_, value) in enumerate(order):
+        panel.text(value, row, f" {100 * value:.0f} %", va="center", fontsize=9)
     panel.set_xlim(0, 1.18 * max(value for _, value in order))
     panel.set_xlabel("share of the variance (fANOVA)", fontsize=9)

@@ -99,9 +99,9 @@ def surface_of(points: Sequence[SurfacePoint], measure: str = "dice_mean") -> Su
     pairs = len({pair for pair, _ in found})
     sums, counts = (np.zeros([len(axis) for axis in axes]) for _ in range(2))
     for (_, setting), value in found.items():
-        place = tuple(int(np.searchsorted(axis, dict(setting)[name])) for axis, name in zip(axes, names, strict=True))
-        sums[place] += value
-        counts[place] += 1
+        index = tuple(int(np.searchsorted(axis, dict(setting)[name])) for axis, name in zip(axes, names, strict=True))
+        sums[index] += value
+        counts[index] += 1
     values = np.where(counts == pairs, sums / np.maximum(counts, 1), np.nan)
     return Surface(names=names, axes=axes, values=values, pairs=pairs, title=title, better=better)
 
@@ -210,10 +210,10 @@ def _label_curves(panel: Axes, points: Sequence[SurfacePoint], surface: Surface,
     if len(labels) > 8:
         return
     (axis,), (name,) = surface.axes, surface.names
-    for place, label in enumerate(labels):
+    for number, label in enumerate(labels):
         by_value: dict[float, list[float]] = {float(value): [] for value in axis}
         for point in points:
             if point.failed is None and point.dice.get(label) is not None:
                 by_value[point.setting[name]].append(point.dice[label])
         means = [np.mean(part) if part else np.nan for part in by_value.values()]
-        panel.plot(axis, means, color=PALETTE[1 + place % 9], linewidth=1.2, label=names.get(label, f"label {label}"))
+        panel.plot(axis, means, color=PALETTE[1 + number % 9], linewidth=1.2, label=names.get(label, f"label {label}"))

@@ -211,8 +211,8 @@ def _ranked(
 ) -> list[TableCell]:
     """Mark the two highest means among the methods."""
     means = {
-        place: round(spread.mean, 3)
-        for place, (spread, part) in enumerate(zip(spreads, summaries, strict=True))
+        row: round(spread.mean, 3)
+        for row, (spread, part) in enumerate(zip(spreads, summaries, strict=True))
         if spread is not None and part.method != INITIAL
     }
     best = sorted(set(means.values()), reverse=True)[:2] if len(means) > 2 else []

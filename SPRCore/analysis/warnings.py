@@ -14,7 +14,7 @@ from SPRCore.registration.prealign import overlap_fraction
 from SPRCore.registration.working import working_grid
 
 _LEAST_OVERLAP_PERCENT = 25.0
-"""Less of the fixed image with a counterpart in the moving one is seldom what was meant."""
+"""Overlap below which a warning is given."""
 
 _COARSER = 2.5  # times the spacing of the model
 _LEAST_SEEN = 0.7  # of the fixed image, by a model with a grid of fixed shape
@@ -74,12 +74,12 @@ def _label_warnings(side: str, grid: Grid, labels: Volume | None) -> list[str]:
         return []
     marked = np.argwhere(labels.array != 0)
     if not len(marked):
-        return [f"the {side} labels are 0 everywhere: nothing can be measured by them"]
+        return [f"the {side} labels are 0 everywhere: they measure nothing"]
     if labels.grid.matches(grid):
         return []
     points = voxel_to_ras(marked[:: max(1, len(marked) // 20_000)], labels.affine)
     outside = 1.0 - float(_inside(points, grid).mean())
-    return [f"{100 * outside:.0f} % of the {side} labels lie outside of the {side} image"] if outside > 0.01 else []
+    return [f"{100 * outside:.0f} % of the {side} labels are outside of the {side} image"] if outside > 0.01 else []
 
 
 def _common_labels(given: Annotations) -> list[str]:
@@ -101,7 +101,7 @@ def _point_warnings(side: str, grid: Grid, points: np.ndarray | None) -> list[st
     nearest = voxel_to_ras(np.clip(index, -0.5, np.array(grid.shape) - 0.5), grid.affine)
     away = np.linalg.norm(points[outside] - nearest, axis=1).max()
     count = f"{int(outside.sum())} of {len(points)}"
-    return [f"{count} {side} landmarks lie outside of the {side} image, up to {away:.0f} mm away"]
+    return [f"{count} {side} landmarks are outside of the {side} image, up to {away:.0f} mm away"]
 
 
 def _inside(points_mm: np.ndarray, grid: Grid) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Model cards: what a model was made for, how images must be prepared for it, and what may be asked of it."""
+"""Model cards: the task of a model, the preparation of its images, and its valid hyperparameters."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 @dataclass(frozen=True, kw_only=True)
 class WorkingGrid:
-    """The grid on which a network sees a pair, laid over the field of view of the fixed image.
+    """The grid of a network for a pair, over the field of view of the fixed image.
 
     Attributes:
-        orientation: Where the axes point, such as "RAS" (to the right, anterior, superior): axes of the image are
-            swapped and turned round to come closest, never rotated. None leaves them as they are.
+        orientation: Directions of the axes, such as "RAS" (to the right, anterior, superior): axes of the image are
+            swapped and reversed to the nearest directions, never rotated. None leaves them as they are.
         spacing_mm: Distance between voxels along these axes, in 0.01 to 100 mm; None keeps that of the fixed image.
         shape: Number of voxels along these axes, each 8 to 1024, about the center of the fixed image; None (usual)
             takes as many as cover the field of view.
@@ -62,11 +62,11 @@ class WorkingGrid:
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How intensities come to [0, 1] before a network sees them, each image by itself.
+    """Scaling of the intensities of each image to [0, 1].
 
     Attributes:
-        clip: Lowest and highest intensity, such as (-300, 300) HU; what is beyond is set to them. None for all.
-        normalize: What becomes 0 and 1: "minmax" the extremes of the image, "percentile" the percentiles below
+        clip: Lowest and highest intensity, such as (-300, 300) HU; others are set to them. None for all.
+        normalize: Values that become 0 and 1: "minmax" the extremes of the image, "percentile" the percentiles below
             (beyond them it saturates), "clip" the bounds of `clip`.
         percentiles: Lower and upper percentile, 0 to 100; for "percentile" alone.
     """

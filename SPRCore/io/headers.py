@@ -76,7 +76,7 @@ def parse_json(text: bytes, what: str) -> Any:
     try:
         return json.loads(text.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        reason = str(error) if isinstance(error, InputError) else "what is no JSON"
+        reason = str(error) if isinstance(error, InputError) else "invalid JSON"
         raise InputError(what, got=reason, expected="JSON in UTF-8") from None
 
 

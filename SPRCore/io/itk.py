@@ -153,10 +153,10 @@ def read_note(path: Path) -> str:
 def first_clause(error: Exception) -> str:
     """Return the cause that an exception of SimpleITK names, without source files, addresses and names of functions."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if lines and lines[-1].startswith("[nrrd]"):  # the reader of NRRD tells its way down to the cause
+    if lines and lines[-1].startswith("[nrrd]"):  # the reader of NRRD lists its calls down to the cause
         return re.sub(r"^\[nrrd\] \w+:\s*", "", lines[-1]).rstrip(":. ")
-    said = next((line for line in lines if "ERROR:" in line), lines[-1] if lines else type(error).__name__)
-    return re.sub(r"^.*?ERROR:\s*(\w+\(0x[0-9a-fA-F]+\):\s*)?", "", said).rstrip(":. ")
+    message = next((line for line in lines if "ERROR:" in line), lines[-1] if lines else type(error).__name__)
+    return re.sub(r"^.*?ERROR:\s*(\w+\(0x[0-9a-fA-F]+\):\s*)?", "", message).rstrip(":. ")
 
 
 def _information(path: Path) -> SimpleITK.ImageFileReader:
@@ -171,12 +171,12 @@ def _information(path: Path) -> SimpleITK.ImageFileReader:
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     """Convert errors of SimpleITK about a file to an `InputError`."""
-    told: list[str] = []
+    messages: list[str] = []
     try:
-        with quiet_itk(), native_lines(told) if path.suffix.lower() in _METAIMAGE else nullcontext():
+        with quiet_itk(), native_lines(messages) if path.suffix.lower() in _METAIMAGE else nullcontext():
             yield
     except RuntimeError as error:
-        reason = (told[0] if told else first_clause(error)).replace(str(path), path.name)
+        reason = (messages[0] if messages else first_clause(error)).replace(str(path), path.name)
         if "Unable to determine ImageIO reader" in reason:
             raise InputError(
                 str(path),
@@ -197,7 +197,7 @@ def _remedy(path: Path) -> str:
     with path.open("rb") as stream:
         start = stream.read(348)
     if start.startswith(b"PK\x03\x04"):
-        return "it is a ZIP archive: unpack it and give what is in it"
+        return "it is a ZIP archive: unpack it and give its content"
     if start.startswith(b"\x1f\x8b"):
         return "it is packed by gzip: name it .nii.gz if it holds a NIfTI image, otherwise unpack it"
     known = {b"n+1\0": ".nii", b"n+2\0": ".nii", b"NRRD": ".nrrd"}
@@ -208,7 +208,7 @@ def _remedy(path: Path) -> str:
 
 
 @contextmanager
-def native_lines(told: list[str]) -> Iterator[None]:
+def native_lines(messages: list[str]) -> Iterator[None]:
     """Collect the lines that libraries below ITK write to the standard error."""
     with _ONE_AT_A_TIME, tempfile.TemporaryFile() as caught:
         try:
@@ -226,7 +226,7 @@ def native_lines(told: list[str]) -> Iterator[None]:
             os.close(before)
             caught.seek(0)
             lines = caught.read().decode(errors="replace").splitlines()
-            told += [re.sub(r"^Meta\w+: (M_)?\w+: ", "", line).strip() for line in lines if line.strip()]
+            messages += [re.sub(r"^Meta\w+: (M_)?\w+: ", "", line).strip() for line in lines if line.strip()]
 
 
 @contextmanager

@@ -27,7 +27,7 @@ _FREESURFER = (".mgh", ".mgz")
 _SCANNER = 1  # NIfTI's code for "coordinates of the scanner": the one on which nibabel and ITK agree
 _GZIP = b"\x1f\x8b"
 _LONGEST = 540  # bytes of a header: that of NIfTI-2
-_MOST_PACKED = 1032  # bytes that gzip can make of one
+_MOST_PACKED = 1032  # bytes that gzip can compress to one
 _LEVEL = 1  # of gzip: fields of real numbers shrink by a tenth at any level
 
 
@@ -112,7 +112,7 @@ def open_nifti(path: Path) -> NiftiFile:
         spec = (shape, mended.get_data_dtype(), mended.get_data_offset(), 1.0, 0.0)
         proxy = nibabel.arrayproxy.ArrayProxy(_openable(values), spec)
         _check_claim(values, proxy)
-    with named(path), np.errstate(all="ignore"):  # what is no number is looked for
+    with named(path), np.errstate(all="ignore"):  # non-finite values are checked below
         affine, notes = affine_of(stored, lambda: _by_itk(path))
     intent = int(stored["intent_code"]) if "intent_code" in stored.keys() else 0
     return NiftiFile(path, _trimmed(shape), affine, intent, _scaling(stored), proxy, tuple(notes))
@@ -207,8 +207,8 @@ def _parts(path: Path) -> tuple[Path, Path]:
 
     if not path.name.lower().endswith(_PAIRS):
         return path, path
-    places = nibabel.Nifti1Pair.filespec_to_file_map(str(path))
-    pair = Path(places["header"].filename), Path(places["image"].filename)
+    files = nibabel.Nifti1Pair.filespec_to_file_map(str(path))
+    pair = Path(files["header"].filename), Path(files["image"].filename)
     for part in pair:
         if not part.is_file():
             raise InputError(str(path), got=f"no {part.name} beside it", expected="both files of a pair")

@@ -68,7 +68,7 @@ def check_own(folder: Path, names: Iterable[str]) -> None:
     listed = read_record(folder)
     for name in names:
         if (folder / name).is_dir():
-            raise OutputError(str(folder / name), got="a folder", expected="a file or nothing at this place")
+            raise OutputError(str(folder / name), got="a folder", expected="a file or nothing at this path")
         if os.path.lexists(folder / name) and not _is_own(folder, name, listed):
             changed = "changed since this program wrote it" if name in listed else "not written by this program"
             expected, remedy = "a folder without files of this name", "choose another folder"
@@ -141,7 +141,7 @@ def removed_if_refused(folder: Path, names: Iterable[str], has_results: Callable
         names: Files that the block creates before the first result.
         has_results: Whether there are results.
     """
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     try:
         yield
     except InputError:
@@ -149,8 +149,8 @@ def removed_if_refused(folder: Path, names: Iterable[str], has_results: Callable
             for name in names:
                 (folder / name).unlink(missing_ok=True)
             with suppress(OSError):  # the first folder that holds something else, and all above it, stay
-                for place in made:
-                    place.rmdir()
+                for parent in made:
+                    parent.rmdir()
         raise
 
 

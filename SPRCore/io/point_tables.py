@@ -69,17 +69,17 @@ def read_table(text: str, path: Path) -> PointTable:
     raise InputError(str(path), got=got, expected=HEADERS, remedy="write such a header as the first line")
 
 
-def number(text: str, place: str, *, decimal_comma: bool = False) -> float:
-    """Read a finite number (`InputError` otherwise); `place` is its location for messages."""
+def number(text: str, where: str, *, decimal_comma: bool = False) -> float:
+    """Read a finite number (`InputError` otherwise); `where` is its location for messages."""
     text = text.strip()
     if decimal_comma and _DECIMAL_COMMA.fullmatch(text):
         text = text.replace(",", ".")
     try:
         value = float(text)
     except ValueError:
-        raise InputError(place, got=repr(text[:40]) if text else "nothing", expected="a number") from None
+        raise InputError(where, got=repr(text[:40]) if text else "nothing", expected="a number") from None
     if not math.isfinite(value):
-        raise InputError(place, got=text, expected="a finite number", remedy="remove this point from both lists")
+        raise InputError(where, got=text, expected="a finite number", remedy="remove this point from both lists")
     return value
 
 
@@ -99,12 +99,12 @@ def _header(line: str, path: Path) -> tuple[str | None, list[str], tuple[str, st
 def _points(
     lines: list[Line], path: Path, delimiter: str | None, names: list[str], columns: tuple[str, str, str]
 ) -> Iterator[list[float]]:
-    places = [names.index(name) for name in columns]
+    indices = [names.index(name) for name in columns]
     for line, text in lines:
         where, cells = f"{path}, line {line}", _split(text, delimiter)
         while len(cells) > len(names) and not cells[-1].strip():
             cells.pop()
-        if len(cells) > len(names) or len(cells) <= max(places):
+        if len(cells) > len(names) or len(cells) <= max(indices):
             remedy = "write decimal points, or part columns by semicolons" if delimiter == "," else ""
             expected = f"{len(names)}, as in the header"
             raise InputError(where, got=f"{len(cells)} columns", expected=expected, remedy=remedy)
@@ -112,7 +112,7 @@ def _points(
             raise InputError(
                 where, got="a point without a position", expected="a position for each", remedy="place or remove it"
             )
-        yield [number(cells[place], where, decimal_comma=delimiter != ",") for place in places]
+        yield [number(cells[index], where, decimal_comma=delimiter != ",") for index in indices]
 
 
 def _split(line: str, delimiter: str | None) -> list[str]:

@@ -69,7 +69,7 @@ class TorchBackend:
             return None
         array, affine = arrays[name]
         if affine is None:
-            raise InputError(name, got="no affine", expected="where its voxels lie")
+            raise InputError(name, got="no affine", expected="the position of its voxels")
         return Volume(array, affine)
 
     def annotations(self, arrays: Arrays) -> Annotations:

@@ -1,6 +1,6 @@
 """The client's side of a conversation with a live worker, independent of the transport.
 
-The transport (`QProcess`, `subprocess`, asyncio or a test) moves bytes, tells the time, starts and kills the process.
+The transport (`QProcess`, `subprocess`, asyncio or a test) moves bytes, passes the time, starts and kills the process.
 Neither torch nor Qt is loaded.
 """
 

@@ -130,8 +130,8 @@ class NetworkConfig:
         for level, heads in enumerate(self.heads):
             width = self.embed * 2**level
             _require(width % heads == 0, "heads", f"{heads} on {width} channels", "a divisor of the channels")
-        asked = self.conditioning is not None
-        _require(asked == (self.codes > 0), "codes", str(self.codes), "1 or 2 with conditioning, 0 without")
+        conditioned = self.conditioning is not None
+        _require(conditioned == (self.codes > 0), "codes", str(self.codes), "1 or 2 with conditioning, 0 without")
 
     def to_dict(self) -> dict[str, object]:
         """Return name and value of every attribute as plain values for JSON, sizes as lists."""

@@ -66,7 +66,7 @@ class RegistrationJob:
                 "stiffness",
                 got="a painted stiffness for a model alone",
                 expected=f"the method {INSTANCE}, or a model with refinement",
-                remedy="a trained network does not see what is painted: set refine, such as 50 steps",
+                remedy="a trained network ignores a painted stiffness: set refine, such as 50 steps",
             )
 
     @property
@@ -114,7 +114,7 @@ def check_refine(instance: bool, refine: int) -> None:
     """Refuse a negative number of refining steps, and any with the instance solver alone."""
     if refine < 0 or (refine and instance):
         got = f"{refine}" if refine < 0 else f"{refine} with the method {INSTANCE}"
-        raise InputError("refine", got=got, expected="0 or more steps that go on from a model")
+        raise InputError("refine", got=got, expected="0 or more steps after a model")
 
 
 def model_path(method: str | Path) -> Path | None:

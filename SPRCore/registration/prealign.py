@@ -77,19 +77,19 @@ def prealign(fixed: MaskedVolume, moving: MaskedVolume, mode: _Init = "auto") ->
                 expected="overlapping volumes",
                 remedy="align them first with --init center, rigid, affine or auto",
             )
-        return PreAlignment(affine_ras=None, mode="none", reason="asked for")
+        return PreAlignment(affine_ras=None, mode="none", reason="requested")
     apart = center_of_mass_mm(moving) - center_of_mass_mm(fixed)
     if mode == "center":
-        logger.info("affine pre-alignment: center (asked for)")
-        return PreAlignment(affine_ras=_shift(apart), mode=mode, reason="asked for")
-    reason = "asked for"
+        logger.info("affine pre-alignment: center (requested)")
+        return PreAlignment(affine_ras=_shift(apart), mode=mode, reason="requested")
+    reason = "requested"
     if mode == "auto":
         apart_mm, extent_mm = np.linalg.norm(apart), np.median(np.array(fixed.grid.shape) * fixed.grid.spacing)
         if fixed.grid.matches(moving.grid) and apart_mm <= 0.1 * extent_mm:
             return PreAlignment(
                 affine_ras=None, mode="none", reason=f"same grid, centers of mass {apart_mm:.1f} mm apart"
             )
-        reason = f"different grids or places (overlap {100 * overlap:.0f} %, centers {apart_mm:.1f} mm apart)"
+        reason = f"different grids or positions (overlap {100 * overlap:.0f} %, centers {apart_mm:.1f} mm apart)"
     logger.info("affine pre-alignment: %s (%s)", "rigid" if mode == "rigid" else "affine", reason)
     return _refined(ReducedPair.of(fixed, moving), apart, "rigid" if mode == "rigid" else "affine", reason)
 

@@ -73,7 +73,7 @@ LARGE_MOTION = frozenset({"liver", "lung"})
 
 
 LEAST = 1e-6
-"""Stands for 0 where a hyperparameter must be positive but a range may begin at 0."""
+"""Replaces 0 if a hyperparameter must be positive but a range may begin at 0."""
 
 
 def above_zero(key: str, value: float) -> float:

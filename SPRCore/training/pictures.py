@@ -109,8 +109,8 @@ class _Cut:
         shape = pair.fixed.shape[2:]
         self.index = shape[self.axis] // 2
         if pair.fixed_labels is not None and bool((pair.fixed_labels != 0).any()):
-            places = (pair.fixed_labels[0, 0] != 0).nonzero()[:, self.axis]
-            self.index = int(places.double().mean().round())
+            indices = (pair.fixed_labels[0, 0] != 0).nonzero()[:, self.axis]
+            self.index = int(indices.double().mean().round())
         self.width, self.height = (shape[axis] * pair.spacing[axis] for axis in (self.across, self.up))
         self.spacing = pair.spacing
 

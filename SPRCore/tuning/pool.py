@@ -1,4 +1,4 @@
-"""A pool of processes with state: each keeps what it has prepared from one task to the next."""
+"""A pool of processes with state: prepared data are kept between tasks."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class StudyConfig:
     Attributes:
         study: Name in the storage.
         storage: The storage, from `storage_url`.
-        target: What is tuned.
+        target: The recipe, model or method to tune.
         parameters: Search space.
         objective: Objective of the trials.
         trials: Number of trials.

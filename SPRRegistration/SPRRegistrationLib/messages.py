@@ -193,11 +193,11 @@ def aligned(mode: str, reason: str, covered: float) -> str:
 
     Args:
         mode: "none", "center", "rigid" or "affine".
-        reason: The reason of the worker; "asked for" if the user chose it.
+        reason: The reason of the worker; "requested" if the user chose it.
         covered: Part of the fixed image inside the aligned moving one, 0 to 1.
     """
     kinds = {"center": _("by their centers"), "rigid": _("rigidly"), "affine": _("affinely")}
-    why = "" if reason == "asked for" else f": {reason}"
+    why = "" if reason == "requested" else f": {reason}"
     if mode not in kinds:
         return (
             _("The images were not aligned, as chosen.") if not why else _("The images were not aligned{}.").format(why)
