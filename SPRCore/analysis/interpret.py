@@ -15,7 +15,7 @@ from SPRCore.metrics import determinant_map
 from SPRCore.regularization import Prior, squared_gradient
 
 _VARIANCE_RADIUS = 2
-"""Half width in voxels of the window of the local variance, along axes that are as long."""
+"""Half width in voxels of the window of the local variance, limited by the size of an axis."""
 
 _MOST_VOXELS = 40_000  # of a rank correlation; its standard error is then 0.005
 _POOL = (1, 1, 1)

@@ -193,8 +193,7 @@ def _model_method(label: str, spec: str, values: dict[str, float], refine: int, 
 
 
 def _prior_of(card: ModelCard, values: dict[str, float]) -> Prior:
-    asked = make_prior(card.prior, {**card.defaults, **values}) if values else None
-    return model_prior(card, asked)
+    return model_prior(card, make_prior(card.prior, {**card.defaults, **values}) if values else None)
 
 
 def _instance_prior(values: dict[str, float]) -> Prior:

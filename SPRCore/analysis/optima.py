@@ -44,8 +44,8 @@ def optima_table(
     header = list(dict.fromkeys([*list(lines[0])[:4], *named, *used]))
     body = tuple(tuple(TableCell(line.get(title, "")) for title in header) for line in lines)
     notes = [
-        "In brackets: the range among all settings that were tried and fall short of the best one by no more than the"
-        f" band of the study, or {band:g} in a sweep; in percent: the share in the variance of the objective (fANOVA)."
+        "In brackets: the range of the settings whose value differs from the best by at most the band of the study, or"
+        f" {band:g} in a sweep; in percent: the share in the variance of the objective (fANOVA)."
     ]
     return ResultTable(caption="Best hyperparameters", header=tuple(header), body=body, notes=tuple(notes))
 

@@ -208,7 +208,7 @@ def likely_weight_figure(kept: SavedPair, method: SavedResult) -> Figure:
 
 
 def _head(figure: Figure, words: str) -> None:
-    figure.suptitle(f"{words}\n", fontsize=10)  # an empty line, so that it is not read as the title of a panel
+    figure.suptitle(f"{words}\n", fontsize=10)  # an empty line separates it from the titles of the panels
 
 
 def _stiffest(kept: SavedPair) -> float:
@@ -233,7 +233,7 @@ def pair_extractor(kept: SavedPair) -> SliceExtractor:
     anatomy, labels = foreground(kept.fixed), kept.fixed_labels
     target = anatomy if labels is None or not labels.array.any() else labels.array != 0
     box = bounding_box(anatomy)
-    if target is not anatomy:  # what matters, with as much again around it
+    if target is not anatomy:
         low, high = bounding_box(target).T
         wide = high - low
         box = np.stack([np.maximum(low - wide // 2, box[:, 0]), np.minimum(high + wide // 2, box[:, 1])], axis=1)

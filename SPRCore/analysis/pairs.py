@@ -92,7 +92,7 @@ def read_pairs(path: Path) -> list[PairFiles]:
 def load_pair(files: PairFiles) -> LoadedPair:
     """Read all files of a pair; raises `InputError` for an unusable file, or one that does not fit the others."""
     fixed, moving = read_volume(files.fixed), read_volume(files.moving)
-    marked = Annotations(
+    annotations = Annotations(
         fixed_labels=None if files.fixed_labels is None else read_labels(files.fixed_labels),
         moving_labels=None if files.moving_labels is None else read_labels(files.moving_labels),
         fixed_points=_points(files.fixed_points, fixed),
@@ -100,8 +100,8 @@ def load_pair(files: PairFiles) -> LoadedPair:
         fixed_mask=None if files.fixed_mask is None else read_labels(files.fixed_mask),
         moving_mask=None if files.moving_mask is None else read_labels(files.moving_mask),
     ).on(fixed.grid)
-    images = marked.masked(fixed, moving)
-    return LoadedPair(fixed=images[0], moving=images[1], annotations=marked)
+    images = annotations.masked(fixed, moving)
+    return LoadedPair(fixed=images[0], moving=images[1], annotations=annotations)
 
 
 def _points(path: Path | None, image: Volume) -> np.ndarray | None:

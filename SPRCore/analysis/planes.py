@@ -16,7 +16,7 @@ from SPRCore.geometry import (
     voxel_to_ras,
 )
 
-_FOREGROUND = 0.15  # of the range from the lowest value to the 99.5th percentile; air and background lie below
+_FOREGROUND = 0.15  # of the range from the lowest value to the 99.5th percentile; air and background are below
 _OTHERS = ((1, 2), (0, 2), (0, 1))  # the axes across each axis
 _MARGIN = 0.04  # of the extent of the anatomy, left around it in a picture
 
@@ -81,7 +81,7 @@ class SliceExtractor:
         window = [slice(low, high + 1) for low, high in zip(self._low, self._high, strict=True)]
         window[plane.normal] = slice(self._index[plane.normal], self._index[plane.normal] + 1)
         picture = np.take(canonical[tuple(window)], 0, axis=plane.normal)
-        return np.swapaxes(picture, 0, 1)[:, ::-1]  # the lower of the two axes left is `across`, its plus end goes left
+        return np.swapaxes(picture, 0, 1)[:, ::-1]  # `across` is the first remaining axis; its positive end is left
 
     def coordinates(self, displacement_mm: np.ndarray, plane: Plane) -> tuple[np.ndarray, np.ndarray]:
         """Return the coordinates x + u(x) of a slice along `across` and `up`, in mm.

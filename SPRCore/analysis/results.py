@@ -54,7 +54,7 @@ def write_results(
         "inverse_displacement.nii.gz": (write_displacement, result.inverse),
         "weight.nii.gz": (write_volume, result.weight),
     }
-    with ThreadPoolExecutor() as pool:  # nearly all of the time is compression, which lets other threads run
+    with ThreadPoolExecutor() as pool:  # compression takes nearly all of the time and releases the lock of Python
         pending = [pool.submit(write, part, folder / name) for name, (write, part) in files.items()]
         if result.affine_ras is not None:
             write_affine_tfm(result.affine_ras, folder / "affine.tfm")
@@ -89,7 +89,7 @@ def _write_figure(
     warped_labels: Volume | None,
     path: Path,
 ) -> None:
-    # matplotlib is loaded only by those who want a figure.
+    # Loaded here, since matplotlib is slow to import.
     from SPRCore.analysis.figures import RegistrationPicture, gray_window, registration_figure, save_figure
 
     grid, metrics = fixed.grid, result.report["metrics"]

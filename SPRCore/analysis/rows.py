@@ -21,15 +21,36 @@ from SPRCore.errors import InputError, OutputError
 
 SCHEMA_VERSION = 1
 _NUMBERS = {"allow_nan": False, "ensure_ascii": False}
-# Of a command or a message only the last part of an absolute path is kept: folders tell who did it and where. In a word
-# of a command a folder may have blanks in its name.
+# Absolute paths are cut to their last part, because folders may identify the user. In a word of a command the name of a
+# folder may have blanks.
 _START, _PART = r"(?<![\w.~)\]])(?:[A-Za-z]:[\\/]|~?/)", r",'\"=@;:/\\]+[\\/])*"
 _IN_MESSAGE = re.compile(rf"{_START}(?:[^\s{_PART}")
 _IN_WORD = re.compile(rf"{_START}(?:[^{_PART}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchmarkRow:
+class _Row:
+    """Pair and method of a result.
+
+    Attributes:
+        pair: Name of the pair, unique in its list.
+        subject: Subject of the images; results of one subject are not independent.
+        group: Group of the pair in the list, such as a direction or a center; "" for none.
+        method: Name of the method in tables.
+        model: SHA-256 of the model's tensors, or None without a model.
+        setting: Prior, hyperparameters and other settings of the method.
+    """
+
+    pair: str
+    subject: str
+    group: str = ""
+    method: str
+    model: str | None = None
+    setting: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkRow(_Row):
     """Result of one method on one pair.
 
     Attributes:
@@ -45,12 +66,6 @@ class BenchmarkRow:
         identity: SHA-256 of all inputs of the result: files, method, model, setting, options.
     """
 
-    pair: str
-    subject: str
-    group: str = ""
-    method: str
-    model: str | None = None
-    setting: dict[str, Any] = field(default_factory=dict)
     before: dict[str, Any] = field(default_factory=dict)
     after: dict[str, Any] = field(default_factory=dict)
     maps: dict[str, Any] = field(default_factory=dict)
@@ -63,7 +78,7 @@ class BenchmarkRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SurfacePoint:
+class SurfacePoint(_Row):
     """Metrics of one model at one setting of its hyperparameters on one pair; None where annotations are missing.
 
     Attributes:
@@ -73,11 +88,6 @@ class SurfacePoint:
         failed: Reason of the failure, or None.
     """
 
-    pair: str
-    subject: str
-    group: str = ""
-    method: str
-    model: str | None = None
     setting: dict[str, float]
     dice: dict[str, Any] = field(default_factory=dict)
     dice_mean: float | None = None
@@ -91,7 +101,7 @@ class SurfacePoint:
 
 
 KINDS: dict[str, type] = {"benchmark": BenchmarkRow, "surface": SurfacePoint}
-"""What a line can be, by the name that the header gives it."""
+"""Types of rows by the `kind` in the header."""
 
 Row = TypeVar("Row", BenchmarkRow, SurfacePoint)
 
@@ -205,7 +215,7 @@ def _lines(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
 
 
 def _append(path: Path, values: dict[str, Any]) -> None:
-    # Names of files that are no UTF-8 become escapes of JSON.
+    # Names of files that are not UTF-8 become escapes of JSON.
     line = (json.dumps(finite(values), **_NUMBERS) + "\n").encode(errors="backslashreplace")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -213,7 +223,7 @@ def _append(path: Path, values: dict[str, Any]) -> None:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
         try:
             size = os.fstat(handle).st_size
-            if size and _last_byte(handle, size) != b"\n":  # left half written
+            if size and _last_byte(handle, size) != b"\n":  # incomplete
                 line = b"\n" + line
             os.write(handle, line)
             os.fsync(handle)

@@ -27,7 +27,7 @@ from SPRCore.errors import InputError
 from SPRCore.regularization.hyperparameters import BY_KEY, LEAST
 
 _CELL_INCHES = 0.95
-_LINES = 16  # of the deformation grid over the longest side: more would hide one another in so small a panel
+_LINES = 16  # of the deformation grid over the longest side, few because the panels are small
 
 
 def settings_figure(kept: SavedPair, plane: Plane = PLANES[0]) -> Figure:

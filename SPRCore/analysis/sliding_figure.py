@@ -142,7 +142,7 @@ def _draw_errors(figure: Figure, grid: GridSpec, view: _View, contenders: Sequen
 def _draw_profile(axes: Axes, phantom: Phantom, contenders: Sequence[ComparedResult], profile: WallProfile) -> None:
     order = np.argsort(profile.distance_mm)
     distance, truth = profile.distance_mm[order], profile.along(phantom.displacement)[order]
-    for side, label in ((distance < 0, "truth"), (distance > 0, None)):  # the truth jumps between the two voxels
+    for side, label in ((distance < 0, "truth"), (distance > 0, None)):  # discontinuous at the wall
         axes.plot(distance[side], truth[side], color="black", linewidth=3.0, label=label)
     for contender, (color, style) in zip(contenders, _LINES, strict=True):
         found = profile.along(contender.displacement)[order]

@@ -47,7 +47,7 @@ class Comparison:
     """
 
     method: str
-    twin: str
+    reference: str
     measure: str
     subjects: int
     difference: float
@@ -88,7 +88,7 @@ def signed_rank_p(values: Sequence[float]) -> float:
     if not len(array):
         return 1.0
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the sample is small: the p says it better
+        warnings.simplefilter("ignore")  # about small samples, which the p shows
         return float(wilcoxon(array).pvalue)
 
 

@@ -93,7 +93,7 @@ def _scatter(
 
 def _completed(panel: Axes, positions: np.ndarray, values: Sequence[float], sign: int, flat: bool) -> Any:
     """Draw the completed trials, colored by their value; if `flat` with an interpolated surface."""
-    # The worst tenth would otherwise take all the colors.
+    # The color scale excludes the worst tenth, which would otherwise dominate it.
     low, high = np.percentile(values, (10, 100) if sign > 0 else (0, 90))
     colors = {"cmap": "viridis" if sign > 0 else "viridis_r", "vmin": float(low), "vmax": float(high)}
     if flat:
@@ -114,7 +114,7 @@ def _surface(panel: Axes, positions: np.ndarray, values: np.ndarray, colors: Map
     between = LinearTriInterpolator(Triangulation(*unit), values)(*np.meshgrid(ticks, ticks))
     across, up = (np.exp(part) if log else part for part, log in zip(low + size * ticks, logs, strict=True))
     pale = ListedColormap(0.45 * colormaps[colors["cmap"]](np.linspace(0, 1, 256)) + 0.55)
-    panel.use_sticky_edges = False  # trials at the ends of the surface are shown as whole
+    panel.use_sticky_edges = False  # otherwise trials at the ends of the surface would be cut
     panel.pcolormesh(across, up, between, shading="nearest", zorder=0, **{**colors, "cmap": pale})
 
 
@@ -143,7 +143,7 @@ def _tolerance(panel: Axes, names: Sequence[str], tolerance: Mapping[str, Sequen
             "edgecolor": "#ff3030",
             "linestyle": "--",
             "linewidth": 0.9,
-            "label": "range of those as good",
+            "label": "range of equally good settings",
         }
         panel.add_patch(Rectangle((left, low), right - left, high - low, **style))
 

@@ -20,7 +20,7 @@ from SPRCore.config import check_name
 from SPRCore.errors import InputError
 
 INITIAL = "initial"
-"""Name of the line that shows how pairs agree before registration."""
+"""Name of the line with the state before registration."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ MEASURES = (
     Measure(key="processor_seconds", title="of processor", read=lambda row: row.processor_seconds, better=-1),
     Measure(key="peak_memory_mb", title="peak, MiB", read=lambda row: row.peak_memory_mb, better=-1),
 )
-"""What tables show, in their order."""
+"""The measures in tables, in their order."""
 
 _BY_KEY = {measure.key: measure for measure in MEASURES}
 _PRIMARY = ("dice_mean", "tre_mm", "lncc")
@@ -115,11 +115,11 @@ def summarize(rows: Sequence[BenchmarkRow], twins: Mapping[str, str] | None = No
     by_method: dict[str, list[BenchmarkRow]] = {}
     for row in rows:
         by_method.setdefault(row.method, []).append(row)
-    against = {row.method: row.twin for row in rows if row.twin} if twins is None else dict(twins)
-    for name in (*against, *against.values()):
-        check_name(name, by_method, "twin")
+    references = {row.method: row.twin for row in rows if row.twin} if twins is None else dict(twins)
+    for name in (*references, *references.values()):
+        check_name(name, by_method, "reference method")
     found = [_summary(method, part) for method, part in by_method.items()]
-    compared = compare(rows, against)
+    compared = compare(rows, references)
     found = [replace(part, comparison=compared.get(part.method)) for part in found]
     first = {row.pair: row for row in rows if row.before}
     return [_initial(list(first.values())), *found] if first else found
@@ -146,10 +146,10 @@ def compare(
         if value is not None:
             values.setdefault(row.method, {})[row.pair] = value
     found = {}
-    for method, twin in twins.items():
-        by_subject = differences(values.get(method, {}), values.get(twin, {}), subjects)
+    for method, reference in twins.items():
+        by_subject = differences(values.get(method, {}), values.get(reference, {}), subjects)
         if by_subject:
-            found[method] = _comparison(method, twin, measure, np.array(list(by_subject.values())))
+            found[method] = _comparison(method, reference, measure, np.array(list(by_subject.values())))
     adjusted = holm_adjusted([item.p for item in found.values()])
     return {name: replace(item, p_holm=p) for (name, item), p in zip(found.items(), adjusted, strict=True)}
 
@@ -177,13 +177,13 @@ def _check_same_pairs(rows: Sequence[BenchmarkRow]) -> None:
             raise InputError(f"pair {row.pair}", got=got, expected="runs on the same list of pairs")
 
 
-def _comparison(method: str, twin: str, measure: Measure, values: np.ndarray) -> Comparison:
+def _comparison(method: str, reference: str, measure: Measure, values: np.ndarray) -> Comparison:
     low, high = confidence_interval(values)
     p = signed_rank_p(values)
     mean = float(values.mean())
     return Comparison(
         method=method,
-        twin=twin,
+        reference=reference,
         measure=measure.key,
         subjects=len(values),
         difference=mean,

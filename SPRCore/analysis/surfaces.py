@@ -20,7 +20,7 @@ SYMBOLS = {key: item.symbol for key, item in BY_KEY.items()}
 """Hyperparameters as the paper writes them."""
 
 BAND = 0.005
-"""Dice by which a setting may fall short of the best one and still be as good for practical purposes."""
+"""Difference in Dice to the best setting at which another one counts as equally good."""
 
 _COLORS = "viridis"
 _MAPS = ("dice_mean", "tre_mm", "lncc", "folding_percent", "weight_mean")
@@ -151,7 +151,7 @@ def _maps(surfaces: Sequence[Surface]) -> Figure:
         panel.axis("off")
     for panel, surface in zip(panels, shown, strict=False):
         across, up = surface.axes
-        # The scale leaves out the worst twentieth, which would otherwise take all the colors.
+        # The color scale excludes the worst twentieth, which would otherwise dominate it.
         known = surface.values[np.isfinite(surface.values)]
         low, high = np.percentile(known, (5 if surface.better > 0 else 0, 95 if surface.better < 0 else 100))
         low, high = (low, high) if high > low else (known.min(), known.max())

@@ -11,7 +11,7 @@ from SPRCore.analysis.statistics import Comparison, SampleStatistics
 from SPRCore.analysis.summary import INITIAL, MEASURES, MethodSummary
 
 MAX_LABELS = 8
-"""More labels than this are left to the CSV and the box plots."""
+"""Maximum number of labels in a table; the CSV and the box plots have all."""
 
 _DIGITS = {
     "dice_mean": 3,
@@ -68,7 +68,7 @@ def results_table(
         columns.append([_cell(part.pooled, 3, True) + mark(part.comparison) for part in summaries])
         ranks.append([part.pooled for part in summaries])
     uneven = len({(part.pairs, len(part.failed)) for part in summaries}) > 1
-    # Means over different pairs have no order.
+    # Means over different pairs cannot be ranked.
     ranked = [
         [TableCell(text) for text in texts] if uneven else _ranked(texts, spreads, summaries)
         for texts, spreads in zip(columns, ranks, strict=True)
@@ -106,7 +106,7 @@ def comparison_table(summaries: Sequence[MethodSummary]) -> ResultTable | None:
             TableCell(text)
             for text in (
                 item.method,
-                item.twin,
+                item.reference,
                 str(item.subjects),
                 f"{item.difference:+.4f}",
                 f"{item.low:+.4f} to {item.high:+.4f}",
@@ -121,7 +121,7 @@ def comparison_table(summaries: Sequence[MethodSummary]) -> ResultTable | None:
         "Each subject counts once, as the mean of its pairs. Wilcoxon signed-rank test, two-sided; interval of the mean"
         " by bootstrap over subjects.",
     )
-    return ResultTable(caption="Methods against their twins", header=header, body=body, notes=notes)
+    return ResultTable(caption="Methods against their reference methods", header=header, body=body, notes=notes)
 
 
 def mark(comparison: Comparison | None) -> str:
@@ -134,7 +134,7 @@ def mark(comparison: Comparison | None) -> str:
 def markdown(table: ResultTable) -> str:
     """Return a table as Markdown."""
     emphasis = {0: "{}", 1: "**{}**", 2: "*{}*"}
-    # A mark of significance is no emphasis.
+    # Asterisks of significance are escaped.
     lines = [
         [emphasis[cell.rank].format(_plain(cell.text)) if cell.text else "" for cell in line] for line in table.body
     ]
@@ -184,7 +184,7 @@ def long_csv(summaries: Sequence[MethodSummary], names: Mapping[str, str] | None
         for key, label, spread in entries:
             tested: list[object] = [""] * 6
             if against is not None and key == against.measure:
-                tested = [against.twin, against.difference, against.low, against.high, against.p, against.p_holm]
+                tested = [against.reference, against.difference, against.low, against.high, against.p, against.p_holm]
             sd = "" if spread.sd is None else spread.sd
             writer.writerow([part.method, key, label, spread.mean, sd, spread.n, *tested])
     return stream.getvalue()
@@ -234,8 +234,8 @@ def _notes(summaries: Sequence[MethodSummary], uneven: bool) -> tuple[str, ...]:
         notes.append("The methods have different pairs, so their means cannot be compared; comparisons are by pair.")
     if any(part.comparison for part in summaries):
         notes.append(
-            "** and *: better than its twin at p < 0.001 and p < 0.01, †† and †: worse (Wilcoxon signed-rank test over"
-            " subjects, two-sided, adjusted by Holm)."
+            "** and *: better than the reference method at p < 0.001 and p < 0.01, †† and †: worse (two-sided Wilcoxon"
+            " signed-rank test over subjects, adjusted by Holm)."
         )
     timed = any("seconds" in part.values for part in summaries)
     notes += (
