@@ -42,7 +42,6 @@ class WorkingGrid:
     voxels: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the values."""
         if self.orientation is not None:
             check_orientation(self.orientation)
         if self.spacing_mm is not None:
@@ -76,7 +75,6 @@ class Preprocessing:
     percentiles: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        """Check the values and that they go together."""
         check.choice(self.normalize, "normalize", _NORMALIZATIONS)
         if self.clip is not None:
             _store(self, "clip", check.interval(self.clip, "clip"))
@@ -98,7 +96,6 @@ class Metric:
     how: str
 
     def __post_init__(self) -> None:
-        """Check the values."""
         _texts(self)
         check.numbers([self.value], "metric", 1)
 
@@ -157,7 +154,6 @@ class ModelCard:
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
-        """Check all values and their consistency."""
         if type(self.schema) is not int or self.schema != SCHEMA:
             remedy = "update SPRCore or get the model in this format"
             raise InputError("schema", got=check.shown(self.schema), expected=str(SCHEMA), remedy=remedy)

@@ -56,13 +56,11 @@ class SubprocessClient:
         self._handle([StartWorker()])
 
     def __enter__(self) -> SubprocessClient:
-        """Return the client itself."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the client."""
         self.close()
 
     def ask(self, verb: str, *arguments: Any, **options: Any) -> int:

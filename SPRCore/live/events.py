@@ -83,7 +83,6 @@ class Deadlines:
     close: float = 5.0
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         for name, value in vars(self).items():
             require(value > 0, name, value, "a time above 0")
 

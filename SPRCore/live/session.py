@@ -103,7 +103,6 @@ class LiveSession(AbstractContextManager):
         return cls(pair, job, budget_ms, int(options.cache_mb * 2**20))
 
     def __exit__(self, *raised: object) -> None:
-        """Close the session."""
         self.close()
 
     def close(self) -> None:

@@ -107,7 +107,6 @@ class NetworkConfig:
     checkpoint: bool = True
 
     def __post_init__(self) -> None:
-        """Check every value and their consistency."""
         for name, bounds in _INTEGERS.items():
             _check_integer(name, getattr(self, name), bounds)
         for name, (lengths, bounds) in _TUPLES.items():

@@ -60,7 +60,6 @@ class RegistrationJob:
     stiffness: Volume | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a stiffness without effect."""
         if self.stiffness is not None and not self.solves:
             raise InputError(
                 "stiffness",

@@ -51,9 +51,6 @@ class InstanceConfig:
             instead of from rest: for large motion that differs between neighbors. See ``searching``.
         stop_at_noise: Keep the velocity where the squared correlation, averaged over a window, has reached the value
             attainable at the noise level (``attainable_correlation``), unless the weight is low there.
-
-    Raises:
-        InputError: A value is outside its range.
     """
 
     steps: tuple[int, ...] = (12, 10, 8, 4)
@@ -71,7 +68,6 @@ class InstanceConfig:
     stop_at_noise: bool = False
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         window_radius(self.window)
         if not self.steps or min(self.steps) < 0:
             raise InputError("steps", got=str(self.steps), expected="0 or more per level, one level or more")

@@ -77,9 +77,6 @@ class BetaPrior(Prior):
             real pairs of heart and brain.
         beta: Second shape parameter β ≥ 1; 1 (default) is the paper's choice, above 1 w stays below 1.
         floor: Least w, in (0, 1); 1e-6 as in the reference code.
-
-    Raises:
-        InputError: A value is outside its range.
     """
 
     alpha: float = _BETA["alpha"].default
@@ -89,7 +86,6 @@ class BetaPrior(Prior):
     name: ClassVar[str] = "beta"
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         self._check_hyperparameters()
         _check("beta", self.beta, 1.0)
         _check_floor(self.floor)
@@ -136,9 +132,6 @@ class GaussianPrior(Prior):
         lambda_mean: Mean weight λ_mean > 0. Useful range 0.5 to 5.
         floor: Least w; 1e-6 as in the reference code.
         bound: Largest w; 5 as in the reference code (reached by networks only, the closed form stays at 1 or below).
-
-    Raises:
-        InputError: A value is outside its range.
     """
 
     sigma: float = _GAUSSIAN["sigma"].default
@@ -148,7 +141,6 @@ class GaussianPrior(Prior):
     name: ClassVar[str] = "gaussian"
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         self._check_hyperparameters()
         _check("floor", self.floor, 0.0, strictly=True)
         _check("bound", self.bound, self.floor, strictly=True)
@@ -187,9 +179,6 @@ class TotalVariationPrior(Prior):
         lambda_max: Largest weight λ_max > 0, which decides below which gradient the penalty is quadratic. Useful range
             1 to 100; at the default 30 and t = 0.3 it is quadratic below √s = 0.005.
         floor: Least w, in (0, 1); 1e-6 as for the other priors.
-
-    Raises:
-        InputError: A value is outside its range.
     """
 
     tv: float = _TV["tv"].default
@@ -198,7 +187,6 @@ class TotalVariationPrior(Prior):
     name: ClassVar[str] = "tv"
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         self._check_hyperparameters()
         _check_floor(self.floor)
 
@@ -239,16 +227,12 @@ class UniformPrior(Prior):
 
     Attributes:
         strength: The weight λ > 0.
-
-    Raises:
-        InputError: The weight is not positive.
     """
 
     strength: float = _UNIFORM["lambda"].default
     name: ClassVar[str] = "uniform"
 
     def __post_init__(self) -> None:
-        """Check the range."""
         self._check_hyperparameters()
 
     @property

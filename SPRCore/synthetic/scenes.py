@@ -32,9 +32,6 @@ class SceneConfig:
         empty: Fraction of pairs with an empty background, as after skull stripping.
         texture: Largest contrast inside of structures, as a fraction of the range of gray.
         noise: Largest standard deviation of the noise.
-
-    Raises:
-        ConfigError: A value is out of range.
     """
 
     labels: int = 10
@@ -46,7 +43,6 @@ class SceneConfig:
     noise: float = 0.05
 
     def __post_init__(self) -> None:
-        """Check the values."""
         require(2 <= self.labels <= 255, "labels", self.labels, "2 to 255")
         low, high = self.scale_mm
         require(0 < low <= high, "scale_mm", list(self.scale_mm), "two numbers above 0, the smaller first")

@@ -112,7 +112,6 @@ class Recipe:
     card: CardConfig = field(default_factory=CardConfig)
 
     def __post_init__(self) -> None:
-        """Check the parts against each other."""
         remedy = "update SPRCore, or rewrite the recipe"
         require(self.schema_version == SCHEMA, "schema_version", self.schema_version, str(SCHEMA), remedy)
         _check_model_name(self.name)

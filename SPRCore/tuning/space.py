@@ -57,7 +57,6 @@ class SearchParameter:
         return trial.suggest_float(self.name, self.low, self.high, log=self.log)
 
     def __post_init__(self) -> None:
-        """Check the range."""
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise InputError(f"range of {self.name}", got=f"{self.low:g} to {self.high:g}", expected="a rising range")
         if self.log and self.low <= 0:
@@ -77,7 +76,6 @@ class Objective:
     max_folding: float | None = None
 
     def __post_init__(self) -> None:
-        """Check the name."""
         check_name(self.name, OBJECTIVES, "objective")
 
     @property

@@ -51,7 +51,6 @@ class PairDataset(Dataset[Batch]):
         self._augmentation = augmentation if changes else None
 
     def __len__(self) -> int:
-        """Return the number of pairs."""
         return len(self.pairs)
 
     def __getitem__(self, key: int | tuple[int, int]) -> Batch:
