@@ -105,6 +105,13 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def value_at(values: Any, keys: Iterable[str]) -> Any:
+    """Return the value at a path of keys in nested dictionaries; None if a key is missing."""
+    for key in keys:
+        values = values.get(key) if isinstance(values, dict) else None
+    return values
+
+
 def require(good: bool, name: str, got: object, expected: str, remedy: str = "") -> None:
     """Raise a `ConfigError` about the field `name` (dots separate nested ones) under construction unless `good`."""
     if not good:

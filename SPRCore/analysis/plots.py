@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from SPRCore.analysis.figures import DPI
-from SPRCore.analysis.rows import BenchmarkRow
+from SPRCore.analysis.rows import BenchmarkRow, label_order
 
 PALETTE = ("#7f7f7f", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8c564b", "#332288", "#999933")
 """Colors that are distinguishable with color blindness (Okabe and Ito); the first is for the state before."""
@@ -48,7 +48,7 @@ def dice_figure(rows: Sequence[BenchmarkRow], names: Mapping[str, str] | None = 
     first = list({row.pair: row for row in rows if row.before}.values())
     scores = {_INITIAL: [row.before.get("dice") or {} for row in first]}
     scores |= {name: [row.after.get("dice") or {} for row in rows if row.method == name] for name in methods}
-    labels = sorted({label for part in scores.values() for score in part for label in score}, key=_order)
+    labels = sorted({label for part in scores.values() for score in part for label in score}, key=label_order)
     if not labels:
         return None
     values = {
@@ -72,7 +72,7 @@ def weights_figure(rows: Sequence[BenchmarkRow], names: Mapping[str, str] | None
         "mean displacement, mm": ("displacement_mm", "mean"),
         "median Jacobian determinant": ("jacobian", "median"),
     }
-    labels = sorted({label for row in rows for label in row.maps["structures"]}, key=_order)
+    labels = sorted({label for row in rows for label in row.maps["structures"]}, key=label_order)
     if not labels:
         return None
     methods = list(dict.fromkeys(row.method for row in rows))
@@ -153,7 +153,3 @@ def _legend(figure: Figure, colors: Mapping[str, str]) -> None:
 
 def _width(labels: int, methods: int) -> float:
     return float(np.clip(1.2 + 0.16 * labels * (methods + 1), 5.0, 16.0))
-
-
-def _order(label: str) -> tuple[bool, int, str]:
-    return not label.isdigit(), int(label) if label.isdigit() else 0, label

@@ -178,6 +178,11 @@ def read_rows(path: Path, kind: type[Row]) -> SavedRows[Row]:
     return SavedRows(headers=tuple(headers), rows=tuple(rows))
 
 
+def label_order(label: str) -> tuple[bool, int, str]:
+    """Return the sort key of a label: numbers in their order, then names."""
+    return not label.isdigit(), int(label) if label.isdigit() else 0, label
+
+
 def without_folders(text: str) -> str:
     """Return a message with every absolute path cut to its last part."""
     return _IN_MESSAGE.sub("", text)

@@ -16,7 +16,7 @@ from SPRCore.analysis.statistics import (
     holm_adjusted,
     signed_rank_p,
 )
-from SPRCore.config import check_name
+from SPRCore.config import check_name, value_at
 from SPRCore.errors import InputError
 
 INITIAL = "initial"
@@ -44,8 +44,7 @@ class Measure:
 
 def _metric(key: str, title: str, better: int, *path: str) -> Measure:
     def look(metrics: object) -> float | None:
-        for part in path:
-            metrics = metrics.get(part) if isinstance(metrics, dict) else None
+        metrics = value_at(metrics, path)
         if isinstance(metrics, dict):  # by label
             known = [value for value in metrics.values() if value is not None]
             return float(np.mean(known)) if known else None

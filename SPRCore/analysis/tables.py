@@ -7,6 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from SPRCore.analysis.rows import label_order
 from SPRCore.analysis.statistics import Comparison, SampleStatistics
 from SPRCore.analysis.summary import INITIAL, MEASURES, MethodSummary
 
@@ -56,7 +57,7 @@ def results_table(
         caption: Caption.
     """
     names = names or {}
-    labels = sorted({label for part in summaries for label in part.labels}, key=_order)
+    labels = sorted({label for part in summaries for label in part.labels}, key=label_order)
     labels = labels if len(labels) <= MAX_LABELS else []
     shown = [m for m in MEASURES if m.key in _SHOWN and any(m.key in part.values for part in summaries)]
     shown.sort(key=lambda measure: _SHOWN.index(measure.key))
@@ -179,7 +180,9 @@ def long_csv(summaries: Sequence[MethodSummary], names: Mapping[str, str] | None
     for part in summaries:
         against = part.comparison
         entries = [(key, "", spread) for key, spread in part.values.items()]
-        entries += [("dice", names.get(label, label), part.labels[label]) for label in sorted(part.labels, key=_order)]
+        entries += [
+            ("dice", names.get(label, label), part.labels[label]) for label in sorted(part.labels, key=label_order)
+        ]
         entries += [("dice_pooled", "", part.pooled)] if part.pooled else []
         for key, label, spread in entries:
             tested: list[object] = [""] * 6
@@ -256,7 +259,3 @@ def _plain(text: str) -> str:
     for sign in ("*", "|", "_"):
         text = text.replace(sign, f"\\{sign}")
     return text
-
-
-def _order(label: str) -> tuple[bool, int, str]:
-    return not label.isdigit(), int(label) if label.isdigit() else 0, label

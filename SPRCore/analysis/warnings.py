@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from SPRCore.config import value_at
 from SPRCore.geometry import Grid, MaskedVolume, Volume, ras_to_voxel, voxel_to_ras
 from SPRCore.geometry.annotations import Annotations
 from SPRCore.io import ModelCard
@@ -53,20 +54,14 @@ def change_warnings(metrics: dict[str, dict[str, Any]]) -> list[str]:
         ("the mean Dice of the labels", ("dice_mean",), "{:.3f}", 1.0, 1e-3),
         ("the mean landmark error", ("tre_mm", "mean"), "{:.2f} mm", -1.0, 0.01),
     ):
-        old, new = (_look_up(side, keys) for side in (before, after))
+        old, new = (value_at(side, keys) for side in (before, after))
         if old is not None and new is not None and sign * (new - old) < -margin:
             way = "fell" if sign > 0 else "rose"
             found.append(f"{name} {way} from {form.format(old)} to {form.format(new)}: it was better before")
-    share = _look_up(after, ("overlap_percent",))
+    share = after.get("overlap_percent")
     if share is not None and share < _LEAST_OVERLAP_PERCENT:
         found.append(f"only {share:.0f} % of the fixed image has a counterpart in the moving image")
     return found
-
-
-def _look_up(values: Any, keys: tuple[str, ...]) -> float | None:
-    for key in keys:
-        values = values.get(key) if isinstance(values, dict) else None
-    return values
 
 
 def _label_warnings(side: str, grid: Grid, labels: Volume | None) -> list[str]:

@@ -21,13 +21,8 @@ if TYPE_CHECKING:
     from SPRCore.io.transforms import read_affine_tfm, write_affine_tfm
     from SPRCore.io.user_input import (
         AnnotationsLike,
-        PointsLike,
         VolumeLike,
-        as_annotations,
-        as_labels,
-        as_mask,
         as_pair,
-        as_points,
         as_volume,
     )
     from SPRCore.io.volumes import count_frames, read_labels, read_volume, write_volume
@@ -36,13 +31,8 @@ __all__ = [
     "AnnotationsLike",
     "Bundle",
     "ModelCard",
-    "PointsLike",
     "VolumeLike",
-    "as_annotations",
-    "as_labels",
-    "as_mask",
     "as_pair",
-    "as_points",
     "as_volume",
     "atomic_directory",
     "atomic_path",
@@ -71,13 +61,8 @@ __getattr__, __dir__ = lazy_names(
     {
         "user_input": (
             "AnnotationsLike",
-            "PointsLike",
             "VolumeLike",
-            "as_annotations",
-            "as_labels",
-            "as_mask",
             "as_pair",
-            "as_points",
             "as_volume",
         ),
         "bundles": ("Bundle", "find_bundle", "list_bundles", "read_bundle", "read_card", "write_bundle"),

@@ -142,11 +142,7 @@ def write_itk(array: np.ndarray, affine: Affine, path: Path, note: str = "") -> 
 
 def read_note(path: Path) -> str:
     """Return the note in the header of a file that `write_itk` wrote, or ""; raises what SimpleITK does for others."""
-    import SimpleITK as sitk
-
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
+    reader = _information(path)
     return reader.GetMetaData(_NOTE) if reader.HasMetaDataKey(_NOTE) else ""
 
 

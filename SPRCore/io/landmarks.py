@@ -207,12 +207,12 @@ def _read_txt_table(text: str, path: Path, grid: Grid | None, first: str) -> np.
 
 
 def _read_table(text: str, path: Path, grid: Grid | None) -> np.ndarray:
-    table = read_table(text, path)
-    if table.system == "IJK":
-        return _from_voxels(table.points, path, grid)
-    if table.is_ants:
-        logger.info("%s has the header x,y,z,t: its points are taken as LPS, as ANTs has them", path)
-    return _to_ras(table.points, "LPS" if table.is_ants else table.system, path)
+    points, system, is_ants = read_table(text, path)
+    if system == "IJK":
+        return _from_voxels(points, path, grid)
+    if is_ants:
+        logger.info("%s has the header x,y,z,t: its points are taken as LPS, as in ANTs", path)
+    return _to_ras(points, "LPS" if is_ants else system, path)
 
 
 def _write_mrk_json(points: Points) -> str:

@@ -11,7 +11,6 @@ import csv
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from SPRCore.errors import InputError
@@ -25,28 +24,17 @@ _DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?")
 HEADERS = "a header with x,y,z or r,a,s (RAS mm), l,p,s (LPS mm), or x,y,z,t as ANTs writes it (LPS mm)"
 
 
-@dataclass(frozen=True, kw_only=True)
-class PointTable:
-    """Points of a table, in the order of its lines.
-
-    Attributes:
-        points: Three finite numbers for each.
-        system: "RAS", "LPS" or "IJK" (voxels), as the header says.
-        is_ants: Whether the header is that of ANTs: x,y,z,t, perhaps with columns before and after it.
-    """
-
-    points: list[list[float]]
-    system: str
-    is_ants: bool
-
-
 def is_comment(line: str) -> bool:
     """Whether a line is a comment, or the delimiter declaration of spreadsheets."""
     return line.lstrip().startswith(_COMMENTS) or line.strip().lower().startswith("sep=")
 
 
-def read_table(text: str, path: Path) -> PointTable:
+def read_table(text: str, path: Path) -> tuple[list[list[float]], str, bool]:
     """Read a table of points from the text of a file; the path is for messages.
+
+    Returns:
+        The points; their system "RAS", "LPS" or "IJK" (voxels), as in the header; whether the header is that of ANTs:
+        x,y,z,t, perhaps with columns before and after it.
 
     Raises:
         InputError: There is no header or it names no coordinates, or a line has other columns or no finite numbers;
@@ -60,9 +48,7 @@ def read_table(text: str, path: Path) -> PointTable:
             if found := _header(header, path):
                 delimiter, names, columns = found
                 points = list(_points(rest, path, delimiter, names, columns))
-                return PointTable(
-                    points=points, system=_SYSTEMS[columns], is_ants=",x,y,z,t," in f",{','.join(names)},"
-                )
+                return points, _SYSTEMS[columns], ",x,y,z,t," in f",{','.join(names)},"
     shown = content[0][1].strip() if content else ""
     is_bare = bool(shown) and all(map(_is_number, re.split(r"[\s,;]+", shown.strip(" ,;\t"))))
     got = "numbers without a header" if is_bare else f"the first line {shown[:60]!r}" if shown else "no header"

@@ -22,5 +22,5 @@ def pick_device(name: str) -> torch.device:
         return torch.device("cuda" if present["cuda"] else "cpu")
     if not present[name]:
         found = ", ".join(device for device, there in present.items() if there)
-        raise InputError("device", got=name, expected=f"one that this machine has: {found}", remedy="use --device auto")
+        raise InputError("device", got=name, expected=f"one that this machine has: {found}", remedy="use auto")
     return torch.device(name)

@@ -17,11 +17,9 @@ if TYPE_CHECKING:
         weighted_diffusion,
         weighted_laplacian,
     )
-    from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
     from SPRCore.regularization.priors import BetaPrior, GaussianPrior, Prior, TotalVariationPrior, UniformPrior
 
 __all__ = [
-    "HYPERPARAMETERS",
     "BetaPrior",
     "GaussianPrior",
     "Prior",
@@ -38,7 +36,6 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "priors": ("BetaPrior", "GaussianPrior", "Prior", "TotalVariationPrior", "UniformPrior"),
-        "hyperparameters": ("HYPERPARAMETERS",),
         "diffusion": (
             "edge_weights",
             "laplacian_diagonal",

@@ -14,6 +14,7 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from SPRCore.errors import InputError
+from SPRCore.registration.devices import pick_device
 
 _TIMEOUT = timedelta(hours=2)
 """Time that processes wait for the first one, which prepares the images."""
@@ -99,14 +100,9 @@ def process_group(device: str) -> Iterator[Process]:
 
 
 def _device(name: str, local_rank: int) -> torch.device:
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        name = "cuda" if present["cuda"] else "cpu"
-    if not present[name]:
-        found = ", ".join(kind for kind, there in present.items() if there)
-        raise InputError("device", got=name, expected=f"one that this machine has: {found}", remedy="use device: auto")
-    if name != "cuda":
-        return torch.device(name)
+    device = pick_device(name)
+    if device.type != "cuda":
+        return device
     if local_rank >= torch.cuda.device_count():
         got = f"process {local_rank} of a machine with {torch.cuda.device_count()} GPUs"
         raise InputError("torchrun", got=got, expected="at most one process for each GPU")

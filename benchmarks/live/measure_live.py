@@ -126,10 +126,10 @@ class Bench:
         """Seconds until the exact result, by improvements and by a commit."""
         rng, improved, committed, spent = np.random.default_rng(1), [], [], []
         ranges = self.opened.ranges
-        for place in range(2 * count):
+        for number in range(2 * count):
             setting = {name: float(rng.uniform(low, high)) for name, (low, high) in ranges.items()}
             start, before = time.perf_counter(), self._processor_s()
-            if place % 2:
+            if number % 2:
                 self.client.do("update", improve=False, **setting)
                 middle = time.perf_counter()
                 self.final = self.client.do("commit")
