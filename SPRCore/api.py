@@ -135,7 +135,7 @@ def register(
 
     Args:
         fixed: Fixed image. The mask of a `MaskedVolume` is used as it is.
-        moving: Moving image, on any grid, likewise.
+        moving: Moving image, on any grid; the same for its mask.
         method: "instance": optimization for this pair, without training. Otherwise the name of a task model, or the
             path of its bundle.
         prior: Prior on the regularization weight, or its name: "beta", "gaussian", "tv" or "uniform". None for
@@ -157,14 +157,14 @@ def register(
     """
     options = options or RegistrationOptions()
     chooses = _chooses(prior, options.anatomy, method)
-    asked = {"prior": _named_prior(None if chooses else prior, method), "refine": options.refine}
+    arguments = {"prior": _named_prior(None if chooses else prior, method), "refine": options.refine}
     if options.anatomy is not None:
-        asked["prior"] = anatomy_prior(options.anatomy)
-    asked["config"] = options.solver_config(method)
-    asked["stiffness"] = None if options.stiffness is None else as_volume(options.stiffness, "stiffness")
+        arguments["prior"] = anatomy_prior(options.anatomy)
+    arguments["config"] = options.solver_config(method)
+    arguments["stiffness"] = None if options.stiffness is None else as_volume(options.stiffness, "stiffness")
     target, watch = pick_device(device), _Stages(options.progress)
     pair = as_pair(fixed, moving, annotations)
-    job = make_job(_model(method, target, watch), pair[0].grid, target, **asked)
+    job = make_job(_model(method, target, watch), pair[0].grid, target, **arguments)
     with _seeded(options.seed, target):
         result = _registered(pair, job, init, watch, chooses)
     report = _report(pair, job, watch) | {"seed": options.seed} | result.report

@@ -76,7 +76,7 @@ FROM_SEARCH = {
     "first x4, x1": _stages([scaled(1, 4), scaled()], [(0, 0, 0, 4), (0, 0, 0, 8)]),
     "asked, 40 steps": _stages([scaled()], [(0, 0, 0, 40)]),
 }
-"""The last of each spend more steps: what is left that a path could reach."""
+"""The last of each group use more steps, as an upper bound for continuation."""
 
 
 def energy_of(case, setting, velocity_mm):

@@ -227,7 +227,7 @@ def registration_table(rows):
 
 
 def figure(rows):
-    """What is missing over iterations and over processor seconds, a row of panels for each system."""
+    """Remaining excess of the energy over iterations and over processor seconds, a row of panels for each system."""
     parts = [name for name in rows if name.startswith("frozen|")]
     made = Figure(figsize=(11, 3.0 * len(parts) + 0.6), layout="constrained")
     panels = made.subplots(len(parts), 2, sharey=True, squeeze=False)

@@ -182,8 +182,8 @@ def sliders(preset, phantom, moves=200):
                 exact.append(time.perf_counter() - start)
                 if move < 5:  # the first ones make the device ready
                     previews.clear(), exact.clear()
-    tell = {"preview_ms": previews, "exact_ms": exact}
-    parts = {name: {f"p{q}": 1e3 * float(np.percentile(times, q)) for q in (50, 95)} for name, times in tell.items()}
+    timed = {"preview_ms": previews, "exact_ms": exact}
+    parts = {name: {f"p{q}": 1e3 * float(np.percentile(times, q)) for q in (50, 95)} for name, times in timed.items()}
     return {"seconds": float(np.median(exact)), **parts} | memory()
 
 

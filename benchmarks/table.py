@@ -8,7 +8,7 @@ HEAD = """# Performance
 
 Measured by `make bench`; each row in its own process, ours and its reference in one run. Numbers of another machine
 differ, the ratios less so. `python benchmarks/run.py --only NAME...` renews single rows, `--slow` adds the
-methods that take many minutes. What is not listed has not been measured on this machine.
+methods that take many minutes. Methods that are not listed were not measured on this machine.
 
 """
 OPERATIONS = """## Operations

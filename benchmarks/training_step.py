@@ -95,7 +95,7 @@ def network_of(name):
 
 
 def call_of(who, kind, size):
-    """What is measured: the loss with its gradient, or a whole step with a network and Adam."""
+    """Measured function: the loss with its gradient, or a whole step with a network and Adam."""
     import torch
     from torch.nn import functional as F
 

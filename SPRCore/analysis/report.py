@@ -26,13 +26,9 @@ TABLES = tuple(f"{TABLE}.{suffix}" for suffix in ("md", "tex", "csv"))
 
 
 def collect(runs: Sequence[Path]) -> list[BenchmarkRow]:
-    """Read the rows of runs.
+    """Read the last row of each method on each pair, of folders of benchmarks or files of rows.
 
-    Args:
-        runs: Folders of benchmarks, or their files of rows.
-
-    Returns:
-        The last row of each method on each pair; later runs replace methods of the same name.
+    Later runs replace methods of the same name.
 
     Raises:
         InputError: A run is missing or has other content, or two runs have different pairs.

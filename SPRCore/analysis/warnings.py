@@ -110,8 +110,8 @@ def _card_warnings(side: str, image: MaskedVolume, card: ModelCard) -> list[str]
     shape = working_grid(image.grid, card.grid).shape
     if min(shape) < MIN_SIZE // 2:
         found.append(
-            f"{what} has {min(shape)} voxels along an axis, less than half of the {MIN_SIZE} that the network of the"
-            f" model {card.name} sees: most of what it sees there is the border, repeated"
+            f"{what} has {min(shape)} voxels along an axis, less than half of the {MIN_SIZE} of the input of model"
+            f" {card.name}: most of the input is the repeated border"
         )
     wanted = card.grid.spacing_mm
     if wanted is not None and max(image.grid.spacing) > _COARSER * max(wanted):

@@ -131,15 +131,9 @@ def sample(image: Images, points_vox: Tensor) -> Tensor:
 
 
 def sample_lattice(image: Images, index_vox: Sequence[Tensor]) -> Images:
-    """Sample an image linearly at a lattice of voxel coordinates, with the border value outside. Not differentiable.
+    """Sample an image (1, C, X, Y, Z) linearly, with the border value outside. Not differentiable.
 
-    Args:
-        image: Image, shape (1, C, X, Y, Z).
-        index_vox: Coordinate along each axis of the image, in voxels: three tensors of shape (X', Y', Z') and of any
-            real type.
-
-    Returns:
-        Values, shape (1, C, X', Y', Z').
+    ``index_vox`` has the voxel coordinate along each axis of the image: three real tensors of shape (X', Y', Z').
     """
     grid = image.new_empty((1, *index_vox[0].shape, 3))
     for axis, (index, size) in enumerate(zip(index_vox, image.shape[2:], strict=True)):
@@ -149,15 +143,9 @@ def sample_lattice(image: Images, index_vox: Sequence[Tensor]) -> Images:
 
 
 def compose(first_vox: Vectors, second_vox: Vectors) -> Vectors:
-    r"""Compose two displacements, the first applied first: :math:`u(x) = a(x) + b(x + a(x))`.
+    r"""Compose two displacements (B, 3, X, Y, Z) in voxels, the first applied first: :math:`u(x) = a(x) + b(x + a(x))`.
 
-    With pull maps, warping by the result equals ``warp(warp(image, second), first)`` but samples the image once.
-
-    Args:
-        first_vox: Displacement a, shape (B, 3, X, Y, Z), in voxels.
-        second_vox: Displacement b, same shape, in voxels; its border value is repeated outside the grid.
-
-    Returns:
-        Displacement of :math:`(id + b) \circ (id + a)`, same shape, in voxels.
+    With pull maps, warping by the result equals ``warp(warp(image, second), first)`` but samples the image once. The
+    border value of the second displacement is repeated outside the grid.
     """
     return first_vox + warp(second_vox, first_vox)

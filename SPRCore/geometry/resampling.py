@@ -1,6 +1,6 @@
 """Resampling of images, labels and displacement fields from one grid to another, by ITK's rules.
 
-A point is inside an image if its continuous index lies in [-0.5, n - 0.5) along every axis, that is inside the voxels
+A point is inside an image if its continuous index lies in [-0.5, n - 0.5) along every axis, that is, inside the voxels
 and not only between their centers; between the outermost centers and the border the edge value is used. The output is
 computed in slabs, so that the temporary memory does not grow with the image.
 """

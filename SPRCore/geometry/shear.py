@@ -32,7 +32,7 @@ def orthogonal_grid(grid: Grid) -> Grid:
     becomes their normal. Spacing and handedness are kept, and a voxel center coincides with the first of the old ones.
 
     Raises:
-        InputError: The axes lie almost in one plane.
+        InputError: The axes are almost in one plane.
     """
     spacing = np.array(spacing_of(grid.affine))
     if abs(np.linalg.det(grid.affine[:3, :3] / spacing)) < _FLATTEST:

@@ -89,15 +89,10 @@ class DicomSeries:
 
 
 def open_dicom(path: Path, *, labels: bool = False) -> DicomSeries:
-    """Read the headers of a DICOM folder or file.
+    """Read the headers of a DICOM folder or file and sort the slices into frames; labels are not interpolated.
 
-    Args:
-        path: A folder, or a file that holds one or many slices. Of several series in a folder the one with most slices
-            is read, with a warning. A folder without images is replaced by its only subfolder with images.
-        labels: Whether it is a label map, which is not interpolated.
-
-    Returns:
-        The series, sorted into frames.
+    Of several series in a folder the one with most slices is read, with a warning. A folder without images is replaced
+    by its only subfolder with images.
 
     Raises:
         InputError: It holds no DICOM images, or they do not make up volumes (see `stacks_of`).

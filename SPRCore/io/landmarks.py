@@ -58,11 +58,7 @@ def read_landmarks(path: str | Path, *, grid: Grid | None = None) -> Points:
 
 
 def write_landmarks(points_mm: Points, path: str | Path) -> None:
-    """Write landmarks atomically.
-
-    Args:
-        points_mm: Points in RAS mm, shape (N, 3).
-        path: File to write: `.mrk.json`, `.fcsv`, `.txt` (all three in LPS) or `.csv` (RAS).
+    """Write landmarks (N, 3) in RAS mm to `.mrk.json`, `.fcsv`, `.txt` (all three in LPS) or `.csv` (RAS), atomically.
 
     Raises:
         InputError: The suffix is none of these.

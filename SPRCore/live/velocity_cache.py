@@ -88,7 +88,7 @@ class VelocityCache:
         return key in self._coarse and key not in self._unconverged
 
     def is_near_exact(self, position: np.ndarray) -> bool:
-        """Whether an exact solution of the current energy lies within `NEAR`."""
+        """Whether an exact solution of the current energy is within `NEAR`."""
         exact = [at for prior, at, _ in self._exact if key_of(hyperparameters(prior)) in self._current]
         return any(float(np.linalg.norm(at - position)) <= NEAR for at in exact)
 

@@ -49,11 +49,7 @@ def determinant_map(field: Field, device: torch.device | None = None) -> np.ndar
 
 
 def folding_percent(field: Field, mask: Volume | np.ndarray | None = None) -> float:
-    """Percentage of inner voxels where the map folds, determinant at or below 0 by central differences.
-
-    Args:
-        field: Pull displacement in RAS mm.
-        mask: Voxels that count (nonzero) on the field's grid; None for all.
+    """Percentage of inner voxels (of the mask) where the map folds, determinant at or below 0 by central differences.
 
     Raises:
         InputError: Fewer than 3 voxels along an axis, or a mask of another shape or without inner voxels.

@@ -94,11 +94,7 @@ class RegistrationNetwork(nn.Module, ABC):
     ) -> RegistrationOutput:
         """Compute the fields of encoded pairs for a code, on the grid of the images, in its voxels.
 
-        Args:
-            features: Features of ``encode``; those of one pair suit any number of codes.
-            code: As for ``forward``.
-            inverse: As for ``forward``.
-            velocity: Whether to return the velocity, too, if the network integrates.
+        Features of one pair suit any number of codes. The velocity is returned on request, if the network integrates.
 
         Raises:
             InputError: As for ``forward``.

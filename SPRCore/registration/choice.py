@@ -127,15 +127,9 @@ def choose_setting(
     callback: Callable[[float], None] | None = None,
     config: ChoiceConfig | None = None,
 ) -> Choice:
-    """Choose a setting for an aligned pair; deterministic.
+    """Choose a setting for an aligned pair; deterministic. The callback gets the fraction done, 0 to 1.
 
-    Args:
-        fixed: Fixed image with its mask.
-        moving: Moving image with its mask, on any grid.
-        affine_ras: Affine pre-alignment, or None.
-        job: Stiffness, device, window of the similarity and default setting.
-        callback: Called with the fraction done, 0 to 1.
-        config: Configuration; the defaults if None.
+    The job has the stiffness, the device, the window of the similarity and the default setting.
 
     Raises:
         InputError: The images cannot be registered.
@@ -173,7 +167,7 @@ def choosing(
 ) -> Choosing:
     r"""Register a pair on a coarse grid at each candidate without some blocks, and compare the candidates there.
 
-    The solver sees no voxel of a held-out block. In the block, windows that lie wholly within it give the squared local
+    The solver uses no voxel of a held-out block. The windows wholly inside the block give the squared local
     correlation :math:`c^2`, so that no window of the score shares a voxel with one of the solver: fitted noise raises
     the latter and not the former. With the differences :math:`d_b` of the best candidate and another, averaged over the
     windows of block b, and the shares :math:`p_b` of its windows, the standard error of the mean difference is
@@ -326,7 +320,7 @@ def held_out_blocks(level: Level, block: int) -> tuple[Tensor, Masks]:
 
 
 def _whole_windows(inside: Masks, radius: Sequence[int]) -> Masks:
-    """Return the centers of the windows that lie wholly within a mask; voxels outside the grid do not count."""
+    """Return the centers of the windows wholly inside a mask; voxels outside the grid do not count."""
     left = (~inside).float()
     return torch.nn.functional.max_pool3d(left, [2 * r + 1 for r in radius], stride=1, padding=tuple(radius)) == 0
 

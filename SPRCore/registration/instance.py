@@ -50,7 +50,7 @@ def register_instance(
         prior: Prior on the weight; ``UniformPrior`` gives conventional diffusion by the same code.
         config: Settings; the defaults if None.
         mask: Voxels of the fixed image that hold data and count in the similarity (nonzero), or None for all.
-        moving_mask: Likewise of the moving image. Where one of the two has no data, and where the deformation leaves
+        moving_mask: The same of the moving image. Where one of the two has no data, and where the deformation leaves
             the grid, the data term is 0 and the field is continued smoothly.
         stiffness: Factor q > 0 of the weight of each voxel of the fixed image, or None for 1: the weight λ of a voxel
             is r·q·w, at most q times what the prior allows elsewhere.

@@ -120,7 +120,7 @@ def model_path(method: str | Path) -> Path | None:
     """Return the path of the bundle of a model, given by name or path; None for "instance".
 
     Raises:
-        InputError: There is no such model.
+        InputError: The model is unknown.
     """
     if method == INSTANCE:
         return None

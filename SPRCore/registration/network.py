@@ -113,7 +113,7 @@ class NetworkInput:
         network: The network.
         moving: Moving image on the working grid and the device of the network, shape (1, 1, X, Y, Z), in [0, 1];
             short axes are padded.
-        fixed: Fixed image, likewise.
+        fixed: Fixed image, the same.
         grid: The working grid, without the padding.
         fixed_grid: Grid of the fixed image.
         known: Mask of the voxels where both images have data on the working grid, shape (1, 1, x, y, z); None for all.

@@ -38,7 +38,7 @@ class PairTensors:
         moving: Moving image, same shape.
         spacing: Voxel size along each axis, in mm.
         mask: Voxels of the fixed image that hold data (nonzero), or None for all.
-        moving_mask: Likewise of the moving image.
+        moving_mask: The same of the moving image.
         stiffness: Painted factor q > 0 of the weight of each voxel, or None for 1.
     """
 
@@ -57,7 +57,7 @@ def register_pair(
     job: RegistrationJob,
     callback: Callable[[float], None] | None = None,
 ) -> RegistrationResult:
-    """Register an aligned pair and compose the deformation with the alignment.
+    """Register an aligned pair and compose the deformation with the alignment; the report of the result is empty.
 
     Args:
         fixed: Fixed image with its data.
@@ -65,9 +65,6 @@ def register_pair(
         affine_ras: Affine pre-alignment, pull map from fixed to moving world points, shape (4, 4); None for none.
         job: Method and its settings.
         callback: Called with the fraction done by the instance solver, 0 to 1.
-
-    Returns:
-        The result with an empty report.
 
     Raises:
         InputError: The images or the prior do not suit the model or the solver.

@@ -95,7 +95,7 @@ def prealign(fixed: MaskedVolume, moving: MaskedVolume, mode: _Init = "auto") ->
 
 
 def overlap_fraction(fixed: Grid, moving: Grid) -> float:
-    """Return the fraction of the fixed grid, sampled coarsely, that lies inside the moving grid."""
+    """Return the fraction of the fixed grid, sampled coarsely, inside the moving grid."""
     lines = [np.linspace(0, size - 1, min(size, 16)) for size in fixed.shape]
     points = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).reshape(-1, 3)
     index = ras_to_voxel(voxel_to_ras(points, fixed.affine), moving.affine)

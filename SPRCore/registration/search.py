@@ -169,7 +169,7 @@ def block_costs(
         moving: Descriptors of the other image, same shape; border blocks are repeated outside.
         reach: Largest displacement along each axis, in blocks.
         fixed_share: Fraction of each block that holds data, shape (1, 1, x, y, z), or None for 1.
-        moving_share: Likewise of the other image; a block without data has the mean cost, so that it has no effect.
+        moving_share: The same of the other image; a block without data has the mean cost, so that it has no effect.
 
     Returns:
         Costs, shape (2·reach + 1 along each axis, x, y, z).

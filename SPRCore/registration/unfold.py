@@ -16,17 +16,12 @@ def unfold(velocity_vox: Vectors, squarings: int, rounds: int = 6) -> tuple[Vect
     r"""Smooth a velocity around the voxels where its flow, or the inverse flow, folds, until none is left.
 
     The flow of a smooth velocity never folds; its sampled, interpolated form may where the velocity changes by more
-    than a voxel between neighbors. Round k replaces the velocity within k voxels of a fold by its mean over
-    (2k + 1)³ voxels: most folds need one round, few need four.
-
-    Args:
-        velocity_vox: Velocity, shape (1, 3, X, Y, Z), in voxels per unit time.
-        squarings: Squaring steps of the integration.
-        rounds: Most rounds.
+    than a voxel between neighbors. Each of at most ``rounds`` rounds k replaces the velocity within k voxels of a fold
+    by its mean over (2k + 1)³ voxels: most folds need one round, few need four.
 
     Returns:
-        The velocity; its integral and the integral of minus the velocity, in voxels, all of the same shape; and the
-        fraction of the voxels where the velocity was changed.
+        The velocity (1, 3, X, Y, Z); its integral by ``squarings`` steps and that of minus the velocity, in voxels; and
+        the fraction of the voxels where the velocity was changed.
     """
     return completed(unfolding(velocity_vox, squarings, rounds))
 

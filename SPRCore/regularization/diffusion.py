@@ -22,14 +22,8 @@ def squared_gradient(field: Vectors, spacing: Sequence[float] = UNIT) -> Scalars
     .. math:: s(p) = \tfrac{1}{9} \sum_{i,j} \tfrac12 \left((\partial_j^+ u_i)^2 + (\partial_j^- u_i)^2\right)(p)
 
     so that :math:`\sum_p w(p)\,s(p)` is the weighted diffusion whose weight is averaged over both ends of a difference.
-    It is dimensionless when the field has the unit of the spacing, and then does not change with resolution.
-
-    Args:
-        field: Shape (B, 3, X, Y, Z), in the unit of ``spacing`` (millimeters, or voxels with unit spacing).
-        spacing: Voxel size along each axis.
-
-    Returns:
-        Shape (B, 1, X, Y, Z).
+    A field (B, 3, X, Y, Z) in the unit of ``spacing`` gives a dimensionless result (B, 1, X, Y, Z), independent of the
+    resolution.
     """
     total = torch.zeros_like(field[:, :1])
     for axis, step in enumerate(spacing):

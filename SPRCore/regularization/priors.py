@@ -72,7 +72,7 @@ class BetaPrior(Prior):
 
     Attributes:
         alpha: Spatial coherence α′ = α − 1 ≥ 0: the larger, the closer the weights stay to λ_max everywhere. Useful
-            range 0 to 0.2 (brain), 0.6 (heart); the default 0.1 lies inside every range of the paper's Table 1.
+            range 0 to 0.2 (brain), 0.6 (heart); the default 0.1 is inside every range of the paper's Table 1.
         lambda_max: Largest weight λ_max > 0. Useful range 0.5 to 5; the default 1 did best on
             real pairs of heart and brain.
         beta: Second shape parameter β ≥ 1; 1 (default) is the paper's choice, above 1 w stays below 1.
@@ -99,7 +99,7 @@ class BetaPrior(Prior):
         r"""Weight that minimises :math:`\lambda_{max} w s + penalty(w)`.
 
         For β = 1 it is :math:`\mathrm{clip}(\alpha' / (\lambda_{max} s), floor, 1)`; for β > 1 the smaller root of
-        :math:`r s w^2 - (r s + \alpha' + \beta - 1) w + \alpha' = 0`, which lies inside (0, 1).
+        :math:`r s w^2 - (r s + \alpha' + \beta - 1) w + \alpha' = 0`, which is in (0, 1).
         """
         cost = self.lambda_max * s
         if self.beta == 1.0:

@@ -25,17 +25,11 @@ _HIGHEST_NOISE = 0.05**2
 
 
 def variance_floor(image: Scalars) -> float:
-    r"""Return the least mean variance of a window with more than noise.
+    r"""Return the least mean variance of a window with more than noise, of an image about [0, 1].
 
     The noise is estimated from second differences, :math:`\sigma = \mathrm{median}|\Delta^2| / (0.6745 \sqrt{6})`,
     along the axis where it is least (along coarse axes it is anatomy); constant regions (cleared background) do not
-    count.
-
-    Args:
-        image: Shape (B, 1, X, Y, Z), intensities about [0, 1].
-
-    Returns:
-        :math:`6 \sigma^2`, at least ``VARIANCE_FLOOR`` and at most ``_HIGHEST_FLOOR``.
+    count. The value is :math:`6 \sigma^2`, limited to [``VARIANCE_FLOOR``, ``_HIGHEST_FLOOR``].
 
     References:
         Immerkaer, Computer Vision and Image Understanding 1996, doi:10.1006/cviu.1996.0060; here the median instead of
@@ -53,18 +47,11 @@ def _noise_variance(image: Tensor, axis: int) -> float:
 
 
 def attainable_correlation(fixed: FixedStatistics) -> Scalars:
-    r"""Return the squared local correlation of a perfect match at the noise level.
+    r"""Return the squared local correlation of a perfect match at the noise level, shape (B, 1, X, Y, Z), in [0, 1].
 
     Of a window of variance V, :math:`\sigma^2` of which is noise, the deformed image can explain V − σ². With as much
     noise in the moving image the squared correlation of the true displacement is :math:`((V - \sigma^2) / V)^2`; a
-    higher one is fitted noise.
-
-    Args:
-        fixed: Statistics of the fixed image; the noise is estimated as for ``variance_floor`` and at most
-            ``_HIGHEST_NOISE``.
-
-    Returns:
-        Values in [0, 1], shape (B, 1, X, Y, Z).
+    higher one is fitted noise. The noise is estimated as for ``variance_floor`` and at most ``_HIGHEST_NOISE``.
     """
     variance = fixed.variance / fixed.count
     noise = min(_HIGHEST_NOISE, *(_noise_variance(fixed.image, axis) for axis in range(3)))

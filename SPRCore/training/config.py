@@ -86,7 +86,7 @@ class HyperConfig:
             where a change has more effect, are more frequent.
 
     Raises:
-        ConfigError: There is no range, more than two, or an empty one.
+        ConfigError: No range, more than two, or an empty one.
     """
 
     ranges: dict[str, tuple[float, float]]

@@ -192,14 +192,7 @@ def landmark_loss(
 ) -> Tensor:
     r"""Mean landmark error :math:`|p + u(p) - q|` in mm; paper Sect. 6.2.2, in place of Dice.
 
-    Args:
-        fixed_points_vox: Landmarks p, shape (N, 3), in voxels of the grid.
-        moving_points_vox: Corresponding landmarks q, same shape.
-        displacement_vox: Pull map, shape (1, 3, X, Y, Z), in voxels.
-        spacing: Voxel size along each axis, in mm.
-
-    Returns:
-        Scalar in mm.
+    Landmarks p and q, shape (N, 3), and the pull map u, shape (1, 3, X, Y, Z), are in voxels; the spacing is in mm.
     """
     found = fixed_points_vox + sample(displacement_vox, fixed_points_vox).T
     error_mm = (found - moving_points_vox) * displacement_vox.new_tensor(spacing)

@@ -170,17 +170,10 @@ class Recipe:
 
 
 def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe.
+    """Read a recipe with `overrides` such as "optimiser.lr=1e-3", their values in YAML; all paths are absolute then.
 
     A recipe may extend others: `base: other.yaml` (or a list) is read first and overridden by the rest. Relative paths
     start from the folder of their file; those of `overrides` from the current folder.
-
-    Args:
-        path: The YAML file.
-        overrides: Changes such as "optimiser.lr=1e-3", the value in YAML.
-
-    Returns:
-        The recipe, all paths absolute.
 
     Raises:
         InputError: The file is not YAML, or a key or value is invalid; the message has file, line and key.

@@ -107,7 +107,7 @@ def write_best(config: StudyConfig, study: Study, folder: Path) -> Path | None:
     """Write the model of the best trial, with optimum and tolerance in its card (`OutputError` if impossible).
 
     Returns:
-        The bundle; None where there is no model, or it is on another machine.
+        The bundle; None without a model, or if it is on another machine.
     """
     best = study.best_trial
     source = None if best is None else config.target.bundle(best.slot)

@@ -34,7 +34,7 @@ class ReadyPair:
         moving: Moving image on the grid, aligned.
         mask: Voxels of the grid that count for the regularity, or None for all.
         valid: Voxels at which the fixed image has data, shape (1, 1, X, Y, Z), or None for all.
-        moving_valid: Likewise of the moving image.
+        moving_valid: The same of the moving image.
         has_predicted_weight: Whether a network predicts the weight; the instance optimization computes the most
             probable one.
         solve: Registers the pair at a prior: displacement in voxels without the alignment, and weight, on the grid.
