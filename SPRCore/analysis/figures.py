@@ -248,12 +248,7 @@ def _draw_row(
 
 
 def gray_window(image: Volume, valid: np.ndarray | None = None) -> dict[str, float]:
-    """Return the intensities that are black and white (`vmin`, `vmax`), without effect of padding and outliers.
-
-    Args:
-        image: The image.
-        valid: Mask of the voxels with data, of its shape; None for all.
-    """
+    """Return the intensities of black and white (`vmin`, `vmax`) over voxels with data, without effect of outliers."""
     low, high = percentiles(image.array[foreground(image, valid)], (0.5, 99.5))
     lowest, _ = robust_extremes(image.array if valid is None else image.array[valid])
     return {"vmin": min(low, lowest), "vmax": high}

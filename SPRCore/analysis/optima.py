@@ -21,16 +21,10 @@ Line = dict[str, str]
 def optima_table(
     studies: Sequence[Mapping[str, Any]], points: Sequence[SurfacePoint], band: float = BAND
 ) -> ResultTable | None:
-    """Return the table of the best hyperparameters of saved studies and of sweeps of any number of models.
+    """Return the table of the best hyperparameters of saved studies and of sweeps of any number of models, if any.
 
-    Args:
-        studies: Saved studies, as plain values.
-        points: Points of sweeps.
-        band: Largest difference to the best value of a sweep at which a setting counts as equally good.
-
-    Returns:
-        A line for each search: best value, hyperparameters, in brackets their range among equally good settings, and
-        for studies their importance; None without a search.
+    A line for each search: best value, hyperparameters, in brackets their range among settings within `band` of the
+    best value of a sweep, and for studies their importance.
 
     Raises:
         InputError: A sweep varies more than two hyperparameters.

@@ -34,15 +34,10 @@ def quiet(axes: Axes) -> None:
 
 
 def dice_figure(rows: Sequence[BenchmarkRow], names: Mapping[str, str] | None = None) -> Figure | None:
-    """Draw box plots of Dice by structure and method, as Figures A.15, B.17 and C.19 of the paper.
+    """Draw box plots of Dice by structure and method, as Figures A.15, B.17 and C.19 of the paper; None without labels.
 
-    Args:
-        rows: One row for each method and pair.
-        names: Names of labels.
-
-    Returns:
-        Boxes from the lower to the upper quartile with the median, whiskers to the last value within 1.5 times their
-        distance, all others as points; None without labels.
+    Boxes from the lower to the upper quartile with the median, whiskers to the last value within 1.5 times their
+    distance, all others as points.
     """
     methods = list(dict.fromkeys(row.method for row in rows if row.failed is None))
     first = list({row.pair: row for row in rows if row.before}.values())

@@ -35,16 +35,10 @@ _TITLE, _TEXT, _SMALL = 12, 11, 10  # font sizes in points, on a figure that is 
 
 
 def sliding_figure(phantom: Phantom, contenders: Sequence[ComparedResult], note: str = "") -> Figure:
-    """Draw three registrations of a sliding phantom side by side.
+    """Draw three registrations of a sliding phantom side by side, the last one with varying stiffness.
 
-    Args:
-        phantom: The phantom.
-        contenders: Three registrations; the last one with varying stiffness.
-        note: Line below the figure.
-
-    Returns:
-        Above the images with the wall, the stiffness and the displacement across the wall; below the error maps in one
-        scale, and the mean errors near the wall and away from it.
+    Above the images with the wall, the stiffness and the displacement across the wall; below the error maps in one
+    scale, and the mean errors near the wall and away from it; at the bottom the note.
     """
     profile = wall_profile(phantom)
     view = _View(phantom, profile)

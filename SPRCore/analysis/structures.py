@@ -30,12 +30,7 @@ _RELATED = {
 def structure_table(rows: Sequence[BenchmarkRow], names: Mapping[str, str] | None = None) -> ResultTable | None:
     """Return the table of structures, for each method and quantity mean and standard deviation over subjects.
 
-    Args:
-        rows: One row for each method and pair.
-        names: Names of labels; "0" is the rest of the foreground.
-
-    Returns:
-        The table; None without structures, or with too many for a page.
+    Label "0" is the rest of the foreground. None without structures, or with too many for a page.
     """
     rows = [row for row in rows if row.failed is None and row.maps.get("structures")]
     labels = sorted({label for row in rows for label in row.maps["structures"]}, key=label_order)

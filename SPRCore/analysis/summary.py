@@ -127,15 +127,9 @@ def summarize(rows: Sequence[BenchmarkRow], twins: Mapping[str, str] | None = No
 def compare(
     rows: Sequence[BenchmarkRow], twins: Mapping[str, str], measure: Measure | None = None
 ) -> dict[str, Comparison]:
-    """Test methods against their reference methods.
+    """Test methods against their reference methods (`twins`), if they share pairs.
 
-    Args:
-        rows: One row for each method and pair.
-        twins: Method and its reference method.
-        measure: Compared measure; None for the first of Dice, landmark error and similarity that is known.
-
-    Returns:
-        Comparisons by method, without methods that share no pair with their reference.
+    Without a `measure` the first of Dice, landmark error and similarity that is known is compared.
     """
     measure = measure or primary(rows)
     subjects = {row.pair: row.subject for row in rows}

@@ -17,14 +17,10 @@ _PADDING = {"zeros": 0, "border": 1}
 
 
 def sampling_grid(displacement_vox: Vectors) -> Tensor:
-    """Return the absolute, normalised sampling positions of ``id + u`` in ``grid_sample``'s order.
+    """Return the sampling positions of ``id + u`` in voxels for ``torch.nn.functional.grid_sample``.
 
-    Args:
-        displacement_vox: Displacement u, shape (B, 3, X, Y, Z), in voxels, component order = axis order.
-
-    Returns:
-        Positions of shape (B, X, Y, Z, 3) in [-1, 1] between the centers of the corner voxels (``align_corners=True``),
-        last axis ordered (Z, Y, X) as ``torch.nn.functional.grid_sample`` reads it.
+    Shape (B, X, Y, Z, 3), in [-1, 1] between the centers of the corner voxels (``align_corners=True``), last axis
+    ordered (Z, Y, X).
     """
     shape = displacement_vox.shape[2:]
     grid = displacement_vox.new_empty((displacement_vox.shape[0], *shape, 3))

@@ -58,13 +58,9 @@ def within_extremes(array: np.ndarray, values: np.ndarray | None = None) -> np.n
 
 
 def percentiles(values: np.ndarray, percents: Sequence[float]) -> list[float]:
-    """Return percentiles like `numpy.percentile` with linear interpolation, faster for many values.
+    """Return percentiles (0 to 100) of values without NaN like `numpy.percentile`, faster for many values.
 
     A sample of every n-th value brackets each percentile, so that only the values within the bracket are sorted.
-
-    Args:
-        values: Real numbers without NaN, any shape, one value or more.
-        percents: Numbers from 0 to 100.
     """
     flat = np.asarray(values).ravel()
     if flat.size < _MANY:

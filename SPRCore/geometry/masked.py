@@ -109,14 +109,7 @@ class MaskedVolume:
         affine_ras: Affine | None = None,
         device: torch.device | None = None,
     ) -> np.ndarray:
-        """Return the mask of the voxels of another grid at which the image has data.
-
-        Args:
-            grid: The grid.
-            displacement: Pull displacement in RAS mm; None for none.
-            affine_ras: As for `on`.
-            device: Compute device for an image whose voxels all hold data; None for the CPU.
-        """
+        """Return the mask of the voxels of another grid at which the image has data; arguments as for `on`."""
         maps = {"displacement": displacement, "affine_ras": affine_ras}
         if self.valid is None:
             return lies_within(self.grid, grid, **maps, device=device)
@@ -169,14 +162,9 @@ def _filled(array: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 def fill(image: Scalars, known: Scalars) -> Scalars:
-    """Fill unknown voxels smoothly by means over cells of increasing size.
+    """Fill unknown voxels of an image (1, C, X, Y, Z) smoothly by means over cells of increasing size.
 
-    Args:
-        image: Shape (1, C, X, Y, Z).
-        known: Mask of the known voxels, shape (1, 1, X, Y, Z), not empty.
-
-    Returns:
-        Same shape as the image; known voxels are unchanged.
+    The mask of known voxels, shape (1, 1, X, Y, Z), is not empty; their values stay unchanged.
     """
     if bool(known.all()):
         return image

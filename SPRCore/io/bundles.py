@@ -102,11 +102,7 @@ def read_bundle(path: str | Path) -> Bundle:
 
 
 def find_bundle(name_or_path: str | Path) -> Path:
-    """Find a model by its name or path.
-
-    Args:
-        name_or_path: A path (with a folder or the suffix `.sprmodel.safetensors`), or the name of a model in the user's
-            folder or in the package.
+    """Find a model by a path (with a folder or the suffix), or by its name in the user's folder or in the package.
 
     Raises:
         InputError: There is no such file or no such model.

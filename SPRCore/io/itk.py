@@ -115,13 +115,7 @@ def affine_by_itk(path: Path) -> Affine | None:
 
 
 def write_itk(array: np.ndarray, affine: Affine, path: Path, note: str = "") -> None:
-    """Write values, shape (X, Y, Z) or (X, Y, Z, C), compressed, to an NRRD or MetaImage file.
-
-    Args:
-        array: The values.
-        affine: Voxel to RAS mm, shape (4, 4).
-        path: The file, with one of `SUFFIXES`.
-        note: Text for a field of its own in the header.
+    """Write values, shape (X, Y, Z) or (X, Y, Z, C), compressed, to an NRRD or MetaImage file with a note.
 
     Raises:
         OutputError: The file could not be written.

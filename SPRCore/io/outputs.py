@@ -57,10 +57,6 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path | None], remedy
 def check_own(folder: Path, names: Iterable[str]) -> None:
     """Refuse to replace files in a folder of results that this program did not write.
 
-    Args:
-        folder: The folder; it need not exist.
-        names: Names of files to be written, relative to the folder.
-
     Raises:
         InputError: One of them exists, and the report of the folder does not list it with this content.
         OutputError: One of them is a folder.
@@ -155,13 +151,7 @@ def removed_if_refused(folder: Path, names: Iterable[str], has_results: Callable
 
 
 def record(folder: Path, *, kept: dict[str, str] | None = None, before: Path | None = None) -> None:
-    """List the files of a folder in its report, which is made if missing.
-
-    Args:
-        folder: The folder.
-        kept: Files to be listed in addition.
-        before: Report whose content is used if the folder has none.
-    """
+    """List the files of a folder, and those `kept`, in its report; if missing, it starts as a copy of `before`."""
     own = _read(folder / REPORT)
     report, known = own or (_read(before) if before is not None else {}), own.get("files", {})
     files = {_name(path, folder): path for path in sorted(folder.rglob("*")) if path.is_file()}

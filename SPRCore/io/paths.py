@@ -72,12 +72,7 @@ def reason_of(error: Exception) -> str:
 
 
 def pick_frame(path: Path, frame: int | None, shape: tuple[int, ...]) -> int:
-    """Return the number of the frame to read: `frame`, or 0 if there is only one.
-
-    Args:
-        path: The file or folder, for the message.
-        frame: The number given, or None.
-        shape: Number of voxels along each axis; the fourth, if there is one, counts the frames.
+    """Return the number of the frame to read: `frame`, or 0 if the shape has no fourth axis or one frame only.
 
     Raises:
         InputError: No frame is named although there are several, or one that does not exist.

@@ -68,17 +68,10 @@ def conjugate_gradients(
     iterations: int,
     tolerance: float = 0.03,
 ) -> Tensor:
-    """Solve a symmetric positive system by preconditioned conjugate gradients.
+    """Solve a symmetric positive system by preconditioned conjugate gradients. Truncated, it is a descent direction.
 
-    Args:
-        apply: Multiplies by the matrix.
-        precondition: Multiplies by a symmetric positive approximation of its inverse.
-        right: Right-hand side.
-        iterations: Maximum number of iterations.
-        tolerance: Stop when the preconditioned residual has fallen to this fraction of the initial one.
-
-    Returns:
-        The solution, the shape of ``right``. A truncated one is still a descent direction.
+    `apply` multiplies by the matrix, `precondition` by a symmetric positive approximation of its inverse. Stops after
+    `iterations`, or when the preconditioned residual has fallen to the fraction `tolerance` of the initial one.
     """
     solution = torch.zeros_like(right)
     residual = right.clone()

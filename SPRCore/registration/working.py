@@ -21,14 +21,8 @@ def working_grid(fixed: Grid, wanted: WorkingGrid) -> Grid:
     """Return the working grid of a network over the field of view of the fixed image.
 
     The axes of the fixed image are swapped and reversed but never rotated. An axis that has the right spacing keeps its
-    voxels, so that it is not interpolated.
-
-    Args:
-        fixed: Grid of the fixed image.
-        wanted: Orientation, spacing, shape and maximum number of voxels of the card; None for those of the fixed image.
-
-    Returns:
-        The grid: it covers the whole field of view, or has the shape of the card and the same center.
+    voxels, so that it is not interpolated. The grid covers the whole field of view, or has the shape of the card and
+    the same center.
 
     Raises:
         InputError: The grid would have more than `MAX_VOXELS` voxels.

@@ -29,15 +29,7 @@ _MIN_TRIALS = 4  # for importances; with fewer the forest of fANOVA cannot split
 
 
 def outcome(config: StudyConfig, study: optuna.Study, *, target: str, band: float, command: str = "") -> Study:
-    """Return the outcome of a study so far: trials, best trial, tolerance and importances.
-
-    Args:
-        config: The study.
-        study: The same study of Optuna.
-        target: Name of the target.
-        band: Largest difference to the best value of a trial within the tolerance.
-        command: Command line, for the record.
-    """
+    """Return the outcome of a study so far: trials, best trial, tolerance (values within `band`) and importances."""
     records = trial_records(study.get_trials(deepcopy=False))
     best = best_of(records, config.objective)
     return Study(
