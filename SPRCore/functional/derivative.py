@@ -76,10 +76,10 @@ def jacobian_determinant(displacement: Vectors, spacing: Sequence[float] = (1.0,
 
     The displacement is in the unit of ``spacing`` (voxels by default). Shape (B, 1, X, Y, Z), dimensionless.
     """
-    return determinant_3x3(jacobian(displacement, spacing))
+    return _determinant_3x3(jacobian(displacement, spacing))
 
 
-def determinant_3x3(matrix: Jacobians) -> Scalars:
+def _determinant_3x3(matrix: Jacobians) -> Scalars:
     """Determinant of 3x3 matrices, shape (B, 3, 3, X, Y, Z), by cofactors; shape (B, 1, X, Y, Z)."""
     (a, b, c), (d, e, f), (g, h, i) = (row.unbind(1) for row in matrix.unbind(1))
     return (a * (e * i - f * h) + b * (f * g - d * i) + c * (d * h - e * g)).unsqueeze(1)

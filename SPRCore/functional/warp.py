@@ -16,7 +16,7 @@ _INTERPOLATION = {"linear": 0, "nearest": 1}
 _PADDING = {"zeros": 0, "border": 1}
 
 
-def sampling_grid(displacement_vox: Vectors) -> Tensor:
+def _sampling_grid(displacement_vox: Vectors) -> Tensor:
     """Return the sampling positions of ``id + u`` in voxels for ``torch.nn.functional.grid_sample``.
 
     Shape (B, X, Y, Z, 3), in [-1, 1] between the centers of the corner voxels (``align_corners=True``), last axis
@@ -41,14 +41,14 @@ class _Warp(torch.autograd.Function):
     def forward(ctx: Any, image: Tensor, displacement_vox: Tensor, mode: str, padding: str) -> Tensor:
         ctx.save_for_backward(image, displacement_vox)
         ctx.options = (_INTERPOLATION[mode], _PADDING[padding], True)
-        return _grid_sample(image, sampling_grid(displacement_vox), ctx.options)
+        return _grid_sample(image, _sampling_grid(displacement_vox), ctx.options)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         image, displacement_vox = ctx.saved_tensors
         grad_image, grad_grid = _grid_sample_backward(
-            grad, image, sampling_grid(displacement_vox), ctx.options, list(ctx.needs_input_grad[:2])
+            grad, image, _sampling_grid(displacement_vox), ctx.options, list(ctx.needs_input_grad[:2])
         )
         if not ctx.needs_input_grad[1]:
             return grad_image, None, None, None
@@ -83,7 +83,7 @@ def warp(image: Images, displacement_vox: Vectors, mode: str = "linear", padding
         )
     if torch.is_grad_enabled() and (image.requires_grad or displacement_vox.requires_grad):
         return _Warp.apply(image, displacement_vox, mode, padding)
-    return _grid_sample(image, sampling_grid(displacement_vox), (_INTERPOLATION[mode], _PADDING[padding], True))
+    return _grid_sample(image, _sampling_grid(displacement_vox), (_INTERPOLATION[mode], _PADDING[padding], True))
 
 
 def _parts(image: Tensor, grid: Tensor) -> int:

@@ -17,7 +17,7 @@ from SPRCore.typing import Affine, Scalars
 
 logger = logging.getLogger("SPRCore")
 
-MIN_VOXELS = 4
+_MIN_VOXELS = 4
 """Least voxels along an axis, required by derivatives and the image pyramid."""
 
 _RELAXATIONS = 6  # on each resolution: they smooth the steps between cells and at the border of the known voxels
@@ -50,10 +50,10 @@ class MaskedVolume:
             mask: Voxels that count (not 0), on any grid; None for all.
 
         Raises:
-            InputError: An axis has fewer than `MIN_VOXELS` voxels, there are no data, or all of them are equal.
+            InputError: An axis has fewer than `_MIN_VOXELS` voxels, there are no data, or all of them are equal.
         """
-        if min(volume.shape) < MIN_VOXELS:
-            expected = f"a 3-D image with {MIN_VOXELS} or more voxels along each axis"
+        if min(volume.shape) < _MIN_VOXELS:
+            expected = f"a 3-D image with {_MIN_VOXELS} or more voxels along each axis"
             raise InputError(what, got=f"shape {volume.shape}", expected=expected)
         valid = _valid(volume.array, what)
         if mask is not None:
