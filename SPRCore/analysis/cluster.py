@@ -20,8 +20,6 @@ from SPRCore.errors import InputError, SPRError
 Task, Result = TypeVar("Task"), TypeVar("Result")
 
 _IN_FLIGHT = 4  # tasks per thread of the cluster that are submitted at a time: a long list costs the scheduler nothing
-_POLL_SECONDS = 1.0
-_CONNECT_SECONDS = 30.0
 _SETTINGS = {
     "distributed.worker.daemon": False,  # a benchmark starts a process of its own for each registration
     "distributed.admin.tick.limit": "1h",  # a registration may hold the interpreter that long
@@ -87,15 +85,12 @@ class Cluster:
         self._client = None
         self._open.close()
 
-    def run(
-        self, function: Callable[[Task], Result], tasks: Iterable[Task], waiting: Callable[[], None] | None = None
-    ) -> Iterator[Result]:
+    def run(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
         """Run a function of each task.
 
         Args:
-            function: A function of a module, or a `PreparedFunction` one.
+            function: A function of a module, or a `PreparedFunction`.
             tasks: Arguments; must be picklable, as the results.
-            waiting: Called about once a second while processes work.
 
         Yields:
             The results as they arrive, in any order.
@@ -113,8 +108,6 @@ class Cluster:
             running = running - done | {self._submit(function, task) for task in islice(left, len(done))}
             for future in done:
                 yield self._result(future)
-            if waiting is not None:
-                waiting()
 
     @property
     def _width(self) -> int:
@@ -124,10 +117,8 @@ class Cluster:
         return self._client.submit(function, task, pure=False)
 
     def _finished(self, running: set[Any]) -> set[Any]:
-        distributed = import_distributed()
-        with self._client.as_current(), contextlib.suppress(distributed.TimeoutError):
-            return distributed.wait(running, timeout=_POLL_SECONDS, return_when="FIRST_COMPLETED").done
-        return set()
+        with self._client.as_current():
+            return import_distributed().wait(running, return_when="FIRST_COMPLETED").done
 
     def _result(self, future: Any) -> Any:
         try:
@@ -143,7 +134,7 @@ class Cluster:
         opening.enter_context(dask.config.set(_SETTINGS))
         if self._scheduler is not None:
             try:
-                client = distributed.Client(self._scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
+                client = distributed.Client(self._scheduler, set_as_default=False)
             except (OSError, ValueError) as error:
                 remedy = "start one by: dask scheduler"
                 raise InputError(
