@@ -123,7 +123,7 @@ def register(
     *,
     method: str | Path = INSTANCE,
     prior: Prior | str | None = None,
-    init: str = "auto",
+    init: str | np.ndarray = "auto",
     annotations: AnnotationsLike | None = None,
     device: str = "auto",
     options: RegistrationOptions | None = None,
@@ -141,7 +141,8 @@ def register(
         prior: Prior on the regularization weight, or its name: "beta", "gaussian", "tv" or "uniform". None for
             `BetaPrior()`, as in the paper, or for the prior of the model, whose ranges hold. "auto" chooses a setting
             for this pair by held-out similarity; instance optimization only.
-        init: Affine pre-alignment: "none", "center" (of mass), "rigid", "affine", or "auto", which looks at the pair.
+        init: Affine pre-alignment: "none", "center" (of mass), "rigid", "affine", or "auto", which looks at the pair;
+            or a pull map from fixed to moving points in RAS mm, shape (4, 4), which is used as it is.
         annotations: Labels and landmarks, which measure the result and never steer it, and masks. Voxels that are NaN
             and padding are masked automatically; where an image has no data the deformation is continued smoothly.
         device: "auto" (CUDA if present, otherwise the CPU), "cpu", "cuda" or "mps".
@@ -172,7 +173,11 @@ def register(
 
 
 def _registered(
-    pair: tuple[MaskedVolume, MaskedVolume, Annotations], job: RegistrationJob, init: str, watch: _Stages, chooses: bool
+    pair: tuple[MaskedVolume, MaskedVolume, Annotations],
+    job: RegistrationJob,
+    init: str | np.ndarray,
+    watch: _Stages,
+    chooses: bool,
 ) -> RegistrationResult:
     """Align, deform and measure a pair; the report holds hyperparameters, choice, metrics and warnings."""
     fixed, moving, annotations = pair

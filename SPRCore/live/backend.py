@@ -46,7 +46,8 @@ class TorchBackend:
             raise InputError("arrays", got=got, expected=expected)
         if request.setting and request.prior is None:
             raise InputError("setting", got="no prior that it belongs to", expected="both or none")
-        names = ("init", "start", "refine", "budget_ms")
+        names = ("start", "refine", "budget_ms")
+        given = request.init_affine
         return LiveSession.open(
             self.volume(arrays, "fixed"),
             self.volume(arrays, "moving"),
@@ -55,7 +56,9 @@ class TorchBackend:
             device=request.device,
             annotations={name: self._optional(arrays, name) for name in (*_LABELS, *_MASKS, *_POINTS)},
             options=LiveOptions(
-                stiffness=self.volume(arrays, "stiffness"), **{name: getattr(request, name) for name in names}
+                init=request.init if given is None else np.array(given).reshape(4, 4),
+                stiffness=self.volume(arrays, "stiffness"),
+                **{name: getattr(request, name) for name in names},
             ),
         )
 

@@ -23,7 +23,7 @@ from SPRCore.live.parts import (
 )
 from SPRCore.live.schema import Bounds, Checked
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Protocol version; client and worker must have the same."""
 
 
@@ -74,6 +74,8 @@ class Open(Request):
         start: Start of the instance optimization: "rest", or "search" for a discrete search, which is computed once
             per pair, before the first answer.
         init: Pre-alignment, as in `SPRCore.register`.
+        init_affine: Pre-alignment that is used as it is, instead of `init`: pull map from fixed to moving, RAS mm,
+            4 x 4 in row order; None for none.
         device: Compute device.
         budget_ms: Time budget of a preview; None for the default.
     """
@@ -86,6 +88,7 @@ class Open(Request):
     refine: Annotated[int, Bounds(minimum=0, maximum=10_000)] = 0
     start: Literal["rest", "search"] = "rest"
     init: Literal["auto", "none", "center", "rigid", "affine"] = "none"
+    init_affine: Annotated[tuple[float, ...], Bounds(shortest=16, longest=16)] | None = None
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     budget_ms: Annotated[float, Bounds(minimum=1, maximum=1e6)] | None = None
 
@@ -205,7 +208,7 @@ class Opened(Answer):
     setting: Hyperparameters
     ranges: dict[str, Annotated[tuple[float, ...], Bounds(shortest=2, longest=2)]]
     milliseconds: float
-    init: Literal["none", "center", "rigid", "affine"]
+    init: Literal["none", "center", "rigid", "affine", "given"]
     init_reason: Text
     init_mm: Annotated[float, Bounds(minimum=0)]
     covered: Annotated[float, Bounds(minimum=0, maximum=1)]

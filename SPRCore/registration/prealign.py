@@ -38,7 +38,7 @@ class PreAlignment:
 
     Attributes:
         affine_ras: Pull map from fixed to moving world points, shape (4, 4), RAS mm; None for no alignment.
-        mode: Kind of the map: ``none``, ``center``, ``rigid`` or ``affine``.
+        mode: Kind of the map: ``none``, ``center``, ``rigid``, ``affine``, or ``given``.
         reason: Reason, in words.
     """
 
@@ -47,7 +47,7 @@ class PreAlignment:
     reason: str
 
 
-def prealign(fixed: MaskedVolume, moving: MaskedVolume, mode: _Init = "auto") -> PreAlignment:
+def prealign(fixed: MaskedVolume, moving: MaskedVolume, mode: _Init | Affine = "auto") -> PreAlignment:
     """Align two volumes.
 
     ``auto`` does not align volumes that share a grid and whose centers of mass agree (a follow-up, two phases, a
@@ -60,12 +60,15 @@ def prealign(fixed: MaskedVolume, moving: MaskedVolume, mode: _Init = "auto") ->
         fixed: Fixed volume with its data.
         moving: Moving volume with its data, on any grid.
         mode: ``none`` trusts the headers; ``center`` brings the centers of mass together; ``rigid``; ``affine``;
-            ``auto`` decides between ``none`` and ``affine``.
+            ``auto`` decides between ``none`` and ``affine``. Or a pull map from fixed to moving world points in RAS
+            mm, shape (4, 4), which is used as it is.
 
     Raises:
-        InputError: Unknown mode; ``none`` and the volumes do not overlap in the world; or no start makes the volumes
-            overlap.
+        InputError: Unknown mode, or no such matrix; ``none`` or a matrix, and the volumes do not overlap in the world;
+            or no start makes the volumes overlap.
     """
+    if not isinstance(mode, str):
+        return _given(fixed, moving, mode)
     if mode not in _MODES:
         raise InputError("init", got=repr(mode), expected=" | ".join(_MODES))
     overlap = overlap_fraction(fixed.grid, moving.grid)
@@ -92,6 +95,28 @@ def prealign(fixed: MaskedVolume, moving: MaskedVolume, mode: _Init = "auto") ->
         reason = f"different grids or positions (overlap {100 * overlap:.0f} %, centers {apart_mm:.1f} mm apart)"
     logger.info("affine pre-alignment: %s (%s)", "rigid" if mode == "rigid" else "affine", reason)
     return _refined(ReducedPair.of(fixed, moving), apart, "rigid" if mode == "rigid" else "affine", reason)
+
+
+def _given(fixed: MaskedVolume, moving: MaskedVolume, value: Affine) -> PreAlignment:
+    """Return an alignment that was given as a matrix."""
+    try:
+        matrix = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        matrix = np.empty(0)
+    is_affine = matrix.shape == (4, 4) and np.isfinite(matrix).all() and np.allclose(matrix[3], (0, 0, 0, 1))
+    if not is_affine or np.linalg.det(matrix[:3, :3]) <= 0:
+        got = "a matrix that mirrors or flattens" if is_affine else " ".join(repr(value).split())[:80]
+        expected = f"{' | '.join(_MODES)}, or a pull map in RAS mm, shape (4, 4), with the last row 0 0 0 1"
+        raise InputError("init", got=got, expected=expected)
+    aligned = Grid(moving.grid.shape, np.linalg.solve(matrix, moving.grid.affine))
+    if overlap_fraction(fixed.grid, aligned) == 0.0:
+        raise InputError(
+            "fixed and moving volume",
+            got="no overlap after the given alignment",
+            expected="overlapping volumes",
+            remedy="check that it maps points of the fixed to points of the moving volume",
+        )
+    return PreAlignment(affine_ras=matrix, mode="given", reason="requested")
 
 
 def overlap_fraction(fixed: Grid, moving: Grid) -> float:
