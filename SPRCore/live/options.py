@@ -36,7 +36,6 @@ class LiveOptions:
     cache_mb: float = 1024.0
 
     def __post_init__(self) -> None:
-        """Check budget and cache size."""
         for name, value in (("budget_ms", self.budget_ms), ("cache_mb", self.cache_mb)):
             if value is not None and not 0 < value < math.inf:
                 raise InputError(name, got=f"{value:g}", expected="a number above 0")

@@ -29,12 +29,7 @@ PROTOCOL = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Request(Checked):
-    """Message of the client.
-
-    Attributes:
-        verb: Name of the message.
-        id: Number of the request.
-    """
+    """Message of the client, with its name and its number."""
 
     verb: str
     id: Id
@@ -42,12 +37,7 @@ class Request(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class Answer(Checked):
-    """Message of the worker about one request.
-
-    Attributes:
-        kind: Name of the message.
-        id: Number of the request.
-    """
+    """Message of the worker about one request, with its name and the number of the request."""
 
     kind: str
     id: Id
@@ -105,11 +95,9 @@ class Open(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class Update(Request):
-    """Request a preview at a setting; improvements follow while no other request is waiting.
+    """Request a preview at a setting; improvements follow (`improve`) while no other request is waiting.
 
-    Attributes:
-        setting: Hyperparameters; missing ones keep their last value.
-        improve: Whether improvements follow.
+    Hyperparameters missing in `setting` keep their last value.
     """
 
     verb: Literal["update"] = "update"
@@ -259,11 +247,7 @@ class Done(Answer):
 
 @dataclass(frozen=True, kw_only=True)
 class Superseded(Answer):
-    """Answer to a request that another one replaced.
-
-    Attributes:
-        by: Number of the newer request, or of the `cancel`.
-    """
+    """Answer to a request that another one, number `by`, replaced; that may be a `cancel`."""
 
     kind: Literal["superseded"] = "superseded"
     by: Id

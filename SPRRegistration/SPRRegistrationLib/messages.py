@@ -225,14 +225,14 @@ def aligned(mode: str, reason: str, covered: float) -> str:
 
     Args:
         mode: "none", "center", "rigid", "affine", or "given" for an initial transform.
-        reason: The reason of the worker; "asked for" if the user chose it.
+        reason: The reason of the worker; "requested" if the user chose it.
         covered: Part of the fixed image inside the aligned moving one, 0 to 1.
     """
     kinds = {"center": _("by their centers"), "rigid": _("rigidly"), "affine": _("affinely")}
     now = _("The moving image covers {:.0f} % of the fixed one now.").format(100 * covered)
     if mode == "given":
         return f"{_('The images were aligned by the initial transform.')} {now}"
-    why = "" if reason == "asked for" else f": {reason}"
+    why = "" if reason == "requested" else f": {reason}"
     if mode not in kinds:
         return (
             _("The images were not aligned, as chosen.") if not why else _("The images were not aligned{}.").format(why)

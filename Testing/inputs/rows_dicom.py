@@ -389,7 +389,7 @@ def check_nuclear(folder: Path) -> None:
 def check_film(folder: Path) -> None:
     image = dataset(PLANES[:COUNT].astype(np.uint8), NumberOfFrames=COUNT, Modality="US")
     path = save(image, folder / "film.dcm")
-    refused(lambda: read_volume(path), str(path), "6 frames that does not say where each of them lies")
+    refused(lambda: read_volume(path), str(path), "6 frames without their positions")
 
 
 def check_one_file(expected: tuple[str, ...], folder: Path, **attributes) -> None:
@@ -447,7 +447,7 @@ def check_nested(folder: Path) -> None:
 def check_nested_twice(folder: Path) -> None:
     for name in ("a", "b"):
         write_slices(folder / "exam" / name, PLANES[:COUNT], POSITIONS)
-    said = ("DICOM images lie in 2 folders below it (a, b)", "give one of them")
+    said = ("DICOM images are in 2 folders below it (a, b)", "give one of them")
     refused(lambda: read_volume(folder / "exam"), str(folder / "exam"), *said)
 
 

@@ -223,7 +223,7 @@ def test_the_report_says_what_was_masked_and_what_it_began_with(parameters):
     parameters.fixedMask = add_segmentation(parameters, regions(), FIXED)
     parameters.initialTransform = add_transform(parameters, PUSH)
     asked = inputs.options_of(parameters)
-    opened_ = SimpleNamespace(init="given", init_reason="asked for", init_mm=3.0, covered=0.9)
+    opened_ = SimpleNamespace(init="given", init_reason="requested", init_mm=3.0, covered=0.9)
     result = SimpleNamespace(setting={}, warnings=(), milliseconds=1.0, metrics={})
     report = json.loads(json.dumps(inputs.report_of(parameters, asked, result, opened_)))
     assert report["masked"] == ["fixed"]

@@ -120,7 +120,7 @@ def test_a_matrix_is_used_as_it_is(fixed):
     for given in (truth, truth.tolist()):
         found = prealign(fixed, moved_by(fixed, truth), given)
         np.testing.assert_array_equal(found.affine_ras, truth)
-        assert (found.mode, found.reason) == ("given", "asked for")
+        assert (found.mode, found.reason) == ("given", "requested")
 
 
 @pytest.mark.parametrize(
