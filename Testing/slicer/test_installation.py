@@ -255,6 +255,14 @@ def test_an_extension_that_cannot_be_installed_is_named(lacking):
     assert slicer.app.extensions.interactive
 
 
+def test_an_application_without_extensions_is_told_the_same(lacking, monkeypatch):
+    install = sys.modules["SPRRegistrationLib.qt.install"]
+    monkeypatch.delattr(application.Application, "extensionsManagerModel")
+    lacking.panel.missing = lambda: [install.TORCH]
+    lacking.ui.applyButton.click()
+    assert "could not be installed. Open View > Extensions Manager" in lacking.ui.statusLabel.text
+
+
 def test_slicer_5_12_shows_no_dialog_of_its_own(lacking, monkeypatch):
     """It has no button to cancel, and lies over the panel."""
     asked = []

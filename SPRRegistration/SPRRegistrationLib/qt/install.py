@@ -160,13 +160,7 @@ def _has_extension() -> bool:
 
 def _install_extension() -> None:
     """Install the extension PyTorch, and offer the restart; always ends with an `InstallError`."""
-    manager = slicer.app.extensionsManagerModel()
-    was_interactive, manager.interactive = manager.interactive, False  # the user has agreed already
-    try:
-        is_installed = manager.isExtensionInstalled(EXTENSION) or manager.installExtensionFromServer(EXTENSION, False)
-    finally:
-        manager.interactive = was_interactive
-    if not is_installed:
+    if not _from_catalog():
         text = _(
             "The extension “{extension}”, which installs PyTorch, could not be installed. Open View > Extensions "
             "Manager, install it, restart 3D Slicer, and try again."
@@ -179,6 +173,18 @@ def _install_extension() -> None:
     if slicer.util.confirmYesNoDisplay(offer.format(extension=EXTENSION), _("SPR Registration")):
         slicer.util.restart()
     raise InstallError(_("Restart 3D Slicer, and press Apply again."), was_shown=True)
+
+
+def _from_catalog() -> bool:
+    """Install the extension PyTorch, if it is missing; return whether it is installed."""
+    if not hasattr(slicer.app, "extensionsManagerModel"):  # an application without extensions
+        return False
+    manager = slicer.app.extensionsManagerModel()
+    was_interactive, manager.interactive = manager.interactive, False  # the user has agreed already
+    try:
+        return manager.isExtensionInstalled(EXTENSION) or manager.installExtensionFromServer(EXTENSION, False)
+    finally:
+        manager.interactive = was_interactive
 
 
 def _install_torch() -> None:
