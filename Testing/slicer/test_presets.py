@@ -127,6 +127,14 @@ def test_the_preset_of_the_current_setting_is_named_when_the_module_is_entered(k
     assert kept.ui.presetSelector.currentText == ""
 
 
+def test_a_task_model_has_no_start_and_no_part_of_the_body(kept):
+    assert kept.ui.startSelector.enabled
+    kept.panel.parameters.method = "general-hyper-spr"
+    assert not kept.ui.startSelector.enabled
+    assert not kept.ui.anatomySelector.visible
+    assert kept.ui.presetSelector.enabled
+
+
 def test_a_preset_of_a_task_model_that_is_not_installed_says_so(unfolded):
     entry = {
         "name": "old",

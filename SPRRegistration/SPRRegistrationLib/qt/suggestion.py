@@ -6,8 +6,9 @@ from SPRRegistrationLib import panel_state
 from SPRRegistrationLib.parameters import INSTANCE, AnatomyChoice
 from SPRRegistrationLib.qt.section import Section
 
-INSTANCE_WIDGETS = ("anatomyLabel", "anatomySelector", "startLabel", "startSelector")
-"""Widgets of the instance optimization alone."""
+ANATOMY_WIDGETS = ("anatomyLabel", "anatomySelector")
+START_WIDGETS = ("startLabel", "startSelector")
+"""Widgets of the instance optimization alone; the start is in a group, which decides what of it is visible."""
 
 
 class SuggestionSection(Section):
@@ -21,8 +22,11 @@ class SuggestionSection(Section):
 
     def refresh(self) -> None:
         """Show the suggestion, and whether one can be requested."""
-        for name in INSTANCE_WIDGETS:
-            getattr(self.ui, name).visible = self.parameters.method == INSTANCE
+        is_instance = self.parameters.method == INSTANCE
+        for name in ANATOMY_WIDGETS:
+            getattr(self.ui, name).visible = is_instance
+        for name in START_WIDGETS:
+            getattr(self.ui, name).enabled = is_instance
         state = panel_state.suggestion_state(self.controller)
         self.ui.suggestButton.visible = state.is_there
         self.ui.suggestButton.enabled = state.can_ask
