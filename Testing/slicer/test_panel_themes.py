@@ -19,8 +19,8 @@ from harness.widgets import qt
 
 pytestmark = pytest.mark.slicer
 IMAGES = os.environ.get("SPR_WRITE_IMAGES", "")
-SECTIONS = ("modelSection", "showSection", "mapSection", "exportSection", "helpSection")
-GROUPS = ("measuresGroup", "cardGroup", "moreGroup", "stiffnessGroup")
+SECTIONS = ("modelSection", "showSection", "mapSection", "outputsSection", "exportSection", "helpSection")
+GROUPS = ("regionGroup", "measuresGroup", "cardGroup", "moreGroup", "stiffnessGroup")
 LEAST_CONTRAST = 3.0
 """WCAG 2.1 of graphics and large text."""
 
