@@ -29,7 +29,8 @@ def test_readme_names_the_two_commands_of_a_newcomer():
 def test_the_makefile_has_what_the_readme_names():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert re.search(r"^demo:.*\n\t.*spr demo --out demo-output", makefile, re.M)
-    assert re.search(r"^test:.*\n\t.*pytest", makefile, re.M)
+    assert re.search(r"^PYTEST := .* -m pytest ", makefile, re.M)
+    assert re.search(r"^test:.*\n\t\$\(PYTEST\)", makefile, re.M)
     assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
