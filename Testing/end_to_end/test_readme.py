@@ -45,7 +45,7 @@ def test_the_readme_runs(tmp_path):
         if command in ("make test", ". .venv/bin/activate"):
             continue
         # What `make demo` runs, at a size that a test can wait for.
-        command = "spr demo --out demo-output --voxels 48" if command == "make demo" else command
+        command = "spr demo --out demo-output --voxels 32" if command == "make demo" else command
         subprocess.run(command, shell=True, **run)
     for block in blocks("python"):
         subprocess.run([sys.executable, "-W", "error", "-c", block], **run)

@@ -66,6 +66,10 @@ def test_the_digest_is_what_the_documentation_says():
 def test_what_could_not_be_read_is_not_written(tensor, tmp_path):
     with pytest.raises(InputError):
         write_bundle(Bundle(CARD, {"w": tensor}), tmp_path / NAME)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bundle_is_not_written_to_a_place_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match="suffix"):
         write_bundle(bundle(), tmp_path / "model.safetensors")
     many = {f"layer{number}.weight": torch.ones(1) for number in range(20_000)}

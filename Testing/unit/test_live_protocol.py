@@ -14,7 +14,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from SPRCore.config import ConfigError, finite
@@ -309,6 +309,7 @@ def changed(values, path, what, new):
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_code_and_document_refuse_the_same(message, data):
     """Change, remove or add an entry of a valid message: both refuse it, or neither does."""
