@@ -28,9 +28,6 @@ PRIVATE_ACCESS = {
     "Testing/slicer/test_suggestion.py",
     "Testing/slicer/test_widget.py",
     "Testing/slicer/test_worker_process.py",
-    "Testing/unit/test_tuning_study.py",
-    "Testing/unit/test_tuning_sweep.py",
-    "benchmarks/live/measure_live.py",
     "benchmarks/live/measure_maps.py",
 }
 # Paths of somebody's machine; built from parts, so that this file does not hold them.

@@ -75,7 +75,7 @@ def test_a_worker_that_hangs(live, way):
     start = time.monotonic()
     with pytest.raises(WorkerError, match="no sign of life"):
         client.wait(request, LIMIT)
-    assert time.monotonic() - start < 6.0
+    assert time.monotonic() - start < 10.0
     assert client.conversation.status.state is WorkerState.RESTARTING
     words_until(client, WorkerState.OPEN)
     assert shown(client, alpha=2.0, stick=0.0) == 2.0
@@ -89,7 +89,7 @@ def test_a_drag_over_a_stopped_worker_does_not_block_the_client(live):
         start = time.monotonic()
         client.ask("update", alpha=place / 100)
         longest = max(longest, time.monotonic() - start)
-    assert longest < 0.5
+    assert longest < 1.5  # a full pipe would block for as long as the worker is stopped
     words_until(client, WorkerState.OPEN)
     assert shown(client, alpha=6.0) == 6.0
 
@@ -141,7 +141,7 @@ def test_a_worker_that_ignores_close_is_killed(live):
     client.poll(0.3)
     start = time.monotonic()
     client.close()
-    assert time.monotonic() - start < 5.0
+    assert time.monotonic() - start < 10.0
     assert client.process is None
 
 
