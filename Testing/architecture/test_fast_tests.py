@@ -22,9 +22,9 @@ def run(tmp_path):
 
     def pytest_lines(durations, *options):
         command = [sys.executable, "-m", "pytest", "-p", "fast_tests", *options, "--durations-file", str(durations)]
-        folder = {"PYTHONPATH": str(imports.ROOT / "tools")}
+        alone = {"PYTHONPATH": str(imports.ROOT / "tools"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         done = subprocess.run(
-            command, cwd=tmp_path, env=os.environ | folder, capture_output=True, text=True, check=False
+            command, cwd=tmp_path, env=os.environ | alone, capture_output=True, text=True, check=False
         )
         return done.stdout.splitlines()
 
@@ -45,7 +45,7 @@ def test_long_functions_are_left_out_and_the_longest_file_comes_first(run, tmp_p
     ]
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2", "--dist", "loadfile")])
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n", "2", "--dist", "loadfile")])
 def test_processor_time_is_measured_in_every_process(run, tmp_path, workers):
     if workers:
         pytest.importorskip("xdist")
