@@ -8,10 +8,11 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
+from SPRCore.analysis.cluster import Cluster
 from SPRCore.analysis.interpret import interpret
 from SPRCore.analysis.isolated import IsolatedError, run_isolated
 from SPRCore.analysis.methods import MethodSpec, run_method
@@ -45,9 +46,9 @@ class BenchmarkOptions:
 
 
 class BenchmarkProgress(Protocol):
-    """Called before each registration with `row` None, and after it; `done` counts finished rows."""
+    """Called after each registration; `done` counts finished rows."""
 
-    def __call__(self, done: int, count: int, pair: str, method: str, row: BenchmarkRow | None) -> None:
+    def __call__(self, done: int, count: int, pair: str, method: str, row: BenchmarkRow) -> None:
         """Report progress."""
         ...
 
@@ -61,6 +62,7 @@ def run_benchmark(
     kept_pairs: Sequence[str] = (),
     command: str = "",
     progress: BenchmarkProgress | None = None,
+    cluster: Cluster | None = None,
 ) -> list[BenchmarkRow]:
     """Measure methods on pairs; rows of earlier runs are reused.
 
@@ -74,6 +76,7 @@ def run_benchmark(
         kept_pairs: Names of pairs whose images and fields are saved for figures.
         command: The command line, for the header.
         progress: Progress callback.
+        cluster: Where registrations run; None for one after the other on this machine.
 
     Returns:
         The rows of these pairs and methods.
@@ -81,31 +84,36 @@ def run_benchmark(
     Raises:
         InputError: The folder holds other results.
         OutputError: Results cannot be written.
+        SPRError: Processes of the cluster were killed repeatedly.
     """
     options = options or BenchmarkOptions()
     path = folder / ROWS
     start_rows(path, RowsHeader(kind="benchmark", command=command, settings=asdict(options)))
     known = {row.identity: row for row in read_rows(path, BenchmarkRow).rows if row.failed is None}
-    rows: list[BenchmarkRow] = []
-    tasks = [(pair, method) for pair in pairs for method in methods]
-    for pair, method in tasks:
+    rows: dict[int, BenchmarkRow] = {}
+    tasks: list[_Task] = []
+    wanted = [(pair, method) for pair in pairs for method in methods]
+
+    def add(index: int, row: BenchmarkRow, *, is_new: bool) -> None:
+        pair, method = wanted[index]
+        rows[index] = row
+        if is_new:
+            append_row(path, row)
+        if progress is not None:
+            progress(len(rows), len(wanted), pair.pair, method.label, row)
+
+    for index, (pair, method) in enumerate(wanted):
         row = known.get(identity_of(pair, method, options))
         target = saved_folder(folder, pair.pair, method) if pair.pair in kept_pairs else None
-        if target is not None and not (target / ABOUT).is_file():
-            row = None
-        if row is None or row.twin != method.twin or row.method != method.label:
-            if progress is not None:
-                progress(len(rows), len(tasks), pair.pair, method.label, None)
-            row = (
-                _row(pair, method, options, target)
-                if row is None
-                else replace(row, method=method.label, twin=method.twin)
-            )
-            append_row(path, row)
-        rows.append(row)
-        if progress is not None:
-            progress(len(rows), len(tasks), pair.pair, method.label, row)
-    return rows
+        if row is None or (target is not None and not (target / ABOUT).is_file()):
+            tasks.append(_Task(index, pair, method, options, target))
+        else:
+            renamed = replace(row, method=method.label, twin=method.twin)
+            add(index, renamed, is_new=renamed != row)
+    with cluster or Cluster() as workers:
+        for index, row in workers.run(_row, tasks):
+            add(index, row, is_new=True)
+    return [rows[index] for index in range(len(wanted))]
 
 
 def identity_of(pair: PairFiles, method: MethodSpec, options: BenchmarkOptions) -> str:
@@ -173,7 +181,18 @@ def latest(rows: Iterable[BenchmarkRow]) -> list[BenchmarkRow]:
     return [row for row in found.values() if (row.model, row.setting) == newest[row.method]]
 
 
-def _row(pair: PairFiles, method: MethodSpec, options: BenchmarkOptions, target: Path | None) -> BenchmarkRow:
+class _Task(NamedTuple):
+    """A registration of a benchmark."""
+
+    index: int
+    pair: PairFiles
+    method: MethodSpec
+    options: BenchmarkOptions
+    target: Path | None
+
+
+def _row(task: _Task) -> tuple[int, BenchmarkRow]:
+    index, pair, method, options, target = task
     what = {
         "pair": pair.pair,
         "subject": pair.subject,
@@ -187,8 +206,8 @@ def _row(pair: PairFiles, method: MethodSpec, options: BenchmarkOptions, target:
     try:
         measured = run_isolated(measure, pair, method, options, target, timeout_seconds=options.timeout_seconds)
     except IsolatedError as error:
-        return BenchmarkRow(**what, failed=_without_paths(str(error), pair))
-    return BenchmarkRow(**what, **measured)
+        return index, BenchmarkRow(**what, failed=_without_paths(str(error), pair))
+    return index, BenchmarkRow(**what, **measured)
 
 
 def _without_paths(words: str, pair: PairFiles) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from tyro.conf import UseAppendAction, arg
 
 from SPRCore.analysis.benchmark import ROWS, BenchmarkOptions, latest, run_benchmark
+from SPRCore.analysis.cluster import Cluster
 from SPRCore.analysis.methods import MethodSpec, parse_methods
 from SPRCore.analysis.pairs import PARTS, PairFiles, read_pairs
 from SPRCore.analysis.report import TABLES, write_tables
@@ -64,6 +65,12 @@ class Benchmark:
     timeout: Annotated[float, arg(metavar="SECONDS")] = 7200.0
     """Time limit of a registration."""
 
+    processes: Annotated[int, arg(metavar="N")] = 1
+    """Registrations at a time; more than one needs the extra `cluster`. Times are then those of a shared machine."""
+
+    scheduler: Annotated[str | None, arg(metavar="ADDRESS", help_behavior_hint="(optional)")] = None
+    """Address of a running dask scheduler, such as tcp://host:8786, whose workers register in its place."""
+
     def run(self, command: str) -> None:
         """Run the benchmark, write the tables, and print one."""
         if self.timeout <= 0:
@@ -73,14 +80,17 @@ class Benchmark:
         methods = with_references(parse_methods([word for group in self.methods for word in group]), self.twins)
         for name in self.keep:
             check_name(name, [pair.pair for pair in pairs], "--keep")
+        check_processes(self.processes)
         options = BenchmarkOptions(init=self.init, device=self.device, seed=self.seed, timeout_seconds=self.timeout)
+        cluster = Cluster(self.processes, self.scheduler)
         read = [self.pairs, *input_files(pairs)]
         check_outputs([self.out / name for name in (ROWS, *TABLES)], read)
         check_apart(self.out / FOLDER, read)
         check_own(self.out, TABLES)
         try:
             with progress_display() as report_stage:
-                more = {"command": command, "progress": _BenchmarkReporter(report_stage)}
+                report_stage(f"{len(pairs) * len(methods)} registrations", 0.0)
+                more = {"command": command, "progress": _BenchmarkReporter(report_stage), "cluster": cluster}
                 rows = run_benchmark(pairs, methods, self.out, options, kept_pairs=self.keep, **more)
         except KeyboardInterrupt:
             where = self.out / ROWS
@@ -95,6 +105,12 @@ class Benchmark:
 def input_files(pairs: Sequence[PairFiles]) -> list[Path]:
     """Return the files of all pairs."""
     return [path for pair in pairs for part in PARTS if (path := getattr(pair, part)) is not None]
+
+
+def check_processes(processes: int | None) -> None:
+    """Refuse a number of processes below 1."""
+    if processes is not None and processes < 1:
+        raise InputError("--processes", got=str(processes), expected="1 or more")
 
 
 def check_apart(folder: Path, inputs: Sequence[Path]) -> None:
@@ -142,13 +158,11 @@ def print_results(results: ResultTable) -> None:
 
 
 class _BenchmarkReporter:
-    """Reports the start of each registration, and failures."""
+    """Reports each finished registration."""
 
     def __init__(self, report_stage: ProgressCallback) -> None:
         self._report_stage = report_stage
 
-    def __call__(self, done: int, count: int, pair: str, method: str, row: BenchmarkRow | None) -> None:
-        if row is None:
-            self._report_stage(f"{done + 1} of {count}: {method} on {pair}", done / count)
-        elif row.failed is not None:
-            self._report_stage(f"{method} on {pair} failed: {row.failed}", done / count)
+    def __call__(self, done: int, count: int, pair: str, method: str, row: BenchmarkRow) -> None:
+        outcome = "" if row.failed is None else f" failed: {row.failed}"
+        self._report_stage(f"{done} of {count}: {method} on {pair}{outcome}", done / count)

@@ -14,7 +14,7 @@ from SPRCore.analysis.benchmark import BenchmarkOptions
 from SPRCore.analysis.methods import MethodSpec, parse_methods
 from SPRCore.analysis.pairs import PairFiles, read_pairs
 from SPRCore.analysis.rows import SurfacePoint, read_rows
-from SPRCore.cli.benchmark import assignments, check_apart, input_files
+from SPRCore.cli.benchmark import assignments, check_apart, check_processes, input_files
 from SPRCore.cli.console import print_line, progress_display
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
@@ -55,7 +55,10 @@ class Sweep:
     spr report."""
 
     processes: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: one per core)")] = None
-    """Number of processes."""
+    """Number of processes; more than one needs the extra `cluster`."""
+
+    scheduler: Annotated[str | None, arg(metavar="ADDRESS", help_behavior_hint="(optional)")] = None
+    """Address of a running dask scheduler, such as tcp://host:8786, whose workers measure in place of own processes."""
 
     init: Literal["auto", "none", "center", "rigid", "affine"] = "auto"
     """Affine pre-alignment, as for spr register."""
@@ -73,7 +76,7 @@ class Sweep:
         check_outputs([self.out / SURFACE], read)
         check_apart(self.out / PANELS, read)
         check_processes(self.processes)
-        options = SweepOptions(init=self.init, device=self.device, processes=self.processes)
+        options = SweepOptions(init=self.init, device=self.device, processes=self.processes, scheduler=self.scheduler)
         try:
             begun = removed_if_refused(self.out, (SURFACE,), lambda: _has_points(self.out / SURFACE))
             with begun, progress_display() as report_stage:
@@ -115,12 +118,6 @@ def method_of(text: str) -> MethodSpec:
     if len(methods) != 1:
         raise InputError("method", got=repr(text), expected="one method")
     return methods[0]
-
-
-def check_processes(processes: int | None) -> None:
-    """Refuse a number of processes below 1."""
-    if processes is not None and processes < 1:
-        raise InputError("--processes", got=str(processes), expected="1 or more")
 
 
 def best_words(points: Sequence[SurfacePoint]) -> str:

@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 
 from SPRCore.analysis.pairs import read_pairs
-from SPRCore.cli.benchmark import assignments, input_files
+from SPRCore.cli.benchmark import assignments, check_processes, input_files
 from SPRCore.cli.console import print_line, progress_display
-from SPRCore.cli.sweep import check_processes, method_of
+from SPRCore.cli.sweep import method_of
 from SPRCore.errors import InputError
 from SPRCore.io import read_card
 from SPRCore.io.outputs import check_outputs, check_replaceable, removed_if_refused

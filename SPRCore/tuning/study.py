@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import multiprocessing
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import wait as wait_for
@@ -18,7 +21,6 @@ import torch
 
 from SPRCore.errors import InputError, SPRError
 from SPRCore.tuning.outcome import outcome, write_best
-from SPRCore.tuning.pool import context, end_with_parent
 from SPRCore.tuning.storage import without_password
 from SPRCore.tuning.studies import STUDY, Study, write_study
 from SPRCore.tuning.targets import RecipeTarget
@@ -165,7 +167,7 @@ class _WorkerProcess:
     """A process that runs trials."""
 
     def __init__(self, config: StudyConfig, threads: int) -> None:
-        start = context()
+        start = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
         self._receiver, sender = start.Pipe(duplex=False)
         self._process = start.Process(target=_serve, args=(sender, config, threads), daemon=False)
         self._process.start()
@@ -204,7 +206,7 @@ class _WorkerProcess:
 def _serve(sender: Any, config: StudyConfig, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent handles it
     signal.signal(signal.SIGTERM, _interrupt)
-    end_with_parent()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     try:
         work(config)
@@ -220,3 +222,8 @@ def _serve(sender: Any, config: StudyConfig, threads: int) -> None:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _end_with_parent() -> None:
+    wait_for([multiprocessing.parent_process().sentinel])
+    os._exit(1)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from SPRCore.analysis.cluster import Cluster, PreparedFunction, has_distributed
 from SPRCore.analysis.methods import MethodSpec
 from SPRCore.analysis.pairs import PairFiles, load_pair
 from SPRCore.analysis.rows import RowsHeader, SurfacePoint, append_row, read_rows, start_rows
@@ -16,13 +17,10 @@ from SPRCore.functional import kept_memory
 from SPRCore.registration import LoadedModel, model_prior
 from SPRCore.registration.devices import pick_device
 from SPRCore.tuning.evaluator import Evaluator
-from SPRCore.tuning.pool import Pool
 from SPRCore.tuning.ready import ReadyPair, ready, setting_prior
 
 SURFACE = "surface.jsonl"
 """Name of the file of results in the folder of a sweep."""
-
-_CHUNK = 8  # settings between two progress reports; an interruption waits for as many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,19 +30,21 @@ class SweepOptions:
     Attributes:
         init: Affine pre-alignment, as for `SPRCore.register`.
         device: Compute device.
-        processes: Number of processes; None for one per core on the CPU, and one on another device.
+        processes: Number of processes; None for one per core on the CPU where dask.distributed is installed, else one.
+        scheduler: Address of a dask scheduler whose workers measure, in place of own processes.
     """
 
     init: str = "auto"
     device: str = "auto"
     processes: int | None = None
+    scheduler: str | None = None
 
     @property
     def workers(self) -> int:
         """Number of processes."""
         if self.processes is not None:
             return self.processes
-        return cores() if pick_device(self.device).type == "cpu" else 1
+        return cores() if has_distributed() and pick_device(self.device).type == "cpu" else 1
 
 
 def run_sweep(
@@ -76,7 +76,7 @@ def run_sweep(
     Raises:
         InputError: A pair, a setting or the folder cannot be used.
         OutputError: Results cannot be written.
-        SPRError: A process was killed.
+        SPRError: The processes of a task were killed repeatedly.
     """
     options = options or SweepOptions()
     _check_settings(method, settings)
@@ -84,13 +84,13 @@ def run_sweep(
     known = {"pairs": {pair.pair: pair.digest for pair in pairs}, "init": options.init}
     _check_same(path, known)
     start_rows(path, RowsHeader(kind="surface", command=command, settings=known | {"device": options.device}))
-    chunks = list(_chunks(pairs, settings, _saved(path, method)))
+    done = _saved(path, method)
+    tasks = [(pair, setting) for pair in pairs for setting in settings if _key(pair.pair, setting) not in done]
     count = len(pairs) * len(settings)
-    finished = count - sum(len(chunk) for _, chunk in chunks)
-    worker = (method, options.init, options.device, path)
-    with Pool(SweepWorker, worker, min(options.workers, max(1, len(chunks)))) as pool:
-        for size in pool.run(chunks):
-            finished += size
+    worker = PreparedFunction(SweepWorker, method, options.init, options.device)
+    with Cluster(min(options.workers, max(1, len(tasks))), options.scheduler) as cluster:
+        for finished, point in enumerate(cluster.run(worker, tasks), start=count - len(tasks) + 1):
+            append_row(path, point)
             if report is not None:
                 report(finished, count)
     found = _saved(path, method, failed=True)
@@ -104,24 +104,20 @@ class SweepWorker:
         method: The method.
         init: Affine pre-alignment.
         device: Compute device.
-        path: File of the points, for `__call__`.
         cached: Number of pairs that stay in memory; of the others only the latest does.
     """
 
-    def __init__(self, method: MethodSpec, init: str, device: str, path: Path | None = None, cached: int = 0) -> None:
-        self._method, self._init, self._path, self._size = method, init, path, cached
+    def __init__(self, method: MethodSpec, init: str, device: str, cached: int = 0) -> None:
+        self._method, self._init, self._size = method, init, cached
         self._device = pick_device(device)
         self._model = None if method.path is None else LoadedModel.read(method.path, self._device)
         self._cached: dict[str, tuple[ReadyPair, Evaluator]] = {}
         self._latest: dict[str, tuple[ReadyPair, Evaluator]] = {}
 
-    def __call__(self, chunk: tuple[PairFiles, Sequence[dict[str, float]]]) -> int:
-        """Measure a pair at some settings and append the points to the file; return their number."""
-        pair, settings = chunk
+    def __call__(self, task: tuple[PairFiles, dict[str, float]]) -> SurfacePoint:
+        """Measure a pair at a setting."""
         with kept_memory():
-            for setting in settings:
-                append_row(self._path, self.point(pair, setting))
-        return len(settings)
+            return self.point(*task)
 
     def point(self, pair: PairFiles, setting: Mapping[str, float]) -> SurfacePoint:
         """Measure a pair at a setting.
@@ -157,16 +153,6 @@ class SweepWorker:
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _chunks(
-    pairs: Sequence[PairFiles], settings: Sequence[dict[str, float]], done: dict
-) -> Iterator[tuple[PairFiles, list[dict[str, float]]]]:
-    """Remaining work, pair by pair, so that all processes have the same pair in memory."""
-    for pair in pairs:
-        left = [setting for setting in settings if _key(pair.pair, setting) not in done]
-        for start in range(0, len(left), _CHUNK):
-            yield pair, left[start : start + _CHUNK]
 
 
 def _saved(path: Path, method: MethodSpec, failed: bool = False) -> dict[tuple, SurfacePoint]:

@@ -137,9 +137,10 @@ def test_report_of_nothing(spr, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="only where processes can be killed")
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_run_goes_on(spr_process, spr, listed, tmp_path, how):
+@pytest.mark.parametrize(("how", "processes"), [(signal.SIGINT, 1), (signal.SIGKILL, 1), (signal.SIGINT, 2)])
+def test_an_interrupted_run_goes_on(spr_process, spr, listed, tmp_path, how, processes):
     arguments = ("--pairs", listed, "--methods", "uniform,instance", "--out", tmp_path / "run", "--init", "none")
+    arguments += ("--processes", processes)
     process = spr_process("benchmark", *arguments, start_new_session=True)
     path = tmp_path / "run" / ROWS
     end = time.monotonic() + 120
