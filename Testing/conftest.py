@@ -14,6 +14,7 @@ import torch
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
+gc.disable()  # until all tests are collected
 
 settings.register_profile(
     "spr",
@@ -31,6 +32,7 @@ def pytest_collection_finish():
     """Leave what was imported out of the collection of garbage, which would take half a second each time."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_sessionfinish(session, exitstatus):
