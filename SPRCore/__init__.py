@@ -6,8 +6,9 @@ plotting and no optional library.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from SPRCore.lazy import lazy_names
 
 if TYPE_CHECKING:
     from SPRCore.api import RegistrationOptions, load_model, register
@@ -16,23 +17,6 @@ if TYPE_CHECKING:
     from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
 
 __version__ = "0.1.0"
-
-_HOME = {
-    "Annotations": "SPRCore.geometry",
-    "BetaPrior": "SPRCore.regularization",
-    "Field": "SPRCore.geometry",
-    "GaussianPrior": "SPRCore.regularization",
-    "RegistrationOptions": "SPRCore.api",
-    "TotalVariationPrior": "SPRCore.regularization",
-    "UniformPrior": "SPRCore.regularization",
-    "Volume": "SPRCore.geometry",
-    "load_model": "SPRCore.api",
-    "read_labels": "SPRCore.io",
-    "read_landmarks": "SPRCore.io",
-    "read_volume": "SPRCore.io",
-    "register": "SPRCore.api",
-    "write_volume": "SPRCore.io",
-}
 
 __all__ = [
     "Annotations",
@@ -52,14 +36,12 @@ __all__ = [
     "write_volume",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "geometry": ("Annotations", "Field", "Volume"),
+        "regularization": ("BetaPrior", "GaussianPrior", "TotalVariationPrior", "UniformPrior"),
+        "api": ("RegistrationOptions", "load_model", "register"),
+        "io": ("read_labels", "read_landmarks", "read_volume", "write_volume"),
+    },
+)

@@ -46,8 +46,8 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 
-STANDARD, FINE = "standard", "fine"
-DETAILS = (STANDARD, FINE)
+_STANDARD, _FINE = "standard", "fine"
+_DETAILS = (_STANDARD, _FINE)
 """Levels of detail of the instance optimization."""
 
 _REPORT = (
@@ -88,7 +88,7 @@ class RegistrationOptions:
     """
 
     anatomy: str | None = None
-    detail: str = STANDARD
+    detail: str = _STANDARD
     refine: int = 0
     stiffness: VolumeLike | None = None
     config: InstanceConfig | None = None
@@ -104,12 +104,12 @@ class RegistrationOptions:
         ):
             if not fits:
                 raise InputError(name, got=f"a {type(getattr(self, name)).__name__}", expected=expected)
-        check_name(self.detail, DETAILS, "detail")
+        check_name(self.detail, _DETAILS, "detail")
 
     def solver_config(self, method: str | Path) -> InstanceConfig | None:
         """Return the configuration with the effects of anatomy and detail; None for the defaults of the method."""
         config = InstanceConfig.searching() if self.config is None and self.anatomy in LARGE_MOTION else self.config
-        if self.detail == STANDARD:
+        if self.detail == _STANDARD:
             return config
         if method != INSTANCE:
             raise InputError("detail", got=f"{self.detail} with the model {method}", expected=f"the method {INSTANCE}")
@@ -123,7 +123,7 @@ def register(
     *,
     method: str | Path = INSTANCE,
     prior: Prior | str | None = None,
-    init: str = "auto",
+    init: str | np.ndarray = "auto",
     annotations: AnnotationsLike | None = None,
     device: str = "auto",
     options: RegistrationOptions | None = None,
@@ -135,13 +135,14 @@ def register(
 
     Args:
         fixed: Fixed image. The mask of a `MaskedVolume` is used as it is.
-        moving: Moving image, on any grid, likewise.
+        moving: Moving image, on any grid; the same for its mask.
         method: "instance": optimization for this pair, without training. Otherwise the name of a task model, or the
             path of its bundle.
         prior: Prior on the regularization weight, or its name: "beta", "gaussian", "tv" or "uniform". None for
             `BetaPrior()`, as in the paper, or for the prior of the model, whose ranges hold. "auto" chooses a setting
             for this pair by held-out similarity; instance optimization only.
-        init: Affine pre-alignment: "none", "center" (of mass), "rigid", "affine", or "auto", which looks at the pair.
+        init: Affine pre-alignment: "none", "center" (of mass), "rigid", "affine", or "auto", which looks at the pair;
+            or a pull map from fixed to moving points in RAS mm, shape (4, 4), which is used as it is.
         annotations: Labels and landmarks, which measure the result and never steer it, and masks. Voxels that are NaN
             and padding are masked automatically; where an image has no data the deformation is continued smoothly.
         device: "auto" (CUDA if present, otherwise the CPU), "cpu", "cuda" or "mps".
@@ -152,19 +153,19 @@ def register(
 
     Raises:
         InputError: An image cannot be registered, the two do not overlap, an option is unknown, the device is absent,
-            the model is missing or damaged, or does not support what is asked.
+            the model is missing or damaged, or does not support an option.
         ConvergenceError: The computation became NaN or infinite.
     """
     options = options or RegistrationOptions()
     chooses = _chooses(prior, options.anatomy, method)
-    asked = {"prior": _named_prior(None if chooses else prior, method), "refine": options.refine}
+    arguments = {"prior": _named_prior(None if chooses else prior, method), "refine": options.refine}
     if options.anatomy is not None:
-        asked["prior"] = anatomy_prior(options.anatomy)
-    asked["config"] = options.solver_config(method)
-    asked["stiffness"] = None if options.stiffness is None else as_volume(options.stiffness, "stiffness")
+        arguments["prior"] = anatomy_prior(options.anatomy)
+    arguments["config"] = options.solver_config(method)
+    arguments["stiffness"] = None if options.stiffness is None else as_volume(options.stiffness, "stiffness")
     target, watch = pick_device(device), _Stages(options.progress)
     pair = as_pair(fixed, moving, annotations)
-    job = make_job(_model(method, target, watch), pair[0].grid, target, **asked)
+    job = make_job(_model(method, target, watch), pair[0].grid, target, **arguments)
     with _seeded(options.seed, target):
         result = _registered(pair, job, init, watch, chooses)
     report = _report(pair, job, watch) | {"seed": options.seed} | result.report
@@ -172,7 +173,11 @@ def register(
 
 
 def _registered(
-    pair: tuple[MaskedVolume, MaskedVolume, Annotations], job: RegistrationJob, init: str, watch: _Stages, chooses: bool
+    pair: tuple[MaskedVolume, MaskedVolume, Annotations],
+    job: RegistrationJob,
+    init: str | np.ndarray,
+    watch: _Stages,
+    chooses: bool,
 ) -> RegistrationResult:
     """Align, deform and measure a pair; the report holds hyperparameters, choice, metrics and warnings."""
     fixed, moving, annotations = pair

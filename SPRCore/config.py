@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 from SPRCore.errors import InputError
 
 Keys = tuple[str, ...]
-Resolve = Callable[[Path, Keys], Path]
+_Resolve = Callable[[Path, Keys], Path]
 Config = TypeVar("Config")
 
 _SHORT = reprlib.Repr()
@@ -27,14 +27,7 @@ _SHORT.maxstring = _SHORT.maxother = 60
 
 
 class ConfigError(InputError):
-    """A key or a value of a configuration is wrong.
-
-    Args:
-        keys: Path of the key.
-        got: The value found.
-        expected: Valid values.
-        remedy: Suggested action.
-    """
+    """A value of a configuration is invalid, or its key, whose path is `keys`."""
 
     def __init__(self, keys: Keys, *, got: str = "", expected: str = "", remedy: str = "") -> None:
         self.keys = keys
@@ -42,22 +35,13 @@ class ConfigError(InputError):
 
 
 def check_name(name: str, known: Iterable[str], what: str) -> None:
-    """Refuse an unknown name, and suggest the nearest known one.
-
-    Args:
-        name: The name.
-        known: The known names.
-        what: Subject of the message.
-
-    Raises:
-        InputError: The name is not known.
-    """
+    """Refuse a name that is not known (`InputError` about `what`), and suggest the nearest known one."""
     known = sorted(known)
     if name not in known:
         raise InputError(what, got=repr(name[:64]), expected=", ".join(known), remedy=_nearest(name, known))
 
 
-def decode(kind: type[Config], values: object, *, keys: Keys = (), resolve: Resolve | None = None) -> Config:
+def decode(kind: type[Config], values: object, *, keys: Keys = (), resolve: _Resolve | None = None) -> Config:
     """Build a frozen dataclass from plain values, nested ones included.
 
     A field with ``metadata={"decode": function}`` is read by ``function(value, keys)``.
@@ -100,14 +84,7 @@ def decode(kind: type[Config], values: object, *, keys: Keys = (), resolve: Reso
 
 
 def encode(value: Any) -> Any:
-    """Convert a dataclass to plain values for YAML and JSON, the inverse of `decode`.
-
-    Args:
-        value: A dataclass, or a value of one of its fields.
-
-    Returns:
-        Dictionaries, lists, text and numbers, defaults included.
-    """
+    """Convert a dataclass, or a value of a field, to plain values for YAML and JSON, the inverse of `decode`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: encode(getattr(value, item.name)) for item in dataclasses.fields(value) if item.init}
     if isinstance(value, Mapping):
@@ -128,19 +105,15 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def value_at(values: Any, keys: Iterable[str]) -> Any:
+    """Return the value at a path of keys in nested dictionaries; None if a key is missing."""
+    for key in keys:
+        values = values.get(key) if isinstance(values, dict) else None
+    return values
+
+
 def require(good: bool, name: str, got: object, expected: str, remedy: str = "") -> None:
-    """Raise a `ConfigError` about the field `name` of the object under construction unless `good`.
-
-    Args:
-        good: Whether the value is valid.
-        name: The field; dots separate nested ones.
-        got: Its value.
-        expected: Valid values.
-        remedy: Suggested action.
-
-    Raises:
-        ConfigError: `good` is false.
-    """
+    """Raise a `ConfigError` about the field `name` (dots separate nested ones) under construction unless `good`."""
     if not good:
         raise ConfigError(tuple(name.split(".")), got=_shown(got), expected=expected, remedy=remedy)
 
@@ -170,7 +143,7 @@ def _located(function: Callable[[object, Keys], Any], value: object, keys: Keys)
         raise ConfigError(keys, got=got, expected=error.expected, remedy=error.remedy) from None
 
 
-def _decode(kind: Any, value: object, keys: Keys, resolve: Resolve | None) -> Any:
+def _decode(kind: Any, value: object, keys: Keys, resolve: _Resolve | None) -> Any:
     origin, args = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         if value is None and type(None) in args:
@@ -192,7 +165,7 @@ def _decode(kind: Any, value: object, keys: Keys, resolve: Resolve | None) -> An
     return _decode_scalar(kind, value, keys, resolve)
 
 
-def _decode_tuple(args: tuple[Any, ...], value: object, keys: Keys, resolve: Resolve | None) -> tuple[Any, ...]:
+def _decode_tuple(args: tuple[Any, ...], value: object, keys: Keys, resolve: _Resolve | None) -> tuple[Any, ...]:
     any_length = len(args) == 2 and args[1] is Ellipsis
     count = "a list" if any_length else f"a list of {len(args)}"
     if not isinstance(value, (list, tuple)) or not (any_length or len(value) == len(args)):
@@ -207,7 +180,7 @@ def _decode_tuple(args: tuple[Any, ...], value: object, keys: Keys, resolve: Res
 _WORDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text", Path: "a path"}
 
 
-def _decode_scalar(kind: Any, value: object, keys: Keys, resolve: Resolve | None) -> Any:
+def _decode_scalar(kind: Any, value: object, keys: Keys, resolve: _Resolve | None) -> Any:
     if kind is Any:
         return value
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)

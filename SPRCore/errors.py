@@ -1,6 +1,6 @@
 """The error classes of SPRCore.
 
-Every message is one line: what is wrong, what was got, what was expected and a remedy.
+Every message is one line: the faulty object, its value, the expected value and a remedy.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ class SPRError(Exception):
     """Base of all errors of SPRCore.
 
     Args:
-        what: What is wrong: a file, an option, a volume.
+        what: The faulty object: a file, an option, a volume.
         got: What was found.
         expected: What was expected.
         remedy: What the user can do.

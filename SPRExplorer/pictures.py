@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from SPRRegistrationLib.scripting import RegistrationFailed
 from SPRRegistrationLib.session import SessionStage
 
-from SPRCore.errors import InputError, SPRError
+from SPRCore.errors import InputError
 from SPRExplorer.browser import photograph
 from SPRExplorer.scheduler import ViewScheduler
 
@@ -21,10 +22,6 @@ logger = logging.getLogger("SPRRegistration")
 
 VIEWS, PAGE = "explorer-views.png", "explorer.png"
 TIMEOUT_SECONDS = 600.0
-
-
-class RegistrationFailed(SPRError):
-    """The registration of the pictures failed."""
 
 
 async def write_pictures(explorer: Any, address: str, folder: Path, say: Callable[[str], object]) -> None:

@@ -126,7 +126,7 @@ class SPRRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
 
 class SPRRegistrationLogic(ScriptedLoadableModuleLogic):
-    """Lists the registrations of the scene."""
+    """Lists the registrations of the scene, and registers and warps for scripts."""
 
     def __init__(self) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
@@ -141,6 +141,109 @@ class SPRRegistrationLogic(ScriptedLoadableModuleLogic):
         from SPRRegistrationLib.parameters import SPRRegistrationParameters
 
         return SPRRegistrationParameters(node)
+
+    def registerVolumes(
+        self,
+        fixedVolume: slicer.vtkMRMLScalarVolumeNode,
+        movingVolume: slicer.vtkMRMLScalarVolumeNode,
+        outputVolume: slicer.vtkMRMLScalarVolumeNode = None,
+        outputTransform: slicer.vtkMRMLGridTransformNode = None,
+        registration: object = None,
+        timeout: float | None = None,
+        **settings: object,
+    ) -> object:
+        """Register two volumes, and wait for the exact result.
+
+        Args:
+            fixedVolume: Image that stays as it is.
+            movingVolume: Image that is deformed onto it; it is not changed.
+            outputVolume: Node for the deformed image; None for that of the registration, at first a new one.
+            outputTransform: Node for the deformation; likewise.
+            registration: A registration of the scene to be used again, as its parameters or its node; None for one that
+                was never used, or else a new one.
+            timeout: Most seconds; None for no limit.
+            settings: Fields of the parameters, such as `anatomy="lung"`, `alignment="rigid"`, `fixedMask=segmentation`.
+
+        Returns:
+            The parameters of the registration, with the results: `deformedVolume`, `displacementTransform`,
+            `inverseTransform`, `weightVolume`, `jacobianVolume`, `quality` and `report`.
+
+        Raises:
+            InputError: The images, nodes or settings cannot be used, or software is missing.
+            RegistrationFailed: There is no result.
+        """
+        run = self.startRegistration(
+            fixedVolume, movingVolume, outputVolume, outputTransform, registration=registration, **settings
+        )
+        return run.wait(timeout)
+
+    def startRegistration(
+        self,
+        fixedVolume: slicer.vtkMRMLScalarVolumeNode,
+        movingVolume: slicer.vtkMRMLScalarVolumeNode,
+        outputVolume: slicer.vtkMRMLScalarVolumeNode = None,
+        outputTransform: slicer.vtkMRMLGridTransformNode = None,
+        registration: object = None,
+        **settings: object,
+    ) -> object:
+        """Start a registration without waiting; arguments and `InputError` as `registerVolumes`.
+
+        Returns:
+            The `RegistrationRun`, with `then(done, failed, progress)`, `wait()` and `cancel()`.
+        """
+        from SPRRegistrationLib import scripting
+        from SPRRegistrationLib.qt import controllers
+
+        from SPRCore.errors import InputError
+
+        missing = controllers.shared().missing()
+        if missing:
+            remedy = "press Apply once in the module SPR Registration, which installs it"
+            raise InputError("software", got=f"no {', '.join(missing)}", remedy=remedy)
+        if isinstance(registration, slicer.vtkMRMLScriptedModuleNode):
+            registration = self.parameters_of(registration)
+        registration = registration or self._unused((fixedVolume, movingVolume))
+        made = registration is None
+        if made:
+            registration = self.parameters_of(slicer.mrmlScene.AddNode(self.createParameterNode()))
+        nodes = {"fixedVolume": fixedVolume, "movingVolume": movingVolume}
+        nodes |= {"deformedVolume": outputVolume, "displacementTransform": outputTransform}
+        controller = controllers.shared().of(registration)
+        try:
+            return scripting.start(controller, nodes, settings, slicer.app.processEvents)
+        except InputError:
+            if made:
+                slicer.mrmlScene.RemoveNode(registration.parameterNode)
+            raise
+
+    def warp(
+        self,
+        node: slicer.vtkMRMLTransformableNode,
+        transform: slicer.vtkMRMLTransformNode,
+        referenceVolume: slicer.vtkMRMLScalarVolumeNode = None,
+    ) -> slicer.vtkMRMLTransformableNode:
+        """Return a copy of a node, named "... warped", that is deformed in the same way as the moving image.
+
+        Args:
+            node: Image, label map, segmentation, markups or model in the space of the moving image.
+            transform: `displacementTransform` of a registration, or `inverseTransform` for nodes in the space of the
+                fixed image.
+            referenceVolume: Image whose grid images, label maps and segmentations get; None for the grid of the
+                transform: that of the fixed image after an exact result.
+
+        Raises:
+            InputError: The node cannot be deformed.
+        """
+        from SPRRegistrationLib.scene import geometry, warping
+
+        return warping.warp(node, transform, None if referenceVolume is None else geometry.grid_of(referenceVolume))
+
+    def _unused(self, images: tuple) -> object:
+        """Return the parameters of a registration that was never used, with these images or without; None for none."""
+        from SPRRegistrationLib.scripting import is_untouched
+
+        found = [self.parameters_of(node) for node in self.getAllParameterNodes()]
+        return next((parameters for parameters in found if is_untouched(parameters, images)), None)
 
 
 class SPRRegistrationTest(ScriptedLoadableModuleTest):

@@ -190,7 +190,7 @@ def _best_of_sweep(path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for all runs")
-    parser.add_argument("--out", type=Path, default=TREE / "docs/results/acdc", help="folder for what is kept")
+    parser.add_argument("--out", type=Path, default=TREE / "docs/results/acdc", help="folder of the results")
     parser.add_argument("--hyper", default="cardiac-cine-hyper-spr", help="hyper model: its name or full path")
     parser.add_argument("--semi", default="cardiac-cine-hyper-spr-semi", help="the same, trained with labels")
     parser.add_argument(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
+
 from cohort import hearts
 from liver_pairs import liver_pairs
 from livers import score as landmark_errors
 from pairs import DATA
-from saved_rows import Watch
+from saved_rows import RESULTS, Watch
 from sliding import PHANTOMS, errors
 
 from SPRCore.functional import logarithm
@@ -16,6 +19,17 @@ from SPRCore.metrics import folding_percent
 from SPRCore.registration.instance import InstanceProblem
 
 CASES = (*PHANTOMS, "heart", "liver")
+NO_HEART = (*PHANTOMS, "liver")
+
+
+def case_parser(description, name, settings, *, cases=CASES, default=None):
+    """Parser of the options of all benchmarks on cases; its tables are written to `docs/results/<name>`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--cases", nargs="+", choices=cases, default=list(default or cases))
+    parser.add_argument("--settings", nargs="*", default=list(settings))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, default=RESULTS / name)
+    return parser
 
 
 class Case:
@@ -51,13 +65,13 @@ class Case:
         return self.problem(config).course(prior, start).completed()
 
     def search(self, config):
-        """Velocity in mm that the discrete search finds, so that it is not part of what is timed next."""
+        """Velocity in mm of the discrete search, excluded from the next timing."""
         from SPRCore.registration.level import completed
 
         return completed(self.problem(config).searched())
 
     def timed(self, setting, start=None):
-        """A result and its row: what it is worth, its energy and its times; what is prepared once is not timed."""
+        """A result and its row: errors, energy and times, without the preparation that is done once."""
         if setting[1].search and start is None:
             self.search(setting[1])
         self.problem(setting[1])
@@ -100,16 +114,16 @@ def load(name, device="cpu"):
 
 
 def loaded(names, device="cpu"):
-    """Cases whose data are at hand; the others are named."""
+    """Cases whose data are present; the others are printed."""
     for name in names:
         case = load(name, device)
         if case is None:
-            print(f"left out {name}: its data are not at hand", flush=True)
+            print(f"left out {name}: its data are missing", flush=True)
         else:
             yield case
 
 
-PLACES = (("near", "away"), ("liver", "outside"), ("tre_liver", "tre_outside"))
+REGIONS = (("near", "away"), ("liver", "outside"), ("tre_liver", "tre_outside"))
 
 
 def last(result):
@@ -117,6 +131,6 @@ def last(result):
     return result.energies[-1][-1]
 
 
-def places_of(row):
-    """The two errors of a row: near a wall and away from it, or in the liver and outside; None where none is known."""
-    return next(((row[a], row[b]) for a, b in PLACES if a in row), (None, None))
+def region_errors(row):
+    """The two errors of a row: near a wall and away from it, or in the liver and outside; None if unknown."""
+    return next(((row[a], row[b]) for a, b in REGIONS if a in row), (None, None))

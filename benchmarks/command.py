@@ -85,11 +85,11 @@ def _run(folder, threads):
         command = [sys.executable, __file__, "--be", str(report), *images, "--out", str(out)]
         setting, start = {**os.environ, "OMP_NUM_THREADS": str(threads)}, time.time()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=setting)
-        said = process.stderr.read()
+        output = process.stderr.read()
         _, status, usage = os.wait4(process.pid, 0)
         seconds, processor = time.time() - start, usage.ru_utime + usage.ru_stime
         if status:
-            raise RuntimeError(said.decode(errors="replace"))
+            raise RuntimeError(output.decode(errors="replace"))
         found = json.loads(report.read_text(encoding="utf-8"))
     rows, (ended, spent) = found["rows"], found["ended"]
     rows["end"] = {"seconds": start + seconds - ended, "processor": processor - spent, "peak_mib": 0.0}

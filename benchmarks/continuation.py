@@ -1,23 +1,21 @@
-"""Whether a path of settings ends lower than the setting asked for does alone: continuation, with as many steps.
+"""Continuation over settings compared with the direct solution, by energy, with as many steps.
 
 Run by `python benchmarks/continuation.py [--cases thorax …] [--settings beta:0.01,20 …]`.
 
 A path is a list of stages: changes of the setting (strength and first hyperparameter times a factor, or another prior)
-and the most steps per level, coarsest first. Each stage starts from the velocity of the one before, the last one has
-the setting asked for. The energy is that of the last velocity at the setting asked for, on the finest level with all of
-its voxels, so that what a start leaves out of the field of view does not count.
+and the maximum steps per level, coarsest first. Each stage starts from the velocity of the previous one; the last stage
+has the target setting. The energy is that of the last velocity at the target setting, on the finest level with all
+voxels, so that voxels outside of the field of view of a start do not count.
 """
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
-from cases import CASES, loaded, places_of
+from cases import NO_HEART, case_parser, loaded, region_errors
 from matplotlib.figure import Figure
-from saved_rows import RESULTS, Rows, Watch, markdown, parse_setting, solver_version
+from saved_rows import Rows, Watch, markdown, parse_setting, solver_version
 
 from SPRCore.registration.level import completed, evaluation
 from SPRCore.registration.solver import pool_of
@@ -42,7 +40,7 @@ def scaled(strength=1.0, first=1.0):
 
 
 def uniform(factor=1.0):
-    """A change of a setting: one weight for all, its strength a part of the one asked for."""
+    """A change of a setting: uniform weight, with a fraction of the target strength."""
     return lambda prior: UniformPrior(strength=factor * list(hyperparameters(prior).values())[-1])
 
 
@@ -78,18 +76,18 @@ FROM_SEARCH = {
     "first x4, x1": _stages([scaled(1, 4), scaled()], [(0, 0, 0, 4), (0, 0, 0, 8)]),
     "asked, 40 steps": _stages([scaled()], [(0, 0, 0, 40)]),
 }
-"""The last of each spend more steps: what is left that a path could reach."""
+"""The last of each group use more steps, as an upper bound for continuation."""
 
 
 def energy_of(case, setting, velocity_mm):
-    """Energy of a velocity on the finest level, no voxel left out."""
+    """Energy of a velocity on the finest level, all voxels included."""
     prior, config = setting
     images = case.problem(config).levels[-1]
     return completed(evaluation(images, velocity_mm, prior, pool_of(images, config))).energy
 
 
 def along(case, setting, stages):
-    """A row: the end of a path."""
+    """A row: the result of a path."""
     prior, config = setting
     start = case.search(config) if config.search else None
     configs = [
@@ -127,14 +125,14 @@ def table(rows):
     for (case, setting), own in grouped(rows).items():
         plain = own.get("as it is", next(iter(own.values())))["energy"]
         for path, row in own.items():
-            errors = [None if value is None else f"{value:.3f}" for value in places_of(row)]
+            errors = [None if value is None else f"{value:.3f}" for value in region_errors(row)]
             cells = [f"{row['energy']:.5f}", f"{100 * (row['energy'] / plain - 1):+.2f}", *errors, row["steps"]]
             lines.append([case, setting, path, *cells, f"{row['processor_seconds']:.1f}"])
     return markdown(columns, lines)
 
 
 def figure(rows):
-    """Energy against as it is, and the change of both errors, a line for each path, a color for each case."""
+    """Energy relative to the direct solution, and the change of both errors: a line per path, a color per case."""
     groups = grouped(rows)
     starts = [name for name in (FROM_REST, FROM_SEARCH) if any(set(own) <= set(name) for own in groups.values())]
     made = Figure(figsize=(13, 3.8 * len(starts)), layout="constrained")
@@ -145,7 +143,7 @@ def figure(rows):
             if "as it is" not in own or paths is not paths_of(parse_setting(setting)):
                 continue
             for panel, title, part in zip(panels, titles, range(3), strict=True):
-                values = {path: (row["energy"], *places_of(row))[part] for path, row in own.items()}
+                values = {path: (row["energy"], *region_errors(row))[part] for path, row in own.items()}
                 if values["as it is"] is not None:
                     change = [100 * (value / values["as it is"] - 1) for value in values.values()]
                     label = f"{case}, {setting.partition('@')[0]}"
@@ -162,12 +160,8 @@ def figure(rows):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=[name for name in CASES if name != "heart"])
-    parser.add_argument("--settings", nargs="*", default=list(SETTINGS))
+    parser = case_parser(__doc__, "continuation", SETTINGS, default=NO_HEART)
     parser.add_argument("--paths", nargs="+", choices=(*FROM_REST, *FROM_SEARCH), help="some of the paths")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path, default=RESULTS / "continuation")
     options = parser.parse_args()
     rows = Rows(options.out)
     for case in loaded(options.cases if options.settings else [], options.device):

@@ -15,20 +15,18 @@ row of 300 iterations is what an exact solution would gain.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import time
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from unittest import mock
 
 import torch
-from cases import CASES, loaded, places_of
+from cases import case_parser, loaded, region_errors
 from grid_pairs import SETS
 from matplotlib.figure import Figure
 from preconditioners import CANDIDATES
-from saved_rows import RESULTS, Rows, markdown, parse_setting, solver_version
+from saved_rows import Rows, markdown, parse_setting, solver_version
 from settings_grid import register
 
 from SPRCore.analysis.figures import save_figure
@@ -220,7 +218,7 @@ def registration_table(rows):
         if kind != "frozen":
             case, setting, way = rest.split("|")
             twelve = rows.get(f"{kind}|{case}|{setting}|block diagonal, 12", row)["energy"]
-            errors = [f"{value:.3f}" for value in places_of(row) if value is not None] or [None, None]
+            errors = [f"{value:.3f}" for value in region_errors(row) if value is not None] or [None, None]
             cells = [f"{row['energy']:.5f}", f"{100 * (row['energy'] / twelve - 1):+.2f}", *errors]
             cells.append(sum(row["steps"]) if "steps" in row else None)
             cells += [f"{row[k]:.1f}" if k in row else None for k in ("processor_seconds", "solving_seconds")]
@@ -229,7 +227,7 @@ def registration_table(rows):
 
 
 def figure(rows):
-    """What is missing over iterations and over processor seconds, a row of panels for each system."""
+    """Remaining excess of the energy over iterations and over processor seconds, a row of panels for each system."""
     parts = [name for name in rows if name.startswith("frozen|")]
     made = Figure(figsize=(11, 3.0 * len(parts) + 0.6), layout="constrained")
     panels = made.subplots(len(parts), 2, sharey=True, squeeze=False)
@@ -254,14 +252,10 @@ def figure(rows):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=["thorax", "cylinder", "liver"])
+    parser = case_parser(__doc__, "convergence", WHOLE_SETTINGS, default=("thorax", "cylinder", "liver"))
     parser.add_argument("--parts", nargs="*", choices=("frozen", "whole", "sets"), default=["frozen", "whole", "sets"])
     parser.add_argument("--sets", nargs="+", choices=PAIRS, default=list(PAIRS))
     parser.add_argument("--ways", nargs="+", choices=WHOLE, default=list(WHOLE))
-    parser.add_argument("--settings", nargs="+", default=list(WHOLE_SETTINGS))
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path, default=RESULTS / "convergence")
     options = parser.parse_args()
     rows = Rows(options.out)
     for case in loaded(options.cases if {"frozen", "whole"} & {*options.parts} else [], options.device):

@@ -1,11 +1,11 @@
-"""What a CUDA device does with whole brains: `python benchmarks/cuda.py [--size 160 192 224] [--out FOLDER]`.
+"""Time and memory on a CUDA device for whole brains: `python benchmarks/cuda.py [--size 160 192 224] [--out FOLDER]`.
 
-* one training step of the paper's network with two hyperparameters: most memory allocated and reserved, and time;
-* local correlation forwards and backwards, beside MONAI's where that is installed;
-* the instance solver on a pair of made-up scenes, beside the same on the processor where asked (`--cpu`);
+* one training step of the paper's network with two hyperparameters: maximum memory allocated and reserved, and time;
+* local correlation forwards and backwards, compared with MONAI's if that is installed;
+* the instance optimization on a pair of generated scenes, with `--cpu` also on the processor;
 * a network: encoding a pair, and decoding it for one setting;
 * the same network in a live session (random weights): previews and exact replies at settings not visited before, with
-  everything that they need, arrays in the memory of the processor included: median, 95th percentile.
+  all their work, arrays in the memory of the processor included: median, 95th percentile.
 
 Times are medians after a warm-up, with the device synchronized. Live sliders: `live/measure_live.py --device cuda`.
 """
@@ -51,13 +51,13 @@ def seconds(call, repeats=10):
 
 
 def fresh():
-    """Forget the memory of what was before."""
+    """Reset the statistics of memory."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
 
 
 def memory():
-    """Most memory since `fresh`, in GiB."""
+    """Maximum memory since `fresh`, in GiB."""
     return {
         "allocated_gib": torch.cuda.max_memory_allocated() / GIBI,
         "reserved_gib": torch.cuda.max_memory_reserved() / GIBI,
@@ -119,7 +119,7 @@ def made_up_pair(size):
 
 
 def instance(phantom, device):
-    """A whole registration of the instance solver, files and pre-alignment left out."""
+    """A whole registration by the instance optimization, without files and pre-alignment."""
     import SPRCore
 
     def run():
@@ -138,7 +138,7 @@ def instance(phantom, device):
 
 
 def decoding(preset, phantom):
-    """Encode, decode, and all of an exact result of a network of random weights."""
+    """Encoding, decoding, and all of an exact result of a network with random weights."""
     from SPRCore.networks import build
 
     network = build(preset).cuda().eval()
@@ -153,7 +153,7 @@ def decoding(preset, phantom):
 
 
 def sliders(preset, phantom, moves=200):
-    """A live session of a network of random weights: times of previews and of exact replies."""
+    """A live session of a network with random weights: times of previews and of exact replies."""
     import sys
     import tempfile
 
@@ -182,13 +182,13 @@ def sliders(preset, phantom, moves=200):
                 exact.append(time.perf_counter() - start)
                 if move < 5:  # the first ones make the device ready
                     previews.clear(), exact.clear()
-    tell = {"preview_ms": previews, "exact_ms": exact}
-    parts = {name: {f"p{q}": 1e3 * float(np.percentile(times, q)) for q in (50, 95)} for name, times in tell.items()}
+    timed = {"preview_ms": previews, "exact_ms": exact}
+    parts = {name: {f"p{q}": 1e3 * float(np.percentile(times, q)) for q in (50, 95)} for name, times in timed.items()}
     return {"seconds": float(np.median(exact)), **parts} | memory()
 
 
 def rows_of(options):
-    """Every row by its name; a row that fails says why and stops no other."""
+    """Every row by its name; a failed row has the reason and does not stop the others."""
     phantom = made_up_pair(options.size)
     wanted = {f"training step, {preset}, {precision}": (training_step, preset, options.size, precision)
               for preset in HYPER for precision in ("fp32", "bf16")}  # fmt: skip

@@ -8,13 +8,10 @@ level, whose grid and weight are the same for all. Rows are kept until the sourc
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import torch
-from cases import CASES, last, loaded
+from cases import case_parser, last, loaded
 from matplotlib.figure import Figure
-from saved_rows import RESULTS, Rows, Watch, known_settings, markdown, solver_version
+from saved_rows import Rows, Watch, known_settings, markdown, solver_version
 
 from SPRCore.functional import gaussian_smooth
 
@@ -91,11 +88,11 @@ def figure(rows):
     axes = made.subplots()
     names = list(dict.fromkeys(name for row in rows.values() for name in row["energies"]))
     for number, name in enumerate(names):
-        points = [(place, row["energies"]) for place, row in enumerate(rows.values()) if name in row["energies"]]
+        points = [(number, row["energies"]) for number, row in enumerate(rows.values()) if name in row["energies"]]
         above = [100 * (energies[name] / min(energies.values()) - 1) for _, energies in points]
         style = {"marker": "D", "color": "black", "s": 34, "zorder": 3} if name == "rest" else {"s": 22, "zorder": 2}
         style = style if name == "rest" else style | {"color": f"C{number % 10}", "marker": "o" if number < 11 else "x"}
-        axes.scatter(above, [place for place, _ in points], label=name, **style)
+        axes.scatter(above, [number for number, _ in points], label=name, **style)
     axes.axvspan(0, GOAL_PERCENT, color="#1b7f5c", alpha=0.12, zorder=0)
     axes.set_yticks(range(len(rows)), [key.replace("|", "  ") for key in rows], fontsize=8)
     axes.invert_yaxis()
@@ -106,12 +103,7 @@ def figure(rows):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--settings", nargs="+", default=list(SETTINGS))
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path, default=RESULTS / "energy")
-    options = parser.parse_args()
+    options = case_parser(__doc__, "energy", SETTINGS).parse_args()
     rows = Rows(options.out)
     settings = known_settings(options.settings)
     for case in loaded(options.cases, options.device):

@@ -28,7 +28,7 @@ class Case:
         moving: Moving image with its data.
         affine_ras: Alignment as a whole, or None.
         labels: Label maps of both, or None.
-        points: By place landmarks of both, RAS mm.
+        points: Landmarks of both images by region, RAS mm.
     """
 
     fixed: MaskedVolume
@@ -39,7 +39,7 @@ class Case:
 
     def score(self, displacement):
         """What a total displacement is worth: mean Dice over labels that both maps have, mean landmark errors in mm."""
-        row = {f"tre_{place}": float(tre_mm(*both, displacement).mean()) for place, both in self.points.items()}
+        row = {f"tre_{region}": float(tre_mm(*both, displacement).mean()) for region, both in self.points.items()}
         if row:
             row["tre"] = float(np.mean(list(row.values())))
         if self.labels is not None:

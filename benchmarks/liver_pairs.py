@@ -12,7 +12,7 @@ from SPRCore.geometry import Grid, Volume, flip_lps_ras, resample
 from SPRCore.io import read_volume
 
 FOLDER = DATA / "liver_4dmri_eth"
-PLACES = ("liver", "outside")
+REGIONS = ("liver", "outside")
 _EXHALE, _IMAGE = "exhMaster", ".force_direction.mha"
 
 
@@ -24,7 +24,7 @@ class LiverPair:
         name: Volunteer and phase.
         fixed: Image at exhale.
         moving: Image at inhale.
-        points: By place the landmarks of both, RAS mm, in the same order.
+        points: The landmarks of both images by region, RAS mm, in the same order.
     """
 
     name: str
@@ -44,15 +44,15 @@ def liver_pairs():
             if moving.shape != fixed.shape:
                 raise InputError(str(path), got=f"shape {moving.shape}", expected=f"{fixed.shape} of the exhale")
             points = {
-                place: tuple(read_vtk_points(volunteer / f"{stem}LM{place}.vtk") for stem in (_EXHALE, phase))
-                for place in PLACES
+                region: tuple(read_vtk_points(volunteer / f"{stem}LM{region}.vtk") for stem in (_EXHALE, phase))
+                for region in REGIONS
             }
             name = f"{volunteer.name.removeprefix('dataset')}/{phase}"
             yield LiverPair(name=name, fixed=fixed, moving=Volume(moving.array, fixed.affine), points=points)
 
 
 def read_vtk_points(path):
-    """Points (N, 3) of a VTK polydata file in text form, whose mm are those of ITK (LPS), as RAS mm."""
+    """Points (N, 3) of a VTK polydata file in text form, in LPS mm as in ITK, as RAS mm."""
     lines = path.read_text(encoding="ascii").split("\n")
     start = next((number for number, line in enumerate(lines) if line.startswith("POINTS ")), None)
     if start is None or lines[2].strip() != "ASCII":

@@ -1,6 +1,6 @@
 """Breathing livers by all methods in one run: `python benchmarks/livers.py [--methods ours deeds …]`.
 
-Error at landmarks in mm, in the liver and outside of it (spine, ribs, body wall), from the images as they lie. Rows of
+Error at landmarks in mm, in the liver and outside of it (spine, ribs, body wall), without alignment. Rows of
 the others are kept and never measured again; those of the solver are, when its source has changed. A method that is
 missing is left out with the reason: run it with a Python that has it (`pip install convexAdam antspyx`), and build
 deedsBCV and set SPR_DEEDS.
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from liver_pairs import FOLDER, PLACES, isotropic, liver_pairs
+from liver_pairs import FOLDER, REGIONS, isotropic, liver_pairs
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, NullLocator
@@ -46,8 +46,8 @@ GOALS = {"liver": 1.9, "outside": 1.8}
 
 
 def score(pair, field):
-    """Errors at landmarks and folding of a field; None for the images as they lie."""
-    errors = {place: float(tre_mm(*pair.points[place], field).mean()) for place in PLACES}
+    """Errors at landmarks and folding of a field; None without registration."""
+    errors = {region: float(tre_mm(*pair.points[region], field).mean()) for region in REGIONS}
     if field is None:
         return errors
     longest = float(np.linalg.norm(field.array, axis=-1).max())
@@ -75,7 +75,7 @@ def by_setting(pair, setting, device):
 
 
 def measure(rows, pairs, options):
-    """Fill in all rows that are asked for and missing."""
+    """Compute the requested rows that are missing."""
     for pair in pairs:
         rows.take(f"{pair.name}|before", lambda pair=pair: score(pair, None))
     for name in options.methods:
@@ -169,7 +169,7 @@ def _points(axes, points, named):
     for name, point in points.items():
         mark, color = marks.get(name, ("D", "#d1495b"))
         axes.scatter(*point, marker=mark, color=color, s=28, zorder=2)
-        if name in named:  # away from the crowd in the middle
+        if name in named:  # away from the other points
             side, align = ((6, -3), "left") if point[0] >= middle else ((-6, -3), "right")
             axes.annotate(name, point, xytext=side, textcoords="offset points", fontsize=8, ha=align)
     axes.set_xlabel("error in the liver, mm")

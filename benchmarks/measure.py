@@ -43,7 +43,7 @@ def _send(sender, function, arguments):
 
 
 def return_freed_memory():
-    """Make the allocator give every larger block back, so that the resident size tells what is in use."""
+    """Make the allocator return every larger block, so that the resident size is the memory in use."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").mallopt(-3, 65536)  # M_MMAP_THRESHOLD
 

@@ -75,7 +75,7 @@ class LiveMemory(TorchDispatchMode):
 
 
 def loss_of(network, moving, fixed, code):
-    """The paper's loss (Eq. 19) with the functions of SPRCore; conventional diffusion where there is no weight."""
+    """The paper's loss (Eq. 19) with the functions of SPRCore; conventional diffusion without a weight."""
     output = network(moving, fixed, code)
     loss = -lncc(fixed, warp(moving, output.displacement))
     if output.weight is None:

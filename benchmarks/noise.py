@@ -1,34 +1,31 @@
-"""Whether a criterion that the solver could know would stop it, or stiffen it, before it fits noise.
+"""Criteria without ground truth that stop the solver, or stiffen the field, before it fits noise.
 
 Run by `python benchmarks/noise.py [--cases thorax …]`.
 
-The steps of the finest level are followed on phantoms, whose truth is known: error, and by how much the squared
-correlation exceeds that of the true displacement. The same is done with every fourth block held out (the pattern of
-`SPRCore.registration.choice`), which gives what a solver could know: the similarity in the blocks. The criteria then
-say at which step to stop, or where to be stiffer; beside them stand the last step and the best of all steps.
+The steps of the finest level are evaluated on phantoms with a known displacement: error, and excess of the squared
+correlation over that of the true displacement. The same run with every fourth block held out (the pattern of
+`SPRCore.registration.choice`) gives a measure without ground truth: the similarity in these blocks. The criteria choose
+the step at which to stop, or the regions to stiffen; the last and the best step are listed for comparison.
 
-*held-out, all*: the step of the greatest held-out similarity. *held-out, by region*: that of where the last weight is
-below 0.5 and that of where it is not, the velocities joined. *expected*: the first step whose squared correlation, over
-all voxels, reaches what the noise leaves of a perfect match, ((V - n)/V)² for windows of variance V and noise n.
+*held-out, all*: the step with the largest held-out similarity. *held-out, by region*: one step each for the regions
+whose last weight is below 0.5 and above, the velocities joined. *expected*: the first step whose squared correlation,
+over all voxels, reaches that of a perfect match at the noise level, ((V - n)/V)² for windows of variance V and noise n.
 *expected, by window*: the same in each neighborhood; *… where w ≥ 0.5*: elsewhere the last step. *saturated*: a window
-whose squared correlation is above what is expected counts as if it had that, and does not pull. *stiffer, all* and
-*stiffer by blocks*: four times the strength everywhere or around the held-out blocks where it has the greater held-out
-similarity, if it has.
+above the expected squared correlation is clamped to it and has no gradient. *stiffer, all*, *stiffer by blocks*: four
+times the strength everywhere, or around the held-out blocks, if that has the larger held-out similarity there.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from unittest import mock
 
 import torch
-from cases import loaded
+from cases import case_parser, loaded
 from matplotlib.figure import Figure
-from saved_rows import RESULTS, Rows, markdown, parse_setting, solver_version
+from saved_rows import Rows, markdown, parse_setting, solver_version
 from sliding import PHANTOMS, errors
 from torch.nn import functional as F
 
@@ -49,7 +46,7 @@ STEPS, BLOCK, WINDOW, STIFFER = 16, 13, 5, 4.0
 
 
 class Truth:
-    """What is known of a phantom: errors of a velocity, and the excess of squared correlation near the wall and away.
+    """Ground truth of a phantom: errors of a velocity, and excess of squared correlation by region.
 
     Args:
         case: The phantom.
@@ -62,7 +59,7 @@ class Truth:
         distance = torch.from_numpy(abs(phantom.boundary.array)) / min(phantom.fixed.spacing)
         body = torch.from_numpy(phantom.fixed_labels.array > 0)
         near = distance <= NEAR_VOXELS
-        self.places = {"near": (body & near)[None, None], "away": (body & ~near)[None, None]}
+        self.regions = {"near": (body & near)[None, None], "away": (body & ~near)[None, None]}
         self._truth = self.squared(phantom.displacement.to_tensor_vox())
 
     def squared(self, displacement_vox):
@@ -70,11 +67,11 @@ class Truth:
         return correlate(self.images.fixed, warp(self.images.moving, displacement_vox), derivatives=False).squared
 
     def row(self, velocity_mm):
-        """Errors, and excess of squared correlation by place."""
+        """Errors, and excess of squared correlation near the wall and away from it."""
         moved = displacement_on(self.images.level, velocity_mm, self.images.spacing)
         excess = self.squared(moved) - self._truth
         found = errors(self._case.phantom, Field.from_tensor_vox(moved, self._case.affine))
-        return found | {f"excess_{name}": float(excess[where].mean()) for name, where in self.places.items()}
+        return found | {f"excess_{name}": float(excess[where].mean()) for name, where in self.regions.items()}
 
 
 class Held:
@@ -128,13 +125,13 @@ def followed(problem, setting, start):
 
 
 def expected(images):
-    """What noise leaves of the squared correlation of a perfect match, at every voxel, and where that is told."""
+    """Squared correlation of a perfect match at the noise level, and the voxels for which it is defined."""
     return attainable_correlation(images.fixed), images.fixed.usable > 0
 
 
 @contextlib.contextmanager
 def saturated():
-    """Within, no window of the solver pulls beyond the squared correlation that noise leaves of a perfect match."""
+    """Context in which the gradient of a window is 0 above the correlation of a perfect match at the noise level."""
     goals, plain = {}, correlate
 
     def wrapped(fixed, warped, **more):
@@ -162,7 +159,7 @@ def joined(course, index):
 
 
 def stopped(course, chosen, truth, held):
-    """Velocities of the criteria that stop, by name; `chosen` are the velocities with blocks held out."""
+    """Velocities of the criteria that stop, by name; `chosen` are the velocities with held-out blocks."""
     images, weight = truth.images, chosen["weight"]
     maps = [held.squared(velocity) for velocity in chosen["course"]]
     low = F.interpolate(weight, size=images.level.shape, mode="trilinear", align_corners=True) < 0.5
@@ -191,7 +188,7 @@ def stopped(course, chosen, truth, held):
 
 
 def stiffened(case, setting, held, scores, starts):
-    """Velocities with more stiffness where the held-out blocks ask for it, by name."""
+    """Velocities with more stiffness where it increases the held-out similarity, by name."""
     images = held.images
     factor = torch.full((1, 1, *images.level.shape), STIFFER)
     partial_problem = _problem(case, setting[1], held.mask, factor)
@@ -213,7 +210,7 @@ def _problem(case, config, held=None, stiffness=None):
 
 
 def measure(case, setting):
-    """A row: the course with the truth beside it, and what each criterion leads to; the solver has none of its own."""
+    """A row: the errors of all steps, and of the step of each criterion."""
     config = replace(setting[1], stop_at_noise=False)
     setting = setting[0], config
     start = case.search(config) if config.search else None
@@ -263,7 +260,7 @@ def table(rows):
 
 
 def figure(rows):
-    """Errors and excess of squared correlation over the steps of the finest level, held-out similarity beside them."""
+    """Errors, excess and held-out similarity over the steps of the finest level."""
     made = Figure(figsize=(14, 2.7 * len(rows) + 0.5), layout="constrained")
     titles = ("error near the wall, voxels", "error away from it, voxels", "squared correlation above the truth's")
     titles += ("held-out similarity",)
@@ -285,12 +282,7 @@ def figure(rows):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", nargs="+", choices=PHANTOMS, default=list(PHANTOMS))
-    parser.add_argument("--settings", nargs="*", default=list(SETTINGS))
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path, default=RESULTS / "noise")
-    options = parser.parse_args()
+    options = case_parser(__doc__, "noise", SETTINGS, cases=PHANTOMS).parse_args()
     rows = Rows(options.out)
     for case in loaded(options.cases if options.settings else [], options.device):
         for text in options.settings:

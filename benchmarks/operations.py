@@ -62,7 +62,7 @@ def two_images(size):
 
 
 def correlation(reference, against, **more):
-    """Local correlation beside one way to write it."""
+    """Local correlation compared with a plain implementation."""
     return Operation(
         title="LNCC, window 9",
         inputs=two_images,
@@ -75,7 +75,7 @@ def correlation(reference, against, **more):
 
 
 def warping(reference, against, **more):
-    """The warp of an image beside one way to write it."""
+    """The warp of an image compared with a plain implementation."""
     return Operation(
         title="warp",
         inputs=image_and_field,
@@ -88,7 +88,7 @@ def warping(reference, against, **more):
 
 
 def integration(reference, against, **more):
-    """The integration of a velocity, at half resolution, beside one way to write it."""
+    """The integration of a velocity, at half resolution, compared with a plain implementation."""
     same = {"inputs": lambda size: (field(size, 1),), "differentiated": (0,), "scale": 0.5}
     return Operation(
         title="integrate, 7 squarings", ours=fn.integrate, reference=reference, against=against, **same, **more

@@ -28,7 +28,7 @@ def block_diagonal(system):
 
 
 def coarser(system, mean, scale):
-    """The system on cells of two voxels along each axis that is coupled strongly, or None where none is left.
+    """The system on cells of two voxels along each axis that is coupled strongly, or None without such cells.
 
     Curvature is summed over the cell, which is Galerkin's product for interpolation by a constant. A difference between
     two cells takes the weights of the lines that join their middles, added up: of the face between them alone
@@ -57,7 +57,7 @@ def coarser(system, mean, scale):
 
 
 def _padded(field, sizes, factors):
-    """Zeros behind the last voxel, so that cells are whole: a cell of one voxel is what is left at the border."""
+    """Padding by zeros behind the last voxel to whole cells; a cell at the border may have one voxel."""
     more = [-size % factor for size, factor in zip(sizes, factors, strict=True)]
     return F.pad(field, [0, more[2], 0, more[1], 0, more[0]]) if any(more) else field
 
@@ -172,8 +172,8 @@ class Cosine:
 
 def _cosines(size, like):
     """Orthonormal cosine basis, shape (size, size), a row for each frequency."""
-    place = torch.arange(size, device=like.device, dtype=like.dtype)
-    basis = torch.cos(math.pi / size * place[:, None] * (place[None] + 0.5)) * math.sqrt(2.0 / size)
+    index = torch.arange(size, device=like.device, dtype=like.dtype)
+    basis = torch.cos(math.pi / size * index[:, None] * (index[None] + 0.5)) * math.sqrt(2.0 / size)
     basis[0] /= math.sqrt(2.0)
     return basis
 

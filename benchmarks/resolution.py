@@ -10,16 +10,14 @@ alone (others are held).
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-from cases import CASES, last, loaded, places_of
-from saved_rows import RESULTS, Rows, Watch, markdown, parse_setting, solver_version
+from cases import NO_HEART, case_parser, last, loaded, region_errors
+from saved_rows import Rows, Watch, markdown, parse_setting, solver_version
 from torch.nn import functional as F
 
 from SPRCore.registration.newton import NewtonSystem
@@ -106,9 +104,9 @@ def table(rows):
     lines = []
     for key, row in rows.items():
         case, setting, way = key.split("|")
-        plain = places_of(rows.get(f"{case}|{setting}|half", row))
+        plain = region_errors(rows.get(f"{case}|{setting}|half", row))
         cells = []
-        for value, other in zip(places_of(row), plain, strict=True):
+        for value, other in zip(region_errors(row), plain, strict=True):
             cells += [None, None] if value is None else [f"{value:.3f}", f"{100 * (value / other - 1):+.1f}"]
         cells += [f"{row['similarity']:.4f}", f"{row['folding_percent']:.4f}"]
         cells += [f"{row['part_moved']:.2f}" if "part_moved" in row else None, f"{row['processor_seconds']:.1f}"]
@@ -117,12 +115,8 @@ def table(rows):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=[name for name in CASES if name != "heart"])
-    parser.add_argument("--settings", nargs="*", default=list(SETTINGS))
+    parser = case_parser(__doc__, "resolution", SETTINGS, default=NO_HEART)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path, default=RESULTS / "resolution")
     options = parser.parse_args()
     rows = Rows(options.out)
     for case in loaded(options.cases if options.settings else [], options.device):

@@ -2,7 +2,7 @@
 
 Every pair is read, aligned and prepared once and registered at each setting of the grid. A row is a line of JSON, on
 the disk as soon as it is measured, so an interrupted run resumes; `--workers N` divides the pairs
-among processes, `--device cuda` computes there. Rows of another version of the solver are left alone and not shown.
+among processes, `--device cuda` computes there. Rows of another version of the solver are kept and not shown.
 The setting "auto" is chosen for each pair, and the time to choose counts; `--again` repeats its rows.
 """
 
@@ -44,7 +44,7 @@ LEAST = {"dice": 0.003, "tre": 0.03}
 
 
 def read_lines(path, versions=VERSIONS):
-    """Rows of some versions by (set, pair, setting); a line that was left half written is passed over."""
+    """Rows of some versions by (set, pair, setting); incomplete lines are ignored."""
     rows = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
@@ -65,7 +65,7 @@ def append_line(path, row):
 
 
 def register(case, problems, setting, device):
-    """A row: the scores, what the solver says, and what it cost beyond the preparation of the pair."""
+    """A row: the scores, the statistics of the solver, and its cost without the preparation of the pair."""
     prior, config = parse_setting(DEFAULT if setting == AUTO else setting)
     job = RegistrationJob(prior=prior, model=None, refine=0, config=config, device=torch.device(device))
     with kept_memory():
@@ -116,7 +116,7 @@ def missing(options, settings, rows):
     for name in options.sets:
         pairs = list(SETS[name]())[: options.pairs]
         if not pairs:
-            print(f"left out {name}: its data are not at hand", flush=True)
+            print(f"left out {name}: its data are missing", flush=True)
         for pair in pairs:
             rest = [setting for setting in ("before", *settings) if (name, pair.name, setting) not in rows]
             if rest:

@@ -26,12 +26,12 @@ PHANTOMS = {"thorax": sliding_thorax, "cylinder": sliding_cylinder, "plates": sl
 SETTINGS = ("beta:0.02,20@search", "tv:0.3,30@search", "beta:0.01,5", "gaussian:0.1,1", "tv:0.3,30")
 STRENGTHS = (0.03, 0.1, 0.2, 0.3, 0.5, 1.0, 3.0)
 GOALS = {"near": 0.70, "away": 0.75, "folding_percent": 0.01, "time": 2.0}
-"""Largest error near the wall and away from it and largest time, in parts of the best uniform's; largest folding."""
+"""Maximum errors near the wall and away from it and time, relative to the best uniform strength; maximum folding."""
 
 
 def errors(phantom, field):
     """Mean error in voxels near the wall and away from it, within the body."""
-    return {place: mm / min(phantom.fixed.spacing) for place, mm in wall_errors(phantom, field).items()}
+    return {region: mm / min(phantom.fixed.spacing) for region, mm in wall_errors(phantom, field).items()}
 
 
 def register(phantom, setting, device):
@@ -57,15 +57,15 @@ def of_phantom(rows, phantom):
     return {key.partition("|")[2]: row for key, row in rows.items() if key.partition("|")[0] == phantom}
 
 
-def best_uniform(rows, place):
+def best_uniform(rows, region):
     """Name of the uniform strength with the least error near the wall or away from it; rows of one phantom."""
-    return min(filter(is_uniform, rows), key=lambda name: rows[name][place])
+    return min(filter(is_uniform, rows), key=lambda name: rows[name][region])
 
 
 def ratios(rows, setting):
     """What the goals are about: a setting against the uniform strengths; rows of one phantom."""
     own = rows[setting]
-    parts = {place: own[place] / rows[best_uniform(rows, place)][place] for place in ("near", "away")}
+    parts = {region: own[region] / rows[best_uniform(rows, region)][region] for region in ("near", "away")}
     seconds = np.median([row["processor_seconds"] for name, row in rows.items() if is_uniform(name)])
     return parts | {"folding_percent": own["folding_percent"], "time": own["processor_seconds"] / seconds}
 
@@ -89,10 +89,10 @@ def verdicts(rows, phantoms):
 
 
 def best_setting(found):
-    """The one setting that is nearest to the goals in the worst place of the worst phantom."""
+    """The setting nearest to the goals in the worse region of the worst phantom."""
 
     def distance(name):
-        return max(row[place] / GOALS[place] for row in found[name].values() for place in ("near", "away"))
+        return max(row[region] / GOALS[region] for row in found[name].values() for region in ("near", "away"))
 
     return min(found, key=distance)
 

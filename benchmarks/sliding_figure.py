@@ -113,7 +113,7 @@ def steepest(phantom, normal):
         if jump[index] > best[0]:
             best = (float(jump[index]), tuple(int(i) for i in index), axis)
     _, point, axis = best
-    beyond = tuple(place + (other == axis) for other, place in enumerate(point))
+    beyond = tuple(value + (other == axis) for other, value in enumerate(point))
     change = u[beyond] - u[point]
     return point, axis, change / np.linalg.norm(change)
 
@@ -123,11 +123,11 @@ def _largest(phantom):
 
 
 def _draw_profile(axes, phantom, found, point, axis, along):
-    places = np.arange(
+    indices = np.arange(
         max(point[axis] - _REACH_VOXELS, 0), min(point[axis] + _REACH_VOXELS + 2, phantom.fixed.shape[axis])
     )
-    index = tuple(places if other == axis else point[other] for other in range(3))
-    distance = places - point[axis] - 0.5
+    index = tuple(indices if other == axis else point[other] for other in range(3))
+    distance = indices - point[axis] - 0.5
     truth = along(phantom.displacement)[index]
     left = distance < 0
     for part in (left, ~left):

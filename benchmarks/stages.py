@@ -1,4 +1,4 @@
-"""Every stage of `spr register` on one pair, beside the same by SimpleITK where it has it."""
+"""Time of every stage of `spr register` on one pair, compared with SimpleITK where it has the stage."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from SPRCore.registration import prealign
 
 
 def measure_stages(folder, repeats):
-    """Seconds of each stage, ours and that of SimpleITK, and how far their results are apart."""
+    """Seconds of each stage of SPRCore and of SimpleITK, and the difference of their results."""
     paths = [folder / f"{part}.nii.gz" for part in ("fixed", "moving")]
     rows = {"read one image": _row(lambda: read_volume(paths[0]), lambda: sitk.ReadImage(str(paths[0])), repeats)}
     fixed, moving = map(read_volume, paths)
@@ -38,7 +38,7 @@ def measure_stages(folder, repeats):
 
 
 def _warp_rows(moving, grid, field, repeats):
-    """What resamples by the displacement, derives it or writes it, beside SimpleITK."""
+    """Rows of resampling, differentiation and writing of a displacement, compared with SimpleITK."""
     image, transform, itk_field, along_axes = _for_itk(moving, field)
     linear, nearest = sitk.sitkLinear, sitk.sitkNearestNeighbor
     outside = float(moving.array.min())
@@ -85,7 +85,7 @@ def _metric_rows(result, pair, repeats):
 
 
 def _row(ours, theirs, repeats):
-    """Seconds of both, and the 99.9th percentile of the difference of their values in parts of the range."""
+    """Seconds of both, and the 99.9th percentile of the difference of their values relative to the range."""
     row = {"ours": median_seconds(ours, repeats)}
     if theirs is not None:
         row["SimpleITK"] = median_seconds(theirs, repeats)

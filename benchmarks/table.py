@@ -8,7 +8,7 @@ HEAD = """# Performance
 
 Measured by `make bench`; each row in its own process, ours and its reference in one run. Numbers of another machine
 differ, the ratios less so. `python benchmarks/run.py --only NAME...` renews single rows, `--slow` adds the
-methods that take many minutes. What is not listed has not been measured on this machine.
+methods that take many minutes. Methods that are not listed were not measured on this machine.
 
 """
 OPERATIONS = """## Operations
@@ -47,7 +47,7 @@ printed.
 PAIRS = """
 ## Registration
 
-Pairs are registered as they lie, without alignment as a whole; every method with its defaults, on the processor. *SyN*
+Pairs are registered without affine pre-alignment; every method with its defaults, on the processor. *SyN*
 is SyNOnly of antspyx with mutual information, *SyN, CC* with local correlation of radius 4 and the 100, 70, 50, 20
 iterations of the paper, *to half resolution* with the iterations that antspyx takes (40, 20, 0: none at full
 resolution). *convexAdam* and *FireANTs* are the packages of these names, the latter at scales 4, 2, 1 with 200, 100, 50
@@ -55,7 +55,7 @@ iterations. *Of processor* counts all threads together and does not see what els
 of it, to ours; the methods of `--slow` run for so long that the machine did other things beside them, and sometimes
 stopped them, so that of them the seconds alone say too much. Every quality is computed by the same code from the field
 of the method. Nothing was tuned for these pairs: why convexAdam gains so little overlap on the made-up scene was not
-looked into (its empty surroundings are noise, which no method is told to leave out).
+looked into (its empty surroundings are noise, which no method excludes).
 
 Sixteen hearts and three brains beside SyN: [docs/results/real_pairs](../results/real_pairs/table.md). There SyN by
 local correlation, to half resolution, takes 17 times our processor time on hearts, and SyN by mutual information 3

@@ -3,7 +3,7 @@
     python benchmarks/training_step.py [--quick] [--size 80 96 112] [--repeats 3] [--out FOLDER]
 
 *Reference*: scaling and squaring in one graph that keeps its grids, LNCC by five dense 9³ convolutions, weighted
-differences and the prior left to autograd, as the reference code has them (the weight of a difference taken at both
+differences and the prior by autograd, as in the reference code (the weight of a difference taken at both
 of its ends, so that both compute the same). Seconds are processor time of one thread, since machines are shared; each
 row is measured in its own process.
 """
@@ -95,7 +95,7 @@ def network_of(name):
 
 
 def call_of(who, kind, size):
-    """What is measured: the loss with its gradient, or a whole step with a network and Adam."""
+    """Measured function: the loss with its gradient, or a whole step with a network and Adam."""
     import torch
     from torch.nn import functional as F
 

@@ -1,1 +1,1 @@
-"""What a registration is worth: the numbers of a report, figures for print and the folder of results."""
+"""Evaluation of registrations: rows of results, statistics, tables, figures and reports."""

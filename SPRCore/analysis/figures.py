@@ -1,4 +1,4 @@
-"""The figure of one registration: what went in, what came out, how it was deformed and how stiff it was."""
+"""The figure of one registration: images, deformation grid, weight map and differences."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from SPRCore.analysis.planes import PLANES, Plane, SliceExtractor, bounding_box,
 from SPRCore.geometry import Field, Volume, percentiles, robust_extremes, within_extremes
 
 DPI = 150
-WEIGHT_COLORS = "plasma_r"  # perceptually uniform; 0 is yellow, which no anatomy in grey is
+_WEIGHT_COLORS = "plasma_r"  # perceptually uniform; 0 is yellow, which no anatomy in grey is
 FIXED_COLOR, MOVING_COLOR = "#35d0ff", "#ff9a2e"
 _DIFFERENCE_COLORS = "RdBu_r"
 _NO_DATA_COLOR = "#8c8c8c"  # a gray that the colors of differences do not have
@@ -29,7 +29,7 @@ _BAR_GREY = 0.45  # the grey on which the colors of the weight are shown in thei
 
 @dataclass(frozen=True, kw_only=True)
 class RegistrationPicture:
-    """All that the figure of a registration shows, on the fixed grid.
+    """Content of the figure of a registration, on the fixed grid.
 
     Args:
         fixed: Fixed image.
@@ -37,16 +37,16 @@ class RegistrationPicture:
         warped: Moving image after the registration.
         displacement: Total displacement.
         weight: Weight map: 0 free, 1 as stiff as the prior allows.
-        fixed_valid: Where the fixed image has data, truth values of its shape; None for everywhere.
-        common: Where both images have data, before and after, truth values likewise; None for everywhere. Elsewhere no
-            difference is shown.
-        moving_window: Intensities of the moving image that are black and white, see `gray_window`; None to take them
-            from `moving`.
+        fixed_valid: Mask of the voxels of the fixed image with data; None for all.
+        common: Masks of the voxels at which both images have data, before and after; None for all. Differences are
+            shown there only.
+        moving_window: Intensities of the moving image that are black and white, see `gray_window`; None for those of
+            `moving`.
         fixed_labels: Labels of the fixed image, or None.
         moving_labels: Labels of the moving image on the fixed grid, before, or None.
         warped_labels: Labels of the moving image, after, or None.
         before: Metrics before, as in the report.
-        after: Metrics after, as in the report.
+        after: Metrics after.
         title: Line above the figure.
     """
 
@@ -69,12 +69,9 @@ class RegistrationPicture:
 def registration_figure(picture: RegistrationPicture) -> Figure:
     """Draw moving, fixed and warped image, deformation grid, weight map and the difference before and after.
 
-    Args:
-        picture: What to show.
-
     Returns:
-        The figure: three orthogonal planes, one below the other, through the center of the labels or of the anatomy,
-        in radiological orientation and with true proportions.
+        Three orthogonal planes, one below the other, through the center of the labels or of the anatomy, in
+        radiological convention and true proportions.
     """
     extractor = _extractor(picture)
     sizes = np.array([extractor.size_mm(plane) for plane in PLANES])
@@ -100,18 +97,13 @@ def registration_figure(picture: RegistrationPicture) -> Figure:
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure as the suffix of the path says, at 150 dots per inch.
-
-    Args:
-        figure: The figure.
-        path: File to write, such as `figure.png`.
-    """
+    """Write a figure in the format of the suffix, at 150 dots per inch."""
     packed = {"pil_kwargs": {"compress_level": 1}} if Path(path).suffix.lower() == ".png" else {}  # a third of the time
     figure.savefig(path, dpi=DPI, facecolor="white", **packed)
 
 
 def show_plane(panel: Axes, picture: np.ndarray, size_mm: tuple[float, float], **options: Any) -> Any:
-    """Show a cut with true proportions and no axes; `options` go to `imshow`."""
+    """Show a slice with true proportions and no axes; `options` are passed to `imshow`."""
     panel.set_xticks([])
     panel.set_yticks([])
     for edge in panel.spines.values():
@@ -120,7 +112,7 @@ def show_plane(panel: Axes, picture: np.ndarray, size_mm: tuple[float, float], *
 
 
 def draw_marks(panel: Axes, plane: Plane) -> None:
-    """Write which side of the patient each edge of a cut is."""
+    """Write the side of the patient at each edge of a slice."""
     left, right, top, bottom = plane.marks
     style: dict[str, Any] = {
         "transform": panel.transAxes,
@@ -136,28 +128,20 @@ def draw_marks(panel: Axes, plane: Plane) -> None:
 
 
 def weight_limit(weight: np.ndarray) -> float:
-    """Return the upper end of the weight's scale: 1, or more where a prior lets the weight exceed its mean."""
+    """Return the maximum of the color scale of a weight: 1, or more for priors that allow it."""
     return max(1.0, float(np.ceil(percentiles(weight, [99.9])[0] * 10) / 10))
 
 
 def weight_overlay(weight: np.ndarray, limit: float) -> np.ndarray:
-    """Color a weight map (..., ) as RGBA (..., 4): free is bright and opaque, stiff lets the anatomy through.
-
-    Args:
-        weight: Weights, 0 and above.
-        limit: Weight at the stiff end of the scale, above 0.
-
-    Returns:
-        Colors with opacity between 0.15 at `limit` and 0.85 at 0.
-    """
+    """Color a weight map as RGBA (..., 4), opacity 0.85 at 0 (free) to 0.15 at the maximum `limit` > 0 (stiff)."""
     stiffness = np.clip(weight / limit, 0, 1)
-    colors = _colormap(WEIGHT_COLORS)(stiffness)
+    colors = _colormap(_WEIGHT_COLORS)(stiffness)
     colors[..., 3] = 0.7 - 0.55 * stiffness
     return colors
 
 
 def draw_weight_bar(bar: Axes, limit: float) -> None:
-    """Draw the scale of the weight into its own axes: numbers, and the words free and stiff."""
+    """Draw the color scale of the weight into its own axes."""
     colors = weight_overlay(np.linspace(0, limit, 256), limit)
     opacity = colors[:, 3:]
     shown = np.hstack([colors[:, :3] * opacity + _BAR_GREY * (1 - opacity), np.ones((256, 1))])
@@ -168,7 +152,7 @@ def draw_weight_bar(bar: Axes, limit: float) -> None:
 
 
 def _finish_bar(bar: Axes) -> None:
-    """Keep the outer numbers of a color bar within its width, clear of the neighboring bar."""
+    """Keep the outer numbers of a color bar within its width."""
     bar.tick_params(labelsize=8, length=2)
     first, *_, last = bar.get_xticklabels()
     first.set_horizontalalignment("left")
@@ -189,10 +173,9 @@ def _extractor(picture: RegistrationPicture) -> SliceExtractor:
 
 
 def _differences(picture: RegistrationPicture) -> tuple[np.ndarray, np.ndarray, float]:
-    """Difference to the fixed image before and after, with moving intensities brought to the fixed scale, and a limit.
+    """Difference to the fixed image before and after, on the intensity scale of the fixed image, and its limit.
 
-    One gain and one offset, fitted after the registration where the anatomy agrees best, serve both, so that the two
-    pictures can be compared. NaN where one of the images has no data.
+    Both use one gain and offset, fitted after the registration, so that they are comparable. NaN without data.
     """
     everywhere = np.ones(picture.fixed.shape, dtype=bool)
     shown, chosen = picture.common or (everywhere, everywhere)
@@ -212,7 +195,7 @@ def _differences(picture: RegistrationPicture) -> tuple[np.ndarray, np.ndarray, 
 
 @dataclass(frozen=True)
 class _Scales:
-    """What is black, white, stiff and far apart in all planes: windows of gray, end of the weights, differences."""
+    """Common scales of all planes: gray windows, maximum of the weight, differences."""
 
     fixed: dict[str, float]
     moving: dict[str, float]
@@ -249,7 +232,7 @@ def _draw_row(
     show_plane(panels[4], weight_overlay(extractor.extract(weight, plane), scales.weight), size)
     *differences, limit = scales.differences
     for panel, difference in zip(panels[5:7], differences, strict=True):
-        panel.set_facecolor(_NO_DATA_COLOR)  # shines through where there is no difference
+        panel.set_facecolor(_NO_DATA_COLOR)  # visible where the difference is NaN
         show_plane(panel, extractor.extract(difference, plane), size, cmap=_DIFFERENCE_COLORS, vmin=-limit, vmax=limit)
     for panel, labels, color in (
         (panels[0], picture.moving_labels, MOVING_COLOR),
@@ -265,15 +248,7 @@ def _draw_row(
 
 
 def gray_window(image: Volume, valid: np.ndarray | None = None) -> dict[str, float]:
-    """Return the intensities that are black and white, as `imshow` takes them: all but the brightest anatomy.
-
-    Args:
-        image: The image.
-        valid: Where it has data, truth values of its shape; None for everywhere.
-
-    Returns:
-        `vmin` and `vmax`; neither padding nor outliers decide them.
-    """
+    """Return the intensities of black and white (`vmin`, `vmax`) over voxels with data, without effect of outliers."""
     low, high = percentiles(image.array[foreground(image, valid)], (0.5, 99.5))
     lowest, _ = robust_extremes(image.array if valid is None else image.array[valid])
     return {"vmin": min(low, lowest), "vmax": high}
@@ -286,7 +261,7 @@ def _centers(picture: np.ndarray, size_mm: tuple[float, float]) -> tuple[np.ndar
 
 
 def draw_outlines(panel: Axes, labels: np.ndarray, size_mm: tuple[float, float], color: str) -> None:
-    """Draw the outline of every label of a cut in one color."""
+    """Draw the outline of every label of a slice in one color."""
     if min(labels.shape) < 2:
         return
     across, up = _centers(labels, size_mm)
@@ -297,7 +272,7 @@ def draw_outlines(panel: Axes, labels: np.ndarray, size_mm: tuple[float, float],
 def draw_grid(
     panel: Axes, extractor: SliceExtractor, plane: Plane, displacement: Field, lines: int = _LINES_ACROSS
 ) -> None:
-    """Draw the lines of a regular grid of the moving image where the registration puts them in the fixed one."""
+    """Draw a regular grid of the moving image, deformed to the fixed image."""
     size = extractor.size_mm(plane)
     step = grid_step_mm(max(size), lines)
     for coordinate in extractor.coordinates(displacement.array, plane):
@@ -309,7 +284,7 @@ def draw_grid(
 
 
 def grid_step_mm(extent_mm: float, lines: int = _LINES_ACROSS) -> float:
-    """Return a round distance (1, 2 or 5 times a power of ten) for about so many grid lines over an extent in mm."""
+    """Return a round distance (1, 2 or 5 times a power of ten) for about `lines` grid lines over an extent in mm."""
     rough = extent_mm / lines
     power = 10.0 ** np.floor(np.log10(rough))
     return float(power * min((1, 2, 5, 10), key=lambda factor: abs(np.log(factor * power / rough))))
@@ -340,10 +315,10 @@ def _quality(metrics: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _label_legend(figure: Figure, place: Any, picture: RegistrationPicture) -> None:
+def _label_legend(figure: Figure, cell: Any, picture: RegistrationPicture) -> None:
     if picture.fixed_labels is None and picture.moving_labels is None:
         return
-    axes = figure.add_subplot(place)
+    axes = figure.add_subplot(cell)
     axes.axis("off")
     handles = [Line2D([], [], color=FIXED_COLOR, label="labels of the fixed image")]
     if picture.moving_labels is not None:
@@ -351,11 +326,11 @@ def _label_legend(figure: Figure, place: Any, picture: RegistrationPicture) -> N
     axes.legend(handles=handles, loc="upper center", ncols=2, fontsize=8, frameon=False)
 
 
-def _draw_difference_bar(figure: Figure, place: Any, differences: tuple[np.ndarray, np.ndarray, float]) -> None:
+def _draw_difference_bar(figure: Figure, cell: Any, differences: tuple[np.ndarray, np.ndarray, float]) -> None:
     *pictures, limit = differences
     gray = "; gray: no data" if any(np.isnan(picture).any() for picture in pictures) else ""
     mappable = ScalarMappable(Normalize(-limit, limit), _DIFFERENCE_COLORS)
-    bar = figure.add_subplot(place)
+    bar = figure.add_subplot(cell)
     scale = figure.colorbar(mappable, cax=bar, orientation="horizontal", ticks=[-limit, 0, limit])
     scale.ax.set_xticklabels([f"{-limit:.3g}", f"0\nin units of the fixed image{gray}", f"{limit:.3g}"])
     _finish_bar(scale.ax)

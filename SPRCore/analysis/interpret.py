@@ -1,4 +1,4 @@
-"""What a weight map tells: by structure, beside the deformation, and across the boundaries of structures."""
+"""Statistics of a displacement and its weight map: by structure, correlations, and across label boundaries."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from SPRCore.geometry import Field, Volume
 from SPRCore.metrics import determinant_map
 from SPRCore.regularization import Prior, squared_gradient
 
-VARIANCE_RADIUS = 2
-"""Half width in voxels of the window of the local variance, along axes that are as long."""
+_VARIANCE_RADIUS = 2
+"""Half width in voxels of the window of the local variance, limited by the size of an axis."""
 
 _MOST_VOXELS = 40_000  # of a rank correlation; its standard error is then 0.005
 _POOL = (1, 1, 1)
@@ -28,21 +28,16 @@ def interpret(
     labels: Volume | None = None,
     prior: Prior | None = None,
 ) -> dict[str, Any]:
-    """Describe a registration and its weight map in numbers.
+    """Compute statistics of a displacement and its weight map, in RAS mm on the fixed grid.
 
-    Args:
-        displacement: Pull displacement on the fixed grid, RAS mm.
-        weight: Weight of each voxel, or None for a method without.
-        fixed: Fixed image; correlations are taken over its foreground.
-        labels: Labels on its grid, or None.
-        prior: Prior of the weight, to compare it with the most probable one for this displacement; None to leave out.
+    Correlations are over the foreground of `fixed`. With a `prior` the weight is compared with the most probable one.
 
     Returns:
-        ``structures``: by label, "0" for the rest of the foreground, mean, standard deviation and median of ``weight``,
+        ``structures``: by label ("0": the rest of the foreground) mean, standard deviation and median of ``weight``,
         ``displacement_mm`` (its length), ``gradient`` (see `gradient_map`) and ``jacobian``, and the number of
         ``voxels``; ``correlation``: rank correlation of the weight with ``displacement``, ``variance`` and
         ``gradient``; ``boundary``: see `boundary_jumps`; ``weight``: mean, percentiles 5, 50 and 95, and ``map_gap``,
-        its mean distance from the most probable one. What needs a weight or labels is absent without.
+        its mean distance from the most probable one. Entries without weight or labels are missing.
     """
     inside = foreground(fixed)
     length = np.linalg.norm(displacement.array, axis=-1)
@@ -69,20 +64,12 @@ def interpret(
 
 
 def gradient_map(displacement: Field) -> np.ndarray:
-    """Root mean square over directions and components of how much a displacement changes per mm, (X, Y, Z)."""
+    """Root mean square of the spatial derivatives of a displacement over directions and components, (X, Y, Z)."""
     return np.sqrt(_squared_gradient(displacement)[0, 0].numpy())
 
 
-def variance_map(displacement: Field, radius: int = VARIANCE_RADIUS) -> np.ndarray:
-    """Variance of the displacement about each voxel, in mm squared, summed over its components.
-
-    Args:
-        displacement: In RAS mm.
-        radius: Half width of the window in voxels.
-
-    Returns:
-        Shape (X, Y, Z).
-    """
+def variance_map(displacement: Field, radius: int = _VARIANCE_RADIUS) -> np.ndarray:
+    """Local variance of a displacement in mm², summed over its components, (X, Y, Z), in windows of some voxels."""
     field = torch.from_numpy(displacement.array).movedim(-1, 0)[None].double()
     radii = [min(radius, (size - 1) // 2) for size in field.shape[2:]]
     variance = box_mean(field.square(), radii) - box_mean(field, radii).square()
@@ -92,8 +79,7 @@ def variance_map(displacement: Field, radius: int = VARIANCE_RADIUS) -> np.ndarr
 def likely_weight(displacement: Field, prior: Prior) -> np.ndarray:
     """Most probable weight for a displacement under a prior, (X, Y, Z).
 
-    A network whose field is a velocity has its weight for the velocity; of the displacement this is close where the
-    deformation is small.
+    A network with a velocity predicts the weight of the velocity, which is close for small deformations.
     """
     from SPRCore.functional import mirrored_box_mean
 
@@ -101,7 +87,7 @@ def likely_weight(displacement: Field, prior: Prior) -> np.ndarray:
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float | None:
-    """Rank correlation of Spearman, over at most 40 000 values taken at random; None where one does not vary."""
+    """Spearman's rank correlation over at most 40 000 randomly chosen values; None if one input is constant."""
     from scipy.stats import rankdata
 
     if len(first) > _MOST_VOXELS:
@@ -113,17 +99,12 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float | None:
 
 
 def boundary_jumps(displacement: Field, labels: Volume, weight: Volume | None = None) -> dict[str, float]:
-    """Compare neighbors of different labels with neighbors within one structure.
-
-    Args:
-        displacement: On the grid of the labels, RAS mm.
-        labels: Structures; 0 is the rest.
-        weight: Weight of each voxel, or None.
+    """Compare neighboring voxels with different labels to those within one structure.
 
     Returns:
-        ``across`` and ``within``: mean difference of the displacements of two neighboring voxels per mm between them,
-        where their labels differ and where both lie in one structure; ``ratio``; ``weight_across`` and
-        ``weight_within`` likewise, the mean of both ends. Empty without any boundary.
+        ``across`` and ``within``: mean difference of the displacements of two neighbors per mm, at different labels and
+        within one structure (not 0); ``ratio``; ``weight_across`` and ``weight_within``: mean weight of both voxels.
+        Empty without a boundary.
     """
     sums = {name: np.zeros(2) for name in ("jump", "weight", "count")}
     array = labels.array
@@ -133,10 +114,10 @@ def boundary_jumps(displacement: Field, labels: Volume, weight: Volume | None = 
         low, high = _ends(array, axis)
         jump = np.linalg.norm(np.diff(displacement.array, axis=axis), axis=-1) / step
         ends = None if weight is None else np.add(*_ends(weight.array, axis)) / 2
-        for place, where in enumerate((low != high, (low == high) & (low != 0))):
-            sums["jump"][place] += jump[where].sum(dtype=np.float64)
-            sums["count"][place] += np.count_nonzero(where)
-            sums["weight"][place] += 0.0 if ends is None else ends[where].sum(dtype=np.float64)
+        for kind, where in enumerate((low != high, (low == high) & (low != 0))):
+            sums["jump"][kind] += jump[where].sum(dtype=np.float64)
+            sums["count"][kind] += np.count_nonzero(where)
+            sums["weight"][kind] += 0.0 if ends is None else ends[where].sum(dtype=np.float64)
     if not sums["count"].all():
         return {}
     across, within = sums["jump"] / sums["count"]
@@ -148,7 +129,7 @@ def boundary_jumps(displacement: Field, labels: Volume, weight: Volume | None = 
 
 
 def _squared_gradient(displacement: Field) -> torch.Tensor:
-    """As the energy has it: differences in mm along the axes of the grid, which need not be those of the world."""
+    """Squared gradient as in the energy: differences in mm along the axes of the grid."""
     spacing = displacement.grid.spacing
     field = displacement.to_tensor_vox()
     return squared_gradient(field * field.new_tensor(spacing).view(1, 3, 1, 1, 1), spacing)
@@ -171,7 +152,7 @@ def _structures(
 
 
 def _full(inner: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Put values of inner voxels on the whole grid, NaN at its border."""
+    """Pad values of the inner voxels to the whole grid, NaN at the border."""
     full = np.full(shape, np.nan, dtype=np.float32)
     full[1:-1, 1:-1, 1:-1] = inner
     return full

@@ -1,4 +1,4 @@
-"""Specifications of methods, as the command line writes them, and how each registers a pair."""
+"""Methods as written on the command line, and registration of a pair by each of them."""
 
 from __future__ import annotations
 
@@ -72,22 +72,19 @@ def parse_methods(texts: Sequence[str]) -> list[MethodSpec]:
     """Parse specifications of methods and check that each can run.
 
     Args:
-        texts: Comma-separated lists. Each entry is `instance`, `auto` (with a setting chosen for each pair),
-            `uniform` or `uniform:LAMBDA` (instance optimization with one weight everywhere), the name of a baseline,
-            or the name or path of a model; with `@alpha=A,lambda_max=L` (or `sigma=`, `lambda_mean=`, `tv=`,
-            `lambda=`, `refine=`) for its values, and with `LABEL=` before it a name for tables.
-
-    Returns:
-        The methods in their order.
+        texts: Comma-separated lists. Each entry is `instance`, `auto` (a setting chosen for each pair), `uniform` or
+            `uniform:LAMBDA` (instance optimization with one weight everywhere), the name of a baseline, or the name or
+            path of a model; with `@alpha=A,lambda_max=L` (or `sigma=`, `lambda_mean=`, `tv=`, `lambda=`, `refine=`) for
+            its values, and with `LABEL=` before it a name for tables.
 
     Raises:
-        InputError: A method is unknown or cannot run, a value is wrong, or two have one name.
+        InputError: A method is unknown or cannot run, a value is wrong, or a name is a duplicate.
     """
     methods = [_method(entry) for entry in _entries(texts)]
     if not methods:
         raise InputError("methods", got="none", expected="at least one")
-    for place, method in enumerate(methods):
-        if any(method.label == other.label for other in methods[:place]):
+    for index, method in enumerate(methods):
+        if any(method.label == other.label for other in methods[:index]):
             remedy = "write LABEL=METHOD to give each a name of its own"
             raise InputError("methods", got=f"two called {method.label!r}", remedy=remedy)
     return methods
@@ -96,18 +93,11 @@ def parse_methods(texts: Sequence[str]) -> list[MethodSpec]:
 def run_method(
     method: MethodSpec, fixed: MaskedVolume, moving: MaskedVolume, affine_ras: np.ndarray | None, device: str
 ) -> RegistrationResult:
-    """Register a pair.
-
-    Args:
-        method: The method.
-        fixed: Fixed image with its mask of data; baselines get the whole image.
-        moving: Moving image with its mask of data, on any grid.
-        affine_ras: Affine pre-alignment, pull map from fixed to moving world points, or None.
-        device: Compute device of the methods of this package.
+    """Register a pair; baselines get the whole images, without masks.
 
     Returns:
-        The result, without inverse and weight from a baseline. Its report has `seconds` to load the model (``model``)
-        and to register (``register``), and `processor_seconds` of all threads and child processes to register.
+        The result, of a baseline without inverse and weight. Its report has `seconds` to load the model (``model``) and
+        to register (``register``), and `processor_seconds` of all threads and child processes to register.
 
     Raises:
         InputError: The pair or the method cannot be used.
@@ -203,8 +193,7 @@ def _model_method(label: str, spec: str, values: dict[str, float], refine: int, 
 
 
 def _prior_of(card: ModelCard, values: dict[str, float]) -> Prior:
-    asked = make_prior(card.prior, {**card.defaults, **values}) if values else None
-    return model_prior(card, asked)
+    return model_prior(card, make_prior(card.prior, {**card.defaults, **values}) if values else None)
 
 
 def _instance_prior(values: dict[str, float]) -> Prior:

@@ -1,4 +1,4 @@
-"""The table of hyperparameters that did best, from studies and from dense grids, as Table 5 of the paper."""
+"""Table of the best hyperparameters of studies and sweeps, as Table 5 of the paper."""
 
 from __future__ import annotations
 
@@ -21,16 +21,10 @@ Line = dict[str, str]
 def optima_table(
     studies: Sequence[Mapping[str, Any]], points: Sequence[SurfacePoint], band: float = BAND
 ) -> ResultTable | None:
-    """Make the table of the best hyperparameters of all searches.
+    """Return the table of the best hyperparameters of saved studies and of sweeps of any number of models, if any.
 
-    Args:
-        studies: Saved studies, as plain values.
-        points: Points of sweeps of any number of models.
-        band: Of sweeps: by how much a setting may fall short of the best one and still count as good.
-
-    Returns:
-        A line for each study and each sweep: the best value and the hyperparameters there, in brackets the lowest and
-        highest value among what is as good, and of studies the importance; None without any.
+    A line for each search: best value, hyperparameters, in brackets their range among settings within `band` of the
+    best value of a sweep, and for studies their importance.
 
     Raises:
         InputError: A sweep varies more than two hyperparameters.
@@ -44,8 +38,8 @@ def optima_table(
     header = list(dict.fromkeys([*list(lines[0])[:4], *named, *used]))
     body = tuple(tuple(TableCell(line.get(title, "")) for title in header) for line in lines)
     notes = [
-        "In brackets: the range among all settings that were tried and fall short of the best one by no more than the"
-        f" band of the study, or {band:g} in a sweep; in percent: the share in the variance of the objective (fANOVA)."
+        "In brackets: the range of the settings whose value differs from the best by at most the band of the study, or"
+        f" {band:g} in a sweep; in percent: the share in the variance of the objective (fANOVA)."
     ]
     return ResultTable(caption="Best hyperparameters", header=tuple(header), body=body, notes=tuple(notes))
 

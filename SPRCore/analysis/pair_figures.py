@@ -1,4 +1,4 @@
-"""Figures of a kept pair: methods side by side, and what the weight of a method has to do with its deformation."""
+"""Figures of a saved pair: methods side by side, and the relation of weight and deformation of a method."""
 
 from __future__ import annotations
 
@@ -37,11 +37,7 @@ _AXIS_NAMES = ("right to left", "back to front", "foot to head")
 
 
 def methods_figure(kept: SavedPair, plane: Plane = PLANES[0]) -> Figure:
-    """Draw a pair and what each method made of it, as Figure 6 of the paper.
-
-    Args:
-        kept: The pair.
-        plane: The plane to cut.
+    """Draw a pair and the result of each method, as Figure 6 of the paper.
 
     Returns:
         Moving and fixed image; below them for each method the warped image, the deformation grid, the weight map and
@@ -82,7 +78,7 @@ def _draw_method(
     plane: Plane,
     limits: tuple[float, float],
 ) -> None:
-    """Draw what a method made of a pair; `limits` end the scales of the weight and of the difference."""
+    """Draw the result of a method; `limits` are the maxima of the scales of weight and difference."""
     size = extractor.size_mm(plane)
     _write(panels[0], method)
     _image(panels[1], extractor, plane, method.warped, method.warped_labels, MOVING_COLOR, "")
@@ -95,16 +91,14 @@ def _draw_method(
 
 
 def weight_figure(kept: SavedPair, method: SavedResult, plane: Plane = PLANES[0]) -> Figure:
-    """Draw what the weight of a method has to do with its deformation, as Figure 12 of the paper.
-
-    Args:
-        kept: The pair.
-        method: One of its methods, with a weight.
-        plane: The plane to cut.
+    """Draw weight and deformation of a method, as Figure 12 of the paper.
 
     Returns:
-        Length of the displacement, deformation, local variance of the displacement, weight, and the weight laid over
-        the variance; the rank correlation of the weight with each over the foreground.
+        Length of the displacement, deformation, local variance of the displacement, weight, and the weight over the
+        variance; the rank correlation of the weight with each over the foreground.
+
+    Raises:
+        ValueError: The method has no weight.
     """
     extractor = pair_extractor(kept)
     size = extractor.size_mm(plane)
@@ -146,15 +140,11 @@ def weight_figure(kept: SavedPair, method: SavedResult, plane: Plane = PLANES[0]
 
 
 def boundary_figure(kept: SavedPair, plane: Plane = PLANES[0]) -> Figure:
-    """Draw displacement components and where the displacement jumps, method by method, as Figure 13 of the paper.
-
-    Args:
-        kept: The pair.
-        plane: The plane to cut.
+    """Draw displacement components and their spatial derivative for each method, as Figure 13 of the paper.
 
     Returns:
-        For each method the weight, the two components in the plane and the change of the displacement per mm, with
-        the boundaries of the fixed structures; scales are common to all methods.
+        For each method the weight, the two components in the plane and the change of the displacement per mm, with the
+        boundaries of the fixed structures, in common scales.
     """
     extractor = pair_extractor(kept)
     size = extractor.size_mm(plane)
@@ -188,14 +178,7 @@ def boundary_figure(kept: SavedPair, plane: Plane = PLANES[0]) -> Figure:
 
 
 def likely_weight_figure(kept: SavedPair, method: SavedResult) -> Figure:
-    """Draw the weight of a method against the most probable one for the same displacement under its prior.
-
-    Args:
-        kept: The pair.
-        method: One of its methods, with a weight and a prior that lets it vary.
-
-    Returns:
-        Voxels of the foreground by both weights, their number in color, with the line on which they are equal.
+    """Draw a histogram of the weight of a method and the most probable one for the same displacement under its prior.
 
     Raises:
         ValueError: The method has no weight.
@@ -225,11 +208,11 @@ def likely_weight_figure(kept: SavedPair, method: SavedResult) -> Figure:
 
 
 def _head(figure: Figure, words: str) -> None:
-    figure.suptitle(f"{words}\n", fontsize=10)  # an empty line, so that it is not read as the title of a panel
+    figure.suptitle(f"{words}\n", fontsize=10)  # an empty line separates it from the titles of the panels
 
 
 def _stiffest(kept: SavedPair) -> float:
-    """Upper end of the scale of all weights."""
+    """Maximum of the common scale of all weights."""
     return max((weight_limit(m.weight.array) for m in kept.methods if m.weight is not None), default=1.0)
 
 
@@ -246,11 +229,11 @@ def _sheet(columns: int, height: float, rows: int, bars: int) -> Figure:
 
 
 def pair_extractor(kept: SavedPair) -> SliceExtractor:
-    """Return what cuts a pair through the middle of its labels, with as much again around them."""
+    """Return the slices of a pair through the center of its labels, with a margin of half their size."""
     anatomy, labels = foreground(kept.fixed), kept.fixed_labels
     target = anatomy if labels is None or not labels.array.any() else labels.array != 0
     box = bounding_box(anatomy)
-    if target is not anatomy:  # what matters, with as much again around it
+    if target is not anatomy:
         low, high = bounding_box(target).T
         wide = high - low
         box = np.stack([np.maximum(low - wide // 2, box[:, 0]), np.minimum(high + wide // 2, box[:, 1])], axis=1)
@@ -276,7 +259,7 @@ def _image(
 def fixed_outlines(
     panel: Axes, kept: SavedPair, extractor: SliceExtractor, plane: Plane, color: str = FIXED_COLOR
 ) -> None:
-    """Draw the outlines of the fixed labels, where the pair has them."""
+    """Draw the outlines of the fixed labels, if any."""
     if kept.fixed_labels is not None:
         draw_outlines(panel, extractor.extract(kept.fixed_labels.array, plane), extractor.size_mm(plane), color)
 
@@ -292,8 +275,8 @@ def _weight(
     show_plane(panel, weight_overlay(extractor.extract(method.weight.array, plane), limit), size)
 
 
-def _bar(figure: Figure, place: Any, colors: str, norm: Normalize, words: str) -> None:
-    bar = figure.add_subplot(place)
+def _bar(figure: Figure, cell: Any, colors: str, norm: Normalize, words: str) -> None:
+    bar = figure.add_subplot(cell)
     scale = figure.colorbar(ScalarMappable(norm, colors), cax=bar, orientation="horizontal")
     scale.set_label(words, fontsize=8)
     bar.tick_params(labelsize=8, length=2)

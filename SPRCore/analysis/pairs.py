@@ -1,4 +1,4 @@
-"""Lists of pairs to measure methods on: a CSV with a row per pair."""
+"""Lists of pairs for evaluation: a CSV file with a row per pair."""
 
 from __future__ import annotations
 
@@ -28,17 +28,9 @@ class PairFiles:
 
     Attributes:
         pair: Name, unique in its list.
-        subject: Whose images these are.
-        group: Any name by which pairs are to be told apart, such as a direction; "" for none.
-        fixed: Fixed image.
-        moving: Moving image.
-        fixed_labels: Label map of the fixed image, or None.
-        moving_labels: Label map of the moving image, or None.
-        fixed_points: Landmarks of the fixed image, or None.
-        moving_points: Landmarks of the moving image, or None.
-        fixed_mask: Mask of the fixed image, or None.
-        moving_mask: Mask of the moving image, or None.
-        digest: Digest of the row as it was written.
+        subject: Subject of the images; results of one subject are not independent.
+        group: Name of a group of pairs, such as a direction; "" for none.
+        digest: SHA-256 of the row as written.
     """
 
     pair: str
@@ -57,7 +49,7 @@ class PairFiles:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LoadedPair:
-    """A pair in memory: images with their data, and what is marked in them, on the fixed grid what is of the fixed."""
+    """Images with their masks, and annotations; those of the fixed image on its grid."""
 
     fixed: MaskedVolume
     moving: MaskedVolume
@@ -68,14 +60,11 @@ def read_pairs(path: Path) -> list[PairFiles]:
     """Read a list of pairs.
 
     Args:
-        path: CSV with the columns `fixed` and `moving` and any others of `COLUMNS`; paths are absolute or start from
-            its folder. Without `pair` the pairs are called by their number, without `subject` each is one of its own.
-
-    Returns:
-        The pairs in their order.
+        path: CSV with the columns `fixed` and `moving` and any others of `COLUMNS`; paths are absolute or relative to
+            its folder. Without `pair` the number is the name, without `subject` each pair is a subject of its own.
 
     Raises:
-        InputError: The list or a file of it is missing, or a row cannot be used; the row is named.
+        InputError: The list or a file in it is missing, or a row is invalid; the row is named.
     """
     if not path.is_file():
         raise InputError(str(path), got="no such file", expected="a CSV of pairs")
@@ -101,19 +90,9 @@ def read_pairs(path: Path) -> list[PairFiles]:
 
 
 def load_pair(files: PairFiles) -> LoadedPair:
-    """Read all files of a pair.
-
-    Args:
-        files: Where they are.
-
-    Returns:
-        Images, labels, landmarks and masks.
-
-    Raises:
-        InputError: A file is unusable, or what it holds does not fit the others.
-    """
+    """Read all files of a pair; raises `InputError` for an unusable file, or one that does not fit the others."""
     fixed, moving = read_volume(files.fixed), read_volume(files.moving)
-    marked = Annotations(
+    annotations = Annotations(
         fixed_labels=None if files.fixed_labels is None else read_labels(files.fixed_labels),
         moving_labels=None if files.moving_labels is None else read_labels(files.moving_labels),
         fixed_points=_points(files.fixed_points, fixed),
@@ -121,30 +100,30 @@ def load_pair(files: PairFiles) -> LoadedPair:
         fixed_mask=None if files.fixed_mask is None else read_labels(files.fixed_mask),
         moving_mask=None if files.moving_mask is None else read_labels(files.moving_mask),
     ).on(fixed.grid)
-    images = marked.masked(fixed, moving)
-    return LoadedPair(fixed=images[0], moving=images[1], annotations=marked)
+    images = annotations.masked(fixed, moving)
+    return LoadedPair(fixed=images[0], moving=images[1], annotations=annotations)
 
 
 def _points(path: Path | None, image: Volume) -> np.ndarray | None:
     return None if path is None else read_landmarks(path, grid=image.grid)
 
 
-def _pair(row: dict[str, str], number: int, place: str, base: Path) -> PairFiles:
+def _pair(row: dict[str, str], number: int, where: str, base: Path) -> PairFiles:
     name = row.get("pair") or str(number)
     texts = {"pair": name, "subject": row.get("subject") or name, "group": row.get("group", "")}
     for key, text in texts.items():
         if text and not _NAME.fullmatch(text):
-            raise InputError(f"{place}, {key}", got=repr(text[:64]), expected="at most 100 characters")
+            raise InputError(f"{where}, {key}", got=repr(text[:64]), expected="at most 100 characters")
     files = {part: base / Path(row[part]).expanduser() for part in PARTS if row.get(part)}
     for part in ("fixed", "moving"):
         if part not in files:
-            raise InputError(f"{place}, {part}", got="nothing", expected="a path")
+            raise InputError(f"{where}, {part}", got="nothing", expected="a path")
     for kind in ("labels", "points"):
         if (f"fixed_{kind}" in files) != (f"moving_{kind}" in files):
-            raise InputError(f"{place}, {kind}", got="those of one image only", expected="those of both, or none")
+            raise InputError(f"{where}, {kind}", got="those of one image only", expected="those of both, or none")
     for part, file in files.items():
         if not on_disk(file).exists():
-            raise InputError(f"{place}, {part}", got=f"no file {row[part]}", expected="a file")
+            raise InputError(f"{where}, {part}", got=f"no file {row[part]}", expected="a file")
     written = [row.get(part, "") for part in PARTS]
     written = written if written[-1] else written[:-1]  # rows of lists without moving masks keep their digest
     digest = hashlib.sha256("\0".join(written).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Cuts through volumes as radiologists look at them: three planes, in millimeters, the right side on the left."""
+"""Slices through volumes in radiological convention: three planes, in millimeters, the right side on the left."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from SPRCore.geometry import (
     voxel_to_ras,
 )
 
-_FOREGROUND = 0.15  # of the range from the lowest value to the 99.5th percentile; air and background lie below
+_FOREGROUND = 0.15  # of the range from the lowest value to the 99.5th percentile; air and background are below
 _OTHERS = ((1, 2), (0, 2), (0, 1))  # the axes across each axis
 _MARGIN = 0.04  # of the extent of the anatomy, left around it in a picture
 
 
 @dataclass(frozen=True)
 class Plane:
-    """One of the three orthogonal planes, drawn in the radiological way.
+    """An orthogonal plane in radiological convention.
 
     Args:
         name: "Axial", "Coronal" or "Sagittal".
-        normal: Axis of the RAS order that is cut through.
-        across: Axis of the RAS order that runs across the picture; its positive end (R or A) is on the left.
-        up: Axis of the RAS order that runs upward.
+        normal: RAS axis across the plane.
+        across: RAS axis along the width of the picture; its positive end (R or A) is on the left.
+        up: RAS axis that points upward.
         marks: Letters at the left, right, upper and lower edge.
     """
 
@@ -48,15 +48,15 @@ PLANES = (
 
 
 class SliceExtractor:
-    """Cuts arrays of one grid through one point, all of them alike.
+    """Extracts slices of arrays on one grid through one point.
 
-    The axes are first brought into the order and direction nearest to RAS; an oblique grid is cut along its own axes,
-    without interpolation.
+    Axes are reordered and flipped to the nearest RAS order; an oblique grid is cut along its own axes, without
+    interpolation.
 
     Args:
-        grid: Grid of all arrays to cut.
-        point_mm: Point in RAS mm through which the planes go; moved into the grid if it lies outside.
-        box: Part of the grid to show, per axis of the grid a (first, last) voxel index. None for all of it.
+        grid: Grid of the arrays.
+        point_mm: Point of the planes in RAS mm; clamped to the grid.
+        box: Shown part of the grid, (first, last) voxel index per axis; None for all of it.
     """
 
     def __init__(self, grid: Grid, point_mm: np.ndarray, box: np.ndarray | None = None) -> None:
@@ -75,23 +75,20 @@ class SliceExtractor:
         self._index = np.clip(self._canonical(index), self._low, self._high)
 
     def extract(self, array: np.ndarray, plane: Plane) -> np.ndarray:
-        """Cut an array (X, Y, Z) or (X, Y, Z, C) of the grid: a picture (up, across), row 0 at the bottom."""
+        """Return the slice (up, across) of an array (X, Y, Z) or (X, Y, Z, C), row 0 at the bottom."""
         canonical = np.transpose(array, (*self._order, *range(3, array.ndim)))
         canonical = canonical[tuple(slice(None, None, sign) for sign in self._sign)]
         window = [slice(low, high + 1) for low, high in zip(self._low, self._high, strict=True)]
         window[plane.normal] = slice(self._index[plane.normal], self._index[plane.normal] + 1)
         picture = np.take(canonical[tuple(window)], 0, axis=plane.normal)
-        return np.swapaxes(picture, 0, 1)[:, ::-1]  # the lower of the two axes left is `across`, its plus end goes left
+        return np.swapaxes(picture, 0, 1)[:, ::-1]  # `across` is the first remaining axis; its positive end is left
 
     def coordinates(self, displacement_mm: np.ndarray, plane: Plane) -> tuple[np.ndarray, np.ndarray]:
-        """Tell where each voxel of a cut comes from.
+        """Return the coordinates x + u(x) of a slice along `across` and `up`, in mm.
 
         Args:
             displacement_mm: Displacement (X, Y, Z, 3) in RAS mm.
-            plane: The plane to cut.
-
-        Returns:
-            The coordinates x + u(x) along `across` and `up` in mm, each a picture as `cut` gives it.
+            plane: The plane.
         """
         displacement_vox = displacement_mm_to_vox(self.extract(displacement_mm, plane), self._affine)
         moved = displacement_vox[..., self._order] * self._sign
@@ -101,25 +98,22 @@ class SliceExtractor:
         return across * self.spacing[plane.across], up * self.spacing[plane.up]
 
     def size_mm(self, plane: Plane) -> tuple[float, float]:
-        """Return width and height of a cut in mm."""
+        """Return width and height of a slice in mm."""
         extent = (self._high - self._low + 1) * self.spacing
         return float(extent[plane.across]), float(extent[plane.up])
 
     def _canonical(self, index: np.ndarray) -> np.ndarray:
-        """Turn an index of the grid into one of the array in RAS order."""
+        """Convert an index of the grid to RAS order."""
         ordered = np.asarray(index)[self._order]
         return np.where(self._sign > 0, ordered, self._shape - 1 - ordered)
 
 
 def foreground(image: Volume, valid: np.ndarray | None = None) -> np.ndarray:
-    """Tell the anatomy from the air around it by a threshold; good enough to center and crop a picture.
+    """Return the mask of the anatomy by a threshold, for centering and cropping; all voxels if it would be empty.
 
     Args:
         image: The image.
-        valid: Where it has data, truth values of its shape; None for everywhere.
-
-    Returns:
-        Truth values of its shape, one of them true at least.
+        valid: Mask of the voxels with data, of its shape; None for all.
     """
     data = image.array if valid is None else image.array[valid]
     lowest, highest = robust_extremes(data)[0], percentiles(data, [99.5])[0]
@@ -129,13 +123,13 @@ def foreground(image: Volume, valid: np.ndarray | None = None) -> np.ndarray:
 
 
 def center_mm(mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Return the center of mass of a mask (X, Y, Z), at least one voxel of it set, in RAS mm."""
+    """Return the center of mass of a nonempty mask (X, Y, Z), in RAS mm."""
     counts = [mask.sum(axis=axes) for axes in _OTHERS]
     return voxel_to_ras(np.array([(np.arange(count.size) * count).sum() / count.sum() for count in counts]), affine)
 
 
 def bounding_box(mask: np.ndarray) -> np.ndarray:
-    """Return the (first, last) voxel of a mask along each axis, shape (3, 2), widened by a small margin."""
+    """Return the (first, last) voxel of a mask along each axis, shape (3, 2), with a small margin."""
     lines = [np.flatnonzero(mask.any(axis=axes)) for axes in _OTHERS]
     low, high = (np.array([line[end] for line in lines]) for end in (0, -1))
     margin = np.ceil(_MARGIN * (high - low)).astype(int)

@@ -1,4 +1,4 @@
-"""What the figures of a report share, and those that need rows alone: spreads by structure, and what weights tell."""
+"""Box plots of rows: Dice by structure, and weight, displacement and Jacobian by structure."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from SPRCore.analysis.figures import DPI
-from SPRCore.analysis.rows import BenchmarkRow
+from SPRCore.analysis.rows import BenchmarkRow, label_order
 
 PALETTE = ("#7f7f7f", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8c564b", "#332288", "#999933")
-"""Colors that eyes of every kind tell apart (Okabe and Ito), grey first: for the state before registration."""
+"""Colors that are distinguishable with color blindness (Okabe and Ito); the first is for the state before."""
 
 _INITIAL = "before"
 _BOXES_A_ROW = 84
 
 
-def colors_of(methods: Sequence[str]) -> dict[str, str]:
-    """Return a color for each method, in their order; after ten they begin again."""
-    return {method: PALETTE[1 + place % (len(PALETTE) - 1)] for place, method in enumerate(methods)}
+def _colors_of(methods: Sequence[str]) -> dict[str, str]:
+    """Return a color for each method, in their order; they repeat after ten."""
+    return {method: PALETTE[1 + number % (len(PALETTE) - 1)] for number, method in enumerate(methods)}
 
 
 def quiet(axes: Axes) -> None:
-    """Take away what does not carry numbers: the upper and right edges; thin lines to read values by."""
+    """Remove the upper and right edges, and draw thin horizontal grid lines."""
     for edge in ("top", "right"):
         axes.spines[edge].set_visible(False)
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
@@ -34,41 +34,32 @@ def quiet(axes: Axes) -> None:
 
 
 def dice_figure(rows: Sequence[BenchmarkRow], names: Mapping[str, str] | None = None) -> Figure | None:
-    """Draw the Dice of every structure and method as boxes, as Figures A.15, B.17 and C.19 of the paper.
+    """Draw box plots of Dice by structure and method, as Figures A.15, B.17 and C.19 of the paper; None without labels.
 
-    Args:
-        rows: One row for each method and pair.
-        names: Names of labels.
-
-    Returns:
-        Boxes from the lower to the upper quartile with the median, whiskers to the last value within 1.5 times their
-        distance, all others as points; None without labels.
+    Boxes from the lower to the upper quartile with the median, whiskers to the last value within 1.5 times their
+    distance, all others as points.
     """
     methods = list(dict.fromkeys(row.method for row in rows if row.failed is None))
     first = list({row.pair: row for row in rows if row.before}.values())
     scores = {_INITIAL: [row.before.get("dice") or {} for row in first]}
     scores |= {name: [row.after.get("dice") or {} for row in rows if row.method == name] for name in methods}
-    labels = sorted({label for part in scores.values() for score in part for label in score}, key=_order)
+    labels = sorted({label for part in scores.values() for score in part for label in score}, key=label_order)
     if not labels:
         return None
     values = {
         name: [[score[label] for score in part if score.get(label) is not None] for label in labels]
         for name, part in scores.items()
     }
-    colors = {_INITIAL: PALETTE[0]} | colors_of(methods)
+    colors = {_INITIAL: PALETTE[0]} | _colors_of(methods)
     return _boxes(values, [(names or {}).get(label, label) for label in labels], colors, "Dice")
 
 
 def weights_figure(rows: Sequence[BenchmarkRow], names: Mapping[str, str] | None = None) -> Figure | None:
-    """Draw for each structure how stiff it was, how far it moved and how its volume changed, over all pairs.
+    """Draw mean weight, mean displacement and median Jacobian of each structure over all pairs; None without them.
 
     Args:
         rows: One row for each method and pair.
         names: Names of labels; "0" is the rest of the foreground.
-
-    Returns:
-        A row of boxes for the mean weight, the mean displacement and the median Jacobian of each structure; None where
-        no method has them.
     """
     rows = [row for row in rows if row.failed is None and row.maps.get("structures")]
     measures = {
@@ -76,11 +67,11 @@ def weights_figure(rows: Sequence[BenchmarkRow], names: Mapping[str, str] | None
         "mean displacement, mm": ("displacement_mm", "mean"),
         "median Jacobian determinant": ("jacobian", "median"),
     }
-    labels = sorted({label for row in rows for label in row.maps["structures"]}, key=_order)
+    labels = sorted({label for row in rows for label in row.maps["structures"]}, key=label_order)
     if not labels:
         return None
     methods = list(dict.fromkeys(row.method for row in rows))
-    colors = colors_of(methods)
+    colors = _colors_of(methods)
     shown = [{"0": "rest", **(names or {})}.get(label, label) for label in labels]
     figure = Figure(figsize=(_width(len(labels), len(methods)), 7.5), dpi=DPI, layout="constrained")
     panels = figure.subplots(len(measures), 1, sharex=True)
@@ -103,7 +94,7 @@ def _collected(rows: Sequence[BenchmarkRow], label: str, path: tuple[str, str]) 
 def _boxes(
     values: Mapping[str, Sequence[Sequence[float]]], labels: Sequence[str], colors: Mapping[str, str], title: str
 ) -> Figure:
-    """Boxes of all methods side by side for each label, on as many rows as they need."""
+    """Boxes of all methods side by side for each label, on as many rows as necessary."""
     count = -(-len(labels) * len(values) // _BOXES_A_ROW)
     parts = np.array_split(np.arange(len(labels)), count)
     width = _width(len(parts[0]), len(values))
@@ -123,8 +114,8 @@ def _draw_boxes(
 ) -> None:
     quiet(panel)
     wide = 0.8 / max(len(values), 1)
-    for place, (name, groups) in enumerate(values.items()):
-        at = np.arange(len(labels)) + (place - (len(values) - 1) / 2) * wide
+    for number, (name, groups) in enumerate(values.items()):
+        at = np.arange(len(labels)) + (number - (len(values) - 1) / 2) * wide
         panel.boxplot(
             [list(group) for group in groups],
             positions=at,
@@ -157,7 +148,3 @@ def _legend(figure: Figure, colors: Mapping[str, str]) -> None:
 
 def _width(labels: int, methods: int) -> float:
     return float(np.clip(1.2 + 0.16 * labels * (methods + 1), 5.0, 16.0))
-
-
-def _order(label: str) -> tuple[bool, int, str]:
-    return not label.isdigit(), int(label) if label.isdigit() else 0, label

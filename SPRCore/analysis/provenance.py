@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, files and the memory that it took."""
+"""Provenance of a result: versions, machine and memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MEBIBYTE = 2**20
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python, of this package and of the libraries that its numbers depend on."""
+    """Return the versions of Python, of this package and of the libraries that affect its numbers."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -27,7 +27,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Return what the times depend on: processor, cores, threads of PyTorch, system."""
+    """Return what affects the times: processor, cores, threads of PyTorch, system."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -44,14 +44,11 @@ def _processor() -> str:
 
 
 def peak_memory_mb(device: torch.device, *, programs: bool = False) -> float | None:
-    """Return the largest memory in MiB held so far: of the device, or of the process where the device is the CPU.
+    """Return the peak memory in MiB of a device, on the CPU of the process; None if the system does not report it.
 
     Args:
-        device: Where the tensors are.
-        programs: Whether to look at programs that the process has run, too, and return the largest of all.
-
-    Returns:
-        The peak, or None where the system does not tell.
+        device: Device of the tensors.
+        programs: Whether to include child processes that have ended, and return the largest of all.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / _MEBIBYTE

@@ -1,4 +1,4 @@
-"""From saved runs to the files of a report: tables, figures, and a page that shows them."""
+"""Report of saved runs: tables, figures, and a page with them."""
 
 from __future__ import annotations
 
@@ -20,22 +20,18 @@ from SPRCore.regularization import UniformPrior
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TABLE, PAGE, FIGURES = "table", "report.md", "figures"
+TABLE, PAGE, _FIGURES = "table", "report.md", "figures"
 TABLES = tuple(f"{TABLE}.{suffix}" for suffix in ("md", "tex", "csv"))
 """Names of the files of tables."""
 
 
 def collect(runs: Sequence[Path]) -> list[BenchmarkRow]:
-    """Read the rows of runs.
+    """Read the last row of each method on each pair, of folders of benchmarks or files of rows.
 
-    Args:
-        runs: Folders of benchmarks, or their files of rows.
-
-    Returns:
-        The last row of each method on each pair; a method of the same name in a later run takes the place of it.
+    Later runs replace methods of the same name.
 
     Raises:
-        InputError: A run is not there, holds something else, or two runs do not have the same pairs.
+        InputError: A run is missing or has other content, or two runs have different pairs.
     """
     rows = [row for run in runs for row in read_rows(run / ROWS if run.is_dir() else run, BenchmarkRow).rows]
     if not rows:
@@ -53,22 +49,22 @@ def write_tables(
     twins: Mapping[str, str] | None = None,
     caption: str = "Results",
 ) -> list[MethodSummary]:
-    """Write the tables of a report: Markdown, LaTeX, and every number of the methods as CSV.
+    """Write the tables of a report: Markdown, LaTeX, and all numbers of the methods as CSV.
 
     Args:
-        rows: One row for each method and pair; none for the tables of searches alone.
-        folder: Where to write; exists.
+        rows: One row for each method and pair; empty for the tables of searches alone.
+        folder: An existing folder.
         points: Points of sweeps of any number of models.
         studies: Saved studies, as plain values.
         names: Names of labels.
-        twins: Method and the one to test it against, in place of what the rows say.
-        caption: What the table shows.
+        twins: Method and its reference method, instead of those in the rows.
+        caption: Caption of the table of results.
 
     Returns:
-        What the tables were made from.
+        The summaries in the tables.
 
     Raises:
-        InputError: A twin is not among the methods, or pairs differ.
+        InputError: A reference method is missing, or pairs differ.
         OutputError: A file cannot be written.
     """
     summaries = summarize(rows, twins) if rows else []
@@ -102,44 +98,44 @@ def write_figures(
     studies: Sequence[Mapping[str, Any]] = (),
     names: Mapping[str, str] | None = None,
 ) -> list[tuple[str, str]]:
-    """Write all figures that the results allow.
+    """Write all figures that the results allow into the subfolder `figures`.
 
     Args:
-        folder: Where to write; they go into its folder `figures`.
+        folder: An existing folder.
         rows: One row for each method and pair.
-        kept: Pairs whose images were kept.
-        panels: Pairs that sweeps have kept at several settings of one method.
+        kept: Pairs with saved images.
+        panels: Pairs with saved images at several settings of one method.
         points: Points of sweeps of any number of models.
         studies: Saved studies, as plain values.
         names: Names of labels.
 
     Returns:
-        Path from the folder, and what it shows, of each.
+        Path relative to the folder, and caption, of each.
 
     Raises:
-        InputError: Results do not go together.
+        InputError: Results do not fit together.
         OutputError: A file cannot be written.
     """
     from SPRCore.analysis.figures import save_figure
 
-    (folder / FIGURES).mkdir(exist_ok=True)
+    (folder / _FIGURES).mkdir(exist_ok=True)
     written = []
     drawn = [*_row_figures(rows, names), *_pair_figures(kept), *_sweep_figures(points, names)]
     drawn += [*_panel_figures(panels), *_study_figures(studies)]
     for name, words, figure in drawn:
-        path = f"{FIGURES}/{re.sub(r'[^A-Za-z0-9.]+', '-', name).strip('-')}.png"
+        path = f"{_FIGURES}/{re.sub(r'[^A-Za-z0-9.]+', '-', name).strip('-')}.png"
         save_figure(figure, folder / path)
         written.append((path, words))
     return written
 
 
 def write_page(folder: Path, figures: Sequence[tuple[str, str]], command: str) -> None:
-    """Write a page in Markdown with the tables and the figures.
+    """Write a page in Markdown with the tables and figures in the folder.
 
     Args:
-        folder: Folder of the report, with what `write_tables` and `write_figures` left.
-        figures: What `write_figures` returned.
-        command: The command that made the report, without folders.
+        folder: Folder of the report.
+        figures: Result of `write_figures`.
+        command: The command of the report, without folders.
     """
     table = folder / f"{TABLE}.md"
     parts = [f"# Report\n\nMade by `{command}`.\n"]

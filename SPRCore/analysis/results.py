@@ -1,4 +1,4 @@
-"""The folder of results that `spr register` leaves, and the report in it."""
+"""The folder of results of `spr register`, and the report in it."""
 
 from __future__ import annotations
 
@@ -32,18 +32,17 @@ FILES = (
 def write_results(
     result: RegistrationResult, fixed: MaskedVolume, moving: MaskedVolume, annotations: Annotations, folder: Path
 ) -> dict[str, Any]:
-    """Write all files of a registration into a folder that exists.
+    """Write all files of a registration.
 
     Args:
-        result: What `SPRCore.register` gave.
-        fixed: The fixed image with its data.
-        moving: The moving image with its data.
-        annotations: The labels and landmarks that were given.
-        folder: Where to write; a temporary folder, so that no partial result is visible.
+        result: Result of `SPRCore.register`.
+        fixed: The fixed image with its mask.
+        moving: The moving image with its mask.
+        annotations: Labels and landmarks of the pair.
+        folder: An existing temporary folder, so that no partial result is visible.
 
     Returns:
-        The report as written, but for the list of files: that of the result with the seconds for writing, and the
-        total, added.
+        The report as written, without the list of files: that of the result with the seconds for writing.
 
     Raises:
         OutputError: A file could not be written.
@@ -55,7 +54,7 @@ def write_results(
         "inverse_displacement.nii.gz": (write_displacement, result.inverse),
         "weight.nii.gz": (write_volume, result.weight),
     }
-    with ThreadPoolExecutor() as pool:  # nearly all of the time is compression, which lets other threads run
+    with ThreadPoolExecutor() as pool:  # compression takes nearly all of the time and releases the lock of Python
         pending = [pool.submit(write, part, folder / name) for name, (write, part) in files.items()]
         if result.affine_ras is not None:
             write_affine_tfm(result.affine_ras, folder / "affine.tfm")
@@ -65,25 +64,20 @@ def write_results(
         _write_figure(result, fixed, moving, annotations, warped_labels, folder / "figure.png")
         for writing in pending:
             writing.result()
-    report = with_write_seconds(result.report, time.perf_counter() - start)
+    report = _with_write_seconds(result.report, time.perf_counter() - start)
     write_report(report, folder / REPORT)
     record(folder)
     return report
 
 
-def with_write_seconds(report: dict[str, Any], seconds: float) -> dict[str, Any]:
+def _with_write_seconds(report: dict[str, Any], seconds: float) -> dict[str, Any]:
     """Return a report with the seconds for writing, and the sum of all stages as the total."""
     stages = {name: value for name, value in report["seconds"].items() if name != "total"} | {"write": seconds}
     return report | {"seconds": {**stages, "total": sum(stages.values())}}
 
 
 def write_report(report: dict[str, Any], path: Path) -> None:
-    """Write a report as JSON that every reader takes: numbers that are not finite become null.
-
-    Args:
-        report: Nested dictionaries of strings and numbers.
-        path: The file.
-    """
+    """Write a report as JSON; non-finite numbers become null."""
     path.write_text(json.dumps(finite(report), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
@@ -95,7 +89,7 @@ def _write_figure(
     warped_labels: Volume | None,
     path: Path,
 ) -> None:
-    # matplotlib is loaded only by those who want a figure.
+    # Loaded here, since matplotlib is slow to import.
     from SPRCore.analysis.figures import RegistrationPicture, gray_window, registration_figure, save_figure
 
     grid, metrics = fixed.grid, result.report["metrics"]
@@ -120,7 +114,7 @@ def _write_figure(
 
 
 def _common(fixed: MaskedVolume, moving: MaskedVolume, displacement: Field) -> tuple[np.ndarray, np.ndarray]:
-    """Where both images have data, before and after, without the voxels into which padding has been interpolated."""
+    """Masks of valid data in both images, before and after, eroded by voxels interpolated with padding."""
     still, moved = (moving.known_on(fixed.grid, displacement=by) for by in (None, displacement))
     if moving.valid is not None:
         from scipy.ndimage import binary_erosion

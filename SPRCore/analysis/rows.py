@@ -1,8 +1,7 @@
-"""Saved results, the one contract between what measures and what reports: a line of JSON per result.
+"""Files of results: JSON lines with a header and a line per result, for evaluation by `report`.
 
-A file begins with a header (what wrote it, on which machine, with which versions) and has a line per result after it. A
-run that goes on adds a header of its own. Lines are added whole, by any number of processes, so that nothing is lost
-when one of them is killed; a line that was left half written is passed over.
+A resumed run adds another header. Lines are appended whole, by any number of processes, so that a killed process loses
+no other line; an incomplete line is ignored.
 """
 
 from __future__ import annotations
@@ -22,34 +21,24 @@ from SPRCore.errors import InputError, OutputError
 
 SCHEMA_VERSION = 1
 _NUMBERS = {"allow_nan": False, "ensure_ascii": False}
-# Of a command or a message only the last part of an absolute path is kept: folders tell who did it and where. In a word
-# of a command a folder may have blanks in its name.
+# Absolute paths are cut to their last part, because folders may identify the user. In a word of a command the name of a
+# folder may have blanks.
 _START, _PART = r"(?<![\w.~)\]])(?:[A-Za-z]:[\\/]|~?/)", r",'\"=@;:/\\]+[\\/])*"
 _IN_MESSAGE = re.compile(rf"{_START}(?:[^\s{_PART}")
 _IN_WORD = re.compile(rf"{_START}(?:[^{_PART}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchmarkRow:
-    """One method on one pair.
+class _Row:
+    """Pair and method of a result.
 
     Attributes:
         pair: Name of the pair, unique in its list.
-        subject: Whose images these are; results of one subject are not independent of each other.
-        group: What the list calls the pair's group, such as a direction or a center; "" for none.
-        method: Name of the method, as tables show it.
+        subject: Subject of the images; results of one subject are not independent.
+        group: Group of the pair in the list, such as a direction or a center; "" for none.
+        method: Name of the method in tables.
         model: SHA-256 of the model's tensors, or None without a model.
-        setting: Prior, hyperparameters and whatever else was chosen for the method.
-        before: Metrics without registration, as `SPRCore.metrics.evaluate` names them.
-        after: Metrics after registration, likewise; empty where it failed.
-        maps: What displacement and weight tell by structure and beside each other, as `interpret` names it.
-        seconds: ``register`` for the deformation alone, ``total`` with reading, loading a model and aligning.
-        processor_seconds: Time of all threads and child processes on the processor for the deformation alone.
-        peak_memory_mb: Largest memory in MiB of the process until the deformation was found, PyTorch included; that
-            of the device where it is not the processor; None where the system does not tell.
-        failed: What went wrong, in words, or None.
-        twin: The method that this one is to be tested against, or None.
-        identity: Digest of all that decides the result: files, method, model, setting, options.
+        setting: Prior, hyperparameters and other settings of the method.
     """
 
     pair: str
@@ -58,6 +47,25 @@ class BenchmarkRow:
     method: str
     model: str | None = None
     setting: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkRow(_Row):
+    """Result of one method on one pair.
+
+    Attributes:
+        before: Metrics without registration, by the names of `SPRCore.metrics.evaluate`.
+        after: Metrics after registration; empty if it failed.
+        maps: Statistics of displacement and weight, by the names of `interpret`.
+        seconds: ``register`` for the deformation alone, ``total`` with reading, loading a model and aligning.
+        processor_seconds: Processor time of all threads and child processes for the deformation alone.
+        peak_memory_mb: Peak memory in MiB of the process, PyTorch included, or of another device, up to the
+            deformation; None if the system does not report it.
+        failed: Reason of the failure, or None.
+        twin: Reference method of the statistical test, or None.
+        identity: SHA-256 of all inputs of the result: files, method, model, setting, options.
+    """
+
     before: dict[str, Any] = field(default_factory=dict)
     after: dict[str, Any] = field(default_factory=dict)
     maps: dict[str, Any] = field(default_factory=dict)
@@ -70,33 +78,16 @@ class BenchmarkRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SurfacePoint:
-    """One model at one setting of its hyperparameters on one pair.
+class SurfacePoint(_Row):
+    """Metrics of one model at one setting of its hyperparameters on one pair; None where annotations are missing.
 
     Attributes:
-        pair: Name of the pair, unique in its list.
-        subject: Whose images these are.
-        group: What the list calls the pair's group; "" for none.
-        method: Name of the model or method.
-        model: SHA-256 of the model's tensors, or None without a model.
-        setting: Hyperparameters by name: ``alpha`` and ``lambda_max``, ``sigma`` and ``lambda_mean``, ``tv`` and
-            ``lambda_max``, or ``lambda``.
         dice: Dice by label; empty without labels.
-        dice_mean: Mean of them, or None.
-        tre_mm: Mean landmark error in mm, or None without landmarks.
-        lncc: Local correlation after registration.
-        folding_percent: Voxels with a Jacobian determinant at or below 0.
-        ndv_percent: Non-diffeomorphic volume.
-        weight_mean: Mean weight, or None.
-        map_gap: Mean distance of the weight from the most probable one for the same deformation, or None.
-        failed: What went wrong, in words, or None.
+        weight_mean: Mean weight.
+        map_gap: Mean distance of the weight from the most probable one for the same deformation.
+        failed: Reason of the failure, or None.
     """
 
-    pair: str
-    subject: str
-    group: str = ""
-    method: str
-    model: str | None = None
     setting: dict[str, float]
     dice: dict[str, Any] = field(default_factory=dict)
     dice_mean: float | None = None
@@ -110,21 +101,21 @@ class SurfacePoint:
 
 
 KINDS: dict[str, type] = {"benchmark": BenchmarkRow, "surface": SurfacePoint}
-"""What a line can be, by the name that the header gives it."""
+"""Types of rows by the `kind` in the header."""
 
 Row = TypeVar("Row", BenchmarkRow, SurfacePoint)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowsHeader:
-    """How the lines after it were made.
+    """Provenance of the lines that follow.
 
     Attributes:
         kind: One of `KINDS`.
         command: The command, without folders.
         machine: Processor, cores, threads, system.
         versions: Versions of Python and the libraries.
-        settings: What holds for all lines.
+        settings: Settings of all lines.
         schema_version: Version of this format.
     """
 
@@ -138,21 +129,17 @@ class RowsHeader:
 
 @dataclass(frozen=True, kw_only=True)
 class SavedRows(Generic[Row]):
-    """What a file of results holds: its headers and rows in the order of writing."""
+    """Headers and rows of a file of results, in their order."""
 
     headers: tuple[RowsHeader, ...]
     rows: tuple[Row, ...]
 
 
 def start_rows(path: Path, header: RowsHeader) -> None:
-    """Begin a file of results, or go on with one of the same kind.
-
-    Args:
-        path: The file; made with its folders if missing.
-        header: How the rows to come are made.
+    """Create a file of results, or append a header to one of the same kind.
 
     Raises:
-        InputError: The file is there and holds something else.
+        InputError: The file exists with other content.
         OutputError: It cannot be written.
     """
     check_name(header.kind, KINDS, "kind of results")
@@ -162,11 +149,7 @@ def start_rows(path: Path, header: RowsHeader) -> None:
 
 
 def append_row(path: Path, row: BenchmarkRow | SurfacePoint) -> None:
-    """Add a row to a file of results; it is on the disk when this returns.
-
-    Args:
-        path: The file, begun by `start_rows`.
-        row: The row; numbers that are not finite become null.
+    """Append a row to a file of results and flush it to the disk; non-finite numbers become null.
 
     Raises:
         OutputError: It cannot be written.
@@ -175,17 +158,10 @@ def append_row(path: Path, row: BenchmarkRow | SurfacePoint) -> None:
 
 
 def read_rows(path: Path, kind: type[Row]) -> SavedRows[Row]:
-    """Read a file of results.
-
-    Args:
-        path: The file.
-        kind: `BenchmarkRow` or `SurfacePoint`.
-
-    Returns:
-        Headers and rows; a line that a killed process left half written is passed over.
+    """Read a file of results of the type `BenchmarkRow` or `SurfacePoint`; an incomplete line is ignored.
 
     Raises:
-        InputError: There is no such file, it is of another kind or version, or a value is wrong.
+        InputError: The file is missing, of another kind or version, or a value is invalid.
     """
     if not path.is_file():
         raise InputError(str(path), got="no such file", expected="saved results")
@@ -200,6 +176,11 @@ def read_rows(path: Path, kind: type[Row]) -> SavedRows[Row]:
     if not headers:
         raise InputError(str(path), got="nothing that could be read", expected="saved results")
     return SavedRows(headers=tuple(headers), rows=tuple(rows))
+
+
+def label_order(label: str) -> tuple[bool, int, str]:
+    """Return the sort key of a label: numbers in their order, then names."""
+    return not label.isdigit(), int(label) if label.isdigit() else 0, label
 
 
 def without_folders(text: str) -> str:
@@ -228,7 +209,7 @@ def _header(values: dict[str, Any], kind: type, path: Path) -> RowsHeader:
 
 
 def _lines(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
-    """Every line that is a whole JSON object, with its number."""
+    """Every line that is a complete JSON object, with its number."""
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         try:
             values = json.loads(line)
@@ -239,7 +220,7 @@ def _lines(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
 
 
 def _append(path: Path, values: dict[str, Any]) -> None:
-    # Names of files that are no UTF-8 become escapes of JSON.
+    # Names of files that are not UTF-8 become escapes of JSON.
     line = (json.dumps(finite(values), **_NUMBERS) + "\n").encode(errors="backslashreplace")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -247,7 +228,7 @@ def _append(path: Path, values: dict[str, Any]) -> None:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
         try:
             size = os.fstat(handle).st_size
-            if size and _last_byte(handle, size) != b"\n":  # left half written
+            if size and _last_byte(handle, size) != b"\n":  # incomplete
                 line = b"\n" + line
             os.write(handle, line)
             os.fsync(handle)

@@ -52,7 +52,7 @@ class SavedPair:
 
 
 def saved_folder(folder: Path, pair: str, method: MethodSpec) -> Path:
-    """Return the folder in which a benchmark in `folder` saves the result of a method on a pair."""
+    """Return the folder for the result of a method on a pair, in the folder of a benchmark."""
     slug = _slug(f"{method.label} {json.dumps(method.setting)} {method.model}", method.label)
     return folder / FOLDER / _slug(pair) / slug
 
@@ -106,17 +106,11 @@ def save_result(
 
 
 def read_saved_pairs(folder: Path, every_setting: bool = False) -> list[SavedPair]:
-    """Read the pairs that a benchmark has saved.
+    """Read the pairs that a benchmark has saved, possibly none; raises `InputError` for an unusable file.
 
     Args:
         folder: Folder of the benchmark.
         every_setting: Read all settings of a method instead of the newest alone.
-
-    Returns:
-        The pairs, possibly none.
-
-    Raises:
-        InputError: A file is unusable.
     """
     folders = sorted((folder / FOLDER).glob("*"))
     return [_read_pair(source, every_setting) for source in folders if any(source.glob(f"*/{ABOUT}"))]

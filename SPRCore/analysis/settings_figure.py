@@ -1,4 +1,4 @@
-"""The figure that shows what hyperparameters do to one pair: weights and deformations over a grid of settings."""
+"""Figure of one pair at a grid of settings: weights and deformations."""
 
 from __future__ import annotations
 
@@ -27,27 +27,23 @@ from SPRCore.errors import InputError
 from SPRCore.regularization.hyperparameters import BY_KEY, LEAST
 
 _CELL_INCHES = 0.95
-_LINES = 16  # of the deformation grid over the longest side: more would hide one another in so small a panel
+_LINES = 16  # of the deformation grid over the longest side, few because the panels are small
 
 
 def settings_figure(kept: SavedPair, plane: Plane = PLANES[0]) -> Figure:
     """Draw one method on one pair at every setting of a grid, as Figure 11 of the paper.
 
-    Args:
-        kept: The pair, with one method at several settings of one or two hyperparameters.
-        plane: The plane to cut.
-
     Returns:
-        Weights and deformation grids side by side: the first hyperparameter rises to the right, the second one upward;
-        above each deformation the mean Dice, where the pair has labels, and folding, where there is any.
+        Weights and deformation grids side by side, the first hyperparameter to the right and the second upward; above
+        each deformation the mean Dice, if there are labels, and folding above 0.
 
     Raises:
-        InputError: Several methods, or none of one or two hyperparameters that vary.
+        InputError: Several methods, or not one or two hyperparameters that vary.
     """
     names = _varying(kept.methods)
     found = {tuple(method.setting[name] for name in names): method for method in kept.methods}
-    columns = sorted({place[0] for place in found})
-    rows = sorted({place[1:] for place in found}, reverse=True)
+    columns = sorted({values[0] for values in found})
+    rows = sorted({values[1:] for values in found}, reverse=True)
     extractor, weighted = pair_extractor(kept), any(method.weight is not None for method in kept.methods)
     figure, grid = _sheet(extractor.size_mm(plane), len(columns), len(rows), 2 if weighted else 1)
     limit = max((weight_limit(method.weight.array) for method in kept.methods if method.weight is not None), default=1)
@@ -82,7 +78,7 @@ def _sheet(size_mm: tuple[float, float], columns: int, rows: int, blocks: int) -
 
 
 def _finish(bar: Axes, is_weight: bool, limit: float, extractor: SliceExtractor, plane: Plane) -> None:
-    """Say below a block what it shows."""
+    """Add the caption of a block."""
     if is_weight:
         draw_weight_bar(bar, limit)
         bar.set_xlabel("weight", fontsize=9)

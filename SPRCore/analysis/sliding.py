@@ -1,4 +1,4 @@
-"""How well registrations keep a sliding wall: errors near it and away from it, and the displacement across it."""
+"""Accuracy of registrations at a sliding wall: errors near it and away from it, and the displacement across it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from SPRCore.geometry import Field, Volume, voxel_to_ras
 from SPRCore.synthetic import Phantom
 
 NEAR_VOXELS = 4
-"""Up to this distance from the wall, in voxels of the finest axis, a place counts as near."""
+"""Up to this distance from the wall, in voxels of the finest axis, a voxel counts as near."""
 
 _REACH_MM = 30.0  # shown on each side of the wall in a profile
 _LUNG_LABELS = (2, 3)
@@ -18,12 +18,12 @@ _LUNG_LABELS = (2, 3)
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedResult:
-    """One registration of a phantom that takes part in a comparison.
+    """One registration of a phantom, for comparison.
 
     Args:
         name: Name in tables and figures.
-        displacement: What it found, on the fixed grid, RAS mm.
-        weight: Its weight map, on the fixed grid.
+        displacement: Displacement on the fixed grid, RAS mm.
+        weight: Weight map, on the fixed grid.
         strength: Stiffness of a voxel of weight 1 (lambda_max, or lambda).
         seconds: Time to register.
     """
@@ -40,7 +40,7 @@ class WallProfile:
     """Displacement along the body axis on a straight line across the sliding wall.
 
     Args:
-        index: Voxel of the fixed grid just inside the wall, (x, y, z); the line runs along x through it.
+        index: Last voxel of the fixed grid inside the wall, (x, y, z); the line runs along x through it.
         outward: +1 or -1: the direction along x that leaves the sliding organ.
         voxels: Indices along x of the points of the line.
         distance_mm: Their distance to the wall in mm, negative inside the organ.
@@ -57,29 +57,13 @@ class WallProfile:
 
 
 def error_map(phantom: Phantom, displacement: Field | None) -> np.ndarray:
-    """Measure how far a displacement is from the true one.
-
-    Args:
-        phantom: The phantom.
-        displacement: Displacement found, RAS mm; None for none at all, the state before.
-
-    Returns:
-        Length of the difference in mm, shape (X, Y, Z).
-    """
+    """Length of the error of a displacement (RAS mm; None for no displacement) in mm, shape (X, Y, Z)."""
     truth = phantom.displacement.array
     return np.linalg.norm(truth if displacement is None else displacement.array - truth, axis=-1)
 
 
 def wall_errors(phantom: Phantom, displacement: Field | None) -> dict[str, float]:
-    """Average the error of a displacement over all voxels of the body near the sliding wall and away from it.
-
-    Args:
-        phantom: A phantom with a sliding wall.
-        displacement: As for `error_map`.
-
-    Returns:
-        `near` (up to `NEAR_VOXELS` from the wall) and `away`, in mm.
-    """
+    """Mean error in mm of a displacement over the body, `near` the sliding wall (`NEAR_VOXELS`) and `away` from it."""
     assert phantom.boundary is not None
     error, body = error_map(phantom, displacement), phantom.fixed_labels.array > 0
     near = np.abs(phantom.boundary.array) <= NEAR_VOXELS * min(phantom.fixed.spacing)
@@ -87,13 +71,9 @@ def wall_errors(phantom: Phantom, displacement: Field | None) -> dict[str, float
 
 
 def wall_profile(phantom: Phantom) -> WallProfile:
-    """Find the line across the wall where the true displacement jumps most.
+    """Return the line across the wall with the largest jump of the true displacement, for lungs as in `sliding_thorax`.
 
-    Args:
-        phantom: A phantom with a sliding wall and lungs labeled as in `sliding_thorax`.
-
-    Returns:
-        The line, along the first axis of the grid and as long as it stays on the first side of the next wall.
+    It runs along the first axis of the grid, up to the next wall.
     """
     assert phantom.boundary is not None
     motion, wall = phantom.displacement.array[..., 2], phantom.boundary.array
@@ -110,19 +90,19 @@ def wall_profile(phantom: Phantom) -> WallProfile:
     spacing = phantom.fixed.spacing[0]
     reach = int(_REACH_MM / spacing)
     voxels = np.arange(max(x - reach, 0), min(x + reach, motion.shape[0] - 1) + 1)
-    # The wall lies between the voxel inside and its neighbor outside.
+    # The wall is between the voxel inside and its neighbor outside.
     return WallProfile(
         index=(x, y, z), outward=outward, voxels=voxels, distance_mm=((voxels - x) * outward - 0.5) * spacing
     )
 
 
 def plane_point_mm(phantom: Phantom, profile: WallProfile) -> np.ndarray:
-    """Return the point of a profile at the wall in RAS mm, for a cut that goes through it."""
+    """Return the point of a profile at the wall in RAS mm."""
     return voxel_to_ras(np.array(profile.index, dtype=float), phantom.fixed.affine)
 
 
 def _steady(jumps: np.ndarray) -> np.ndarray:
-    """Average over neighboring lines, so that the line shown is typical of its surroundings and not a lone voxel."""
+    """Average over neighboring lines, so that the line is representative of its surroundings."""
     from scipy.ndimage import uniform_filter
 
     return np.where(jumps > 0, uniform_filter(jumps, size=(1, 5, 5)), 0)

@@ -1,4 +1,4 @@
-"""The figure of the demonstration: what a sliding wall does to a uniform and to a spatially varying regularization."""
+"""Figure of the demonstration: uniform and spatially varying regularization at a sliding wall."""
 
 from __future__ import annotations
 
@@ -29,22 +29,16 @@ from SPRCore.synthetic import Phantom
 _CORONAL = PLANES[1]
 _WALL_COLOR = "#35d0ff"
 _PROFILE_COLOR = "#ffe14d"
-_LINES = (("#d1495b", "--"), ("#30638e", "-."), ("#1b7f5c", "-"))  # told apart by their style, too
+_LINES = (("#d1495b", "--"), ("#30638e", "-."), ("#1b7f5c", "-"))  # distinguishable by their style, too
 _ERROR_COLORS = "magma"
 _TITLE, _TEXT, _SMALL = 12, 11, 10  # font sizes in points, on a figure that is 15 inches wide
 
 
 def sliding_figure(phantom: Phantom, contenders: Sequence[ComparedResult], note: str = "") -> Figure:
-    """Draw three registrations of a sliding phantom side by side.
+    """Draw three registrations of a sliding phantom side by side, the last one with varying stiffness.
 
-    Args:
-        phantom: The phantom.
-        contenders: Three registrations of it; the last is the one whose stiffness varies.
-        note: Line below the figure.
-
-    Returns:
-        Above the images with the wall, the stiffness and the displacement across the wall; below the error maps of all
-        registrations, in one scale, and their mean errors near the wall and away from it.
+    Above the images with the wall, the stiffness and the displacement across the wall; below the error maps in one
+    scale, and the mean errors near the wall and away from it; at the bottom the note.
     """
     profile = wall_profile(phantom)
     view = _View(phantom, profile)
@@ -64,7 +58,7 @@ def sliding_figure(phantom: Phantom, contenders: Sequence[ComparedResult], note:
 
 
 class _View:
-    """The coronal cut through the line of a profile."""
+    """Coronal slice through the line of a profile."""
 
     def __init__(self, phantom: Phantom, profile: WallProfile) -> None:
         self.phantom = phantom
@@ -75,7 +69,7 @@ class _View:
         return self._extractor.extract(array, _CORONAL)
 
     def centers(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Positions of the voxel centers of a picture across and up, in mm."""
+        """Positions of the voxel centers of a slice across and up, in mm."""
         rows, columns = picture.shape
         return (np.arange(columns) + 0.5) * self.size[0] / columns, (np.arange(rows) + 0.5) * self.size[1] / rows
 
@@ -90,7 +84,7 @@ class _View:
         panel.contour(*self.centers(distance), distance, levels=[0.0], colors=_WALL_COLOR, linewidths=0.8)
 
     def line(self, panel: Axes, profile: WallProfile) -> None:
-        """Draw the line of a profile, found in the cut by cutting a mark of it."""
+        """Draw the line of a profile, located by slicing a mask of it."""
         mark = np.zeros(self.phantom.fixed.shape, dtype=bool)
         mark[profile.voxels, profile.index[1], profile.index[2]] = True
         picture = self.extract(mark)
@@ -142,14 +136,14 @@ def _draw_errors(figure: Figure, grid: GridSpec, view: _View, contenders: Sequen
 def _draw_profile(axes: Axes, phantom: Phantom, contenders: Sequence[ComparedResult], profile: WallProfile) -> None:
     order = np.argsort(profile.distance_mm)
     distance, truth = profile.distance_mm[order], profile.along(phantom.displacement)[order]
-    for side, label in ((distance < 0, "truth"), (distance > 0, None)):  # the truth jumps between the two voxels
+    for side, label in ((distance < 0, "truth"), (distance > 0, None)):  # discontinuous at the wall
         axes.plot(distance[side], truth[side], color="black", linewidth=3.0, label=label)
     for contender, (color, style) in zip(contenders, _LINES, strict=True):
         found = profile.along(contender.displacement)[order]
         axes.plot(distance, found, color=color, linestyle=style, linewidth=2.0, label=contender.name)
     axes.axvline(0.0, color=_WALL_COLOR, linewidth=1.5, zorder=0)
-    for place, words, side in ((-0.8, "lung", "right"), (0.8, "chest wall", "left")):
-        axes.annotate(words, (place, 1.01), xycoords=axes.get_xaxis_transform(), ha=side, va="bottom", fontsize=_SMALL)
+    for x, words, side in ((-0.8, "lung", "right"), (0.8, "chest wall", "left")):
+        axes.annotate(words, (x, 1.01), xycoords=axes.get_xaxis_transform(), ha=side, va="bottom", fontsize=_SMALL)
     axes.set_xlabel("distance to the sliding wall [mm]", fontsize=_TEXT)
     axes.set_ylabel("displacement toward the head [mm]", fontsize=_TEXT)
     axes.set_title("Motion along the wall, on a line across it", fontsize=_TITLE, pad=24)
@@ -161,8 +155,8 @@ def _draw_bars(axes: Axes, phantom: Phantom, contenders: Sequence[ComparedResult
     width = 0.8 / len(contenders)
     for number, (contender, (color, _)) in enumerate(zip(contenders, _LINES, strict=True)):
         errors = wall_errors(phantom, contender.displacement)
-        places = np.arange(len(errors)) + (number - (len(contenders) - 1) / 2) * width
-        bars = axes.bar(places, list(errors.values()), 0.92 * width, color=color, label=contender.name)
+        centers = np.arange(len(errors)) + (number - (len(contenders) - 1) / 2) * width
+        bars = axes.bar(centers, list(errors.values()), 0.92 * width, color=color, label=contender.name)
         axes.bar_label(bars, fmt="%.2f", fontsize=_TEXT, padding=2)
     axes.set_xticks([0, 1], [f"near the wall\n(up to {NEAR_VOXELS} voxels)", "away from it\n(rest of the body)"])
     axes.set_ylabel("mean error [mm]", fontsize=_TEXT)

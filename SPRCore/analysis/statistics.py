@@ -1,4 +1,4 @@
-"""Tests of methods against each other, over subjects."""
+"""Statistical tests of methods against each other, over subjects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _RESAMPLES = 4000
 
 @dataclass(frozen=True, kw_only=True)
 class SampleStatistics:
-    """Mean, standard deviation (of the sample; None for fewer than two) and number of values."""
+    """Mean, standard deviation (of the sample; None below two values) and number of values."""
 
     mean: float
     sd: float | None
@@ -21,7 +21,7 @@ class SampleStatistics:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> SampleStatistics | None:
-        """Return the spread of values, or None where there are none."""
+        """Return the statistics of values; None without values."""
         if not len(values):
             return None
         sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
@@ -30,14 +30,14 @@ class SampleStatistics:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A method against its twin on the subjects and pairs that both have.
+    """A method compared with its reference method on the subjects and pairs of both.
 
     Attributes:
         method: The method.
-        twin: What it is compared with.
-        measure: Key of what was compared.
+        reference: The reference method.
+        measure: Key of the compared measure.
         subjects: Number of subjects.
-        difference: Mean over subjects of method minus twin.
+        difference: Mean over subjects of method minus reference.
         low: Lower end of its 95 % confidence interval (bootstrap over subjects).
         high: Upper end.
         better: Number of subjects for which the method is better.
@@ -47,7 +47,7 @@ class Comparison:
     """
 
     method: str
-    twin: str
+    reference: str
     measure: str
     subjects: int
     difference: float
@@ -60,15 +60,7 @@ class Comparison:
 
 
 def subject_means(values: Mapping[str, float], subjects: Mapping[str, str]) -> dict[str, float]:
-    """Return the mean of each subject's pairs.
-
-    Args:
-        values: Value of each pair.
-        subjects: Subject of each pair.
-
-    Returns:
-        Means by subject.
-    """
+    """Return the mean over the pairs of each subject, from the value and the subject of each pair."""
     grouped: dict[str, list[float]] = {}
     for pair, value in values.items():
         grouped.setdefault(subjects[pair], []).append(value)
@@ -78,24 +70,16 @@ def subject_means(values: Mapping[str, float], subjects: Mapping[str, str]) -> d
 def differences(
     first: Mapping[str, float], second: Mapping[str, float], subjects: Mapping[str, str]
 ) -> dict[str, float]:
-    """Return first minus second by subject, each the mean over the pairs that both have."""
+    """Return first minus second by subject, each the mean over the pairs of both."""
     common = {pair: first[pair] - second[pair] for pair in first if pair in second}
     return subject_means(common, subjects)
 
 
 def signed_rank_p(values: Sequence[float]) -> float:
-    """Two-sided p of the Wilcoxon signed-rank test that values are symmetric about 0.
+    """Two-sided p of the Wilcoxon signed-rank test (doi:10.2307/3001968) that differences are symmetric about 0.
 
-    Exact for up to 50 values without ties or zeros, otherwise by the normal approximation; zeros are left out.
-
-    Args:
-        values: One difference for each subject.
-
-    Returns:
-        p in (0, 1]; 1 where all differences are 0 or there are none.
-
-    References:
-        Wilcoxon, Biometrics Bulletin 1945, doi:10.2307/3001968.
+    Exact for up to 50 values without ties or zeros, otherwise by the normal approximation; zeros are omitted. 1 if all
+    are 0 or there are none.
     """
     from scipy.stats import wilcoxon
 
@@ -104,7 +88,7 @@ def signed_rank_p(values: Sequence[float]) -> float:
     if not len(array):
         return 1.0
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the sample is small: the p says it better
+        warnings.simplefilter("ignore")  # about small samples, which the p shows
         return float(wilcoxon(array).pvalue)
 
 
@@ -112,22 +96,14 @@ def holm_adjusted(p: Sequence[float]) -> list[float]:
     """Adjust p values of one family by the step-down method of Holm (Scand J Stat 1979)."""
     order = np.argsort(p, kind="stable")
     adjusted, highest = [1.0] * len(p), 0.0
-    for place, index in enumerate(order):
-        highest = max(highest, min(1.0, (len(p) - place) * p[index]))
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p) - rank) * p[index]))
         adjusted[index] = highest
     return adjusted
 
 
 def confidence_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
-    """Return a 95 % percentile bootstrap interval of the mean.
-
-    Args:
-        values: One value for each subject.
-        seed: Seed of the resampling.
-
-    Returns:
-        Lower and upper end.
-    """
+    """Return the 95 % percentile bootstrap interval of the mean, lower and upper end."""
     array = np.asarray(values, dtype=np.float64)
     draws = np.random.default_rng(seed).integers(0, len(array), size=(_RESAMPLES, len(array)))
     low, high = np.percentile(array[draws].mean(axis=1), (2.5, 97.5))

@@ -1,12 +1,13 @@
-"""Tables of what weights tell: by structure, and beside the deformation."""
+"""Tables of the weight by structure, and of its correlation with the deformation."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from SPRCore.analysis.rows import BenchmarkRow
+from SPRCore.analysis.rows import BenchmarkRow, label_order
 from SPRCore.analysis.statistics import SampleStatistics, subject_means
 from SPRCore.analysis.tables import MAX_LABELS, ResultTable, TableCell
+from SPRCore.config import value_at
 
 _QUANTITIES = {
     "weight": ("mean weight", "mean"),
@@ -27,19 +28,12 @@ _RELATED = {
 
 
 def structure_table(rows: Sequence[BenchmarkRow], names: Mapping[str, str] | None = None) -> ResultTable | None:
-    """Make the table of structures.
+    """Return the table of structures, for each method and quantity mean and standard deviation over subjects.
 
-    Args:
-        rows: One row for each method and pair.
-        names: Names of labels; "0" is the rest of the foreground.
-
-    Returns:
-        For each method and quantity the mean over subjects with its standard deviation, by structure; None where
-        nothing is known of structures, or there are more than a page holds.
+    Label "0" is the rest of the foreground. None without structures, or with too many for a page.
     """
     rows = [row for row in rows if row.failed is None and row.maps.get("structures")]
-    found = {label for row in rows for label in row.maps["structures"]}
-    labels = sorted(found, key=lambda label: (not label.isdigit(), int(label) if label.isdigit() else 0, label))
+    labels = sorted({label for row in rows for label in row.maps["structures"]}, key=label_order)
     if not labels or len(labels) > MAX_LABELS + 1:
         return None
     body = []
@@ -55,7 +49,7 @@ def structure_table(rows: Sequence[BenchmarkRow], names: Mapping[str, str] | Non
 
 
 def correlation_table(rows: Sequence[BenchmarkRow]) -> ResultTable | None:
-    """Make the table of what the weight has to do with the deformation, or None where no weight varies."""
+    """Return the table of correlations of weight and deformation; None if no weight varies."""
     rows = [row for row in rows if row.failed is None and row.maps.get("correlation")]
     methods = [
         method
@@ -79,14 +73,8 @@ def correlation_table(rows: Sequence[BenchmarkRow]) -> ResultTable | None:
 
 
 def _over_subjects(rows: Sequence[BenchmarkRow], path: Sequence[str]) -> str:
-    values = {row.pair: value for row in rows if (value := _look_up(row.maps, path)) is not None}
+    values = {row.pair: value for row in rows if isinstance(value := value_at(row.maps, path), (int, float))}
     spread = SampleStatistics.of(list(subject_means(values, {row.pair: row.subject for row in rows}).values()))
     if spread is None:
         return "-"
     return f"{spread.mean:.3f}" + ("" if spread.sd is None else f" ± {spread.sd:.3f}")
-
-
-def _look_up(maps: object, path: Sequence[str]) -> float | None:
-    for part in path:
-        maps = maps.get(part) if isinstance(maps, dict) else None
-    return maps if isinstance(maps, (int, float)) else None

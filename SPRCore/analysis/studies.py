@@ -1,4 +1,4 @@
-"""Figures of a tuning study: its trials over the hyperparameters, how it went, and what mattered."""
+"""Figures of a tuning study: trials over the hyperparameters, progress, and importances."""
 
 from __future__ import annotations
 
@@ -21,21 +21,20 @@ from SPRCore.errors import InputError
 
 _COMPLETE, _PRUNED, _FAILED = "complete", "pruned", "failed"
 _DECADES = 30.0  # of the highest over the lowest value: from here on an axis is logarithmic
-_FINE = 160  # places along an axis at which the surface is drawn
+_FINE = 160  # samples of the surface along an axis
 _TITLES = {"dice": "Dice", "tre": "landmark error, mm", "label-free": "objective without labels"}
 
 
 def study_figure(study: Mapping[str, Any]) -> Figure:
-    """Draw a study as Figures 7 and 8 of the paper do.
+    """Draw a study as Figures 7 and 8 of the paper.
 
     Args:
         study: Plain values of a saved study: ``trials`` with ``number``, ``params``, ``value`` and ``state``
-            ("complete", "pruned" or "failed"); ``direction``, ``objective``, ``importances`` and ``tolerance``, or some
-            of these absent.
+            ("complete", "pruned" or "failed"); optional ``direction``, ``objective``, ``importances`` and
+            ``tolerance``.
 
     Returns:
-        The trials over their hyperparameters with the pruned ones, the best value so far, and the importance of each
-        hyperparameter where the study holds it.
+        The trials over their hyperparameters, the best value over time, and the importances, if any.
 
     Raises:
         InputError: No trial was completed.
@@ -73,16 +72,16 @@ def _scatter(
     names = list(best["params"])[:2]
     across = names[0]
 
-    def place(trial: Mapping[str, Any]) -> tuple[float, float]:
+    def position(trial: Mapping[str, Any]) -> tuple[float, float]:
         return trial["params"][across], trial["params"][names[1]] if len(names) > 1 else (trial["value"] or np.nan)
 
     for state, shape, size in ((_PRUNED, "x", 28), (_FAILED, "+", 40)):
-        part = [place(trial) for trial in trials if trial["state"] == state]
+        part = [position(trial) for trial in trials if trial["state"] == state]
         if part:
             panel.scatter(*zip(*part, strict=True), marker=shape, s=size, color="#888888", linewidths=1.0, label=state)
-    places, values = np.array([place(trial) for trial in done]), [trial["value"] for trial in done]
-    shown = _completed(panel, places, values, sign, len(names) > 1)
-    panel.plot(*place(best), "*", markersize=16, color="#ff3030", markeredgecolor="white", label="best")
+    positions, values = np.array([position(trial) for trial in done]), [trial["value"] for trial in done]
+    shown = _completed(panel, positions, values, sign, len(names) > 1)
+    panel.plot(*position(best), "*", markersize=16, color="#ff3030", markeredgecolor="white", label="best")
     bar = figure.colorbar(shown, ax=panel, extend=("min" if sign > 0 else "max") if len(done) > 9 else "neither")
     bar.set_label(title, fontsize=9)
     bar.ax.tick_params(labelsize=8)
@@ -92,30 +91,30 @@ def _scatter(
     panel.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=5, frameon=False, handletextpad=0.2)
 
 
-def _completed(panel: Axes, places: np.ndarray, values: Sequence[float], sign: int, flat: bool) -> Any:
-    """Draw the trials that were completed, colored by their value, where `flat` on a surface through them."""
-    # The worst tenth would otherwise take all the colors.
+def _completed(panel: Axes, positions: np.ndarray, values: Sequence[float], sign: int, flat: bool) -> Any:
+    """Draw the completed trials, colored by their value; if `flat` with an interpolated surface."""
+    # The color scale excludes the worst tenth, which would otherwise dominate it.
     low, high = np.percentile(values, (10, 100) if sign > 0 else (0, 90))
     colors = {"cmap": "viridis" if sign > 0 else "viridis_r", "vmin": float(low), "vmax": float(high)}
     if flat:
-        _surface(panel, places, np.asarray(values), colors)
+        _surface(panel, positions, np.asarray(values), colors)
     style: dict[str, Any] = {"s": 46, "edgecolors": "black", "linewidths": 0.7, "label": "completed"}
-    return panel.scatter(*places.T, c=values, **style, **colors)
+    return panel.scatter(*positions.T, c=values, **style, **colors)
 
 
-def _surface(panel: Axes, places: np.ndarray, values: np.ndarray, colors: Mapping[str, Any]) -> None:
-    """Lay a surface through the completed trials, linear between each three that are neighbors."""
+def _surface(panel: Axes, positions: np.ndarray, values: np.ndarray, colors: Mapping[str, Any]) -> None:
+    """Draw the piecewise linear surface through the completed trials."""
     logs = [scale == "log" for scale in _scale_names(panel)]
-    flat = np.stack([np.log(part) if log else part for part, log in zip(places.T, logs, strict=True)])
+    flat = np.stack([np.log(part) if log else part for part, log in zip(positions.T, logs, strict=True)])
     low, size = flat.min(axis=1, keepdims=True), np.ptp(flat, axis=1, keepdims=True)
     unit = (flat - low) / np.maximum(size, 1e-12)
-    if len(places) < 4 or np.linalg.matrix_rank(unit - unit.mean(axis=1, keepdims=True), tol=1e-3) < 2:
+    if len(positions) < 4 or np.linalg.matrix_rank(unit - unit.mean(axis=1, keepdims=True), tol=1e-3) < 2:
         return
     ticks = np.linspace(0.0, 1.0, _FINE)
     between = LinearTriInterpolator(Triangulation(*unit), values)(*np.meshgrid(ticks, ticks))
     across, up = (np.exp(part) if log else part for part, log in zip(low + size * ticks, logs, strict=True))
     pale = ListedColormap(0.45 * colormaps[colors["cmap"]](np.linspace(0, 1, 256)) + 0.55)
-    panel.use_sticky_edges = False  # trials at the ends of the surface are shown as whole
+    panel.use_sticky_edges = False  # otherwise trials at the ends of the surface would be cut
     panel.pcolormesh(across, up, between, shading="nearest", zorder=0, **{**colors, "cmap": pale})
 
 
@@ -124,7 +123,7 @@ def _scale_names(panel: Axes) -> tuple[str, str]:
 
 
 def _scales(panel: Axes, names: Sequence[str], ranges: Mapping[str, Sequence[float]]) -> None:
-    """Show in logarithms what was searched over several powers of ten."""
+    """Use logarithmic axes for ranges over several powers of ten."""
     scales = (panel.set_xscale, panel.xaxis), (panel.set_yscale, panel.yaxis)
     for name, (scale, axis) in zip(names, scales, strict=False):
         low, high = ranges.get(name, (0.0, 0.0))
@@ -136,7 +135,7 @@ def _scales(panel: Axes, names: Sequence[str], ranges: Mapping[str, Sequence[flo
 
 
 def _tolerance(panel: Axes, names: Sequence[str], tolerance: Mapping[str, Sequence[float]]) -> None:
-    """Frame the settings that are as good for practical purposes."""
+    """Outline the range of equally good settings."""
     if len(names) == 2 and all(name in tolerance for name in names):
         (left, right), (low, high) = (tolerance[name] for name in names)
         style = {
@@ -144,7 +143,7 @@ def _tolerance(panel: Axes, names: Sequence[str], tolerance: Mapping[str, Sequen
             "edgecolor": "#ff3030",
             "linestyle": "--",
             "linewidth": 0.9,
-            "label": "range of those as good",
+            "label": "range of equally good settings",
         }
         panel.add_patch(Rectangle((left, low), right - left, high - low, **style))
 
@@ -167,7 +166,7 @@ def _importances(panel: Axes, importances: Mapping[str, float]) -> None:
     panel.barh(
         [SYMBOLS.get(name, name) for name, _ in order], [value for _, value in order], color=PALETTE[1], height=0.6
     )
-    for place, (_, value) in enumerate(order):
-        panel.text(value, place, f" {100 * value:.0f} %", va="center", fontsize=9)
+    for row, (_, value) in enumerate(order):
+        panel.text(value, row, f" {100 * value:.0f} %", va="center", fontsize=9)
     panel.set_xlim(0, 1.18 * max(value for _, value in order))
     panel.set_xlabel("share of the variance (fANOVA)", fontsize=9)

@@ -1,4 +1,4 @@
-"""Numbers of a table from saved rows: means and spreads of each method, and comparisons of methods with their twins."""
+"""Summary of rows: statistics of each method, and comparisons with reference methods."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from SPRCore.analysis.statistics import (
     holm_adjusted,
     signed_rank_p,
 )
-from SPRCore.config import check_name
+from SPRCore.config import check_name, value_at
 from SPRCore.errors import InputError
 
 INITIAL = "initial"
-"""Name of the line that shows how pairs agree before registration."""
+"""Name of the line with the state before registration."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """Something that is measured of a pair.
+    """A measure of a pair.
 
     Attributes:
         key: Name in files.
         title: Name in tables.
-        read: Gives the value of a row after registration, or None.
-        before: Gives the value before it, or None.
-        better: 1 where higher is better, -1 where lower is, 0 where neither.
+        read: Returns the value of a row after registration, or None.
+        before: Returns the value before it, or None.
+        better: 1 if higher is better, -1 if lower is, 0 if neither.
     """
 
     key: str
@@ -44,8 +44,7 @@ class Measure:
 
 def _metric(key: str, title: str, better: int, *path: str) -> Measure:
     def look(metrics: object) -> float | None:
-        for part in path:
-            metrics = metrics.get(part) if isinstance(metrics, dict) else None
+        metrics = value_at(metrics, path)
         if isinstance(metrics, dict):  # by label
             known = [value for value in metrics.values() if value is not None]
             return float(np.mean(known)) if known else None
@@ -68,7 +67,7 @@ MEASURES = (
     Measure(key="processor_seconds", title="of processor", read=lambda row: row.processor_seconds, better=-1),
     Measure(key="peak_memory_mb", title="peak, MiB", read=lambda row: row.peak_memory_mb, better=-1),
 )
-"""What tables show, in their order."""
+"""The measures in tables, in their order."""
 
 _BY_KEY = {measure.key: measure for measure in MEASURES}
 _PRIMARY = ("dice_mean", "tre_mm", "lncc")
@@ -76,16 +75,16 @@ _PRIMARY = ("dice_mean", "tre_mm", "lncc")
 
 @dataclass(frozen=True, kw_only=True)
 class MethodSummary:
-    """One method over all its pairs.
+    """Summary of one method over all its pairs.
 
     Attributes:
         method: Its name.
-        pairs: Pairs that it registered.
-        failed: Why others failed, by pair.
+        pairs: Number of registered pairs.
+        failed: Reasons of failures, by pair.
         labels: Dice by label.
-        pooled: Dice over all labels of all pairs, as the paper gives it, or None without labels.
-        values: Spread over pairs by the key of a measure.
-        comparison: Against its twin, or None.
+        pooled: Dice over all labels of all pairs, as in the paper, or None without labels.
+        values: Statistics over pairs, by the key of a measure.
+        comparison: Comparison with the reference method, or None.
     """
 
     method: str
@@ -102,24 +101,24 @@ def summarize(rows: Sequence[BenchmarkRow], twins: Mapping[str, str] | None = No
 
     Args:
         rows: One row for each method and pair.
-        twins: Method and the one to test it against, in place of what the rows say.
+        twins: Method and its reference method, instead of those in the rows.
 
     Returns:
-        The state before registration first, then the methods in the order of the rows; comparisons by the first of
-        Dice, landmark error and similarity that was measured.
+        The state before registration first, then the methods in the order of the rows; compared by the first of Dice,
+        landmark error and similarity that is known.
 
     Raises:
-        InputError: A pair is not the same in all rows, or a twin is not among the methods.
+        InputError: A pair differs between rows, or a reference method is missing.
     """
-    check_same_pairs(rows)
+    _check_same_pairs(rows)
     by_method: dict[str, list[BenchmarkRow]] = {}
     for row in rows:
         by_method.setdefault(row.method, []).append(row)
-    against = {row.method: row.twin for row in rows if row.twin} if twins is None else dict(twins)
-    for name in (*against, *against.values()):
-        check_name(name, by_method, "twin")
+    references = {row.method: row.twin for row in rows if row.twin} if twins is None else dict(twins)
+    for name in (*references, *references.values()):
+        check_name(name, by_method, "reference method")
     found = [_summary(method, part) for method, part in by_method.items()]
-    compared = compare(rows, against)
+    compared = compare(rows, references)
     found = [replace(part, comparison=compared.get(part.method)) for part in found]
     first = {row.pair: row for row in rows if row.before}
     return [_initial(list(first.values())), *found] if first else found
@@ -128,15 +127,9 @@ def summarize(rows: Sequence[BenchmarkRow], twins: Mapping[str, str] | None = No
 def compare(
     rows: Sequence[BenchmarkRow], twins: Mapping[str, str], measure: Measure | None = None
 ) -> dict[str, Comparison]:
-    """Test methods against their twins.
+    """Test methods against their reference methods (`twins`), if they share pairs.
 
-    Args:
-        rows: One row for each method and pair.
-        twins: Method and the one to test it against.
-        measure: What to compare; None for the first of Dice, landmark error and similarity that was measured.
-
-    Returns:
-        Comparisons by method; none for a method that shares no pair with its twin.
+    Without a `measure` the first of Dice, landmark error and similarity that is known is compared.
     """
     measure = measure or primary(rows)
     subjects = {row.pair: row.subject for row in rows}
@@ -146,31 +139,24 @@ def compare(
         if value is not None:
             values.setdefault(row.method, {})[row.pair] = value
     found = {}
-    for method, twin in twins.items():
-        by_subject = differences(values.get(method, {}), values.get(twin, {}), subjects)
+    for method, reference in twins.items():
+        by_subject = differences(values.get(method, {}), values.get(reference, {}), subjects)
         if by_subject:
-            found[method] = _comparison(method, twin, measure, np.array(list(by_subject.values())))
+            found[method] = _comparison(method, reference, measure, np.array(list(by_subject.values())))
     adjusted = holm_adjusted([item.p for item in found.values()])
     return {name: replace(item, p_holm=p) for (name, item), p in zip(found.items(), adjusted, strict=True)}
 
 
 def primary(rows: Sequence[BenchmarkRow]) -> Measure:
-    """Return what methods are compared by: Dice, or the landmark error, or else the similarity."""
+    """Return the measure of comparisons: Dice, or the landmark error, or else the similarity."""
     return next(
         (_BY_KEY[key] for key in _PRIMARY if any(_BY_KEY[key].read(row) is not None for row in rows)),
         _BY_KEY["lncc"],
     )
 
 
-def check_same_pairs(rows: Sequence[BenchmarkRow]) -> None:
-    """Refuse rows of different pairs under one name.
-
-    Args:
-        rows: Rows of any number of runs.
-
-    Raises:
-        InputError: Two rows of a pair differ in subject or in what was measured before registration.
-    """
+def _check_same_pairs(rows: Sequence[BenchmarkRow]) -> None:
+    """Raise `InputError` for rows of one pair that differ in subject or in the metrics before registration."""
     known: dict[str, BenchmarkRow] = {}
     for row in rows:
         other = known.setdefault(row.pair, row) if row.before else row
@@ -184,13 +170,13 @@ def check_same_pairs(rows: Sequence[BenchmarkRow]) -> None:
             raise InputError(f"pair {row.pair}", got=got, expected="runs on the same list of pairs")
 
 
-def _comparison(method: str, twin: str, measure: Measure, values: np.ndarray) -> Comparison:
+def _comparison(method: str, reference: str, measure: Measure, values: np.ndarray) -> Comparison:
     low, high = confidence_interval(values)
     p = signed_rank_p(values)
     mean = float(values.mean())
     return Comparison(
         method=method,
-        twin=twin,
+        reference=reference,
         measure=measure.key,
         subjects=len(values),
         difference=mean,

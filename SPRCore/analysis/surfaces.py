@@ -1,4 +1,4 @@
-"""Figures of sweeps: what hyperparameters do, over one of them as curves and over two as a surface."""
+"""Figures of sweeps: curves over one hyperparameter, surfaces over two."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SYMBOLS = {key: item.symbol for key, item in BY_KEY.items()}
 """Hyperparameters as the paper writes them."""
 
 BAND = 0.005
-"""Dice by which a setting may fall short of the best one and still be as good for practical purposes."""
+"""Difference in Dice to the best setting at which another one counts as equally good."""
 
 _COLORS = "viridis"
 _MAPS = ("dice_mean", "tre_mm", "lncc", "folding_percent", "weight_mean")
@@ -42,10 +42,10 @@ class Surface:
     Attributes:
         names: The one or two hyperparameters that vary.
         axes: Their values, rising.
-        values: Means, an axis for each hyperparameter; NaN where a setting was not measured on every pair.
+        values: Means, an axis for each hyperparameter; NaN for settings not measured on every pair.
         pairs: Number of pairs.
-        title: What was measured.
-        better: 1 where higher is better, -1 where lower is, 0 where neither.
+        title: Title of the measure.
+        better: 1 if higher is better, -1 if lower is, 0 if neither.
     """
 
     names: tuple[str, ...]
@@ -57,28 +57,28 @@ class Surface:
 
     @property
     def best(self) -> tuple[int, ...]:
-        """Place of the best value; of equal ones the first."""
+        """Index of the best value, the first of equal ones."""
         signed = np.where(np.isnan(self.values), -np.inf, self.values * (self.better or 1))
         return tuple(int(i) for i in np.unravel_index(int(signed.argmax()), signed.shape))
 
     @property
     def is_flat(self) -> bool:
-        """Whether it has one value everywhere."""
+        """Whether it is constant."""
         return bool(np.nanmin(self.values) == np.nanmax(self.values))
 
 
 def surface_of(points: Sequence[SurfacePoint], measure: str = "dice_mean") -> Surface | None:
-    """Collect points of one model into a surface.
+    """Collect points of one model into a surface; of duplicate points the last counts.
 
     Args:
-        points: Points of one model; of several at one place the last counts.
+        points: Points of one model.
         measure: "dice_mean", "tre_mm", "lncc", "folding_percent", "ndv_percent", "weight_mean" or "map_gap".
 
     Returns:
-        The surface, or None where this was not measured.
+        The surface, or None without this measure.
 
     Raises:
-        InputError: More than two hyperparameters vary, or points of different models are mixed.
+        InputError: More than two hyperparameters vary, or there are several models.
     """
     title, better, read = _VALUES[measure]
     if len({(point.method, point.model) for point in points}) > 1:
@@ -99,9 +99,9 @@ def surface_of(points: Sequence[SurfacePoint], measure: str = "dice_mean") -> Su
     pairs = len({pair for pair, _ in found})
     sums, counts = (np.zeros([len(axis) for axis in axes]) for _ in range(2))
     for (_, setting), value in found.items():
-        place = tuple(int(np.searchsorted(axis, dict(setting)[name])) for axis, name in zip(axes, names, strict=True))
-        sums[place] += value
-        counts[place] += 1
+        index = tuple(int(np.searchsorted(axis, dict(setting)[name])) for axis, name in zip(axes, names, strict=True))
+        sums[index] += value
+        counts[index] += 1
     values = np.where(counts == pairs, sums / np.maximum(counts, 1), np.nan)
     return Surface(names=names, axes=axes, values=values, pairs=pairs, title=title, better=better)
 
@@ -114,7 +114,7 @@ def sweep_figure(points: Sequence[SurfacePoint], names: Mapping[str, str] | None
         names: Names of labels, for the curves.
 
     Returns:
-        The figure, its best setting marked; None without any point.
+        The figure with the best setting marked; None without points.
 
     Raises:
         InputError: Points of several models, or of more than two hyperparameters.
@@ -136,7 +136,7 @@ def sweep_figure(points: Sequence[SurfacePoint], names: Mapping[str, str] | None
 
 
 def _constants(surfaces: Iterable[Surface]) -> list[str]:
-    """Say of what has one value everywhere that it has: a map of it would show nothing."""
+    """Line about the constant measures, which are not drawn."""
     flat = [f"{surface.title}: {np.nanmax(surface.values):.3g} everywhere" for surface in surfaces if surface.is_flat]
     return ["; ".join(flat)] if flat else []
 
@@ -151,7 +151,7 @@ def _maps(surfaces: Sequence[Surface]) -> Figure:
         panel.axis("off")
     for panel, surface in zip(panels, shown, strict=False):
         across, up = surface.axes
-        # The scale leaves out the worst twentieth, which would otherwise take all the colors.
+        # The color scale excludes the worst twentieth, which would otherwise dominate it.
         known = surface.values[np.isfinite(surface.values)]
         low, high = np.percentile(known, (5 if surface.better > 0 else 0, 95 if surface.better < 0 else 100))
         low, high = (low, high) if high > low else (known.min(), known.max())
@@ -170,7 +170,7 @@ def _maps(surfaces: Sequence[Surface]) -> Figure:
 
 
 def _band(panel: Axes, surface: Surface) -> str:
-    """Outline the settings that are within `BAND` of the best, as good for practical purposes; words for the title."""
+    """Outline the settings within `BAND` of the best; return its legend for the title."""
     if min(surface.values.shape) < 2 or surface.title != _VALUES["dice_mean"][0]:
         return ""
     limit = surface.values[surface.best] - surface.better * BAND
@@ -210,10 +210,10 @@ def _label_curves(panel: Axes, points: Sequence[SurfacePoint], surface: Surface,
     if len(labels) > 8:
         return
     (axis,), (name,) = surface.axes, surface.names
-    for place, label in enumerate(labels):
+    for number, label in enumerate(labels):
         by_value: dict[float, list[float]] = {float(value): [] for value in axis}
         for point in points:
             if point.failed is None and point.dice.get(label) is not None:
                 by_value[point.setting[name]].append(point.dice[label])
         means = [np.mean(part) if part else np.nan for part in by_value.values()]
-        panel.plot(axis, means, color=PALETTE[1 + place % 9], linewidth=1.2, label=names.get(label, f"label {label}"))
+        panel.plot(axis, means, color=PALETTE[1 + number % 9], linewidth=1.2, label=names.get(label, f"label {label}"))

@@ -1,4 +1,4 @@
-"""Tables of results as Markdown, LaTeX and CSV, in the manner of the paper's Tables 2 to 6."""
+"""Tables of results as Markdown, LaTeX and CSV, in the style of the paper's Tables 2 to 6."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from SPRCore.analysis.rows import label_order
 from SPRCore.analysis.statistics import Comparison, SampleStatistics
 from SPRCore.analysis.summary import INITIAL, MEASURES, MethodSummary
 
 MAX_LABELS = 8
-"""More labels than this are left to the CSV and the box plots."""
+"""Maximum number of labels in a table; the CSV and the box plots have all."""
 
 _DIGITS = {
     "dice_mean": 3,
@@ -29,7 +30,7 @@ _LATEX = str.maketrans({"%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", "±": r"
 
 @dataclass(frozen=True)
 class TableCell:
-    """One cell: its words, and whether it is the best or second best of its column."""
+    """Text of a cell, and its rank in the column: 1 best, 2 second best, 0 other."""
 
     text: str
     rank: int = 0
@@ -37,14 +38,7 @@ class TableCell:
 
 @dataclass(frozen=True, kw_only=True)
 class ResultTable:
-    """A table that can be written in any form.
-
-    Attributes:
-        caption: What it shows.
-        header: Titles of the columns.
-        body: Lines.
-        notes: What a reader has to know.
-    """
+    """A table for any format; `notes` are the lines below it."""
 
     caption: str
     header: tuple[str, ...]
@@ -55,18 +49,15 @@ class ResultTable:
 def results_table(
     summaries: Sequence[MethodSummary], names: Mapping[str, str] | None = None, caption: str = "Results"
 ) -> ResultTable:
-    """Make the table of methods.
+    """Return the table of methods: Dice by label and overall with its standard deviation, other metrics, time.
 
     Args:
-        summaries: What `summarize` gave.
-        names: Names of labels; those without are shown as they are.
-        caption: What the table shows.
-
-    Returns:
-        A line for each method: Dice by label and overall with its standard deviation, what else was measured, time.
+        summaries: Result of `summarize`.
+        names: Names of labels.
+        caption: Caption.
     """
     names = names or {}
-    labels = sorted({label for part in summaries for label in part.labels}, key=_order)
+    labels = sorted({label for part in summaries for label in part.labels}, key=label_order)
     labels = labels if len(labels) <= MAX_LABELS else []
     shown = [m for m in MEASURES if m.key in _SHOWN and any(m.key in part.values for part in summaries)]
     shown.sort(key=lambda measure: _SHOWN.index(measure.key))
@@ -78,7 +69,7 @@ def results_table(
         columns.append([_cell(part.pooled, 3, True) + mark(part.comparison) for part in summaries])
         ranks.append([part.pooled for part in summaries])
     uneven = len({(part.pairs, len(part.failed)) for part in summaries}) > 1
-    # Means over different pairs have no order.
+    # Means over different pairs cannot be ranked.
     ranked = [
         [TableCell(text) for text in texts] if uneven else _ranked(texts, spreads, summaries)
         for texts, spreads in zip(columns, ranks, strict=True)
@@ -96,7 +87,7 @@ def results_table(
 
 
 def comparison_table(summaries: Sequence[MethodSummary]) -> ResultTable | None:
-    """Make the table of methods against their twins, or None where there is none."""
+    """Return the table of comparisons with reference methods, or None without any."""
     found = [part.comparison for part in summaries if part.comparison is not None]
     if not found:
         return None
@@ -116,7 +107,7 @@ def comparison_table(summaries: Sequence[MethodSummary]) -> ResultTable | None:
             TableCell(text)
             for text in (
                 item.method,
-                item.twin,
+                item.reference,
                 str(item.subjects),
                 f"{item.difference:+.4f}",
                 f"{item.low:+.4f} to {item.high:+.4f}",
@@ -131,20 +122,20 @@ def comparison_table(summaries: Sequence[MethodSummary]) -> ResultTable | None:
         "Each subject counts once, as the mean of its pairs. Wilcoxon signed-rank test, two-sided; interval of the mean"
         " by bootstrap over subjects.",
     )
-    return ResultTable(caption="Methods against their twins", header=header, body=body, notes=notes)
+    return ResultTable(caption="Methods against their reference methods", header=header, body=body, notes=notes)
 
 
 def mark(comparison: Comparison | None) -> str:
-    """Return the mark of a comparison: ** and * for better at p < 0.001 and 0.01, †† and † for worse."""
+    """Return the mark of significance: ** and * for better at p < 0.001 and 0.01, †† and † for worse."""
     if comparison is None or comparison.p_holm >= 0.01:
         return ""
     return ("*" if comparison.is_better else "†") * (2 if comparison.p_holm < 0.001 else 1)
 
 
 def markdown(table: ResultTable) -> str:
-    """Write a table as Markdown."""
+    """Return a table as Markdown."""
     emphasis = {0: "{}", 1: "**{}**", 2: "*{}*"}
-    # A mark of significance is no emphasis.
+    # Asterisks of significance are escaped.
     lines = [
         [emphasis[cell.rank].format(_plain(cell.text)) if cell.text else "" for cell in line] for line in table.body
     ]
@@ -155,7 +146,7 @@ def markdown(table: ResultTable) -> str:
 
 
 def latex(table: ResultTable) -> str:
-    """Write a table as LaTeX, for the package booktabs."""
+    """Return a table as LaTeX, for the package booktabs."""
     emphasis = {0: "{}", 1: r"\textbf{{{}}}", 2: r"\textit{{{}}}"}
     lines = [
         " & ".join(emphasis[cell.rank].format(cell.text.translate(_LATEX)) for cell in line) + r" \\"
@@ -179,7 +170,7 @@ def latex(table: ResultTable) -> str:
 
 
 def long_csv(summaries: Sequence[MethodSummary], names: Mapping[str, str] | None = None) -> str:
-    """Write every number of the summaries as CSV: a line per method and measure."""
+    """Return all numbers of the summaries as CSV: a line per method and measure."""
     names = names or {}
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -189,12 +180,14 @@ def long_csv(summaries: Sequence[MethodSummary], names: Mapping[str, str] | None
     for part in summaries:
         against = part.comparison
         entries = [(key, "", spread) for key, spread in part.values.items()]
-        entries += [("dice", names.get(label, label), part.labels[label]) for label in sorted(part.labels, key=_order)]
+        entries += [
+            ("dice", names.get(label, label), part.labels[label]) for label in sorted(part.labels, key=label_order)
+        ]
         entries += [("dice_pooled", "", part.pooled)] if part.pooled else []
         for key, label, spread in entries:
             tested: list[object] = [""] * 6
             if against is not None and key == against.measure:
-                tested = [against.twin, against.difference, against.low, against.high, against.p, against.p_holm]
+                tested = [against.reference, against.difference, against.low, against.high, against.p, against.p_holm]
             sd = "" if spread.sd is None else spread.sd
             writer.writerow([part.method, key, label, spread.mean, sd, spread.n, *tested])
     return stream.getvalue()
@@ -210,7 +203,7 @@ def _cell(spread: SampleStatistics | None, digits: int | None, with_sd: bool) ->
 
 
 def _small(value: float) -> str:
-    """Three digits that count, and never a 0 for what is not 0."""
+    """Three significant digits; "0" for 0 alone."""
     if value == 0:
         return "0"
     return "<0.001" if value < 0.001 else f"{value:.3f}" if value < 10 else f"{value:.1f}"
@@ -221,8 +214,8 @@ def _ranked(
 ) -> list[TableCell]:
     """Mark the two highest means among the methods."""
     means = {
-        place: round(spread.mean, 3)
-        for place, (spread, part) in enumerate(zip(spreads, summaries, strict=True))
+        row: round(spread.mean, 3)
+        for row, (spread, part) in enumerate(zip(spreads, summaries, strict=True))
         if spread is not None and part.method != INITIAL
     }
     best = sorted(set(means.values()), reverse=True)[:2] if len(means) > 2 else []
@@ -244,8 +237,8 @@ def _notes(summaries: Sequence[MethodSummary], uneven: bool) -> tuple[str, ...]:
         notes.append("The methods have different pairs, so their means cannot be compared; comparisons are by pair.")
     if any(part.comparison for part in summaries):
         notes.append(
-            "** and *: better than its twin at p < 0.001 and p < 0.01, †† and †: worse (Wilcoxon signed-rank test over"
-            " subjects, two-sided, adjusted by Holm)."
+            "** and *: better than the reference method at p < 0.001 and p < 0.01, †† and †: worse (two-sided Wilcoxon"
+            " signed-rank test over subjects, adjusted by Holm)."
         )
     timed = any("seconds" in part.values for part in summaries)
     notes += (
@@ -266,7 +259,3 @@ def _plain(text: str) -> str:
     for sign in ("*", "|", "_"):
         text = text.replace(sign, f"\\{sign}")
     return text
-
-
-def _order(label: str) -> tuple[bool, int, str]:
-    return not label.isdigit(), int(label) if label.isdigit() else 0, label

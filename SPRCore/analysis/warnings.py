@@ -1,4 +1,4 @@
-"""What is doubtful about a pair, or about what became of it, in one sentence each."""
+"""Warnings about a pair before registration, and about its result."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from SPRCore.config import value_at
 from SPRCore.geometry import Grid, MaskedVolume, Volume, ras_to_voxel, voxel_to_ras
 from SPRCore.geometry.annotations import Annotations
 from SPRCore.io import ModelCard
@@ -13,8 +14,8 @@ from SPRCore.networks.network import MIN_SIZE
 from SPRCore.registration.prealign import overlap_fraction
 from SPRCore.registration.working import working_grid
 
-LEAST_OVERLAP_PERCENT = 25.0
-"""Less of the fixed image with a counterpart in the moving one is seldom what was meant."""
+_LEAST_OVERLAP_PERCENT = 25.0
+"""Overlap below which a warning is given."""
 
 _COARSER = 2.5  # times the spacing of the model
 _LEAST_SEEN = 0.7  # of the fixed image, by a model with a grid of fixed shape
@@ -24,16 +25,13 @@ _AIR_HU = -500.0
 def pair_warnings(
     fixed: MaskedVolume, moving: MaskedVolume, given: Annotations, card: ModelCard | None = None
 ) -> list[str]:
-    """Tell what is doubtful before a pair is registered.
+    """Return warnings about a pair, one sentence each.
 
     Args:
-        fixed: Fixed image with its data.
-        moving: Moving image with its data.
-        given: Labels and landmarks, each on the grid on which it came or on that of its image.
-        card: Card of the model that is to register the pair; None for the instance solver.
-
-    Returns:
-        Sentences; none where nothing is doubtful.
+        fixed: Fixed image with its mask.
+        moving: Moving image with its mask.
+        given: Annotations, on their own grids or those of their images.
+        card: Card of the model that will register the pair; None for the instance optimization.
     """
     found = []
     for side, image in (("fixed", fixed), ("moving", moving)):
@@ -44,13 +42,10 @@ def pair_warnings(
 
 
 def change_warnings(metrics: dict[str, dict[str, Any]]) -> list[str]:
-    """Tell what is worse after a registration than before, and where too little of the images meets.
+    """Return warnings about metrics that are worse after registration, and about little overlap, one sentence each.
 
     Args:
-        metrics: `before` and `after`, as `SPRCore.metrics.evaluate` gives them.
-
-    Returns:
-        Sentences; none where nothing got worse.
+        metrics: `before` and `after`, as returned by `SPRCore.metrics.evaluate`.
     """
     before, after = metrics.get("before", {}), metrics.get("after", {})
     found = []
@@ -59,20 +54,14 @@ def change_warnings(metrics: dict[str, dict[str, Any]]) -> list[str]:
         ("the mean Dice of the labels", ("dice_mean",), "{:.3f}", 1.0, 1e-3),
         ("the mean landmark error", ("tre_mm", "mean"), "{:.2f} mm", -1.0, 0.01),
     ):
-        old, new = (_look_up(side, keys) for side in (before, after))
+        old, new = (value_at(side, keys) for side in (before, after))
         if old is not None and new is not None and sign * (new - old) < -margin:
             way = "fell" if sign > 0 else "rose"
             found.append(f"{name} {way} from {form.format(old)} to {form.format(new)}: it was better before")
-    share = _look_up(after, ("overlap_percent",))
-    if share is not None and share < LEAST_OVERLAP_PERCENT:
+    share = after.get("overlap_percent")
+    if share is not None and share < _LEAST_OVERLAP_PERCENT:
         found.append(f"only {share:.0f} % of the fixed image has a counterpart in the moving image")
     return found
-
-
-def _look_up(values: Any, keys: tuple[str, ...]) -> float | None:
-    for key in keys:
-        values = values.get(key) if isinstance(values, dict) else None
-    return values
 
 
 def _label_warnings(side: str, grid: Grid, labels: Volume | None) -> list[str]:
@@ -80,12 +69,12 @@ def _label_warnings(side: str, grid: Grid, labels: Volume | None) -> list[str]:
         return []
     marked = np.argwhere(labels.array != 0)
     if not len(marked):
-        return [f"the {side} labels are 0 everywhere: nothing can be measured by them"]
+        return [f"the {side} labels are 0 everywhere: they measure nothing"]
     if labels.grid.matches(grid):
         return []
     points = voxel_to_ras(marked[:: max(1, len(marked) // 20_000)], labels.affine)
     outside = 1.0 - float(_inside(points, grid).mean())
-    return [f"{100 * outside:.0f} % of the {side} labels lie outside of the {side} image"] if outside > 0.01 else []
+    return [f"{100 * outside:.0f} % of the {side} labels are outside of the {side} image"] if outside > 0.01 else []
 
 
 def _common_labels(given: Annotations) -> list[str]:
@@ -107,7 +96,7 @@ def _point_warnings(side: str, grid: Grid, points: np.ndarray | None) -> list[st
     nearest = voxel_to_ras(np.clip(index, -0.5, np.array(grid.shape) - 0.5), grid.affine)
     away = np.linalg.norm(points[outside] - nearest, axis=1).max()
     count = f"{int(outside.sum())} of {len(points)}"
-    return [f"{count} {side} landmarks lie outside of the {side} image, up to {away:.0f} mm away"]
+    return [f"{count} {side} landmarks are outside of the {side} image, up to {away:.0f} mm away"]
 
 
 def _inside(points_mm: np.ndarray, grid: Grid) -> np.ndarray:
@@ -116,13 +105,13 @@ def _inside(points_mm: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def _card_warnings(side: str, image: MaskedVolume, card: ModelCard) -> list[str]:
-    """What lies beyond what the card of a model covers."""
+    """Deviations from the range of a model card."""
     found, what = [], f"the {side} image"
     shape = working_grid(image.grid, card.grid).shape
     if min(shape) < MIN_SIZE // 2:
         found.append(
-            f"{what} has {min(shape)} voxels along an axis, less than half of the {MIN_SIZE} that the network of the"
-            f" model {card.name} sees: most of what it sees there is the border, repeated"
+            f"{what} has {min(shape)} voxels along an axis, less than half of the {MIN_SIZE} of the input of model"
+            f" {card.name}: most of the input is the repeated border"
         )
     wanted = card.grid.spacing_mm
     if wanted is not None and max(image.grid.spacing) > _COARSER * max(wanted):

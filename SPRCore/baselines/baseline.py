@@ -20,14 +20,7 @@ class Baseline(Protocol):
         ...
 
     def register(self, fixed: Volume, moving: Volume) -> Field:
-        """Deform one image onto the other.
-
-        Args:
-            fixed: Fixed image.
-            moving: Moving image after affine pre-alignment, on the fixed grid.
-
-        Returns:
-            Pull displacement on the fixed grid, RAS mm.
+        """Deform an image, affinely aligned on the fixed grid: pull displacement on the fixed grid, RAS mm.
 
         Raises:
             InputError: A requirement is not installed.

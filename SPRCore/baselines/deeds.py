@@ -104,14 +104,9 @@ def find_program() -> Path:
 def on_voxels(values: np.ndarray, coarse: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
     """Interpolate the displacements of control points to all voxels, linearly, as the program does.
 
-    Args:
-        values: Output of the program: the components along the second, first and third axis one after the other, the
-            first axis running fastest.
-        coarse: Number of control points along each axis.
-        shape: Number of voxels along each axis.
-
-    Returns:
-        Displacement (X, Y, Z, 3) in voxels, in the order of the axes.
+    ``values`` is the output of the program for ``coarse`` control points along each axis: the components along the
+    second, first and third axis one after the other, the first axis running fastest. The result (X, Y, Z, 3) is in
+    voxels, in the order of the axes.
     """
     second, first, third = values.reshape(3, *coarse[::-1]).transpose(0, 3, 2, 1)
     control = torch.from_numpy(np.stack([first, second, third]))[None]

@@ -2,10 +2,7 @@
 
 from SPRCore.functional.boxes import BoxSlabs, box_sum
 from SPRCore.functional.derivative import (
-    central_difference,
-    determinant_3x3,
     gradient,
-    jacobian,
     jacobian_determinant,
     vector_jacobian_product,
 )
@@ -16,22 +13,19 @@ from SPRCore.functional.logarithm import logarithm
 from SPRCore.functional.memory import kept_memory, trim_memory
 from SPRCore.functional.modes import plain_modes
 from SPRCore.functional.resize import resize, resize_displacement, step_ratio
-from SPRCore.functional.warp import compose, sample, sample_lattice, sampling_grid, warp
+from SPRCore.functional.warp import compose, sample, sample_lattice, warp
 
 __all__ = [
     "BoxSlabs",
     "box_count",
     "box_mean",
     "box_sum",
-    "central_difference",
     "compose",
-    "determinant_3x3",
     "gaussian_smooth",
     "gradient",
     "integrate",
     "integrate_quickly",
     "invert",
-    "jacobian",
     "jacobian_determinant",
     "kept_memory",
     "logarithm",
@@ -41,7 +35,6 @@ __all__ = [
     "resize_displacement",
     "sample",
     "sample_lattice",
-    "sampling_grid",
     "step_ratio",
     "sufficient_steps",
     "trim_memory",

@@ -44,11 +44,9 @@ class BoxSlabs:
             yield slice(start, stop), slice(max(0, start - self.radius[0]), min(size, stop + self.radius[0]))
 
     def buffer(self, name: str, planes: slice) -> Tensor:
-        """Return the buffer of a name, shape (B, C, x, Y, Z), with the values of its last use.
+        """Return the buffer of a name, shape (B, C, x, Y, Z), for a slab or the planes that its boxes cover.
 
-        Args:
-            name: Name of the buffer.
-            planes: A slab, or the planes that its boxes cover.
+        It has the values of its last use.
         """
         if name not in self._buffers:
             batch, channels, size, *plane = self._like.shape
@@ -57,16 +55,9 @@ class BoxSlabs:
         return self._buffers[name].narrow(2, 0, planes.stop - planes.start)
 
     def sums(self, source: Images, slab: slice, reach: slice, out: Images) -> Images:
-        """Sum over the box around each voxel of a slab.
+        """Sum over the box around each voxel of a slab into `out`, which is returned and must not be `source`.
 
-        Args:
-            source: The planes that its boxes cover, shape (B, C, x, Y, Z).
-            slab: The slab.
-            reach: Range of these planes.
-            out: Output of the shape of the slab; not `source`.
-
-        Returns:
-            `out`.
+        `source` has the planes that the boxes cover, the range `reach`.
         """
         half = self.radius[0]
         missing = [half - (slab.start - reach.start), half - (reach.stop - slab.stop)]

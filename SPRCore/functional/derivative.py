@@ -30,15 +30,7 @@ def vector_jacobian_product(output: Tensor, leaf: Tensor, factor: Tensor) -> Ten
     """Return the derivative of ``sum(output * factor)`` with respect to a leaf, the factor held fixed.
 
     The same as ``torch.autograd.grad(output, leaf, factor)``, which on its first call with a factor loads a library of
-    symbolic algebra: more than a second in each process.
-
-    Args:
-        output: Tensor with a graph to `leaf`, which is freed.
-        leaf: Tensor that requires gradients.
-        factor: The shape of `output`.
-
-    Returns:
-        The derivative, the shape of `leaf`.
+    symbolic algebra: more than a second in each process. The graph is freed.
     """
     with torch.enable_grad():
         paired = _Pairing.apply(output, factor)
@@ -46,15 +38,9 @@ def vector_jacobian_product(output: Tensor, leaf: Tensor, factor: Tensor) -> Ten
 
 
 def central_difference(field: Images, axis: int, spacing: float = 1.0) -> Images:
-    r"""Central difference :math:`(a_{p+1} - a_{p-1})/2h` along one spatial axis, one-sided at both ends.
+    r"""Central difference :math:`(a_{p+1} - a_{p-1})/2h` along one spatial axis (0 to 2), one-sided at both ends.
 
-    Args:
-        field: Shape (B, C, X, Y, Z).
-        axis: Spatial axis, 0, 1 or 2.
-        spacing: Voxel size h along that axis.
-
-    Returns:
-        Same shape as ``field``; zero if the axis has one voxel.
+    The voxel size along that axis is h; zero if the axis has one voxel.
     """
     dim, size = axis + 2, field.shape[axis + 2]
     if size < 2:
@@ -90,10 +76,10 @@ def jacobian_determinant(displacement: Vectors, spacing: Sequence[float] = (1.0,
 
     The displacement is in the unit of ``spacing`` (voxels by default). Shape (B, 1, X, Y, Z), dimensionless.
     """
-    return determinant_3x3(jacobian(displacement, spacing))
+    return _determinant_3x3(jacobian(displacement, spacing))
 
 
-def determinant_3x3(matrix: Jacobians) -> Scalars:
+def _determinant_3x3(matrix: Jacobians) -> Scalars:
     """Determinant of 3x3 matrices, shape (B, 3, 3, X, Y, Z), by cofactors; shape (B, 1, X, Y, Z)."""
     (a, b, c), (d, e, f), (g, h, i) = (row.unbind(1) for row in matrix.unbind(1))
     return (a * (e * i - f * h) + b * (f * g - d * i) + c * (d * h - e * g)).unsqueeze(1)

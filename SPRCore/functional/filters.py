@@ -23,14 +23,8 @@ def box_mean(image: Images, radius: Sequence[int]) -> Images:
 def mirrored_box_mean(image: Images, radius: Sequence[int]) -> Images:
     """Mean over a box, the image mirrored at its border (border voxel repeated).
 
-    It keeps constants and is its own transpose, so a quadratic form of pooled quantities has a pooled gradient.
-
-    Args:
-        image: Shape (B, C, X, Y, Z).
-        radius: Half width of the box along each axis, in voxels; limited by the size of the axis.
-
-    Returns:
-        Same shape.
+    It keeps constants and is its own transpose, so a quadratic form of pooled quantities has a pooled gradient. The
+    half width of the box is limited by the size of the axis.
     """
     for axis, half in enumerate(radius):
         size, half = image.shape[axis + 2], min(half, image.shape[axis + 2] - 1)
@@ -58,15 +52,7 @@ def box_count(image: Images, radius: Sequence[int]) -> Tensor:
 
 
 def gaussian_smooth(image: Images, sigma_vox: Sequence[float]) -> Images:
-    """Smooth with a Gaussian, with the border value repeated outside.
-
-    Args:
-        image: Shape (B, C, X, Y, Z).
-        sigma_vox: Standard deviation along each axis, in voxels; 0 for no smoothing.
-
-    Returns:
-        Same shape.
-    """
+    """Smooth with a Gaussian, with the border value repeated outside; ``sigma_vox`` of 0 does not smooth an axis."""
     for axis, sigma in enumerate(sigma_vox):
         if sigma > 0:
             image = _convolve_axis(image, _gaussian_kernel(sigma, image), axis + 2)

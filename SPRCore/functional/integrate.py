@@ -40,16 +40,9 @@ def integrate(velocity_vox: Vectors, steps: int = 7) -> Vectors:
 
 
 def sufficient_steps(velocity_vox: Vectors, first_step_vox: float = 0.25) -> int:
-    """Return the fewest squarings whose first step is within a bound along every axis.
+    """Return the fewest squarings, 1 to 10, whose first step is within a bound in voxels along every axis.
 
     The first step determines the error of scaling and squaring, so a small velocity needs few squarings.
-
-    Args:
-        velocity_vox: Velocity, shape (B, 3, X, Y, Z), in voxels.
-        first_step_vox: Bound on the first step, in voxels.
-
-    Returns:
-        Number of squarings, at least 1 and at most 10.
     """
     largest = float(velocity_vox.detach().abs().amax())
     steps = 1
@@ -62,15 +55,9 @@ def integrate_quickly(velocity_vox: Vectors, first_step_vox: float = 1.5) -> Vec
     r"""Integrate a stationary velocity with as few squarings as its size allows, for use inside an optimisation.
 
     The first step is of second order, :math:`u_0 = h v + \tfrac{h^2}{2} (v \cdot \nabla) v` with :math:`h = 2^{-N}`, so
-    that N can be two to four smaller than with ``integrate`` at the same error, the more the smoother the velocity. It
-    is less accurate where the flow enters from outside. The intermediate fields are kept for the backward pass.
-
-    Args:
-        velocity_vox: Velocity v, shape (B, 3, X, Y, Z), in voxels per unit time.
-        first_step_vox: Longest first step along an axis, in voxels; it sets N.
-
-    Returns:
-        Displacement, same shape, in voxels.
+    that N can be two to four smaller than with ``integrate`` at the same error, the more the smoother the velocity. N
+    limits the first step along an axis to ``first_step_vox``. It is less accurate where the flow enters from outside.
+    The intermediate fields are kept for the backward pass.
     """
     steps = sufficient_steps(velocity_vox, first_step_vox)
     small = velocity_vox / 2**steps

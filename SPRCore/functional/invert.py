@@ -21,7 +21,7 @@ def invert(displacement_vox: Vectors, iterations: int = 50, tolerance_vox: float
 
     Returns:
         The inverse displacement q, same shape, in voxels, and its residual :math:`\max_x |q(x) + u(x + q(x))|` in
-        voxels, measured on the returned field over the voxels whose image lies inside the grid.
+        voxels, measured on the returned field over the voxels mapped into the grid.
 
     References:
         Chen et al., Medical Physics 2008, doi:10.1118/1.2816107.
@@ -42,6 +42,6 @@ def invert(displacement_vox: Vectors, iterations: int = 50, tolerance_vox: float
 
 
 def _largest_inside(size: torch.Tensor, inverse: Vectors) -> float:
-    # The inverse of a voxel whose preimage lies outside the grid is undefined: the field is unknown there.
+    # The inverse of a voxel whose preimage is outside the grid is undefined: the field is unknown there.
     inside = warp(torch.ones_like(size), inverse, padding="zeros") > 0.999
     return float((size * inside).amax())

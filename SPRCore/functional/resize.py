@@ -15,13 +15,6 @@ def resize(image: Images, shape: Sequence[int]) -> Images:
 
     An axis that shrinks is smoothed first (Gaussian, sigma 0.5·sqrt(factor² − 1) voxels: the blur of the larger voxel)
     to avoid aliasing.
-
-    Args:
-        image: Shape (B, C, X, Y, Z).
-        shape: New sizes (X', Y', Z').
-
-    Returns:
-        Shape (B, C, X', Y', Z').
     """
     if tuple(image.shape[2:]) == tuple(shape):
         return image
@@ -31,15 +24,7 @@ def resize(image: Images, shape: Sequence[int]) -> Images:
 
 
 def resize_displacement(displacement_vox: Vectors, shape: Sequence[int]) -> Vectors:
-    """Resample a displacement linearly and express it in voxels of the new grid.
-
-    Args:
-        displacement_vox: Shape (B, 3, X, Y, Z), in voxels of its own grid.
-        shape: New sizes (X', Y', Z'); no smoothing is applied where an axis shrinks.
-
-    Returns:
-        Shape (B, 3, X', Y', Z'), in voxels of the new grid.
-    """
+    """Resample a displacement linearly, without smoothing, and express it in voxels of the new grid."""
     if tuple(displacement_vox.shape[2:]) == tuple(shape):
         return displacement_vox
     resized = F.interpolate(displacement_vox, size=tuple(shape), mode="trilinear", align_corners=True)

@@ -16,15 +16,11 @@ _INTERPOLATION = {"linear": 0, "nearest": 1}
 _PADDING = {"zeros": 0, "border": 1}
 
 
-def sampling_grid(displacement_vox: Vectors) -> Tensor:
-    """Return the absolute, normalised sampling positions of ``id + u`` in ``grid_sample``'s order.
+def _sampling_grid(displacement_vox: Vectors) -> Tensor:
+    """Return the sampling positions of ``id + u`` in voxels for ``torch.nn.functional.grid_sample``.
 
-    Args:
-        displacement_vox: Displacement u, shape (B, 3, X, Y, Z), in voxels, component order = axis order.
-
-    Returns:
-        Positions of shape (B, X, Y, Z, 3) in [-1, 1] between the centers of the corner voxels (``align_corners=True``),
-        last axis ordered (Z, Y, X) as ``torch.nn.functional.grid_sample`` reads it.
+    Shape (B, X, Y, Z, 3), in [-1, 1] between the centers of the corner voxels (``align_corners=True``), last axis
+    ordered (Z, Y, X).
     """
     shape = displacement_vox.shape[2:]
     grid = displacement_vox.new_empty((displacement_vox.shape[0], *shape, 3))
@@ -45,14 +41,14 @@ class _Warp(torch.autograd.Function):
     def forward(ctx: Any, image: Tensor, displacement_vox: Tensor, mode: str, padding: str) -> Tensor:
         ctx.save_for_backward(image, displacement_vox)
         ctx.options = (_INTERPOLATION[mode], _PADDING[padding], True)
-        return _grid_sample(image, sampling_grid(displacement_vox), ctx.options)
+        return _grid_sample(image, _sampling_grid(displacement_vox), ctx.options)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         image, displacement_vox = ctx.saved_tensors
         grad_image, grad_grid = _grid_sample_backward(
-            grad, image, sampling_grid(displacement_vox), ctx.options, list(ctx.needs_input_grad[:2])
+            grad, image, _sampling_grid(displacement_vox), ctx.options, list(ctx.needs_input_grad[:2])
         )
         if not ctx.needs_input_grad[1]:
             return grad_image, None, None, None
@@ -87,7 +83,7 @@ def warp(image: Images, displacement_vox: Vectors, mode: str = "linear", padding
         )
     if torch.is_grad_enabled() and (image.requires_grad or displacement_vox.requires_grad):
         return _Warp.apply(image, displacement_vox, mode, padding)
-    return _grid_sample(image, sampling_grid(displacement_vox), (_INTERPOLATION[mode], _PADDING[padding], True))
+    return _grid_sample(image, _sampling_grid(displacement_vox), (_INTERPOLATION[mode], _PADDING[padding], True))
 
 
 def _parts(image: Tensor, grid: Tensor) -> int:
@@ -123,15 +119,7 @@ def _grid_sample_backward(
 
 
 def sample(image: Images, points_vox: Tensor) -> Tensor:
-    """Sample an image linearly at voxel coordinates, with the border value outside.
-
-    Args:
-        image: Image, shape (1, C, X, Y, Z).
-        points_vox: Coordinates, shape (N, 3), in voxels, axis order.
-
-    Returns:
-        Values, shape (C, N).
-    """
+    """Sample an image (1, C, X, Y, Z) linearly at voxel coordinates (N, 3); the border value outside; shape (C, N)."""
     sizes = torch.tensor(image.shape[2:], dtype=image.dtype, device=image.device)
     normalised = 2.0 * points_vox.to(image) / (sizes - 1).clamp(min=1) - 1.0
     grid = normalised.flip(-1).view(1, -1, 1, 1, 3)
@@ -139,15 +127,9 @@ def sample(image: Images, points_vox: Tensor) -> Tensor:
 
 
 def sample_lattice(image: Images, index_vox: Sequence[Tensor]) -> Images:
-    """Sample an image linearly at a lattice of voxel coordinates, with the border value outside. Not differentiable.
+    """Sample an image (1, C, X, Y, Z) linearly, with the border value outside. Not differentiable.
 
-    Args:
-        image: Image, shape (1, C, X, Y, Z).
-        index_vox: Coordinate along each axis of the image, in voxels: three tensors of shape (X', Y', Z') and of any
-            real type.
-
-    Returns:
-        Values, shape (1, C, X', Y', Z').
+    ``index_vox`` has the voxel coordinate along each axis of the image: three real tensors of shape (X', Y', Z').
     """
     grid = image.new_empty((1, *index_vox[0].shape, 3))
     for axis, (index, size) in enumerate(zip(index_vox, image.shape[2:], strict=True)):
@@ -157,15 +139,9 @@ def sample_lattice(image: Images, index_vox: Sequence[Tensor]) -> Images:
 
 
 def compose(first_vox: Vectors, second_vox: Vectors) -> Vectors:
-    r"""Compose two displacements, the first applied first: :math:`u(x) = a(x) + b(x + a(x))`.
+    r"""Compose two displacements (B, 3, X, Y, Z) in voxels, the first applied first: :math:`u(x) = a(x) + b(x + a(x))`.
 
-    With pull maps, warping by the result equals ``warp(warp(image, second), first)`` but samples the image once.
-
-    Args:
-        first_vox: Displacement a, shape (B, 3, X, Y, Z), in voxels.
-        second_vox: Displacement b, same shape, in voxels; its border value is repeated outside the grid.
-
-    Returns:
-        Displacement of :math:`(id + b) \circ (id + a)`, same shape, in voxels.
+    With pull maps, warping by the result equals ``warp(warp(image, second), first)`` but samples the image once. The
+    border value of the second displacement is repeated outside the grid.
     """
     return first_vox + warp(second_vox, first_vox)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from SPRCore.geometry.annotations import Annotations
 from SPRCore.geometry.intensities import intensity_fence, percentiles, robust_extremes, within_extremes
-from SPRCore.geometry.masked import MIN_VOXELS, MaskedVolume, fill, mask_on
+from SPRCore.geometry.masked import MaskedVolume, fill
 from SPRCore.geometry.resampling import affine_field, compose_affine, resample, resample_displacement
 from SPRCore.geometry.shear import is_sheared, orthogonal, orthogonal_grid
 from SPRCore.geometry.units import (
@@ -22,7 +22,6 @@ from SPRCore.geometry.units import (
 from SPRCore.geometry.volume import Field, Grid, Volume, on_host
 
 __all__ = [
-    "MIN_VOXELS",
     "Annotations",
     "Field",
     "Grid",
@@ -39,7 +38,6 @@ __all__ = [
     "flip_map_lps_ras",
     "intensity_fence",
     "is_sheared",
-    "mask_on",
     "on_host",
     "orthogonal",
     "orthogonal_grid",

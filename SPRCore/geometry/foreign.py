@@ -17,13 +17,9 @@ _UNITS_MM = {"meter": 1e3, "micron": 1e-3}  # of NIfTI; all other units are take
 
 
 def of_nibabel(image: Any) -> tuple[np.ndarray, Affine]:
-    """Return array and affine of an image of nibabel.
+    """Return array and RAS affine of an image of nibabel with one number per voxel, without further axes of length 1.
 
-    Args:
-        image: A spatial image with one number per voxel; further axes of length 1 are dropped.
-
-    Returns:
-        Values, scaled as the header says, real ones as float32; affine to RAS mm, shape (4, 4).
+    Values are scaled as in the header, real ones as float32.
 
     Raises:
         InputError: It has no affine.
@@ -39,13 +35,7 @@ def of_nibabel(image: Any) -> tuple[np.ndarray, Affine]:
 
 
 def of_itk(image: SimpleITK.Image) -> tuple[np.ndarray, Affine]:
-    """Return array and affine of an image of SimpleITK.
-
-    Args:
-        image: A 3-D image with one number per voxel.
-
-    Returns:
-        Copied values, shape (X, Y, Z); affine to RAS mm, shape (4, 4).
+    """Return copied values (X, Y, Z) and RAS affine of an image of SimpleITK.
 
     Raises:
         InputError: It is not 3-D, or has several numbers per voxel.

@@ -52,24 +52,15 @@ def robust_extremes(values: np.ndarray) -> tuple[float, float]:
 
 
 def within_extremes(array: np.ndarray, values: np.ndarray | None = None) -> np.ndarray:
-    """Return an image in float32 whose outliers are clipped to its robust extremes.
-
-    Args:
-        array: Intensities, any shape.
-        values: Intensities that determine the extremes; None for all.
-    """
+    """Return an image in float32 clipped to the robust extremes of `values`, or of its own values if None."""
     low, high = robust_extremes(array if values is None else values)
     return np.clip(array.astype(np.float32), np.float32(low), np.float32(high))
 
 
 def percentiles(values: np.ndarray, percents: Sequence[float]) -> list[float]:
-    """Return percentiles like `numpy.percentile` with linear interpolation, faster for many values.
+    """Return percentiles (0 to 100) of values without NaN like `numpy.percentile`, faster for many values.
 
     A sample of every n-th value brackets each percentile, so that only the values within the bracket are sorted.
-
-    Args:
-        values: Real numbers without NaN, any shape, one value or more.
-        percents: Numbers from 0 to 100.
     """
     flat = np.asarray(values).ravel()
     if flat.size < _MANY:

@@ -17,7 +17,7 @@ from SPRCore.typing import Affine, Scalars
 
 logger = logging.getLogger("SPRCore")
 
-MIN_VOXELS = 4
+_MIN_VOXELS = 4
 """Least voxels along an axis, required by derivatives and the image pyramid."""
 
 _RELAXATIONS = 6  # on each resolution: they smooth the steps between cells and at the border of the known voxels
@@ -50,10 +50,10 @@ class MaskedVolume:
             mask: Voxels that count (not 0), on any grid; None for all.
 
         Raises:
-            InputError: An axis has fewer than `MIN_VOXELS` voxels, there are no data, or all of them are equal.
+            InputError: An axis has fewer than `_MIN_VOXELS` voxels, there are no data, or all of them are equal.
         """
-        if min(volume.shape) < MIN_VOXELS:
-            expected = f"a 3-D image with {MIN_VOXELS} or more voxels along each axis"
+        if min(volume.shape) < _MIN_VOXELS:
+            expected = f"a 3-D image with {_MIN_VOXELS} or more voxels along each axis"
             raise InputError(what, got=f"shape {volume.shape}", expected=expected)
         valid = _valid(volume.array, what)
         if mask is not None:
@@ -92,11 +92,7 @@ class MaskedVolume:
         return None if self.valid is None else self.volume.with_array(self.valid.astype(np.uint8))
 
     def on(self, grid: Grid, affine_ras: Affine | None = None) -> tuple[Volume, np.ndarray | None]:
-        """Resample the image on another grid.
-
-        Args:
-            grid: Grid of the result.
-            affine_ras: Pull map from points of `grid` to those of the image in RAS mm, shape (4, 4); None for none.
+        """Resample the image on another grid, after a pull map from its points to those of the image in RAS mm, if any.
 
         Returns:
             The image, its border value repeated outside, and the mask of the voxels with data, None for all.
@@ -113,14 +109,7 @@ class MaskedVolume:
         affine_ras: Affine | None = None,
         device: torch.device | None = None,
     ) -> np.ndarray:
-        """Return the mask of the voxels of another grid at which the image has data.
-
-        Args:
-            grid: The grid.
-            displacement: Pull displacement in RAS mm; None for none.
-            affine_ras: As for `on`.
-            device: Compute device for an image whose voxels all hold data; None for the CPU.
-        """
+        """Return the mask of the voxels of another grid at which the image has data; arguments as for `on`."""
         maps = {"displacement": displacement, "affine_ras": affine_ras}
         if self.valid is None:
             return lies_within(self.grid, grid, **maps, device=device)
@@ -128,15 +117,10 @@ class MaskedVolume:
 
 
 def mask_on(mask: Volume, grid: Grid, what: str) -> Volume:
-    """Resample a mask on the grid of its image, as 0 and 1.
-
-    Args:
-        mask: Voxels that count (not 0), on any grid.
-        grid: Grid of the image.
-        what: Name of the image in messages, such as "fixed image".
+    """Resample a mask (not 0) on the grid of its image, as 0 and 1; `what` is the image in messages, as "fixed image".
 
     Raises:
-        InputError: No voxel of it lies in the image, or it holds NaN.
+        InputError: No voxel of it is in the image.
     """
     chosen = mask.with_array((mask.array != 0).astype(np.uint8))
     if not mask.grid.matches(grid):
@@ -178,14 +162,9 @@ def _filled(array: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 def fill(image: Scalars, known: Scalars) -> Scalars:
-    """Fill unknown voxels smoothly by means over cells of increasing size.
+    """Fill unknown voxels of an image (1, C, X, Y, Z) smoothly by means over cells of increasing size.
 
-    Args:
-        image: Shape (1, C, X, Y, Z).
-        known: Mask of the known voxels, shape (1, 1, X, Y, Z), not empty.
-
-    Returns:
-        Same shape as the image; known voxels are unchanged.
+    The mask of known voxels, shape (1, 1, X, Y, Z), is not empty; their values stay unchanged.
     """
     if bool(known.all()):
         return image

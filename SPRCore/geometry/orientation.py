@@ -27,12 +27,10 @@ def check_orientation(letters: str) -> str:
 def reoriented(grid: Grid, letters: str) -> Grid:
     """Return a grid with the same voxel centers and the axes swapped and reversed nearest to an orientation.
 
-    Args:
-        grid: Any grid, oblique ones included.
-        letters: Directions of the axes of the result, such as "RAS": right, anterior, superior.
+    The letters, such as "RAS", are the directions of the axes of the result.
 
     Raises:
-        InputError: The letters are no orientation.
+        InputError: The letters are not an orientation.
     """
     wanted = [_DIRECTIONS[letter] for letter in check_orientation(letters)]
     unit = grid.affine[:3, :3] / np.asarray(grid.spacing)

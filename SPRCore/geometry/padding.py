@@ -127,7 +127,7 @@ def _leaves_field_of_view(array: np.ndarray, constant: np.ndarray, others: list[
     points = np.argwhere(constant)
     points = points[:: max(1, len(points) // 4000)]
     depth = (points @ hull.equations[:, :3].T + hull.equations[:, 3]).max(axis=1)
-    if (depth > -0.6).mean() < 0.95:  # a speckled background lies within the hull of the complement, padding outside
+    if (depth > -0.6).mean() < 0.95:  # a speckled background is inside the hull of the complement, padding outside
         return False
     return _few_directions(hull) or any(_is_round(inside, axis) for axis in range(3))
 
@@ -153,7 +153,7 @@ def _is_round(inside: np.ndarray, axis: int) -> bool:
 
 
 def _is_circle(points: np.ndarray, shape: tuple[int, ...]) -> bool:
-    """Whether the edge of an outline, except at the border of the image, lies on one circle."""
+    """Whether the edge of an outline, except at the border of the image, is on one circle."""
     free = points[((points > 0) & (points < np.array(shape) - 1)).all(axis=1)].astype(np.float64)
     if len(free) < 12:
         return False

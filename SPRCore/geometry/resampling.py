@@ -1,6 +1,6 @@
 """Resampling of images, labels and displacement fields from one grid to another, by ITK's rules.
 
-A point is inside an image if its continuous index lies in [-0.5, n - 0.5) along every axis, that is inside the voxels
+A point is inside an image if its continuous index lies in [-0.5, n - 0.5) along every axis, that is, inside the voxels
 and not only between their centers; between the outermost centers and the border the edge value is used. The output is
 computed in slabs, so that the temporary memory does not grow with the image.
 """
@@ -77,14 +77,9 @@ def lies_within(
     affine_ras: Affine | None = None,
     device: torch.device | None = None,
 ) -> np.ndarray:
-    """Return the mask of the voxels of `reference` for which `resample` samples inside an image on `source`.
+    """Return the mask of the voxels of `reference` for which `resample` samples inside an image on the grid `source`.
 
-    Args:
-        source: Grid of the image.
-        reference: Grid of the result.
-        displacement: As for `resample`.
-        affine_ras: As for `resample`.
-        device: Compute device; None for the CPU.
+    The device is that of the computation, None for the CPU.
     """
     world_to_index = np.linalg.inv(source.affine) @ (np.eye(4) if affine_ras is None else affine_ras)
     if displacement is not None and not displacement.grid.matches(reference):
@@ -103,13 +98,7 @@ def lies_within(
 def resample_displacement(field: Field, reference: Grid, *, continued: bool = False) -> Field:
     """Interpolate a displacement field linearly onto another grid; outside its own grid it is 0, as in ITK.
 
-    Args:
-        field: Displacement in RAS mm.
-        reference: Grid of the result.
-        continued: Repeat the border value outside its own grid instead, which avoids a discontinuity.
-
-    Returns:
-        The same displacement on `reference`.
+    `continued` repeats the border value outside instead, which avoids a discontinuity.
     """
     source = shared(field.array).movedim(-1, 0)[None].contiguous()
     result = torch.empty((*reference.shape, 3))
@@ -174,13 +163,7 @@ def lattice(
 
 
 def add_mapped(points: Tensor, vectors: Tensor, matrix: Affine) -> None:
-    """Add vectors, mapped by the linear part of a matrix, to points.
-
-    Args:
-        points: Shape (3, ...); changed in place.
-        vectors: Shape (..., 3).
-        matrix: Homogeneous matrix, shape (4, 4).
-    """
+    """Add vectors (..., 3), mapped by the linear part of a matrix (4, 4), to points (3, ...), in place."""
     for row, out in zip(np.asarray(matrix)[:3, :3].tolist(), points, strict=True):
         for factor, part in zip(row, vectors.unbind(-1), strict=True):
             if factor:

@@ -32,7 +32,7 @@ def orthogonal_grid(grid: Grid) -> Grid:
     becomes their normal. Spacing and handedness are kept, and a voxel center coincides with the first of the old ones.
 
     Raises:
-        InputError: The axes lie almost in one plane.
+        InputError: The axes are almost in one plane.
     """
     spacing = np.array(spacing_of(grid.affine))
     if abs(np.linalg.det(grid.affine[:3, :3] / spacing)) < _FLATTEST:
@@ -51,14 +51,10 @@ def orthogonal_grid(grid: Grid) -> Grid:
 
 
 def orthogonal(volume: Volume, *, labels: bool = False) -> Volume:
-    """Resample a volume on a sheared grid to one with axes at right angles; others are returned unchanged.
+    """Resample a volume on a sheared grid to `orthogonal_grid`; others are returned unchanged.
 
-    Args:
-        volume: Image or label map.
-        labels: Take the nearest voxel and keep the type; otherwise interpolate linearly in float32.
-
-    Returns:
-        The volume on `orthogonal_grid`; outside the old field of view the minimum of the image, or 0 for labels.
+    Labels take the nearest voxel and keep the type, images are interpolated linearly in float32. Outside the old field
+    of view the value is the minimum of the image, or 0 for labels.
     """
     if not is_sheared(volume.affine):
         return volume

@@ -80,12 +80,7 @@ class Volume:
     def from_array(
         cls, array: np.ndarray, spacing: Sequence[float], origin: Sequence[float] = (0.0, 0.0, 0.0)
     ) -> Volume:
-        """Build a volume whose axes point to the right, to the front and to the head.
-
-        Args:
-            array: Values, shape (X, Y, Z).
-            spacing: Distance in mm between neighboring voxels along X, Y, Z.
-            origin: Center of the first voxel in RAS mm.
+        """Build a volume (X, Y, Z) with spacing and first voxel center in mm, whose axes point right, forward and up.
 
         Raises:
             InputError: As the class, or spacing and origin are not three finite numbers each, spacing above 0.
@@ -164,15 +159,7 @@ class Field:
 
     @classmethod
     def from_tensor_vox(cls, displacement_vox: Vectors, affine: Affine) -> Field:
-        """Build a field from a displacement in voxels of the grid with `affine`.
-
-        Args:
-            displacement_vox: Displacement in voxels, components in axis order, shape (1, 3, X, Y, Z).
-            affine: Voxel index to RAS millimeters, shape (4, 4).
-
-        Returns:
-            The same displacement in RAS millimeters.
-        """
+        """Build a field in RAS mm from a displacement (1, 3, X, Y, Z) in voxels along the axes of a grid."""
         field = displacement_vox.detach()[0].float()
         to_mm = torch.tensor(np.asarray(affine)[:3, :3].T, dtype=field.dtype, device=field.device)
         in_mm = field.reshape(3, -1).T @ to_mm  # on the device of the field

@@ -16,21 +16,14 @@ _REMEDY = "choose a writable location with free space"
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path that replaces `path` when the block succeeds.
+    """Yield a temporary path that replaces the file `path` when the block succeeds; missing folders are made.
 
     The temporary file has the same name in a hidden folder beside `path`, since writers depend on the suffix or
     write a second file (`.mhd` with `.raw`). An error or interrupt leaves no temporary file and an older
     file unchanged. A symbolic link is kept, and its target replaced.
 
-    Args:
-        path: The file to write; missing parent folders are made.
-
-    Yields:
-        The path to write to.
-
     Raises:
-        OutputError: `path` is a folder or a device, or the system refused to write (permission, full disk); every
-            OSError of the block counts as such.
+        OutputError: `path` is a folder or a device, or the block raised an OSError (permission, full disk).
     """
     path = Path(path)
     with _staged(path.parent, str(path)) as folder:
@@ -42,17 +35,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_directory(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder whose files are moved into the folder `path` when the block succeeds.
+    """Yield an empty temporary folder whose files are moved into the folder `path` when the block succeeds.
 
-    Args:
-        path: The folder; created with its parents if missing. Existing files are kept unless replaced.
-
-    Yields:
-        The folder to write to, empty.
+    The folder is created with its parents if missing; existing files are kept unless replaced.
 
     Raises:
-        OutputError: `path` is a file, or the system refused to write (permission, full disk); every OSError of the
-            block counts as such.
+        OutputError: `path` is a file, or the block raised an OSError (permission, full disk).
     """
     with _staged(Path(path), str(path)) as folder:
         yield folder

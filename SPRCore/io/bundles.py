@@ -69,14 +69,8 @@ def write_bundle(bundle: Bundle, path: str | Path) -> None:
 def read_card(path: str | Path) -> ModelCard:
     """Read the card of a bundle without its tensors.
 
-    Args:
-        path: The file.
-
-    Returns:
-        The card.
-
     Raises:
-        InputError: The file is no bundle, or its header or its card is wrong.
+        InputError: The file is not a bundle, or its header or its card is invalid.
     """
     with named(Path(path)):
         return _card(read_header(Path(path)))
@@ -85,14 +79,8 @@ def read_card(path: str | Path) -> ModelCard:
 def read_bundle(path: str | Path) -> Bundle:
     """Read a bundle and verify it.
 
-    Args:
-        path: The file.
-
-    Returns:
-        Card and tensors.
-
     Raises:
-        InputError: As for `read_card`, the tensors have another SHA-256 than the file says, or hold NaN or infinity.
+        InputError: As for `read_card`, the tensors have another SHA-256 than in the file, or hold NaN or infinity.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -114,14 +102,7 @@ def read_bundle(path: str | Path) -> Bundle:
 
 
 def find_bundle(name_or_path: str | Path) -> Path:
-    """Find a model by its name or path.
-
-    Args:
-        name_or_path: A path (with a folder or the suffix `.sprmodel.safetensors`), or the name of a model in the user's
-            folder or in the package.
-
-    Returns:
-        The path of a file.
+    """Find a model by a path (with a folder or the suffix), or by its name in the user's folder or in the package.
 
     Raises:
         InputError: There is no such file or no such model.

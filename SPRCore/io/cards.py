@@ -1,4 +1,4 @@
-"""Model cards: what a model was made for, how images must be prepared for it, and what may be asked of it."""
+"""Model cards: the task of a model, the preparation of its images, and its valid hyperparameters."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
 from SPRCore.regularization.priors import make_prior
 
 SCHEMA = 1
-RESERVED = ("instance",)
+_RESERVED = ("instance",)
 """Methods of registration that are no models."""
-NORMALIZATIONS = ("minmax", "percentile", "clip")
+_NORMALIZATIONS = ("minmax", "percentile", "clip")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkingGrid:
-    """The grid on which a network sees a pair, laid over the field of view of the fixed image.
+    """The grid of a network for a pair, over the field of view of the fixed image.
 
     Attributes:
-        orientation: Where the axes point, such as "RAS" (to the right, anterior, superior): axes of the image are
-            swapped and turned round to come closest, never rotated. None leaves them as they are.
+        orientation: Directions of the axes, such as "RAS" (to the right, anterior, superior): axes of the image are
+            swapped and reversed to the nearest directions, never rotated. None leaves them as they are.
         spacing_mm: Distance between voxels along these axes, in 0.01 to 100 mm; None keeps that of the fixed image.
         shape: Number of voxels along these axes, each 8 to 1024, about the center of the fixed image; None (usual)
             takes as many as cover the field of view.
@@ -42,7 +42,6 @@ class WorkingGrid:
     voxels: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the values."""
         if self.orientation is not None:
             check_orientation(self.orientation)
         if self.spacing_mm is not None:
@@ -62,11 +61,11 @@ class WorkingGrid:
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How intensities come to [0, 1] before a network sees them, each image by itself.
+    """Scaling of the intensities of each image to [0, 1].
 
     Attributes:
-        clip: Lowest and highest intensity, such as (-300, 300) HU; what is beyond is set to them. None for all.
-        normalize: What becomes 0 and 1: "minmax" the extremes of the image, "percentile" the percentiles below
+        clip: Lowest and highest intensity, such as (-300, 300) HU; others are set to them. None for all.
+        normalize: Values that become 0 and 1: "minmax" the extremes of the image, "percentile" the percentiles below
             (beyond them it saturates), "clip" the bounds of `clip`.
         percentiles: Lower and upper percentile, 0 to 100; for "percentile" alone.
     """
@@ -76,8 +75,7 @@ class Preprocessing:
     percentiles: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        """Check the values and that they go together."""
-        check.choice(self.normalize, "normalize", NORMALIZATIONS)
+        check.choice(self.normalize, "normalize", _NORMALIZATIONS)
         if self.clip is not None:
             _store(self, "clip", check.interval(self.clip, "clip"))
         elif self.normalize == "clip":
@@ -91,20 +89,13 @@ class Preprocessing:
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """One measured metric of a model.
-
-    Attributes:
-        name: Name, such as "Dice, mean of 30 labels".
-        value: The number.
-        how: Data and protocol.
-    """
+    """A measured metric: name, such as "Dice, mean of 30 labels", value, and data and protocol (`how`)."""
 
     name: str
     value: float
     how: str
 
     def __post_init__(self) -> None:
-        """Check the values."""
         _texts(self)
         check.numbers([self.value], "metric", 1)
 
@@ -163,7 +154,6 @@ class ModelCard:
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
-        """Check all values and their consistency."""
         if type(self.schema) is not int or self.schema != SCHEMA:
             remedy = "update SPRCore or get the model in this format"
             raise InputError("schema", got=check.shown(self.schema), expected=str(SCHEMA), remedy=remedy)
@@ -180,13 +170,7 @@ class ModelCard:
 
     @classmethod
     def from_dict(cls, values: Any) -> ModelCard:
-        """Build a card from plain values.
-
-        Args:
-            values: What `to_dict` gave; fields that have a default may be left out.
-
-        Returns:
-            The card.
+        """Build a card from the result of `to_dict`, in which fields with a default may be missing.
 
         Raises:
             InputError: A field is unknown (the nearest one is named), missing or wrong.
@@ -202,13 +186,13 @@ class ModelCard:
 
 
 def check_name(name: str) -> str:
-    """Return the name of a model if it can be one.
+    """Return a valid name of a model.
 
     Raises:
         InputError: It has other characters than small letters, digits, ".", "_" and "-", does not start with a letter
             or digit, is longer than 64, or is the name of a method.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in RESERVED:
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _RESERVED:
         expected = "1 to 64 small letters, digits, '.', '_' or '-', a letter or digit first"
         raise InputError("name of a model", got=check.shown(name), expected=expected)
     return name

@@ -67,7 +67,7 @@ class DicomSeries:
         """Number of voxels along each axis, and of frames if there are several."""
         first = self.stacks[0]
         rows, columns = first.slices[0].size
-        depth = len(first.slices if first.places is None else first.places)
+        depth = len(first.slices if first.positions is None else first.positions)
         return (columns, rows, depth, *([len(self.stacks)] if len(self.stacks) > 1 else []))
 
     def read(self, frame: int = 0) -> tuple[np.ndarray, Affine]:
@@ -79,25 +79,20 @@ class DicomSeries:
         stack = self.stacks[frame]
         warn(self.path, *self.notes, *filter(None, [stack.note]))
         values = _scaled(_pixels(stack.slices), stack.slices)
-        if stack.places is not None:
+        if stack.positions is not None:
             if self.labels:
-                return _turned(values[np.rint(stack.places).astype(int)]), stack.affine
-            low = np.minimum(stack.places.astype(int), len(values) - 2)
-            part = (stack.places - low).astype(np.float32)[:, None, None]
+                return _turned(values[np.rint(stack.positions).astype(int)]), stack.affine
+            low = np.minimum(stack.positions.astype(int), len(values) - 2)
+            part = (stack.positions - low).astype(np.float32)[:, None, None]
             values = values[low] + (values[low + 1].astype(np.float32) - values[low]) * part
         return _turned(values), stack.affine
 
 
 def open_dicom(path: Path, *, labels: bool = False) -> DicomSeries:
-    """Read the headers of a DICOM folder or file.
+    """Read the headers of a DICOM folder or file and sort the slices into frames; labels are not interpolated.
 
-    Args:
-        path: A folder, or a file that holds one or many slices. Of several series in a folder the one with most slices
-            is read, with a warning. A folder without images is replaced by its only subfolder with images.
-        labels: Whether it is a label map, which is not interpolated.
-
-    Returns:
-        The series, sorted into frames.
+    Of several series in a folder the one with most slices is read, with a warning. A folder without images is replaced
+    by its only subfolder with images.
 
     Raises:
         InputError: It holds no DICOM images, or they do not make up volumes (see `stacks_of`).
@@ -149,15 +144,15 @@ def _only_folder_below(folder: Path, headers: Sequence[tuple[Path, Any]]) -> Pat
     """The only subfolder with DICOM images (`InputError` otherwise)."""
     files = (file for _, file in zip(range(_MOST_FILES), sorted(folder.rglob("*")), strict=False) if file.is_file())
     found: list[Path] = []
-    for place, group in groupby(files, key=lambda file: file.parent):
-        if place not in (folder, *found):
+    for subfolder, group in groupby(files, key=lambda file: file.parent):
+        if subfolder not in (folder, *found):
             header = next((head for head in map(read_header, group) if head is not None and "Rows" in head), None)
-            found += [place] if header is not None else []
+            found += [subfolder] if header is not None else []
     if len(found) == 1:
         return found[0]
     if found:
-        names = ", ".join([*(str(place.relative_to(folder)) for place in found[:5]), *["..."] * (len(found) > 5)])
-        got = f"a folder whose DICOM images lie in {len(found)} folders below it ({names})"
+        names = ", ".join([*(str(each.relative_to(folder)) for each in found[:5]), *["..."] * (len(found) > 5)])
+        got = f"a folder whose DICOM images are in {len(found)} folders below it ({names})"
         raise InputError(str(folder), got=got, expected="the folder of one series", remedy="give one of them")
     kinds = sorted({str(header.get("Modality", "")) for _, header in headers} - {""})
     got = "a folder without DICOM images" + (f", only {', '.join(kinds)}" if kinds else "")
@@ -243,17 +238,17 @@ def _by_gdcm(dataset: Any) -> np.ndarray:
     bare.SOPClassUID, bare.SOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
     bare.file_meta = dataset.file_meta
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "pixels.dcm"
-        pydicom.dcmwrite(place, bare, enforce_file_format=True)
-        told: list[str] = []
+        path = Path(folder) / "pixels.dcm"
+        pydicom.dcmwrite(path, bare, enforce_file_format=True)
+        messages: list[str] = []
         try:
-            with quiet_itk(), native_lines(told):
-                image = sitk.ReadImage(str(place))
+            with quiet_itk(), native_lines(messages):
+                image = sitk.ReadImage(str(path))
             values = sitk.GetArrayFromImage(image)
         except RuntimeError as error:
-            said = [*told, first_clause(error).replace(str(place), "its pixels")]
-            raise ValueError(said[0]) from None
-    if corrupt := [line for line in told if line.startswith("Corrupt")]:
+            reasons = [*messages, first_clause(error).replace(str(path), "its pixels")]
+            raise ValueError(reasons[0]) from None
+    if corrupt := [line for line in messages if line.startswith("Corrupt")]:
         raise ValueError(corrupt[0])
     return values[0] if values.ndim == 3 and values.shape[0] == 1 else values
 

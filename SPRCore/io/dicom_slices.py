@@ -111,13 +111,7 @@ def is_dicom(path: Path) -> bool:
 
 
 def read_header(path: Path) -> Any:
-    """Read a DICOM header without pixels.
-
-    Args:
-        path: Any file.
-
-    Returns:
-        The header; None if the file is not DICOM, or a DICOMDIR.
+    """Read a DICOM header without pixels; None if the file is not DICOM, or a DICOMDIR.
 
     Raises:
         InputError: The file is DICOM, but damaged or empty.
@@ -149,17 +143,10 @@ def damaged(path: Path) -> InputError:
 
 
 def slices_of(path: Path, header: Any) -> list[DicomSlice]:
-    """Return the records of all slices of a file.
-
-    Args:
-        path: The file.
-        header: Its header.
-
-    Returns:
-        One record for each slice; none if the file holds no image.
+    """Return the records of all slices of a file with a header; none if it holds no image.
 
     Raises:
-        InputError: Its pixels are no single real number, or the header contradicts itself.
+        InputError: A pixel is not a single real number, or the header contradicts itself.
     """
     if "Rows" not in header or "Columns" not in header:
         return []
@@ -218,14 +205,14 @@ def _enhanced(path: Path, header: Any, count: int) -> list[DicomSlice]:
 
 
 def _stacked(path: Path, header: Any, count: int) -> list[DicomSlice]:
-    """Frames of nuclear medicine or of a dose, which lie one behind the other at distances that the header lists."""
+    """Frames of nuclear medicine or of a dose, one behind the other at distances listed in the header."""
     first = _record(path, 0, header, [header, *(header.get("DetectorInformationSequence") or [])[:1]])
     offsets = [float(value) for value in header.get("GridFrameOffsetVector") or ()]
     step = float(header.get("SpacingBetweenSlices") or 0)
     if not offsets and step and "SliceVector" in header:
         offsets = [(int(number) - 1) * step for number in header.SliceVector]
     if len(offsets) != count or first.position is None or first.axes is None:
-        got = f"a DICOM file of {count} frames that does not say where each of them lies"
+        got = f"a DICOM file of {count} frames without their positions"
         remedy = "a film in time cannot be registered; convert a volume to NIfTI first"
         raise InputError(str(path), got=got, expected="slices with positions", remedy=remedy)
     normal = np.cross(*first.axes)
@@ -238,7 +225,7 @@ def _stacked(path: Path, header: Any, count: int) -> list[DicomSlice]:
 
 
 def _record(path: Path, index: int | None, header: Any, groups: list[Any]) -> DicomSlice:
-    """The record of one slice; `groups` hold what is its own, in the order in which they count."""
+    """The record of one slice; `groups` have its own attributes, in order of priority."""
     position = _numbers(_find(groups, "PlanePositionSequence", "ImagePositionPatient"), 3)
     axes = _numbers(_find(groups, "PlaneOrientationSequence", "ImageOrientationPatient"), 6)
     spacing = _numbers(_find(groups, "PixelMeasuresSequence", "PixelSpacing"), 2)
@@ -268,9 +255,9 @@ def _find(groups: list[Any], macro: str, name: str) -> Any:
     """The value of an attribute in the macro of the first group that has it, or in a group itself."""
     for group in groups:
         item = (group.get(macro) or [None])[0] if macro else None
-        for place in (item, group):
-            if place is not None and place.get(name) is not None and place.get(name) != "":
-                return place.get(name)
+        for source in (item, group):
+            if source is not None and source.get(name) is not None and source.get(name) != "":
+                return source.get(name)
     return None
 
 

@@ -26,13 +26,13 @@ class DicomStack:
     Args:
         slices: One record for each slice.
         affine: Voxel to RAS mm of the volume, shape (4, 4); sheared if the gantry was tilted.
-        places: Position of each voxel along the third axis, in slices; None if they coincide.
+        positions: Position of each voxel along the third axis, in slices; None if they coincide.
         note: Warning for the user, or "".
     """
 
     slices: tuple[DicomSlice, ...]
     affine: Affine
-    places: np.ndarray | None = field(default=None, repr=False)
+    positions: np.ndarray | None = field(default=None, repr=False)
     note: str = ""
 
 
@@ -89,7 +89,7 @@ def _checked(path: Path, slices: list[DicomSlice]) -> list[DicomSlice]:
         if without:
             remedy = "convert the series with a program that knows its scanner (dcm2niix), or export it again"
             got = f"{without} of {len(slices)} DICOM slices without {name}"
-            raise InputError(str(path), got=got, expected="all that says where they lie", remedy=remedy)
+            raise InputError(str(path), got=got, expected="position, orientation and spacing of each", remedy=remedy)
     axes = _clusters([piece.axes.ravel() for piece in slices], 1e-3)
     if len(axes) > 1:
         found = ", ".join(f"{count} x {_plane(vector)}" for vector, count in axes)
@@ -105,7 +105,7 @@ def _checked(path: Path, slices: list[DicomSlice]) -> list[DicomSlice]:
 
 
 def _height(piece: DicomSlice) -> float:
-    """Where a slice lies along its normal, mm."""
+    """Position of a slice along its normal, mm."""
     return float(piece.position @ np.cross(*piece.axes))
 
 
@@ -145,7 +145,7 @@ def _laid(path: Path, slices: Sequence[DicomSlice]) -> DicomStack:
     along = (points[-1] - points[0]) / heights[-1] if heights[-1] > 0 else normal
     steps = np.diff(heights)
     if steps.min() <= _SAME_MM:
-        raise _unusable(path, "DICOM slices that lie at one position", "each position once")
+        raise _unusable(path, "DICOM slices at one position", "each position once")
     _check_sideways(path, points - points[0] - heights[:, None] * along, first)
     drift = np.linalg.norm((along - normal) * heights[-1])
     if drift <= _EVEN * min(first.spacing):
@@ -164,12 +164,12 @@ def _evened(path: Path, slices: Sequence[DicomSlice], heights: np.ndarray, along
         got = f"{len(slices)} DICOM slices at uneven distances: {missing} missing between them"
         raise _unusable(path, got, "a series without missing or repeated slices")
     count = int(np.ceil(heights[-1] / step - _EVEN)) + 1
-    places = np.interp(np.arange(count) * step, heights, np.arange(len(slices)))
+    positions = np.interp(np.arange(count) * step, heights, np.arange(len(slices)))
     note = (
         f"has {len(slices)} slices at uneven distances, from {steps.min():.4g} to {steps.max():.4g} mm; "
         f"{count} slices {step:.4g} mm apart are interpolated"
     )
-    return DicomStack(tuple(slices), _affine(slices[0], along * step), places, note)
+    return DicomStack(tuple(slices), _affine(slices[0], along * step), positions, note)
 
 
 def _missing(steps: np.ndarray) -> int:

@@ -98,5 +98,5 @@ def _read_itk_ras(path: Path) -> tuple[np.ndarray, Affine]:
 
 
 def _flipped(array: np.ndarray) -> np.ndarray:
-    """Turn vectors from LPS to RAS; what is no field of vectors passes, to be refused by its shape and type."""
+    """Convert vectors from LPS to RAS; arrays of another shape or type, which are refused later, stay unchanged."""
     return flip_lps_ras(array) if array.shape[-1] == 3 and array.dtype.kind == "f" else array

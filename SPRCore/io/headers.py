@@ -17,16 +17,16 @@ from SPRCore.errors import InputError
 
 MAX_HEADER_BYTES = 2**20
 """The largest network here needs a twentieth of it."""
-MAX_FILE_BYTES = 16 * 2**30
+_MAX_FILE_BYTES = 16 * 2**30
 """Twice the published hypernetwork of 1.6 billion parameters."""
-ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "I64": 8}
+_ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "I64": 8}
 """Types of tensors that a model may hold, with their size; I64 counts batches in normalization layers."""
 _MAX_AXES = 8
 _NAME = re.compile(r"[A-Za-z0-9_.]{1,256}")
 
 
 @dataclass(frozen=True)
-class TensorEntry:
+class _TensorEntry:
     """Type, shape and byte range of a tensor, counted from the end of the header."""
 
     dtype: str
@@ -40,27 +40,22 @@ class BundleHeader:
     """Metadata by key, and tensors by name."""
 
     metadata: dict[str, str]
-    tensors: dict[str, TensorEntry]
+    tensors: dict[str, _TensorEntry]
 
 
 def read_header(path: Path) -> BundleHeader:
-    """Read and check the header of a safetensors file.
-
-    Args:
-        path: The file; the `InputError` does not name it.
-
-    Returns:
-        The header; its tensors fill the rest of the file without gaps.
+    """Read and check the header of a safetensors file, whose tensors must fill the rest of the file without gaps.
 
     Raises:
-        InputError: Not a file, not in this format, truncated, too large, or the header contradicts itself or the file.
+        InputError: Not a file (it is not named), not in this format, truncated, too large, or the header contradicts
+            itself or the file.
     """
     if not path.is_file():
         got = "a folder" if path.is_dir() else "no such file"
         raise InputError("model bundle", got=got, expected="a file", remedy="check the path")
     total = path.stat().st_size
-    if total > MAX_FILE_BYTES:
-        raise _unusable(f"a file of {total} bytes", f"{MAX_FILE_BYTES} at most")
+    if total > _MAX_FILE_BYTES:
+        raise _unusable(f"a file of {total} bytes", f"{_MAX_FILE_BYTES} at most")
     with path.open("rb") as stream:
         text = _header_text(stream, total)
     content = parse_json(text, "header")
@@ -73,14 +68,7 @@ def read_header(path: Path) -> BundleHeader:
 
 
 def parse_json(text: bytes, what: str) -> Any:
-    """Read JSON without duplicate keys and non-finite numbers.
-
-    Args:
-        text: UTF-8.
-        what: Name for messages.
-
-    Returns:
-        The content.
+    """Read JSON without duplicate keys and non-finite numbers; `what` is its name in messages.
 
     Raises:
         InputError: It is not such JSON, or nested too deeply.
@@ -88,7 +76,7 @@ def parse_json(text: bytes, what: str) -> Any:
     try:
         return json.loads(text.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        reason = str(error) if isinstance(error, InputError) else "what is no JSON"
+        reason = str(error) if isinstance(error, InputError) else "invalid JSON"
         raise InputError(what, got=reason, expected="JSON in UTF-8") from None
 
 
@@ -120,29 +108,29 @@ def _metadata(value: Any) -> dict[str, str]:
     return value
 
 
-def _entry(name: str, entry: Any) -> TensorEntry:
+def _entry(name: str, entry: Any) -> _TensorEntry:
     if not _NAME.fullmatch(name):
         raise _unusable(f"a tensor named {name[:40]!r}", "the name of a parameter")
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise _unusable(f"tensor {name} without exactly type, shape and offsets", "")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
-        raise _unusable(f"tensor {name} of type {str(dtype)[:20]!r}", f"one of {', '.join(ITEM_BYTES)}")
+    if not isinstance(dtype, str) or dtype not in _ITEM_BYTES:
+        raise _unusable(f"tensor {name} of type {str(dtype)[:20]!r}", f"one of {', '.join(_ITEM_BYTES)}")
     if not _whole_numbers(shape, least=1) or len(shape) > _MAX_AXES:
         raise _unusable(f"tensor {name} of shape {str(shape)[:60]}", f"up to {_MAX_AXES} axes of one or more")
     if not _whole_numbers(offsets, least=0) or len(offsets) != 2:
         raise _unusable(f"tensor {name} at {str(offsets)[:60]}", "a begin and an end")
-    if offsets[1] - offsets[0] != math.prod(shape) * ITEM_BYTES[dtype]:
+    if offsets[1] - offsets[0] != math.prod(shape) * _ITEM_BYTES[dtype]:
         got = f"{str(offsets[1] - offsets[0])[:40]} bytes for tensor {name} of type {dtype} and shape {str(shape)[:60]}"
         raise _unusable(got, "as many as it needs")
-    return TensorEntry(dtype, tuple(shape), *offsets)
+    return _TensorEntry(dtype, tuple(shape), *offsets)
 
 
 def _whole_numbers(values: Any, least: int) -> bool:
     return isinstance(values, list) and all(type(value) is int and value >= least for value in values)
 
 
-def _check_offsets(tensors: dict[str, TensorEntry], size: int) -> None:
+def _check_offsets(tensors: dict[str, _TensorEntry], size: int) -> None:
     """Refuse tensors that overlap, leave gaps, or do not end with the file."""
     if not tensors:
         raise _unusable("no tensors", "the weights of a network")

@@ -32,15 +32,7 @@ _NOTE = "SPRCore"  # name of the field of the header that holds a note
 
 
 def to_itk(array: np.ndarray, affine: Affine) -> SimpleITK.Image:
-    """Make a SimpleITK image of an array.
-
-    Args:
-        array: Values of shape (X, Y, Z), or (X, Y, Z, C) for C values per voxel.
-        affine: Voxel to RAS mm, shape (4, 4).
-
-    Returns:
-        The image, its geometry in LPS; vector components are passed on as they are.
-    """
+    """Convert an array (X, Y, Z) or (X, Y, Z, C), components unchanged, with its RAS affine to a SimpleITK image."""
     import SimpleITK as sitk
 
     zyx = array.transpose(2, 1, 0, *range(3, array.ndim))
@@ -97,17 +89,7 @@ class ItkFile:
 
 
 def open_itk(path: Path) -> ItkFile:
-    """Read the header of a file that SimpleITK reads.
-
-    Args:
-        path: An existing file.
-
-    Returns:
-        Its size and the way to its values.
-
-    Raises:
-        InputError: SimpleITK does not know it.
-    """
+    """Read the header of an existing file with SimpleITK (`InputError` if it cannot)."""
     with _readable(path):
         reader = _information(path)
         shape = reader.GetSize()
@@ -133,13 +115,7 @@ def affine_by_itk(path: Path) -> Affine | None:
 
 
 def write_itk(array: np.ndarray, affine: Affine, path: Path, note: str = "") -> None:
-    """Write values, compressed, to an NRRD or MetaImage file.
-
-    Args:
-        array: Values of shape (X, Y, Z) or (X, Y, Z, C).
-        affine: Voxel to RAS mm, shape (4, 4).
-        path: The file, with one of `SUFFIXES`.
-        note: Words for the header, in a field of its own.
+    """Write values, shape (X, Y, Z) or (X, Y, Z, C), compressed, to an NRRD or MetaImage file with a note.
 
     Raises:
         OutputError: The file could not be written.
@@ -160,21 +136,17 @@ def write_itk(array: np.ndarray, affine: Affine, path: Path, note: str = "") -> 
 
 def read_note(path: Path) -> str:
     """Return the note in the header of a file that `write_itk` wrote, or ""; raises what SimpleITK does for others."""
-    import SimpleITK as sitk
-
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
+    reader = _information(path)
     return reader.GetMetaData(_NOTE) if reader.HasMetaDataKey(_NOTE) else ""
 
 
 def first_clause(error: Exception) -> str:
     """Return the cause that an exception of SimpleITK names, without source files, addresses and names of functions."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if lines and lines[-1].startswith("[nrrd]"):  # the reader of NRRD tells its way down to the cause
+    if lines and lines[-1].startswith("[nrrd]"):  # the reader of NRRD lists its calls down to the cause
         return re.sub(r"^\[nrrd\] \w+:\s*", "", lines[-1]).rstrip(":. ")
-    said = next((line for line in lines if "ERROR:" in line), lines[-1] if lines else type(error).__name__)
-    return re.sub(r"^.*?ERROR:\s*(\w+\(0x[0-9a-fA-F]+\):\s*)?", "", said).rstrip(":. ")
+    message = next((line for line in lines if "ERROR:" in line), lines[-1] if lines else type(error).__name__)
+    return re.sub(r"^.*?ERROR:\s*(\w+\(0x[0-9a-fA-F]+\):\s*)?", "", message).rstrip(":. ")
 
 
 def _information(path: Path) -> SimpleITK.ImageFileReader:
@@ -189,12 +161,12 @@ def _information(path: Path) -> SimpleITK.ImageFileReader:
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     """Convert errors of SimpleITK about a file to an `InputError`."""
-    told: list[str] = []
+    messages: list[str] = []
     try:
-        with quiet_itk(), native_lines(told) if path.suffix.lower() in _METAIMAGE else nullcontext():
+        with quiet_itk(), native_lines(messages) if path.suffix.lower() in _METAIMAGE else nullcontext():
             yield
     except RuntimeError as error:
-        reason = (told[0] if told else first_clause(error)).replace(str(path), path.name)
+        reason = (messages[0] if messages else first_clause(error)).replace(str(path), path.name)
         if "Unable to determine ImageIO reader" in reason:
             raise InputError(
                 str(path),
@@ -215,7 +187,7 @@ def _remedy(path: Path) -> str:
     with path.open("rb") as stream:
         start = stream.read(348)
     if start.startswith(b"PK\x03\x04"):
-        return "it is a ZIP archive: unpack it and give what is in it"
+        return "it is a ZIP archive: unpack it and give its content"
     if start.startswith(b"\x1f\x8b"):
         return "it is packed by gzip: name it .nii.gz if it holds a NIfTI image, otherwise unpack it"
     known = {b"n+1\0": ".nii", b"n+2\0": ".nii", b"NRRD": ".nrrd"}
@@ -226,7 +198,7 @@ def _remedy(path: Path) -> str:
 
 
 @contextmanager
-def native_lines(told: list[str]) -> Iterator[None]:
+def native_lines(messages: list[str]) -> Iterator[None]:
     """Collect the lines that libraries below ITK write to the standard error."""
     with _ONE_AT_A_TIME, tempfile.TemporaryFile() as caught:
         try:
@@ -244,7 +216,7 @@ def native_lines(told: list[str]) -> Iterator[None]:
             os.close(before)
             caught.seek(0)
             lines = caught.read().decode(errors="replace").splitlines()
-            told += [re.sub(r"^Meta\w+: (M_)?\w+: ", "", line).strip() for line in lines if line.strip()]
+            messages += [re.sub(r"^Meta\w+: (M_)?\w+: ", "", line).strip() for line in lines if line.strip()]
 
 
 @contextmanager

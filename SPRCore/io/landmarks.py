@@ -58,11 +58,7 @@ def read_landmarks(path: str | Path, *, grid: Grid | None = None) -> Points:
 
 
 def write_landmarks(points_mm: Points, path: str | Path) -> None:
-    """Write landmarks atomically.
-
-    Args:
-        points_mm: Points in RAS mm, shape (N, 3).
-        path: File to write: `.mrk.json`, `.fcsv`, `.txt` (all three in LPS) or `.csv` (RAS).
+    """Write landmarks (N, 3) in RAS mm to `.mrk.json`, `.fcsv`, `.txt` (all three in LPS) or `.csv` (RAS), atomically.
 
     Raises:
         InputError: The suffix is none of these.
@@ -134,7 +130,7 @@ def _read_markup(markup: Any, path: Path) -> np.ndarray:
     unit = unit[0] if isinstance(unit, list) and unit else unit  # newer files: ["mm", "UCUM", "millimeter"]
     if not isinstance(unit, str) or unit not in _UNITS_MM:
         raise InputError(str(path), got=f"coordinate unit {unit!r}", expected=" or ".join(_UNITS_MM))
-    positions = [_position(control, f"{path}, point {place}") for place, control in enumerate(controls, start=1)]
+    positions = [_position(control, f"{path}, point {index}") for index, control in enumerate(controls, start=1)]
     undefined = sum(position is None for position in positions)
     if undefined:
         remedy = "place them in 3D Slicer, or remove them from both lists"
@@ -143,14 +139,14 @@ def _read_markup(markup: Any, path: Path) -> np.ndarray:
     return _to_ras(positions, str(markup.get("coordinateSystem", "LPS")), path) * _UNITS_MM[unit]
 
 
-def _position(control: Any, place: str) -> list[float] | None:
+def _position(control: Any, where: str) -> list[float] | None:
     """Position of a control point, None for one that was not placed."""
     if not isinstance(control, dict) or control.get("positionStatus", "defined") != "defined":
         return None
     position = control.get("position")
     if not isinstance(position, list) or len(position) != 3:
-        raise InputError(place, got=f"position {json.dumps(position)[:60]}", expected="three numbers")
-    return [number(str(value), place) for value in position]
+        raise InputError(where, got=f"position {json.dumps(position)[:60]}", expected="three numbers")
+    return [number(str(value), where) for value in position]
 
 
 def _part(content: Any, key: str, kind: type, path: Path) -> Any:
@@ -161,16 +157,16 @@ def _part(content: Any, key: str, kind: type, path: Path) -> Any:
 
 
 def _read_fcsv(text: str, path: Path, grid: Grid | None) -> np.ndarray:
-    lines = [(place, line) for place, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    lines = [(line_number, line) for line_number, line in enumerate(text.splitlines(), start=1) if line.strip()]
     header = [line.lstrip("# ").partition("=") for _, line in lines if is_comment(line)]
     fields = {key.strip(): value.strip(" ,\t") for key, _, value in header}  # spreadsheets add commas
     columns = [name.strip() for name in fields.get("columns", "label,x,y,z").split(",")]
     if not set(columns) >= set("xyz"):
         raise InputError(str(path), got=f"columns {','.join(columns)}", expected="columns x, y and z among them")
     points = []
-    for place, line in lines:
+    for line_number, line in lines:
         if not is_comment(line):
-            where, row = f"{path}, line {place}", next(csv.reader([line]), [])
+            where, row = f"{path}, line {line_number}", next(csv.reader([line]), [])
             if len(row) <= max(map(columns.index, "xyz")):
                 raise InputError(where, got=f"{len(row)} columns", expected=f"those of {','.join(columns)}")
             points.append([number(row[columns.index(axis)], where) for axis in "xyz"])
@@ -180,16 +176,16 @@ def _read_fcsv(text: str, path: Path, grid: Grid | None) -> np.ndarray:
 
 
 def _read_txt(text: str, path: Path, grid: Grid | None) -> np.ndarray:
-    lines = [(place, line.split()) for place, line in enumerate(text.splitlines(), start=1) if line.strip()]
-    lines = [(place, words) for place, words in lines if not is_comment(words[0])]
+    lines = [(line_number, line.split()) for line_number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    lines = [(line_number, words) for line_number, words in lines if not is_comment(words[0])]
     kind = lines[0][1][0].lower() if lines else ""
     if kind not in ("point", "index"):
         return _read_txt_table(text, path, grid, kind)
-    words = [(place, word) for place, line in lines for word in line][1:]
+    words = [(line_number, word) for line_number, line in lines for word in line][1:]
     if not words or not words[0][1].isdecimal():
         got = repr(words[0][1][:40]) if words else "nothing"
         raise InputError(f"{path}, second line", got=got, expected="the number of points")
-    count, numbers = int(words[0][1]), [number(word, f"{path}, line {place}") for place, word in words[1:]]
+    count, numbers = int(words[0][1]), [number(word, f"{path}, line {line_number}") for line_number, word in words[1:]]
     if len(numbers) != 3 * count:
         raise InputError(str(path), got=f"{len(numbers)} numbers", expected=f"3 for each of the {count} points")
     points = np.array(numbers).reshape(-1, 3).tolist()
@@ -207,12 +203,12 @@ def _read_txt_table(text: str, path: Path, grid: Grid | None, first: str) -> np.
 
 
 def _read_table(text: str, path: Path, grid: Grid | None) -> np.ndarray:
-    table = read_table(text, path)
-    if table.system == "IJK":
-        return _from_voxels(table.points, path, grid)
-    if table.is_ants:
-        logger.info("%s has the header x,y,z,t: its points are taken as LPS, as ANTs has them", path)
-    return _to_ras(table.points, "LPS" if table.is_ants else table.system, path)
+    points, system, is_ants = read_table(text, path)
+    if system == "IJK":
+        return _from_voxels(points, path, grid)
+    if is_ants:
+        logger.info("%s has the header x,y,z,t: its points are taken as LPS, as in ANTs", path)
+    return _to_ras(points, "LPS" if is_ants else system, path)
 
 
 def _write_mrk_json(points: Points) -> str:

@@ -27,18 +27,18 @@ _FREESURFER = (".mgh", ".mgz")
 _SCANNER = 1  # NIfTI's code for "coordinates of the scanner": the one on which nibabel and ITK agree
 _GZIP = b"\x1f\x8b"
 _LONGEST = 540  # bytes of a header: that of NIfTI-2
-_MOST_PACKED = 1032  # bytes that gzip can make of one
+_MOST_PACKED = 1032  # bytes that gzip can compress to one
 _LEVEL = 1  # of gzip: fields of real numbers shrink by a tenth at any level
 
 
 def is_nifti(path: Path) -> bool:
-    """Whether a file is, by its name, NIfTI, Analyze or of FreeSurfer: what nibabel reads."""
+    """Whether the name of a file is one of NIfTI, Analyze or FreeSurfer, which nibabel reads."""
     return path.name.lower().endswith((*SUFFIXES, *_PAIRS, *_FREESURFER))
 
 
 @dataclass(frozen=True)
 class NiftiFile:
-    """The header of a file, and the way to its values.
+    """The header of a file, and access to its values.
 
     Args:
         path: The file.
@@ -92,16 +92,10 @@ class NiftiFile:
 
 
 def open_nifti(path: Path) -> NiftiFile:
-    """Read the header of a NIfTI, Analyze or FreeSurfer file.
-
-    Args:
-        path: An existing file with a name that `is_nifti` knows; of a pair either the header or the image.
-
-    Returns:
-        Its geometry and a reader of its values.
+    """Read the header of an existing file with a name of `is_nifti`; of a pair either the header or the image.
 
     Raises:
-        InputError: The file is of no such kind, is damaged, or has an axis without spacing.
+        InputError: The file is not of this kind, is damaged, or has an axis without spacing.
     """
     import nibabel
 
@@ -118,7 +112,7 @@ def open_nifti(path: Path) -> NiftiFile:
         spec = (shape, mended.get_data_dtype(), mended.get_data_offset(), 1.0, 0.0)
         proxy = nibabel.arrayproxy.ArrayProxy(_openable(values), spec)
         _check_claim(values, proxy)
-    with named(path), np.errstate(all="ignore"):  # what is no number is looked for
+    with named(path), np.errstate(all="ignore"):  # non-finite values are checked below
         affine, notes = affine_of(stored, lambda: _by_itk(path))
     intent = int(stored["intent_code"]) if "intent_code" in stored.keys() else 0
     return NiftiFile(path, _trimmed(shape), affine, intent, _scaling(stored), proxy, tuple(notes))
@@ -153,7 +147,7 @@ def write_nifti(array: np.ndarray, affine: Affine, path: Path, intent: int = 0, 
 
 @contextmanager
 def _writing(path: Path) -> Iterator[Any]:
-    """Open a file to write to, packed as its name says; the same values always give the same bytes."""
+    """Open a file for writing, compressed if its name says so; equal values give equal bytes."""
     with path.open("wb") as file:
         if not path.name.lower().endswith(".gz"):
             yield file
@@ -166,7 +160,7 @@ def _writing(path: Path) -> Iterator[Any]:
 
 @contextmanager
 def _unpacking(proxy: Any) -> Iterator[Any]:
-    """Give the values of a packed file in place of nibabel's own, which takes several times as long to unpack them."""
+    """Yield the values of a compressed file, several times as fast as nibabel."""
     name = proxy.file_like
     if not (isinstance(name, str) and name.lower().endswith((".gz", ".mgz"))):
         yield proxy
@@ -178,7 +172,7 @@ def _unpacking(proxy: Any) -> Iterator[Any]:
 
 
 def read_note(path: Path) -> str:
-    """Return the description in the header of a NIfTI file; raises whatever nibabel does for another file."""
+    """Return the description in the header of a NIfTI file; errors of nibabel are raised."""
     import nibabel
 
     return nibabel.load(path).header["descrip"].item().decode("utf-8", errors="replace")
@@ -186,7 +180,7 @@ def read_note(path: Path) -> str:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Turn what nibabel raises about a damaged file into one line, and keep its own lines off the terminal."""
+    """Convert errors of nibabel about a damaged file to `InputError`, and suppress its log messages."""
     import nibabel
 
     logger = nibabel.imageglobals.logger
@@ -213,8 +207,8 @@ def _parts(path: Path) -> tuple[Path, Path]:
 
     if not path.name.lower().endswith(_PAIRS):
         return path, path
-    places = nibabel.Nifti1Pair.filespec_to_file_map(str(path))
-    pair = Path(places["header"].filename), Path(places["image"].filename)
+    files = nibabel.Nifti1Pair.filespec_to_file_map(str(path))
+    pair = Path(files["header"].filename), Path(files["image"].filename)
     for part in pair:
         if not part.is_file():
             raise InputError(str(path), got=f"no {part.name} beside it", expected="both files of a pair")
@@ -237,20 +231,20 @@ def _start_of(path: Path) -> bytes:
 
 
 def _openable(path: Path) -> str | io.BytesIO:
-    """What nibabel opens: the name of the file, or its content where it is not packed though its name says so."""
+    """Input for nibabel: the name of the file, or its content if it is not compressed in spite of its name."""
     misnamed = path.name.lower().endswith(".gz") and not _is_packed(path)
     return io.BytesIO(path.read_bytes()) if misnamed else str(path)
 
 
 def _check_claim(path: Path, proxy: Any) -> None:
-    """Refuse a packed file that cannot hold what its header says, before memory is taken for it."""
+    """Refuse a compressed file that is too small for the size in its header, before memory is allocated."""
     claimed = math.prod(int(size) for size in proxy.shape) * proxy.dtype.itemsize
     if claimed > _MOST_PACKED * path.stat().st_size and path.name.lower().endswith((".gz", ".mgz")):
         raise ValueError(f"its header asks for {claimed} bytes, more than it can hold")
 
 
 def _headers(start: bytes, *, is_pair: bool) -> tuple[Any, Any]:
-    """The header as it is stored, and as nibabel mends it, which refuses what cannot be mended."""
+    """The header as stored, and as corrected by nibabel, which refuses what it cannot correct."""
     import nibabel
 
     if len(start) < 348:
@@ -274,7 +268,7 @@ def _trimmed(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _scaling(header: Any) -> tuple[float, float]:
-    """Slope and intercept by ITK's rules: a slope of 0 is 1, what is no number counts as absent."""
+    """Slope and intercept by ITK's rules: a slope of 0 is 1, NaN counts as absent."""
     if "scl_slope" not in header.keys():
         return 1.0, 0.0
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])

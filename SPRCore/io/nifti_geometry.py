@@ -1,15 +1,15 @@
-"""Where a NIfTI file lies in the world, by the rules of ITK and so of 3D Slicer.
+"""World coordinates of a NIfTI file, by the rules of ITK and 3D Slicer.
 
-A header can hold two affine maps, sform and qform, and a third spacing in `pixdim`. The NIfTI standard does not say
-which of them counts. ITK (`itkNiftiImageIO.cxx`, 5.3 and later) decides so:
+A header can hold two affine maps, sform and qform, and a third spacing in `pixdim`. The NIfTI standard leaves open
+which of them counts. The rules of ITK (`itkNiftiImageIO.cxx`, 5.3 and later) are:
 
 * directions and origin come from the sform if its axes are at right angles and either the qform is unknown, or the
   sform is of code 1 (scanner), or both forms agree; otherwise from the qform if there is one;
 * the spacing is always that of `pixdim`;
 * lengths in meters or micrometers become millimeters;
-* without either form the first voxel lies at the origin, and axes point left, posterior and superior.
+* without either form the first voxel is at the origin, and axes point left, posterior and superior.
 
-A sheared sform without a qform, which ITK refuses, is returned as it is.
+A sheared sform without a qform, which ITK refuses, is returned unchanged.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _AS_ITK = "as ITK and 3D Slicer do"
 
 
 def affine_of(header: Any, ask_itk: Callable[[], Affine | None]) -> tuple[Affine, list[str]]:
-    """Decide where the voxels of a file lie.
+    """Return the affine of a file.
 
     Args:
-        header: A NIfTI-1, NIfTI-2 or Analyze header of nibabel, as it is stored and not mended.
-        ask_itk: Reads the file's affine by ITK itself, or returns None; called only where ITK's choice depends on the
+        header: A NIfTI-1, NIfTI-2 or Analyze header of nibabel, as stored, without corrections.
+        ask_itk: Reads the file's affine by ITK itself, or returns None; called only if ITK's choice depends on the
             rounding of its own singular value decomposition.
 
     Returns:
-        Voxel index to RAS mm, shape (4, 4), perhaps sheared or unusable; and what a user should know of it.
+        Voxel index to RAS mm, shape (4, 4), perhaps sheared or unusable; and warnings for the user.
 
     Raises:
-        InputError: The spacing is 0 or no number.
+        InputError: The spacing is 0 or not finite.
     """
     zooms = header["pixdim"][1:4].astype(np.float64)
     qform = _qform(header) if _code(header, "qform_code") > 0 else None
@@ -73,7 +73,7 @@ def affine_of(header: Any, ask_itk: Callable[[], Affine | None]) -> tuple[Affine
 def _one_of(
     sform: Affine, qform: Affine, header: Any, ask_itk: Callable[[], Affine | None], notes: list[str]
 ) -> Affine:
-    """Choose between two forms that are both usable."""
+    """Choose between two usable forms."""
     by_sform = _code(header, "sform_code") == _SCANNER
     if np.abs(sform - qform).max() <= 1e-5:
         return sform  # the same but for rounding, and the less rounded one
@@ -88,7 +88,7 @@ def _one_of(
 
 
 def _only_turned(sform: Affine, qform: Affine) -> bool:
-    """Tell whether both forms share origin and spacings: ITK then compares left singular vectors alone."""
+    """Whether both forms share origin and spacings: ITK then compares left singular vectors alone."""
     same_origin = np.allclose(sform[:3, 3], qform[:3, 3], atol=1e-3)
     return same_origin and np.allclose(sorted(spacing_of(sform)), sorted(spacing_of(qform)), atol=1e-3)
 
@@ -103,7 +103,7 @@ def _sform(header: Any) -> Affine:
 
 
 def _qform(header: Any) -> Affine:
-    """The map of a quaternion, as niftilib reads it: rounding beyond length 1 is taken off, what is no number is 0."""
+    """The map of a quaternion, as niftilib reads it: non-finite values are 0, lengths above 1 by rounding become 1."""
     names = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
     b, c, d, *offset = (float(header[name]) if np.isfinite(header[name]) else 0.0 for name in names)
     a = 1.0 - (b * b + c * c + d * d)
@@ -131,7 +131,7 @@ def _directions(form: Affine) -> np.ndarray:
 
 
 def _fault(sform: Affine) -> str:
-    """Why ITK does not take an sform; empty if it does."""
+    """Reason why ITK does not use an sform; empty if it does."""
     if not np.isfinite(sform).all():
         return "not finite"
     spacing = np.array(spacing_of(sform))
@@ -141,7 +141,7 @@ def _fault(sform: Affine) -> str:
 
 
 def _spaced(form: Affine, zooms: np.ndarray) -> Affine:
-    """Directions and origin of a form with the spacing of pixdim, in which a negative number turns an axis round."""
+    """Directions and origin of a form with the spacing of pixdim, in which a negative number reverses an axis."""
     result = form.copy()
     result[:3, :3] *= zooms / np.array(spacing_of(form))
     return result

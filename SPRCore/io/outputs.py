@@ -30,18 +30,18 @@ _ANALYZE = (".hdr", ".img", ".hdr.gz", ".img.gz")
 
 
 def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path | None], remedy: str = "choose another --out") -> None:
-    """Refuse to write over an input, whatever the two paths are called.
+    """Refuse to overwrite an input, whatever the two paths are called.
 
-    The file of values beside a header (`.mhd`, `.nhdr`, `.hdr`) belongs to it, and all that lies in a folder that is
-    read as an image (a DICOM series) belongs to that image.
+    The file of values beside a header (`.mhd`, `.nhdr`, `.hdr`) belongs to it, and all files in a folder that is
+    read as an image (a DICOM series) belong to that image.
 
     Args:
-        outputs: Files that are going to be written; they need not exist.
-        inputs: Files and folders that are read; None stands for one that was not given.
-        remedy: What the user can do.
+        outputs: Files to be written; they need not exist.
+        inputs: Files and folders that are read; None for absent ones.
+        remedy: Advice for the user.
 
     Raises:
-        InputError: An output is an input, also by another spelling, a link, or a folder that is one.
+        InputError: An output is an input, also by another spelling, a link, or a folder of one.
     """
     read = [path for path in inputs if path is not None]
     parts = [(path, part) for path in read for part in _parts(path)]
@@ -57,18 +57,14 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path | None], remedy
 def check_own(folder: Path, names: Iterable[str]) -> None:
     """Refuse to replace files in a folder of results that this program did not write.
 
-    Args:
-        folder: The folder; it need not exist.
-        names: Names, from the folder, of files that are going to be written.
-
     Raises:
-        InputError: One of them is there, and the report of the folder does not list it as it is.
+        InputError: One of them exists, and the report of the folder does not list it with this content.
         OutputError: One of them is a folder.
     """
     listed = read_record(folder)
     for name in names:
         if (folder / name).is_dir():
-            raise OutputError(str(folder / name), got="a folder", expected="a file or nothing at this place")
+            raise OutputError(str(folder / name), got="a folder", expected="a file or nothing at this path")
         if os.path.lexists(folder / name) and not _is_own(folder, name, listed):
             changed = "changed since this program wrote it" if name in listed else "not written by this program"
             expected, remedy = "a folder without files of this name", "choose another folder"
@@ -76,13 +72,12 @@ def check_own(folder: Path, names: Iterable[str]) -> None:
 
 
 def check_replaceable(path: Path, is_own: Callable[[Path], bool], remedy: str = "choose another --out") -> None:
-    """Refuse to replace a single file that this program did not write.
+    """Refuse to replace a single file that this program did not write, unless it is empty.
 
     Args:
-        path: The file that is going to be written, with the file of values beside it where it is a header. An empty
-            one may be replaced: nothing is lost.
-        is_own: Tells whether an existing file was written by the same command; whatever it raises means no.
-        remedy: What the user can do.
+        path: The file to be written, with the file of values beside it if it is a header.
+        is_own: Whether an existing file was written by the same command; an exception means no.
+        remedy: Advice for the user.
 
     Raises:
         InputError: There is such a file.
@@ -101,20 +96,19 @@ def check_replaceable(path: Path, is_own: Callable[[Path], bool], remedy: str = 
 def result_folder(
     folder: Path, names: Iterable[str], inputs: Iterable[Path | None], *, complete: bool = False
 ) -> Iterator[Path]:
-    """Give a temporary folder whose files move into a folder of results, the report of which lists them.
+    """Yield an empty temporary folder whose files move into a folder of results, with a report that lists them.
+
+    A `report.json` in it gets the key `files`; without one the older report stays.
 
     Args:
         folder: The folder of results; made with its parents if missing.
-        names: Names, from the folder, of all files that may be written, as far as they are known beforehand.
-        inputs: Files and folders that are read; None stands for one that was not given.
-        complete: Whether the block makes everything of `names` anew: what an earlier run left of it is removed.
-
-    Yields:
-        The folder to write to, empty. A `report.json` in it gets the key `files`; without one the older report stays.
+        names: Names, relative to the folder, of all files that may be written, as far as known beforehand.
+        inputs: Files and folders that are read; None for absent ones.
+        complete: Whether the block writes all of `names`: remaining files of an earlier run are removed.
 
     Raises:
-        InputError: An output is an input or a file that this program did not write; told before the block and, for
-            files that came since, after it.
+        InputError: An output is an input or a file that this program did not write; checked before the block and, for
+            files created since, after it.
         OutputError: As `atomic_directory`.
     """
     names, inputs = list(names), list(inputs)
@@ -142,11 +136,8 @@ def removed_if_refused(folder: Path, names: Iterable[str], has_results: Callable
         folder: The folder; unchanged if it existed before.
         names: Files that the block creates before the first result.
         has_results: Whether there are results.
-
-    Yields:
-        Nothing.
     """
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     try:
         yield
     except InputError:
@@ -154,19 +145,13 @@ def removed_if_refused(folder: Path, names: Iterable[str], has_results: Callable
             for name in names:
                 (folder / name).unlink(missing_ok=True)
             with suppress(OSError):  # the first folder that holds something else, and all above it, stay
-                for place in made:
-                    place.rmdir()
+                for parent in made:
+                    parent.rmdir()
         raise
 
 
 def record(folder: Path, *, kept: dict[str, str] | None = None, before: Path | None = None) -> None:
-    """List the files of a folder in its report.
-
-    Args:
-        folder: The folder; its report is made if missing.
-        kept: Files that are listed, too.
-        before: Report whose content is taken over where the folder has none.
-    """
+    """List the files of a folder, and those `kept`, in its report; if missing, it starts as a copy of `before`."""
     own = _read(folder / REPORT)
     report, known = own or (_read(before) if before is not None else {}), own.get("files", {})
     files = {_name(path, folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
@@ -217,7 +202,7 @@ def _name(path: Path, folder: Path) -> str:
 
 
 def _is_same(one: Path, other: Path) -> bool:
-    """Whether two paths lead to one file; both must exist, so the file system itself decides about case and links."""
+    """Whether two paths lead to one existing file, by the file system's rules for case and links."""
     try:
         return one.samefile(other)
     except (OSError, ValueError):
@@ -225,7 +210,7 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def _partners(path: Path) -> list[Path]:
-    """Files that belong to a file because of its suffix: the other half of an image in two files."""
+    """Other files of an image in two files, by their suffix."""
     name = path.name.lower()
     for ending, others in (*((end, _ANALYZE) for end in _ANALYZE), (".mhd", _VALUES)):
         if name.endswith(ending):
@@ -235,7 +220,7 @@ def _partners(path: Path) -> list[Path]:
 
 
 def _parts(path: Path) -> list[Path]:
-    """The files of an input: itself, and its file of values or its header; `#3` behind its name is a frame of it."""
+    """The files of an input: itself without a frame number, and its file of values or its header."""
     path = on_disk(path)
     found = [path, *_partners(path)]
     if path.suffix.lower() in (".mhd", ".nhdr") and path.is_file():

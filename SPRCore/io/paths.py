@@ -19,13 +19,9 @@ _FRAME = re.compile(r"(.+)#(\d{1,9})")
 
 
 def split_frame(path: str | Path) -> tuple[Path, int | None]:
-    """Split a path into a file or folder and the number of a frame.
+    """Split a path into a file or folder, which need not exist, and the frame after `#`, or None.
 
-    Args:
-        path: A file or folder, optionally followed by `#NUMBER`, unless a file of the whole name exists.
-
-    Returns:
-        The path of the file or folder, which need not exist, and the frame or None.
+    A file whose whole name exists has no frame.
     """
     path = Path(path)
     found = _FRAME.fullmatch(path.name)
@@ -76,18 +72,10 @@ def reason_of(error: Exception) -> str:
 
 
 def pick_frame(path: Path, frame: int | None, shape: tuple[int, ...]) -> int:
-    """Return the number of the frame to read.
-
-    Args:
-        path: The file or folder, for the message.
-        frame: The number given, or None.
-        shape: Number of voxels along each axis; the fourth, if there is one, counts the frames.
-
-    Returns:
-        `frame`, or 0 where there is only one.
+    """Return the number of the frame to read: `frame`, or 0 if the shape has no fourth axis or one frame only.
 
     Raises:
-        InputError: No frame is named where there are several, or one that does not exist.
+        InputError: No frame is named although there are several, or one that does not exist.
     """
     count = shape[3] if len(shape) == 4 else 1
     if frame is None and count > 1:

@@ -1,7 +1,7 @@
-"""Tables of points in text files: a header that names the coordinates, then a point per line.
+"""Tables of points in text files: a header with the names of the coordinates, then a point per line.
 
-Columns are parted by commas, semicolons, tabs or blanks; the header says which. Lines that begin with `#` or `//` are
-comments, and the last of them is the header where nothing else is (as NumPy writes it). Where commas do not part the
+Columns are separated by commas, semicolons, tabs or blanks, as in the header. Lines that begin with `#` or `//` are
+comments; the last of them is the header if there is no other (as NumPy writes it). If commas do not separate the
 columns they may be decimal commas.
 """
 
@@ -11,7 +11,6 @@ import csv
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from SPRCore.errors import InputError
@@ -25,35 +24,17 @@ _DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?")
 HEADERS = "a header with x,y,z or r,a,s (RAS mm), l,p,s (LPS mm), or x,y,z,t as ANTs writes it (LPS mm)"
 
 
-@dataclass(frozen=True, kw_only=True)
-class PointTable:
-    """Points of a table, in the order of its lines.
-
-    Attributes:
-        points: Three finite numbers for each.
-        system: "RAS", "LPS" or "IJK" (voxels), as the header says.
-        is_ants: Whether the header is that of ANTs: x,y,z,t, perhaps with columns before and after it.
-    """
-
-    points: list[list[float]]
-    system: str
-    is_ants: bool
-
-
 def is_comment(line: str) -> bool:
-    """Whether a line is a comment, or the one that tells spreadsheets the delimiter."""
+    """Whether a line is a comment, or the delimiter declaration of spreadsheets."""
     return line.lstrip().startswith(_COMMENTS) or line.strip().lower().startswith("sep=")
 
 
-def read_table(text: str, path: Path) -> PointTable:
-    """Read a table of points.
-
-    Args:
-        text: Content of the file.
-        path: The file, for messages.
+def read_table(text: str, path: Path) -> tuple[list[list[float]], str, bool]:
+    """Read a table of points from the text of a file; the path is for messages.
 
     Returns:
-        The points.
+        The points; their system "RAS", "LPS" or "IJK" (voxels), as in the header; whether the header is that of ANTs:
+        x,y,z,t, perhaps with columns before and after it.
 
     Raises:
         InputError: There is no header or it names no coordinates, or a line has other columns or no finite numbers;
@@ -67,43 +48,29 @@ def read_table(text: str, path: Path) -> PointTable:
             if found := _header(header, path):
                 delimiter, names, columns = found
                 points = list(_points(rest, path, delimiter, names, columns))
-                return PointTable(
-                    points=points, system=_SYSTEMS[columns], is_ants=",x,y,z,t," in f",{','.join(names)},"
-                )
+                return points, _SYSTEMS[columns], ",x,y,z,t," in f",{','.join(names)},"
     shown = content[0][1].strip() if content else ""
     is_bare = bool(shown) and all(map(_is_number, re.split(r"[\s,;]+", shown.strip(" ,;\t"))))
     got = "numbers without a header" if is_bare else f"the first line {shown[:60]!r}" if shown else "no header"
     raise InputError(str(path), got=got, expected=HEADERS, remedy="write such a header as the first line")
 
 
-def number(text: str, place: str, *, decimal_comma: bool = False) -> float:
-    """Read a finite number.
-
-    Args:
-        text: The number.
-        place: Where it stands, for messages.
-        decimal_comma: Whether a comma may stand for the decimal point.
-
-    Returns:
-        The number.
-
-    Raises:
-        InputError: It is none, or NaN or infinite.
-    """
+def number(text: str, where: str, *, decimal_comma: bool = False) -> float:
+    """Read a finite number (`InputError` otherwise); `where` is its location for messages."""
     text = text.strip()
     if decimal_comma and _DECIMAL_COMMA.fullmatch(text):
         text = text.replace(",", ".")
     try:
         value = float(text)
     except ValueError:
-        raise InputError(place, got=repr(text[:40]) if text else "nothing", expected="a number") from None
+        raise InputError(where, got=repr(text[:40]) if text else "nothing", expected="a number") from None
     if not math.isfinite(value):
-        raise InputError(place, got=text, expected="a finite number", remedy="remove this point from both lists")
+        raise InputError(where, got=text, expected="a finite number", remedy="remove this point from both lists")
     return value
 
 
 def _header(line: str, path: Path) -> tuple[str | None, list[str], tuple[str, str, str]] | None:
-    """Delimiter, names of all columns and those of the coordinates of a header; None for a line that is none."""
+    """Delimiter, names of all columns and those of the coordinates of a header; None if the line is not a header."""
     for delimiter in ("\t", ";", ",", None):
         names = [_UNIT.sub("", name.strip().strip("\"'").lower()) for name in _split(line, delimiter)]
         for columns in _SYSTEMS:
@@ -118,12 +85,12 @@ def _header(line: str, path: Path) -> tuple[str | None, list[str], tuple[str, st
 def _points(
     lines: list[Line], path: Path, delimiter: str | None, names: list[str], columns: tuple[str, str, str]
 ) -> Iterator[list[float]]:
-    places = [names.index(name) for name in columns]
+    indices = [names.index(name) for name in columns]
     for line, text in lines:
         where, cells = f"{path}, line {line}", _split(text, delimiter)
         while len(cells) > len(names) and not cells[-1].strip():
             cells.pop()
-        if len(cells) > len(names) or len(cells) <= max(places):
+        if len(cells) > len(names) or len(cells) <= max(indices):
             remedy = "write decimal points, or part columns by semicolons" if delimiter == "," else ""
             expected = f"{len(names)}, as in the header"
             raise InputError(where, got=f"{len(cells)} columns", expected=expected, remedy=remedy)
@@ -131,7 +98,7 @@ def _points(
             raise InputError(
                 where, got="a point without a position", expected="a position for each", remedy="place or remove it"
             )
-        yield [number(cells[place], where, decimal_comma=delimiter != ",") for place in places]
+        yield [number(cells[index], where, decimal_comma=delimiter != ",") for index in indices]
 
 
 def _split(line: str, delimiter: str | None) -> list[str]:

@@ -70,7 +70,7 @@ def read_affine_tfm(path: str | Path) -> Affine:
 
 
 def _is_cut_short(path: Path) -> bool:
-    """Tell whether a text file ends within a transform; ITK would take what is missing from the identity."""
+    """Whether a text file ends within a transform; ITK would replace the missing values by the identity."""
     if path.suffix.lower() not in (".tfm", ".txt"):
         return False
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()

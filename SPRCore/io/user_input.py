@@ -19,10 +19,10 @@ from SPRCore.typing import Points
 VolumeLike = Volume | str | Path | Any
 """A `Volume`, the path of a file or DICOM folder, or an image of nibabel or SimpleITK."""
 
-PointsLike = np.ndarray | str | Path | Any
+_PointsLike = np.ndarray | str | Path | Any
 """Points in RAS mm, shape (N, 3), as an array or nested lists, or the path of a file."""
 
-AnnotationsLike = Annotations | Mapping[str, VolumeLike | PointsLike | None]
+AnnotationsLike = Annotations | Mapping[str, VolumeLike | _PointsLike | None]
 """`Annotations`, or a mapping from the names of its fields to volumes, points or paths."""
 
 _PARTS = {"labels": "labels", "points": "landmarks", "mask": "mask"}
@@ -40,17 +40,12 @@ def as_pair(
         InputError: An argument has the wrong type, a file cannot be read, or an image cannot be registered.
     """
     images = {"fixed": _image(fixed, "fixed image"), "moving": _image(moving, "moving image")}
-    taken = as_annotations(annotations, images["fixed"].grid, images["moving"].grid)
+    taken = _annotations(annotations, images["fixed"].grid, images["moving"].grid)
     return (*taken.masked(*images.values()), taken)
 
 
-def as_annotations(value: AnnotationsLike | None, fixed: Grid, moving: Grid) -> Annotations:
-    """Return annotations whose parts may be given as paths.
-
-    Args:
-        value: The annotations, or a mapping with the names of their fields; None for none.
-        fixed: Grid of the fixed image, for landmark files in voxel indices.
-        moving: Grid of the moving image, likewise.
+def _annotations(value: AnnotationsLike | None, fixed: Grid, moving: Grid) -> Annotations:
+    """Return annotations whose parts may be given as paths; the grids are for landmark files in voxel indices.
 
     Raises:
         InputError: An unknown name, a part of the wrong type, or a file that cannot be read.
@@ -65,9 +60,9 @@ def as_annotations(value: AnnotationsLike | None, fixed: Grid, moving: Grid) -> 
         side, kind = name.split("_")
         what = f"{side} {_PARTS[kind]}"
         if kind == "points":
-            taken[name] = as_points(part, what, fixed if side == "fixed" else moving)
+            taken[name] = _points(part, what, fixed if side == "fixed" else moving)
         else:
-            taken[name] = (as_labels if kind == "labels" else as_mask)(part, what)
+            taken[name] = (_labels if kind == "labels" else _mask)(part, what)
     return Annotations(**taken)
 
 
@@ -76,15 +71,12 @@ def _image(value: VolumeLike | MaskedVolume, what: str) -> Volume | MaskedVolume
 
 
 def as_volume(value: VolumeLike, what: str, read: Callable[[str | Path], Volume] = read_volume) -> Volume:
-    """Convert user input to a volume.
+    """Convert user input to a volume; booleans become uint8, and a sheared grid is resampled to right angles.
 
     Args:
         value: The input.
         what: Name for messages, such as "fixed image".
         read: Reader of files.
-
-    Returns:
-        The volume; booleans become uint8, and a sheared grid is resampled to right angles.
 
     Raises:
         InputError: It has no geometry, or is a file that cannot be read.
@@ -104,26 +96,23 @@ def as_volume(value: VolumeLike, what: str, read: Callable[[str | Path], Volume]
     return upright(volume, what, labels=read is read_labels)
 
 
-def as_labels(value: VolumeLike | None, what: str) -> Volume | None:
+def _labels(value: VolumeLike | None, what: str) -> Volume | None:
     """Convert user input to a label map of integers (up to rounding); None stays None."""
     return None if value is None else whole(as_volume(value, what, read_labels), what)
 
 
-def as_mask(value: VolumeLike | None, what: str) -> Volume | None:
+def _mask(value: VolumeLike | None, what: str) -> Volume | None:
     """Convert user input to a mask; a file must hold integers; None stays None."""
     return None if value is None else as_volume(value, what, read_labels)
 
 
-def as_points(value: PointsLike | None, what: str, grid: Grid | None = None) -> Points | None:
-    """Convert user input to landmarks.
+def _points(value: _PointsLike | None, what: str, grid: Grid | None = None) -> Points | None:
+    """Convert user input to landmarks in RAS mm, shape (N, 3), float64; None stays None.
 
     Args:
         value: The input.
         what: Name for messages, such as "fixed landmarks".
         grid: Grid of their image, for files in voxel indices.
-
-    Returns:
-        Points in RAS mm, shape (N, 3), float64; None for None.
 
     Raises:
         InputError: It is not a list of triples of finite numbers, or is a file that cannot be read.

@@ -40,10 +40,7 @@ def read_volume(path: str | Path) -> Volume:
 
 
 def read_labels(path: str | Path) -> Volume:
-    """Read a 3-D label map.
-
-    Args:
-        path: As for `read_volume`.
+    """Read a 3-D label map from a path as for `read_volume`.
 
     Returns:
         The labels in RAS mm, of an integer type: the file's own, or int32 (int64 if needed) for integers that were
@@ -56,15 +53,9 @@ def read_labels(path: str | Path) -> Volume:
 
 
 def whole(volume: Volume, what: str) -> Volume:
-    """Return a label map with whole numbers in an integer type.
+    """Return a label map with whole numbers in an integer type; `what` is its name for messages.
 
-    Args:
-        volume: The label map.
-        what: Name for messages.
-
-    Returns:
-        The same for integers; uint8 for booleans; int32 (int64 if needed) for real numbers that are whole up to a
-        thousandth.
+    Booleans become uint8; real numbers that are whole up to a thousandth become int32 (int64 if needed).
 
     Raises:
         InputError: A value is not a whole number.
@@ -138,16 +129,12 @@ def check_upright(affine: Affine, path: Path) -> None:
 
 
 def count_frames(path: str | Path) -> int:
-    """Count the 3-D images that a file or a DICOM folder holds, by its headers alone.
+    """Count the 3-D images in a file or a DICOM folder, by its headers alone.
 
-    Args:
-        path: As for `read_volume`, without a frame.
-
-    Returns:
-        1 for a 3-D image; otherwise `read_volume(f"{path}#{frame}")` reads a frame from 0 to the result - 1.
+    `read_volume(f"{path}#{frame}")` reads a frame, counted from 0, if there are several.
 
     Raises:
-        InputError: The file is missing, damaged or no image.
+        InputError: The file is missing, damaged or not an image.
     """
     check_exists(path)
     shape = _open(on_disk(path)).shape
@@ -179,15 +166,12 @@ def _read(path: Path, *, labels: bool = False) -> Volume:
 
 
 def upright(volume: Volume, what: str | Path, *, labels: bool = False) -> Volume:
-    """Resample a volume on a sheared grid to right angles, with a warning; return any other unchanged.
+    """Resample a volume on a sheared grid to right angles, with a warning, see `geometry.orthogonal`.
 
     Args:
         volume: Image or label map.
         what: Its path, or a name for messages.
         labels: Take the nearest voxel and keep the type.
-
-    Returns:
-        The volume, see `geometry.orthogonal`.
     """
     if not is_sheared(volume.affine):
         return volume

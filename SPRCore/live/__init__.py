@@ -5,8 +5,9 @@ Names are loaded on first use, so that a client of a worker loads no torch.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from SPRCore.lazy import lazy_names
 
 if TYPE_CHECKING:
     from SPRCore.live.options import LiveOptions
@@ -14,16 +15,6 @@ if TYPE_CHECKING:
     from SPRCore.live.protocol import SweepPoint
     from SPRCore.live.reply import ComputationStopped, Reply
     from SPRCore.live.session import LiveSession
-
-_HOME = {
-    "ChosenSetting": "parts",
-    "ComputationStopped": "reply",
-    "DeformationQuality": "parts",
-    "LiveOptions": "options",
-    "LiveSession": "session",
-    "Reply": "reply",
-    "SweepPoint": "protocol",
-}
 
 __all__ = [
     "ChosenSetting",
@@ -35,14 +26,13 @@ __all__ = [
     "SweepPoint",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"SPRCore.live.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "parts": ("ChosenSetting", "DeformationQuality"),
+        "reply": ("ComputationStopped", "Reply"),
+        "options": ("LiveOptions",),
+        "session": ("LiveSession",),
+        "protocol": ("SweepPoint",),
+    },
+)

@@ -86,10 +86,7 @@ class SegmentStore:
         return Segment(kind=kind, slot=slot, size=len(memory), arrays=layouts)
 
     def get(self, segment: Segment) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
-        """Copy the arrays of a segment of the other side.
-
-        Returns:
-            Arrays by name, each with its affine, shape (4, 4), or None.
+        """Copy the arrays of a segment of the other side, by name, each with its affine, shape (4, 4), or None.
 
         Raises:
             InputError: The segment is missing or smaller than its arrays.
@@ -128,11 +125,7 @@ class SegmentStore:
         return lock is not None
 
     def remove_if_dead(self, patience: float = 1.0) -> None:
-        """Remove everything if the client of the session has ended.
-
-        Args:
-            patience: Seconds to wait for a client that is ending.
-        """
+        """Remove everything if the client of the session has ended or ends within `patience` seconds."""
         end = time.monotonic() + patience
         lock = _lock(self.folder)
         while lock is None and (self.folder / LOCK).exists() and time.monotonic() < end:
@@ -190,7 +183,7 @@ class SessionFolder:
     """
 
     def __init__(self) -> None:
-        sweep_dead_sessions()
+        _sweep_dead_sessions()
         self.folder, self._lock = _locked_folder()
         self.store = SegmentStore(self.folder, "c")
 
@@ -201,7 +194,7 @@ class SessionFolder:
         self.store.remove()
 
 
-def sweep_dead_sessions() -> None:
+def _sweep_dead_sessions() -> None:
     """Remove the folders and segments of sessions whose client has ended."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         is_session = _NAME.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink()

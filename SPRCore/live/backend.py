@@ -36,11 +36,7 @@ class TorchBackend:
         return versions | {"device": device, "threads": torch.get_num_threads()}
 
     def open(self, request: Open, arrays: Arrays) -> LiveSession:
-        """Open a session.
-
-        Args:
-            request: The request.
-            arrays: Its arrays, by name.
+        """Open a session for a request and its arrays by name.
 
         Raises:
             InputError: As `LiveSession.open`; a missing image or an unknown array.
@@ -50,7 +46,8 @@ class TorchBackend:
             raise InputError("arrays", got=got, expected=expected)
         if request.setting and request.prior is None:
             raise InputError("setting", got="no prior that it belongs to", expected="both or none")
-        names = ("init", "start", "refine", "budget_ms")
+        names = ("start", "refine", "budget_ms")
+        given = request.init_affine
         return LiveSession.open(
             self.volume(arrays, "fixed"),
             self.volume(arrays, "moving"),
@@ -59,7 +56,9 @@ class TorchBackend:
             device=request.device,
             annotations={name: self._optional(arrays, name) for name in (*_LABELS, *_MASKS, *_POINTS)},
             options=LiveOptions(
-                stiffness=self.volume(arrays, "stiffness"), **{name: getattr(request, name) for name in names}
+                init=request.init if given is None else np.array(given).reshape(4, 4),
+                stiffness=self.volume(arrays, "stiffness"),
+                **{name: getattr(request, name) for name in names},
             ),
         )
 
@@ -68,24 +67,16 @@ class TorchBackend:
         return next(name for name, keys in HYPERPARAMETERS.items() if set(keys) == set(session.setting))
 
     def volume(self, arrays: Arrays, name: str) -> Volume | None:
-        """Return an array as a volume; None if it is missing.
-
-        Raises:
-            InputError: It is not a volume.
-        """
+        """Return an array as a volume; None if it is missing (`InputError` if it is not a volume)."""
         if name not in arrays:
             return None
         array, affine = arrays[name]
         if affine is None:
-            raise InputError(name, got="no affine", expected="where its voxels lie")
+            raise InputError(name, got="no affine", expected="the position of its voxels")
         return Volume(array, affine)
 
     def annotations(self, arrays: Arrays) -> Annotations:
-        """Return labels and landmarks.
-
-        Raises:
-            InputError: An array with another name, or as `Annotations`.
-        """
+        """Return labels and landmarks (`InputError` for an array with another name, and as `Annotations`)."""
         unknown = sorted(set(arrays) - {*_LABELS, *_POINTS})
         if unknown:
             raise InputError("arrays", got=", ".join(unknown), expected=", ".join(_LABELS + _POINTS))

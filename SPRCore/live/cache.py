@@ -10,26 +10,19 @@ Value = TypeVar("Value")
 
 
 class ByteCache(Generic[Value]):
-    """Values by key.
-
-    Args:
-        limit: Maximum total bytes; a larger value is not stored.
-    """
+    """Values by key, up to a limit of bytes; a larger value is not stored. Only `get` marks a value as used."""
 
     def __init__(self, limit: int) -> None:
         self.limit, self.nbytes = limit, 0
         self._entries: OrderedDict[Hashable, tuple[Value, int]] = OrderedDict()
 
     def __len__(self) -> int:
-        """Return the number of values."""
         return len(self._entries)
 
     def __contains__(self, key: Hashable) -> bool:
-        """Return whether a key is present, without marking it as used."""
         return key in self._entries
 
     def __iter__(self) -> Iterator[Value]:
-        """Iterate over the values, least recently used first, without marking them as used."""
         return iter([value for value, _ in self._entries.values()])
 
     def get(self, key: Hashable) -> Value | None:

@@ -25,11 +25,7 @@ _PIECE = 65536
 
 
 class WorkerError(SPRError):
-    """A request was answered by an error.
-
-    Args:
-        error: The answer.
-    """
+    """A request was answered by `error`."""
 
     def __init__(self, error: Error) -> None:
         self.error = error
@@ -60,43 +56,32 @@ class SubprocessClient:
         self._handle([StartWorker()])
 
     def __enter__(self) -> SubprocessClient:
-        """Return the client itself."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the client."""
         self.close()
 
     def ask(self, verb: str, *arguments: Any, **options: Any) -> int:
-        """Send a request without waiting.
+        """Send a request without waiting, and return its number.
 
         Args:
             verb: A request of `Conversation`: "open", "update", "commit", "sweep", "choose", "paint", "annotate" or
                 "cancel".
             arguments: Its arguments.
             options: Its options.
-
-        Returns:
-            The number of the request.
         """
         request = getattr(self.conversation, verb)(*arguments, **options)
         self._write()
         return request
 
     def do(self, verb: str, *arguments: Any, timeout: float | None = None, **options: Any) -> Arrived:
-        """Send a request and wait for its answer; other messages are discarded.
-
-        Args:
-            verb: As for `ask`.
-            arguments: Its arguments.
-            timeout: Maximum seconds to wait; None for the deadlines of the conversation.
-            options: Its options.
+        """Send a request as `ask` and wait for its answer, at most `timeout` seconds; other messages are discarded.
 
         Raises:
             WorkerError: The answer is an error.
-            TimeoutError: There was no answer in time.
+            TimeoutError: There was no answer in time, or before the deadlines of the conversation.
         """
         return self.wait(self.ask(verb, *arguments, **options), timeout)
 

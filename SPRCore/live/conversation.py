@@ -1,6 +1,6 @@
 """The client's side of a conversation with a live worker, independent of the transport.
 
-The transport (`QProcess`, `subprocess`, asyncio or a test) moves bytes, tells the time, starts and kills the process.
+The transport (`QProcess`, `subprocess`, asyncio or a test) moves bytes, passes the time, starts and kills the process.
 Neither torch nor Qt is loaded.
 """
 
@@ -86,12 +86,7 @@ class Conversation:
         return request.id
 
     def update(self, improve: bool = True, **setting: float) -> int:
-        """Request a preview.
-
-        Args:
-            improve: Whether improvements follow.
-            setting: Hyperparameters to change.
-        """
+        """Request a preview with changed hyperparameters, followed by improvements if `improve`."""
         self._require_worker()
         fields = {"setting": self.setting | setting, "improve": improve}
         request, superseded = self._pending.send_update(self._clock.time, **fields)
@@ -178,11 +173,7 @@ class Conversation:
         return self._take_events()
 
     def ended(self, code: int | None) -> list[Event]:
-        """Handle the end of the worker, or its failure to start.
-
-        Args:
-            code: Exit code; negative for a signal; None if unknown.
-        """
+        """Handle the end of the worker (exit code, negative for a signal, None if unknown), or its failure to start."""
         reason = self._kill_reason or self._error_output.reason(code)
         if self._closing or not self._kill_reason:
             self._answer_lost(reason)
@@ -200,11 +191,7 @@ class Conversation:
         return self._take_events()
 
     def tick(self, now: float) -> list[Event]:
-        """Check the deadlines.
-
-        Args:
-            now: Seconds of any clock; pauses of the client and jumps of the clock do not count.
-        """
+        """Check the deadlines at `now`, in seconds of any clock; pauses of the client and jumps do not count."""
         step = self._clock.tick(now)
         if abs(step) > 5 * MAX_TICK:
             self._emit(protocol.Log(level="info", text=f"Resumed after a jump of the clock by {step:.0f} s."))

@@ -83,7 +83,6 @@ class Deadlines:
     close: float = 5.0
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         for name, value in vars(self).items():
             require(value > 0, name, value, "a time above 0")
 
@@ -128,11 +127,7 @@ class ErrorOutput:
         return [text for text in texts if text]
 
     def reason(self, code: int | None) -> str:
-        """Describe how a worker ended, as a clause.
-
-        Args:
-            code: Exit code; negative for a signal; None if unknown.
-        """
+        """Describe how a worker ended, as a clause; the exit code is negative for a signal, None if unknown."""
         last = f": {self._lines[-1][:200]}" if self._lines and code != 0 else ""
         if code is None:
             return f"it ended{last}"

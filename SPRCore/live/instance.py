@@ -17,8 +17,9 @@ from torch.nn import functional as F
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
 from SPRCore.functional import resize
-from SPRCore.geometry import MaskedVolume, Volume
+from SPRCore.geometry import Volume
 from SPRCore.live.method import Check, CoarseSolution, ExactSolution
+from SPRCore.live.pair import LivePair
 from SPRCore.live.preview_grid import PreviewGrid, PreviewPyramid
 from SPRCore.live.settings import START, Axes, widened
 from SPRCore.live.tangent import Tangent
@@ -37,16 +38,12 @@ TOLERANCE = 1e-4
 """Relative decrease of the energy at which a coarse solution has converged; finer than in a registration, because
 previews show differences of two solutions."""
 
-MAX_STEPS = 30
-MAX_COARSER_STEPS = 12
+_MAX_STEPS = 30
+_MAX_COARSER_STEPS = 12
 
 
 def solver_of(start: str, method: str | Path) -> InstanceConfig | None:
-    """Return the solver settings for a start; None for those of the method.
-
-    Args:
-        start: "rest" or "search".
-        method: As for ``LiveSession.open``.
+    """Return the solver settings for a start ("rest" or "search"); None for those of the method.
 
     Raises:
         InputError: Unknown start, or a search with a model, from which a refinement starts.
@@ -60,7 +57,7 @@ def solver_of(start: str, method: str | Path) -> InstanceConfig | None:
     return InstanceConfig.searching()
 
 
-class StepTimer:
+class _StepTimer:
     """Longest recent time between two pauses of a computation, in seconds."""
 
     def __init__(self) -> None:
@@ -75,7 +72,7 @@ class StepTimer:
         self.longest = max(seconds, self.longest)
 
 
-class Descent:
+class _Descent:
     """Solver steps on the preview grid, after those on coarser grids.
 
     Args:
@@ -92,11 +89,11 @@ class Descent:
         start: Vectors | None,
         prior: Prior,
         settings: InstanceConfig,
-        timer: StepTimer,
+        timer: _StepTimer,
     ) -> None:
         self._levels, self._prior, self._settings, self._timer = tuple(levels), prior, settings, timer
         # From a search the exact solution takes a fixed number of steps and does not converge.
-        self._max_steps = settings.steps[-1] if settings.search else MAX_STEPS
+        self._max_steps = settings.steps[-1] if settings.search else _MAX_STEPS
         first = levels[0]
         self._velocity = first.moving.new_zeros((1, 3, *first.grid.shape)) if start is None else start
         self._running = self._run()
@@ -125,7 +122,7 @@ class Descent:
             start = _resampled(self._velocity, images.grid.shape)
             solver = LevelSolver(images.seen_from(start), start, self._prior, self._settings)
             yield from solver.started()
-            for _ in range(MAX_COARSER_STEPS if coarser else self._max_steps):
+            for _ in range(_MAX_COARSER_STEPS if coarser else self._max_steps):
                 improved = yield from solver.step()
                 self._velocity, self.has_moved = solver.velocity, True
                 yield
@@ -137,39 +134,26 @@ class InstanceMethod:
     """Live instance optimization of a pair.
 
     Args:
-        fixed: Fixed image with its mask.
-        moving: Moving image with its mask, on any grid.
-        affine_ras: Affine pre-alignment, or None.
+        pair: The pair.
         job: Prior, solver settings, painted stiffness and device.
         budget_ms: Time budget of a preview.
-
-    Attributes:
-        preview_grid: Grid of the previews.
-        axes: Space of settings.
     """
 
     has_stages = True
 
-    def __init__(
-        self,
-        fixed: MaskedVolume,
-        moving: MaskedVolume,
-        affine_ras: np.ndarray | None,
-        job: RegistrationJob,
-        budget_ms: float,
-    ) -> None:
-        self._fixed, self._settings = fixed.grid, dataclasses.replace(job.config, tolerance=TOLERANCE)
-        tensors = aligned_tensors(fixed, moving, affine_ras, job)
+    def __init__(self, pair: LivePair, job: RegistrationJob, budget_ms: float) -> None:
+        self._fixed, self._settings = pair.fixed.grid, dataclasses.replace(job.config, tolerance=TOLERANCE)
+        tensors = aligned_tensors(pair.fixed, pair.moving, pair.affine_ras, job)
         self._problem = InstanceProblem.of(**vars(tensors), config=job.config)
         self._device = job.device
         self.axes = Axes(widened(usual_ranges(job.prior.name), hyperparameters(job.prior)))
         self._course: tuple[Prior, Course] | None = None
         self._search: Pausing[Vectors] | None = None
-        self._timer, self._tangent = StepTimer(), None
+        self._timer, self._tangent = _StepTimer(), None
         self._warm_up(job.prior)
         masks = tensors.mask, tensors.moving_mask
-        pair = normalized(tensors.fixed, "fixed", masks[0]), normalized(tensors.moving, "moving", masks[1])
-        pyramid = PreviewPyramid(*pair, fixed.grid, affine_ras, self._settings, *masks)
+        images = normalized(tensors.fixed, "fixed", masks[0]), normalized(tensors.moving, "moving", masks[1])
+        pyramid = PreviewPyramid(*images, self._fixed, pair.affine_ras, self._settings, *masks)
         preview_grid = pyramid.fitting(lambda preview_grid: self._attempt(preview_grid, job.prior), budget_ms)
         self.preview_grid = preview_grid.stiffened(tensors.stiffness)
 
@@ -178,15 +162,10 @@ class InstanceMethod:
         return with_hyperparameters(current, changes)
 
     def begin(
-        self,
-        prior: Prior,
-        position: np.ndarray,
-        velocities: VelocityCache,
-        last: CoarseSolution | None,
-        deadline: float,
-        check: Check,
+        self, prior: Prior, velocities: VelocityCache, last: CoarseSolution | None, deadline: float, check: Check
     ) -> CoarseSolution:
         """Interpolate and extrapolate visited settings; without any, take steps from the start."""
+        position = self.axes.position(hyperparameters(prior))
         tangent = self._nearest_tangent(position, velocities, last)
         check()
         if tangent is None:
@@ -234,7 +213,7 @@ class InstanceMethod:
         self._problem, self._course = self._problem.stiffened(factors), None
         self.preview_grid = self.preview_grid.stiffened(factors)
 
-    def _from_start(self, prior: Prior, check: Check) -> Descent:
+    def _from_start(self, prior: Prior, check: Check) -> _Descent:
         """Return a descent from rest over coarser grids, or from the result of the search."""
         found = self._searched(check)
         if found is None:
@@ -251,8 +230,8 @@ class InstanceMethod:
                 check()
         return problem.found[0] if problem.found else None
 
-    def _descent(self, levels: Sequence[LevelImages], start: Vectors | None, prior: Prior) -> Descent:
-        return Descent(levels, start, prior, self._settings, self._timer)
+    def _descent(self, levels: Sequence[LevelImages], start: Vectors | None, prior: Prior) -> _Descent:
+        return _Descent(levels, start, prior, self._settings, self._timer)
 
     def _predicted(self, prior: Prior, position: np.ndarray, velocities: VelocityCache, tangent: Tangent) -> Vectors:
         """Interpolate between visited settings to the nearest position, and respond to the remaining change."""
@@ -284,7 +263,7 @@ class InstanceMethod:
     def _warm_up(self, prior: Prior) -> None:
         """Take one step on the coarsest level, since the first derivative of a process takes longer than a preview."""
         images = self._problem.levels[0]
-        descent = Descent([images], None, prior, self._settings, StepTimer())
+        descent = _Descent([images], None, prior, self._settings, _StepTimer())
         descent.advance_until(time.perf_counter() + 0.05, lambda: None)
 
     def _attempt(self, preview_grid: PreviewGrid, prior: Prior) -> float:
@@ -304,7 +283,7 @@ def _distance(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.linalg.norm(one - other))
 
 
-def _solution(prior: Prior, position: np.ndarray, descent: Descent) -> CoarseSolution:
+def _solution(prior: Prior, position: np.ndarray, descent: _Descent) -> CoarseSolution:
     velocity_mm = descent.velocity_mm
     return CoarseSolution(
         prior=prior,

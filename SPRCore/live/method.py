@@ -78,13 +78,7 @@ class LiveMethod(Protocol):
         ...
 
     def begin(
-        self,
-        prior: Prior,
-        position: np.ndarray,
-        velocities: VelocityCache,
-        last: CoarseSolution | None,
-        deadline: float,
-        check: Check,
+        self, prior: Prior, velocities: VelocityCache, last: CoarseSolution | None, deadline: float, check: Check
     ) -> CoarseSolution:
         """Return a coarse solution computed before a deadline of `time.perf_counter`."""
         ...

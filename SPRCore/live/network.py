@@ -14,8 +14,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from SPRCore.geometry import Field, MaskedVolume, Volume, fill
+from SPRCore.geometry import Field, Volume, fill
 from SPRCore.live.method import Check, CoarseSolution, ExactSolution
+from SPRCore.live.pair import LivePair
 from SPRCore.live.preview_grid import PreviewGrid, PreviewPyramid
 from SPRCore.live.settings import Axes
 from SPRCore.live.velocity_cache import NEIGHBORS, VelocityCache, interpolate
@@ -33,7 +34,7 @@ from SPRCore.registration.network import (
 from SPRCore.registration.pair import problem_of, start_mm, to_world
 from SPRCore.registration.result import DeformationFields
 from SPRCore.regularization import Prior
-from SPRCore.regularization.priors import with_hyperparameters
+from SPRCore.regularization.priors import hyperparameters, with_hyperparameters
 from SPRCore.typing import Tensor
 
 
@@ -44,36 +45,22 @@ class NetworkMethod:
     the preview grid: decoded for the setting if the budget allows, otherwise interpolated between decoded settings.
 
     Args:
-        fixed: Fixed image with its mask.
-        moving: Moving image with its mask, on any grid.
-        affine_ras: Affine pre-alignment, or None.
+        pair: The pair.
         job: Model, prior, refinement, painted stiffness and device.
         budget_ms: Time budget of a preview.
-
-    Attributes:
-        preview_grid: Grid of the previews, over that of the network.
-        axes: Space of the hyperparameters that the network takes.
-        has_stages: Whether exact results differ from the network's output, by refinement.
     """
 
-    def __init__(
-        self,
-        fixed: MaskedVolume,
-        moving: MaskedVolume,
-        affine_ras: np.ndarray | None,
-        job: RegistrationJob,
-        budget_ms: float,
-    ) -> None:
+    def __init__(self, pair: LivePair, job: RegistrationJob, budget_ms: float) -> None:
         model: LoadedModel = job.model
-        self._fixed, self._moving, self._affine_ras, self._job = fixed, moving, affine_ras, job
+        self._fixed, self._moving, self._affine_ras, self._job = pair.fixed, pair.moving, pair.affine_ras, job
         self._model, self._network = model, model.network
-        self.has_stages = job.refine > 0
-        self._pair = NetworkInput.of(fixed, moving, model.network, model.card, affine_ras)
+        self.has_stages = job.refine > 0  # exact results differ from the network's output by refinement only
+        self._pair = NetworkInput.of(pair.fixed, pair.moving, model.network, model.card, pair.affine_ras)
         self._features: Features | None = None
         self._decoding_s = math.inf
         images = (shortened(image, self._pair.grid.shape) for image in (self._pair.fixed, self._pair.moving))
         known = None if self._pair.known is None else self._pair.known.float()
-        pyramid = PreviewPyramid(*images, self._pair.grid, affine_ras, job.config, known)
+        pyramid = PreviewPyramid(*images, self._pair.grid, pair.affine_ras, job.config, known)
         preview_grid = pyramid.fitting(functools.partial(self._attempt, job.prior), budget_ms)
         self.preview_grid = preview_grid.stiffened(_factors(job.stiffness, job.device))
         self.axes = Axes({name: _above_zero(*model.card.ranges[name]) for name in model.card.conditioning})
@@ -83,16 +70,11 @@ class NetworkMethod:
         return model_prior(self._model.card, with_hyperparameters(current, changes))
 
     def begin(
-        self,
-        prior: Prior,
-        position: np.ndarray,
-        velocities: VelocityCache,
-        last: CoarseSolution | None,
-        deadline: float,
-        check: Check,
+        self, prior: Prior, velocities: VelocityCache, last: CoarseSolution | None, deadline: float, check: Check
     ) -> CoarseSolution:
         """Decode if the deadline allows or nothing is cached; otherwise interpolate decoded settings."""
         check()
+        position = self.axes.position(hyperparameters(prior))
         found, is_known = velocities.coarse(position), velocities.has_converged(prior)
         if found is None or (not is_known and time.perf_counter() + self._decoding_s < deadline):
             return self._decoded(prior, position, check)
@@ -107,7 +89,7 @@ class NetworkMethod:
 
     def exact(self, prior: Prior, position: np.ndarray, check: Check) -> ExactSolution:
         """Decode the pair on the grid of the model, as `SPRCore.register` does, and refine it if requested."""
-        with torch.no_grad(), interruptible(self._network, check):
+        with torch.no_grad(), _interruptible(self._network, check):
             output = self._network.decode(self._encoded(), self._code(prior), inverse=False)
         check()
         deformation = self._pair.to_world(output, prior, inverse=False)
@@ -164,7 +146,7 @@ class NetworkMethod:
 
     @torch.no_grad()
     def _decoded(self, prior: Prior, position: np.ndarray, check: Check) -> CoarseSolution:
-        with interruptible(self._network, check):
+        with _interruptible(self._network, check):
             features, start = self._encoded(), time.perf_counter()
             if has_velocity(self._network):
                 field, weight = self._network.decode_velocity(features, self._code(prior))
@@ -218,7 +200,7 @@ def _factors(stiffness: Volume | None, device: torch.device) -> Tensor | None:
 
 
 @contextmanager
-def interruptible(network: nn.Module, check: Check) -> Iterator[None]:
+def _interruptible(network: nn.Module, check: Check) -> Iterator[None]:
     """Call `check` before each module of a network runs; it raises to interrupt."""
 
     def before(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:

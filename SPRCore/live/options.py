@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from SPRCore.errors import InputError
 from SPRCore.geometry import Volume
 
@@ -14,7 +16,7 @@ class LiveOptions:
     """Computation of a live session beyond method and prior.
 
     Attributes:
-        init: Pre-alignment: "none", "center", "rigid", "affine" or "auto".
+        init: Pre-alignment: "none", "center", "rigid", "affine", "auto", or a matrix, as for `SPRCore.register`.
         start: Start of the instance optimization: "rest", or "search" for a discrete search, computed once.
         refine: Maximum number of instance optimization steps after a model, for exact replies.
         stiffness: Painted factor > 0 of the weight of each voxel, on any grid, 1 outside; None for 1.
@@ -26,7 +28,7 @@ class LiveOptions:
         InputError: A budget or cache size that is not above 0.
     """
 
-    init: str = "none"
+    init: str | np.ndarray = "none"
     start: str = "rest"
     refine: int = 0
     stiffness: Volume | None = None
@@ -34,7 +36,6 @@ class LiveOptions:
     cache_mb: float = 1024.0
 
     def __post_init__(self) -> None:
-        """Check budget and cache size."""
         for name, value in (("budget_ms", self.budget_ms), ("cache_mb", self.cache_mb)):
             if value is not None and not 0 < value < math.inf:
                 raise InputError(name, got=f"{value:g}", expected="a number above 0")

@@ -119,8 +119,6 @@ class ChosenSetting(Checked):
     """The setting that `SPRCore.register(prior="auto")` uses for a pair.
 
     Attributes:
-        prior: Name of the prior.
-        setting: Its hyperparameters.
         compared: Whether settings were compared; False if it is the default because a comparison was impossible.
         blocks: Number of held-out blocks with information.
         warnings: Warnings for the user, one sentence each.

@@ -20,11 +20,7 @@ MAX_PENDING = 32
 
 
 class PendingRequests:
-    """Requests in order, and the segments with their arrays.
-
-    Args:
-        store: Store for the segments.
-    """
+    """Requests in order, and the segments with their arrays in a store."""
 
     def __init__(self, store: SegmentStore) -> None:
         self._store = store
@@ -51,9 +47,6 @@ class PendingRequests:
 
         Returns:
             The update, and the answer to an older held update that it replaces.
-
-        Raises:
-            InputError: As `send`.
         """
         update, line = self._made(Update, fields)
         self.last_update = self._last_id = update.id
@@ -137,12 +130,7 @@ class PendingRequests:
                 self._queue(self._restored[kind], to_line(self._restored[kind]), now)
 
     def put(self, arrays: Arrays) -> Segment:
-        """Write arrays into an unused segment.
-
-        Raises:
-            InputError: All segments are in use.
-            OutputError: Out of memory.
-        """
+        """Write arrays into an unused segment (`InputError` if all are in use, `OutputError` without memory)."""
         free = sorted(set(range(SLOTS)) - self._used_slots())
         if not free:
             raise InputError("arrays", got=f"{SLOTS} that the worker has not read", remedy="wait or cancel")

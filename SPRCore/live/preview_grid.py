@@ -25,7 +25,7 @@ from SPRCore.typing import Scalars, Tensor, Vectors
 MAX_VOXELS = 400_000
 """Maximum number of voxels of a preview grid; finer previews look the same while a slider moves."""
 
-SHARE = 0.7
+_SHARE = 0.7
 """Fraction of the budget that a preview may take in the timing; the rest allows for other programs."""
 
 _MIN_SQUARE = 1e-12  # squared gradient below which the weight is 1 at all usual settings
@@ -79,9 +79,8 @@ class PreviewGrid:
     def sharpness(self, velocity: Field) -> Scalars:
         """Return the log ratio of the pooled squared gradient on the grid of the solver to that on the preview grid.
 
-        Args:
-            velocity: Exact velocity in the world, on the grid of the solver. The painted stiffness multiplies both
-                gradients and cancels.
+        `velocity` is the exact one, on the grid of the solver. The painted stiffness multiplies both gradients and
+        cancels.
         """
         step = velocity.grid.spacing
         pool = [self.settings.pool if one < 1.5 * min(step) else 0 for one in step]  # as `pool_of`
@@ -113,12 +112,9 @@ class PreviewGrid:
         return velocity_mm, displacement_vox
 
     def preview(self, displacement_vox: Vectors, weight: Scalars, weight_gap: float) -> Preview:
-        """Return a displacement and weight in the world, measured.
+        """Return a displacement in voxels of this grid and a weight in the world, measured.
 
-        Args:
-            displacement_vox: Displacement in voxels of this grid.
-            weight: Weight.
-            weight_gap: Mean absolute difference of the weight from its closed form.
+        `weight_gap` is the mean absolute difference of the weight from its closed form.
         """
         total = self._total(displacement_vox)
         quality = self._measured(displacement_vox, total, weight_gap)
@@ -199,16 +195,14 @@ class PreviewPyramid:
         return PreviewGrid(images=images, fixed=fixed, grid=grid, affine_ras=self._affine_ras, settings=self._settings)
 
     def fitting(self, attempt: Callable[[PreviewGrid], float], budget_ms: float) -> PreviewGrid:
-        """Return the finest preview grid on which an attempt takes `SHARE` of the budget, or the coarsest one.
+        """Return the finest preview grid on which an attempt takes `_SHARE` of the budget, or the coarsest one.
 
-        Args:
-            attempt: Computes a preview and returns its thread time in ms, which is independent of other programs.
-            budget_ms: The budget.
+        `attempt` computes a preview and returns its thread time in ms, which is independent of other programs.
         """
         best = None
         for step in self.steps():
             preview_grid = self.preview_grid(step)
-            if best is not None and not _fits(preview_grid, attempt, SHARE * budget_ms):
+            if best is not None and not _fits(preview_grid, attempt, _SHARE * budget_ms):
                 break
             best = preview_grid
         return best

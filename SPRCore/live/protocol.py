@@ -23,18 +23,13 @@ from SPRCore.live.parts import (
 )
 from SPRCore.live.schema import Bounds, Checked
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Protocol version; client and worker must have the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request(Checked):
-    """Message of the client.
-
-    Attributes:
-        verb: Name of the message.
-        id: Number of the request.
-    """
+    """Message of the client, with its name and its number."""
 
     verb: str
     id: Id
@@ -42,12 +37,7 @@ class Request(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class Answer(Checked):
-    """Message of the worker about one request.
-
-    Attributes:
-        kind: Name of the message.
-        id: Number of the request.
-    """
+    """Message of the worker about one request, with its name and the number of the request."""
 
     kind: str
     id: Id
@@ -84,6 +74,8 @@ class Open(Request):
         start: Start of the instance optimization: "rest", or "search" for a discrete search, which is computed once
             per pair, before the first answer.
         init: Pre-alignment, as in `SPRCore.register`.
+        init_affine: Pre-alignment that is used as it is, instead of `init`: pull map from fixed to moving, RAS mm,
+            4 x 4 in row order; None for none.
         device: Compute device.
         budget_ms: Time budget of a preview; None for the default.
     """
@@ -96,17 +88,16 @@ class Open(Request):
     refine: Annotated[int, Bounds(minimum=0, maximum=10_000)] = 0
     start: Literal["rest", "search"] = "rest"
     init: Literal["auto", "none", "center", "rigid", "affine"] = "none"
+    init_affine: Annotated[tuple[float, ...], Bounds(shortest=16, longest=16)] | None = None
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     budget_ms: Annotated[float, Bounds(minimum=1, maximum=1e6)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Update(Request):
-    """Request a preview at a setting; improvements follow while no other request is waiting.
+    """Request a preview at a setting; improvements follow (`improve`) while no other request is waiting.
 
-    Attributes:
-        setting: Hyperparameters; missing ones keep their last value.
-        improve: Whether improvements follow.
+    Hyperparameters missing in `setting` keep their last value.
     """
 
     verb: Literal["update"] = "update"
@@ -217,7 +208,7 @@ class Opened(Answer):
     setting: Hyperparameters
     ranges: dict[str, Annotated[tuple[float, ...], Bounds(shortest=2, longest=2)]]
     milliseconds: float
-    init: Literal["none", "center", "rigid", "affine"]
+    init: Literal["none", "center", "rigid", "affine", "given"]
     init_reason: Text
     init_mm: Annotated[float, Bounds(minimum=0)]
     covered: Annotated[float, Bounds(minimum=0, maximum=1)]
@@ -256,11 +247,7 @@ class Done(Answer):
 
 @dataclass(frozen=True, kw_only=True)
 class Superseded(Answer):
-    """Answer to a request that another one replaced.
-
-    Attributes:
-        by: Number of the newer request, or of the `cancel`.
-    """
+    """Answer to a request that another one, number `by`, replaced; that may be a `cancel`."""
 
     kind: Literal["superseded"] = "superseded"
     by: Id

@@ -31,7 +31,7 @@ def coarse_quality(
         folding_percent=100.0 * float((determinant <= 0).float().mean()),
         min_jacobian=float(determinant.min()),
         max_displacement_mm=max_length_mm(total),
-        lncc=similarity_of(images, displacement_vox),
+        lncc=_similarity_of(images, displacement_vox),
         weight_gap=weight_gap,
     )
 
@@ -42,7 +42,7 @@ def full_quality(coarse: DeformationQuality, total: Field) -> DeformationQuality
     return dataclasses.replace(coarse, folding_percent=folding_of(determinants), min_jacobian=float(determinants.min()))
 
 
-def similarity_of(images: LevelImages, displacement_vox: Vectors) -> float:
+def _similarity_of(images: LevelImages, displacement_vox: Vectors) -> float:
     """Mean squared local correlation on the preview grid."""
     images = images.seen_at(displacement_vox)
     squared = correlate(images.fixed, warp(images.moving, displacement_vox), derivatives=False).squared

@@ -106,14 +106,11 @@ class RequestQueue:
         return 0.0 if self._disconnected is None else time.monotonic() - self._disconnected
 
     def take(self, *, has_background: bool, rest_s: float = 0.0) -> QueuedRequest | None:
-        """Remove and return the next request; wait for one if there is no background work.
+        """Remove and return the next request; None for background work, or if the client disconnected.
 
         Args:
-            has_background: Whether there is background work.
+            has_background: Whether there is background work; otherwise wait for a request.
             rest_s: Seconds to wait for a request before background work.
-
-        Returns:
-            The request; None for background work, or if the client disconnected.
         """
         end = time.monotonic() + rest_s
         with self._changed:
@@ -156,14 +153,10 @@ class RequestQueue:
         return self._disconnected is not None
 
     def superseded_by(self, request: Any) -> int | None:
-        """Return the number of the waiting request that stops a computation.
+        """Return the number of the request that stops a computation; 0 if the client disconnected, None to continue.
 
-        Args:
-            request: Request of the computation; None for improvements and the sweep. Those and a choice are stopped by
-                every request.
-
-        Returns:
-            The number; 0 if the client disconnected; None to continue.
+        `request` is that of the computation, None for improvements and the sweep. Those and a choice are stopped by
+        every request.
         """
         with self._changed:
             if self._disconnected is not None:

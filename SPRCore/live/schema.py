@@ -94,20 +94,20 @@ def _check(kind: Any, value: Any, name: str) -> None:
 _PLAIN = {bool: "boolean", int: "integer", float: "number", str: "string"}
 
 
-def schema_of(kind: Any) -> dict[str, Any]:
+def _schema_of(kind: Any) -> dict[str, Any]:
     """Return the JSON schema of an annotated type; dataclasses become references by name."""
     origin, args = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        return {"anyOf": [schema_of(arg) for arg in args]}
+        return {"anyOf": [_schema_of(arg) for arg in args]}
     if origin is Annotated:
-        inner = schema_of(args[0])
+        inner = _schema_of(args[0])
         return inner | args[1].keywords(inner["type"])
     if origin is Literal:
         return {"const": args[0]} if len(args) == 1 else {"enum": list(args)}
     if origin is tuple:
-        return {"type": "array", "items": schema_of(args[0])}
+        return {"type": "array", "items": _schema_of(args[0])}
     if origin is dict:
-        return {"type": "object", "additionalProperties": schema_of(args[1])}
+        return {"type": "object", "additionalProperties": _schema_of(args[1])}
     if dataclasses.is_dataclass(kind):
         return {"$ref": f"#/$defs/{kind.__name__}"}
     if kind is type(None):
@@ -123,7 +123,7 @@ def object_schema(kind: type) -> dict[str, Any]:
     hints = typing.get_type_hints(kind, include_extras=True)
     properties, required = {}, []
     for item in dataclasses.fields(kind):
-        properties[item.name] = schema_of(hints[item.name])
+        properties[item.name] = _schema_of(hints[item.name])
         if "const" in properties[item.name] or item.default is item.default_factory is dataclasses.MISSING:
             required.append(item.name)
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}

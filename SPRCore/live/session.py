@@ -52,7 +52,7 @@ class LiveSession(AbstractContextManager):
         self._resources = ExitStack()
         self._resources.enter_context(kept_memory())
         kind = InstanceMethod if job.model is None else NetworkMethod
-        self._method: LiveMethod = kind(pair.fixed, pair.moving, pair.affine_ras, job, budget_ms)
+        self._method: LiveMethod = kind(pair, job, budget_ms)
         self._evaluator = PreviewEvaluator(pair.annotations, self._method.preview_grid.grid)
         self._chooser = SettingChooser(pair, job)
         velocity_bytes = int(_VELOCITY_SHARE * cache_bytes)
@@ -96,14 +96,13 @@ class LiveSession(AbstractContextManager):
         target, path = pick_device(device), model_path(method)
         model = None if path is None else LoadedModel.read(path, target)
         config = solver_of(options.start, method)
-        asked = {"prior": as_prior(prior), "refine": options.refine, "config": config, "stiffness": options.stiffness}
-        job = make_job(model, images[0].grid, target, **asked)
+        given = {"prior": as_prior(prior), "refine": options.refine, "config": config, "stiffness": options.stiffness}
+        job = make_job(model, images[0].grid, target, **given)
         pair = LivePair.of(*images, annotations, prealign(*images, options.init), model)
         budget_ms = default_budget_ms(pair.fixed.grid) if options.budget_ms is None else options.budget_ms
         return cls(pair, job, budget_ms, int(options.cache_mb * 2**20))
 
     def __exit__(self, *raised: object) -> None:
-        """Close the session."""
         self.close()
 
     def close(self) -> None:
@@ -130,15 +129,11 @@ class LiveSession(AbstractContextManager):
         return self._pair
 
     def update(self, *, should_stop: ShouldStop | None = None, **changes: float) -> Reply:
-        """Return a preview within the time budget, or a cached exact reply.
-
-        Args:
-            should_stop: Called between the parts of the computation; True stops it.
-            changes: Hyperparameters to change, by name.
+        """Return a preview within the time budget, or a cached exact reply, with some hyperparameters changed.
 
         Raises:
             InputError: An unknown hyperparameter, or a value out of range.
-            ComputationStopped: `should_stop` returned True.
+            ComputationStopped: `should_stop`, called between the parts of the computation, returned True.
         """
         start = time.perf_counter()
         prior = self._method.prior(checked(changes, tuple(self.setting)), self._prior)
@@ -152,13 +147,7 @@ class LiveSession(AbstractContextManager):
         return reply
 
     def improve(self, *, should_stop: ShouldStop | None = None) -> Reply | None:
-        """Return the next better reply for the last setting: previews, then the exact reply without metrics.
-
-        Args:
-            should_stop: Called between the parts of the computation; True stops it.
-
-        Returns:
-            The reply; None after the exact one.
+        """Return the next better reply for the last setting: previews, then the exact reply without metrics, then None.
 
         Raises:
             ComputationStopped: `should_stop` returned True; the next call resumes the computation.
@@ -180,9 +169,6 @@ class LiveSession(AbstractContextManager):
     def commit(self, *, should_stop: ShouldStop | None = None) -> Reply:
         """Return the exact reply for the last setting, with inverse, warped image and metrics.
 
-        Args:
-            should_stop: Called between the parts of the computation; True stops it.
-
         Raises:
             ComputationStopped: `should_stop` returned True; the next call resumes the computation.
         """
@@ -196,13 +182,7 @@ class LiveSession(AbstractContextManager):
         return dataclasses.replace(result.reply, milliseconds=milliseconds_since(start))
 
     def sweep_step(self, *, should_stop: ShouldStop | None = None) -> SweepPoint | None:
-        """Compute the next point of the sweep; its velocity also improves later previews.
-
-        Args:
-            should_stop: Called between the parts of the computation; True stops it.
-
-        Returns:
-            The point; None if the sweep is complete.
+        """Compute the next point of the sweep, None if it is complete; its velocity also improves later previews.
 
         Raises:
             ComputationStopped: `should_stop` returned True; the next call resumes the computation.
@@ -221,9 +201,6 @@ class LiveSession(AbstractContextManager):
     def choose(self, *, should_stop: ShouldStop | None = None) -> ChosenSetting:
         """Choose a setting as `SPRCore.register(prior="auto")` does; the last setting is kept.
 
-        Args:
-            should_stop: Called between the parts of the computation; True stops it.
-
         Raises:
             InputError: The session has a model, which has its own settings.
             ComputationStopped: `should_stop` returned True; the next call resumes the computation.
@@ -231,10 +208,7 @@ class LiveSession(AbstractContextManager):
         return self._chooser.chosen(stop_check(should_stop, self.on_progress))
 
     def set_stiffness(self, stiffness: Volume | None) -> None:
-        """Replace the painted stiffness and drop the results of visited settings.
-
-        Args:
-            stiffness: Factor > 0 of the weight of each voxel, on any grid; None for 1.
+        """Replace the painted stiffness (factor > 0 of the weight, on any grid; None for 1) and drop the results.
 
         Raises:
             InputError: A factor that is not above 0, or a network without refinement.
@@ -249,10 +223,7 @@ class LiveSession(AbstractContextManager):
         self._swept.clear()
 
     def set_annotations(self, annotations: Annotations) -> None:
-        """Replace labels and landmarks; masks and deformations are kept.
-
-        Args:
-            annotations: Labels on any grids, and landmarks.
+        """Replace labels, on any grids, and landmarks; masks and deformations are kept.
 
         Raises:
             InputError: As in `open`; the previous annotations are kept.
@@ -263,8 +234,7 @@ class LiveSession(AbstractContextManager):
         self._swept.clear()
 
     def _begun(self, prior: Prior, deadline: float, check: Check) -> CoarseSolution:
-        position = self._method.axes.position(hyperparameters(prior))
-        return self._method.begin(prior, position, self._velocities, self._latest, deadline, check)
+        return self._method.begin(prior, self._velocities, self._latest, deadline, check)
 
     def _set_current(
         self, prior: Prior, solution: CoarseSolution | None = None, result: CachedResult | None = None

@@ -42,22 +42,13 @@ def checked(changes: Mapping[str, object], names: Sequence[str]) -> dict[str, fl
 
 
 def widened(ranges: Mapping[str, tuple[float, float]], setting: Setting) -> dict[str, tuple[float, float]]:
-    """Return ranges extended to include a setting, such as that of an anatomy preset.
-
-    Args:
-        ranges: Minimum and maximum of each hyperparameter.
-        setting: Values by name; missing ones and those not above 0 have no effect.
-    """
+    """Return ranges extended to include the values above 0 of a setting, such as that of an anatomy preset."""
     inside = {name: setting[name] if setting.get(name, 0.0) > 0 else low for name, (low, _) in ranges.items()}
     return {name: (min(low, inside[name]), max(high, inside[name])) for name, (low, high) in ranges.items()}
 
 
 class Axes:
-    """Unit cube of settings, one axis for each slider.
-
-    Args:
-        ranges: Minimum and maximum of each hyperparameter with a slider.
-    """
+    """Unit cube of settings, one axis for each slider with its minimum and maximum."""
 
     def __init__(self, ranges: Mapping[str, tuple[float, float]]) -> None:
         self.ranges = {name: (float(low), float(high)) for name, (low, high) in ranges.items()}
@@ -80,8 +71,7 @@ class Axes:
     def sweep(self) -> list[dict[str, float]]:
         """Return the settings of a sweep from coarse to fine grids, each from its center outwards.
 
-        Returns:
-            25 settings for two hyperparameters, 9 for one, an empty list for none.
+        25 settings for two hyperparameters, 9 for one, an empty list for none.
         """
         order: list[tuple[float, ...]] = []
         for count in _POINTS.get(len(self.ranges), ()):

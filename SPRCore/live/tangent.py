@@ -16,7 +16,7 @@ from SPRCore.regularization.diffusion import TERMS
 from SPRCore.similarity import correlate
 from SPRCore.typing import Tensor, Vectors
 
-ITERATIONS = 6
+_ITERATIONS = 6
 """Conjugate gradient iterations; doubling them changes less than the difference to a converged solution."""
 
 
@@ -65,13 +65,7 @@ class Tangent:
         )
 
     def response(self, preview_grid: PreviewGrid, before: Prior, prior: Prior) -> Vectors:
-        """Return the change of the velocity between two settings, in mm.
-
-        Args:
-            preview_grid: Preview grid; a stiffness painted after the tangent is part of the change.
-            before: First setting.
-            prior: Second setting.
-        """
+        """Return the change of the velocity between two settings, with the present stiffness, in mm."""
         edges = _edges(preview_grid, self.velocity_mm, prior)
         force = self.force
         if before != self.prior:
@@ -79,7 +73,7 @@ class Tangent:
         excess = weighted_laplacian(self.velocity_mm, edges).sub_(force)
         mean = float(self.curvature[:, [0, 3, 5]].mean())
         system = NewtonSystem.of(self.curvature, edges, preview_grid.settings.damping * max(mean, 1e-12))
-        change = system.solve(-excess, ITERATIONS)
+        change = system.solve(-excess, _ITERATIONS)
         length = change.square().sum(dim=1, keepdim=True).sqrt_()
         longest = preview_grid.settings.longest_step_vox * min(preview_grid.images.grid.spacing)
         return change * (FIRST_STRIDE * longest / length.clamp(min=longest))

@@ -16,13 +16,13 @@ BUDGET_MS = {2**20: 80.0, math.inf: 200.0}
 SLICE_S = 0.4
 """Seconds between two improvements."""
 
-SLICE_VOXELS = 1_000_000
+_SLICE_VOXELS = 1_000_000
 """Voxels per improvement before the exact result, plus one: about a tenth of the time of the exact result."""
 
 
 def slices_of(fixed: Grid) -> int:
     """Return the number of improvements before the exact result."""
-    return 1 + math.prod(fixed.shape) // SLICE_VOXELS
+    return 1 + math.prod(fixed.shape) // _SLICE_VOXELS
 
 
 def default_budget_ms(fixed: Grid) -> float:
@@ -36,11 +36,9 @@ def milliseconds_since(start: float) -> float:
 
 
 def stop_check(should_stop: ShouldStop | None, report: Callable[[float], None] | None = None) -> Check:
-    """Return a check that raises `ComputationStopped` when `should_stop` returns True.
+    """Return a check that raises `ComputationStopped` when `should_stop`, if given, returns True.
 
-    Args:
-        should_stop: None to never stop.
-        report: Receives the fraction done whenever the check does.
+    `report` receives the fraction done whenever the check does.
     """
 
     def check(fraction: float | None = None) -> None:

@@ -35,11 +35,7 @@ _EXACTNESS = 30.0
 
 
 class VelocityCache:
-    """Velocities of visited settings on the preview grid.
-
-    Args:
-        limit: Maximum total bytes.
-    """
+    """Velocities of visited settings on the preview grid, with a maximum of total bytes."""
 
     def __init__(self, limit: int) -> None:
         self._coarse: ByteCache[_Entry] = ByteCache(limit // 2)
@@ -59,14 +55,7 @@ class VelocityCache:
         return len(self._exact) > 0
 
     def add_coarse(self, prior: Prior, position: np.ndarray, velocity_mm: Vectors, is_final: bool = True) -> None:
-        """Store a coarse solution.
-
-        Args:
-            prior: Its setting.
-            position: Position of the setting.
-            velocity_mm: Its velocity.
-            is_final: Whether it has converged.
-        """
+        """Store the coarse solution of a setting and whether it has converged."""
         key = key_of(hyperparameters(prior))
         self._coarse.put(key, (prior, position, velocity_mm), _size(velocity_mm))
         self._unconverged = self._unconverged - {key} if is_final else self._unconverged | {key}
@@ -74,15 +63,7 @@ class VelocityCache:
     def add_exact(
         self, prior: Prior, position: np.ndarray, velocity_mm: Vectors, coarse_mm: Vectors, is_final: bool = True
     ) -> None:
-        """Store an exact solution.
-
-        Args:
-            prior: Its setting.
-            position: Position of the setting.
-            velocity_mm: Its velocity on the preview grid.
-            coarse_mm: Velocity of the coarse solution of the same setting.
-            is_final: Whether the coarse solution has converged.
-        """
+        """Store the exact velocity of a setting on the preview grid, with its coarse one and whether that converged."""
         key, both = key_of(hyperparameters(prior)), torch.cat([velocity_mm, coarse_mm])
         self._exact.put(key, (prior, position, both), _size(both))
         self._current |= {key}
@@ -107,7 +88,7 @@ class VelocityCache:
         return key in self._coarse and key not in self._unconverged
 
     def is_near_exact(self, position: np.ndarray) -> bool:
-        """Whether an exact solution of the current energy lies within `NEAR`."""
+        """Whether an exact solution of the current energy is within `NEAR`."""
         exact = [at for prior, at, _ in self._exact if key_of(hyperparameters(prior)) in self._current]
         return any(float(np.linalg.norm(at - position)) <= NEAR for at in exact)
 
@@ -116,11 +97,9 @@ class VelocityCache:
         return next((prior for prior, _, _ in self._exact if not self.has_converged(prior)), None)
 
     def coarse(self, position: np.ndarray) -> tuple[Vectors, np.ndarray] | None:
-        """Interpolate the coarse velocity.
+        """Interpolate the coarse velocity; None if the cache is empty.
 
-        Returns:
-            The velocity and its position, which differs from `position` outside of the convex hull of visited settings;
-            None if the cache is empty.
+        The returned position differs from the requested one outside of the convex hull of visited settings.
         """
         return interpolate(position, list(self._coarse))
 
@@ -155,19 +134,14 @@ def _size(field: Tensor) -> int:
 
 
 def interpolate(position: np.ndarray, entries: list[_Entry]) -> tuple[Tensor, np.ndarray] | None:
-    """Interpolate fields.
+    """Interpolate the fields of entries; None without entries.
 
-    Args:
-        position: Position, shape (axes,).
-        entries: Priors, positions and fields.
-
-    Returns:
-        The field and its position, the nearest one in the convex hull of the entries; None without entries.
+    The returned position is the nearest one in the convex hull of the entries.
     """
     if not entries:
         return None
     positions = np.array([at for _, at, _ in entries])
-    weights = interpolation_weights(position, positions)
+    weights = _interpolation_weights(position, positions)
     total = torch.zeros_like(entries[0][2])
     for weight, (_, _, field) in zip(weights.tolist(), entries, strict=True):
         if weight:
@@ -175,19 +149,12 @@ def interpolate(position: np.ndarray, entries: list[_Entry]) -> tuple[Tensor, np
     return total, weights @ positions
 
 
-def interpolation_weights(position: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    r"""Return the interpolation weights of positions at another one.
+def _interpolation_weights(position: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    r"""Return the interpolation weights, each at least 0, with sum 1, of positions (n, axes) at another one (axes,).
 
     The weights minimize :math:`30^2 |\sum_i w_i x_i - x|^2 + \sum_i w_i^2 |x_i - x|^2` over :math:`w_i \ge 0`,
     :math:`\sum_i w_i = 1`: inside of the convex hull nearly the linear interpolation, preferring near positions;
     outside, that at the nearest point of the hull; at one of the positions, that one alone.
-
-    Args:
-        position: Shape (axes,).
-        positions: Shape (n, axes), n at least 1.
-
-    Returns:
-        Weights of shape (n,), each at least 0, with sum 1.
     """
     distances = np.linalg.norm(positions - position, axis=1)
     near = np.argsort(distances, kind="stable")[:NEIGHBORS]

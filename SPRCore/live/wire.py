@@ -20,7 +20,7 @@ class Unreadable(InputError):
 
     Args:
         id: Number of its request; None if unknown.
-        error: What is wrong with it.
+        error: The error about it.
     """
 
     def __init__(self, id: int | None, error: InputError) -> None:

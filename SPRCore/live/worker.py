@@ -19,25 +19,21 @@ from SPRCore.live.schema import Checked
 from SPRCore.live.service import Backend, Service
 from SPRCore.live.wire import LineReader, Unreadable, read_request, to_line
 
-GRACE = 5.0
+_GRACE = 5.0
 """Seconds that a computation may continue after the client disconnected before the process is ended."""
 
 _PIECE = 65536
 
 
 def main(backend: Backend | None = None) -> int:
-    """Serve one client over standard input and output.
+    """Serve one client over standard input and output; return 0 after it closed or disconnected.
 
-    Args:
-        backend: Opens sessions; None for `SPRCore.live.backend.TorchBackend`.
-
-    Returns:
-        Exit code 0 after the client closed or disconnected.
+    `backend` opens sessions; None for `SPRCore.live.backend.TorchBackend`.
     """
     # PyTorch reads this when it is loaded. By default its idle threads spin and take the cores from the client's views.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     incoming, outgoing = _private_pipes()
-    writer = MessageWriter(outgoing)
+    writer = _MessageWriter(outgoing)
     queue = writer.queue = RequestQueue(writer.send)
     service = Service(queue, writer.send, _LazyBackend(backend), os.getpid())
     _log_to(writer)
@@ -66,7 +62,7 @@ class _LazyBackend:
         return getattr(self._backend, name)
 
 
-class MessageWriter:
+class _MessageWriter:
     """Writes whole lines from any thread; a closed pipe means that the client disconnected."""
 
     def __init__(self, descriptor: int) -> None:
@@ -99,7 +95,7 @@ def _private_pipes() -> tuple[int, int]:
     return incoming, outgoing
 
 
-def _read(incoming: int, queue: RequestQueue, writer: MessageWriter) -> None:
+def _read(incoming: int, queue: RequestQueue, writer: _MessageWriter) -> None:
     reader = LineReader()
     with contextlib.suppress(OSError):
         while data := os.read(incoming, _PIECE):
@@ -115,7 +111,7 @@ def _read(incoming: int, queue: RequestQueue, writer: MessageWriter) -> None:
 def _watch(parent: int, queue: RequestQueue, service: Service) -> None:
     """End the process after its client, even if the other threads do not respond."""
     has_parent = True
-    while has_parent and queue.seconds_disconnected() < GRACE:
+    while has_parent and queue.seconds_disconnected() < _GRACE:
         time.sleep(0.5)
         # False after the end of the client, or of a launcher in between, which is all that Slicer can kill.
         has_parent = os.getppid() == parent
@@ -136,7 +132,7 @@ def _clean_up(service: Service, queue: RequestQueue) -> None:
             service.store.remove_if_dead()
 
 
-def _log_to(writer: MessageWriter) -> None:
+def _log_to(writer: _MessageWriter) -> None:
     logger = logging.getLogger("SPRCore")
     logger.setLevel(logging.INFO)
     logger.addHandler(_LogHandler(writer))
@@ -148,7 +144,7 @@ def _log_to(writer: MessageWriter) -> None:
 class _LogHandler(logging.Handler):
     """Sends log lines to the client."""
 
-    def __init__(self, writer: MessageWriter) -> None:
+    def __init__(self, writer: _MessageWriter) -> None:
         super().__init__(logging.INFO)
         self._writer = writer
 

@@ -9,14 +9,7 @@ from SPRCore.geometry import Volume
 
 
 def label_pair(a: Volume | np.ndarray, b: Volume | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both label maps as integer arrays of one shape.
-
-    Args:
-        a: Label map; a Volume or an array (X, Y, Z) of whole numbers.
-        b: Label map on the same grid.
-
-    Returns:
-        Two integer arrays (X, Y, Z), not copied where they are integers already.
+    """Both label maps as integer arrays of one shape, not copied if they are integers already.
 
     Raises:
         InputError: Values that are not whole numbers, or two different grids.

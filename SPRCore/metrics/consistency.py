@@ -12,14 +12,7 @@ from SPRCore.metrics.checks import grid_mask
 
 
 def displacement_summary(field: Field, mask: Volume | np.ndarray | None = None) -> dict[str, float]:
-    """Mean, 95th percentile and maximum of |u| in mm.
-
-    Args:
-        field: Pull displacement in RAS mm.
-        mask: Voxels that count (nonzero) on the field's grid; None for all.
-
-    Returns:
-        {mean, p95, max} in mm.
+    """Mean, 95th percentile (p95) and maximum (max) of |u| in mm over a mask (nonzero) on the field's grid.
 
     Raises:
         InputError: A mask of another shape, or an empty one.
@@ -35,18 +28,10 @@ def displacement_summary(field: Field, mask: Volume | np.ndarray | None = None) 
 
 
 def inverse_consistency_mm(displacement: Field, inverse: Field, device: torch.device | None = None) -> dict[str, float]:
-    """Inverse consistency error in mm.
+    """Inverse consistency error in mm of two pull displacements in RAS mm, on any grids: mean and 95th percentile, p95.
 
     The residuals |u(x) + v(x + u(x))| at the voxels of u and |v(y) + u(y + v(y))| at the voxels of v are pooled;
-    points outside of the voxel centers of the other field are excluded.
-
-    Args:
-        displacement: Pull displacement u fixed -> moving in RAS mm.
-        inverse: Pull displacement v moving -> fixed in RAS mm, on any grid.
-        device: Compute device; None for the CPU.
-
-    Returns:
-        {mean, p95} in mm; NaN if every point leaves the other grid.
+    points outside of the voxel centers of the other field are excluded. NaN if every point leaves the other grid.
     """
     residuals = np.concatenate([_residuals(displacement, inverse, device), _residuals(inverse, displacement, device)])
     if residuals.size == 0:
@@ -55,7 +40,7 @@ def inverse_consistency_mm(displacement: Field, inverse: Field, device: torch.de
 
 
 def _residuals(first: Field, second: Field, device: torch.device | None) -> np.ndarray:
-    """|a(x) + b(x + a(x))| in mm at the voxels of a whose image lies inside b's grid, flat float32."""
+    """|a(x) + b(x + a(x))| in mm at the voxels of a that are mapped into b's grid, flat float32."""
     to_index = np.linalg.inv(second.affine)
     source = shared(second.array).to(device or "cpu").movedim(-1, 0)[None].contiguous()
     last = [size - 1 for size in second.grid.shape]

@@ -15,8 +15,8 @@ from SPRCore.metrics.checks import label_pair
 def hd95_mm(a: Volume | np.ndarray, b: Volume | np.ndarray, spacing: Sequence[float] | None = None) -> dict[int, float]:
     """Robust Hausdorff distance in mm of every label: the larger of the two directed 95th percentiles.
 
-    A surface is the set of voxels of the label with a face neighbor outside it; what lies beyond the grid counts as
-    outside. Distances run between voxel centers.
+    A surface is the set of voxels of the label with a face neighbor outside it or off the grid. Distances run between
+    voxel centers.
 
     Args:
         a: Label map (X, Y, Z), whole numbers; 0 is background and not reported.

@@ -13,16 +13,9 @@ from SPRCore.typing import Tensor
 
 
 def local_correlation(fixed: Volume, warped: Volume, mask: Volume | np.ndarray | None = None, window: int = 9) -> float:
-    """Mean squared local correlation of two images on one grid, a thin call of `SPRCore.similarity.lncc`.
+    """Mean squared local correlation (`SPRCore.similarity.lncc`) of two images on one grid, in [0, 1].
 
-    Args:
-        fixed: Fixed image, any intensity scale.
-        warped: Moving image on the fixed grid.
-        mask: Voxels that count (nonzero); None for all.
-        window: Window in voxels; 9 as in the paper.
-
-    Returns:
-        Value in [0, 1], higher is more alike.
+    Only voxels in the mask count. The window is in voxels, 9 as in the paper.
 
     Raises:
         InputError: Two different grids, or a mask that does not fit.

@@ -49,14 +49,7 @@ def determinant_map(field: Field, device: torch.device | None = None) -> np.ndar
 
 
 def folding_percent(field: Field, mask: Volume | np.ndarray | None = None) -> float:
-    """Share of inner voxels where the map folds, determinant at or below 0 by central differences, in percent.
-
-    Args:
-        field: Pull displacement in RAS mm.
-        mask: Voxels that count (nonzero) on the field's grid; None for all.
-
-    Returns:
-        Percent, 0 to 100.
+    """Percentage of inner voxels (of the mask) where the map folds, determinant at or below 0 by central differences.
 
     Raises:
         InputError: Fewer than 3 voxels along an axis, or a mask of another shape or without inner voxels.
@@ -161,14 +154,9 @@ def _shifted(position: Tensor, step: Sequence[int]) -> Tensor:
 
 
 def negative_volume(at: Callable[[Step], Tensor]) -> Tensor:
-    """Sum the weighted negative parts of the ten Jacobians of `ndv_percent`.
+    """Sum the weighted negative parts of the ten Jacobians of `ndv_percent`: the inverted volume at each voxel.
 
-    Args:
-        at: Gives the mapped positions, shape (3, ...), in voxels, of the neighbors at a step along X, Y and Z of every
-            voxel that is asked for.
-
-    Returns:
-        The inverted volume at each of these voxels, in voxels.
+    `at` gives the mapped positions, shape (3, ...), in voxels, of the neighbors of all voxels at a step along the axes.
     """
     here = at((0, 0, 0))
     axes = ((1, 0, 0), (0, 1, 0), (0, 0, 1))

@@ -11,15 +11,7 @@ from SPRCore.geometry import Field, ras_to_voxel
 
 
 def sample_displacement_mm(field: Field, points_mm: np.ndarray) -> np.ndarray:
-    """Displacement at points by trilinear interpolation; beyond the outermost voxel centers the edge value goes on.
-
-    Args:
-        field: Pull displacement in RAS mm.
-        points_mm: Points (N, 3) in RAS mm of the fixed side.
-
-    Returns:
-        Displacements (N, 3) in RAS mm, float64.
-    """
+    """Displacements (N, 3) at points (N, 3) in RAS mm, trilinear; beyond the outermost voxel centers the edge value."""
     if len(points_mm) == 0:
         return np.zeros((0, 3))
     image = torch.from_numpy(field.array).movedim(-1, 0)[None]
@@ -28,15 +20,7 @@ def sample_displacement_mm(field: Field, points_mm: np.ndarray) -> np.ndarray:
 
 
 def tre_mm(fixed_points: np.ndarray, moving_points: np.ndarray, field: Field | None = None) -> np.ndarray:
-    """Target registration error of every landmark pair, |p + u(p) - q| in mm.
-
-    Args:
-        fixed_points: Landmarks p (N, 3) in RAS mm of the fixed image.
-        moving_points: Their partners q (N, 3) in RAS mm of the moving image, in the same order.
-        field: Pull displacement u in RAS mm; None for the error before registration, |p - q|.
-
-    Returns:
-        Errors (N,) in mm, float64.
+    """Target registration error |p + u(p) - q| in mm of landmarks p, q (N, 3) in RAS mm; u is 0 without a field.
 
     Raises:
         InputError: Point lists that are not (N, 3) or differ in length.

@@ -12,14 +12,10 @@ _TABLE = 1 << 16
 
 
 def dice(a: Volume | np.ndarray, b: Volume | np.ndarray) -> dict[int, float]:
-    """Dice overlap of every label that occurs in either map, 2 |A and B| / (|A| + |B|).
-
-    Args:
-        a: Label map (X, Y, Z), whole numbers; 0 is background and not reported.
-        b: Label map on the same grid.
+    """Dice overlap of every label that occurs in either map of one grid, 2 |A and B| / (|A| + |B|).
 
     Returns:
-        {label: Dice in [0, 1]} in rising order; 0.0 for a label that one of the maps lacks.
+        {label: Dice in [0, 1]} in rising order, without the background 0; 0.0 for a label that one of the maps lacks.
 
     Raises:
         InputError: Values that are not whole numbers, or two different grids.

@@ -3,12 +3,11 @@
 from SPRCore.networks import transmorph as transmorph  # these two register their architectures
 from SPRCore.networks import voxelmorph as voxelmorph
 from SPRCore.networks.config import NetworkConfig
-from SPRCore.networks.network import Features, RegistrationNetwork
+from SPRCore.networks.network import RegistrationNetwork
 from SPRCore.networks.output import RegistrationOutput
 from SPRCore.networks.registry import build, list_models, parameter_count, preset
 
 __all__ = [
-    "Features",
     "NetworkConfig",
     "RegistrationNetwork",
     "RegistrationOutput",

@@ -13,7 +13,7 @@ from SPRCore.networks.layers import convolution
 from SPRCore.typing import Images, Tensor, Vectors
 
 _NORMS = {"instance": nn.InstanceNorm3d, "batch": nn.BatchNorm3d}
-NEAR_ZERO = 1e-5
+_NEAR_ZERO = 1e-5
 """Standard deviation of the initial weights of last layers, as in VoxelMorph: training starts near the identity."""
 
 
@@ -56,9 +56,7 @@ class ConvBlock(nn.Module):
 class FlowHead(nn.Module):
     """Last layer of a network: a flow in float32, also under autocast, initialized near zero.
 
-    Args:
-        inputs: Channels of the features.
-        condition: Conditioning, or None; only generated weights apply to this layer.
+    Of the conditioning only generated weights apply to this layer.
     """
 
     def __init__(self, inputs: int, condition: Condition | None = None) -> None:
@@ -77,7 +75,7 @@ def near_zero(layer: nn.Module) -> None:
     """Initialize the weights of a last layer, plain or generated, near zero and its bias to zero."""
     for name, parameter in layer.named_parameters(recurse=False):
         if name.startswith("weight"):
-            nn.init.normal_(parameter, std=NEAR_ZERO)
+            nn.init.normal_(parameter, std=_NEAR_ZERO)
         else:
             nn.init.zeros_(parameter)
 

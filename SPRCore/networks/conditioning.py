@@ -22,13 +22,7 @@ from SPRCore.typing import Images, Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """Conditioning of a layer on the code.
-
-    Attributes:
-        kind: ``"film"``, ``"lora"`` or ``"full"``.
-        hidden: Units of the embedded code.
-        rank: Rank of the factors of ``"lora"``.
-    """
+    """Conditioning of a layer: "film", "lora" or "full", units of the embedded code, rank of the factors of "lora"."""
 
     kind: str
     hidden: int
@@ -36,12 +30,7 @@ class Condition:
 
     @classmethod
     def of(cls, config: NetworkConfig, *, early: bool) -> Condition | None:
-        """Return the conditioning of the encoding or of the decoding layers, None without conditioning.
-
-        Args:
-            config: Configuration of the network.
-            early: For encoding layers, which only ``"full"`` conditions.
-        """
+        """Return the conditioning of the encoding (`early`, only "full") or of the decoding layers, None without."""
         if config.conditioning is None or (early and config.conditioning != "full"):
             return None
         return cls(kind=config.conditioning, hidden=config.hidden, rank=config.rank)
@@ -66,14 +55,7 @@ class CodeEmbedding(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, code: Tensor) -> Tensor:
-        """Embed codes.
-
-        Args:
-            code: Hyperparameters over their maxima, shape (B, K), in [0, 1].
-
-        Returns:
-            Shape (B, hidden).
-        """
+        """Embed codes, hyperparameters over their maxima, shape (B, K), in [0, 1], to shape (B, hidden)."""
         angle = 0.5 * math.pi * code
         style = torch.cat([angle.cos(), angle.sin()], dim=1)
         for layer in self.layers:
@@ -81,7 +63,7 @@ class CodeEmbedding(nn.Module):
         return style
 
 
-class Film(nn.Module):
+class _Film(nn.Module):
     r"""Feature-wise linear modulation :math:`(1 + \gamma(h))\,x + \beta(h)`, initialized near the identity.
 
     Args:
@@ -101,6 +83,6 @@ class Film(nn.Module):
         return torch.addcmul(shift, image, 1.0 + scale)
 
 
-def film(channels: int, condition: Condition | None) -> Film | None:
+def film(channels: int, condition: Condition | None) -> _Film | None:
     """Return the modulation of a layer's channels for ``"film"``, otherwise None."""
-    return Film(channels, condition.hidden) if condition is not None and condition.kind == "film" else None
+    return _Film(channels, condition.hidden) if condition is not None and condition.kind == "film" else None

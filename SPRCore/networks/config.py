@@ -107,7 +107,6 @@ class NetworkConfig:
     checkpoint: bool = True
 
     def __post_init__(self) -> None:
-        """Check every value and their consistency."""
         for name, bounds in _INTEGERS.items():
             _check_integer(name, getattr(self, name), bounds)
         for name, (lengths, bounds) in _TUPLES.items():
@@ -130,24 +129,17 @@ class NetworkConfig:
         for level, heads in enumerate(self.heads):
             width = self.embed * 2**level
             _require(width % heads == 0, "heads", f"{heads} on {width} channels", "a divisor of the channels")
-        asked = self.conditioning is not None
-        _require(asked == (self.codes > 0), "codes", str(self.codes), "1 or 2 with conditioning, 0 without")
+        conditioned = self.conditioning is not None
+        _require(conditioned == (self.codes > 0), "codes", str(self.codes), "1 or 2 with conditioning, 0 without")
 
     def to_dict(self) -> dict[str, object]:
-        """Return plain values that JSON keeps as they are.
-
-        Returns:
-            Name and value of every attribute; sizes as lists.
-        """
+        """Return name and value of every attribute as plain values for JSON, sizes as lists."""
         values = dataclasses.asdict(self)
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> NetworkConfig:
-        """Make a configuration of what ``to_dict`` gave, perhaps read back from JSON.
-
-        Args:
-            values: Name and value of the attributes; absent ones take their defaults.
+        """Make a configuration of (part of) the result of ``to_dict``, perhaps read back from JSON.
 
         Raises:
             InputError: An unknown name, or a value that the constructor refuses.

@@ -20,16 +20,10 @@ class Convolution(nn.Conv3d):
         return super().forward(image)
 
 
-class LowRankConvolution(nn.Conv3d):
+class _LowRankConvolution(nn.Conv3d):
     r"""Convolution :math:`W * x + B * (g(h) \odot A x)` with few channels between A and B, gated by the code.
 
-    Args:
-        inputs: Channels of the input.
-        outputs: Channels of the output.
-        condition: Units of the embedded code h, and the rank.
-        size: Edge of the kernels W and B; A has one voxel.
-        stride: Stride of W and B.
-        bias: Whether a bias is added.
+    W and B have kernels of edge `size` and the stride; A has one voxel.
     """
 
     def __init__(self, inputs: int, outputs: int, condition: Condition, *, size: int, stride: int, bias: bool) -> None:
@@ -59,18 +53,8 @@ class _Generated(nn.Module):
         return weight, None if self.bias_rows is None else F.linear(style, self.bias_rows)
 
 
-class GeneratedConvolution(_Generated):
-    """Convolution whose weights are generated from the code.
-
-    Args:
-        inputs: Channels of the input.
-        outputs: Channels of the output.
-        condition: Units of the embedded code.
-        size: Edge of the kernel.
-        stride: Stride.
-        padding: Zeros around the image.
-        bias: Whether a bias is added.
-    """
+class _GeneratedConvolution(_Generated):
+    """Convolution whose weights are generated from the code."""
 
     def __init__(
         self, inputs: int, outputs: int, condition: Condition, *, size: int, stride: int, padding: int, bias: bool
@@ -101,15 +85,8 @@ class Dense(nn.Linear):
         return super().forward(tokens)
 
 
-class GeneratedDense(_Generated):
-    """Linear layer whose weights are generated from the code.
-
-    Args:
-        inputs: Channels of the input.
-        outputs: Channels of the output.
-        condition: Units of the embedded code.
-        bias: Whether a bias is added.
-    """
+class _GeneratedDense(_Generated):
+    """Linear layer whose weights are generated from the code."""
 
     def __init__(self, inputs: int, outputs: int, condition: Condition, *, bias: bool) -> None:
         super().__init__((outputs, inputs), condition.hidden, bias)
@@ -132,25 +109,15 @@ def convolution(
     padding: int | None = None,
     bias: bool = True,
 ) -> nn.Module:
-    """Build the convolution for a kind of conditioning; FiLM does not change it.
+    """Build the convolution, called with features and the embedded code, for a kind of conditioning.
 
-    Args:
-        inputs: Channels of the input.
-        outputs: Channels of the output.
-        condition: Conditioning, or None.
-        size: Edge of the kernel.
-        stride: Stride.
-        padding: Zeros around the image; half the kernel if None.
-        bias: Whether a bias is added.
-
-    Returns:
-        A module called with features and the embedded code.
+    FiLM does not change it. The padding is half the kernel if None.
     """
     padding = size // 2 if padding is None else padding
     if condition is not None and condition.kind == "full":
-        return GeneratedConvolution(inputs, outputs, condition, size=size, stride=stride, padding=padding, bias=bias)
+        return _GeneratedConvolution(inputs, outputs, condition, size=size, stride=stride, padding=padding, bias=bias)
     if condition is not None and condition.kind == "lora":
-        return LowRankConvolution(inputs, outputs, condition, size=size, stride=stride, bias=bias)
+        return _LowRankConvolution(inputs, outputs, condition, size=size, stride=stride, bias=bias)
     return Convolution(inputs, outputs, size, stride=stride, padding=padding, bias=bias)
 
 
@@ -160,5 +127,5 @@ def dense(inputs: int, outputs: int, condition: Condition | None, *, bias: bool 
     The layer is called with tokens and the embedded code.
     """
     if condition is not None and condition.kind == "full":
-        return GeneratedDense(inputs, outputs, condition, bias=bias)
+        return _GeneratedDense(inputs, outputs, condition, bias=bias)
     return Dense(inputs, outputs, bias=bias)

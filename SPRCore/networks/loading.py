@@ -36,13 +36,7 @@ class _NoInitialization(TorchFunctionMode):
 
 
 def build_from_bundle(bundle: Bundle) -> RegistrationNetwork:
-    """Build the network of a bundle with its weights.
-
-    Args:
-        bundle: Card and tensors.
-
-    Returns:
-        The network on the CPU, in evaluation mode.
+    """Build the network of a bundle with its weights, on the CPU, in evaluation mode.
 
     Raises:
         InputError: The card names an unknown network or contradicts it, or a tensor does not fit.
@@ -59,11 +53,7 @@ def build_from_bundle(bundle: Bundle) -> RegistrationNetwork:
 
 
 def bundle_of(network: RegistrationNetwork, card: ModelCard) -> Bundle:
-    """Return the bundle of a network and its card; the tensors are not copied.
-
-    Args:
-        network: The network.
-        card: Its card; the architecture is that of the network.
+    """Return the bundle of a network, whose tensors are not copied, and its card, whose architecture is replaced.
 
     Raises:
         InputError: The card contradicts the network.

@@ -24,22 +24,13 @@ MIN_SIZE = 16
 
 @dataclass(frozen=True)
 class Features:
-    """The features of a pair that do not depend on the code, specific to a network.
-
-    Attributes:
-        tensors: Tensors whose first axis is the batch.
-        shape: Sizes (X, Y, Z) of the images.
-    """
+    """Features of a pair that do not depend on the code, first axis the batch, and sizes (X, Y, Z) of the images."""
 
     tensors: tuple[Tensor, ...]
     shape: tuple[int, int, int]
 
     def expanded(self, batch: int) -> Features:
-        """Repeat the features of one pair without a copy, to decode several codes at once.
-
-        Args:
-            batch: Size of the batch; the features have a batch of this size or of one.
-        """
+        """Repeat the features of one pair without a copy, to decode a batch of codes at once."""
         return replace(self, tensors=tuple(tensor.expand(batch, *tensor.shape[1:]) for tensor in self.tensors))
 
 
@@ -92,18 +83,7 @@ class RegistrationNetwork(nn.Module, ABC):
         return self.decode(self.encode(moving, fixed), code, inverse=inverse)
 
     def encode(self, moving: Images, fixed: Images) -> Features:
-        """Compute the features that do not depend on the code, once per pair.
-
-        Args:
-            moving: As for ``forward``.
-            fixed: As for ``forward``.
-
-        Returns:
-            Features for ``decode``.
-
-        Raises:
-            InputError: As for ``forward``.
-        """
+        """Compute the features that do not depend on the code, once per pair; arguments as for ``forward``."""
         self._check_images(moving, fixed)
         shape = tuple(moving.shape[2:])
         pair = self._prepared(moving), self._prepared(fixed)
@@ -112,16 +92,9 @@ class RegistrationNetwork(nn.Module, ABC):
     def decode(
         self, features: Features, code: Tensor | None = None, *, inverse: bool = True, velocity: bool = True
     ) -> RegistrationOutput:
-        """Compute the fields of encoded pairs for a code.
+        """Compute the fields of encoded pairs for a code, on the grid of the images, in its voxels.
 
-        Args:
-            features: Features of ``encode``; those of one pair suit any number of codes.
-            code: As for ``forward``.
-            inverse: As for ``forward``.
-            velocity: Whether to return the velocity, too, if the network integrates.
-
-        Returns:
-            Fields on the grid of the images, in its voxels.
+        Features of one pair suit any number of codes. The velocity is returned on request, if the network integrates.
 
         Raises:
             InputError: As for ``forward``.
@@ -132,14 +105,7 @@ class RegistrationNetwork(nn.Module, ABC):
             return self._output(fields, logits, features.shape)
 
     def decode_velocity(self, features: Features, code: Tensor | None = None) -> tuple[Vectors, Scalars | None]:
-        """Compute velocity and weight of encoded pairs for a code: ``decode`` without the integrations.
-
-        Args:
-            features: As for ``decode``.
-            code: As for ``decode``.
-
-        Returns:
-            Velocity and weight, None for a network without weight, on the grid of the images.
+        """Compute velocity and weight (or None) of encoded pairs for a code: ``decode`` without the integrations.
 
         Raises:
             InputError: As for ``decode``; the network has no velocity.

@@ -182,7 +182,7 @@ def _window(tensors: Mapping[str, Tensor], table: str) -> tuple[int, int, int]:
         full = _shape(tensors, "spatial_trans.grid", 5)[2:]
         fitting = [window for window in fitting if window == tuple(size // 32 for size in full)]
     if len(fitting) != 1:
-        expected = "the pairs of one window, or spatial_trans.grid beside it to tell which"
+        expected = "the pairs of one window, or spatial_trans.grid for a unique one"
         raise InputError(f"checkpoint, tensor {name}", got=f"{tokens} tokens for {rows} rows", expected=expected)
     return fitting[0]
 

@@ -62,11 +62,7 @@ def list_models() -> tuple[str, ...]:
 
 
 def preset(name: str, **overrides: object) -> NetworkConfig:
-    """Return a preset with overrides.
-
-    Args:
-        name: One of ``list_models()``.
-        **overrides: Attributes of ``NetworkConfig`` to replace.
+    """Return a preset, one of ``list_models()``, with overrides of attributes of ``NetworkConfig``.
 
     Raises:
         InputError: Unknown name or attribute, or a value that does not fit.
@@ -76,14 +72,9 @@ def preset(name: str, **overrides: object) -> NetworkConfig:
 
 
 def build(config: NetworkConfig | str, **overrides: object) -> RegistrationNetwork:
-    """Build an untrained network, in training mode, near the identity.
+    """Build an untrained network of a configuration or preset with overrides, in training mode, near the identity.
 
-    Args:
-        config: Configuration, or the name of a preset.
-        **overrides: Attributes of ``NetworkConfig`` to replace.
-
-    Returns:
-        The network on the current default device; under ``torch.device("meta")`` without memory.
+    It is on the current default device; under ``torch.device("meta")`` without memory.
 
     Raises:
         InputError: Unknown name or attribute, or a value that does not fit.

@@ -16,11 +16,7 @@ from SPRCore.typing import Images, Vectors
 def true_displacement(displacement_vox: Vectors) -> Vectors:
     r"""Pull map that the half-voxel sampler realizes: :math:`(x + u) n/(n - 1) - \tfrac12 - x`.
 
-    Args:
-        displacement_vox: Input displacement u of the half-voxel sampler, shape (B, 3, X, Y, Z), in voxels.
-
-    Returns:
-        Displacement with which ``functional.warp`` samples the same positions.
+    ``functional.warp`` samples the same positions with it. Shape (B, 3, X, Y, Z), in voxels.
     """
     parts = []
     for axis, size in enumerate(displacement_vox.shape[2:]):

@@ -24,11 +24,7 @@ _CORNERS = ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (0, 1, 1), (1
 class WindowAttention(nn.Module):
     """Multi-head self-attention inside windows, with a bias by relative position.
 
-    Args:
-        width: Channels of a token.
-        heads: Number of heads.
-        window: Window of the table of biases; smaller ones use a part of it.
-        condition: Conditioning, or None.
+    Windows smaller than `window`, that of the table of biases, use a part of it.
     """
 
     def __init__(self, width: int, heads: int, window: Shape, condition: Condition | None) -> None:
@@ -51,16 +47,8 @@ class WindowAttention(nn.Module):
         return self.proj(layout.merge(attended.transpose(1, 2).reshape(count, size, -1)), style)
 
 
-class SwinBlock(nn.Module):
-    """Attention and a two-layer perceptron, each on normalized tokens and added to them.
-
-    Args:
-        width: Channels of a token.
-        heads: Number of attention heads.
-        window: Attention window.
-        drop: Rate of stochastic depth.
-        condition: Conditioning, or None.
-    """
+class _SwinBlock(nn.Module):
+    """Attention and a two-layer perceptron, each on normalized tokens and added to them, with stochastic depth."""
 
     def __init__(self, width: int, heads: int, window: Shape, drop: float, condition: Condition | None) -> None:
         super().__init__()
@@ -85,11 +73,7 @@ class SwinBlock(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Half the resolution at twice the channels: eight neighbors become one token; without conditioning.
-
-    Args:
-        width: Channels of a token before.
-    """
+    """Half the resolution at twice the channels (`width` before): eight neighbors become one token."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -102,14 +86,10 @@ class PatchMerging(nn.Module):
         return self.reduction(self.norm(torch.cat(corners, dim=-1)))
 
 
-class SwinLevel(nn.Module):
-    """Blocks of one resolution, every second one with shifted windows, before them the merging of patches.
+class _SwinLevel(nn.Module):
+    """Blocks of one resolution, every second one with shifted windows, after the merging of patches except at level 0.
 
-    Args:
-        config: Sizes.
-        level: Number of the level; the first has no merging.
-        drops: Rate of stochastic depth of each block.
-        condition: Conditioning, or None.
+    `drops` has the rate of stochastic depth of each block.
     """
 
     def __init__(self, config: NetworkConfig, level: int, drops: Sequence[float], condition: Condition | None) -> None:
@@ -118,7 +98,7 @@ class SwinLevel(nn.Module):
         self.window = config.window
         self.merge = PatchMerging(width // 2) if level else None
         self.blocks = nn.ModuleList(
-            SwinBlock(width, config.heads[level], config.window, drop, condition) for drop in drops
+            _SwinBlock(width, config.heads[level], config.window, drop, condition) for drop in drops
         )
         self.norm = nn.LayerNorm(width)
 
@@ -132,12 +112,7 @@ class SwinLevel(nn.Module):
 
 
 class SwinEncoder(nn.Module):
-    """Patches of 4³ voxels and levels of Swin blocks.
-
-    Args:
-        config: Sizes.
-        condition: Conditioning, or None.
-    """
+    """Patches of 4³ voxels and levels of Swin blocks."""
 
     def __init__(self, config: NetworkConfig, condition: Condition | None) -> None:
         super().__init__()
@@ -145,7 +120,7 @@ class SwinEncoder(nn.Module):
         self.patch_norm = nn.LayerNorm(config.embed)
         drops = iter(torch.linspace(0.0, config.drop_path, sum(config.depths), device="cpu").tolist())
         self.levels = nn.ModuleList(
-            SwinLevel(config, level, list(itertools.islice(drops, depth)), condition)
+            _SwinLevel(config, level, list(itertools.islice(drops, depth)), condition)
             for level, depth in enumerate(config.depths)
         )
         for module in self.modules():
@@ -155,14 +130,9 @@ class SwinEncoder(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, image: Images, style: Tensor | None) -> list[Images]:
-        """Compute the features of every level.
+        """Compute the features of every level, finest first.
 
-        Args:
-            image: Shape (B, C, X, Y, Z), sizes multiples of 4·2^(levels − 1).
-            style: Embedded code, shape (B, hidden), or None.
-
-        Returns:
-            Features of each level, finest first: embed·2^level channels at 1/(4·2^level) of the resolution.
+        Level l has embed·2^l channels at 1/(4·2^l) of the resolution; sizes are multiples of 4·2^(levels − 1).
         """
         tokens = self.patch_norm(self.patches(image, style).movedim(1, -1))
         levels = []

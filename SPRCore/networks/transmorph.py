@@ -29,15 +29,8 @@ from SPRCore.typing import Images, Scalars, Tensor, Vectors
 SLOPE = 0.01
 
 
-class UpBlock(nn.Module):
-    """Upsampling by two, concatenation of a skip, two convolutions.
-
-    Args:
-        inputs: Channels of the coarse features.
-        skip: Channels of the skip.
-        outputs: Channels of the result.
-        condition: Conditioning, or None.
-    """
+class _UpBlock(nn.Module):
+    """Upsampling by two, concatenation of a skip, two convolutions."""
 
     def __init__(self, inputs: int, skip: int, outputs: int, condition: Condition | None) -> None:
         super().__init__()
@@ -49,17 +42,12 @@ class UpBlock(nn.Module):
         return self.second(self.first(torch.cat([upsample(features), skip], dim=1), style), style)
 
 
-class TimeStep(nn.Module):
+class _TimeStep(nn.Module):
     """One flow from the trunk of the decoder and the images aligned by the previous flows.
 
     The reference concatenates the trunk and the features of the images before a convolution. A convolution is linear,
-    so the trunk's part of it is computed once for all steps (``TransMorph.trunk``) and only added here.
-
-    Args:
-        config: Sizes.
-        skip: Channels of the features of the images.
-        early: Conditioning of the encoding layers.
-        late: Conditioning of the decoding layers.
+    so the trunk's part of it is computed once for all steps (``TransMorph.trunk``) and only added here. `early` and
+    `late` condition the encoding and the decoding layers.
     """
 
     def __init__(self, config: NetworkConfig, skip: int, early: Condition | None, late: Condition | None) -> None:
@@ -95,9 +83,6 @@ class TransMorph(RegistrationNetwork):
 
     With FiLM and LoRA only the time steps and the weight head depend on the code, so that a change of the code costs
     less than half a forward pass: most of the arithmetic is at the finest resolution.
-
-    Args:
-        config: Sizes.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -109,10 +94,10 @@ class TransMorph(RegistrationNetwork):
         self.encoder = SwinEncoder(config, early)
         self.skip = ConvBlock(2 * config.channels, half, early, norm=config.norm, slope=SLOPE)
         widths = [*(config.embed * 2**level for level in reversed(range(len(config.depths)))), half]
-        self.up = nn.ModuleList(UpBlock(before, after, after, early) for before, after in itertools.pairwise(widths))
+        self.up = nn.ModuleList(_UpBlock(before, after, after, early) for before, after in itertools.pairwise(widths))
         self.trunk = convolution(half, steps * config.features, early, bias=False)
         self.steps = nn.ModuleList(
-            TimeStep(config, half if several else config.features, early, late) for _ in range(steps)
+            _TimeStep(config, half if several else config.features, early, late) for _ in range(steps)
         )
         self.weight = WeightHead(config.features, config, late) if config.weight else None
 

@@ -23,9 +23,6 @@ class VoxelMorph(RegistrationNetwork):
 
     The filters are the enlarged ones of the paper (Sect. 4.2, after Jian et al. 2024): five encoder levels, the first
     at the resolution of the grid, and four decoder levels back to it.
-
-    Args:
-        config: Sizes.
     """
 
     def __init__(self, config: NetworkConfig) -> None:

@@ -13,17 +13,14 @@ from SPRCore.networks.config import NetworkConfig
 from SPRCore.networks.layers import convolution
 from SPRCore.typing import Images, Scalars, Tensor
 
-FLOOR, BOUND = 1e-6, 5.0
+_FLOOR, _BOUND = 1e-6, 5.0
 """Least weight, and largest one under the Gaussian prior, as in the reference code."""
 
 
 class WeightHead(nn.Module):
     """Three convolutions, the last initialized near zero, on features pooled by ``weight_stride``; paper Fig. 5.
 
-    Args:
-        inputs: Channels of the features of the backbone.
-        config: Sizes and normalization.
-        condition: Conditioning of the first two convolutions, or None.
+    The conditioning is that of the first two.
     """
 
     def __init__(self, inputs: int, config: NetworkConfig, condition: Condition | None) -> None:
@@ -37,15 +34,7 @@ class WeightHead(nn.Module):
         near_zero(self.last)
 
     def forward(self, features: Images, style: Tensor | None = None) -> Scalars:
-        """Predict the weight before its activation.
-
-        Args:
-            features: Shape (B, C, X, Y, Z).
-            style: Embedded code, shape (B, hidden), or None.
-
-        Returns:
-            Shape (B, 1, X/stride, Y/stride, Z/stride), float32.
-        """
+        """Predict the weight before its activation, float32, shape (B, 1, X/stride, Y/stride, Z/stride)."""
         if self.stride > 1:
             features = F.avg_pool3d(features, self.stride, ceil_mode=True)
         features = self.second(self.first(features, style), style)
@@ -60,5 +49,5 @@ def activate_weight(logits: Scalars, prior: str) -> Scalars:
     bound, in (0, 5], 1 (the prior's mean) at logit 0.
     """
     if prior in ("beta", "tv"):
-        return logits.sigmoid().clamp(FLOOR, 1.0)
-    return F.softplus(logits + math.log(math.e - 1.0)).clamp(FLOOR, BOUND)
+        return logits.sigmoid().clamp(_FLOOR, 1.0)
+    return F.softplus(logits + math.log(math.e - 1.0)).clamp(_FLOOR, _BOUND)

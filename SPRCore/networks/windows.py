@@ -18,14 +18,9 @@ Shape = tuple[int, int, int]
 
 
 def relative_index(window: Sequence[int], table: Sequence[int]) -> Tensor:
-    """Rows of a table of relative position biases for the pairs of tokens of a window.
+    """Row of a table of relative position biases for each pair of the N tokens of a window, shape (N, N).
 
-    Args:
-        window: Sizes of the window.
-        table: Sizes of the window of the table, at least as large along each axis.
-
-    Returns:
-        Row of each pair, shape (N, N), N the tokens of the window.
+    The window of the table is at least as large along each axis.
     """
     ticks = torch.meshgrid([torch.arange(size) for size in window], indexing="ij")
     offsets = [axis.flatten()[:, None] - axis.flatten()[None, :] for axis in ticks]
@@ -57,11 +52,7 @@ class Windows:
     def of(cls, shape: Shape, window: Shape, shifted: bool, device: torch.device) -> Windows:
         """Return the windows of a feature map; they are at most as large as the map.
 
-        Args:
-            shape: Sizes of the feature map.
-            window: Sizes of a window.
-            shifted: Shift by half a window if a window has more than one token along every axis.
-            device: Device of the mask.
+        `shifted` windows are shifted by half if they have more than one token along every axis.
         """
         window = tuple(min(size, wanted) for size, wanted in zip(shape, window, strict=True))
         padded = tuple(-(-size // step) * step for size, step in zip(shape, window, strict=True))
@@ -77,14 +68,7 @@ class Windows:
         )
 
     def partition(self, tokens: Tensor) -> Tensor:
-        """Pad, shift and partition tokens.
-
-        Args:
-            tokens: Shape (B, X, Y, Z, C).
-
-        Returns:
-            Shape (B·windows, N, C).
-        """
+        """Pad, shift and partition tokens (B, X, Y, Z, C) to shape (B·windows, N, C)."""
         extra = [
             side for size, old in zip(self.padded[::-1], self.shape[::-1], strict=True) for side in (0, size - old)
         ]
@@ -93,14 +77,7 @@ class Windows:
         return self._cut(tokens)
 
     def merge(self, windows: Tensor) -> Tensor:
-        """Merge windows, the inverse of ``partition``.
-
-        Args:
-            windows: Shape (B·windows, N, C).
-
-        Returns:
-            Shape (B, X, Y, Z, C).
-        """
+        """Merge windows (B·windows, N, C) to shape (B, X, Y, Z, C), the inverse of ``partition``."""
         counts = [size // step for size, step in zip(self.padded, self.window, strict=True)]
         tokens = windows.view(-1, *counts, *self.window, windows.shape[-1])
         tokens = tokens.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(-1, *self.padded, windows.shape[-1])

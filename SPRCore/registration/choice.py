@@ -34,7 +34,7 @@ CANDIDATES: tuple[Prior, ...] = tuple(BetaPrior(alpha=0.1, lambda_max=value) for
 Choosing = Generator[float, None, "Choice"]
 """A choice that can be paused or abandoned at each yield of the fraction done, 0 to 1."""
 
-LEAST_BLOCKS = 8
+_LEAST_BLOCKS = 8
 """With fewer informative blocks the standard error is unreliable and the default is kept."""
 
 
@@ -100,7 +100,7 @@ class Choice:
         if self.scores:
             return []
         return [
-            f"No setting was chosen for this pair: {self.blocks} held-out blocks hold information, {LEAST_BLOCKS} are "
+            f"No setting was chosen for this pair: {self.blocks} held-out blocks hold information, {_LEAST_BLOCKS} are "
             f"needed; the default setting was used."
         ]
 
@@ -127,18 +127,9 @@ def choose_setting(
     callback: Callable[[float], None] | None = None,
     config: ChoiceConfig | None = None,
 ) -> Choice:
-    """Choose a setting for an aligned pair.
+    """Choose a setting for an aligned pair; deterministic. The callback gets the fraction done, 0 to 1.
 
-    Args:
-        fixed: Fixed image with its data.
-        moving: Moving image with its data, on any grid.
-        affine_ras: Affine pre-alignment, or None.
-        job: Stiffness, device, window of the similarity and default setting.
-        callback: Called with the fraction done, 0 to 1.
-        config: Configuration; the defaults if None.
-
-    Returns:
-        The choice, deterministic.
+    The job has the stiffness, the device, the window of the similarity and the default setting.
 
     Raises:
         InputError: The images cannot be registered.
@@ -176,7 +167,7 @@ def choosing(
 ) -> Choosing:
     r"""Register a pair on a coarse grid at each candidate without some blocks, and compare the candidates there.
 
-    The solver sees no voxel of a held-out block. In the block, windows that lie wholly within it give the squared local
+    The solver uses no voxel of a held-out block. The windows wholly inside the block give the squared local
     correlation :math:`c^2`, so that no window of the score shares a voxel with one of the solver: fitted noise raises
     the latter and not the former. With the differences :math:`d_b` of the best candidate and another, averaged over the
     windows of block b, and the shares :math:`p_b` of its windows, the standard error of the mean difference is
@@ -193,7 +184,7 @@ def choosing(
         config = dataclasses.replace(config, candidates=(*config.candidates, default))
     pair = _CoarsePair.of(tensors, config)
     blocks = int(pair.number[pair.scored].unique().numel())
-    if blocks < LEAST_BLOCKS:
+    if blocks < _LEAST_BLOCKS:
         return Choice(prior=default, default=default, scores=(), blocks=blocks)
     problem, seen, maps, start = pair.problem(solver or InstanceConfig(), config), pair.scored, [], None
     warm = dataclasses.replace(problem, config=dataclasses.replace(problem.config, steps=config.warm))
@@ -281,7 +272,7 @@ def compared(candidates: Sequence[Prior], squared: Sequence[Tensor], number: Ten
     """
     count = torch.bincount(number).double()
     filled = count > 0
-    if int(filled.sum()) < LEAST_BLOCKS:
+    if int(filled.sum()) < _LEAST_BLOCKS:
         return Choice(prior=default, default=default, scores=(), blocks=int(filled.sum()))
     sums = torch.stack([torch.bincount(number, weights=part.double()) for part in squared])[:, filled]
     means, share = sums / count[filled], count[filled] / count.sum()
@@ -307,14 +298,10 @@ def coarse_level(shape: Sequence[int], spacing: Sequence[float], voxels: int) ->
 
 
 def held_out_blocks(level: Level, block: int) -> tuple[Tensor, Masks]:
-    """Divide a grid into blocks of about equal edges and hold out every fourth one.
+    """Divide a grid into blocks of about equal edges, in voxels of the finest axis, and hold out every fourth one.
 
     The blocks whose three indices have one parity are held out: a body-centered pattern in which no two of them share a
     face or an edge. An axis spanned by one block does not count, and half of the blocks are held out.
-
-    Args:
-        level: The grid.
-        block: Edge of a block in voxels of the finest axis.
 
     Returns:
         Number of the block of each voxel, shape (X, Y, Z), and mask of the held-out voxels, shape (1, 1, X, Y, Z).
@@ -333,7 +320,7 @@ def held_out_blocks(level: Level, block: int) -> tuple[Tensor, Masks]:
 
 
 def _whole_windows(inside: Masks, radius: Sequence[int]) -> Masks:
-    """Return the centers of the windows that lie wholly within a mask; voxels outside the grid do not count."""
+    """Return the centers of the windows wholly inside a mask; voxels outside the grid do not count."""
     left = (~inside).float()
     return torch.nn.functional.max_pool3d(left, [2 * r + 1 for r in radius], stride=1, padding=tuple(radius)) == 0
 

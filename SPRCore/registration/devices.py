@@ -10,10 +10,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def pick_device(name: str) -> torch.device:
-    """Return a device by name.
-
-    Args:
-        name: "auto", "cpu", "cuda" or "mps"; "auto" is CUDA if available, otherwise the CPU.
+    """Return a device by name: "cpu", "cuda", "mps", or "auto" for CUDA if available, otherwise the CPU.
 
     Raises:
         InputError: The name is unknown, or this machine or this build of PyTorch has no such device.
@@ -25,5 +22,5 @@ def pick_device(name: str) -> torch.device:
         return torch.device("cuda" if present["cuda"] else "cpu")
     if not present[name]:
         found = ", ".join(device for device, there in present.items() if there)
-        raise InputError("device", got=name, expected=f"one that this machine has: {found}", remedy="use --device auto")
+        raise InputError("device", got=name, expected=f"one that this machine has: {found}", remedy="use auto")
     return torch.device(name)

@@ -50,7 +50,7 @@ def register_instance(
         prior: Prior on the weight; ``UniformPrior`` gives conventional diffusion by the same code.
         config: Settings; the defaults if None.
         mask: Voxels of the fixed image that hold data and count in the similarity (nonzero), or None for all.
-        moving_mask: Likewise of the moving image. Where one of the two has no data, and where the deformation leaves
+        moving_mask: The same of the moving image. Where one of the two has no data, and where the deformation leaves
             the grid, the data term is 0 and the field is continued smoothly.
         stiffness: Factor q > 0 of the weight of each voxel of the fixed image, or None for 1: the weight λ of a voxel
             is r·q·w, at most q times what the prior allows elsewhere.
@@ -109,10 +109,7 @@ class InstanceProblem:
         return self.levels[-1].level.shape
 
     def stiffened(self, stiffness: Scalars | None) -> InstanceProblem:
-        """Return the same pair with another stiffness; factors are averaged by their logarithms.
-
-        Args:
-            stiffness: Factor q > 0 of the weight of each voxel, on the fixed grid; None for 1.
+        """Return the same pair with another stiffness q > 0 on the fixed grid, None for 1; its logarithms are averaged.
 
         Raises:
             InputError: A factor is not a finite number above 0, or the shape differs.
@@ -191,15 +188,11 @@ def _levels(
 def normalized(image: Tensor, name: str, valid: Tensor | None = None) -> Tensor:
     """Scale intensities to [0, 1] by their robust extremes, the brightest thousandth saturated.
 
-    Spikes and metal do not change the scale, see ``intensity_fence``; values beyond it are saturated.
-
-    Args:
-        image: Shape (1, 1, X, Y, Z).
-        name: "fixed" or "moving", for the message.
-        valid: Voxels that hold data (nonzero) and determine the scale, same shape, or None for all.
+    Spikes and metal do not change the scale, see ``intensity_fence``; values beyond it are saturated. Only voxels with
+    data (nonzero in `valid`) determine it.
 
     Raises:
-        InputError: It has one value only.
+        InputError: The image, named "fixed" or "moving" in the message, is constant.
     """
     image = image.float()
     data = image.flatten() if valid is None else image[valid != 0]

@@ -60,13 +60,12 @@ class RegistrationJob:
     stiffness: Volume | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a stiffness without effect."""
         if self.stiffness is not None and not self.solves:
             raise InputError(
                 "stiffness",
                 got="a painted stiffness for a model alone",
                 expected=f"the method {INSTANCE}, or a model with refinement",
-                remedy="a trained network does not see what is painted: set refine, such as 50 steps",
+                remedy="a trained network ignores a painted stiffness: set refine, such as 50 steps",
             )
 
     @property
@@ -88,12 +87,12 @@ def make_job(
     """Build a job: check the arguments and fill in the defaults.
 
     Args:
-        model: The model, or None for the instance solver alone.
+        model: The model, or None for the instance optimization alone.
         fixed: The fixed grid.
         device: Compute device.
         prior: Prior on the weight; None for `BetaPrior()`, or for the prior of the model.
-        refine: Maximum steps of the instance solver from the velocity of the model.
-        config: Settings of the instance solver; None for its defaults, or those of `InstanceConfig.refining`.
+        refine: Maximum steps of the instance optimization from the velocity of the model.
+        config: Settings of the instance optimization; None for its defaults, or those of `InstanceConfig.refining`.
         stiffness: Factor > 0 of the weight of each voxel, on any grid; None for 1.
 
     Raises:
@@ -114,17 +113,14 @@ def check_refine(instance: bool, refine: int) -> None:
     """Refuse a negative number of refining steps, and any with the instance solver alone."""
     if refine < 0 or (refine and instance):
         got = f"{refine}" if refine < 0 else f"{refine} with the method {INSTANCE}"
-        raise InputError("refine", got=got, expected="0 or more steps that go on from a model")
+        raise InputError("refine", got=got, expected="0 or more steps after a model")
 
 
 def model_path(method: str | Path) -> Path | None:
-    """Return the path of the bundle of a method, None for the instance solver.
-
-    Args:
-        method: "instance", the name of a model or the path of its bundle.
+    """Return the path of the bundle of a model, given by name or path; None for "instance".
 
     Raises:
-        InputError: There is no such model.
+        InputError: The model is unknown.
     """
     if method == INSTANCE:
         return None

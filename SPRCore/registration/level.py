@@ -77,13 +77,10 @@ class LevelImages:
 
     @torch.no_grad()
     def seen_from(self, velocity_mm: Vectors) -> LevelImages:
-        """Return the same level without the voxels that a velocity maps to where the moving image has no data.
+        """Return the same level without the voxels that a velocity in mm maps to where the moving image has no data.
 
         The voxels that count are constant within a level, so that energies are comparable and cannot be lowered by
         mapping voxels out of the moving image.
-
-        Args:
-            velocity_mm: Velocity on the level's velocity grid, shape (1, 3, X, Y, Z), in mm.
         """
         if self.moving_valid is None and not bool(velocity_mm.any()):
             return self
@@ -172,11 +169,8 @@ def free_weight(
 ) -> tuple[Scalars, Scalars]:
     """Return the minimizing weight w before its pooling, and the pooled q·s, each of shape (1, 1, X, Y, Z).
 
-    Args:
-        images: Images of the level; their stiffness q multiplies the squared gradient s.
-        velocity_mm: Velocity on the level's velocity grid, in mm.
-        prior: Prior on the weight.
-        pool: Half width of the neighborhood that shares a weight.
+    The stiffness q multiplies the squared gradient s of the velocity in mm; `pool` is the half width of the
+    neighborhood that shares a weight.
     """
     local = squared_gradient(velocity_mm, images.grid.spacing)
     pooled = mirrored_box_mean(local if images.stiffness is None else local * images.stiffness, pool)

@@ -113,7 +113,7 @@ class NetworkInput:
         network: The network.
         moving: Moving image on the working grid and the device of the network, shape (1, 1, X, Y, Z), in [0, 1];
             short axes are padded.
-        fixed: Fixed image, likewise.
+        fixed: Fixed image, the same.
         grid: The working grid, without the padding.
         fixed_grid: Grid of the fixed image.
         known: Mask of the voxels where both images have data on the working grid, shape (1, 1, x, y, z); None for all.
@@ -148,17 +148,12 @@ class NetworkInput:
         known = _known(fixed, moving, grid, affine_ras)
         if known is not None:
             images, known = [fill(image, known) for image in images], known.to(device)
-        moved, still = (lengthened(image).to(device) for image in images)
+        moved, still = (_lengthened(image).to(device) for image in images)
         return cls(network=network, moving=moved, fixed=still, grid=grid, fixed_grid=fixed.grid, known=known)
 
     @torch.no_grad()
     def to_world(self, output: RegistrationOutput, prior: Prior, *, inverse: bool = True) -> DeformationFields:
         """Convert an output of the network to fields on the fixed grid; a missing weight is computed.
-
-        Args:
-            output: Output of the network for `moving` and `fixed`.
-            prior: The prior of the output.
-            inverse: Whether to add the inverse, see `inverse`.
 
         Raises:
             ConvergenceError: The output is NaN or infinite.
@@ -191,7 +186,7 @@ class NetworkInput:
         """
         if self.known is None:
             return output
-        known = lengthened(self.known.float()) > 0.5
+        known = _lengthened(self.known.float()) > 0.5
         weight = None if output.weight is None else torch.where(known, output.weight, 1.0)
         return RegistrationOutput(displacement=fill(output.displacement, known), weight=weight)
 
@@ -209,7 +204,7 @@ class NetworkInput:
         return resample_displacement(field, self.fixed_grid, continued=True)
 
 
-def lengthened(image: Scalars) -> Scalars:
+def _lengthened(image: Scalars) -> Scalars:
     """Pad an image with its border voxels to the least size that networks take."""
     short = [max(0, MIN_SIZE - size) for size in image.shape[2:]]
     padding = [side for extra in reversed(short) for side in (0, extra)]
@@ -217,7 +212,7 @@ def lengthened(image: Scalars) -> Scalars:
 
 
 def shortened(field: Images | None, shape: Sequence[int]) -> Images | None:
-    """Remove the padding of `lengthened`; None for None."""
+    """Remove the padding of `_lengthened`; None for None."""
     return None if field is None else field[:, :, : shape[0], : shape[1], : shape[2]]
 
 

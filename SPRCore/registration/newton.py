@@ -28,13 +28,7 @@ class NewtonSystem:
 
     @classmethod
     def of(cls, curvature: Tensor, edges: Sequence[Tensor], damping: float) -> NewtonSystem:
-        """Assemble the system.
-
-        Args:
-            curvature: Data curvature, shape (B, 6, X, Y, Z).
-            edges: Weights of the differences.
-            damping: Added to the diagonal, so that the update is 0 in regions without data and weight.
-        """
+        """Assemble the system; `damping` is added to the diagonal: no update in regions without data and weight."""
         curvature = curvature.clone()
         for index in (0, 3, 5):
             curvature[:, index] += damping
@@ -74,17 +68,10 @@ def conjugate_gradients(
     iterations: int,
     tolerance: float = 0.03,
 ) -> Tensor:
-    """Solve a symmetric positive system by preconditioned conjugate gradients.
+    """Solve a symmetric positive system by preconditioned conjugate gradients. Truncated, it is a descent direction.
 
-    Args:
-        apply: Multiplies by the matrix.
-        precondition: Multiplies by a symmetric positive approximation of its inverse.
-        right: Right-hand side.
-        iterations: Maximum number of iterations.
-        tolerance: Stop when the preconditioned residual has fallen to this fraction of the initial one.
-
-    Returns:
-        The solution, the shape of ``right``. A truncated one is still a descent direction.
+    `apply` multiplies by the matrix, `precondition` by a symmetric positive approximation of its inverse. Stops after
+    `iterations`, or when the preconditioned residual has fallen to the fraction `tolerance` of the initial one.
     """
     solution = torch.zeros_like(right)
     residual = right.clone()

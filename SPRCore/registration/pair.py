@@ -38,7 +38,7 @@ class PairTensors:
         moving: Moving image, same shape.
         spacing: Voxel size along each axis, in mm.
         mask: Voxels of the fixed image that hold data (nonzero), or None for all.
-        moving_mask: Likewise of the moving image.
+        moving_mask: The same of the moving image.
         stiffness: Painted factor q > 0 of the weight of each voxel, or None for 1.
     """
 
@@ -57,7 +57,7 @@ def register_pair(
     job: RegistrationJob,
     callback: Callable[[float], None] | None = None,
 ) -> RegistrationResult:
-    """Register an aligned pair and compose the deformation with the alignment.
+    """Register an aligned pair and compose the deformation with the alignment; the report of the result is empty.
 
     Args:
         fixed: Fixed image with its data.
@@ -65,9 +65,6 @@ def register_pair(
         affine_ras: Affine pre-alignment, pull map from fixed to moving world points, shape (4, 4); None for none.
         job: Method and its settings.
         callback: Called with the fraction done by the instance solver, 0 to 1.
-
-    Returns:
-        The result with an empty report.
 
     Raises:
         InputError: The images or the prior do not suit the model or the solver.
@@ -88,17 +85,7 @@ def register_pair(
 def assembled(
     fixed: Grid, moving: MaskedVolume, found: DeformationFields, affine_ras: np.ndarray | None
 ) -> RegistrationResult:
-    """Compose the deformation with the alignment and warp the moving image.
-
-    Args:
-        fixed: Grid of the fixed image.
-        moving: Moving image with its data.
-        found: The deformation, with its inverse.
-        affine_ras: Affine pre-alignment, or None.
-
-    Returns:
-        The result with an empty report.
-    """
+    """Compose the deformation, with its inverse, with the alignment and warp the moving image; the report is empty."""
     displacement = found.displacement if affine_ras is None else compose_affine(found.displacement, affine_ras)
     return RegistrationResult(
         warped=resample(moving.original, fixed, displacement=displacement),  # sampled once from the original
@@ -119,14 +106,7 @@ def problem_of(
 def aligned_tensors(
     fixed: MaskedVolume, moving: MaskedVolume, affine_ras: np.ndarray | None, job: RegistrationJob
 ) -> PairTensors:
-    """Resample the moving image on the fixed grid and copy the pair to the device of a job.
-
-    Args:
-        fixed: Fixed image with its data.
-        moving: Moving image with its data, on any grid.
-        affine_ras: Affine pre-alignment, or None.
-        job: Stiffness and device.
-    """
+    """Resample the moving image on the fixed grid and copy the pair, with the stiffness of a job, to its device."""
     aligned, valid = moving.on(fixed.grid, affine_ras)
     moving_mask = None if valid is None else aligned.with_array(valid.astype(np.uint8))
     parts = (fixed.volume, aligned, fixed.mask, moving_mask, job.stiffness)
@@ -166,10 +146,7 @@ def start_mm(found: DeformationFields, device: torch.device) -> Vectors:
 def _total_inverse(inverse: Field, grid: Grid, affine_ras: np.ndarray | None) -> Field:
     """Return the inverse of the total map on the moving grid: `w(q) = A q + v(A q) - q`, A the inverse alignment.
 
-    Args:
-        inverse: Inverse displacement v of the deformation alone, on the fixed grid, RAS mm.
-        grid: Grid of the moving image.
-        affine_ras: Alignment from fixed to moving world points, or None.
+    The inverse displacement v is that of the deformation alone, on the fixed grid, RAS mm.
     """
     back = np.eye(4) if affine_ras is None else np.linalg.inv(affine_ras)
     if affine_ras is None and inverse.grid.matches(grid):

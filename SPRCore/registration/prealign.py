@@ -17,17 +17,17 @@ from SPRCore.typing import Affine
 
 logger = logging.getLogger("SPRCore")
 
-Init = Literal["auto", "none", "center", "rigid", "affine"]
-MODES: tuple[str, ...] = ("auto", "none", "center", "rigid", "affine")
+_Init = Literal["auto", "none", "center", "rigid", "affine"]
+_MODES: tuple[str, ...] = ("auto", "none", "center", "rigid", "affine")
 
-LEAST_GAIN = 0.01
+_LEAST_GAIN = 0.01
 """Least relative gain over the score of the headers; less is within the noise of the estimate."""
 
-AS_GOOD = 0.85
+_AS_GOOD = 0.85
 """The headers are taken as right if their score is at least this fraction of the best start's; the result from another
 start has to be better by the same factor."""
 
-DOUBTFUL = 0.3
+_DOUBTFUL = 0.3
 """The headers are no start if their score is below this fraction of the best start's; an offset of three voxels scores
 higher."""
 
@@ -38,7 +38,7 @@ class PreAlignment:
 
     Attributes:
         affine_ras: Pull map from fixed to moving world points, shape (4, 4), RAS mm; None for no alignment.
-        mode: Kind of the map: ``none``, ``center``, ``rigid`` or ``affine``.
+        mode: Kind of the map: ``none``, ``center``, ``rigid``, ``affine``, or ``given``.
         reason: Reason, in words.
     """
 
@@ -47,7 +47,7 @@ class PreAlignment:
     reason: str
 
 
-def prealign(fixed: MaskedVolume, moving: MaskedVolume, mode: Init = "auto") -> PreAlignment:
+def prealign(fixed: MaskedVolume, moving: MaskedVolume, mode: _Init | Affine = "auto") -> PreAlignment:
     """Align two volumes.
 
     ``auto`` does not align volumes that share a grid and whose centers of mass agree (a follow-up, two phases, a
@@ -60,14 +60,17 @@ def prealign(fixed: MaskedVolume, moving: MaskedVolume, mode: Init = "auto") -> 
         fixed: Fixed volume with its data.
         moving: Moving volume with its data, on any grid.
         mode: ``none`` trusts the headers; ``center`` brings the centers of mass together; ``rigid``; ``affine``;
-            ``auto`` decides between ``none`` and ``affine``.
+            ``auto`` decides between ``none`` and ``affine``. Or a pull map from fixed to moving world points in RAS
+            mm, shape (4, 4), which is used as it is.
 
     Raises:
-        InputError: Unknown mode; ``none`` and the volumes do not overlap in the world; or no start makes the volumes
-            overlap.
+        InputError: Unknown mode, or no such matrix; ``none`` or a matrix, and the volumes do not overlap in the world;
+            or no start makes the volumes overlap.
     """
-    if mode not in MODES:
-        raise InputError("init", got=repr(mode), expected=" | ".join(MODES))
+    if not isinstance(mode, str):
+        return _given(fixed, moving, mode)
+    if mode not in _MODES:
+        raise InputError("init", got=repr(mode), expected=" | ".join(_MODES))
     overlap = overlap_fraction(fixed.grid, moving.grid)
     if mode == "none":
         if overlap == 0.0:
@@ -77,25 +80,47 @@ def prealign(fixed: MaskedVolume, moving: MaskedVolume, mode: Init = "auto") -> 
                 expected="overlapping volumes",
                 remedy="align them first with --init center, rigid, affine or auto",
             )
-        return PreAlignment(affine_ras=None, mode="none", reason="asked for")
+        return PreAlignment(affine_ras=None, mode="none", reason="requested")
     apart = center_of_mass_mm(moving) - center_of_mass_mm(fixed)
     if mode == "center":
-        logger.info("affine pre-alignment: center (asked for)")
-        return PreAlignment(affine_ras=_shift(apart), mode=mode, reason="asked for")
-    reason = "asked for"
+        logger.info("affine pre-alignment: center (requested)")
+        return PreAlignment(affine_ras=_shift(apart), mode=mode, reason="requested")
+    reason = "requested"
     if mode == "auto":
         apart_mm, extent_mm = np.linalg.norm(apart), np.median(np.array(fixed.grid.shape) * fixed.grid.spacing)
         if fixed.grid.matches(moving.grid) and apart_mm <= 0.1 * extent_mm:
             return PreAlignment(
                 affine_ras=None, mode="none", reason=f"same grid, centers of mass {apart_mm:.1f} mm apart"
             )
-        reason = f"different grids or places (overlap {100 * overlap:.0f} %, centers {apart_mm:.1f} mm apart)"
+        reason = f"different grids or positions (overlap {100 * overlap:.0f} %, centers {apart_mm:.1f} mm apart)"
     logger.info("affine pre-alignment: %s (%s)", "rigid" if mode == "rigid" else "affine", reason)
     return _refined(ReducedPair.of(fixed, moving), apart, "rigid" if mode == "rigid" else "affine", reason)
 
 
+def _given(fixed: MaskedVolume, moving: MaskedVolume, value: Affine) -> PreAlignment:
+    """Return an alignment that was given as a matrix."""
+    try:
+        matrix = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        matrix = np.empty(0)
+    is_affine = matrix.shape == (4, 4) and np.isfinite(matrix).all() and np.allclose(matrix[3], (0, 0, 0, 1))
+    if not is_affine or np.linalg.det(matrix[:3, :3]) <= 0:
+        got = "a matrix that mirrors or flattens" if is_affine else " ".join(repr(value).split())[:80]
+        expected = f"{' | '.join(_MODES)}, or a pull map in RAS mm, shape (4, 4), with the last row 0 0 0 1"
+        raise InputError("init", got=got, expected=expected)
+    aligned = Grid(moving.grid.shape, np.linalg.solve(matrix, moving.grid.affine))
+    if overlap_fraction(fixed.grid, aligned) == 0.0:
+        raise InputError(
+            "fixed and moving volume",
+            got="no overlap after the given alignment",
+            expected="overlapping volumes",
+            remedy="check that it maps points of the fixed to points of the moving volume",
+        )
+    return PreAlignment(affine_ras=matrix, mode="given", reason="requested")
+
+
 def overlap_fraction(fixed: Grid, moving: Grid) -> float:
-    """Return the fraction of the fixed grid, sampled coarsely, that lies inside the moving grid."""
+    """Return the fraction of the fixed grid, sampled coarsely, inside the moving grid."""
     lines = [np.linspace(0, size - 1, min(size, 16)) for size in fixed.shape]
     points = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).reshape(-1, 3)
     index = ras_to_voxel(voxel_to_ras(points, fixed.affine), moving.affine)
@@ -147,14 +172,14 @@ def _refined(pair: ReducedPair, apart: np.ndarray, mode: str, reason: str) -> Pr
             remedy="align them by hand first, or check the files",
         )
     # Headers nearly as good as the best start are the only start, since vertebrae and ribs also match their neighbors.
-    taken = [headers] if headers.score >= DOUBTFUL * best.score else []
-    taken += [best] if headers.score < AS_GOOD * best.score else []
+    taken = [headers] if headers.score >= _DOUBTFUL * best.score else []
+    taken += [best] if headers.score < _AS_GOOD * best.score else []
     # Rigid first, so that shears do not replace a rotation. Each runs on one thread, both in parallel.
     with ThreadPoolExecutor() as pool:
         first, *others = pool.map(lambda start: _improved(pair, start, "rigid"), taken)
-    found = others[0] if others and others[0].score > first.score / AS_GOOD else first
+    found = others[0] if others and others[0].score > first.score / _AS_GOOD else first
     found = _improved(pair, found, "affine") if mode == "affine" else found
-    if found.score < (1.0 + LEAST_GAIN) * headers.score:
+    if found.score < (1.0 + _LEAST_GAIN) * headers.score:
         logger.info("the affine pre-alignment scores no higher than the headers, which are kept")
         return PreAlignment(affine_ras=None, mode="none", reason="no alignment beats the headers")
     return PreAlignment(affine_ras=found.matrix, mode=found.kind, reason=f"{reason}, from the {found.start}")

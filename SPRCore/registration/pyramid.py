@@ -27,13 +27,7 @@ class Level:
 def make_level(shape: Sequence[int], spacing: Sequence[float], step_mm: float) -> Level:
     """Return the level with voxels of at least about ``step_mm``; coarser axes keep their voxels.
 
-    Args:
-        shape: Sizes of the full grid.
-        spacing: Voxel size of the full grid, in mm.
-        step_mm: Wanted voxel size, in mm.
-
-    Returns:
-        The level; its corner voxels coincide with those of the full grid.
+    Its corner voxels coincide with those of the full grid of a shape and a spacing in mm.
     """
     sizes = tuple(
         n if s >= 0.75 * step_mm else min(n, max(2, round((n - 1) * s / step_mm) + 1))
@@ -44,13 +38,7 @@ def make_level(shape: Sequence[int], spacing: Sequence[float], step_mm: float) -
 
 
 def pyramid_steps(shape: Sequence[int], spacing: Sequence[float], levels: int) -> list[float]:
-    """Return the voxel sizes of the levels in mm, coarsest first, each half the one before.
-
-    Args:
-        shape: Sizes of the full grid.
-        spacing: Voxel size of the full grid, in mm; the last level has the finest one.
-        levels: Wanted number of levels; a small grid has fewer.
-    """
+    """Return the voxel sizes of at most `levels` levels in mm, coarsest first, each half the one before."""
     finest = min(s for s, n in zip(spacing, shape, strict=True) if n > 1)
     longest = max((n - 1) * s for n, s in zip(shape, spacing, strict=True))
     steps = [finest * 2**k for k in range(levels)]

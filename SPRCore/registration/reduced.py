@@ -19,10 +19,10 @@ from SPRCore.typing import Affine
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-WORKING_VOXELS = 48**3
+_WORKING_VOXELS = 48**3
 """Approximate number of voxels of the reduced volumes: enough for twelve parameters, seconds instead of minutes."""
 
-MOST_VOXELS = 4 * WORKING_VOXELS
+MOST_VOXELS = 4 * _WORKING_VOXELS
 """Maximum number of voxels of the larger volume, which has the resolution of the smaller one."""
 
 LEAST_SIZE = 8
@@ -87,9 +87,9 @@ class ReducedPair:
 
     @classmethod
     def of(cls, fixed: MaskedVolume, moving: MaskedVolume) -> ReducedPair:
-        """Reduce both images to the resolution at which the smaller one has about `WORKING_VOXELS` voxels."""
+        """Reduce both images to the resolution at which the smaller one has about `_WORKING_VOXELS` voxels."""
         sizes = [float(np.prod(np.array(image.grid.shape) * image.grid.spacing)) for image in (fixed, moving)]
-        step_mm = max(min(sizes) / WORKING_VOXELS, max(sizes) / MOST_VOXELS) ** (1 / 3)
+        step_mm = max(min(sizes) / _WORKING_VOXELS, max(sizes) / MOST_VOXELS) ** (1 / 3)
         return cls(fixed, moving, _Reduced.of(fixed, step_mm), _Reduced.of(moving, step_mm), step_mm)
 
     def score(self, matrix: Affine) -> float:

@@ -24,19 +24,19 @@ from SPRCore.regularization.diffusion import TERMS
 from SPRCore.similarity.mind import mind_ssc
 from SPRCore.typing import Images, Scalars, Tensor, Vectors
 
-SEARCH_PRIOR = TotalVariationPrior(tv=0.3, lambda_max=30.0)
+_SEARCH_PRIOR = TotalVariationPrior(tv=0.3, lambda_max=30.0)
 """Prior of the search, independent of that of the registration, so that one start serves all settings of a pair. Total
 variation lets neighboring blocks move differently at little cost."""
 
-DESCRIPTOR_SCALE = 100.0
+_DESCRIPTOR_SCALE = 100.0
 """Energy of one unit of mean squared difference of descriptors, which is small compared to 1 - squared correlation."""
 
-FALL = 1.0 / 3.0
+_FALL = 1.0 / 3.0
 """Factor of the coupling length squared from one round to the next."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchStage:
+class _SearchStage:
     """One stage of the search; lengths in voxels of the finest axis.
 
     Attributes:
@@ -58,9 +58,9 @@ class SearchStage:
 
 
 STAGES = (
-    SearchStage(voxels=2.0, block=6.0, reach=20.0, dilation=2, coupling=150.0, rounds=6),
-    SearchStage(voxels=1.0, block=3.0, reach=6.0, dilation=1, coupling=6.0, rounds=4),
-    SearchStage(voxels=1.0, block=2.0, reach=2.0, dilation=1, coupling=10.0, rounds=2),
+    _SearchStage(voxels=2.0, block=6.0, reach=20.0, dilation=2, coupling=150.0, rounds=6),
+    _SearchStage(voxels=1.0, block=3.0, reach=6.0, dilation=1, coupling=6.0, rounds=4),
+    _SearchStage(voxels=1.0, block=2.0, reach=2.0, dilation=1, coupling=10.0, rounds=2),
 )
 """Stages of the search: 7³ displacements of up to 18 voxels, then 5³ of up to 6 around them, then 3³ of up to 2. Chosen
 on the breathing livers of benchmarks/livers.py (docs/adr/0018-discrete-search.md)."""
@@ -74,7 +74,7 @@ def searched_velocity(
     moving: Scalars,
     spacing: Sequence[float],
     masks: tuple[Scalars | None, Scalars | None] = (None, None),
-    stages: Sequence[SearchStage] = STAGES,
+    stages: Sequence[_SearchStage] = STAGES,
 ) -> Pausing[Vectors]:
     r"""Find displacements of blocks by a coupled search, and the velocity whose flow they are.
 
@@ -127,7 +127,7 @@ def _direction(
     moving: tuple[Tensor, Tensor | None],
     level: Level,
     blocks: Level,
-    stage: SearchStage,
+    stage: _SearchStage,
     unit: float,
     found: Vectors | None,
 ) -> Pausing[Vectors]:
@@ -144,13 +144,13 @@ def _direction(
         min(max(1, round(stage.reach * unit / step)), max(size // 2 - 1, 0)) if size > 1 else 0
         for step, size in zip(blocks.spacing, blocks.shape, strict=True)
     ]
-    costs = block_costs(*described, reach, *shares).mul_(DESCRIPTOR_SCALE)
+    costs = block_costs(*described, reach, *shares).mul_(_DESCRIPTOR_SCALE)
     yield
     field, coupling = base, stage.coupling * (stage.block * unit) ** 2
     for _ in range(stage.rounds):
         best = best_displacement(costs, field - base, blocks.spacing, coupling)
         field = smoothed(base + best, field, blocks.spacing, coupling)
-        coupling *= FALL
+        coupling *= _FALL
         yield
     return field
 
@@ -169,7 +169,7 @@ def block_costs(
         moving: Descriptors of the other image, same shape; border blocks are repeated outside.
         reach: Largest displacement along each axis, in blocks.
         fixed_share: Fraction of each block that holds data, shape (1, 1, x, y, z), or None for 1.
-        moving_share: Likewise of the other image; a block without data has the mean cost, so that it has no effect.
+        moving_share: The same of the other image; a block without data has the mean cost, so that it has no effect.
 
     Returns:
         Costs, shape (2·reach + 1 along each axis, x, y, z).
@@ -194,16 +194,13 @@ def _shifted(padded: Tensor, offset: Sequence[int], shape: Sequence[int]) -> Ten
 
 
 def best_displacement(costs: Tensor, field: Vectors, spacing: Sequence[float], coupling: float) -> Vectors:
-    r"""Displacement of each block of least :math:`C(x, d) + |d - u(x)|^2 / (2\theta)`.
+    r"""Displacement in mm of each block of least :math:`C(x, d) + |d - u(x)|^2 / (2\theta)`.
 
     Args:
         costs: Costs, shape (kx, ky, kz, x, y, z), all k odd.
         field: Displacement u of the coupling term, shape (1, 3, x, y, z), in mm.
         spacing: Step between displacements along each axis, in mm.
         coupling: θ, in mm².
-
-    Returns:
-        Displacement, same shape as ``field``, in mm.
     """
     kx, ky, kz = costs.shape[:3]
     values = [(torch.arange(k).to(field) - k // 2) * step for k, step in zip((kx, ky, kz), spacing, strict=True)]
@@ -224,22 +221,15 @@ def best_displacement(costs: Tensor, field: Vectors, spacing: Sequence[float], c
 
 
 def smoothed(target: Vectors, start: Vectors, spacing: Sequence[float], coupling: float) -> Vectors:
-    r"""Field u of least :math:`|u - v|^2 / (2\theta) + \rho(|\nabla u|^2)`, ρ the penalty of ``SEARCH_PRIOR``.
+    r"""Field u of least :math:`|u - v|^2 / (2\theta) + \rho(|\nabla u|^2)`, ρ the penalty of ``_SEARCH_PRIOR``.
 
-    Args:
-        target: Displacement v, shape (1, 3, x, y, z), in mm.
-        start: Field of the initial weights, same shape.
-        spacing: Size of a block along each axis, in mm.
-        coupling: θ, in mm².
-
-    Returns:
-        The field after two updates of the weight.
+    The target v and the field of the initial weights are in mm, θ (the coupling) in mm². The weight is updated twice.
     """
     field = start
     for _ in range(2):
         local = mirrored_box_mean(squared_gradient(field, spacing), (1, 1, 1))
-        weight = mirrored_box_mean(SEARCH_PRIOR.map_weight(local), (1, 1, 1))
-        edges = edge_weights(weight * (coupling * 2.0 * SEARCH_PRIOR.scale / TERMS), spacing)
+        weight = mirrored_box_mean(_SEARCH_PRIOR.map_weight(local), (1, 1, 1))
+        edges = edge_weights(weight * (coupling * 2.0 * _SEARCH_PRIOR.scale / TERMS), spacing)
         diagonal = 1.0 + laplacian_diagonal(edges, target.shape[2:])
 
         def apply(part: Tensor, edges: list[Tensor] = edges) -> Tensor:

@@ -51,9 +51,6 @@ class InstanceConfig:
             instead of from rest: for large motion that differs between neighbors. See ``searching``.
         stop_at_noise: Keep the velocity where the squared correlation, averaged over a window, has reached the value
             attainable at the noise level (``attainable_correlation``), unless the weight is low there.
-
-    Raises:
-        InputError: A value is outside its range.
     """
 
     steps: tuple[int, ...] = (12, 10, 8, 4)
@@ -71,7 +68,6 @@ class InstanceConfig:
     stop_at_noise: bool = False
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         window_radius(self.window)
         if not self.steps or min(self.steps) < 0:
             raise InputError("steps", got=str(self.steps), expected="0 or more per level, one level or more")
@@ -110,11 +106,7 @@ class InstanceConfig:
     def refining(cls, steps: int) -> InstanceConfig:
         """Return settings for a start near the solution, with a tolerance that accepts small gains.
 
-        Args:
-            steps: Maximum Gauss–Newton steps in all, 1 or more; the finest level gets a quarter of them.
-
-        Raises:
-            InputError: There is no step.
+        `steps` is the maximum number of Gauss–Newton steps in all, 1 or more; the finest level gets a quarter of them.
         """
         if steps < 1:
             raise InputError("refinement steps", got=str(steps), expected="1 or more")
@@ -217,12 +209,7 @@ def pool_of(images: LevelImages, config: InstanceConfig) -> tuple[int, ...]:
 
 
 def near_low_weight(images: LevelImages, weight: Scalars) -> Scalars:
-    """Return a mask (0, 1) of the voxels within one voxel of a prior weight below `LOW_WEIGHT`.
-
-    Args:
-        images: Images of the level, whose painted stiffness is divided out.
-        weight: Effective weight, shape (1, 1, X, Y, Z) on the velocity grid.
-    """
+    """Return a mask (0, 1) of the voxels within one voxel of a weight, without stiffness, below `LOW_WEIGHT`."""
     low = (weight if images.stiffness is None else weight / images.stiffness) < LOW_WEIGHT
     return F.max_pool3d(low.to(weight.dtype), 3, stride=1, padding=1)
 
@@ -275,8 +262,7 @@ class Course:
     def completed(self, callback: Callable[[float], None] | None = None) -> Deformation:
         """Run to completion and return the result.
 
-        Args:
-            callback: Called with the fraction done at every pause; after an exception in it the course can be resumed.
+        The callback gets the fraction done at every pause; after an exception in it the course can be resumed.
         """
         while self.advance():
             if callback is not None:

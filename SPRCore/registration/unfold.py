@@ -8,7 +8,7 @@ from SPRCore.functional import box_sum, integrate, jacobian_determinant, mirrore
 from SPRCore.registration.level import Pausing, completed
 from SPRCore.typing import Vectors
 
-LEAST_DETERMINANT = 0.05
+_LEAST_DETERMINANT = 0.05
 """A voxel whose Jacobian determinant is below this counts as folded: a margin for the interpolation in between."""
 
 
@@ -16,17 +16,12 @@ def unfold(velocity_vox: Vectors, squarings: int, rounds: int = 6) -> tuple[Vect
     r"""Smooth a velocity around the voxels where its flow, or the inverse flow, folds, until none is left.
 
     The flow of a smooth velocity never folds; its sampled, interpolated form may where the velocity changes by more
-    than a voxel between neighbors. Round k replaces the velocity within k voxels of a fold by its mean over
-    (2k + 1)³ voxels: most folds need one round, few need four.
-
-    Args:
-        velocity_vox: Velocity, shape (1, 3, X, Y, Z), in voxels per unit time.
-        squarings: Squaring steps of the integration.
-        rounds: Most rounds.
+    than a voxel between neighbors. Each of at most ``rounds`` rounds k replaces the velocity within k voxels of a fold
+    by its mean over (2k + 1)³ voxels: most folds need one round, few need four.
 
     Returns:
-        The velocity; its integral and the integral of minus the velocity, in voxels, all of the same shape; and the
-        fraction of the voxels where the velocity was changed.
+        The velocity (1, 3, X, Y, Z); its integral by ``squarings`` steps and that of minus the velocity, in voxels; and
+        the fraction of the voxels where the velocity was changed.
     """
     return completed(unfolding(velocity_vox, squarings, rounds))
 
@@ -42,7 +37,7 @@ def unfolding(
         backward = integrate(-velocity_vox, squarings)
         yield
         least = torch.minimum(jacobian_determinant(forward), jacobian_determinant(backward))
-        folded = (least < LEAST_DETERMINANT).to(velocity_vox.dtype)
+        folded = (least < _LEAST_DETERMINANT).to(velocity_vox.dtype)
         if radius > rounds or not folded.any():
             break
         region = (box_sum(folded, (radius,) * 3) > 0.5).to(folded.dtype)

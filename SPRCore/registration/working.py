@@ -21,14 +21,8 @@ def working_grid(fixed: Grid, wanted: WorkingGrid) -> Grid:
     """Return the working grid of a network over the field of view of the fixed image.
 
     The axes of the fixed image are swapped and reversed but never rotated. An axis that has the right spacing keeps its
-    voxels, so that it is not interpolated.
-
-    Args:
-        fixed: Grid of the fixed image.
-        wanted: Orientation, spacing, shape and maximum number of voxels of the card; None for those of the fixed image.
-
-    Returns:
-        The grid: it covers the whole field of view, or has the shape of the card and the same center.
+    voxels, so that it is not interpolated. The grid covers the whole field of view, or has the shape of the card and
+    the same center.
 
     Raises:
         InputError: The grid would have more than `MAX_VOXELS` voxels.
@@ -52,12 +46,7 @@ def working_grid(fixed: Grid, wanted: WorkingGrid) -> Grid:
 
 
 def prepared(image: MaskedVolume, preprocessing: Preprocessing, what: str) -> Volume:
-    """Scale the intensities of an image to [0, 1], float32.
-
-    Args:
-        image: The whole image: extremes without outliers, and percentiles, are those of all its data.
-        preprocessing: Preprocessing of the card.
-        what: Name of the image for the message.
+    """Scale the intensities of an image to [0, 1], float32, by all its data; `what` is its name for messages.
 
     Raises:
         InputError: The image has no contrast within the bounds of the intensities.
@@ -74,13 +63,7 @@ def prepared(image: MaskedVolume, preprocessing: Preprocessing, what: str) -> Vo
 
 
 def onto(volume: Volume, grid: Grid, affine_ras: Affine | None = None) -> Volume:
-    """Resample a prepared image on the working grid, smoothed first where that is coarser; it is 0 outside.
-
-    Args:
-        volume: Image of intensities in [0, 1].
-        grid: The working grid.
-        affine_ras: Affine pre-alignment, pull map from fixed to moving world points, shape (4, 4); None for none.
-    """
+    """Resample a prepared image on the working grid, smoothed first where that is coarser; it is 0 outside."""
     world = np.eye(4) if affine_ras is None else affine_ras
     step = np.linalg.inv(volume.affine[:3, :3]) @ world[:3, :3] @ grid.affine[:3, :3]
     # Steps of the working grid along each axis of the image, in its voxels; the same blur as in `functional.resize`.

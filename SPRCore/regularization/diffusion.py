@@ -22,14 +22,8 @@ def squared_gradient(field: Vectors, spacing: Sequence[float] = UNIT) -> Scalars
     .. math:: s(p) = \tfrac{1}{9} \sum_{i,j} \tfrac12 \left((\partial_j^+ u_i)^2 + (\partial_j^- u_i)^2\right)(p)
 
     so that :math:`\sum_p w(p)\,s(p)` is the weighted diffusion whose weight is averaged over both ends of a difference.
-    It is dimensionless when the field has the unit of the spacing, and then does not change with resolution.
-
-    Args:
-        field: Shape (B, 3, X, Y, Z), in the unit of ``spacing`` (millimeters, or voxels with unit spacing).
-        spacing: Voxel size along each axis.
-
-    Returns:
-        Shape (B, 1, X, Y, Z).
+    A field (B, 3, X, Y, Z) in the unit of ``spacing`` gives a dimensionless result (B, 1, X, Y, Z), independent of the
+    resolution.
     """
     total = torch.zeros_like(field[:, :1])
     for axis, step in enumerate(spacing):
@@ -43,12 +37,7 @@ def squared_gradient(field: Vectors, spacing: Sequence[float] = UNIT) -> Scalars
 def edge_weights(weight: Scalars, spacing: Sequence[float] = UNIT) -> list[Tensor]:
     """Weights of the differences along each axis: the mean of both ends over the squared voxel size.
 
-    Args:
-        weight: Weight per voxel, shape (B, 1, X, Y, Z).
-        spacing: Voxel size along each axis.
-
-    Returns:
-        Three tensors, one voxel shorter than ``weight`` along their axis.
+    Each of the three tensors is one voxel shorter than ``weight`` along its axis.
     """
     result = []
     for axis, step in enumerate(spacing):
@@ -61,12 +50,7 @@ def edge_weights(weight: Scalars, spacing: Sequence[float] = UNIT) -> list[Tenso
 def weighted_laplacian(field: Vectors, edges: Sequence[Tensor]) -> Vectors:
     r"""Apply the weighted graph Laplacian: :math:`(L_w u)(p) = \sum_q w_{pq} (u(p) - u(q))` over the six neighbors.
 
-    Args:
-        field: Shape (B, 3, X, Y, Z).
-        edges: Weights of the differences, from ``edge_weights``.
-
-    Returns:
-        Same shape; :math:`u^T L_w u` is the weighted sum of squared differences. Paper Eq. 9–12.
+    With the weights of ``edge_weights``, :math:`u^T L_w u` is the weighted sum of squared differences. Paper Eq. 9–12.
     """
     result = torch.zeros_like(field)
     for axis, edge in enumerate(edges):

@@ -73,7 +73,7 @@ LARGE_MOTION = frozenset({"liver", "lung"})
 
 
 LEAST = 1e-6
-"""Stands for 0 where a hyperparameter must be positive but a range may begin at 0."""
+"""Replaces 0 if a hyperparameter must be positive but a range may begin at 0."""
 
 
 def above_zero(key: str, value: float) -> float:
@@ -89,9 +89,7 @@ def usual_ranges(prior: str) -> dict[str, tuple[float, float]]:
 def prior_name(keys: Iterable[str], preferred: Iterable[str] = ()) -> str:
     """Return the name of the prior that has all of some hyperparameters; if none has, the first that has one of them.
 
-    Args:
-        keys: Keys of hyperparameters, at least one of the table.
-        preferred: Names of priors to consider before the others.
+    The `preferred` priors are considered before the others.
     """
     wanted, order = set(keys), dict.fromkeys([*preferred, *HYPERPARAMETERS])
     return next((name for name in order if wanted <= set(HYPERPARAMETERS[name])), None) or next(

@@ -72,14 +72,11 @@ class BetaPrior(Prior):
 
     Attributes:
         alpha: Spatial coherence α′ = α − 1 ≥ 0: the larger, the closer the weights stay to λ_max everywhere. Useful
-            range 0 to 0.2 (brain), 0.6 (heart); the default 0.1 lies inside every range of the paper's Table 1.
+            range 0 to 0.2 (brain), 0.6 (heart); the default 0.1 is inside every range of the paper's Table 1.
         lambda_max: Largest weight λ_max > 0. Useful range 0.5 to 5; the default 1 did best on
             real pairs of heart and brain.
         beta: Second shape parameter β ≥ 1; 1 (default) is the paper's choice, above 1 w stays below 1.
         floor: Least w, in (0, 1); 1e-6 as in the reference code.
-
-    Raises:
-        InputError: A value is outside its range.
     """
 
     alpha: float = _BETA["alpha"].default
@@ -89,7 +86,6 @@ class BetaPrior(Prior):
     name: ClassVar[str] = "beta"
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         self._check_hyperparameters()
         _check("beta", self.beta, 1.0)
         _check_floor(self.floor)
@@ -103,7 +99,7 @@ class BetaPrior(Prior):
         r"""Weight that minimises :math:`\lambda_{max} w s + penalty(w)`.
 
         For β = 1 it is :math:`\mathrm{clip}(\alpha' / (\lambda_{max} s), floor, 1)`; for β > 1 the smaller root of
-        :math:`r s w^2 - (r s + \alpha' + \beta - 1) w + \alpha' = 0`, which lies inside (0, 1).
+        :math:`r s w^2 - (r s + \alpha' + \beta - 1) w + \alpha' = 0`, which is in (0, 1).
         """
         cost = self.lambda_max * s
         if self.beta == 1.0:
@@ -136,9 +132,6 @@ class GaussianPrior(Prior):
         lambda_mean: Mean weight λ_mean > 0. Useful range 0.5 to 5.
         floor: Least w; 1e-6 as in the reference code.
         bound: Largest w; 5 as in the reference code (reached by networks only, the closed form stays at 1 or below).
-
-    Raises:
-        InputError: A value is outside its range.
     """
 
     sigma: float = _GAUSSIAN["sigma"].default
@@ -148,7 +141,6 @@ class GaussianPrior(Prior):
     name: ClassVar[str] = "gaussian"
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         self._check_hyperparameters()
         _check("floor", self.floor, 0.0, strictly=True)
         _check("bound", self.bound, self.floor, strictly=True)
@@ -187,9 +179,6 @@ class TotalVariationPrior(Prior):
         lambda_max: Largest weight λ_max > 0, which decides below which gradient the penalty is quadratic. Useful range
             1 to 100; at the default 30 and t = 0.3 it is quadratic below √s = 0.005.
         floor: Least w, in (0, 1); 1e-6 as for the other priors.
-
-    Raises:
-        InputError: A value is outside its range.
     """
 
     tv: float = _TV["tv"].default
@@ -198,7 +187,6 @@ class TotalVariationPrior(Prior):
     name: ClassVar[str] = "tv"
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         self._check_hyperparameters()
         _check_floor(self.floor)
 
@@ -239,16 +227,12 @@ class UniformPrior(Prior):
 
     Attributes:
         strength: The weight λ > 0.
-
-    Raises:
-        InputError: The weight is not positive.
     """
 
     strength: float = _UNIFORM["lambda"].default
     name: ClassVar[str] = "uniform"
 
     def __post_init__(self) -> None:
-        """Check the range."""
         self._check_hyperparameters()
 
     @property
@@ -277,11 +261,7 @@ def hyperparameters(prior: Prior) -> dict[str, float]:
 
 
 def with_hyperparameters(prior: Prior, setting: Mapping[str, float]) -> Prior:
-    """Return a prior with other values of some hyperparameters.
-
-    Args:
-        prior: The prior.
-        setting: New values by key.
+    """Return a prior with new values of some hyperparameters, by key.
 
     Raises:
         InputError: The prior has no such hyperparameter, or a value is out of range.
@@ -294,11 +274,7 @@ def with_hyperparameters(prior: Prior, setting: Mapping[str, float]) -> Prior:
 
 
 def make_prior(name: str, setting: Mapping[str, float]) -> Prior:
-    """Build a prior.
-
-    Args:
-        name: "beta", "gaussian", "tv" or "uniform".
-        setting: Hyperparameters by key; those left out keep their defaults.
+    """Build a prior, "beta", "gaussian", "tv" or "uniform", with some hyperparameters by key, defaults for the others.
 
     Raises:
         InputError: There is no such prior or hyperparameter, or a value is out of range.
@@ -309,11 +285,7 @@ def make_prior(name: str, setting: Mapping[str, float]) -> Prior:
 
 
 def as_prior(prior: Prior | str | None, defaults: Mapping[str, float] | None = None) -> Prior | None:
-    """Return a prior given as such, or by its name with default hyperparameters.
-
-    Args:
-        prior: A prior, "beta", "gaussian", "tv" or "uniform", or None, which is returned.
-        defaults: Hyperparameters by key of a prior given by name.
+    """Return a prior given as such, or by its name with default hyperparameters by key; None stays None.
 
     Raises:
         InputError: It is neither.
@@ -327,13 +299,6 @@ def as_prior(prior: Prior | str | None, defaults: Mapping[str, float] | None = N
 
 
 def anatomy_prior(anatomy: str) -> Prior:
-    """Return the prior measured to be best for a part of the body.
-
-    Args:
-        anatomy: "brain", "heart", "lung", "liver" or "pelvis".
-
-    Raises:
-        InputError: There is no setting for it.
-    """
+    """Return the prior measured to be best for "brain", "heart", "lung", "liver" or "pelvis"."""
     check_name(str(anatomy), ANATOMY_SETTINGS, "anatomy")
     return make_prior("beta", ANATOMY_SETTINGS[anatomy])

@@ -1,7 +1,6 @@
 """Similarity of a warped and a fixed image."""
 
 from SPRCore.similarity.lncc import (
-    Correlation,
     FixedStatistics,
     attainable_correlation,
     correlate,
@@ -13,7 +12,6 @@ from SPRCore.similarity.mind import mind_ssc, mind_ssc_distance
 from SPRCore.similarity.mse import mse
 
 __all__ = [
-    "Correlation",
     "FixedStatistics",
     "attainable_correlation",
     "correlate",

@@ -16,33 +16,27 @@ from SPRCore.typing import Scalars, Tensor
 VARIANCE_FLOOR = 1e-5
 """Least mean variance of an informative window (intensities about [0, 1])."""
 
-NOISE_FACTOR, HIGHEST_FLOOR = 6.0, 1.5e-3
+_NOISE_FACTOR, _HIGHEST_FLOOR = 6.0, 1.5e-3
 """Floor of a noisy image: a window that varies by less than 2.4 standard deviations of the noise counts less. It is
 bounded, since in an image without noise the finest texture is taken for noise."""
 
-HIGHEST_NOISE = 0.05**2
+_HIGHEST_NOISE = 0.05**2
 """Largest variance of noise: texture as fine as the voxels is taken for noise."""
 
 
 def variance_floor(image: Scalars) -> float:
-    r"""Return the least mean variance of a window with more than noise.
+    r"""Return the least mean variance of a window with more than noise, of an image about [0, 1].
 
     The noise is estimated from second differences, :math:`\sigma = \mathrm{median}|\Delta^2| / (0.6745 \sqrt{6})`,
     along the axis where it is least (along coarse axes it is anatomy); constant regions (cleared background) do not
-    count.
-
-    Args:
-        image: Shape (B, 1, X, Y, Z), intensities about [0, 1].
-
-    Returns:
-        :math:`6 \sigma^2`, at least ``VARIANCE_FLOOR`` and at most ``HIGHEST_FLOOR``.
+    count. The value is :math:`6 \sigma^2`, limited to [``VARIANCE_FLOOR``, ``_HIGHEST_FLOOR``].
 
     References:
         Immerkaer, Computer Vision and Image Understanding 1996, doi:10.1006/cviu.1996.0060; here the median instead of
         the mean, which excludes edges.
     """
     noise = min(_noise_variance(image, axis) for axis in range(3))
-    return min(max(NOISE_FACTOR * noise, VARIANCE_FLOOR), HIGHEST_FLOOR)
+    return min(max(_NOISE_FACTOR * noise, VARIANCE_FLOOR), _HIGHEST_FLOOR)
 
 
 def _noise_variance(image: Tensor, axis: int) -> float:
@@ -53,21 +47,14 @@ def _noise_variance(image: Tensor, axis: int) -> float:
 
 
 def attainable_correlation(fixed: FixedStatistics) -> Scalars:
-    r"""Return the squared local correlation of a perfect match at the noise level.
+    r"""Return the squared local correlation of a perfect match at the noise level, shape (B, 1, X, Y, Z), in [0, 1].
 
     Of a window of variance V, :math:`\sigma^2` of which is noise, the deformed image can explain V − σ². With as much
     noise in the moving image the squared correlation of the true displacement is :math:`((V - \sigma^2) / V)^2`; a
-    higher one is fitted noise.
-
-    Args:
-        fixed: Statistics of the fixed image; the noise is estimated as for ``variance_floor`` and at most
-            ``HIGHEST_NOISE``.
-
-    Returns:
-        Values in [0, 1], shape (B, 1, X, Y, Z).
+    higher one is fitted noise. The noise is estimated as for ``variance_floor`` and at most ``_HIGHEST_NOISE``.
     """
     variance = fixed.variance / fixed.count
-    noise = min(HIGHEST_NOISE, *(_noise_variance(fixed.image, axis) for axis in range(3)))
+    noise = min(_HIGHEST_NOISE, *(_noise_variance(fixed.image, axis) for axis in range(3)))
     return variance.sub(noise).clamp_(min=0.0).div_(variance).square_()
 
 
@@ -322,7 +309,3 @@ def _at_least_float32(image: Tensor) -> Tensor:
 
 def _centered(image: Tensor) -> Tensor:
     return image - image.mean(dim=(2, 3, 4), keepdim=True)
-
-
-def _masked(image: Tensor, mask: Tensor | None) -> Tensor:
-    return image if mask is None else image * mask

@@ -20,7 +20,7 @@ PAIRS = tuple(
 )
 """The 12 pairs of the six neighbors at a distance of a square root of 2; opposite ones are excluded."""
 
-LEAST_SHARE, LARGEST_SHARE = 1e-3, 1e3
+_LEAST_SHARE, _LARGEST_SHARE = 1e-3, 1e3
 """A local noise estimate is clamped to these multiples of its mean over the image."""
 
 
@@ -120,7 +120,7 @@ def _describe(distances: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     noise = distances.mean(dim=1, keepdim=True)
     typical = noise.mean(dim=(2, 3, 4), keepdim=True)
     # The tiny bound gives 0 / tiny = 0 in a constant image.
-    divisor = noise.clamp(min=LEAST_SHARE * typical, max=LARGEST_SHARE * typical)
+    divisor = noise.clamp(min=_LEAST_SHARE * typical, max=_LARGEST_SHARE * typical)
     divisor = divisor.clamp(min=torch.finfo(noise.dtype).tiny)
     return torch.exp(-distances / divisor), noise, divisor
 
@@ -131,6 +131,6 @@ def _descriptor_gradient(grad: Tensor, distances: Tensor) -> Tensor:
     slope = grad * descriptor / divisor
     to_divisor = (slope * distances).sum(dim=1, keepdim=True) / divisor
     below, above = (divisor > noise).to(grad.dtype), (divisor < noise).to(grad.dtype)
-    shares = to_divisor * (below * LEAST_SHARE + above * LARGEST_SHARE)
+    shares = to_divisor * (below * _LEAST_SHARE + above * _LARGEST_SHARE)
     to_noise = to_divisor * (1 - below - above) + shares.mean(dim=(2, 3, 4), keepdim=True)
     return to_noise / len(PAIRS) - slope

@@ -66,7 +66,7 @@ def sliding_cylinder(
         shape: Voxels along R, A, S.
         spacing: Voxel size in mm, possibly anisotropic.
         degrees: Largest turn, in the middle of the axis; it decreases to 0 at the ends.
-        slip_mm: Largest slip along the axis; it decreases likewise.
+        slip_mm: Largest slip along the axis, in its middle, too.
         noise: Standard deviation of the Gaussian noise added to each image separately.
         seed: Seed of all random numbers.
 

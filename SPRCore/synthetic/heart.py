@@ -31,7 +31,7 @@ _APEX, _FADE_START, _FADE_END = -46.0, 31.0, 74.0
 _LARGEST_CONTRACTION = 0.45
 
 
-class HeartMotion:
+class _HeartMotion:
     """The true map from end-systole (fixed) to end-diastole (moving) in reference mm.
 
     First the free wall of the right ventricle moves out along one axis; then the left ventricle lengthens,
@@ -122,7 +122,7 @@ def beating_heart(
     scale = np.float32(min(h / r for h, r in zip(half, _REFERENCE_HALF, strict=True)))
     x, y, z = (p / scale for p in grid_coordinates(shape, affine))
     here: Coordinates = (x, y, z)
-    there = HeartMotion(contraction)(here) if contraction else here
+    there = _HeartMotion(contraction)(here) if contraction else here
     anatomy = HeartAnatomy([h / float(scale) for h in half], max(spacing[:2]) / float(scale), seed)
     fixed, moving = anatomy.render(there), anatomy.render(here)
     displacement = np.stack([(t - h) * scale for t, h in zip(there, here, strict=True)], axis=-1).astype(np.float32)

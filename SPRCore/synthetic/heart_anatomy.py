@@ -13,13 +13,13 @@ from SPRCore.synthetic.shapes import SplineNoise, paint, soft
 # the widest level, and the direction of the right ventricle.
 AXIS_XY = (-12.0, -4.0)
 RADIUS, EPI_RADIUS = 25.0, 34.0
-TOP, WIDEST, DEPTH, EPI_DEPTH = 36.0, 8.0, 46.0, 54.0
+TOP, WIDEST, _DEPTH, _EPI_DEPTH = 36.0, 8.0, 46.0, 54.0
 RIGHT_ANGLE = np.deg2rad(28.0)
 
 
 def cap(z: np.ndarray) -> np.ndarray:
     """Squared relative radius of the left cavity at the height z: 1 from the widest level up, towards 0 at the apex."""
-    squared = 1 - (np.minimum(z - WIDEST, 0) / DEPTH) ** 2
+    squared = 1 - (np.minimum(z - WIDEST, 0) / _DEPTH) ** 2
     return 0.5 * (squared + np.sqrt(squared * squared + 0.01))
 
 
@@ -97,7 +97,7 @@ def _levels(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> dict[str, np.ndarray
     lungs = np.minimum(_ellipse(x, y, (-64, -14), (34, 58)), _ellipse(x, y, (72, -8), (30, 60)))
     liver = np.maximum(np.sqrt((x - 55) ** 2 + (y - 5) ** 2 + (z + 78) ** 2) - 62, lungs - 12)
     papillary = np.minimum(np.hypot(dx + 9, dy - 13), np.hypot(dx + 9, dy + 13)) - 4.5
-    epicardium = _bullet(r2, z, base, EPI_RADIUS, EPI_DEPTH)
+    epicardium = _bullet(r2, z, base, EPI_RADIUS, _EPI_DEPTH)
     return {
         "chest": _ellipse(x, y, (0, -4), (104, 90)),
         "muscle": _ellipse(x, y, (0, -6), (96, 78)),
@@ -110,6 +110,6 @@ def _levels(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> dict[str, np.ndarray
         "free_wall": np.maximum(crescent * 31 - 3.5, base),
         "right": np.maximum(np.maximum(crescent * 31, base), -epicardium),
         "myocardium": epicardium,
-        "left": _bullet(r2, z, base, RADIUS, DEPTH),
+        "left": _bullet(r2, z, base, RADIUS, _DEPTH),
         "papillary": np.maximum(papillary, np.maximum(-16 - z, z - 20)),
     }

@@ -81,14 +81,7 @@ class Phantom:
 
 
 def centered_affine(shape: Sequence[int], spacing: Sequence[float]) -> np.ndarray:
-    """Affine of an axis-aligned grid whose center is the origin of RAS (mm).
-
-    Args:
-        shape: Voxels along R, A, S; at least 8 each.
-        spacing: Voxel size along R, A, S in mm; positive.
-
-    Returns:
-        The (4, 4) voxel -> RAS mm matrix.
+    """Affine (4, 4) of an axis-aligned grid whose center is the origin of RAS (mm).
 
     Raises:
         InputError: A shape below 8 voxels or a spacing that is not positive.

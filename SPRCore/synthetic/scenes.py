@@ -32,9 +32,6 @@ class SceneConfig:
         empty: Fraction of pairs with an empty background, as after skull stripping.
         texture: Largest contrast inside of structures, as a fraction of the range of gray.
         noise: Largest standard deviation of the noise.
-
-    Raises:
-        ConfigError: A value is out of range.
     """
 
     labels: int = 10
@@ -46,7 +43,6 @@ class SceneConfig:
     noise: float = 0.05
 
     def __post_init__(self) -> None:
-        """Check the values."""
         require(2 <= self.labels <= 255, "labels", self.labels, "2 to 255")
         low, high = self.scale_mm
         require(0 < low <= high, "scale_mm", list(self.scale_mm), "two numbers above 0, the smaller first")
@@ -131,17 +127,10 @@ def _noise(
 def smooth_motion(
     shape: Sequence[int], spacing: Sequence[float], scale: float, amplitude: float, generator: torch.Generator
 ) -> Vectors:
-    """Return a smooth random diffeomorphism, integrated at half the resolution to save time.
+    """Return a smooth random diffeomorphism in voxels, shape (1, 3, X, Y, Z), integrated at half the resolution.
 
-    Args:
-        shape: Voxels along each axis.
-        spacing: Voxel size in mm.
-        scale: Size of the motion in mm; a weaker motion of a third of the size is added.
-        amplitude: Largest speed in mm, approximately the largest displacement.
-        generator: Random generator.
-
-    Returns:
-        Displacement in voxels, shape (1, 3, X, Y, Z); it does not vanish at the border.
+    Scale and amplitude (largest speed, approximately the largest displacement) are in mm; a weaker motion of a third of
+    the scale is added. It does not vanish at the border.
     """
     half = [max(8, -(-n // 2)) for n in shape]
     wide = [s * step_ratio(n, h) for n, s, h in zip(shape, spacing, half, strict=True)]

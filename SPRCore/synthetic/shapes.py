@@ -53,17 +53,10 @@ class SplineNoise:
 
 
 def signed_distance(level: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    """Distance in mm to the zero set of a level function on a grid, negative where the level is negative.
+    """Distance in mm to the zero set of a level function (X, Y, Z), with its sign; infinite without a zero set.
 
     Voxels beside the zero set are projected on it by one Newton step along the gradient; every other voxel has the
     distance to the projection of the nearest of those: the error is a tenth of a voxel in the mean, half at most.
-
-    Args:
-        level: (X, Y, Z) smooth function near its zero set; any scale.
-        spacing: Voxel size in mm.
-
-    Returns:
-        (X, Y, Z) float32 mm; infinite with the level's sign if the level has no zero set.
     """
     from scipy.ndimage import distance_transform_edt
 
@@ -98,18 +91,7 @@ def _beside_zero(level: np.ndarray) -> np.ndarray:
 def grid_noise(
     shape: Sequence[int], spacing: Sequence[float], scale_mm: float, channels: int, generator: torch.Generator
 ) -> torch.Tensor:
-    """Smooth noise like that of `SplineNoise` on a whole grid, by one small matrix product per axis.
-
-    Args:
-        shape: Voxels along X, Y, Z.
-        spacing: Voxel size in mm.
-        scale_mm: Distance of the knots in mm.
-        channels: Number of independent noise images.
-        generator: Source of the coefficients.
-
-    Returns:
-        (channels, X, Y, Z) float32, unit variance.
-    """
+    """Smooth noise (channels, X, Y, Z) of unit variance like `SplineNoise`, by one small matrix product per axis."""
     bases = [_spline_basis(n, float(s) / scale_mm) for n, s in zip(shape, spacing, strict=True)]
     counts = [basis.shape[1] for basis in bases]
     coefficients = torch.randn((channels, *counts), generator=generator) * _UNIT_VARIANCE

@@ -48,7 +48,7 @@ def textured_phantom(
     noise: float,
     seed: int,
 ) -> Phantom:
-    """Draw two textured regions before and after a slide.
+    """Draw two textured regions before and after a slide, with landmarks near the wall and away from it.
 
     Args:
         fixed: Position of each voxel of the fixed image in the moving one, RAS mm, and the level function in mm there.
@@ -57,9 +57,6 @@ def textured_phantom(
         affine: Voxel -> RAS mm, axis-aligned.
         noise: Standard deviation of the noise of each image.
         seed: Seed of all random numbers.
-
-    Returns:
-        The phantom, with landmarks near the wall and away from it.
     """
     spacing = np.diag(affine)[:3]
     voxel = float(spacing.max())
@@ -88,16 +85,9 @@ def slide(z_mm: np.ndarray, half_mm: float, shift_mm: float) -> np.ndarray:
 
 
 def check_shift(name: str, shift_mm: float, half_mm: float, part: float = 1.0) -> None:
-    """Refuse a slide that compresses any part to less than a quarter of its length.
+    """Refuse a slide that compresses any part to less than a quarter of its length (`InputError`).
 
-    Args:
-        name: Name of the argument, for the message.
-        shift_mm: The slide.
-        half_mm: Half of the field of view along the slide.
-        part: Largest motion of one region for a shift of 1.
-
-    Raises:
-        InputError: The shift is negative, not finite or too large.
+    `half_mm` is half of the field of view along the slide, `part` the largest motion of one region for a shift of 1.
     """
     largest = (1.0 - _LEAST_STRETCH) * half_mm / (_STEEPEST * part)
     if not 0 <= shift_mm <= largest:
@@ -109,13 +99,7 @@ def check_shift(name: str, shift_mm: float, half_mm: float, part: float = 1.0) -
 def landmarks(boundary: np.ndarray, voxel: float, seed: int) -> np.ndarray:
     """Voxel indices (N, 3) on the fixed grid: up to 100 each near the wall inside, near it outside, and away from it.
 
-    Args:
-        boundary: Signed distance to the wall in mm.
-        voxel: Largest voxel size in mm; up to 4 voxels count as near.
-        seed: Seed of all random numbers.
-
-    Returns:
-        Indices, none within 3 voxels of the border of the volume.
+    Up to 4 voxels, of the largest size in mm, count as near; none is within 3 voxels of the border.
     """
     inner = np.zeros(boundary.shape, dtype=bool)
     inner[(slice(_BORDER_VOXELS, -_BORDER_VOXELS),) * 3] = True

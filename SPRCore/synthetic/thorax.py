@@ -23,7 +23,7 @@ _STEEPEST = 1.875 / (_FULL_LOW - _BOTTOM)
 _LEAST_STRETCH = 0.25
 
 
-class ThoraxMotion:
+class _ThoraxMotion:
     """The true map from expiration (fixed) to inspiration (moving): T = S o E.
 
     E is smooth: the heart moves down and the front of the chest forward. S moves each hemithorax along the body axis
@@ -99,7 +99,7 @@ def sliding_thorax(
     affine, half = centered_affine(shape, spacing), half_extent(shape, spacing)
     _check_amplitude(amplitude_mm, half[2])
     here = grid_coordinates(shape, affine)
-    there, wall = ThoraxMotion(half, amplitude_mm)(here)
+    there, wall = _ThoraxMotion(half, amplitude_mm)(here)
     anatomy = ThoraxAnatomy(half, max(spacing), np.random.default_rng([seed, 0]))
     displacement = np.stack([t - h for t, h in zip(there, here, strict=True)], axis=-1).astype(np.float32)
     fixed, moving = anatomy.render(there), anatomy.render(here)

@@ -17,7 +17,7 @@ def taper(z: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Hemithorax:
+class _Hemithorax:
     """The column in which one lung and the organs below it slide.
 
     Args:
@@ -41,8 +41,8 @@ class Hemithorax:
 
 # +x is the patient's right: the left lung has a deeper dent for the heart.
 HEMITHORACES = {
-    1: Hemithorax((0.45, -0.06, 0.345, 0.64), ((2.75, 0.24, 3.0), (-2.4, 0.14, 4.0))),
-    -1: Hemithorax((-0.46, -0.06, 0.335, 0.64), ((0.50, 0.42, 3.0), (-0.75, 0.14, 4.0))),
+    1: _Hemithorax((0.45, -0.06, 0.345, 0.64), ((2.75, 0.24, 3.0), (-2.4, 0.14, 4.0))),
+    -1: _Hemithorax((-0.46, -0.06, 0.335, 0.64), ((0.50, 0.42, 3.0), (-0.75, 0.14, 4.0))),
 }
 
 

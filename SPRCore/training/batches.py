@@ -42,7 +42,6 @@ class Batch:
     names: tuple[tuple[str, str], ...] = (("moving", "fixed"),)
 
     def __len__(self) -> int:
-        """Return the number of pairs."""
         return len(self.spacings)
 
     @property

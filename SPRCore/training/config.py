@@ -52,7 +52,6 @@ class LossConfig:
     map_weight_pull: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the values and that they belong to the prior."""
         require(self.window >= 3 and self.window % 2 == 1, "window", self.window, "an odd number of voxels from 3")
         for name in ("dice_weight", "tre_weight", "map_weight_pull"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
@@ -87,7 +86,7 @@ class HyperConfig:
             where a change has more effect, are more frequent.
 
     Raises:
-        ConfigError: There is no range, more than two, or an empty one.
+        ConfigError: No range, more than two, or an empty one.
     """
 
     ranges: dict[str, tuple[float, float]]
@@ -95,7 +94,6 @@ class HyperConfig:
     skew: float = 1.0
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         require(1 <= len(self.ranges) <= 2, "ranges", sorted(self.ranges), "one or two hyperparameters")
         for name, (low, high) in self.ranges.items():
             require(0 <= low < high, f"ranges.{name}", [low, high], "a lower and a higher number, 0 or more")
@@ -133,7 +131,6 @@ class OptimiserConfig:
     ema: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the values."""
         require(self.lr > 0, "lr", self.lr, "a number above 0")
         require(self.decay_power >= 0, "decay_power", self.decay_power, "0 or more")
         both = f"epochs {self.epochs} and steps {self.steps}"
@@ -157,9 +154,6 @@ class AugmentationConfig:
         bend_mm: Largest displacement of a smooth random deformation of both images, which varies the anatomy; 0 for
             none. Not with landmarks.
         bend_scale_mm: Length scale of this deformation.
-
-    Raises:
-        ConfigError: A value is out of range.
     """
 
     flip: tuple[int, ...] = ()
@@ -169,7 +163,6 @@ class AugmentationConfig:
     bend_scale_mm: float = 40.0
 
     def __post_init__(self) -> None:
-        """Check the values."""
         good = set(self.flip) <= {0, 1, 2} and len(set(self.flip)) == len(self.flip)
         require(good, "flip", list(self.flip), "axes out of 0, 1, 2")
         require(0 <= self.gamma <= 2, "gamma", self.gamma, "0 to 2")
@@ -186,9 +179,6 @@ class ValidationConfig:
         every: Epochs between validations.
         pairs: Largest number of pairs; None for the whole validation set.
         pictures: Number of pairs in the pictures, which are written with the curves of the run; 0 for no pictures.
-
-    Raises:
-        ConfigError: A value is out of range.
     """
 
     every: int = 1
@@ -196,7 +186,6 @@ class ValidationConfig:
     pictures: int = 1
 
     def __post_init__(self) -> None:
-        """Check the values."""
         require(self.every >= 1, "every", self.every, "1 or more")
         require(self.pairs is None or self.pairs >= 1, "pairs", self.pairs, "1 or more, or null")
         require(self.pictures >= 0, "pictures", self.pictures, "0 or more")
@@ -209,16 +198,12 @@ class CheckpointConfig:
     Attributes:
         every: Optimiser steps between checkpoints; one is also written at the end of each epoch.
         keep: Number of latest checkpoints to keep.
-
-    Raises:
-        ConfigError: A value is out of range.
     """
 
     every: int = 500
     keep: int = 1
 
     def __post_init__(self) -> None:
-        """Check the values."""
         require(self.every >= 1, "every", self.every, "1 or more")
         require(self.keep >= 1, "keep", self.keep, "1 or more")
 

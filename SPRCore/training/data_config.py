@@ -35,9 +35,6 @@ class GeneratedConfig:
         noise: Standard deviation of the noise of images in [0, 1]; not for scenes.
         scene: Scenes: their parameters.
         thin: Scenes: fraction of training pairs with few slices; requires batches of one.
-
-    Raises:
-        ConfigError: A value is out of range.
     """
 
     kind: Literal["shapes", "heart", "scenes"] = "shapes"
@@ -54,7 +51,6 @@ class GeneratedConfig:
     thin: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the values."""
         require(min(self.shape) >= 16, "shape", list(self.shape), "16 voxels or more along each axis")
         require(min(self.spacing_mm) > 0, "spacing_mm", list(self.spacing_mm), "numbers above 0")
         for name in ("train", "validation", "test"):
@@ -78,9 +74,6 @@ class SplitConfig:
         test: Number or fraction; 0 for none.
         seed: Seed of the draw, which depends otherwise on the names of the subjects alone.
         redraw: Whether to draw a split even if the data set prescribes one.
-
-    Raises:
-        ConfigError: A value is out of range.
     """
 
     file: Path | None = None
@@ -92,7 +85,6 @@ class SplitConfig:
     redraw: bool = False
 
     def __post_init__(self) -> None:
-        """Check the values."""
         for name in ("train", "validation", "test"):
             value = getattr(self, name)
             good = value is None or (value >= 0 and (value < 1 or value == int(value)))
@@ -167,7 +159,6 @@ class DataConfig:
     cache: Path | None = None
 
     def __post_init__(self) -> None:
-        """Check that the values fit each other."""
         for name in ("atlas", "atlas_image", "atlas_labels"):
             good = self.task == "atlas-to-subject" or getattr(self, name) is None
             require(good, name, f"{getattr(self, name)} with {self.task}", "null")
@@ -220,7 +211,6 @@ class PreprocessingConfig:
     crop_labels: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        """Check the values and that they fit each other."""
         if self.orientation is not None:
             check_orientation(self.orientation)
         if self.shape is not None:

@@ -14,6 +14,7 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from SPRCore.errors import InputError
+from SPRCore.registration.devices import pick_device
 
 _TIMEOUT = timedelta(hours=2)
 """Time that processes wait for the first one, which prepares the images."""
@@ -52,25 +53,14 @@ class Process:
             distributed.barrier(device_ids=[self.device.index] if self.device.type == "cuda" else None)
 
     def wrapped(self, network: nn.Module) -> nn.Module:
-        """Return the network wrapped so that the backward pass averages gradients over the processes.
-
-        Args:
-            network: The network, on the device of this process.
-
-        Returns:
-            The wrapped network; the network itself with one process.
-        """
+        """Return a network on this device, wrapped so that the backward pass averages gradients over the processes."""
         if self.world == 1:
             return network
         devices = [self.device] if self.device.type == "cuda" else None
         return DistributedDataParallel(network, device_ids=devices, gradient_as_bucket_view=True)
 
     def gathered(self, values: list[Any]) -> list[Any]:
-        """Return the values of all processes in the order of the items.
-
-        Args:
-            values: Picklable values of items rank, rank + world, … of this process.
-        """
+        """Return the picklable values of items rank, rank + world, … of all processes, in the order of the items."""
         if self.world == 1:
             return values
         parts: list[list[Any]] = [[] for _ in range(self.world)]
@@ -81,22 +71,16 @@ class Process:
 def averaging(network: nn.Module, wanted: bool) -> AbstractContextManager:
     """Return the context of a pass that averages gradients over the processes, or only accumulates them.
 
-    Args:
-        network: Result of `Process.wrapped`.
-        wanted: Whether to average: only for the last batch of a step.
+    `wanted` is true for the last batch of a step; the network is the result of `Process.wrapped`.
     """
     return network.no_sync() if isinstance(network, DistributedDataParallel) and not wanted else nullcontext()
 
 
 @contextmanager
 def process_group(device: str) -> Iterator[Process]:
-    """Join the process group of `torchrun`, if any, for a block.
+    """Join the process group of `torchrun`, if any, for a block, and yield this process.
 
-    Args:
-        device: "auto" (CUDA if available), "cpu", "cuda" or "mps"; each process of a machine uses its own GPU.
-
-    Yields:
-        This process.
+    `device` is "auto" (CUDA if available), "cpu", "cuda" or "mps"; each process of a machine uses its own GPU.
 
     Raises:
         InputError: The device is missing, or there are fewer GPUs than processes.
@@ -116,14 +100,9 @@ def process_group(device: str) -> Iterator[Process]:
 
 
 def _device(name: str, local_rank: int) -> torch.device:
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        name = "cuda" if present["cuda"] else "cpu"
-    if not present[name]:
-        found = ", ".join(kind for kind, there in present.items() if there)
-        raise InputError("device", got=name, expected=f"one that this machine has: {found}", remedy="use device: auto")
-    if name != "cuda":
-        return torch.device(name)
+    device = pick_device(name)
+    if device.type != "cuda":
+        return device
     if local_rank >= torch.cuda.device_count():
         got = f"process {local_rank} of a machine with {torch.cuda.device_count()} GPUs"
         raise InputError("torchrun", got=got, expected="at most one process for each GPU")

@@ -23,14 +23,14 @@ BAD_BATCH = "not-finite"
 def check_finite(
     norm: Tensor, batches: Sequence[Batch], parts: Sequence[dict[str, float]], step: int, folder: Path, rank: int
 ) -> None:
-    """Raise before a non-finite gradient reaches the weights, and save the offending batch.
+    """Raise before a non-finite gradient reaches the weights, and save the offending batch in the folder of the run.
 
     Args:
         norm: Norm of the gradient, averaged over all processes, so that all of them raise.
         batches: Batches of the step in this process.
         parts: Parts of the loss of each batch.
         step: Number of the step.
-        folder: Folder of the run; the pairs are written into it.
+        folder: Folder of the run.
         rank: Number of this process.
 
     Raises:
@@ -70,16 +70,7 @@ def _save(pairs: Sequence[Batch], parts: Sequence[dict[str, float]], step: int, 
 
 @contextmanager
 def guarded_memory(recipe: Recipe, shape: Sequence[int], device: torch.device) -> Iterator[None]:
-    """Turn an out-of-memory error of the block into one that names the settings to change.
-
-    Args:
-        recipe: The recipe.
-        shape: Sizes (X, Y, Z) of the images of the step.
-        device: Compute device.
-
-    Raises:
-        SPRError: The block ran out of memory.
-    """
+    """Convert an out-of-memory error of a step on images of a shape to an `SPRError` with the settings to change."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -91,11 +82,7 @@ def guarded_memory(recipe: Recipe, shape: Sequence[int], device: torch.device) -
 
 
 def memory_remedies(recipe: Recipe, device: torch.device) -> list[str]:
-    """Return changes to the recipe that reduce the memory of a step, the mildest first.
-
-    Returns:
-        Command-line options, without those already set.
-    """
+    """Return command-line options that reduce the memory of a step, the mildest first, without those already set."""
     model, optimiser = recipe.model, recipe.optimiser
     found = []
     if optimiser.batch > 1:

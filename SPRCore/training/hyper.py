@@ -28,26 +28,14 @@ class LossSetting:
 
 
 def default_setting(loss: LossConfig, hyper: HyperConfig | None) -> LossSetting:
-    """Return the setting of the recipe: used in validation, and in training without ranges.
-
-    Args:
-        loss: Holds the hyperparameters.
-        hyper: Ranges of those that the network takes as its code, or None.
-    """
+    """Return the setting of the recipe: used in validation, and in training without ranges."""
     return _setting(hyperparameters(loss.make_prior()), loss, hyper)
 
 
 def draw_setting(loss: LossConfig, hyper: HyperConfig | None, seed: int, number: int) -> LossSetting:
-    """Draw a setting over the ranges, as the paper does in every iteration.
+    """Draw a setting over the ranges, as the paper does in every iteration; `default_setting` without ranges.
 
-    Args:
-        loss: Holds the hyperparameters that are not drawn.
-        hyper: The ranges, or None.
-        seed: Seed of the training.
-        number: Number of the pair since the start of the training; the draw depends on it and the seed alone.
-
-    Returns:
-        The setting; `default_setting` without ranges.
+    The draw depends on the seed of the training and on the number of the pair since its start alone.
     """
     ranges, skew = ({}, 1.0) if hyper is None else (hyper.ranges, hyper.skew)
     shares = (np.random.default_rng([seed, number]).random(len(ranges)) ** skew).tolist()

@@ -37,13 +37,7 @@ class Journal:
             temporary.write_text("".join(f"{json.dumps(finite(row))}\n" for row in rows), encoding="utf-8")
 
     def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
-        """Write a line, and its values to TensorBoard.
-
-        Args:
-            kind: "train" or "validation".
-            step: Optimiser steps made.
-            values: Values by name.
-        """
+        """Write a line of a kind, "train" or "validation", with values by name, and the values to TensorBoard."""
         with (self._folder / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(finite({"step": step, "kind": kind, **values})) + "\n")
         for name, value in values.items():
@@ -51,13 +45,7 @@ class Journal:
                 self._board.add_scalar(f"{kind}/{name}", value, step)
 
     def picture(self, name: str, step: int, figure: Figure) -> None:
-        """Write a picture to its folder and to TensorBoard.
-
-        Args:
-            name: Name of the file without suffix.
-            step: Optimiser steps made.
-            figure: The picture.
-        """
+        """Write a picture to its folder, by its name without suffix, and to TensorBoard."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
 
         with atomic_path(self._folder / PICTURES / f"{name}.png") as temporary:
@@ -74,11 +62,7 @@ class Journal:
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
-    """Read the lines of a run.
-
-    Returns:
-        A dictionary for each line; a line cut off by a killed process is skipped.
-    """
+    """Read the lines of a run as dictionaries; a line cut off by a killed process is skipped."""
     path = folder / METRICS
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:

@@ -50,7 +50,7 @@ from SPRCore.typing import Tensor
 
 logger = logging.getLogger("SPRCore")
 
-LOG_EVERY = 20
+_LOG_EVERY = 20
 """Steps averaged in one line of the journal."""
 
 
@@ -249,7 +249,7 @@ class _Run:
         step = {name: sum(share * part[name] for share, part in zip(shares, values, strict=True)) for name in values[0]}
         for name, value in (step | {"gradient_norm": norm, "count": 1.0}).items():
             self.sums[name] = self.sums.get(name, 0.0) + value
-        if self.step % LOG_EVERY == 0 or self.step == self.steps:
+        if self.step % _LOG_EVERY == 0 or self.step == self.steps:
             self._share_sums()
             count = self.sums.pop("count")
             means = {name: total / count for name, total in self.sums.items()}

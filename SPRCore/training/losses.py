@@ -23,7 +23,7 @@ from SPRCore.training.config import LossConfig
 from SPRCore.training.hyper import LossSetting
 from SPRCore.typing import Scalars, Tensor, Vectors
 
-MAP_POOL = 2
+_MAP_POOL = 2
 """Radius in voxels of the neighborhood over which squared gradients are averaged for the most probable weight: networks
 predict the weight at a quarter of the resolution, so that one value covers about five voxels."""
 _LABELS_AT_ONCE = 8
@@ -103,45 +103,19 @@ def _one(output: RegistrationOutput, number: int) -> RegistrationOutput:
 
 
 def in_mm(displacement_vox: Vectors, spacing: Sequence[float]) -> Vectors:
-    """Convert a displacement from voxels to millimeters along the axes of its grid.
-
-    Args:
-        displacement_vox: Shape (B, 3, X, Y, Z), in voxels.
-        spacing: Voxel size along each axis, in mm.
-
-    Returns:
-        Same shape, in mm.
-    """
+    """Convert a displacement (B, 3, X, Y, Z) from voxels to millimeters along the axes of its grid."""
     return displacement_vox * displacement_vox.new_tensor(spacing).view(1, 3, 1, 1, 1)
 
 
 @torch.no_grad()
 def map_weight(displacement_vox: Vectors, spacing: Sequence[float], prior: Prior) -> Scalars:
-    """Return the most probable weight of a displacement, in closed form and without gradient.
-
-    Args:
-        displacement_vox: Shape (B, 3, X, Y, Z), in voxels.
-        spacing: Voxel size along each axis, in mm.
-        prior: The prior.
-
-    Returns:
-        Weight of averaged squared gradients, shape (B, 1, X, Y, Z).
-    """
+    """Return the most probable weight (B, 1, X, Y, Z) of a displacement in voxels, in closed form, without gradient."""
     local = squared_gradient(in_mm(displacement_vox, spacing), spacing)
-    return prior.map_weight(mirrored_box_mean(local, (MAP_POOL,) * 3))
+    return prior.map_weight(mirrored_box_mean(local, (_MAP_POOL,) * 3))
 
 
 def map_gap(output: RegistrationOutput, spacing: Sequence[float], prior: Prior) -> float | None:
-    """Return the mean distance of a predicted weight from the most probable one for the same displacement.
-
-    Args:
-        output: Output of a network.
-        spacing: Voxel size along each axis, in mm.
-        prior: The prior.
-
-    Returns:
-        Mean absolute difference over the voxels, or None without a weight.
-    """
+    """Return the mean absolute difference of a predicted weight from the most probable one; None without a weight."""
     if output.weight is None:
         return None
     return float((output.weight.detach() - map_weight(output.displacement, spacing, prior)).abs().mean())
@@ -218,14 +192,7 @@ def landmark_loss(
 ) -> Tensor:
     r"""Mean landmark error :math:`|p + u(p) - q|` in mm; paper Sect. 6.2.2, in place of Dice.
 
-    Args:
-        fixed_points_vox: Landmarks p, shape (N, 3), in voxels of the grid.
-        moving_points_vox: Corresponding landmarks q, same shape.
-        displacement_vox: Pull map, shape (1, 3, X, Y, Z), in voxels.
-        spacing: Voxel size along each axis, in mm.
-
-    Returns:
-        Scalar in mm.
+    Landmarks p and q, shape (N, 3), and the pull map u, shape (1, 3, X, Y, Z), are in voxels; the spacing is in mm.
     """
     found = fixed_points_vox + sample(displacement_vox, fixed_points_vox).T
     error_mm = (found - moving_points_vox) * displacement_vox.new_tensor(spacing)

@@ -23,12 +23,7 @@ LAST = "last"
 
 
 def card_of(recipe: Recipe, step: int = 0, summary: dict[str, float] | None = None) -> ModelCard:
-    """Return the card of the model of a recipe.
-
-    Args:
-        recipe: The recipe.
-        step: Optimiser steps of the model.
-        summary: Metrics of the validation by name, or None.
+    """Return the card of the model of a recipe after some steps, with the metrics of the validation by name, if any.
 
     Raises:
         InputError: The hyperparameters of the recipe are outside the ranges of its network.
@@ -60,17 +55,7 @@ def _described(recipe: Recipe) -> dict[str, Any]:
 def write_model(
     network: RegistrationNetwork, recipe: Recipe, folder: Path, step: int, summary: dict[str, float] | None
 ) -> Path:
-    """Write a network as a bundle for `spr register --method`.
-
-    Args:
-        network: The network.
-        recipe: Its recipe.
-        folder: Folder of the bundle.
-        step: Optimiser steps made.
-        summary: Metrics of the validation, or None.
-
-    Returns:
-        The file, written atomically.
+    """Write a network as a bundle for `spr register --method` into a folder, atomically, and return its path.
 
     Raises:
         InputError: A weight is not finite.

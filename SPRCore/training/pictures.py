@@ -16,7 +16,7 @@ from SPRCore.training.batches import Batch
 from SPRCore.training.validate import PairMetrics
 from SPRCore.typing import Tensor
 
-FIXED_COLOR, MOVING_COLOR, GRID_COLOR = "#35d0ff", "#ff9a2e", "#ffe14d"
+FIXED_COLOR, MOVING_COLOR, _GRID_COLOR = "#35d0ff", "#ff9a2e", "#ffe14d"
 _WEIGHT_COLORS = "plasma_r"  # as in the figures of results: bright where the deformation is free
 _TITLES = (
     "Moving",
@@ -39,12 +39,8 @@ _MAX_SMOOTHING = 15  # rows
 def pairs_figure(shown: Sequence[tuple[Batch, RegistrationOutput, PairMetrics]], title: str) -> Figure:
     """Draw pairs, one below the other, in a slice across their coarsest axis through the center of the labels.
 
-    Args:
-        shown: Pairs with the output of the network and the metrics, on the CPU.
-        title: Title.
-
-    Returns:
-        The figure; slices in array orientation and true proportions.
+    Slices are in array orientation and true proportions. `shown` has pairs with the output of the network and the
+    metrics, on the CPU.
     """
     has_weight = any(output.weight is not None for _, output, _ in shown)
     columns = [column for column in range(len(_TITLES)) if has_weight or "Weight" not in _TITLES[column]]
@@ -68,11 +64,7 @@ def pairs_figure(shown: Sequence[tuple[Batch, RegistrationOutput, PairMetrics]],
 
 
 def curves_figure(rows: Sequence[dict[str, Any]], title: str) -> Figure:
-    """Draw loss and metrics over the steps of a run.
-
-    Returns:
-        The figure: parts of the loss, metrics of the validation, and the landmark error if there is one.
-    """
+    """Draw parts of the loss, metrics of the validation and landmark error, if any, over the steps of a run."""
     train = [row for row in rows if row.get("kind") == "train"]
     measured = [row for row in rows if row.get("kind") == "validation"]
     panels = [
@@ -117,8 +109,8 @@ class _Cut:
         shape = pair.fixed.shape[2:]
         self.index = shape[self.axis] // 2
         if pair.fixed_labels is not None and bool((pair.fixed_labels != 0).any()):
-            places = (pair.fixed_labels[0, 0] != 0).nonzero()[:, self.axis]
-            self.index = int(places.double().mean().round())
+            indices = (pair.fixed_labels[0, 0] != 0).nonzero()[:, self.axis]
+            self.index = int(indices.double().mean().round())
         self.width, self.height = (shape[axis] * pair.spacing[axis] for axis in (self.across, self.up))
         self.spacing = pair.spacing
 
@@ -186,7 +178,7 @@ def _draw_grid(panel: Axes, cut: _Cut, displacement: Tensor) -> None:
     for axis, at in ((cut.across, across[None, :]), (cut.up, up[:, None])):
         coordinate = at + cut.of(displacement, axis) * cut.spacing[axis]
         levels = np.arange(np.floor(coordinate.min() / step), np.ceil(coordinate.max() / step) + 1) * step
-        panel.contour(across, up, coordinate, levels=levels, colors=GRID_COLOR, linewidths=0.5, alpha=0.85)
+        panel.contour(across, up, coordinate, levels=levels, colors=_GRID_COLOR, linewidths=0.5, alpha=0.85)
 
 
 def _caption(pair: Batch, metrics: PairMetrics) -> str:

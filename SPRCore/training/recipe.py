@@ -112,7 +112,6 @@ class Recipe:
     card: CardConfig = field(default_factory=CardConfig)
 
     def __post_init__(self) -> None:
-        """Check the parts against each other."""
         remedy = "update SPRCore, or rewrite the recipe"
         require(self.schema_version == SCHEMA, "schema_version", self.schema_version, str(SCHEMA), remedy)
         _check_model_name(self.name)
@@ -158,10 +157,7 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
-        """Build a recipe from plain values.
-
-        Args:
-            values: Result of `to_dict`, or part of it; missing values take their defaults.
+        """Build a recipe from (part of) the result of `to_dict`; missing values take their defaults.
 
         Raises:
             ConfigError: A key is unknown (the nearest is suggested) or missing, or a value is invalid.
@@ -174,17 +170,10 @@ class Recipe:
 
 
 def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe.
+    """Read a recipe with `overrides` such as "optimiser.lr=1e-3", their values in YAML; all paths are absolute then.
 
     A recipe may extend others: `base: other.yaml` (or a list) is read first and overridden by the rest. Relative paths
     start from the folder of their file; those of `overrides` from the current folder.
-
-    Args:
-        path: The YAML file.
-        overrides: Changes such as "optimiser.lr=1e-3", the value in YAML.
-
-    Returns:
-        The recipe, all paths absolute.
 
     Raises:
         InputError: The file is not YAML, or a key or value is invalid; the message has file, line and key.

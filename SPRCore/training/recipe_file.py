@@ -36,22 +36,13 @@ class _Location:
 
 @dataclass
 class Sources:
-    """Merged values of a recipe, and the location of every key.
-
-    Attributes:
-        values: The values as read from YAML.
-        locations: Location of each key, by its path.
-    """
+    """Merged values of a recipe as read from YAML, and the location of every key by its path."""
 
     values: dict[str, Any] = field(default_factory=dict)
     locations: dict[Keys, _Location] = field(default_factory=dict)
 
     def resolve(self, path: Path, keys: Keys) -> Path:
-        """Make the path at some keys absolute.
-
-        Returns:
-            The path relative to the folder of its file, or to the current folder.
-        """
+        """Make the path at some keys absolute: relative to the folder of its file, or to the current folder."""
         location = self._location(keys)
         base = Path.cwd() if location is None or location.file is None else location.file.resolve().parent
         return (base / path).absolute()
@@ -75,11 +66,7 @@ class Sources:
 
 
 def read_tree(path: Path, overrides: Sequence[str]) -> Sources:
-    """Read a recipe, those it extends, and changes to it.
-
-    Args:
-        path: The YAML file.
-        overrides: Changes "key.path=value", the value in YAML.
+    """Read a recipe, those it extends, and changes "key.path=value" to it, the value in YAML.
 
     Raises:
         InputError: A file is missing or not YAML, or a change is not of this form.

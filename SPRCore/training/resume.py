@@ -23,15 +23,7 @@ _FREE = {
 
 
 def check_folder(recipe: Recipe, resume: bool) -> None:
-    """Refuse to overwrite a run, or files that no run has written.
-
-    Args:
-        recipe: The recipe, with the folder of the run.
-        resume: Whether to resume the run.
-
-    Raises:
-        InputError: The folder holds a run that is not resumed, or files of the user with the names of those of a run.
-    """
+    """Refuse to overwrite a run that is not resumed, or files that no run has written (`InputError`)."""
     folder, remedy = recipe.folder, "choose another --set output=DIR"
     is_run = (folder / RECIPE).exists() and _is_written(folder / RECIPE)
     if not resume and (list_checkpoints(folder) or is_run):
@@ -55,23 +47,13 @@ def _is_written(path: Path) -> bool:
 
 
 def identity(recipe: Recipe, split: dict[str, Any], world: int) -> dict[str, Any]:
-    """Return the values that must be unchanged to resume a run.
-
-    Args:
-        recipe: The recipe.
-        split: Content of `split.json`.
-        world: Number of processes.
-    """
+    """Return what must be unchanged to resume a run: recipe, content of `split.json`, number of processes."""
     plain = {key: value for key, value in _flat(recipe.to_dict()).items() if not _is_free(key)}
     return {"processes": world, **plain, SPLIT: json.loads(json.dumps(split))}
 
 
 def check_same_run(kept: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse to resume with another recipe, other data or another number of processes.
-
-    Args:
-        kept: `identity` of the checkpoint.
-        now: `identity` of the resumed run.
+    """Refuse to resume if the `identity` of the checkpoint and of the resumed run differ.
 
     Raises:
         InputError: A value differs; the first one is named.

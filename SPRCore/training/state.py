@@ -29,13 +29,7 @@ _SUFFIX = ".safetensors"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Checkpoint:
-    """State of a run.
-
-    Attributes:
-        step: Optimiser steps made.
-        tensors: Tensors by part ("network", "mean", "optimiser") and name.
-        facts: Further values for JSON.
-    """
+    """State of a run: steps, tensors by part ("network", "mean", "optimiser") and name, further values for JSON."""
 
     step: int
     tensors: dict[str, dict[str, Tensor]]
@@ -43,11 +37,7 @@ class Checkpoint:
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
-    """Write a checkpoint atomically, and remove older ones.
-
-    Raises:
-        OutputError: The file cannot be written.
-    """
+    """Write a checkpoint atomically (`OutputError` if impossible), and remove older ones."""
     from safetensors.torch import save_file
 
     flat = {
@@ -65,10 +55,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint.
-
-    Returns:
-        The state, on the CPU.
+    """Read a checkpoint, to the CPU.
 
     Raises:
         InputError: The file is damaged, or not a checkpoint of this version.
@@ -110,11 +97,7 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Restore the state of an optimiser, the inverse of `optimiser_tensors`.
-
-    Raises:
-        InputError: The tensors belong to other parameters.
-    """
+    """Restore an optimiser, the inverse of `optimiser_tensors` (`InputError` for tensors of other parameters)."""
     states: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         number, _, name = key.partition(".")
@@ -144,12 +127,7 @@ class RunningMean:
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
-        """Update the mean after a step.
-
-        Args:
-            network: The network that is trained.
-            step: Steps made, from 1.
-        """
+        """Update the mean after a step, counted from 1, of the network that is trained."""
         share = 1.0 - min(self.decay, (1.0 + step) / (10.0 + step))
         for mean, parameter in zip(self.network.parameters(), network.parameters(), strict=True):
             mean.lerp_(parameter, share)

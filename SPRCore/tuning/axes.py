@@ -33,12 +33,7 @@ _MAX_SETTINGS = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """Values of one hyperparameter, evenly spaced.
-
-    Attributes:
-        name: The hyperparameter.
-        values: Its values, rising.
-    """
+    """Evenly spaced values of one hyperparameter, rising."""
 
     name: str
     values: tuple[float, ...]
@@ -98,26 +93,12 @@ def grid_axes(method: MethodSpec, written: Mapping[str, str], preset: str | None
 
 
 def preset_ranges(preset: str, prior: str) -> dict[str, tuple[float, float]]:
-    """Return the ranges of a preset for the hyperparameters of one prior.
-
-    Args:
-        preset: One of `RANGES`.
-        prior: Name of the prior.
-
-    Returns:
-        Ranges of the paper; for the total-variation prior, which is not in the paper, those of the sliders.
-    """
+    """Return the ranges of a preset for one prior; of the sliders for the total-variation prior, not in the paper."""
     return usual_ranges(prior) if prior == TotalVariationPrior.name else RANGES[preset]
 
 
 def open_ranges(method: MethodSpec) -> dict[str, tuple[float, float] | None]:
-    """Return the hyperparameters of a method, with their ranges if known.
-
-    Args:
-        method: A model, or the instance optimization.
-
-    Returns:
-        Lowest and highest value by name; None for any value.
+    """Return lowest and highest value of each hyperparameter of a method by name; None for any value.
 
     Raises:
         InputError: The method has no open hyperparameters.

@@ -45,11 +45,7 @@ class Evaluator:
 
     @torch.no_grad()
     def measure(self, output: RegistrationOutput, prior: Prior) -> dict[str, Any]:
-        """Measure a registration.
-
-        Args:
-            output: Displacement and weight on the grid of the pair.
-            prior: Prior of the registration, for the distance from the most probable weight.
+        """Measure a registration on the grid of the pair, under its prior.
 
         Returns:
             Metrics by the field names of a `SurfacePoint`; None where the annotations are missing.

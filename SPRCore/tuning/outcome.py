@@ -29,18 +29,7 @@ _MIN_TRIALS = 4  # for importances; with fewer the forest of fANOVA cannot split
 
 
 def outcome(config: StudyConfig, study: optuna.Study, *, target: str, band: float, command: str = "") -> Study:
-    """Return the outcome of a study so far.
-
-    Args:
-        config: The study.
-        study: The same study of Optuna.
-        target: Name of the target.
-        band: Largest difference to the best value of a trial within the tolerance.
-        command: Command line, for the record.
-
-    Returns:
-        Trials, best trial, tolerance and importances.
-    """
+    """Return the outcome of a study so far: trials, best trial, tolerance (values within `band`) and importances."""
     records = trial_records(study.get_trials(deepcopy=False))
     best = best_of(records, config.objective)
     return Study(
@@ -61,11 +50,7 @@ def outcome(config: StudyConfig, study: optuna.Study, *, target: str, band: floa
 
 
 def best_of(records: Sequence[TrialRecord], objective: Objective) -> TrialRecord | None:
-    """Return the best complete trial within the folding limit, or else the one with the least folding.
-
-    Returns:
-        The best trial; None without a complete one.
-    """
+    """Return the best complete trial within the folding limit, else the one with the least folding, or None."""
     complete = [record for record in records if record.state == "complete" and record.value is not None]
     if not complete:
         return None
@@ -74,16 +59,7 @@ def best_of(records: Sequence[TrialRecord], objective: Objective) -> TrialRecord
 
 
 def tolerance(records: Sequence[TrialRecord], objective: Objective, band: float) -> dict[str, tuple[float, float]]:
-    """Return the range of each parameter among the trials whose value is close to the best.
-
-    Args:
-        records: The trials.
-        objective: The objective.
-        band: Largest difference to the best value.
-
-    Returns:
-        Lowest and highest value among the complete trials within the band, by parameter, where they differ.
-    """
+    """Return the range of each parameter that varies among the complete trials within a band of the best value."""
     best = best_of(records, objective)
     if best is None:
         return {}
@@ -99,13 +75,9 @@ def tolerance(records: Sequence[TrialRecord], objective: Objective, band: float)
 
 
 def importances(study: optuna.Study, names: Sequence[str]) -> dict[str, float]:
-    """Return the share of each parameter in the variance of the objective, by fANOVA.
+    """Return the share of each parameter in the variance of the objective, by fANOVA (Hutter et al., ICML 2014).
 
-    Returns:
-        Shares that add up to 1, by parameter; empty with few complete trials, equal values, or without scikit-learn.
-
-    References:
-        Hutter, Hoos and Leyton-Brown, ICML 2014.
+    Shares add up to 1; empty with few complete trials, equal values, or without scikit-learn.
     """
     optuna = import_optuna()
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
@@ -124,13 +96,10 @@ def importances(study: optuna.Study, names: Sequence[str]) -> dict[str, float]:
 
 
 def write_best(config: StudyConfig, study: Study, folder: Path) -> Path | None:
-    """Write the model of the best trial, with optimum and tolerance in its card.
+    """Write the model of the best trial, with optimum and tolerance in its card (`OutputError` if impossible).
 
     Returns:
-        The bundle; None where there is no model, or it is on another machine.
-
-    Raises:
-        OutputError: It cannot be written.
+        The bundle; None without a model, or if it is on another machine.
     """
     best = study.best_trial
     source = None if best is None else config.target.bundle(best.slot)

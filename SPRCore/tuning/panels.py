@@ -19,20 +19,12 @@ from SPRCore.tuning.ready import setting_prior
 PANELS = "panels"
 """Folder in that of a sweep."""
 
-MAX_VALUES = 5
+_MAX_VALUES = 5
 """Values of each hyperparameter in the figure."""
 
 
-def panel_settings(axes: Sequence[Axis], most: int = MAX_VALUES) -> list[dict[str, float]]:
-    """Return a few settings of a grid, including the ends of every axis.
-
-    Args:
-        axes: Axes of the grid.
-        most: Largest number of values of each axis.
-
-    Returns:
-        Every combination of the chosen values.
-    """
+def panel_settings(axes: Sequence[Axis], most: int = _MAX_VALUES) -> list[dict[str, float]]:
+    """Return all combinations of at most `most` values of each axis, including its ends."""
     chosen = []
     for axis in axes:
         chosen_indices = np.unique(
@@ -49,14 +41,7 @@ def save_panels(
     folder: Path,
     options: BenchmarkOptions,
 ) -> None:
-    """Register a pair at settings and save images and fields, without those already saved.
-
-    Args:
-        pair: The pair.
-        method: A model, or the instance optimization.
-        settings: Values of its hyperparameters.
-        folder: Folder of the sweep.
-        options: Alignment and device.
+    """Register a pair at settings and save images and fields in the folder of the sweep, without those already saved.
 
     Raises:
         SPRError: A registration failed.

@@ -34,7 +34,7 @@ class ReadyPair:
         moving: Moving image on the grid, aligned.
         mask: Voxels of the grid that count for the regularity, or None for all.
         valid: Voxels at which the fixed image has data, shape (1, 1, X, Y, Z), or None for all.
-        moving_valid: Likewise of the moving image.
+        moving_valid: The same of the moving image.
         has_predicted_weight: Whether a network predicts the weight; the instance optimization computes the most
             probable one.
         solve: Registers the pair at a prior: displacement in voxels without the alignment, and weight, on the grid.
@@ -52,11 +52,7 @@ class ReadyPair:
 
 
 def setting_prior(method: MethodSpec, setting: Mapping[str, float]) -> Prior:
-    """Return the prior of a method with the hyperparameters of a setting; a strength of 0 becomes 1e-6.
-
-    Args:
-        method: The method; its own prior has the remaining hyperparameters.
-        setting: Hyperparameters by name.
+    """Return the prior of a method with some hyperparameters changed; a strength of 0 becomes 1e-6.
 
     Raises:
         InputError: The prior has no such hyperparameter, or refuses the value.
@@ -67,14 +63,7 @@ def setting_prior(method: MethodSpec, setting: Mapping[str, float]) -> Prior:
 def ready(
     loaded: LoadedPair, method: MethodSpec, model: LoadedModel | None, init: str, device: torch.device
 ) -> ReadyPair:
-    """Prepare a pair: align it, and encode it or build its pyramid.
-
-    Args:
-        loaded: The pair.
-        method: A method of this package without refinement.
-        model: Its network on the device, or None for the instance optimization.
-        init: Affine pre-alignment, as for `SPRCore.register`.
-        device: Compute device.
+    """Prepare a pair: align it, and encode it by the network of a model or build its pyramid.
 
     Raises:
         InputError: The pair cannot be used, or the method refines.

@@ -25,14 +25,9 @@ and the rows of E are shorter than 0.56, so \|E\| <= 0.56 sqrt(3) < 1.
 
 
 def folding_and_ndv(displacement_vox: Vectors, mask: Volume | None = None) -> tuple[float, float] | tuple[None, None]:
-    """Return `folding_percent` and `ndv_percent` of `SPRCore.metrics`, faster for smooth displacements.
+    """Return `folding_percent` and `ndv_percent` of `SPRCore.metrics` over a mask, faster for smooth displacements.
 
-    Args:
-        displacement_vox: Pull map, shape (1, 3, X, Y, Z), in voxels.
-        mask: Voxels that count, or None for all.
-
-    Returns:
-        Both in percent of the inner voxels (of the mask); None with fewer than 3 voxels along an axis.
+    The displacement, shape (1, 3, X, Y, Z), is in voxels. None with fewer than 3 voxels along an axis.
     """
     if min(displacement_vox.shape[2:]) < 3:
         return None, None

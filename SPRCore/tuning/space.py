@@ -57,7 +57,6 @@ class SearchParameter:
         return trial.suggest_float(self.name, self.low, self.high, log=self.log)
 
     def __post_init__(self) -> None:
-        """Check the range."""
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise InputError(f"range of {self.name}", got=f"{self.low:g} to {self.high:g}", expected="a rising range")
         if self.log and self.low <= 0:
@@ -77,7 +76,6 @@ class Objective:
     max_folding: float | None = None
 
     def __post_init__(self) -> None:
-        """Check the name."""
         check_name(self.name, OBJECTIVES, "objective")
 
     @property
@@ -95,14 +93,7 @@ class Objective:
         return InputError(f"objective {self.name}", got="none in the data", expected=needs, remedy=remedy)
 
     def value(self, measures: Mapping[str, Any]) -> float:
-        """Return the value of a trial.
-
-        Returns:
-            The value; NaN where the metric is undefined.
-
-        Raises:
-            InputError: The metric is missing.
-        """
+        """Return the value of a trial; NaN where the metric is undefined, `InputError` where it is missing."""
         key = OBJECTIVES[self.name][0]
         if key not in measures:
             raise self._missing()

@@ -26,11 +26,7 @@ _FILES = {".db": "sqlite", ".sqlite": "sqlite", ".log": "journal", ".journal": "
 
 
 def import_optuna() -> Any:
-    """Return the module with its log messages off.
-
-    Raises:
-        InputError: It is not installed.
-    """
+    """Return the module with its log messages off (`InputError` if it is not installed)."""
     try:
         import optuna
     except ImportError:
@@ -40,15 +36,12 @@ def import_optuna() -> Any:
 
 
 def storage_url(text: str | None, folder: Path) -> str:
-    """Return the absolute URL of a storage.
+    """Return the absolute URL of a storage, or "journal:" and a path.
 
     Args:
         text: A database URL, a file *.db (SQLite) or *.log (journal, also for network drives), or None for study.db in
             the folder.
         folder: Folder of the study.
-
-    Returns:
-        A URL, or "journal:" and a path.
 
     Raises:
         InputError: It is none of these, or the file has other content.
@@ -94,14 +87,9 @@ def has_heartbeat(url: str) -> bool:
 
 
 def open_storage(url: str, patience_seconds: float) -> optuna.storages.BaseStorage:
-    """Open a storage.
+    """Open the storage of a `storage_url` (`InputError` if impossible).
 
-    Args:
-        url: From `storage_url`.
-        patience_seconds: Time without a heartbeat after which a trial expires and is repeated.
-
-    Raises:
-        InputError: It cannot be opened.
+    A trial expires and is repeated after `patience_seconds` without a heartbeat.
     """
     optuna = import_optuna()
     file = url.removeprefix("journal:").removeprefix("sqlite:///")

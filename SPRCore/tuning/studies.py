@@ -93,11 +93,7 @@ class Study:
 
 
 def write_study(study: Study, path: Path) -> None:
-    """Write a study atomically.
-
-    Args:
-        study: The study; folders in its command are removed, and non-finite values become null.
-        path: The file.
+    """Write a study atomically; folders in its command are removed, and non-finite values become null.
 
     Raises:
         OutputError: It cannot be written.
@@ -109,10 +105,7 @@ def write_study(study: Study, path: Path) -> None:
 
 
 def read_study(path: Path) -> Study:
-    """Read a study.
-
-    Args:
-        path: The file, or its folder.
+    """Read a study from its file or folder.
 
     Raises:
         InputError: The file is missing, or not a study of this version.

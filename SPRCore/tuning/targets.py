@@ -32,10 +32,10 @@ from SPRCore.tuning.sweep import SweepWorker
 
 logger = logging.getLogger("SPRCore")
 
-TrialMetrics = dict[str, Any]
-Params = Mapping[str, float]
-ReportStep = Callable[[int, TrialMetrics], None]
-RunTrial = Callable[[int, Params, ReportStep], TrialMetrics]
+_TrialMetrics = dict[str, Any]
+_Params = Mapping[str, float]
+_ReportStep = Callable[[int, _TrialMetrics], None]
+RunTrial = Callable[[int, _Params, _ReportStep], _TrialMetrics]
 """Runs a trial: slot, parameters, callback for intermediate metrics; returns its metrics."""
 
 _POINT_FIELDS = {
@@ -89,7 +89,7 @@ class CohortTarget:
         """Return the function that runs a trial."""
         worker = SweepWorker(self.method, self.init, self.device, cached=_CACHED_PAIRS)
 
-        def trial(slot: int, params: Params, report: ReportStep) -> TrialMetrics:
+        def trial(slot: int, params: _Params, report: _ReportStep) -> _TrialMetrics:
             points: list[SurfacePoint] = []
             with kept_memory():
                 for pair in self.pairs:
@@ -141,7 +141,7 @@ class RecipeTarget:
     def _trial_folder(self, slot: int) -> Path:
         return self.folder / "trials" / f"{slot:04d}"
 
-    def _trial(self, slot: int, params: Params, report: ReportStep) -> TrialMetrics:
+    def _trial(self, slot: int, params: _Params, report: _ReportStep) -> _TrialMetrics:
         recipe = changed(self.recipe, params, self._trial_folder(slot))
 
         def listen(status: TrainingStatus) -> None:
@@ -157,7 +157,7 @@ class RecipeTarget:
             _tidy(recipe.folder)
             raise
         _tidy(recipe.folder)
-        return best_validation(recipe.folder)
+        return _best_validation(recipe.folder)
 
     def _train(self, recipe: Recipe, listen: Callable[[TrainingStatus], None]) -> None:
         """Train, from the last checkpoint of a lost process if there is one."""
@@ -171,13 +171,8 @@ class RecipeTarget:
         train(recipe, progress=listen)
 
 
-def changed(recipe: Recipe, params: Params, folder: Path) -> Recipe:
-    """Return a recipe with other values, and without pictures.
-
-    Args:
-        recipe: The recipe.
-        params: Values of hyperparameters of its prior, or of keys such as "optimiser.lr".
-        folder: Folder of its run.
+def changed(recipe: Recipe, params: _Params, folder: Path) -> Recipe:
+    """Return a recipe with another folder, no pictures, and other hyperparameters or keys such as "optimiser.lr".
 
     Raises:
         InputError: A key or a value is refused.
@@ -203,7 +198,7 @@ def key_of(name: str, recipe: Recipe) -> str:
     return f"loss.{own[name].attribute}" if name in own else name
 
 
-def means(points: list[SurfacePoint]) -> TrialMetrics:
+def means(points: list[SurfacePoint]) -> _TrialMetrics:
     """Return the means over pairs of the metrics that all of them have."""
     found = {}
     for name, own in _POINT_FIELDS.items():
@@ -213,7 +208,7 @@ def means(points: list[SurfacePoint]) -> TrialMetrics:
     return found
 
 
-def best_validation(folder: Path) -> TrialMetrics:
+def _best_validation(folder: Path) -> _TrialMetrics:
     """Return the metrics of the best validation in the journal of a run: those of the model that it keeps."""
     rows = [row for row in read_rows(folder) if row.get("kind") == "validation"]
     found = [{name: value for name, value in row.items() if type(value) is float} for row in rows]

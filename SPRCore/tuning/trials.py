@@ -18,12 +18,7 @@ _STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNIN
 
 
 def trial_records(trials: Sequence[FrozenTrial]) -> list[TrialRecord]:
-    """Return the trials that count, by number.
-
-    Returns:
-        Their records, without trials that wait or have no parameters yet, were interrupted, or expired and were
-        repeated.
-    """
+    """Return the trials that count, by number: started, not interrupted, and not expired and repeated."""
     with quiet():
         history = import_optuna().storages.RetryHeartbeatStaleTrialCallback.retry_history
         retries = {trial.number: history(trial) for trial in trials}

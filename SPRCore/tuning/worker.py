@@ -34,7 +34,7 @@ class StudyConfig:
     Attributes:
         study: Name in the storage.
         storage: The storage, from `storage_url`.
-        target: What is tuned.
+        target: The recipe, model or method to tune.
         parameters: Search space.
         objective: Objective of the trials.
         trials: Number of trials.
@@ -56,11 +56,7 @@ class StudyConfig:
 
 
 def open_study(config: StudyConfig) -> optuna.Study:
-    """Open a study, or create it.
-
-    Raises:
-        InputError: The storage cannot be opened.
-    """
+    """Open a study, or create it (`InputError` if the storage cannot be opened)."""
     storage = open_storage(config.storage, config.patience_seconds)
     with quiet():
         return import_optuna().create_study(
@@ -73,10 +69,7 @@ def open_study(config: StudyConfig) -> optuna.Study:
 
 
 def work(config: StudyConfig, after: Callable[[], None] | None = None) -> int:
-    """Run trials of a study until all are finished, by this process or others.
-
-    Returns:
-        Number of trials that this process ran.
+    """Run trials of a study until all are finished, by this process or others; return the number of trials run here.
 
     Raises:
         InputError: The data or the configuration cannot be used; the trial is repeated by the next run.

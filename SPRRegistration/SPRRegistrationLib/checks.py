@@ -44,12 +44,16 @@ def pair_check(parameters: Any, modality: str, opened: Any) -> PairCheck:
         facts = inputs.facts_of(parameters)
     except SPRError as error:
         return PairCheck((messages.refused(error),), "check", False)
-    found, aligns = messages.guard(facts, modality, kinds), parameters.alignment is not Alignment.NONE
+    found, initial = messages.guard(facts, modality, kinds), parameters.initialTransform
+    aligns = parameters.alignment is not Alignment.NONE
     lines = found or [messages.checked(facts)]
     if opened is not None:
         lines = [*lines, messages.aligned(opened.init, opened.init_reason, opened.covered)]
+    elif initial is not None:
+        lines = [*lines, messages.initial_alignment(initial.GetName())]
     elif aligns and messages.needs_alignment(facts):
         lines = [*lines, _("They are aligned before the deformation.")]
     elif parameters.alignment is Alignment.AUTO:
         lines = [*lines, _("Whether they are aligned first is decided when they are opened.")]
-    return PairCheck(tuple(lines), "check" if found else "plain", messages.needs_alignment(facts) and not aligns)
+    can_align = messages.needs_alignment(facts) and not aligns and initial is None
+    return PairCheck(tuple(lines), "check" if found else "plain", can_align)

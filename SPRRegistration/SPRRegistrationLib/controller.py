@@ -13,7 +13,7 @@ from typing import Any
 
 import slicer
 
-from SPRRegistrationLib import anatomies, models, suggestion
+from SPRRegistrationLib import anatomies, messages, models, suggestion
 from SPRRegistrationLib.i18n import tr as _
 from SPRRegistrationLib.parameters import (
     HYPERPARAMETERS,
@@ -24,7 +24,8 @@ from SPRRegistrationLib.parameters import (
     apply_setting,
     setting_of,
 )
-from SPRRegistrationLib.scene import charts, display, inputs, outputs, painting, samples, snapshots
+from SPRRegistrationLib.scene import charts, display, geometry, inputs, outputs, painting, samples, snapshots, warping
+from SPRRegistrationLib.session import SessionStage
 from SPRRegistrationLib.sliders import FIELDS, recommended_of, take_model
 from SPRRegistrationLib.worker_control import WorkerControl
 
@@ -40,6 +41,7 @@ class Controller(WorkerControl):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._images = inputs.chosen(self.parameters, IMAGES)
+        self._outputs = inputs.chosen(self.parameters, outputs.CHOSEN)
         self._sample: frozenset = frozenset()
         self._is_updating = False
 
@@ -54,12 +56,13 @@ class Controller(WorkerControl):
         self._is_updating, self.problem = True, ""
         try:
             self._update_images()
+            self._update_outputs()
             if not in_gesture:
                 snapshots.record(self.parameters)
             self._update_session()
         finally:
             self._is_updating = False
-        self.on_change()
+        self.announce()
 
     def end_gesture(self) -> None:
         """Return to the parameters after a slider was dragged, and let undo return here."""
@@ -87,6 +90,8 @@ class Controller(WorkerControl):
     def choose(self, chosen: Mapping[str, slicer.vtkMRMLNode | None]) -> None:
         """Choose images and annotations; annotations of an image that is replaced are removed from the pair.
 
+        The initial transform is removed with any image that is replaced.
+
         Args:
             chosen: Nodes by the fields of the parameters.
         """
@@ -97,8 +102,9 @@ class Controller(WorkerControl):
                 chosen = dict.fromkeys(IMAGES) | dict(chosen)  # no heart is registered to the chest of the sample
             for side in ("fixed", "moving"):
                 if f"{side}Volume" in chosen:
-                    setattr(self.parameters, f"{side}Labels", None)
-                    setattr(self.parameters, f"{side}Landmarks", None)
+                    for part in ("Labels", "Landmarks", "Mask"):
+                        setattr(self.parameters, f"{side}{part}", None)
+                    self.parameters.initialTransform = None
             if chosen.keys() & {"fixedVolume", "fixedLabels"}:
                 painting.forget(self.parameters)
             for field, node in chosen.items():
@@ -115,10 +121,27 @@ class Controller(WorkerControl):
             self.choose(dict(zip(IMAGES, images, strict=True)))
 
     def swap(self) -> None:
-        """Exchange the fixed and the moving image, with their annotations."""
+        """Exchange the fixed and the moving image, with their annotations; the initial transform is removed."""
         other = {"fixed": "moving", "moving": "fixed"}
         fields = [(f"{side}{part}", f"{other[side]}{part}") for side in other for part in inputs.PARTS]
+        had_initial = self.parameters.initialTransform is not None
         self.choose({field: getattr(self.parameters, counterpart) for field, counterpart in fields})
+        if had_initial:
+            self.problem = _("The initial transform was removed: it is from the other image.")
+            self.announce()
+
+    def warp(self) -> slicer.vtkMRMLTransformableNode | None:
+        """Return a copy of `nodeToWarp`, deformed as the moving image is; None without a deformation or such a node.
+
+        Raises:
+            InputError: It cannot be deformed.
+        """
+        parameters = self.parameters
+        node, transform = parameters.nodeToWarp, parameters.displacementTransform
+        if node is None or transform is None or not outputs.is_alive(parameters):
+            return None
+        grid = geometry.grid_of(parameters.fixedVolume)
+        return None if geometry.displacement_of(transform) is None else warping.warp(node, transform, grid)
 
     def align(self, alignment: Alignment) -> None:
         """Choose the affine pre-alignment."""
@@ -162,7 +185,7 @@ class Controller(WorkerControl):
         """Have a setting chosen for the pair, in the background."""
         if suggestion.state_of(self.parameters, self.session).can_ask and self.ready_session() is not None:
             self.session.choose()
-        self.on_change()
+        self.announce()
 
     def paint(self, label: int, factor: float) -> None:
         """Set the stiffness factor of a label of the fixed image; errors as `painting.paint`."""
@@ -185,20 +208,20 @@ class Controller(WorkerControl):
             self.changed()
         else:
             self.problem = _("A stiffness factor is a number from 0.001 to 1000, not “{text}”.").format(text=text)
-            self.on_change()
+            self.announce()
 
     def apply(self) -> None:
         """Compute the exact result, unless it is being computed."""
         if not self.is_committing and self.ready_session() is not None:
             self._target = self._requested = setting_of(self.parameters)
             self.session.commit(self._target)
-        self.on_change()
+        self.announce()
 
     def cancel(self) -> None:
         """Cancel the computation, if there is one."""
         if self.is_busy:
             self.session.cancel()
-        self.on_change()
+        self.announce()
 
     def restart(self) -> None:
         """Start a new worker after a failure, and compute the exact result."""
@@ -218,7 +241,7 @@ class Controller(WorkerControl):
         """Keep what is shown as a snapshot A, B or C."""
         if name in snapshots.NAMES and outputs.is_alive(self.parameters):
             snapshots.keep(self.parameters, name, self._quality())
-            self.on_change()
+            self.announce()
 
     def recall(self, name: str) -> None:
         """Return to a snapshot."""
@@ -236,7 +259,7 @@ class Controller(WorkerControl):
     def measure_segments(self) -> None:
         """Fill the table of measures per segment of the fixed image."""
         charts.update_segment_table(self.parameters)
-        self.on_change()
+        self.announce()
 
     def _quality(self) -> Mapping[str, float | None]:
         shown = None if self.session is None else self.session.shown
@@ -249,6 +272,24 @@ class Controller(WorkerControl):
         finally:
             self.parameters.EndModify(was_modifying)
         self.changed()
+
+    def _update_outputs(self) -> None:
+        """Refuse the inputs as outputs, and bring a result that is there into nodes that were just chosen for it."""
+        for field in outputs.mistaken(self.parameters):
+            name = getattr(self.parameters, field).GetName()
+            self.problem = messages.no_output(name)
+            setattr(self.parameters, field, None)
+        before, self._outputs = self._outputs, inputs.chosen(self.parameters, outputs.CHOSEN)
+        is_chosen = any(
+            new not in (None, old) and not (old is None and outputs.is_own(getattr(self.parameters, field)))
+            for field, old, new in zip(outputs.CHOSEN, before, self._outputs, strict=True)
+        )
+        session = self.session
+        if is_chosen and session is not None and session.shown is not None:
+            if session.stage is SessionStage.DONE:
+                session.commit(session.setting)
+            else:
+                self.catch_up(again=True)
 
     def _update_images(self) -> None:
         """Begin with other images: without the measures of those before, with the task model made for these."""

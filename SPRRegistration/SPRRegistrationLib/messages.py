@@ -95,6 +95,23 @@ def failed(error: Any) -> str:
     return refused(error) if lead is None else f"{lead} ({refused(error)})"
 
 
+def no_output(name: str) -> str:
+    """A node was chosen for a result that the registration reads."""
+    text = _("“{name}” is an input or another result of this registration. The result goes into a node of its own.")
+    return text.format(name=name)
+
+
+def warped(name: str, is_preview: bool) -> str:
+    """A deformed copy was made."""
+    made = _("“{name}” was made.").format(name=name)
+    return f"{made} {_('It belongs to a preview: press Apply, and make it again.')}" if is_preview else made
+
+
+def initial_alignment(name: str) -> str:
+    """An initial transform is chosen."""
+    return _("The moving image is put onto the fixed one by the initial transform “{name}”.").format(name=name)
+
+
 def left_out(names: Sequence[str]) -> str:
     """Parts of an address were ignored."""
     return _("Ignored in the address, unknown or out of range: {}.").format(", ".join(names))
@@ -192,18 +209,20 @@ def aligned(mode: str, reason: str, covered: float) -> str:
     """Return the affine pre-alignment in words.
 
     Args:
-        mode: "none", "center", "rigid" or "affine".
-        reason: The reason of the worker; "asked for" if the user chose it.
+        mode: "none", "center", "rigid", "affine", or "given" for an initial transform.
+        reason: The reason of the worker; "requested" if the user chose it.
         covered: Part of the fixed image inside the aligned moving one, 0 to 1.
     """
     kinds = {"center": _("by their centers"), "rigid": _("rigidly"), "affine": _("affinely")}
-    why = "" if reason == "asked for" else f": {reason}"
+    now = _("The moving image covers {:.0f} % of the fixed one now.").format(100 * covered)
+    if mode == "given":
+        return f"{_('The images were aligned by the initial transform.')} {now}"
+    why = "" if reason == "requested" else f": {reason}"
     if mode not in kinds:
         return (
             _("The images were not aligned, as chosen.") if not why else _("The images were not aligned{}.").format(why)
         )
     done = _("The images were aligned {how} first{why}.").format(how=kinds[mode], why=why)
-    now = _("The moving image covers {:.0f} % of the fixed one now.").format(100 * covered)
     return f"{done} {now}"
 
 

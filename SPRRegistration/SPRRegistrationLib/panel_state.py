@@ -62,7 +62,12 @@ def check_key(controller: Controller) -> tuple:
     parameters, session = controller.parameters, controller.session
     volumes = (parameters.fixedVolume, parameters.movingVolume)
     times = (volume and volume.GetMTime() for volume in volumes)
-    return (*times, *inputs.chosen(parameters, (*inputs.OPENING, *inputs.MEASURED)), session and session.opened)
+    return (
+        *times,
+        *inputs.opening_of(parameters),
+        *inputs.chosen(parameters, inputs.MEASURED),
+        session and session.opened,
+    )
 
 
 def slider_states(controller: Controller) -> SliderStates:

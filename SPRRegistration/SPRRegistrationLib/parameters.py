@@ -12,12 +12,19 @@ from slicer import (
     vtkMRMLColorTableNode,
     vtkMRMLGridTransformNode,
     vtkMRMLLabelMapVolumeNode,
+    vtkMRMLMarkupsAngleNode,
+    vtkMRMLMarkupsCurveNode,
     vtkMRMLMarkupsFiducialNode,
+    vtkMRMLMarkupsLineNode,
+    vtkMRMLMarkupsPlaneNode,
+    vtkMRMLMarkupsROINode,
+    vtkMRMLModelNode,
     vtkMRMLPlotChartNode,
     vtkMRMLPlotSeriesNode,
     vtkMRMLScalarVolumeNode,
     vtkMRMLSegmentationNode,
     vtkMRMLTableNode,
+    vtkMRMLTransformNode,
 )
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
@@ -31,6 +38,19 @@ INSTANCE = "instance"
 
 # Slicer 5.10 does not take `A | B`.
 Labels = Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007
+Deformable = Union[  # noqa: UP007
+    vtkMRMLScalarVolumeNode,
+    vtkMRMLSegmentationNode,
+    vtkMRMLModelNode,
+    vtkMRMLMarkupsFiducialNode,
+    vtkMRMLMarkupsLineNode,
+    vtkMRMLMarkupsAngleNode,
+    vtkMRMLMarkupsCurveNode,
+    vtkMRMLMarkupsPlaneNode,
+    vtkMRMLMarkupsROINode,
+    None,
+]
+"""What the panel offers to deform, with the classes derived from these, such as label maps and closed curves."""
 
 
 class PriorChoice(Enum):
@@ -169,6 +189,9 @@ class SPRRegistrationParameters:
         movingLabels: Segments of the moving image, with the same names or numbers.
         fixedLandmarks: Points in the fixed image, to measure the distance.
         movingLandmarks: The same points, in the same order, in the moving image.
+        fixedMask: Where the fixed image is compared: any segment, or any label above 0; the whole image without one.
+        movingMask: Where the moving image is compared.
+        initialTransform: Linear transform that puts the moving image onto the fixed one, used instead of `alignment`.
         method: "instance", the name of a task model, or the path of its file.
         refine: Most steps of the instance solver after a task model, for exact results.
         device: Compute device.
@@ -199,7 +222,10 @@ class SPRRegistrationParameters:
         showLegend: Whether the map has its legend.
         originalAnatomy: Whether a linked cursor is shown in the undeformed moving image.
         flicker: Whether fixed and deformed image alternate.
-        displacementTransform: Result: the deformation, total pull map from the fixed to the moving image.
+        nodeToWarp: What is to be deformed in the same way: image, label map, segmentation, markups or model in the
+            space of the moving image.
+        displacementTransform: Result: the deformation, total pull map from the fixed to the moving image. Results that
+            are not chosen by the user are new nodes.
         inverseTransform: Result: its inverse.
         deformedVolume: Result: the moving image on the grid of the fixed one.
         weightVolume: Result: the relative stiffness, 0 (free) to 1 (stiff).
@@ -227,6 +253,9 @@ class SPRRegistrationParameters:
     movingLabels: Labels
     fixedLandmarks: vtkMRMLMarkupsFiducialNode
     movingLandmarks: vtkMRMLMarkupsFiducialNode
+    fixedMask: Labels
+    movingMask: Labels
+    initialTransform: vtkMRMLTransformNode
 
     method: str = INSTANCE
     refine: Annotated[int, WithinRange(0, 10000)] = 0
@@ -262,6 +291,7 @@ class SPRRegistrationParameters:
     originalAnatomy: bool = False
     flicker: bool = False
 
+    nodeToWarp: Deformable
     displacementTransform: vtkMRMLGridTransformNode
     inverseTransform: vtkMRMLGridTransformNode
     deformedVolume: vtkMRMLScalarVolumeNode

@@ -107,9 +107,9 @@ class RegistrationSession:
         self._forget_pair()
         self._measured = inputs.chosen(self.parameters, inputs.MEASURED)
         try:
-            arrays, options = inputs.arrays_of(self.parameters), inputs.options_of(self.parameters)
+            arrays, self._asked = inputs.arrays_of(self.parameters), inputs.options_of(self.parameters)
             self._ensure_started()
-            self._open_id = self._floor = self._talk.open(arrays, budget_ms=self._budget_ms, **options)
+            self._open_id = self._floor = self._talk.open(arrays, budget_ms=self._budget_ms, **self._asked)
         except SPRError as error:
             self._move(SessionStage.FAILED, messages.refused(error))
         else:
@@ -289,8 +289,8 @@ class RegistrationSession:
         if is_final:
             outputs.show_result(self.parameters, *(arrays[name] for name in ("displacement", "weight", "inverse")))
             self.parameters.quality = json.dumps(vars(message.quality))
-            facts = {"versions": self._versions} | inputs.report_of(self.parameters, message, self.opened)
-            self.parameters.report = json.dumps(facts)
+            facts = inputs.report_of(self.parameters, self._asked, message, self.opened)
+            self.parameters.report = json.dumps({"versions": self._versions} | facts)
             if self.parameters.segmentTable is not None:
                 charts.update_segment_table(self.parameters)
             self._commit_id = None
@@ -367,6 +367,12 @@ class RegistrationSession:
         self._choose_id: int | None = None
         self._floor = 0
         self._measured: tuple = ()
+        self._asked: dict[str, Any] = {}
+
+    @property
+    def awaits_result(self) -> bool:
+        """Whether an exact result was requested and has not arrived."""
+        return self._commit_id is not None
 
     @property
     def is_choosing(self) -> bool:

@@ -16,12 +16,14 @@ def tooltips() -> dict[str, str]:
     """Return the tool tips by the fields that the widgets change, or by the names of widgets that change none."""
     return {
         **_inputs(),
+        **_region(),
         **_task_model(),
         **_regularization(),
         **_choices(),
         **_run(),
         **_show(),
         **_results(),
+        **_outputs(),
         **{f"{field}TunedButton": recommended() for field in FIELDS},
         **{f"store{name}Button": _("Keep the setting and its measures as snapshot {name}, saved with the scene.")
            .format(name=name) for name in NAMES},
@@ -68,6 +70,21 @@ def _inputs() -> dict[str, str]:
             "in mm; they never change the registration."
         ),
         "movingLandmarks": _("The same points, in the same order, in the moving image."),
+    }
+
+
+def _region() -> dict[str, str]:
+    return {
+        "regionGroup": _("Masks restrict what is compared; an initial transform puts the images onto each other."),
+        "fixedMask": _(
+            "Where the fixed image is compared: all segments together, or all labels. Outside, the deformation is "
+            "continued smoothly. None: everywhere."
+        ),
+        "movingMask": _("Where the moving image is compared. None: everywhere."),
+        "initialTransform": _(
+            "A linear transform that puts the moving image onto the fixed one. It is used instead of the alignment, "
+            "and is part of the resulting deformation."
+        ),
     }
 
 
@@ -184,6 +201,31 @@ def _show() -> dict[str, str]:
             "Show the moving image undeformed in its own views, with a cursor that follows the mouse in the fixed "
             "image. The registration has changed nothing in these views."
         ),
+    }
+
+
+def _outputs() -> dict[str, str]:
+    return {
+        "deformedVolume": _(
+            "The moving image on the grid of the fixed one. The content of the chosen node is replaced, by previews, "
+            "too. None: a new node with the next result."
+        ),
+        "displacementTransform": _(
+            "The deformation, pre-alignment included. The content of the chosen node is replaced, by previews, too. "
+            "None: a new node with the next result."
+        ),
+        "weightVolume": _(
+            "The stiffness map, 0 (free) to 1 (stiff). The content of the chosen node is replaced. None: a new node "
+            "with the next result."
+        ),
+        "nodeToWarp": _(
+            "Another image, a label map, a segmentation, markups or a model in the space of the moving image, such as "
+            "organs drawn in it."
+        ),
+        "warpButton": _(
+            "Make a copy that is deformed in the same way as the moving image. The original is not changed."
+        ),
+        "warpLabel": _("What was made."),
     }
 
 

@@ -69,6 +69,7 @@ class WorkerControl:
         models: The task models that are installed.
         rendering: Load of the views.
         may_start: Whether a worker can be started now without asking the user, for instance for an installation.
+        watchers: Called after anything changed, besides `on_change` of the face: those of scripts.
         opens_by_itself: Whether a pair is opened as soon as it is chosen; otherwise with the first change of the
             setting, or by Apply.
         problem: What was wrong with the last change of the parameters; empty for nothing.
@@ -84,6 +85,7 @@ class WorkerControl:
     ) -> None:
         self.parameters, self.worker, self.transport = parameters, worker, transport
         self.on_change, self.on_result = on_change, on_result
+        self.watchers: list[Callable[[], object]] = []
         self.session: RegistrationSession | None = None
         self.models = models.find_models()
         self.rendering: Rendering = IdleRendering()
@@ -164,6 +166,16 @@ class WorkerControl:
         session, self.session, self._shown = self.session, None, None
         if session is not None:
             session.close()
+            self._tell_watchers()
+
+    def announce(self) -> None:
+        """Tell the face and the watchers that something has changed."""
+        self.on_change()
+        self._tell_watchers()
+
+    def _tell_watchers(self) -> None:
+        for call in list(self.watchers):
+            call()
 
     def _update_session(self) -> None:
         """Bring the worker to the parameters."""
@@ -184,7 +196,7 @@ class WorkerControl:
             self._update_sweep()
 
     def _pair(self) -> tuple:
-        return inputs.chosen(self.parameters, inputs.OPENING)
+        return inputs.opening_of(self.parameters)
 
     def _can_open(self) -> bool:
         return not self.why_not and (self._is_open() or self.may_start())
@@ -256,4 +268,4 @@ class WorkerControl:
         is_first = session.stage is SessionStage.READY and session.shown is None and bool(session.ranges)
         self.catch_up(again=is_first)
         self._update_sweep()
-        self.on_change()
+        self.announce()

@@ -219,6 +219,21 @@ ROWS = [
         "Volume(",
     ),
     bad("an array as a mask", "it has no spacing", lambda: run(fixed_mask=X > 0), "fixed mask", "Volume("),
+    bad(
+        "a pre-alignment that mirrors",
+        "the form of a matrix is told",
+        lambda: run(init=np.diag([-1.0, 1, 1, 1])),
+        "init",
+        "mirrors",
+        "shape (4, 4)",
+    ),
+    bad(
+        "a pre-alignment in the wrong direction, by far",
+        "which points it maps is told",
+        lambda: run(init=np.array([[1, 0, 0, 900], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])),
+        "no overlap after the given alignment",
+        "points of the fixed",
+    ),
     bad("None as an image", "the accepted types are listed", lambda: run(None), "fixed image", "None"),
     bad(
         "a file that is not there", "the path is stated", lambda: run("nowhere/image.nii.gz"), "nowhere", "no such file"

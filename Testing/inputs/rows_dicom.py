@@ -177,7 +177,7 @@ def check_nuclear(folder: Path) -> None:
 def check_film(folder: Path) -> None:
     image = dataset(PLANES[:COUNT].astype(np.uint8), NumberOfFrames=COUNT, Modality="US")
     path = save(image, folder / "film.dcm")
-    refused(lambda: read_volume(path), str(path), "6 frames that does not say where each of them lies")
+    refused(lambda: read_volume(path), str(path), "6 frames without their positions")
 
 
 MOVED = POSITIONS + np.eye(COUNT)[2][:, None] * [4.0, 0, 0]

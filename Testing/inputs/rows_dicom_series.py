@@ -146,7 +146,7 @@ def check_nested(folder: Path) -> None:
 def check_nested_twice(folder: Path) -> None:
     for name in ("a", "b"):
         write_slices(folder / "exam" / name, PLANES[:COUNT], POSITIONS)
-    said = ("DICOM images lie in 2 folders below it (a, b)", "give one of them")
+    said = ("DICOM images are in 2 folders below it (a, b)", "give one of them")
     refused(lambda: read_volume(folder / "exam"), str(folder / "exam"), *said)
 
 

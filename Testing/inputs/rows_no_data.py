@@ -205,7 +205,7 @@ ROWS = [
     Row(
         WORSE,
         "labels that are 0 everywhere",
-        "a warning: nothing can be measured by them",
+        "a warning: they measure nothing",
         partial(
             check_said,
             ("the moving labels are 0 everywhere",),
@@ -218,7 +218,7 @@ ROWS = [
         "a warning with the part that lies outside",
         partial(
             check_said,
-            ("of the moving labels lie outside of the moving image",),
+            ("of the moving labels are outside of the moving image",),
             {"fixed_labels": LABELS, "moving_labels": FAR},
         ),
     ),
@@ -238,7 +238,7 @@ ROWS = [
         "a warning with their number and distance",
         partial(
             check_said,
-            ("3 of 3 fixed landmarks lie outside", "3 of 3 moving landmarks lie outside"),
+            ("3 of 3 fixed landmarks are outside", "3 of 3 moving landmarks are outside"),
             {"fixed_points": POINTS - 500.0, "moving_points": POINTS - 500.0},
         ),
     ),

@@ -76,3 +76,23 @@ def done(chosen):
     chosen.ui.applyButton.click()
     driving.wait_for(chosen.panel, "DONE")
     return chosen
+
+
+@pytest.fixture
+def script_module():
+    """The file of the module, imported as by a script: without its panel."""
+    if None in (importlib.util.find_spec("slicer"), importlib.util.find_spec("PySide6")):
+        pytest.skip("slicer-core or PySide6 is not installed")
+    from harness import application
+
+    application.start()
+    for name in [name for name in sys.modules if name.split(".")[0] in ("SPRRegistration", "SPRRegistrationLib")]:
+        del sys.modules[name]
+    spec = importlib.util.spec_from_file_location("SPRRegistration", application.MODULE)
+    module = sys.modules["SPRRegistration"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    from SPRRegistrationLib.qt import controllers
+
+    controllers.shared().missing = lambda: []
+    yield module
+    controllers.shared().end_all()

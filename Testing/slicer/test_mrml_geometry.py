@@ -58,6 +58,13 @@ def case(request, scene, random_image, random_displacement):
     return SimpleNamespace(fixed=fixed, moving=moving, field=field, transform=transform, nodes=nodes, scene=scene)
 
 
+def voxels_of(node):
+    """Voxels and affine of a volume of the scene."""
+    from SPRRegistrationLib.scene import geometry
+
+    return node.GetImageData(), geometry.affine_of(node)
+
+
 def engine_moves(field, points):
     """Where the engine's interpolation of a field moves points (RAS mm)."""
     tensor = torch.as_tensor(np.moveaxis(field.array, -1, 0)[None].astype(np.float64))
@@ -99,7 +106,7 @@ def test_a_resliced_image_is_what_the_engine_warps(case):
     from SPRRegistrationLib.scene import geometry
 
     expected = resample(case.moving, case.fixed.grid, displacement=case.field).array
-    image = geometry.resliced(case.nodes["moving"], case.nodes["fixed"], case.transform)
+    image = geometry.resliced(*voxels_of(case.nodes["moving"]), geometry.grid_of(case.nodes["fixed"]), case.transform)
     node = case.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
     node.SetAndObserveImageData(image)
     difference = np.abs(slicer.util.arrayFromVolume(node).transpose(2, 1, 0) - expected)
@@ -116,7 +123,8 @@ def test_a_resliced_label_map_has_the_labels_of_the_engine(case):
     geometry.set_image(node, labels.array, labels.affine)
     expected = resample(labels, case.fixed.grid, displacement=case.field, labels=True).array
     out = case.scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
-    out.SetAndObserveImageData(geometry.resliced(node, case.nodes["fixed"], case.transform, labels=True))
+    grid = geometry.grid_of(case.nodes["fixed"])
+    out.SetAndObserveImageData(geometry.resliced(*voxels_of(node), grid, case.transform, labels=True))
     seen = slicer.util.arrayFromVolume(out).transpose(2, 1, 0)
     assert set(np.unique(seen)) == {0, 3}
     assert (seen != expected).mean() < 0.01

@@ -329,16 +329,3 @@ def test_facts_of_a_pair(scene, change, expected):
     facts = inputs.facts_of(parameters)
     for name, value in expected.items():
         assert facts[name] == pytest.approx(value, abs=0.12 if name == "overlap" else 1e-5)
-
-
-def test_another_volume_goes_the_same_way(scene):
-    from harness import pairs
-    from SPRRegistrationLib.scene import geometry, outputs
-
-    parameters = filled(scene)
-    labels = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "organs")
-    geometry.set_image(labels, np.full(pairs.SHAPE, 7, dtype=np.int16), pairs.AFFINE)
-    warped = outputs.warp(parameters, labels)
-    assert warped.IsA("vtkMRMLLabelMapVolumeNode")
-    assert set(np.unique(geometry.image_of(warped)[0])) == {0, 7}
-    assert warped.GetName() == "organs on fixed A"

@@ -18,7 +18,7 @@ WIDEST = 410
 """Pixels at 9 points, 12 pixels high. The real widgets were measured 7 % wider, and 450 pixels are there."""
 
 PARTS = ("inputsSection", "modelSection", "regularizationSection", "showSection", "qualitySection", "mapSection")
-GROUPS = ("exportSection", "measuresGroup", "cardGroup", "stiffnessGroup")
+GROUPS = ("exportSection", "outputsSection", "measuresGroup", "regionGroup", "cardGroup", "stiffnessGroup")
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ class Played:
         request = request or self.last(protocol.Open)
         ranges = {"alpha": (0.0, 1.0)}
         opened = {"prior": "beta", "setting": {"alpha": 0.1, "lambda_max": 1.0}, "ranges": ranges, "milliseconds": 1.0}
-        opened |= {"init": "none", "init_reason": "asked for", "init_mm": 0.0, "covered": 1.0}
+        opened |= {"init": "none", "init_reason": "requested", "init_mm": 0.0, "covered": 1.0}
         self.send(protocol.Opened(id=request.id, **opened))
 
     def requests(self):

@@ -174,7 +174,7 @@ def test_report_of_two_runs(tmp_path):
         for part in rows({name: gain}):
             append_row(path, replace(part, twin="one" if name == "two" else None))
     found = write_tables(collect([tmp_path / "one", tmp_path / "two" / ROWS]), tmp_path, names=NAMES)
-    assert found[2].comparison.twin == "one"
+    assert found[2].comparison.reference == "one"
     assert {path.name for path in tmp_path.glob("table.*")} == {"table.md", "table.tex", "table.csv"}
     assert "| one | 14" not in (tmp_path / "table.md").read_text()
-    assert "Methods against their twins" in (tmp_path / "table.tex").read_text()
+    assert "Methods against their reference methods" in (tmp_path / "table.tex").read_text()

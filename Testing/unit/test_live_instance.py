@@ -18,26 +18,31 @@ from SPRCore.registration.job import make_job
 from SPRCore.registration.pair import problem_of, to_world
 
 
-@pytest.mark.parametrize("options", [{}, {"init": "center"}, {"stiffness": 5.0}, {"fixed_mask": True}])
+TURNED = np.array([[0.98, -0.03, 0, 1.5], [0.03, 0.99, 0, -1.0], [0, 0.02, 1.01, 0.5], [0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"init": "center"}, {"stiffness": 5.0}, {"masks": ["fixed"]}, {"masks": ["fixed", "moving"], "init": TURNED}],
+    ids=["plain", "center", "stiffness", "mask", "masks and a matrix"],
+)
 def test_a_commit_equals_a_cold_run(pair, options):
     fixed, moving = pair["fixed"], pair["moving"]
     if "stiffness" in options:
         painted = np.ones(SHAPE, dtype=np.float32)
         painted[:11] = options["stiffness"]
         options = {"stiffness": fixed.with_array(painted)}
-    if "fixed_mask" in options:
-        mask = np.zeros(SHAPE, dtype=np.uint8)
-        mask[4:-4] = 1
-        options = {"fixed_mask": fixed.with_array(mask)}
-    masks = {name: mask for name, mask in options.items() if name == "fixed_mask"}
-    others = {name: value for name, value in options.items() if name != "fixed_mask"}
+    mask = np.zeros(SHAPE, dtype=np.uint8)
+    mask[4:-4] = 1
+    masks = {f"{side}_mask": pair[side].with_array(mask) for side in options.get("masks", ())}
+    others = {name: value for name, value in options.items() if name != "masks"}
     with opened(pair, annotations=Annotations(**masks), **others) as live:
         for alpha in (0.02, 0.5, 0.1):
             live.update(alpha=alpha)
             live.improve()
         live.update(**WANTED)
         better, final = replies(live), live.commit()
-    given = {"annotations": {name: part for name, part in options.items() if name == "fixed_mask"}}
+    given = {"annotations": masks}
     given["options"] = RegistrationOptions(stiffness=options.get("stiffness"))
     cold = register(fixed, moving, prior=BetaPrior(**WANTED), device="cpu", init=options.get("init", "none"), **given)
     assert apart_vox(final.displacement, cold.displacement) <= 0.05

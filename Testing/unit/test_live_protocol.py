@@ -41,7 +41,7 @@ REQUESTS = [
     protocol.Update(id=3, setting=SETTING, improve=False),
     protocol.Commit(id=4, setting={}),
     protocol.ToggleSweep(id=5, on=False),
-    protocol.Open(id=2, segment=SEGMENT, start="search"),
+    protocol.Open(id=2, segment=SEGMENT, start="search", init_affine=GRID),
     protocol.Choose(id=6),
     protocol.Stiffness(id=6, segment=SEGMENT),
     protocol.Stiffness(id=7, segment=None),
@@ -55,6 +55,7 @@ REQUESTS = [
 ANSWERS = [
     protocol.Ready(id=1, protocol=PROTOCOL, version="0.1", torch="2.4", device="cpu", threads=2, pid=7),
     protocol.Opened(id=2, prior="beta", setting=SETTING, ranges={"alpha": (0.0, 1.0)}, milliseconds=3.5, **ALIGNED),
+    protocol.Opened(id=2, prior="beta", setting=SETTING, ranges={}, milliseconds=3.5, **ALIGNED | {"init": "given"}),
     protocol.ReplyMessage(
         **{"id": 3, "improvement": False, "exact": True, "stage": "preview", "milliseconds": 3.5, "age_ms": 4.0},
         **{"weight_known": False, "warnings": ("The images hardly overlap.",)},

@@ -212,7 +212,7 @@ def test_doubtful_labels_and_landmarks_are_told(phantom):
     far = Volume(labels.array, labels.affine + np.eye(4, k=3) * 40.0)
     cases = {
         "the moving labels are 0 everywhere": {"moving_labels": labels.with_array(np.zeros_like(labels.array))},
-        "of the moving labels lie outside of the moving image": {"moving_labels": far},
+        "of the moving labels are outside of the moving image": {"moving_labels": far},
         "no number in common": {"moving_labels": labels.with_array(labels.array + 100 * (labels.array > 0))},
     }
     for said, change in cases.items():
@@ -222,7 +222,7 @@ def test_doubtful_labels_and_landmarks_are_told(phantom):
     moved[:3] += 5000.0
     found = pair_warnings(*images, Annotations(fixed_points=moved, moving_points=points))
     assert len(found) == 1
-    assert found[0].startswith(f"3 of {len(points)} fixed landmarks lie outside of the fixed image, up to 8")
+    assert found[0].startswith(f"3 of {len(points)} fixed landmarks are outside of the fixed image, up to 8")
     marked = {name: getattr(phantom, name) for name in ("fixed_labels", "moving_labels", "fixed_points")}
     assert pair_warnings(*images, Annotations(**marked, moving_points=phantom.moving_points)) == []
 

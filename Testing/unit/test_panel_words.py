@@ -195,11 +195,11 @@ def test_what_was_checked_is_said_and_never_that_images_fit():
 
 
 def test_what_was_aligned_is_said_with_its_reason():
-    said = messages.aligned("affine", "different grids or places (overlap 82 %, centers 39.0 mm apart)", 0.97)
+    said = messages.aligned("affine", "different grids or positions (overlap 82 %, centers 39.0 mm apart)", 0.97)
     assert "aligned affinely first" in said
     assert "overlap 82 %, centers 39.0 mm apart" in said
     assert "97 %" in said
-    assert messages.aligned("none", "asked for", 1.0) == "The images were not aligned, as chosen."
+    assert messages.aligned("none", "requested", 1.0) == "The images were not aligned, as chosen."
     assert "centers of mass 0.4 mm apart" in messages.aligned("none", "same grid, centers of mass 0.4 mm apart", 1.0)
 
 

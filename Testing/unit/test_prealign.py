@@ -115,6 +115,38 @@ def test_an_unknown_mode_is_refused(fixed):
         prealign(fixed, fixed, "similarity")
 
 
+def test_a_matrix_is_used_as_it_is(fixed):
+    truth = rotation_about(np.array([10.0, 0.0, 40.0]), 8.0, (5.0, -4.0, 3.0))
+    for given in (truth, truth.tolist()):
+        found = prealign(fixed, moved_by(fixed, truth), given)
+        np.testing.assert_array_equal(found.affine_ras, truth)
+        assert (found.mode, found.reason) == ("given", "requested")
+
+
+@pytest.mark.parametrize(
+    ("matrix", "words"),
+    [
+        (None, "None"),
+        (np.eye(3), "shape"),
+        ([[1, 2], [3]], "shape"),
+        (np.full((4, 4), np.nan), "nan"),
+        (np.diag([1.0, 1.0, 1.0, 2.0]), "last row"),
+        (np.diag([-1.0, 1.0, 1.0, 1.0]), "mirrors"),
+        (np.diag([0.0, 1.0, 1.0, 1.0]), "flattens"),
+    ],
+)
+def test_a_matrix_that_is_no_alignment_is_refused(fixed, matrix, words):
+    with pytest.raises(InputError, match=words):
+        prealign(fixed, fixed, matrix)
+
+
+def test_a_matrix_that_takes_the_images_apart_is_refused(fixed):
+    matrix = np.eye(4)
+    matrix[:3, 3] = 500.0
+    with pytest.raises(InputError, match="after the given alignment"):
+        prealign(fixed, fixed, matrix)
+
+
 def test_overlap_of_grids(fixed):
     assert overlap_fraction(fixed.grid, fixed.grid) == 1.0
     affine = AFFINE.copy()

@@ -30,10 +30,10 @@ def ages(moves, pictures, pushed):
         if not sent:
             continue
         source = sent[-1]
-        asked = [move for move in moves if move["at"] < source["at"] and abs(move["value"] - source["value"]) < 1e-9]
-        if asked and asked[-1]["at"] not in shown:  # a repeated image of the same setting does not count
-            shown.add(asked[-1]["at"])
-            found.append(picture["at"] - asked[-1]["at"])
+        requests = [move for move in moves if move["at"] < source["at"] and abs(move["value"] - source["value"]) < 1e-9]
+        if requests and requests[-1]["at"] not in shown:  # a repeated image of the same setting does not count
+            shown.add(requests[-1]["at"])
+            found.append(picture["at"] - requests[-1]["at"])
     return found
 
 

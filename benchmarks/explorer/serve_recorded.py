@@ -86,6 +86,6 @@ if __name__ == "__main__":
     record_events(EventLog(sys.argv[2]))
     from SPRExplorer.server import ServerOptions, serve
 
-    asked = json.loads(sys.argv[1])
-    asked["pair"] = tuple(map(Path, asked["pair"]))
-    serve(ServerOptions(**{"port": 0, "open_browser": False} | asked), lambda line: os.write(1, f"{line}\n".encode()))
+    options = json.loads(sys.argv[1])
+    options["pair"] = tuple(map(Path, options["pair"]))
+    serve(ServerOptions(**{"port": 0, "open_browser": False} | options), lambda line: os.write(1, f"{line}\n".encode()))

@@ -10,10 +10,10 @@ HEAD = """# Live registration
 
 Measured by `python benchmarks/live/measure_live.py`. Each row: one worker, the recorded drag
 (`benchmarks/live/drag.json`), then 60 moves a second. *Preview*: from asking to having the arrays, one move
-after the other. *Age*: of what is shown, from its own move to the arrays, and as a multiple of the computation; *idle*:
-from the last move to a worker with nothing to do (without improvements), and its share of a core in the second that
-begins one second after the release. *Exact*: of a setting not visited before, by improvements of its preview, and by a
-commit of a setting whose preview is there (with inverse, warped image and all measures). *Released*: after a drag with
+after the other. *Age*: of the shown result, from its own move to the arrays, and as a multiple of the computation;
+*idle*: from the last move to a worker with nothing to do (without improvements), and its share of a core in the second
+that begins one second after the release. *Exact*: of a setting not visited before, by improvements of its preview, and
+by a commit of a setting with a preview (with inverse, warped image and all metrics). *Released*: after a drag with
 improvements, until the exact displacement is shown, and until the rest of the commit is there. *Memory*: worker, most,
 and growth from the middle third of the drag to the last. *Cold*: longest distance from `SPRCore.register`, in voxels.
 *Processor*: time of all cores that the worker used for one preview and for one exact result by improvements, hardly

@@ -20,7 +20,7 @@ GROUPS = {
 INTRODUCTION = """# Previews beside exact results
 
 Measured by `python benchmarks/live/measure_maps.py`, one thread; its docstring says how. *Correlation* and
-*difference* (0 to 1) of the weight maps on the fixed grid; a correlation is left out where a map is constant.
+*difference* (0 to 1) of the weight maps on the fixed grid; without the correlation of a constant map.
 *Displacement off*: largest displacement of the preview over that of the exact result, minus 1. *Shown as known*:
 `Reply.weight_known`; else the map is hatched. *ms*: of a preview, on a machine that did other things. The rows are in
 `maps.json`, a figure is `maps.png`.

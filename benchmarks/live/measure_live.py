@@ -83,20 +83,20 @@ class Bench:
 
     def dragging(self, seconds):
         """Moves at a fixed rate: number and age of previews, memory, time until idle."""
-        asked, ages, ratios, memory, answered = {}, [], [], [], 0
+        requests, ages, ratios, memory, answered = {}, [], [], [], 0
         start = time.perf_counter()
         for tick in range(round(seconds * RATE)):
             while (left := start + tick / RATE - time.perf_counter()) > 0:
-                answered += self._note(self.client.poll(left), asked, ages, ratios)
+                answered += self._note(self.client.poll(left), requests, ages, ratios)
             move = self.moves[tick % len(self.moves)]
-            asked[self.client.ask("update", improve=False, **self.setting(move))] = time.perf_counter()
+            requests[self.client.ask("update", improve=False, **self.setting(move))] = time.perf_counter()
             if tick % 15 == 0:
                 memory.append(self._memory())
         released = time.perf_counter()
-        asked_for = len(asked)
-        idle = self._until_idle(asked, ages, ratios)
+        requested = len(requests)
+        idle = self._until_idle(requests, ages, ratios)
         self.row["drag"] = {
-            "asked": asked_for,
+            "asked": requested,
             "shown": len(ages),
             "shown_per_s": len(ages) / seconds,
             "age_ms": percentiles(ages),
@@ -126,10 +126,10 @@ class Bench:
         """Seconds until the exact result, by improvements and by a commit."""
         rng, improved, committed, spent = np.random.default_rng(1), [], [], []
         ranges = self.opened.ranges
-        for place in range(2 * count):
+        for number in range(2 * count):
             setting = {name: float(rng.uniform(low, high)) for name, (low, high) in ranges.items()}
             start, before = time.perf_counter(), self._processor_s()
-            if place % 2:
+            if number % 2:
                 self.client.do("update", improve=False, **setting)
                 middle = time.perf_counter()
                 self.final = self.client.do("commit")
@@ -154,17 +154,17 @@ class Bench:
             if message.kind == "idle" or (message.kind == "result" and message.id == request and message.exact):
                 return
 
-    def _until_idle(self, asked, ages, ratios):
+    def _until_idle(self, requests, ages, ratios):
         for event in self.client.events(600.0):
-            self._note([event], asked, ages, ratios)
+            self._note([event], requests, ages, ratios)
             if isinstance(event, Arrived) and event.message.kind == "idle":
                 return time.perf_counter()
         raise RuntimeError("the worker did not become idle in time")
 
-    def _note(self, events, asked, ages, ratios):
+    def _note(self, events, requests, ages, ratios):
         results = [event.message for event in events if isinstance(event, Arrived) and event.message.kind == "result"]
         for message in results:
-            age = 1e3 * (time.perf_counter() - asked[message.id])
+            age = 1e3 * (time.perf_counter() - requests[message.id])
             ages.append(age)
             ratios.append(age / max(message.milliseconds, 0.1))
         return len(results)

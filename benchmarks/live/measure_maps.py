@@ -52,7 +52,7 @@ def pair_of(name):
 def settings_of(prior, count, seed):
     """Settings drawn evenly over the sliders of a prior."""
     axes, random = Axes(usual_ranges(prior)), np.random.default_rng(seed)
-    return [axes.setting(place) for place in random.uniform(size=(count, len(axes.ranges)))]
+    return [axes.setting(position) for position in random.uniform(size=(count, len(axes.ranges)))]
 
 
 class Solved:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from SPRCore.training.data.build import Datasets, build_datasets
-from SPRCore.training.data.cases import Case, Pair, Sample, Source
+from SPRCore.training.data.build import build_datasets
+from SPRCore.training.data.cases import Case, Pair, Sample
 from SPRCore.training.data.dataset import PairDataset
 from SPRCore.training.data.sampler import EpochSampler
 
-__all__ = ["Case", "Datasets", "EpochSampler", "Pair", "PairDataset", "Sample", "Source", "build_datasets"]
+__all__ = ["Case", "EpochSampler", "Pair", "PairDataset", "Sample", "build_datasets"]

@@ -11,15 +11,11 @@ from SPRCore.errors import InputError
 from SPRCore.training.data.cases import Case
 from SPRCore.training.data.problems import Problem
 
-PHASES = ("ED", "ES")
+_PHASES = ("ED", "ES")
 
 
 def find_acdc(folder: Path, *, use_labels: bool) -> tuple[list[Case], list[Problem]]:
-    """Find the two phases of every patient anywhere below the folder.
-
-    Returns:
-        Two cases per patient, ED first, and problems.
-    """
+    """Find the two phases of every patient, ED first, anywhere below the folder, and problems."""
     cases: list[Case] = []
     problems: list[Problem] = []
     for patient in sorted(path for path in folder.rglob("patient*") if path.is_dir()):
@@ -28,7 +24,7 @@ def find_acdc(folder: Path, *, use_labels: bool) -> tuple[list[Case], list[Probl
         except InputError as error:
             problems.append(Problem.of(patient / "Info.cfg", error))
             continue
-        for phase in PHASES:
+        for phase in _PHASES:
             stem = f"{patient.name}_frame{int(info[phase]):02d}"
             cases.append(
                 Case(
@@ -48,7 +44,7 @@ def _read_info(path: Path) -> dict[str, str]:
         raise InputError(str(path), got="no such file", expected="the frames of ED and ES")
     lines = (line.partition(":") for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
     info = {key.strip(): value.strip() for key, colon, value in lines if colon}
-    for phase in PHASES:
+    for phase in _PHASES:
         if not info.get(phase, "").isdigit():
             raise InputError(str(path), got=f"{phase} {info.get(phase)!r}", expected="the number of a frame")
     return info

@@ -18,10 +18,7 @@ from SPRCore.training.data.cases import Sample
 def augmented(
     moving: Sample, fixed: Sample, config: AugmentationConfig, rng: np.random.Generator
 ) -> tuple[Sample, Sample]:
-    """Augment a pair.
-
-    Returns:
-        The pair: the same flips and deformation for both images, intensities and noise of each its own.
+    """Augment a pair: the same flips and deformation for both images, separate intensities and noise.
 
     Raises:
         InputError: A pair with landmarks would be deformed.

@@ -44,11 +44,7 @@ class Datasets:
 def build_datasets(recipe: Recipe, report: ReportProgress | None = None) -> Datasets:
     """Build the sets of pairs of a recipe, and prepare images that are not in the cache.
 
-    All files are checked; problems are logged, one line each.
-
-    Args:
-        recipe: The recipe.
-        report: Called with the activity and the completed fraction, 0 to 1.
+    All files are checked; problems are logged, one line each. `report` gets the activity and the fraction done, 0 to 1.
 
     Raises:
         InputError: Files, labels or the split cannot be used.

@@ -64,14 +64,7 @@ class Cache:
         self.entries: dict[str, Entry] = _read_index(folder / INDEX)
 
     def save(self, settings: Mapping[str, Any]) -> None:
-        """Write the index.
-
-        Args:
-            settings: Settings of the preparation, for readers.
-
-        Raises:
-            OutputError: The file cannot be written.
-        """
+        """Write the index with the settings of the preparation (`OutputError` if impossible)."""
         content = {"schema_version": SCHEMA, "settings": settings}
         content["cases"] = {name: asdict(entry) for name, entry in sorted(self.entries.copy().items())}
         with atomic_path(self.folder / INDEX) as partial:
@@ -86,14 +79,7 @@ class Cache:
         return path.is_file() and path.stat().st_size == entry.bytes
 
     def write(self, name: str, sample: Sample) -> tuple[str, int]:
-        """Write a sample.
-
-        Returns:
-            Name and size of its file.
-
-        Raises:
-            OutputError: The file cannot be written.
-        """
+        """Write a sample (`OutputError` if impossible); return name and size of its file."""
         from safetensors.numpy import save_file
 
         parts = {"image": sample.image, "labels": sample.labels, "points": sample.points}
@@ -108,22 +94,14 @@ class Cache:
 
 
 class CacheSource:
-    """Samples of a cache.
-
-    Args:
-        cache: The complete cache.
-    """
+    """Samples of a complete cache."""
 
     def __init__(self, cache: Cache) -> None:
         self._folder = cache.folder
         self._files = {name: (entry.file, entry.spacing_mm) for name, entry in cache.entries.items()}
 
     def load(self, name: str) -> Sample:
-        """Return the sample of a case.
-
-        Raises:
-            InputError: Its file is damaged or missing.
-        """
+        """Return the sample of a case (`InputError` if its file is damaged or missing)."""
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 

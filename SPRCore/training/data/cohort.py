@@ -48,10 +48,7 @@ class Cohort:
 
 
 def find_cohort(data: DataConfig) -> Cohort:
-    """Find the cases of a recipe.
-
-    Returns:
-        The cohort; missing files are among its problems.
+    """Find the cases of a recipe; missing files are among the problems of the cohort.
 
     Raises:
         InputError: A folder is missing, empty or of another layout.

@@ -51,20 +51,12 @@ class PairDataset(Dataset[Batch]):
         self._augmentation = augmentation if changes else None
 
     def __len__(self) -> int:
-        """Return the number of pairs."""
         return len(self.pairs)
 
     def __getitem__(self, key: int | tuple[int, int]) -> Batch:
-        """Return a pair.
+        """Return a pair, by its number or by epoch and number, on the CPU (`InputError` if the images differ in shape).
 
-        Args:
-            key: Number of the pair, or epoch and number.
-
-        Returns:
-            The pair on the CPU: float32 images, and where both cases have them int16 labels and float32 landmarks.
-
-        Raises:
-            InputError: The images differ in shape.
+        Images are float32; if both cases have them, labels are int16 and landmarks float32.
         """
         epoch, index = key if isinstance(key, tuple) else (None, key)
         pair = self.pairs[index]

@@ -21,12 +21,7 @@ MAX_BYTES = 2**30
 
 
 def generated_pairs(config: GeneratedConfig, part: str) -> tuple[Pair, ...]:
-    """Return the names of the pairs of a set.
-
-    Args:
-        config: The synthetic data.
-        part: "train", "validation" or "test".
-    """
+    """Return the names of the pairs of a set, "train", "validation" or "test"."""
     names = [f"{part}-{number:05d}" for number in range(getattr(config, part))]
     return tuple(Pair(f"{name}_moving", f"{name}_fixed") for name in names)
 

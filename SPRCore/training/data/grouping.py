@@ -58,14 +58,7 @@ GROUPINGS = {"totalsegmentator": TOTALSEGMENTATOR}
 
 
 def grouped(labels: LabelArray, grouping: str | None) -> LabelArray:
-    """Merge labels into groups.
-
-    Args:
-        labels: Label map, integers, shape (X, Y, Z).
-        grouping: Name of a grouping, or None for no merging.
-
-    Returns:
-        int16; with a grouping 1, 2, … in its order, and 0 for labels outside all groups.
+    """Merge labels (X, Y, Z) into the groups 1, 2, … of a grouping, 0 outside of all groups; int16.
 
     Raises:
         InputError: Labels below 0 or above 32767.

@@ -21,11 +21,7 @@ VOLUMES_OF_INTEREST = (
 
 
 def find_ixi_pickles(folder: Path, *, use_labels: bool) -> tuple[list[Case], list[Problem]]:
-    """Find the pickle files of the paper's author: `atlas.pkl`, `Train/*.pkl`, `Val/*.pkl`, `Test/*.pkl`.
-
-    Returns:
-        The atlas, named "atlas", and the subjects with their sets, and problems.
-    """
+    """Find `atlas.pkl`, `Train/*.pkl`, `Val/*.pkl`, `Test/*.pkl` of the paper's author, and problems."""
     cases, problems = [], []
     atlas = folder / "atlas.pkl"
     if atlas.is_file():
@@ -40,13 +36,10 @@ def find_ixi_pickles(folder: Path, *, use_labels: bool) -> tuple[list[Case], lis
 
 
 def find_ixi(folder: Path, *, use_labels: bool) -> tuple[list[Case], list[Problem]]:
-    """Find T1 images with FreeSurfer labels.
+    """Find T1 images with FreeSurfer labels, one case per subject, and problems.
 
     Two layouts: FreeSurfer's `NAME/mri/norm.mgz` (bias corrected, conformed) with `aseg.mgz`, or `NAME-T1.nii.gz` with
     `NAME-T1_aseg.nii.gz` (or `…_seg.nii.gz`).
-
-    Returns:
-        One case per subject, and problems.
 
     Raises:
         InputError: The folder has neither.

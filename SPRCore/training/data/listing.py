@@ -94,13 +94,7 @@ def _case(row: dict[str, str], base: Path, *, use_labels: bool) -> Case:
 def find_bids(folder: Path, image_suffix: str, *, use_labels: bool) -> tuple[list[Case], list[Problem]]:
     """Find `sub-X[/ses-Y]/anat/sub-X[_ses-Y]…_SUFFIX.nii.gz`, labels `…_dseg.nii.gz` there or in `derivatives`.
 
-    Args:
-        folder: Root of the data set.
-        image_suffix: Suffix of the images, such as "T1w".
-        use_labels: Whether to use labels.
-
-    Returns:
-        One case per subject and session, and problems.
+    Returns one case per subject and session, and problems.
     """
     cases: list[Case] = []
     problems: list[Problem] = []

@@ -14,7 +14,7 @@ from SPRCore.training.data.cases import Case
 from SPRCore.training.data.problems import Problem
 
 _COLUMNS = ("External code", "ED", "ES")
-EXCHANGED = ((1, 3),)
+_EXCHANGED = ((1, 3),)
 """Labels to swap so that 1 is the right and 3 the left ventricle, as in ACDC."""
 
 
@@ -52,7 +52,7 @@ def find_mnms(folder: Path, listing: Path | None, *, use_labels: bool) -> tuple[
             labels = path.with_name(f"{code}_sa_gt.nii.gz") if use_labels else None
             group = row.get("Pathology") or ""
             files = {"frame": frame, "labels": labels, "label_frame": frame if use_labels else None}
-            cases.append(Case(subject=code, role=phase, image=path, group=group, exchange=EXCHANGED, **files))
+            cases.append(Case(subject=code, role=phase, image=path, group=group, exchange=_EXCHANGED, **files))
     return cases, problems
 
 

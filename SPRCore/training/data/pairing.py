@@ -11,17 +11,10 @@ from SPRCore.training.data_config import DataConfig
 
 
 def make_pairs(cohort: Cohort, subjects: Sequence[str], data: DataConfig, part: str) -> list[Pair]:
-    """Pair the cases of a set.
+    """Pair the cases of the subjects of a set, "train", "validation" or "test".
 
-    Args:
-        cohort: The cases.
-        subjects: Subjects of the set.
-        data: Task and directions.
-        part: "train", "validation" or "test".
-
-    Returns:
-        The pairs prescribed by the data set, if any. Otherwise between subjects: all pairs in training; in validation
-        and test one for each subject, with the next by name.
+    The pairs prescribed by the data set, if any. Otherwise between subjects: all pairs in training; in validation and
+    test one for each subject, with the next by name.
     """
     cases = cohort.subjects()
     members = {case.name for name in subjects for case in cases[name]}

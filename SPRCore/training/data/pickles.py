@@ -96,14 +96,10 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def read_arrays(path: Path) -> tuple[np.ndarray, ...]:
-    """Read a pickle file of NumPy arrays.
-
-    Args:
-        path: The file, as ``pickle.dump((image, labels), file)`` writes it.
+    """Read a pickle file of NumPy arrays, as ``pickle.dump((image, labels), file)`` writes it; no code is executed.
 
     Raises:
-        InputError: The file is missing, damaged, too large, or has other content than numeric arrays; no code of it is
-            executed.
+        InputError: The file is missing, damaged, too large, or has other content than numeric arrays.
     """
     if not path.is_file():
         raise InputError(str(path), got="no such file", expected="a pickle of arrays")

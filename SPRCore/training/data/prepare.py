@@ -52,15 +52,10 @@ class Prepared:
 def prepare_cohort(
     recipe: Recipe, cohort: Cohort, problems: Problems, report: ReportProgress | None = None
 ) -> Prepared:
-    """Prepare the cases of a cohort that are not in the cache.
+    """Prepare the cases of a cohort without problems that are not in the cache, and collect their problems.
 
     A case is read from the cache if settings and file contents are unchanged. An interrupted preparation resumes.
-
-    Args:
-        recipe: The recipe.
-        cohort: The cases.
-        problems: Collects the problems; files without problems are prepared.
-        report: Called with the activity and the completed fraction, 0 to 1.
+    `report` gets the activity and the completed fraction, 0 to 1.
 
     Raises:
         InputError: The reference for the alignment cannot be used.

@@ -25,11 +25,7 @@ class Problem:
 
     @classmethod
     def of(cls, source: object, error: InputError) -> Problem:
-        """Return the problem for an error about a file.
-
-        Returns:
-            The problem, without the name of the file in the text.
-        """
+        """Return the problem for an error about a file, without the name of the file in the text."""
         text = str(error)
         return cls(str(source), text.removeprefix(str(source)).removeprefix(":").strip())
 
@@ -51,11 +47,7 @@ class Problems:
                 logger.error("%s", problem)
 
     def refuse(self, what: str) -> None:
-        """Raise an error if there are problems.
-
-        Raises:
-            InputError: There are problems; the message has the first one and their number.
-        """
+        """Raise an `InputError` with the first problem and their number, if there are problems."""
         if self._found:
             first, count = next(iter(self._found)), len(self._found)
             more = f" (and {count - 1} more, listed above)" if count > 1 else ""

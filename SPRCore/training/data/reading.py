@@ -30,14 +30,7 @@ class Images:
 
 
 def read_case(case: Case, *, trust_voxels: bool = False) -> Images:
-    """Read the files of a case.
-
-    Args:
-        case: The case.
-        trust_voxels: Whether to ignore the header of the labels.
-
-    Returns:
-        Image, labels and landmarks.
+    """Read the files of a case; `trust_voxels` ignores the header of the labels.
 
     Raises:
         InputError: A file is missing or damaged, has non-finite values or no label; labels differ from their image in

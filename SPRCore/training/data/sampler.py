@@ -41,7 +41,6 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.epoch = self.position = 0
 
     def __len__(self) -> int:
-        """Return the pairs of this process in a whole epoch."""
         return -(-self.per_epoch // self.world)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:

@@ -124,17 +124,10 @@ def stripped(item: Images) -> Images:
 def sample_image(
     item: Images, box: Box, config: PreprocessingConfig, grouping: str | None, affine_ras: Affine | None
 ) -> Sample:
-    """Prepare an image with its labels and landmarks.
+    """Crop an image with its labels and landmarks to a box, and prepare its intensities.
 
-    Args:
-        item: The image.
-        box: The crop.
-        config: Intensity preprocessing.
-        grouping: Name of the grouping of labels, or None.
-        affine_ras: Pull map from the grid to the image in RAS mm, or None.
-
-    Returns:
-        The sample. Intensities are prepared over the whole field of view, as for the images given to a model later.
+    Intensities are prepared over the whole field of view, as for the images given to a model later. `affine_ras` is the
+    pull map from the grid to the image in RAS mm, or None.
 
     Raises:
         InputError: The image has no contrast or is outside the box, or its labels are out of range.

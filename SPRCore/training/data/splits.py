@@ -53,11 +53,7 @@ class Split:
 
 
 def write_split(split: Mapping[str, Any], path: Path) -> None:
-    """Write a split atomically.
-
-    Args:
-        split: Result of `Split.to_dict`.
-        path: The JSON file.
+    """Write a split (of `Split.to_dict`) as JSON, atomically.
 
     Raises:
         OutputError: The file cannot be written.
@@ -186,8 +182,8 @@ def _counts(config: SplitConfig, total: int) -> dict[str, int]:
         rest if config.train is None else min(number(config.train), rest) if config.train < 1 else int(config.train)
     )
     if counts["train"] < 0 or sum(counts.values()) > total:
-        asked = ", ".join(f"{counts[part]} for {part}" for part in PARTS if counts[part] > 0)
-        got, remedy = f"{total} subject{'s' * (total != 1)}, but {asked}", "lower data.split, or give more subjects"
+        wanted = ", ".join(f"{counts[part]} for {part}" for part in PARTS if counts[part] > 0)
+        got, remedy = f"{total} subject{'s' * (total != 1)}, but {wanted}", "lower data.split, or give more subjects"
         raise InputError("data.split", got=got, expected="no more than there are", remedy=remedy)
     return counts
 

@@ -28,6 +28,7 @@ class InputsSection(Section):
         if key == self._checked:
             return
         self._checked = key
+        self.ui.alignmentSelector.enabled = self.parameters.initialTransform is None
         found = panel_state.check_state(self.controller)
         self.ui.alignRigidButton.visible = self.ui.alignAffineButton.visible = found.can_align
         sign = "" if self.controller.why_not else "⚠ " if found.level == "check" else "• "

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 INPUTS = (
     *("fixedVolume", "movingVolume", "fixedLabels", "movingLabels", "fixedLandmarks", "movingLandmarks"),
-    "stiffnessSegments",
+    *("stiffnessSegments", "fixedMask", "movingMask", "initialTransform", "nodeToWarp"),
+    *("deformedVolume", "displacementTransform", "weightVolume"),
 )
 """Fields that refer to nodes that the user chooses."""
 

@@ -19,9 +19,10 @@ from slicer.i18n import tr as _
 from SPRRegistrationLib import models
 from SPRRegistrationLib.controller import Controller
 from SPRRegistrationLib.parameters import SPRRegistrationParameters
-from SPRRegistrationLib.qt import install, process
+from SPRRegistrationLib.qt import controllers, install
 from SPRRegistrationLib.qt.export import ExportSection
 from SPRRegistrationLib.qt.inputs import InputsSection
+from SPRRegistrationLib.qt.outputs import OutputsSection
 from SPRRegistrationLib.qt.quality import QualitySection
 from SPRRegistrationLib.qt.regularization import RegularizationSection
 from SPRRegistrationLib.qt.run import RunSection
@@ -32,18 +33,17 @@ from SPRRegistrationLib.qt.snapshots import SnapshotsSection
 from SPRRegistrationLib.qt.stiffness_factors import StiffnessFactorsSection
 from SPRRegistrationLib.qt.suggestion import SuggestionSection
 from SPRRegistrationLib.qt.task_model import TaskModelSection
-from SPRRegistrationLib.scene import snapshots
+from SPRRegistrationLib.scripting import is_untouched
 from SPRRegistrationLib.session import RegistrationSession
 from SPRRegistrationLib.tooltips import tooltips
-from SPRRegistrationLib.worker_control import WorkerOptions
 
 SECTIONS = (
     *(InputsSection, TaskModelSection, RegularizationSection, StiffnessFactorsSection, RunSection, ShowSection),
-    *(QualitySection, SettingsMapSection, SnapshotsSection, ExportSection, SuggestionSection),
+    *(QualitySection, SettingsMapSection, SnapshotsSection, OutputsSection, ExportSection, SuggestionSection),
 )
 PARTS = (
     *("inputsSection", "modelSection", "regularizationSection", "applyFrame"),
-    *("showSection", "qualitySection", "mapSection", "exportSection"),
+    *("showSection", "qualitySection", "mapSection", "outputsSection", "exportSection"),
 )
 """Widgets that are disabled while there is no registration."""
 
@@ -59,7 +59,7 @@ class SlicerPanel:
     Attributes:
         ui: The widgets by their names.
         controller: The controller of the current registration; None for no registration.
-        controllers: Those of all registrations that were current, by the identifiers of their nodes.
+        controllers: Those of all registrations that were current or made by scripts, by the identifiers of their nodes.
         worker: How workers are started.
         is_installing: Whether packages are being installed.
     """
@@ -67,8 +67,8 @@ class SlicerPanel:
     def __init__(self, ui: SimpleNamespace, logic: object, resource: Callable[[str], str]) -> None:
         self.ui, self.logic, self.resource = ui, logic, resource
         self.controller: Controller | None = None
-        self.controllers: dict[str, Controller] = {}
-        self.worker = WorkerOptions(process.worker_command())
+        self._shared = controllers.shared()
+        self.controllers, self.worker = self._shared.by_node, self._shared.worker
         self._gui_tag = self._observation = None
         self._refreshing, self._entered, self.is_installing = False, False, False
         self._before_import: set[str] | None = None
@@ -116,8 +116,7 @@ class SlicerPanel:
         """Release all nodes and end all workers: the scene is being closed."""
         self._detach()
         self.controller, self._before_import = None, None
-        for identifier in list(self.controllers):
-            self._end(identifier)
+        self._shared.end_all()
 
     def import_starts(self) -> None:
         """Note the registrations of the scene before a file is read into it."""
@@ -125,8 +124,7 @@ class SlicerPanel:
 
     def end_orphans(self) -> None:
         """End the workers of registrations that were deleted."""
-        for identifier in [key for key in self.controllers if slicer.mrmlScene.GetNodeByID(key) is None]:
-            self._end(identifier)
+        self._shared.end_deleted()
 
     def close(self) -> None:
         """End everything."""
@@ -176,20 +174,11 @@ class SlicerPanel:
             self._refreshing = False
 
     def _controller_of(self, parameters: SPRRegistrationParameters) -> Controller:
-        identifier = parameters.parameterNode.GetID()
-        found = self.controllers.get(identifier)
-        if found is None:
-            found = Controller(parameters, self.worker, process.QProcessTransport())
-            found.on_change = lambda: self.refresh() if self.controller is found else None
-            found.may_start = lambda: not self.is_installing and not self.missing()
-            self.controllers[identifier] = found
+        found = self._shared.of(parameters)
+        found.on_change = lambda: self.refresh() if self.controller is found else None
+        found.may_start = lambda: not self.is_installing and not self.missing()
         found.models = models.find_models()  # another registration may have imported one
         return found
-
-    def _end(self, identifier: str) -> None:
-        controller = self.controllers.pop(identifier)
-        controller.end_session()
-        controller.transport.stop()
 
     def _choose(self, node: slicer.vtkMRMLNode | None) -> None:
         self.end_orphans()
@@ -246,11 +235,3 @@ class SlicerPanel:
 
     def _parameters_changed(self, caller: vtk.vtkObject | None = None, event: str = "") -> None:
         self.controller.changed()
-
-
-def is_untouched(parameters: SPRRegistrationParameters) -> bool:
-    """Return whether a registration refers to no nodes and its setting was never changed."""
-    node = parameters.parameterNode
-    roles = [node.GetNthNodeReferenceRole(index) for index in range(node.GetNumberOfNodeReferenceRoles())]
-    has_nodes = any(node.GetNodeReferenceID(role) for role in roles)
-    return not has_nodes and not parameters.snapshots and not snapshots.history_of(parameters).can_undo

@@ -121,7 +121,8 @@ def update_segment_table(parameters: Any) -> None:
     shown = None
     if parameters.displacementTransform is not None:
         shown = geometry.displacement_of(parameters.displacementTransform)
-    if parameters.fixedLabels is None or shown is None or parameters.weightVolume.GetImageData() is None:
+    weight = parameters.weightVolume
+    if parameters.fixedLabels is None or shown is None or weight is None or weight.GetImageData() is None:
         return
     numbers: dict[str, int] = {}
     labels, affine = inputs.label_map(parameters.fixedLabels, parameters.fixedVolume, numbers)

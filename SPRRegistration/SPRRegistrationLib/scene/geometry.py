@@ -7,6 +7,8 @@ the parent of a Slicer transform node.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import slicer
 import slicer.util
@@ -14,6 +16,18 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from SPRCore.errors import InputError
+
+
+class SamplingGrid(NamedTuple):
+    """The voxels of an image without their values: shape (X, Y, Z), and matrix from their indices to RAS mm."""
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+
+
+def grid_of(volume: slicer.vtkMRMLScalarVolumeNode) -> SamplingGrid:
+    """Return the grid of a volume that has an image; errors as `affine_of`."""
+    return SamplingGrid(volume.GetImageData().GetDimensions(), affine_of(volume))
 
 
 def affine_of(volume: slicer.vtkMRMLVolumeNode) -> np.ndarray:
@@ -27,7 +41,7 @@ def affine_of(volume: slicer.vtkMRMLVolumeNode) -> np.ndarray:
     """
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
-    return _to_world(volume) @ slicer.util.arrayFromVTKMatrix(matrix)
+    return to_world(volume) @ slicer.util.arrayFromVTKMatrix(matrix)
 
 
 def image_of(volume: slicer.vtkMRMLScalarVolumeNode) -> tuple[np.ndarray, np.ndarray]:
@@ -135,18 +149,20 @@ def moved_points(node: slicer.vtkMRMLTransformNode, points: np.ndarray) -> np.nd
 
 
 def resliced(
-    moving: slicer.vtkMRMLScalarVolumeNode,
-    fixed: slicer.vtkMRMLScalarVolumeNode,
+    image: vtk.vtkImageData,
+    affine: np.ndarray,
+    grid: SamplingGrid,
     transform: slicer.vtkMRMLTransformNode,
     labels: bool = False,
 ) -> vtk.vtkImageData:
-    """Return the moving image on the grid of the fixed one.
+    """Return a moving image on the grid of the fixed one.
 
     Hardening the transform would give the image another grid.
 
     Args:
-        moving: The moving image.
-        fixed: The fixed image.
+        image: Voxels of the moving image, in indices: with the origin 0 and the spacing 1.
+        affine: Matrix from its indices to RAS mm.
+        grid: Grid of the fixed image.
         transform: Pull map from the fixed to the moving image.
         labels: Whether the nearest voxel is taken, as for label maps; otherwise it is interpolated linearly.
 
@@ -155,16 +171,16 @@ def resliced(
     """
     to_moving = vtk.vtkGeneralTransform()
     to_moving.PostMultiply()
-    to_moving.Concatenate(slicer.util.vtkMatrixFromArray(affine_of(fixed)))
+    to_moving.Concatenate(slicer.util.vtkMatrixFromArray(grid.affine))
     to_moving.Concatenate(transform.GetTransformFromParent())
-    to_moving.Concatenate(slicer.util.vtkMatrixFromArray(np.linalg.inv(affine_of(moving))))
+    to_moving.Concatenate(slicer.util.vtkMatrixFromArray(np.linalg.inv(affine)))
     reslice = vtk.vtkImageReslice()
-    reslice.SetInputData(moving.GetImageData())
+    reslice.SetInputData(image)
     reslice.SetResliceTransform(to_moving)
     reslice.SetOutputSpacing(1, 1, 1)
     reslice.SetOutputOrigin(0, 0, 0)
-    reslice.SetOutputExtent(fixed.GetImageData().GetExtent())
-    reslice.SetBackgroundLevel(0 if labels else moving.GetImageData().GetScalarRange()[0])
+    reslice.SetOutputExtent(*(bound for size in grid.shape for bound in (0, size - 1)))
+    reslice.SetBackgroundLevel(0 if labels else image.GetScalarRange()[0])
     (reslice.SetInterpolationModeToNearestNeighbor if labels else reslice.SetInterpolationModeToLinear)()
     reslice.Update()
     return reslice.GetOutput()
@@ -192,16 +208,35 @@ def directions_and_spacing(affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return affine[:3, :3] / spacing, spacing
 
 
-def _to_world(node: slicer.vtkMRMLTransformableNode) -> np.ndarray:
+def to_world(node: slicer.vtkMRMLTransformableNode) -> np.ndarray:
+    """Return the matrix of the parent transforms of an image or segmentation, shape (4, 4).
+
+    Raises:
+        InputError: A parent transform is not linear.
+    """
     parent = node.GetParentTransformNode()
-    if parent is None:
-        return np.eye(4)
-    if not parent.IsTransformToWorldLinear():
+    matrix = np.eye(4) if parent is None else matrix_to_world(parent)
+    if matrix is None:
         remedy = "harden the transform, or take the image out of it"
         raise InputError(node.GetName(), got="an image under a nonlinear transform", remedy=remedy)
+    return matrix
+
+
+def matrix_to_world(transform: slicer.vtkMRMLTransformNode) -> np.ndarray | None:
+    """Return the matrix of a transform, its parents included, shape (4, 4); None if it is not linear."""
+    if not transform.IsTransformToWorldLinear():
+        return None
     matrix = vtk.vtkMatrix4x4()
-    parent.GetMatrixTransformToWorld(matrix)
+    transform.GetMatrixTransformToWorld(matrix)
     return slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def is_under(node: slicer.vtkMRMLTransformableNode, transform: slicer.vtkMRMLTransformNode) -> bool:
+    """Return whether a transform is one of the parent transforms of a node."""
+    parent = node.GetParentTransformNode()
+    while parent is not None and parent is not transform:
+        parent = parent.GetParentTransformNode()
+    return parent is not None
 
 
 def _has_grid(

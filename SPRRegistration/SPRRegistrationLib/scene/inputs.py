@@ -18,13 +18,18 @@ from SPRRegistrationLib import anatomies
 from SPRRegistrationLib.parameters import setting_of
 from SPRRegistrationLib.scene import dicom, geometry
 
-PARTS = ("Volume", "Labels", "Landmarks")
+PARTS = ("Volume", "Labels", "Landmarks", "Mask")
 """What each side of a pair has, by the ends of the fields of the parameters."""
 
 MEASURED = ("fixedLabels", "movingLabels", "fixedLandmarks", "movingLandmarks")
 """Fields of the parameters with the annotations, which never change a deformation."""
 
-OPENING = ("fixedVolume", "movingVolume", "method", "refine", "device", "alignment", "start", "prior")
+MASKS = ("fixedMask", "movingMask")
+
+OPENING = (
+    *("fixedVolume", "movingVolume", *MASKS, "initialTransform", "method", "refine", "device", "alignment"),
+    *("start", "prior"),
+)
 """Fields of the request to open a pair; after a change of one of them it has to be opened again."""
 
 
@@ -32,6 +37,25 @@ def chosen(parameters: Any, fields: Sequence[str]) -> tuple:
     """Return the values of fields of the parameters, of nodes their identifiers, to be compared."""
     values = [getattr(parameters, field) for field in fields]
     return tuple(value.GetID() if hasattr(value, "GetID") else value for value in values)
+
+
+def opening_of(parameters: Any) -> tuple:
+    """Return what a pair is opened with, to be compared: the fields, and the content of masks and initial transform."""
+    edited = tuple(_content_of(getattr(parameters, field)) for field in MASKS)
+    node = parameters.initialTransform
+    matrix = None if node is None else geometry.matrix_to_world(node)
+    return *chosen(parameters, OPENING), edited, None if matrix is None else tuple(matrix.ravel())
+
+
+def _content_of(labels: Any) -> Any:
+    """Return a number, or numbers, that change whenever the voxels of a mask do."""
+    if labels is None or labels.IsA("vtkMRMLLabelMapVolumeNode"):
+        image = None if labels is None else labels.GetImageData()
+        return image and image.GetMTime()
+    segmentation = labels.GetSegmentation()
+    kind = segmentation.GetSourceRepresentationName()
+    parts = [segmentation.GetSegmentRepresentation(key, kind) for key in segmentation.GetSegmentIDs()]
+    return tuple(part and part.GetMTime() for part in parts)
 
 
 def annotations_of(parameters: Any) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
@@ -57,23 +81,61 @@ def arrays_of(parameters: Any) -> dict[str, tuple[np.ndarray, np.ndarray | None]
         parameters: The parameters of a registration, with both images.
 
     Raises:
-        InputError: An image cannot be used, or the landmarks do not belong to each other.
+        InputError: An image or mask cannot be used, or the landmarks do not belong to each other.
     """
     arrays = {}
     for name, volume in (("fixed", parameters.fixedVolume), ("moving", parameters.movingVolume)):
         if volume is None:
             raise InputError(f"{name} image", got="none", expected="an image")
         arrays[name] = geometry.image_of(volume)
-    arrays |= annotations_of(parameters)
+    arrays |= annotations_of(parameters) | _masks_of(parameters)
     stiffness = painted_stiffness(parameters)
     if stiffness is not None:
         arrays["stiffness"] = stiffness
     return arrays
 
 
+def _masks_of(parameters: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return 1 where an image is compared and 0 elsewhere, by the names that the worker knows."""
+    arrays = {}
+    for side in ("fixed", "moving"):
+        mask, volume = getattr(parameters, f"{side}Mask"), getattr(parameters, f"{side}Volume")
+        if mask is not None:
+            if mask.IsA("vtkMRMLLabelMapVolumeNode"):
+                array, affine = geometry.image_of(mask)
+            else:
+                ids = list(mask.GetSegmentation().GetSegmentIDs())
+                array, affine = exported(mask, ids, volume), geometry.affine_of(volume)
+            arrays[f"{side}_mask"] = (array != 0).astype(np.uint8), affine
+    return arrays
+
+
+def initial_affine(parameters: Any) -> np.ndarray | None:
+    """Return the initial transform as pull map from fixed to moving points, RAS mm, shape (4, 4); None for none.
+
+    Raises:
+        InputError: It is not linear, cannot be inverted, or the moving image is under it already.
+    """
+    node, moving = parameters.initialTransform, parameters.movingVolume
+    if node is None:
+        return None
+    matrix, expected = geometry.matrix_to_world(node), "a linear transform that puts the moving image onto the fixed"
+    if matrix is None:
+        remedy = "deform a copy of the moving image with it first, and register the copy"
+        raise InputError(node.GetName(), got="a transform that is not linear", expected=expected, remedy=remedy)
+    if abs(np.linalg.det(matrix)) < 1e-9:
+        raise InputError(node.GetName(), got="a matrix that cannot be inverted", expected=expected)
+    if geometry.is_under(moving, node):
+        remedy = "take the image out of it, or choose no initial transform"
+        raise InputError(node.GetName(), got="a transform that the moving image is already under", remedy=remedy)
+    return np.linalg.inv(matrix)
+
+
 def options_of(parameters: Any) -> dict[str, Any]:
-    """Return the other fields of the request to open a pair."""
-    return {
+    """Return the other fields of the request to open a pair; errors as `initial_affine`."""
+    affine = initial_affine(parameters)
+    given = {} if affine is None else {"init_affine": tuple(affine.ravel().tolist())}
+    return given | {
         "method": parameters.method,
         "prior": parameters.prior.value,
         "setting": setting_of(parameters),
@@ -84,15 +146,17 @@ def options_of(parameters: Any) -> dict[str, Any]:
     }
 
 
-def report_of(parameters: Any, result: Any, opened: Any) -> dict[str, Any]:
+def report_of(parameters: Any, asked: dict[str, Any], result: Any, opened: Any) -> dict[str, Any]:
     """Return the report of a result, without names of patients or files, to be saved with the scene.
 
     Args:
         parameters: The parameters of the registration.
+        asked: What `options_of` returned when the pair was opened.
         result: The exact `ReplyMessage`.
         opened: The answer to the opening of the pair, `Opened`.
     """
-    options = options_of(parameters) | {"setting": result.setting}
+    masked = [side for side in ("fixed", "moving") if getattr(parameters, f"{side}Mask") is not None]
+    options = asked | {"setting": result.setting, "masked": masked}
     alignment = {"mode": opened.init, "reason": opened.init_reason, "longest_mm": opened.init_mm}
     options |= {"alignment": alignment, "covered": opened.covered, "warnings": list(result.warnings)}
     options["inputs"] = {side: _described(getattr(parameters, f"{side}Volume")) for side in ("fixed", "moving")}
@@ -227,11 +291,14 @@ def facts_of(parameters: Any) -> dict[str, Any]:
     Returns:
         `overlap`: part of the fixed image inside the moving one, 0 to 1; `angle_degrees` between their directions, up
         to swapped or flipped axes; `spacing_ratio` of their voxels, 1 or more; `thickest_mm`: the largest spacing;
-        `segments` and `landmarks`: arguments of `messages.segments` and `messages.landmarks`.
+        `segments` and `landmarks`: arguments of `messages.segments` and `messages.landmarks`. The initial transform is
+        applied.
     """
-    grids = []
+    grids, initial = [], initial_affine(parameters)
     for volume in (parameters.fixedVolume, parameters.movingVolume):
         array, affine = geometry.image_of(volume)
+        if initial is not None and volume is parameters.movingVolume:
+            affine = np.linalg.solve(initial, affine)
         grids.append((array.shape, affine, *geometry.directions_and_spacing(affine)))
     (shape, affine, turned, spacing), (moving_shape, moving_affine, moving_turned, moving_spacing) = grids
     points = np.indices((9, 9, 9)).reshape(3, -1).T / 8 * (np.array(shape) - 1)

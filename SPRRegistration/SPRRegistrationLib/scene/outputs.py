@@ -27,6 +27,9 @@ CLASSES = {
 }
 """The results, by the fields of the parameters that refer to them."""
 
+CHOSEN = ("deformedVolume", "displacementTransform", "weightVolume")
+"""Those for which the user can choose a node."""
+
 
 def names(fixed: str, moving: str) -> dict[str, str]:
     """Return the names of the results, by the fields of the parameters, from those of the images."""
@@ -47,6 +50,23 @@ def is_alive(parameters: Any) -> bool:
     return all(volume is not None and volume.GetScene() is not None for volume in volumes)
 
 
+def mistaken(parameters: Any) -> list[str]:
+    """Return the results for which a node is chosen that the registration reads, or that is another result."""
+    taken = [parameters.fixedVolume, parameters.movingVolume, parameters.initialTransform]
+    found = []
+    for field in CHOSEN:
+        node = getattr(parameters, field)
+        if node is not None and node in taken:
+            found.append(field)
+        taken.append(node)
+    return found
+
+
+def is_own(node: slicer.vtkMRMLNode) -> bool:
+    """Return whether a node was made for a result, and not chosen by the user."""
+    return node.GetAttribute(_AUTOMATIC_NAME) is not None
+
+
 def ensure(parameters: Any) -> None:
     """Create missing result nodes, and name them after the images; a name given by the user stays."""
     scene = parameters.fixedVolume.GetScene()
@@ -59,8 +79,8 @@ def ensure(parameters: Any) -> None:
         node = getattr(parameters, field)
         if node is None or node.GetScene() is None:
             node = scene.AddNewNodeByClass(class_name, wanted[field])
-            setattr(parameters, field, node)
             node.SetAttribute(_AUTOMATIC_NAME, node.GetName())
+            setattr(parameters, field, node)
         elif node.GetName() == node.GetAttribute(_AUTOMATIC_NAME) != wanted[field]:
             node.SetName(wanted[field])
             node.SetAttribute(_AUTOMATIC_NAME, wanted[field])
@@ -132,10 +152,11 @@ def show_result(parameters: Any, displacement: tuple, weight: tuple, inverse: tu
 def bake(parameters: Any) -> None:
     """Put the deformed image on the grid of the fixed one, under no transform."""
     fixed, deformed = parameters.fixedVolume, parameters.deformedVolume
-    image = geometry.resliced(parameters.movingVolume, fixed, parameters.displacementTransform)
+    moving, grid = parameters.movingVolume, geometry.grid_of(fixed)
+    image = geometry.resliced(moving.GetImageData(), geometry.affine_of(moving), grid, parameters.displacementTransform)
     was_modifying = deformed.StartModify()
     deformed.SetAndObserveTransformNodeID(None)
-    deformed.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(geometry.affine_of(fixed)))
+    deformed.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(grid.affine))
     deformed.SetAndObserveImageData(image)
     deformed.EndModify(was_modifying)
 
@@ -146,26 +167,6 @@ def refresh_jacobian(parameters: Any) -> None:
     if shown is not None:
         field, affine = shown
         geometry.set_image(parameters.jacobianVolume, geometry.jacobian_determinant(field, affine), affine)
-
-
-def warp(parameters: Any, volume: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalarVolumeNode:
-    """Put another volume of the moving side on the grid of the fixed image, as a new node.
-
-    Args:
-        parameters: The parameters of a registration that has a result.
-        volume: Image or label map in the space of the moving image.
-
-    Returns:
-        The new node.
-    """
-    labels = volume.IsA("vtkMRMLLabelMapVolumeNode")
-    name = _("{name} on {fixed}").format(name=volume.GetName(), fixed=parameters.fixedVolume.GetName())
-    node = volume.GetScene().AddNewNodeByClass(volume.GetClassName(), name)
-    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(geometry.affine_of(parameters.fixedVolume)))
-    image = geometry.resliced(volume, parameters.fixedVolume, parameters.displacementTransform, labels)
-    node.SetAndObserveImageData(image)
-    node.CreateDefaultDisplayNodes()
-    return node
 
 
 def _see_through(
@@ -197,7 +198,8 @@ def _ensure_looks(parameters: Any) -> None:
     maps = {"weightVolume": (parameters.weightColors, 1.0), "jacobianVolume": (parameters.jacobianColors, 2.0)}
     for field, (table, highest) in maps.items():
         volume = getattr(parameters, field)
-        if volume.GetDisplayNode() is None:
+        is_chosen = field == "weightVolume" and volume.GetAttribute(_PREVIEW) is None  # with looks of its own, if any
+        if is_chosen or volume.GetDisplayNode() is None:
             volume.CreateDefaultDisplayNodes()
             display = volume.GetDisplayNode()
             display.AutoWindowLevelOff()
