@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import tempfile
@@ -102,6 +103,15 @@ def spr(capfd):
         return SimpleNamespace(code=code, out=captured.out, err=captured.err.splitlines())
 
     return run
+
+
+@pytest.fixture
+def heard_signals():
+    """Signals reach child processes, also where the tests run in the background of a shell, which ignores some."""
+    kept = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,6 @@ from SPRCore.registration.instance import normalized
 from SPRCore.registration.job import make_job
 from SPRCore.registration.pair import problem_of, to_world
 
-
 TURNED = np.array([[0.98, -0.03, 0, 1.5], [0.03, 0.99, 0, -1.0], [0, 0.02, 1.01, 0.5], [0, 0, 0, 1]])
 
 
