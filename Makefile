@@ -1,11 +1,13 @@
-# make setup | demo | test | test-fast | lint | bench | picture. Each sets up what it needs in .venv on its first run.
+# make setup | demo | test | test-fast | durations | lint | bench | picture. Each sets up what it needs in .venv on its
+# first run.
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
 TEST_ARGS ?=
+TEST_PROCESSES ?= 2
 
-.PHONY: setup demo test test-fast lint bench picture
+.PHONY: setup demo test test-fast durations lint bench picture
 
 setup: $(STAMP)
 
@@ -26,16 +28,20 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	@$(BIN)/spr demo --out demo-output --then $(if $(HEADLESS),pictures,explore)
 
+# The files of tests that take longest come first, so that the processes end together.
+PYTEST := PYTHONPATH=tools OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p fast_tests \
+  --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow" $(TEST_ARGS)
-	$(BIN)/python -m pytest -m slow $(TEST_ARGS)
+	$(PYTEST) $(TEST_ARGS)
 
-# For daily work, on two cores: without whole programs, Slicer, browser, benchmarks, and what is listed as long.
-FAST := PYTHONPATH=tools OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -p fast_tests --fast -m "not slow and not slicer and not gpu" \
-  Testing/architecture Testing/unit Testing/laws Testing/oracles Testing/inputs $(TEST_ARGS)
-
+# For daily work: without whole programs, Slicer, browser, benchmarks, and what is listed as long.
 test-fast: $(STAMP)
-	@$(FAST) --part 1/2 & first=$$!; $(FAST) --part 2/2; second=$$?; wait $$first && exit $$second
+	@$(PYTEST) -q --fast -m "not slow and not slicer and not gpu" \
+	  Testing/architecture Testing/unit Testing/laws Testing/oracles Testing/inputs $(TEST_ARGS)
+
+durations: $(STAMP)
+	$(PYTEST) -q --write-durations $(TEST_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

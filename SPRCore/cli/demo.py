@@ -36,11 +36,12 @@ _EXTENT_MM, _AMPLITUDE_MM = 192.0, 10.0
 _SPR = "spr"
 # The two uniform strengths are those of docs/results/demo that are best near the wall and away from it from the
 # search; the setting of the beta prior serves all sliding phantoms (docs/adr/0018-discrete-search.md).
-_PRIORS: dict[str, Prior] = {
+COMPARED_PRIORS: dict[str, Prior] = {
     "uniform-0.1": UniformPrior(strength=0.1),
     "uniform-1": UniformPrior(strength=1.0),
     _SPR: BetaPrior(alpha=0.02, lambda_max=20.0),
 }
+"""Priors of the registrations that are compared."""
 _CHOICE = (
     "All three start from one search. Of nine uniform strengths from 0.1 to 10, 0.1 is the best near the wall and 1 "
     "away from it from that search (96 voxels, seed 0)."
@@ -118,13 +119,13 @@ def _registered(phantom: Phantom, device: torch.device, report: ProgressCallback
         for _ in problem.searched():
             pass
         search_seconds = time.perf_counter() - start
-        return {key: _contender(phantom, problem, key, search_seconds, report) for key in _PRIORS}
+        return {key: _contender(phantom, problem, key, search_seconds, report) for key in COMPARED_PRIORS}
 
 
 def _contender(
     phantom: Phantom, problem: InstanceProblem, key: str, search_seconds: float, report: ProgressCallback
 ) -> ComparedResult:
-    prior, name, start = _PRIORS[key], _NAMES[key], time.perf_counter()
+    prior, name, start = COMPARED_PRIORS[key], _NAMES[key], time.perf_counter()
     solved = problem.course(prior).completed(lambda done: report(f"{name}: registering", done))
     found = to_world(solved, phantom.fixed.grid)
     return ComparedResult(
@@ -146,7 +147,7 @@ def _write(phantom: Phantom, contender: ComparedResult, folder: Path) -> None:
 
 def _files() -> list[str]:
     """Names of the output files."""
-    volumes = (*_VOLUMES, "true_displacement", *(f"{key}/{name}" for key in _PRIORS for name in _RESULTS))
+    volumes = (*_VOLUMES, "true_displacement", *(f"{key}/{name}" for key in COMPARED_PRIORS for name in _RESULTS))
     points = ("fixed_points.mrk.json", "moving_points.mrk.json")
     return [*(f"{name}.nii.gz" for name in volumes), *points, "figure.png"]
 
@@ -177,7 +178,7 @@ def _ratio(found: dict[str, Any], region: str) -> float:
 
 
 def _print(numbers: dict[str, Any], folder: Path) -> None:
-    columns = [numbers["before"], *(numbers[key] for key in _PRIORS)]
+    columns = [numbers["before"], *(numbers[key] for key in COMPARED_PRIORS)]
 
     def error(region: str) -> list[str]:
         found = [column["error_mm"][region] for column in columns]

@@ -41,7 +41,7 @@ class Train:
         is_first = os.environ.get("RANK", "0") == "0"  # of the processes of torchrun: the one that prints
         try:
             with progress_display() if is_first else nullcontext() as report_stage:
-                progress = None if report_stage is None else _TrainingProgress(report_stage, console().is_terminal)
+                progress = None if report_stage is None else TrainingProgress(report_stage, console().is_terminal)
                 best = train(recipe, resume=self.resume, progress=progress)
         except KeyboardInterrupt:
             found = list_checkpoints(recipe.folder)
@@ -51,7 +51,7 @@ class Train:
             print_line(f"best model: {best}; use it with spr register --method {best}")
 
 
-class _TrainingProgress:
+class TrainingProgress:
     """Reports the status of a run: on a terminal after every step, elsewhere after each new validation.
 
     Args:
@@ -65,6 +65,7 @@ class _TrainingProgress:
         self._loss: float | None = None
 
     def __call__(self, status: TrainingStatus) -> None:
+        """Report a status."""
         self._loss = self._loss if status.loss is None else status.loss
         is_new = bool(status.validation) and status.validation != self._validation
         if not (is_new or self._every_step):
@@ -73,7 +74,7 @@ class _TrainingProgress:
         words = f"step {status.step} of {status.steps}"
         words += "" if self._loss is None else f", loss {self._loss:.4f}"
         words += f", {_measured(status)}" if status.validation else ""
-        words += f"; {_left(status)}" if status.seconds_left is not None else ""
+        words += f"; {_left(status.seconds_left)}" if status.seconds_left is not None else ""
         prefix = f"{status.activity}: epoch {status.epoch}, " if self._every_step else ""
         self._report_stage(prefix + words, status.step / max(status.steps, 1))
 
@@ -89,9 +90,7 @@ def _measured(status: TrainingStatus) -> str:
     return ", ".join(shown)
 
 
-def _left(status: TrainingStatus) -> str:
-    if status.seconds_left is None:
-        return ""
-    minutes, seconds = divmod(round(status.seconds_left), 60)
+def _left(seconds_left: float) -> str:
+    minutes, seconds = divmod(round(seconds_left), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min left" if hours else f"{minutes} min {seconds:02d} s left"

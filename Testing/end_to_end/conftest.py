@@ -1,9 +1,12 @@
-"""A small pair of images on disk, and the command line to run on it."""
+"""A small pair of images on disk, the command line to run on it, and live workers."""
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +16,8 @@ import pytest
 from SPRCore.cli import main
 from SPRCore.geometry import Field, Grid, Volume, resample, voxel_to_ras
 from SPRCore.io import write_landmarks, write_volume
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 SETTINGS = ("--alpha", 0.002, "--lambda-max", 2, "--device", "cpu", "--seed", 7)
 SHAPE, SPACING = (24, 20, 16), (2.0, 2.5, 3.0)
@@ -100,6 +105,15 @@ def spr(capfd):
     return run
 
 
+@pytest.fixture
+def heard_signals():
+    """Signals reach child processes, also where the tests run in the background of a shell, which ignores some."""
+    kept = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture(scope="session")
 def spr_process():
     """Start `spr` in a process of its own."""
@@ -124,3 +138,58 @@ def finished(pair, spr_process, tmp_path_factory) -> SimpleNamespace:
     process = spr_process("register", pair.fixed, pair.moving, "--out", folder, *flags, *SETTINGS)
     out, err = process.communicate(timeout=240)
     return SimpleNamespace(folder=folder, settings=SETTINGS, code=process.returncode, out=out, err=err)
+
+
+@pytest.fixture
+def nothing_stays(tmp_path, monkeypatch):
+    """A temporary folder for each test of live workers; no files and processes of it remain."""
+    from live_workers import LIMIT, left_over
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    before = left_over()
+    yield
+    end = time.monotonic() + LIMIT
+    while (left := left_over() - before) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not left
+
+
+@pytest.fixture
+def live(nothing_stays):
+    """Start a client with a pair open."""
+    from live_workers import FAKE, LIMIT, PAIR, note_sessions
+
+    from SPRCore.live.client import SubprocessClient
+    from SPRCore.live.events import Deadlines
+
+    started = []
+
+    def start(command=FAKE, pair=PAIR, **deadlines):
+        client = SubprocessClient(command, Deadlines(**deadlines))
+        started.append(client)
+        note_sessions()
+        if pair is not None:
+            client.do("open", pair, timeout=LIMIT)
+        return client
+
+    yield start
+    for client in started:
+        client.close()
+
+
+@pytest.fixture
+def raw(nothing_stays):
+    """Start a worker that the test writes bytes to."""
+    from live_workers import Raw
+
+    workers = []
+
+    def start(**options):
+        workers.append(Raw(**options))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.process.kill()
+        worker.end()

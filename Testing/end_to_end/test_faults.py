@@ -275,15 +275,6 @@ def test_a_disk_that_is_really_full(pair, spr_process, tmp_path):
         subprocess.run(["umount", str(disk)], check=True)
 
 
-@pytest.fixture
-def heard_signals():
-    """Signals reach child processes, also where the tests run in the background of a shell, which ignores some."""
-    kept = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in kept.items():
-        signal.signal(number, handler)
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("heard_signals")
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

@@ -181,9 +181,9 @@ def test_from_the_quick_recipe_to_a_registration(repository, tmp_path, capsys):
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_quick_recipe_raises_dice_on_pairs_that_were_never_seen(repository, tmp_path, one_thread):
-    recipe = read_recipe(
-        repository / "Training" / "recipes" / "synthetic" / "quick.yaml", [f"output={tmp_path / 'run'}"]
-    )
+    """In 6 of its 10 epochs."""
+    path = repository / "Training" / "recipes" / "synthetic" / "quick.yaml"
+    recipe = read_recipe(path, [f"output={tmp_path / 'run'}", "optimiser.epochs=6"])
     start = time.process_time()
     best = train(recipe)
     seconds = time.process_time() - start
@@ -191,11 +191,11 @@ def test_the_quick_recipe_raises_dice_on_pairs_that_were_never_seen(repository, 
     setting = default_setting(recipe.loss, recipe.hyper)
     network = build_from_bundle(read_bundle(best))
     found = validate(network, data.test, setting, Process(device=torch.device("cpu")))
-    assert found.summary["dice"] > found.summary["dice_before"] + 0.03
+    assert found.summary["dice"] > found.summary["dice_before"] + 0.02
     assert found.summary["tre_mm"] < found.summary["tre_before_mm"]
     assert found.summary["folding_percent"] < 0.1
     assert sum(score["dice"] > score["dice_before"] for score in found.pairs) >= len(found.pairs) - 1
-    assert seconds < 300, "one core alone takes longer than two may take"
+    assert seconds < 180, "one core alone takes longer than two may take"
 
 
 def test_what_is_wrong_is_said_in_one_line(tiny_recipe, tmp_path, capsys):

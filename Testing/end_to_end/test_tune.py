@@ -105,6 +105,7 @@ def running_trial_of(process, path):
     raise AssertionError("no trial began")
 
 
+@pytest.mark.usefixtures("heard_signals")
 def test_an_interrupted_study_resumes(listed, spr_process, spr, tmp_path):
     usual = ("tune", "instance", "--pairs", listed, "--ranges", "lambda_max=0.5:3", "--init", "none", "--device", "cpu")
     usual += ("--storage", tmp_path / "s.log", "--out", tmp_path)
@@ -117,7 +118,7 @@ def test_an_interrupted_study_resumes(listed, spr_process, spr, tmp_path):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=90)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert "the same command resumes" in err
     done = len(json.loads((tmp_path / "study.json").read_text())["trials"])
     assert done >= 1

@@ -94,7 +94,7 @@ def test_the_size_limit_holds_for_unpacked_archives(upload):
     assert sum(path.stat().st_size for path in upload.folder.iterdir() if path.suffix == ".dcm") <= 10_000
 
 
-@pytest.mark.parametrize("data", [b"", b"no archive", packed([("a", b"x" * 500)])[:-30]])
+@pytest.mark.parametrize("data", [b"", b"no archive", packed([("a", b"x" * 500)])[:-30]], ids=("empty", "text", "cut"))
 def test_a_broken_archive_is_refused(upload, data):
     upload.path_for("a.zip").write_bytes(data)
     with pytest.raises(InputError, match="archive"):

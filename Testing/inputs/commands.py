@@ -1,20 +1,24 @@
-"""Runs `spr` in this process, for rows."""
+"""Runs `spr` in this process, for rows, on a small pair, recipe or list of pairs."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from table import TRACES
+from table import TRACES, Row
 
 from SPRCore.cli import main
 from SPRCore.geometry import Field, Volume
 from SPRCore.io import write_displacement, write_volume
 
 BAD_INPUT = 2
+REFUSED = "refused before anything is computed; nothing is changed"
+MODEL = "general-hyper-spr"
+Check = Callable[[Path], None]
 
 
 @dataclass(frozen=True)
@@ -67,3 +71,30 @@ def pair(folder: Path) -> tuple[Path, Path, Path]:
     write_volume(Volume(values[::-1].copy(), np.eye(4)), paths[1])
     write_displacement(Field(np.zeros((8, 9, 10, 3), np.float32), np.eye(4)), paths[2])
     return paths
+
+
+def register(folder: Path, *options: object, fixed: object = None, moving: object = None, out: object = None) -> tuple:
+    given = folder / "fixed.nii.gz", folder / "moving.nii.gz"
+    return ("register", fixed or given[0], moving or given[1], "--out", out or folder, *options)
+
+
+def warp(folder: Path, out: object, image: object = None) -> tuple:
+    given = ("--displacement", folder / "displacement.nii.gz", "--reference", folder / "fixed.nii.gz")
+    return ("warp", image or folder / "moving.nii.gz", *given, "--out", out)
+
+
+def recipe(folder: Path) -> Path:
+    path = folder / "recipe.yaml"
+    text = "name: mine\ndata: {generated: {shape: [16, 16, 16]}}\nmodel: vxm-spr-small\noptimiser: {epochs: 1}\n"
+    path.write_text(text)
+    return path
+
+
+def listed(folder: Path) -> Path:
+    paths = pair(folder)
+    (folder / "pairs.csv").write_text(f"fixed,moving\n{paths[0]},{paths[1]}\n")
+    return folder / "pairs.csv"
+
+
+def no(kind: str, what: str, check: Check) -> Row:
+    return Row(kind, what, REFUSED, check)

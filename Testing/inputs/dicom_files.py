@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,10 @@ import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
+from table import refused
+
+from SPRCore.geometry import Volume, affine_from_itk
+from SPRCore.io import read_volume
 
 MR, ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1"
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -100,3 +105,37 @@ def enhanced(planes, positions, *, axes=AXIAL, spacing=(1.2, 1.5), scaling=None,
     image.SharedFunctionalGroupsSequence = Sequence([shared])
     image.PerFrameFunctionalGroupsSequence = Sequence(frames)
     return image
+
+
+COUNT = 6
+PLANES = np.random.default_rng(0).integers(0, 1000, (24, 4, 5)).astype(np.int16)
+POSITIONS = straight(COUNT)
+CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
+
+
+def true(planes=PLANES[:COUNT], positions=POSITIONS, axes=(1, 0, 0, 0, 1, 0), spacing=(1.2, 1.5)) -> Volume:
+    """The volume that slices in the order of their positions make up."""
+    step = positions[1] - positions[0]
+    length = np.linalg.norm(step)
+    direction = np.stack([axes[:3], axes[3:], step / length], axis=1)
+    affine = affine_from_itk((spacing[1], spacing[0], length), positions[0], direction.ravel())
+    return Volume(np.asarray(planes).transpose(2, 1, 0), affine)
+
+
+def same(found: Volume, expected: Volume, rtol=1e-6) -> None:
+    np.testing.assert_allclose(found.affine, expected.affine, atol=1e-5)
+    np.testing.assert_allclose(found.array, expected.array, rtol=rtol, atol=1e-4)
+
+
+def check_refused(folder: Path, *said: str, order=range(COUNT), positions=POSITIONS, **each) -> None:
+    order = list(order)
+    write_slices(folder / "s", PLANES[order], positions[order], **each)
+    refused(lambda: read_volume(folder / "s"), str(folder / "s"), *said)  # the folder, or a file of it
+
+
+def wrong(*said: str, **given):
+    return partial(lambda folder, **rest: check_refused(folder, *said, **rest), **given)
+
+
+def save_enhanced(folder: Path, planes, positions, **given) -> Path:
+    return save(enhanced(planes, positions, **given), folder / "enhanced.dcm")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gzip
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from table import refused
+
+from SPRCore.io import read_volume
 
 SHAPE = (4, 5, 6)
 IMAGE = np.arange(120, dtype=np.int16).reshape(SHAPE) + 7
@@ -51,3 +55,12 @@ def write(path: Path, values=IMAGE, *, packed=None, order="<", **fields) -> Path
     else:
         path.write_bytes(pack(head + bytes(4) + content))
     return path
+
+
+def check_refused(folder: Path, *said: str, name="x.nii", **fields) -> None:
+    path = write(folder / name, **fields)
+    refused(lambda: read_volume(path), str(path), *said)
+
+
+def wrong(*said: str, **fields):
+    return partial(lambda folder, **given: check_refused(folder, *said, **given), **fields)

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import pair, refuses, spr
-from rows_output import listed, warp
+from commands import listed, pair, refuses, spr, warp
 from table import Row, refused
 
 from SPRCore.cli import main

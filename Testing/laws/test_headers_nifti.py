@@ -185,6 +185,17 @@ def test_analyze_has_neither_form(folder, drawn):
     check(folder / "old.img", drawn, header, stored)
 
 
+def apart_by_rounding(drawn, header):
+    """How far the maps of one turn may be apart, in mm, as ITK may choose either form of the first version.
+
+    A quaternion holds a² as 1 - b² - c² - d²: where a is near 0, the root makes much of a small error.
+    """
+    square = 1 - sum(float(header[name]) ** 2 for name in ("quatern_b", "quatern_c", "quatern_d"))
+    error = 4 * abs(drawn["rounding"] - 1) + 4 * float(np.finfo(np.float32).eps) + 1e-7  # below 1e-7 a is read as 0
+    of_a = min(error / np.sqrt(max(square, error)), np.sqrt(error))
+    return (1e-4 + 2 * of_a * max(drawn["spacing"])) * max(UNIT_MM.get(drawn["units"] & 7, 1.0), 1.0)
+
+
 @settings(max_examples=40)
 @given(drawn=HEADERS.filter(lambda drawn: drawn["form"] not in ("turned", "mirrored")))
 def test_nifti_2_lies_where_nifti_1_does(folder, drawn):
@@ -208,7 +219,7 @@ def test_nifti_2_lies_where_nifti_1_does(folder, drawn):
     if isinstance(found[0], str):
         assert found[0] == found[1]
         return
-    np.testing.assert_allclose(found[0].affine, found[1].affine, rtol=1e-6, atol=1e-4)
+    np.testing.assert_allclose(found[0].affine, found[1].affine, rtol=1e-6, atol=apart_by_rounding(drawn, header))
     np.testing.assert_array_equal(found[0].array, found[1].array)
 
 

@@ -182,7 +182,7 @@ def rows(labels=3, methods=("spr", "uniform")):
     ]
 
 
-@pytest.mark.parametrize("labels", [1, 3, 40])
+@pytest.mark.parametrize("labels", [1, 40])
 def test_boxes(tmp_path, labels):
     figure = dice_figure(rows(labels), {"1": "RV"})
     check(figure, tmp_path / "f.png")
@@ -244,6 +244,7 @@ def test_a_figure_of_a_weight_that_is_not_there(kept):
         weight_figure(kept, kept.methods[1])
 
 
+@pytest.mark.parametrize("kept", [(20, 18, 16)], indirect=True)
 def test_a_page_shows_every_figure(kept, tmp_path):
     figures = write_figures(tmp_path, rows=rows(), kept=[kept], points=surface_points(), names={"1": "RV"})
     write_page(tmp_path, figures, "spr report")

@@ -129,12 +129,12 @@ def test_the_uniform_strengths_shown_are_the_best_that_were_measured():
     """What the demonstration says of its choice, in the rows of docs/results/demo."""
     rows = json.loads((ROOT / "docs" / "results" / "demo" / "rows.json").read_text(encoding="utf-8"))
     rows = {name.partition("|")[2]: row for name, row in rows.items()}
-    strengths = {prior.strength for key, prior in demo._PRIORS.items() if key != "spr"}
+    strengths = {prior.strength for key, prior in demo.COMPARED_PRIORS.items() if key != "spr"}
     uniform = {name: row for name, row in rows.items() if name.startswith("uniform") and name.endswith("@search")}
     assert len(uniform) == 9
     best = {min(uniform, key=lambda name: uniform[name][place]) for place in ("near", "away")}
     assert best == {f"uniform:{strength:g}@search" for strength in strengths}
-    spr = demo._PRIORS["spr"]
+    spr = demo.COMPARED_PRIORS["spr"]
     own = rows[f"beta:{spr.alpha:g},{spr.lambda_max:g}@search"]
     for place in ("near", "away"):
         assert own[place] < min(row[place] for name, row in rows.items() if name.startswith("uniform"))

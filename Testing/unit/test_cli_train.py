@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from SPRCore.cli.train import _left, _TrainingProgress
+from SPRCore.cli.train import TrainingProgress
 from SPRCore.training.loop import TrainingStatus
 
 MEASURED = {"dice": 0.71236, "tre_mm": 2.345, "folding_percent": 0.0, "lncc": 0.5, "pairs": 8.0}
@@ -23,7 +23,7 @@ def shown():
 
 def test_without_a_terminal_one_line_for_every_validation(shown):
     lines, callback = shown
-    progress = _TrainingProgress(callback, every_step=False)
+    progress = TrainingProgress(callback, every_step=False)
     progress(status(1, loss=-0.25))
     progress(status(2, loss=-0.5))
     progress(status(2, validation=MEASURED, seconds_left=3.0))
@@ -37,7 +37,7 @@ def test_without_a_terminal_one_line_for_every_validation(shown):
 
 def test_on_a_terminal_every_step(shown):
     lines, callback = shown
-    progress = _TrainingProgress(callback, every_step=True)
+    progress = TrainingProgress(callback, every_step=True)
     progress(status(40, loss=-0.5))
     progress(status(50, validation=MEASURED, seconds_left=59.6))
     assert lines[0] == ("training: epoch 2, step 40 of 100, loss -0.5000", 0.4)
@@ -45,6 +45,8 @@ def test_on_a_terminal_every_step(shown):
     assert lines[1][0].endswith("1 min 00 s left")
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(None, ""), (0.4, "0 min 00 s left"), (3599.9, "1 h 00 min left")])
-def test_time_left(seconds, words):
-    assert _left(status(1, seconds_left=seconds)) == words
+@pytest.mark.parametrize(("seconds", "words"), [(None, ""), (0.4, "; 0 min 00 s left"), (3599.9, "; 1 h 00 min left")])
+def test_time_left(shown, seconds, words):
+    lines, callback = shown
+    TrainingProgress(callback, every_step=True)(status(1, seconds_left=seconds))
+    assert lines == [(f"training: epoch 2, step 1 of 100{words}", 0.01)]

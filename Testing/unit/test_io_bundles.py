@@ -66,6 +66,10 @@ def test_the_digest_is_what_the_documentation_says():
 def test_what_could_not_be_read_is_not_written(tensor, tmp_path):
     with pytest.raises(InputError):
         write_bundle(Bundle(CARD, {"w": tensor}), tmp_path / NAME)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bundle_is_not_written_to_a_place_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match="suffix"):
         write_bundle(bundle(), tmp_path / "model.safetensors")
     many = {f"layer{number}.weight": torch.ones(1) for number in range(20_000)}
@@ -131,10 +135,10 @@ HOSTILE = {
     "header longer than the file": (raw({}, length=1000), "of the 1000 bytes"),
     "header of exabytes": (raw({}, length=2**63), "header length"),
     "header above the limit": (raw(b" " * (2**20 + 1)), "header length"),
-    "header length that cuts the JSON": (raw({"a": 1}, length=5), "no JSON"),
-    "header length that takes in data": (raw({"a": 1}, b"\xff" * 8, length=10), "no JSON"),
-    "not JSON": (raw(b"{weights: yes}"), "no JSON"),
-    "not UTF-8": (raw(b'{"\xff": 1}'), "no JSON"),
+    "header length that cuts the JSON": (raw({"a": 1}, length=5), "invalid JSON"),
+    "header length that takes in data": (raw({"a": 1}, b"\xff" * 8, length=10), "invalid JSON"),
+    "not JSON": (raw(b"{weights: yes}"), "invalid JSON"),
+    "not UTF-8": (raw(b'{"\xff": 1}'), "invalid JSON"),
     "number NaN": (raw(b'{"w": NaN}'), "NaN"),
     "number of a million digits": (raw(b'{"w": ' + b"9" * 10**6 + b"}"), "JSON"),
     "nested a hundred thousand deep": (raw(b"[" * 10**5 + b"]" * 10**5), "JSON"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import subprocess
@@ -14,7 +15,6 @@ import numpy as np
 import pytest
 
 from SPRCore.errors import InputError, OutputError
-from SPRCore.live import arrays as module
 from SPRCore.live import segments
 from SPRCore.live.arrays import LOCK, PREFIX, SegmentStore, SessionFolder
 from SPRCore.live.protocol import SLOTS
@@ -24,15 +24,20 @@ SHM = Path("/dev/shm")
 
 
 def left_over():
-    """Existing segments and folders of sessions."""
-    shared = list(SHM.glob(f"{PREFIX}*")) if SHM.is_dir() else []
+    """Existing segments and folders of sessions of this test."""
+    shared = list(segments.MEMORY.glob(f"{PREFIX}*")) if segments.MEMORY.is_dir() else []
     return {str(path) for path in (*shared, *Path(tempfile.gettempdir()).glob(f"{PREFIX}*"))}
 
 
 @pytest.fixture(autouse=True)
 def temporary(tmp_path, monkeypatch):
-    """A temporary folder for each test."""
+    """Folders of each test for its sessions and its segments: other processes have theirs beside them."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with contextlib.ExitStack() as stack:
+        if SHM.is_dir():
+            own = stack.enter_context(tempfile.TemporaryDirectory(prefix="spr-test-", dir=SHM))
+            monkeypatch.setattr(segments, "MEMORY", Path(own))
+        yield
 
 
 @pytest.fixture
@@ -198,7 +203,7 @@ def test_full_memory_falls_back_to_a_temporary_file(session, worker, full, error
     full("in memory", error)
     segment = session.store.put(0, some_arrays())
     assert segment.kind == "file"
-    assert not list(SHM.glob(f"{session.folder.name}*"))
+    assert not list(segments.MEMORY.glob(f"{session.folder.name}*"))
     np.testing.assert_array_equal(worker.get(segment)["image"][0], some_arrays()["image"][0])
 
 
@@ -220,8 +225,10 @@ def test_a_folder_of_no_session_is_refused(tmp_path, name):
 KILLED = f"""
 import os, signal, sys, tempfile
 import numpy as np
+from pathlib import Path
+from SPRCore.live import segments
 from SPRCore.live.arrays import SessionFolder, SegmentStore
-tempfile.tempdir = sys.argv[1]
+tempfile.tempdir, segments.MEMORY = sys.argv[1], Path(sys.argv[2])
 session = SessionFolder()
 for store in (session.store, SegmentStore(session.folder, "w"), SegmentStore(session.folder, "w", 4711)):
     store.put(0, {{"a": (np.zeros(100), None)}})
@@ -235,7 +242,7 @@ def test_the_next_session_removes_the_files_of_a_killed_one_only(tmp_path):
     living = SessionFolder()
     living.store.put(0, {"a": (np.zeros(100), None)})
     before = left_over()
-    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(segments.MEMORY)], check=False)
     assert len(left_over() - before) >= 1 + 6 * SHM.is_dir()
     SessionFolder().close()
     assert left_over() == before
@@ -256,7 +263,10 @@ def test_unknown_files_are_not_swept(tmp_path):
 
 
 def test_without_file_locks_nothing_is_swept(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_lock", lambda folder: None)
+    def no_locks(descriptor, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", no_locks)
     first, second = SessionFolder(), SessionFolder()
     assert first.folder.is_dir()
     for session in (first, second):

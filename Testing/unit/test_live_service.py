@@ -1,125 +1,28 @@
-"""Requests of a live worker: order, superseding, background work and errors."""
+"""Requests of a live worker: order, superseding and background work."""
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
-import sys
-import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from running_service import IMAGE
 
-from SPRCore.errors import ConvergenceError, InputError, OutputError
+from SPRCore.errors import ConvergenceError
 from SPRCore.live import protocol
-from SPRCore.live.arrays import SessionFolder
 from SPRCore.live.protocol import (
-    PROTOCOL,
     Cancel,
     Choose,
     Close,
     Commit,
     Done,
-    Error,
     Open,
     Superseded,
     ToggleSweep,
     Update,
 )
-from SPRCore.live.request_queue import MAX_RESULTS, MAX_WAITING, RequestQueue
-from SPRCore.live.service import Service
-from SPRCore.live.wire import read_answer, to_line
-
-IMAGE = (np.arange(24, dtype=np.float32).reshape(2, 3, 4), np.eye(4))
-
-
-@pytest.fixture(scope="module")
-def fake():
-    """The worker without computation of the end-to-end tests."""
-    path = Path(__file__).resolve().parents[1] / "end_to_end" / "fake_worker.py"
-    spec = importlib.util.spec_from_file_location("fake_worker", path)
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look there
-    spec.loader.exec_module(module)
-    return module
-
-
-class Running:
-    """A service in a thread; the test collects its messages and releases segments unless `releases` is False."""
-
-    def __init__(self, backend):
-        self.session, self.sent, self.releases = SessionFolder(), [], True
-        self.changed = threading.Condition()
-        self.queue = RequestQueue(self.hear)
-        self.service = Service(self.queue, self.hear, backend, 1)
-        self.thread = threading.Thread(target=self.service.run)
-        self.thread.start()
-        self.ids = 0
-
-    def hear(self, message):
-        message = read_answer(to_line(message))
-        if isinstance(message, protocol.ReplyMessage) and self.releases:
-            self.queue.put(protocol.Release(slot=message.segment.slot))
-        with self.changed:
-            self.sent.append((time.monotonic(), message))
-            self.changed.notify_all()
-
-    def ask(self, kind, **fields):
-        self.ids += 1
-        self.queue.put(kind(id=self.ids, **fields))
-        return self.ids
-
-    def open(self):
-        self.ask(protocol.Hello, protocol=PROTOCOL, folder=str(self.session.folder))
-        segment = self.session.store.put(0, {"fixed": IMAGE, "moving": IMAGE})
-        return self.wait(self.ask(Open, segment=segment))
-
-    def update(self, **setting):
-        return self.ask(Update, setting=setting)
-
-    def until(self, is_it, seconds=5.0):
-        """The first message that satisfies `is_it`."""
-        with self.changed:
-            found = self.changed.wait_for(lambda: [m for _, m in self.sent if is_it(m)], seconds)
-        assert found, [message for _, message in self.sent]
-        return found[0]
-
-    def wait(self, number, seconds=5.0):
-        return self.until(
-            lambda m: getattr(m, "id", None) == number and not isinstance(m, protocol.ProgressReport), seconds
-        )
-
-    def kinds(self):
-        return [message.kind for _, message in self.sent]
-
-    def stop(self):
-        self.queue.disconnect()
-        self.thread.join(5.0)
-        assert not self.thread.is_alive()
-        if self.service.store is not None:
-            self.service.store.sweep("w")
-        self.session.close()
-
-
-@pytest.fixture
-def run(fake):
-    running = []
-
-    def make(backend=None):
-        running.append(Running(backend or fake.FakeBackend()))
-        return running[-1]
-
-    yield make
-    for one in running:
-        one.stop()
-
-
-@pytest.fixture
-def worker(run):
-    one = run()
-    one.open()
-    return one
+from SPRCore.live.request_queue import MAX_RESULTS
 
 
 def test_improvements_follow_the_preview_and_then_it_is_idle(worker):
@@ -309,13 +212,16 @@ def test_a_long_computation_gives_signs_of_life(worker, monkeypatch):
 def test_a_sign_of_life_has_the_fraction_done(worker, monkeypatch):
     monkeypatch.setattr("SPRCore.live.service.BEAT", 0.02)
     session = worker.service.session
-    waited = session._wait
 
-    def wait(seconds, should_stop):
-        session.on_progress(0.4)
-        waited(seconds, should_stop)
+    def reporting(compute):
+        def call(should_stop, **changes):
+            session.on_progress(0.4)
+            return compute(should_stop, **changes)
 
-    monkeypatch.setattr(session, "_wait", wait)
+        return call
+
+    for name in ("update", "commit"):
+        monkeypatch.setattr(session, name, reporting(getattr(session, name)))
     worker.wait(worker.update(seconds=0.2))
     worker.wait(worker.ask(Commit, setting={}))
     assert 0.4 in {m.fraction for _, m in worker.sent if m.kind == "progress"}
@@ -330,98 +236,6 @@ def test_stiffness_reaches_the_session(worker):
     worker.wait(worker.ask(protocol.Stiffness, segment=None))
 
 
-def test_too_many_requests_are_refused(worker):
-    worker.update(seconds=4.0)  # long enough on a busy machine
-    numbers = [worker.ask(ToggleSweep, on=False) for _ in range(MAX_WAITING + 1)]
-    assert worker.wait(numbers[-1]).code == "protocol"
-    assert worker.wait(numbers[0], seconds=20.0).kind == "done"
-
-
-@pytest.mark.parametrize(
-    ("error", "code", "words"),
-    [
-        (InputError("alpha", got="-1", expected="more than 0"), "input", "alpha: got -1"),
-        (OutputError("shared memory", got="full"), "memory", "shared memory"),
-        (MemoryError(), "memory", "smaller images"),
-        (RuntimeError("CUDA out of memory. Tried to allocate"), "memory", "smaller images"),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "memory", "smaller images"),
-        (OSError(12, "Cannot allocate memory"), "memory", "smaller images"),
-        (ConvergenceError("registration", got="an energy that is not a number"), "computation", "not a number"),
-        (ZeroDivisionError("a bug"), "fault", "ZeroDivisionError: a bug"),
-        (RuntimeError("shapes do not fit"), "fault", "shapes do not fit"),
-    ],
-)
-def test_every_error_is_answered_and_the_session_continues(run, fake, monkeypatch, error, code, words):
-    def fail(self, **_):
-        raise error
-
-    worker = run()
-    worker.open()
-    for method, ask in (("update", worker.update), ("commit", lambda: worker.ask(Commit, setting={}))):
-        with monkeypatch.context() as patch:
-            patch.setattr(fake.FakeSession, method, fail)
-            answer = worker.wait(ask())
-        assert isinstance(answer, Error)
-        assert answer.code == code
-        assert words in answer.words()
-    for method, start in (
-        ("improve", lambda: worker.update(improvements=1)),
-        ("sweep_step", lambda: worker.ask(ToggleSweep)),
-    ):
-        with monkeypatch.context() as patch:
-            patch.setattr(fake.FakeSession, method, fail)
-            start()
-            background = worker.until(lambda m: m.kind == "error" and m.id is None)
-        assert background.code == code
-        worker.sent.clear()
-    assert worker.wait(worker.update(alpha=1.0)).kind == "result"
-
-
-def test_a_bad_setting_is_refused_before_it_reaches_the_session(worker):
-    answer = worker.wait(worker.update(alhpa=1.0))
-    assert answer.code == "input"
-    assert "did you mean 'alpha'" in answer.words()
-    assert worker.wait(worker.ask(Commit, setting={"should_stop": 1.0})).code == "input"
-
-
-def test_requests_at_the_wrong_time(run):
-    worker = run()
-    assert worker.wait(worker.ask(ToggleSweep)).code == "protocol"
-    worker.open()
-    again = worker.ask(protocol.Hello, protocol=PROTOCOL, folder=str(worker.session.folder))
-    assert worker.wait(again).code == "protocol"
-
-
-def test_requests_without_a_pair(run):
-    worker = run()
-    worker.ask(protocol.Hello, protocol=PROTOCOL, folder=str(worker.session.folder))
-    for number in (worker.update(alpha=1.0), worker.ask(Commit, setting={})):
-        assert "no pair" in worker.wait(number).words()
-    assert worker.wait(worker.ask(Cancel)).kind == "done"
-
-
-def test_a_folder_that_is_no_session(run, tmp_path):
-    worker = run()
-    answer = worker.wait(worker.ask(protocol.Hello, protocol=PROTOCOL, folder=str(tmp_path)))
-    assert answer.code == "input"
-    assert "folder" in answer.words()
-
-
-def test_close_ends_it(worker):
-    number = worker.ask(Close)
-    assert worker.wait(number) == Done(id=number)
-    worker.thread.join(2.0)
-    assert not worker.thread.is_alive()
-
-
-def test_a_disconnected_client_ends_a_computation(worker):
-    worker.update(seconds=30.0)
-    time.sleep(0.05)
-    worker.queue.disconnect()
-    worker.thread.join(2.0)
-    assert not worker.thread.is_alive()
-
-
 def test_labels_and_landmarks_change_in_an_open_session(worker):
     session = worker.service.session
     segment = worker.session.store.put(1, {"fixed_labels": IMAGE, "moving_labels": IMAGE})
@@ -432,17 +246,7 @@ def test_labels_and_landmarks_change_in_an_open_session(worker):
     assert session.annotations == []
 
 
-def test_the_answer_to_open_has_the_alignment_and_its_reason(run):
-    opened = run().open()
+def test_the_answer_to_open_has_the_alignment_and_its_reason(run_service):
+    opened = run_service().open()
     assert (opened.init, opened.covered) == ("none", 1.0)
     assert "centers of mass" in opened.init_reason
-
-
-def test_warnings_and_weight_known_are_sent(worker, monkeypatch):
-    reply = worker.service.session._reply("exact", True)
-    reply.warnings, reply.weight_known = ["The images hardly overlap."], False
-    monkeypatch.setattr(worker.service.session, "_reply", lambda stage, exact: reply)
-    assert worker.wait(worker.update(alpha=1.0)).warnings == ()
-    result = worker.wait(worker.ask(Commit, setting={}))
-    assert result.warnings == ("The images hardly overlap.",)
-    assert not result.weight_known

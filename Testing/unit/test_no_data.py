@@ -133,15 +133,16 @@ def test_a_fixed_mask_that_excludes_nan_is_enough(phantom):
     np.testing.assert_allclose(found.displacement.array, plain.displacement.array, atol=1e-4)
 
 
-@pytest.mark.parametrize("spikes", [(-1e6,), (1e7,), (6e5, 6e5, 6e5), (1e5, -1e5)])
-def test_spikes_do_not_change_a_registration(phantom, whole, spikes):
+@pytest.mark.parametrize(
+    ("spikes", "init"), [((-1e6,), "none"), ((1e7,), "rigid"), ((6e5, 6e5, 6e5), "none"), ((1e5, -1e5), "rigid")]
+)
+def test_spikes_do_not_change_a_registration(phantom, whole, spikes, init):
     """They pull a little where they are, as any other structure of their size would."""
     array = phantom.moving.array.astype(np.float32).copy()
     places = np.random.default_rng(0).integers(8, 28, (len(spikes), 3))
     array[tuple(places.T)] = spikes
-    for mode in ("none", "rigid"):
-        result = spr.register(phantom.fixed, phantom.moving.with_array(array), init=mode)
-        assert errors_mm(result, phantom).mean() < whole.mean() + 0.15
+    result = spr.register(phantom.fixed, phantom.moving.with_array(array), init=init)
+    assert errors_mm(result, phantom).mean() < whole.mean() + 0.15
 
 
 def test_a_network_sees_no_edge_and_its_field_is_continued():

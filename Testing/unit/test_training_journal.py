@@ -18,10 +18,10 @@ def no_board(monkeypatch):
     """TensorBoard that is not installed."""
     plain = builtins.__import__
 
-    def refusing(name, *rest):
+    def refusing(name, *rest, **options):
         if name.startswith(("torch.utils.tensorboard", "tensorboard")):
             raise ImportError(name)
-        return plain(name, *rest)
+        return plain(name, *rest, **options)
 
     monkeypatch.setattr(builtins, "__import__", refusing)
 

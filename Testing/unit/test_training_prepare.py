@@ -1,88 +1,24 @@
-"""A cohort on disk: found, checked file by file, prepared once, divided by subject. Everything bad is really made."""
+"""A cohort on disk, prepared once: what a network sees, alignment, the cache, and bad files."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import shutil
 
 import numpy as np
 import pytest
+from hearts import AFFINE, data_of, heart, problems_of, recipe_for
 
 from SPRCore.errors import InputError
 from SPRCore.geometry import Volume
 from SPRCore.io import with_frame, write_volume
 from SPRCore.training.data import build_datasets, prepare
 from SPRCore.training.data.cache import INDEX
-from SPRCore.training.recipe import Recipe
-
-AFFINE = np.array([[-1.5, 0, 0, 20], [0, 0, 2.0, -30], [0, 1.5, 0, 5], [0, 0, 0, 1.0]])  # axes to L, S, A
 
 
-def heart(seed, shape=(24, 22, 6), scale=1.0):
-    """An image with a bright spot off the middle, and labels that tell its parts."""
-    rng = np.random.default_rng(seed)
-    x, y, z = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
-    radius = np.sqrt((x - 8) ** 2 + (y - 12) ** 2 + 4 * (z - 3) ** 2) / scale
-    image = np.exp(-((radius / 4) ** 2)) * 800 + 20 * rng.random(shape)
-    labels = np.select([radius < 2, radius < 4, (radius < 6) & (x < 8)], [3, 2, 1]).astype(np.uint8)
-    return image.astype(np.int16), labels
-
-
-def write_patient(folder, name, seed):
-    frames = {"ED": (1, 1.0), "ES": (11, 0.6)}
-    patient = folder / name
-    patient.mkdir(parents=True)
-    (patient / "Info.cfg").write_text("ED: 1\nES: 11\nGroup: NOR\nHeight: 180.0\n")
-    for number, (frame, scale) in enumerate(frames.values()):
-        image, labels = heart(10 * seed + number, scale=scale)
-        write_volume(Volume(image, AFFINE), patient / f"{name}_frame{frame:02d}.nii.gz")
-        write_volume(Volume(labels, AFFINE), patient / f"{name}_frame{frame:02d}_gt.nii.gz")
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("original") / "acdc"
-    for number in range(6):
-        write_patient(folder / ("testing" if number > 3 else "training"), f"patient{number:03d}", number)
-    return folder
-
-
-@pytest.fixture
-def folder(original, tmp_path):
-    return shutil.copytree(original, tmp_path / "acdc")
-
-
-def recipe_for(folder, **parts):
-    values = {
-        "name": "heart",
-        "data": {
-            "dataset": "acdc",
-            "folder": str(folder),
-            "cache": str(folder.parent / "cache"),
-            "split": {"validation": 1, "test": 1},
-        },
-        "preprocessing": {"shape": [16, 18, 16], "crop": "labels"},
-        "model": "vxm-spr-small",
-        "optimiser": {"epochs": 1},
-    }
-    for key, value in parts.items():
-        values[key] = values.get(key, {}) | value
-    return Recipe.from_dict(values)
-
-
-def problems_of(recipe, caplog):
-    """Lines that a refused cohort gives, and the message of the refusal."""
-    caplog.clear()
-    with caplog.at_level(logging.ERROR, "SPRCore"), pytest.raises(InputError) as caught:
-        build_datasets(recipe)
-    assert "\n" not in str(caught.value)
-    return [record.getMessage() for record in caplog.records], str(caught.value)
-
-
-def test_a_cohort_is_prepared_as_a_network_sees_it(folder):
-    data = build_datasets(recipe_for(folder))
+def test_a_cohort_is_prepared_as_a_network_sees_it(acdc):
+    data = build_datasets(recipe_for(acdc))
     assert data.labels == (1, 2, 3)
     assert data.report["subjects"] == {"train": 4, "validation": 1, "test": 1}
     assert data.report["pairs"] == {"train": 8, "validation": 2, "test": 2}  # both ways
@@ -99,10 +35,10 @@ def test_a_cohort_is_prepared_as_a_network_sees_it(folder):
     assert np.abs((middle.min(0) + middle.max(0)) / 2 - np.array([7.5, 8.5, 7.5])).max() <= 1
 
 
-def test_voxels_that_need_no_interpolation_keep_their_values(folder):
-    recipe = recipe_for(folder, preprocessing={"orientation": None})
+def test_voxels_that_need_no_interpolation_keep_their_values(acdc):
+    recipe = recipe_for(acdc, preprocessing={"orientation": None})
     data = build_datasets(recipe)
-    index = json.loads(next((folder.parent / "cache").rglob(INDEX)).read_text())["cases"]
+    index = json.loads(next((acdc.parent / "cache").rglob(INDEX)).read_text())["cases"]
     name = data.train[0].names[0][0]
     patient, source = name.removesuffix("_ED"), index[name]["sources"][0][0]
     image, labels = heart(10 * int(patient[-3:]))
@@ -117,12 +53,12 @@ def test_voxels_that_need_no_interpolation_keep_their_values(folder):
     np.testing.assert_array_equal(data.train[0].moving_labels[0, 0], np.pad(labels[box], margins))
 
 
-def test_it_is_prepared_once_and_again_where_files_or_settings_change(folder):
-    recipe = recipe_for(folder)
+def test_it_is_prepared_once_and_again_where_files_or_settings_change(acdc):
+    recipe = recipe_for(acdc)
     first = build_datasets(recipe)
     assert first.report["prepared_now"] == 12
     assert build_datasets(recipe).report["prepared_now"] == 0
-    moved = folder.rename(folder.with_name("elsewhere"))
+    moved = acdc.rename(acdc.with_name("elsewhere"))
     recipe = recipe_for(moved)
     assert build_datasets(recipe).report["prepared_now"] == 0  # the content counts, not the place
     patient = moved / "training" / "patient001"
@@ -133,25 +69,25 @@ def test_it_is_prepared_once_and_again_where_files_or_settings_change(folder):
     assert build_datasets(recipe).report["prepared_now"] == 0  # neither displaces the other
 
 
-def test_a_damaged_cache_is_made_again(folder):
-    recipe = recipe_for(folder)
+def test_a_damaged_cache_is_made_again(acdc):
+    recipe = recipe_for(acdc)
     build_datasets(recipe)
-    file = next((folder.parent / "cache").rglob("*.safetensors"))
+    file = next((acdc.parent / "cache").rglob("*.safetensors"))
     file.write_bytes(file.read_bytes()[:100])
     assert build_datasets(recipe).report["prepared_now"] == 2
-    next((folder.parent / "cache").rglob(INDEX)).write_text("{")
+    next((acdc.parent / "cache").rglob(INDEX)).write_text("{")
     assert build_datasets(recipe).report["prepared_now"] == 12
     data = build_datasets(recipe)
-    for file in (folder.parent / "cache").rglob("*.safetensors"):
+    for file in (acdc.parent / "cache").rglob("*.safetensors"):
         file.write_bytes(b"x" * file.stat().st_size)
     with pytest.raises(InputError, match=r"cannot be read.*spr prepare"):
         _ = data.train[0]
 
 
-def test_an_interrupted_preparation_resumes(folder, monkeypatch):
+def test_an_interrupted_preparation_resumes(acdc, monkeypatch):
     from SPRCore.training.data import prepare
 
-    recipe, read = recipe_for(folder), prepare.read_case
+    recipe, read = recipe_for(acdc), prepare.read_case
     seen = []
 
     def interrupted(case, **options):
@@ -167,8 +103,8 @@ def test_an_interrupted_preparation_resumes(folder, monkeypatch):
     assert 0 < build_datasets(recipe).report["prepared_now"] <= 6
 
 
-def test_every_bad_file_is_reported_on_its_own_line(folder, caplog):
-    training = folder / "training"
+def test_every_bad_file_is_reported_on_its_own_line(acdc, caplog):
+    training = acdc / "training"
     (training / "patient000" / "patient000_frame01_gt.nii.gz").unlink()
     image, labels = heart(1)
     write_volume(Volume(labels[:-2], AFFINE), training / "patient001" / "patient001_frame11_gt.nii.gz")
@@ -177,9 +113,9 @@ def test_every_bad_file_is_reported_on_its_own_line(folder, caplog):
     bad = image.astype(np.float32)
     bad[3, 3, 3] = np.nan
     write_volume(Volume(bad, AFFINE), training / "patient003" / "patient003_frame11.nii.gz")
-    (folder / "testing" / "patient004" / "patient004_frame11_gt.nii.gz").write_bytes(b"not an image")
-    write_volume(Volume(labels * 0, AFFINE), folder / "testing" / "patient005" / "patient005_frame01_gt.nii.gz")
-    lines, message = problems_of(recipe_for(folder), caplog)
+    (acdc / "testing" / "patient004" / "patient004_frame11_gt.nii.gz").write_bytes(b"not an image")
+    write_volume(Volume(labels * 0, AFFINE), acdc / "testing" / "patient005" / "patient005_frame01_gt.nii.gz")
+    lines, message = problems_of(recipe_for(acdc), caplog)
     expected = {
         "patient000_frame01_gt.nii.gz": "no such file; expected the labels of patient000_ED",
         "patient001_frame11_gt.nii.gz": r"labels of shape (22, 22, 6); expected (24, 22, 6) as its image",
@@ -194,17 +130,17 @@ def test_every_bad_file_is_reported_on_its_own_line(folder, caplog):
         assert words in line
         assert "\n" not in line
     assert "and 5 more, listed above" in message
-    assert not list((folder.parent / "cache").rglob("*.safetensors"))
+    assert not list((acdc.parent / "cache").rglob("*.safetensors"))
 
 
-def test_good_files_are_kept_while_bad_ones_are_mended(folder, caplog):
-    path = folder / "training" / "patient000" / "patient000_frame01.nii.gz"
+def test_good_files_are_kept_while_bad_ones_are_mended(acdc, caplog):
+    path = acdc / "training" / "patient000" / "patient000_frame01.nii.gz"
     whole = path.read_bytes()
     path.write_bytes(whole[:300])
-    lines, _ = problems_of(recipe_for(folder), caplog)
+    lines, _ = problems_of(recipe_for(acdc), caplog)
     assert len(lines) == 1
     path.write_bytes(whole)
-    assert build_datasets(recipe_for(folder)).report["prepared_now"] == 2
+    assert build_datasets(recipe_for(acdc)).report["prepared_now"] == 2
 
 
 @pytest.mark.parametrize(
@@ -215,206 +151,107 @@ def test_good_files_are_kept_while_bad_ones_are_mended(folder, caplog):
         ("ED: one\nES: 2", "got ED 'one'"),
     ],
 )
-def test_a_patient_without_phases_is_reported(folder, caplog, text, message):
-    path = folder / "training" / "patient002" / "Info.cfg"
+def test_a_patient_without_phases_is_reported(acdc, caplog, text, message):
+    path = acdc / "training" / "patient002" / "Info.cfg"
     path.unlink() if text is None else path.write_text(text)
-    lines, _ = problems_of(recipe_for(folder), caplog)
+    lines, _ = problems_of(recipe_for(acdc), caplog)
     assert len(lines) == 1
     assert lines[0].startswith(f"{path}: ")
     assert message in lines[0]
 
 
-def test_an_image_of_one_value_is_reported(folder, caplog):
-    path = folder / "training" / "patient002" / "patient002_frame01.nii.gz"
+def test_an_image_of_one_value_is_reported(acdc, caplog):
+    path = acdc / "training" / "patient002" / "patient002_frame01.nii.gz"
     write_volume(Volume(np.full((24, 22, 6), 7, np.int16), AFFINE), path)
-    lines, _ = problems_of(recipe_for(folder), caplog)
+    lines, _ = problems_of(recipe_for(acdc), caplog)
     assert len(lines) == 1
     assert "patient002" in lines[0]
     assert "the same intensity 7 everywhere" in lines[0]
 
 
-def test_the_image_that_is_wrong_is_the_one_that_is_named(folder, caplog):
-    path = folder / "training" / "patient002" / "patient002_frame11.nii.gz"
+def test_the_image_that_is_wrong_is_the_one_that_is_named(acdc, caplog):
+    path = acdc / "training" / "patient002" / "patient002_frame11.nii.gz"
     elsewhere = AFFINE.copy()
     elsewhere[:3, 3] += 500
     write_volume(Volume(heart(3)[0], elsewhere), path)
     write_volume(Volume(heart(3)[1], elsewhere), path.with_name("patient002_frame11_gt.nii.gz"))
-    (line,), _ = problems_of(recipe_for(folder), caplog)
+    (line,), _ = problems_of(recipe_for(acdc), caplog)
     assert line.startswith(f"{path}: image: got no overlap with the first image of its subject")
     write_volume(Volume(np.full((24, 22, 6), 7, np.int16), AFFINE), path)
     write_volume(Volume(heart(3)[1], AFFINE), path.with_name("patient002_frame11_gt.nii.gz"))
-    (line,), _ = problems_of(recipe_for(folder), caplog)
+    (line,), _ = problems_of(recipe_for(acdc), caplog)
     assert line.startswith(f"{path}: image: got the same intensity 7 everywhere")
 
 
-def test_labels_with_another_header_than_their_image_are_reported(folder, caplog):
-    path = folder / "training" / "patient002" / "patient002_frame01_gt.nii.gz"
+def test_labels_with_another_header_than_their_image_are_reported(acdc, caplog):
+    path = acdc / "training" / "patient002" / "patient002_frame01_gt.nii.gz"
     mirrored = AFFINE @ np.diag([-1, 1, 1, 1])
     write_volume(Volume(heart(20)[1], mirrored), path)
-    (line,), _ = problems_of(recipe_for(folder), caplog)
+    (line,), _ = problems_of(recipe_for(acdc), caplog)
     assert line.startswith(f"{path}: got another position or orientation in its header")
     assert "data.trust_voxels=true" in line
-    build_datasets(recipe_for(folder, data=data_of(folder) | {"trust_voxels": True}))
+    build_datasets(recipe_for(acdc, data=data_of(acdc) | {"trust_voxels": True}))
 
 
-def test_workers_change_nothing_but_the_time(folder):
-    one = build_datasets(recipe_for(folder))
-    shutil.rmtree(folder.parent / "cache")
-    recipe = dataclasses.replace(recipe_for(folder), workers=4)
+def test_workers_change_nothing_but_the_time(acdc):
+    one = build_datasets(recipe_for(acdc))
+    shutil.rmtree(acdc.parent / "cache")
+    recipe = dataclasses.replace(recipe_for(acdc), workers=4)
     many = build_datasets(recipe)
     assert many.report["prepared_now"] == one.report["prepared_now"] == 12
     for index in range(len(one.train)):
         np.testing.assert_array_equal(one.train[index].fixed, many.train[index].fixed)
 
 
-def test_the_same_patient_twice_is_reported(folder, caplog):
-    shutil.copytree(folder / "training" / "patient002", folder / "testing" / "patient002")
-    lines, _ = problems_of(recipe_for(folder), caplog)
-    assert lines[0] == "patient002_ED: got 2 images of this name; expected one"
-    assert len(lines) == 2
-
-
-def test_one_person_under_two_names_in_two_sets_is_reported(folder, caplog):
-    for number in range(6, 9):  # as many twins of patient000 as it takes to have one in another set
-        twin = folder / "training" / f"patient{number:03d}"
-        twin.mkdir()
-        for path in (folder / "training" / "patient000").iterdir():
-            shutil.copy(path, twin / path.name.replace("patient000", twin.name))
-    recipe = recipe_for(folder, data={"split": {"validation": 3, "test": 3}} | data_of(folder))
-    lines, _ = problems_of(recipe, caplog)
-    assert lines
-    assert all("got the same image as patient0" in line and "at once" in line for line in lines)
-
-
-def data_of(folder, **split):
-    values = {"dataset": "acdc", "folder": str(folder), "cache": str(folder.parent / "cache")}
-    return values | ({"split": split} if split else {})
-
-
-def test_a_stored_split_is_taken_and_holds_its_files(folder, caplog):
-    first = build_datasets(recipe_for(folder)).split
-    assert sorted(name for names in first["sets"].values() for name in names) == [f"patient{n:03d}" for n in range(6)]
-    path = folder.parent / "split.json"
-    path.write_text(json.dumps(first))
-    recipe = recipe_for(folder, data=data_of(folder, file=str(path)))
-    assert build_datasets(recipe).split["sets"] == first["sets"]
-    write_volume(Volume(heart(99)[0], AFFINE), folder / "training" / "patient001" / "patient001_frame01.nii.gz")
-    lines, _ = problems_of(recipe, caplog)
-    assert lines == [
-        "patient001: got other files than the split was made with; --set data.split.hashes=false keeps the split"
-    ]
-    loose = recipe_for(folder, data=data_of(folder, file=str(path), hashes=False))
-    assert build_datasets(loose).split["sets"] == first["sets"]
-    shutil.rmtree(folder / "training" / "patient002")
-    lines, _ = problems_of(recipe, caplog)
-    assert f"{path}: patient002: got no such subject; expected it in the data" in lines
-
-
-def test_a_subject_in_two_sets_and_an_empty_set_are_reported(folder, caplog):
-    from SPRCore.training.data.splits import Split, write_split
-
-    names = [f"patient{n:03d}" for n in range(4)]
-    path = folder.parent / "split.json"
-    sets = {"train": tuple(names), "validation": (), "test": (names[0],)}
-    write_split(Split(sets=sets).to_dict(), path)
-    lines, _ = problems_of(recipe_for(folder, data=data_of(folder, file=str(path))), caplog)
-    assert lines == [
-        f"{path}: validation: got no subjects; expected at least one",
-        f"{path}: patient000: got this subject in train and test; expected one set",
-    ]
-
-
-def test_a_split_changed_by_hand_is_refused(folder):
-    content = build_datasets(recipe_for(folder)).split
-    content["sets"]["train"].append(content["sets"]["test"].pop())
-    content["sets"]["test"].append("patient777")
-    path = folder.parent / "split.json"
-    path.write_text(json.dumps(content))
-    with pytest.raises(InputError, match="subjects that do not match their hash"):
-        build_datasets(recipe_for(folder, data=data_of(folder, file=str(path))))
-
-
-def test_labels_that_do_not_occur_are_refused(folder):
+def test_labels_that_do_not_occur_are_refused(acdc):
     with pytest.raises(InputError, match=r"data\.labels: got 7; expected labels that occur: 1, 2, 3"):
-        build_datasets(recipe_for(folder, data=data_of(folder) | {"labels": [3, 7], "split": {"test": 1}}))
-    data = build_datasets(recipe_for(folder, data=data_of(folder) | {"labels": [3]}))
+        build_datasets(recipe_for(acdc, data=data_of(acdc) | {"labels": [3, 7], "split": {"test": 1}}))
+    data = build_datasets(recipe_for(acdc, data=data_of(acdc) | {"labels": [3]}))
     assert data.labels == (3,)
 
 
-def test_without_labels_nothing_needs_them(folder):
-    for path in folder.rglob("*_gt.nii.gz"):
+def test_without_labels_nothing_needs_them(acdc):
+    for path in acdc.rglob("*_gt.nii.gz"):
         path.unlink()
-    parts = {"preprocessing": {"crop": "center"}, "data": data_of(folder) | {"use_labels": False}}
-    data = build_datasets(recipe_for(folder, **parts))
+    parts = {"preprocessing": {"crop": "center"}, "data": data_of(acdc) | {"use_labels": False}}
+    data = build_datasets(recipe_for(acdc, **parts))
     assert data.labels == ()
     assert data.train[0].moving_labels is None
     with pytest.raises(InputError, match=r"preprocessing\.crop: got .?labels.?; expected center"):
-        recipe_for(folder, data=data_of(folder) | {"use_labels": False})
+        recipe_for(acdc, data=data_of(acdc) | {"use_labels": False})
 
 
-def test_too_small_an_image_says_what_to_set(folder, caplog):
+def test_too_small_an_image_says_what_to_set(acdc, caplog):
     parts = {"preprocessing": {"shape": None, "crop": "center"}}
-    lines, _ = problems_of(recipe_for(folder, **parts), caplog)
+    lines, _ = problems_of(recipe_for(acdc, **parts), caplog)
     assert "16 along each axis; set preprocessing.shape" in lines[0]
 
 
-def test_subjects_are_registered_to_each_other(folder):
-    data = data_of(folder, validation=2, test=2) | {"task": "inter-subject"}
-    found = build_datasets(recipe_for(folder, data=data))
-    assert found.report["pairs"] == {"train": 4, "validation": 4, "test": 4}  # ED to ED and ES to ES
-    for pair in (*found.train.pairs, *found.validation.pairs):
-        assert pair.moving[:10] != pair.fixed[:10]
-        assert pair.moving[-2:] == pair.fixed[-2:]
-    one_way = build_datasets(recipe_for(folder, data=data | {"both_ways": False}))
-    assert len(one_way.train) == 2
-
-
-def test_an_atlas_is_paired_with_every_subject(folder):
-    parts = {"task": "atlas-to-subject", "atlas": "patient003_ED"}
-    found = build_datasets(recipe_for(folder, data=data_of(folder, validation=1, test=1) | parts))
-    assert found.report["pairs"] == {"train": 6, "validation": 2, "test": 2}
-    assert {pair.moving for pair in found.train.pairs} == {"patient003_ED"}
-    assert not any("patient003" in names for names in found.split["sets"].values())
-    path = folder / "training" / "patient000" / "patient000_frame01.nii.gz"
-    by_path = {
-        "task": "atlas-to-subject",
-        "atlas_image": str(path),
-        "atlas_labels": str(path).replace(".nii", "_gt.nii"),
-    }
-    shutil.copytree(folder, folder.parent / "others")
-    shutil.rmtree(folder.parent / "others" / "training" / "patient000")
-    others = build_datasets(recipe_for(folder, data=data_of(folder.parent / "others", validation=1, test=1) | by_path))
-    assert others.train[0].names[0][0] == "atlas"
-    assert others.train[0].moving_labels is not None
-    with pytest.raises(InputError, match=r"data\.atlas: got 'nobody'"):
-        build_datasets(recipe_for(folder, data=data_of(folder) | {"task": "atlas-to-subject", "atlas": "nobody"}))
-
-
-def test_shapes_that_differ_between_subjects_are_reported(folder, caplog):
+def test_shapes_that_differ_between_subjects_are_reported(acdc, caplog):
     image, labels = heart(3, shape=(24, 22, 9))
-    patient = folder / "training" / "patient003"
+    patient = acdc / "training" / "patient003"
     for frame in ("01", "11"):
         write_volume(Volume(image, AFFINE), patient / f"patient003_frame{frame}.nii.gz")
         write_volume(Volume(labels, AFFINE), patient / f"patient003_frame{frame}_gt.nii.gz")
     parts = {"preprocessing": {"shape": None, "crop": "center", "spacing_mm": [1.2, 0.6, 1.2]}}
-    data = data_of(folder, validation=2, test=2) | {"task": "inter-subject"}
-    lines, _ = problems_of(recipe_for(folder, data=data, **parts), caplog)
+    data = data_of(acdc, validation=2, test=2) | {"task": "inter-subject"}
+    lines, _ = problems_of(recipe_for(acdc, data=data, **parts), caplog)
     assert lines[0].startswith("patient003_ED: got shape (30, 30, 28); expected (30, 20, 28) as most others have")
     assert len(lines) == 2
 
 
-def test_images_are_aligned_with_a_reference(folder):
+def test_images_are_aligned_with_a_reference(acdc):
     """The same heart elsewhere in the world comes to lie on the reference."""
     moved = AFFINE.copy()
     moved[:3, 3] += [30, -20, 10]
     image, labels = heart(0)
-    patient = folder / "training" / "patient001"
+    patient = acdc / "training" / "patient001"
     for frame in ("01", "11"):
         write_volume(Volume(image, moved), patient / f"patient001_frame{frame}.nii.gz")
         write_volume(Volume(labels, moved), patient / f"patient001_frame{frame}_gt.nii.gz")
     parts = {"task": "atlas-to-subject", "atlas": "patient000_ED", "split": {"validation": 1, "test": 1, "seed": 1}}
     steps = {"align": "rigid", "shape": [24, 16, 16], "crop": "center", "orientation": "RAS"}
-    data = build_datasets(recipe_for(folder, data=data_of(folder) | parts, preprocessing=steps))
+    data = build_datasets(recipe_for(acdc, data=data_of(acdc) | parts, preprocessing=steps))
     everybody = [*data.train.pairs, *data.validation.pairs, *data.test.pairs]
     assert len(everybody) == 10
     items = (part[index] for part in (data.train, data.validation, data.test) for index in range(len(part)))
@@ -430,20 +267,6 @@ def test_an_empty_or_foreign_folder_is_said(tmp_path):
     (tmp_path / "acdc").mkdir()
     with pytest.raises(InputError, match="got no image; expected the layout of acdc"):
         build_datasets(recipe_for(tmp_path / "acdc"))
-
-
-@pytest.mark.shared_data
-def test_the_real_hearts_are_divided_as_published_here(shared_data, repository, tmp_path):
-    from SPRCore.training.data.cohort import find_cohort
-    from SPRCore.training.data.splits import make_split
-    from SPRCore.training.recipe import read_recipe
-
-    changes = [f"data.folder={shared_data / 'acdc'}", f"data.cache={tmp_path}"]
-    recipe = read_recipe(repository / "Training" / "recipes" / "acdc" / "vxm-spr-beta.yaml", changes)
-    cohort = find_cohort(recipe.data)
-    assert not cohort.problems
-    sets = make_split(cohort.subjects(), recipe.data.split).sets
-    assert [len(sets[part]) for part in ("train", "validation", "test")] == [60, 8, 12]
 
 
 def test_frames_of_one_file_are_prepared_apart(tmp_path):

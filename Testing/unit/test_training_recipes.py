@@ -1,0 +1,56 @@
+"""The recipes of the repository: all can be read, and what they say of the paper."""
+
+from __future__ import annotations
+
+import pytest
+
+from SPRCore.networks import parameter_count
+from SPRCore.training.recipe import read_recipe
+
+RECIPES = ("ixi", "acdc_mnms", "autopet", "acdc", "synthetic")
+ROWS = {"voxelmorph", "hypermorph", "transmorph", "hyper-transmorph", "tm-spr-gaussian", "tm-spr-beta", "hyper-tm-spr"}
+
+
+@pytest.mark.parametrize("folder", RECIPES)
+def test_every_recipe_of_the_repository_can_be_read_and_its_network_built(repository, folder):
+    found = {path.stem: path for path in (repository / "Training" / "recipes" / folder).glob("*.yaml")}
+    base = found.pop("base", None)
+    found.pop("continued", None)
+    names = set()
+    for path in found.values():
+        recipe = read_recipe(path)
+        assert parameter_count(recipe.model) > 0
+        assert recipe.card.training_data_licence
+        names.add(recipe.name)
+    assert len(names) == len(found)
+    if folder in RECIPES[:3]:
+        assert base is not None
+        assert set(found) == ROWS
+
+
+def test_ranges_and_optima_are_those_of_the_paper(repository):
+    folder = repository / "Training" / "recipes"
+    cardiac = read_recipe(folder / "acdc_mnms" / "hyper-tm-spr.yaml")
+    assert cardiac.hyper.ranges == {"alpha": (0, 0.6), "lambda_max": (0, 3)}
+    assert cardiac.loss.dice_weight == 1
+    assert read_recipe(folder / "ixi" / "hyper-tm-spr.yaml").hyper.ranges == {"alpha": (0, 0.2), "lambda_max": (0, 5)}
+    assert read_recipe(folder / "ixi" / "tm-spr-beta.yaml").loss.hyperparameters == {
+        "alpha": 0.175,
+        "lambda_max": 3.354,
+    }
+    for name in ("voxelmorph", "transmorph"):
+        assert read_recipe(folder / "autopet" / f"{name}.yaml").loss.hyperparameters == {"lambda": 1}
+    for path in folder.rglob("hyper*morph.yaml"):
+        assert read_recipe(path).hyper.weighting == "hypermorph"
+
+
+def test_the_uniform_reference_differs_only_in_the_weight(repository):
+    folder = repository / "Training" / "recipes" / "acdc"
+    twin, spr = (read_recipe(folder / f"{name}.yaml").to_dict() for name in ("vxm-uniform", "vxm-spr-beta"))
+    differing = {key for key in twin if twin[key] != spr[key]}
+    assert differing == {"name", "model", "loss"}
+    assert {key for key in twin["model"] if twin["model"][key] != spr["model"][key]} == {"weight"}
+    plain, semi = (read_recipe(folder / f"{name}.yaml").to_dict() for name in ("vxm-spr-beta", "vxm-spr-beta-semi"))
+    assert {key for key in plain if plain[key] != semi[key]} == {"name", "loss"}
+    begun = read_recipe(folder / "vxm.yaml")
+    assert twin["start"].endswith(f"runs/{begun.name}/{begun.name}.sprmodel.safetensors")
