@@ -186,7 +186,7 @@ def when(holds, call):
 
 
 def is_running(pid):
-    """Whether a process has not ended; one that nobody waits for stays in the list."""
+    """Whether a process has not ended; a zombie has."""
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 

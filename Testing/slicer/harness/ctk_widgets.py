@@ -85,7 +85,7 @@ class ctkCollapsibleGroupBox(QtWidgets.QGroupBox):
 
 
 class _Around(QtWidgets.QWidget):
-    """A widget of CTK around one of Qt that nobody named; the mouse and the keys go to the inner one."""
+    """A widget of CTK around an unnamed one of Qt; the mouse and the keys go to the inner one."""
 
     def __init__(self, inner, name, parent):
         super().__init__(parent)

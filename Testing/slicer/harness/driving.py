@@ -34,7 +34,7 @@ def pick(selector, name):
 
 
 def groove(slider):
-    """Return the widget inside a slider of CTK that the mouse reaches: nobody named it."""
+    """Return the widget inside a slider of CTK that the mouse reaches; it has no name."""
     return slider._slider
 
 
