@@ -47,6 +47,7 @@ class ExplorerController(Controller):
         self.scene, self.cursor, self._on_pictures = scene, "", on_pictures
         self._kind: tuple[bool, bool] | None = None
         self._linked_cursor: display.LinkedCursor | None = None
+        self._ends_gesture = False
         super().__init__(
             SPRRegistrationParameters(node), worker, AsyncTransport(), on_change=on_change, on_result=self._draw_result
         )
@@ -67,8 +68,16 @@ class ExplorerController(Controller):
         super().changed(in_gesture)
         if self._images != images:
             self._show_inputs()
-        elif not in_gesture:
+        elif not in_gesture and not self._ends_gesture:
             self.show()
+
+    def end_gesture(self) -> None:
+        """As `Controller.end_gesture`; the views have followed the slider and are not drawn again."""
+        self._ends_gesture = True
+        try:
+            super().end_gesture()
+        finally:
+            self._ends_gesture = False
 
     def show(self) -> None:
         """Bring the views to the parameters, once there is a deformation."""

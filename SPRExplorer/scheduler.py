@@ -26,6 +26,9 @@ JPEG_QUALITY = 90
 FAST_SECONDS = 0.005
 """Target render time during motion; slower views are rendered at reduced scale."""
 
+RENDER_DECAY = 0.9
+"""Factor of the render time that is remembered, for each image that was rendered faster."""
+
 MIN_SCALE = 0.35
 """Smallest scale during motion; voxels, larger than pixels, remain visible."""
 
@@ -60,7 +63,7 @@ class ScheduledView:
 
     Attributes:
         requested_at: Time of the pending request (`time.monotonic`); None without one.
-        render_seconds: Last render time, converted to full scale.
+        render_seconds: Render time, converted to full scale: the last one, or a longer one shortly before.
         rca: The render window, an attribute that trame expects.
         target_fps: Set by trame, without effect.
     """
@@ -202,7 +205,9 @@ class ViewScheduler:
         scheduled.requested_at = None
         start = time.perf_counter()
         image, columns, rows = scheduled.rca.img_cols_rows
-        scheduled.render_seconds = (time.perf_counter() - start) / scheduled.adapter.scale**2
+        seconds = (time.perf_counter() - start) / scheduled.adapter.scale**2
+        # An image that has not changed is rendered fast, and says nothing of those during a motion.
+        scheduled.render_seconds = max(seconds, RENDER_DECAY * scheduled.render_seconds)
         # Encoded here: from a thread the image would wait for other work of the event loop.
         content, meta, _when = RcaImageEncoder.TURBO_JPEG.encode(image, columns, rows, JPEG_QUALITY)
         scheduled.adapter.push(content, meta)

@@ -128,6 +128,22 @@ def test_hidden_views_are_not_rendered():
     assert run(play).names == ["axial", "sagittal"]
 
 
+def test_an_image_without_changes_does_not_end_the_reduction():
+    async def play(page):
+        page.request_all()
+        await page.rendered(4)
+        for adapter in page.adapters.values():
+            adapter.first.rca.seconds = 0.0
+        page.request_all()
+        await page.rendered(8)
+        page.scheduler.note_motion()
+        page.request_all()
+        await page.rendered(9)
+
+    page = run(play, seconds=0.02)
+    assert page.sent[8][1] < 0.7
+
+
 def test_motion_reduces_the_scale_and_delays_3d_until_rest(clock):
     async def play(page):
         page.request_all()

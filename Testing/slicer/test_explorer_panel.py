@@ -103,6 +103,17 @@ def test_another_image_opens_anew_and_forgets_the_report(opened):
     assert panel.session.shown is None
 
 
+def test_the_end_of_a_gesture_renders_nothing(opened, monkeypatch):
+    panel, _worker = opened
+    shown = []
+    monkeypatch.setattr(panel, "show", lambda: shown.append(1))
+    panel.change("alpha", 0.2)
+    panel.end_gesture()
+    assert not shown
+    panel.undo()
+    assert shown
+
+
 def test_the_page_says_what_is_known(opened):
     from SPRExplorer import state
 
