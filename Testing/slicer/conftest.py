@@ -86,8 +86,7 @@ def script_module():
     from harness import application
 
     application.start()
-    for name in [name for name in sys.modules if name.split(".")[0] in ("SPRRegistration", "SPRRegistrationLib")]:
-        del sys.modules[name]
+    application.forget_modules()
     spec = importlib.util.spec_from_file_location("SPRRegistration", application.MODULE)
     module = sys.modules["SPRRegistration"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

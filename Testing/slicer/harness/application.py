@@ -231,9 +231,15 @@ def load():
     Returns:
         The widget of the module, set up.
     """
-    for name in [name for name in sys.modules if name.split(".")[0] in ("SPRRegistration", "SPRRegistrationLib")]:
-        del sys.modules[name]
+    forget_modules()
     return read()
+
+
+def forget_modules():
+    """Have the module imported again, and the Explorer, whose modules refer to those of the library."""
+    packages = ("SPRRegistration", "SPRRegistrationLib", "SPRExplorer")
+    for name in [name for name in sys.modules if name.split(".")[0] in packages]:
+        del sys.modules[name]
 
 
 def reload(name):
