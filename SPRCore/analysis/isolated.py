@@ -33,7 +33,7 @@ def run_isolated(function: Callable[..., Any], *arguments: Any, timeout_seconds:
         What the function returned.
 
     Raises:
-        ChildError: It raised, took too long, or the process died (for memory, for example).
+        IsolatedError: It raised, took too long, or the process died (for memory, for example).
     """
     context = _context()
     receiver, sender = context.Pipe(duplex=False)

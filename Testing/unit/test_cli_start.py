@@ -54,5 +54,5 @@ def test_in_a_process_of_somebody_else_nothing_is_frozen(capsys):
     before = gc.get_freeze_count()
     assert main(["--version"]) == 0
     assert gc.isenabled()
-    assert gc.get_freeze_count() == before
+    assert gc.get_freeze_count() <= before  # objects that were frozen at the start of the tests may be released
     assert capsys.readouterr().out.startswith("spr ")
