@@ -20,6 +20,7 @@ from SPRCore.networks.network import MIN_SIZE
 from SPRCore.registration.result import DeformationFields
 from SPRCore.registration.working import onto, prepared, working_grid
 from SPRCore.regularization import Prior, squared_gradient
+from SPRCore.regularization.hyperparameters import BEYOND_TRAINING, usable_range
 from SPRCore.regularization.priors import hyperparameters, make_prior
 from SPRCore.typing import Affine, Images, Scalars, Tensor
 
@@ -30,8 +31,9 @@ def model_prior(card: ModelCard, prior: Prior | None = None) -> Prior:
     """Check a prior against a model card; None gives the prior of the card with its defaults.
 
     Raises:
-        InputError: The prior is not that of the model, a hyperparameter is outside its range, or one that is no input
-            of the network differs from its default.
+        InputError: The prior is not that of the model, a hyperparameter is outside its range, which ends at
+            `BEYOND_TRAINING` times the maximum of the training, or one that is no input of the network differs from
+            its default.
     """
     usual = make_prior(card.prior, card.defaults)
     if prior is None:
@@ -43,9 +45,10 @@ def model_prior(card: ModelCard, prior: Prior | None = None) -> Prior:
     fixed = hyperparameters(usual)
     for name, value in hyperparameters(prior).items():
         if name in card.ranges:
-            low, high = card.ranges[name]
-            if not low <= value <= high:
-                expected = f"{low:g} to {high:g}, the range of the model {card.name}"
+            low, high = usable_range(card.ranges[name])
+            if not low <= value <= high * (1 + 1e-9):
+                trained = f"the model {card.name} was trained up to {card.ranges[name][1]:g}"
+                expected = f"{low:g} to {high:g}: {trained} and is used up to {BEYOND_TRAINING:g} times as much"
                 raise InputError(name, got=f"{value:g}", expected=expected)
         elif value != fixed[name]:
             expected = f"{fixed[name]:g}: the model {card.name} was trained at this value and cannot change it"
@@ -56,11 +59,18 @@ def model_prior(card: ModelCard, prior: Prior | None = None) -> Prior:
 def code_of(card: ModelCard, prior: Prior) -> Tensor | None:
     """Return the conditioning input of a network: hyperparameters divided by the upper ends of their ranges.
 
-    Shape (1, codes), in [0, 1]; None for a network without conditioning.
+    Shape (1, codes), in [0, 1.2], above 1 beyond the training; None for a network without conditioning.
     """
     values = hyperparameters(prior)
     code = [values[name] / card.ranges[name][1] for name in card.conditioning]
     return torch.tensor([code], dtype=torch.float32) if code else None
+
+
+def beyond_training(card: ModelCard, prior: Prior) -> dict[str, float]:
+    """Return the hyperparameters that exceed the training of a model, each with the maximum of the training."""
+    values = hyperparameters(prior)
+    ends = {name: card.ranges[name][1] for name in card.conditioning}
+    return {name: end for name, end in ends.items() if values[name] > end * (1 + 1e-9)}
 
 
 def register_network(

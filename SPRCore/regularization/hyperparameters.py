@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -72,6 +72,12 @@ LARGE_MOTION = frozenset({"liver", "lung"})
 """Parts of the body that move farther than the solver can follow from rest: they start from a discrete search."""
 
 
+BEYOND_TRAINING = 1.2
+"""Upper limit of a hyperparameter of a conditioned network, over the largest value of its training.
+
+The best settings of the paper's brain study lie at 1.06 and 1.08 (Sect. 6.1.3), and its sweep ends at 1.1.
+"""
+
 LEAST = 1e-6
 """Replaces 0 if a hyperparameter must be positive but a range may begin at 0."""
 
@@ -79,6 +85,12 @@ LEAST = 1e-6
 def above_zero(key: str, value: float) -> float:
     """Return the value of a hyperparameter, at least `LEAST` where it must be positive."""
     return value if key in BY_KEY and BY_KEY[key].may_be_zero else max(value, LEAST)
+
+
+def usable_range(trained: Sequence[float]) -> tuple[float, float]:
+    """Return the range in which a conditioned network may be used, from the range of its training."""
+    low, high = trained
+    return float(low), BEYOND_TRAINING * float(high)
 
 
 def usual_ranges(prior: str) -> dict[str, tuple[float, float]]:

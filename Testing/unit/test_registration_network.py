@@ -16,7 +16,7 @@ from SPRCore.geometry import Grid, MaskedVolume, Volume, voxel_to_ras
 from SPRCore.io.cards import ModelCard, WorkingGrid
 from SPRCore.networks import RegistrationOutput
 from SPRCore.registration import network as by_network
-from SPRCore.registration.network import code_of, model_prior
+from SPRCore.registration.network import beyond_training, code_of, model_prior
 from SPRCore.regularization import BetaPrior, GaussianPrior
 
 AFFINE = np.array([[-1.5, 0, 0, 30], [0, 2.0, 0, -12], [0, 0, 2.5, 4], [0, 0, 0, 1.0]])
@@ -212,12 +212,24 @@ def test_the_prior_of_a_model(conditioned):
     assert model_prior(card, asked) is asked
     np.testing.assert_allclose(code_of(card, asked), [[1.0, 0.2]])
     for prior, words in (
-        (BetaPrior(alpha=0.3), "alpha: got 0.3; expected 0 to 0.2"),
-        (BetaPrior(alpha=0.1, lambda_max=0.1), "lambda_max: got 0.1; expected 0.5 to 5"),
+        (BetaPrior(alpha=0.3), "alpha: got 0.3; expected 0 to 0.24: the model .* was trained up to 0.2"),
+        (BetaPrior(alpha=0.1, lambda_max=0.1), "lambda_max: got 0.1; expected 0.5 to 6"),
+        (BetaPrior(alpha=0.1, lambda_max=6.01), "lambda_max: got 6.01; expected 0.5 to 6"),
         (GaussianPrior(), "prior: got gaussian; expected beta"),
     ):
         with pytest.raises(InputError, match=words):
             model_prior(card, prior)
+
+
+def test_settings_beyond_training(conditioned):
+    network, card = conditioned
+    asked = BetaPrior(alpha=0.24, lambda_max=5.4)
+    np.testing.assert_allclose(code_of(card, model_prior(card, asked)), [[1.2, 1.08]])
+    assert beyond_training(card, asked) == {"alpha": 0.2, "lambda_max": 5.0}
+    assert beyond_training(card, BetaPrior(alpha=0.2, lambda_max=5.4)) == {"lambda_max": 5.0}
+    assert beyond_training(card, BetaPrior(alpha=0.2, lambda_max=5.0)) == {}
+    field = register_network(volume(0), volume(1), network, card, prior=asked).displacement.array
+    assert np.abs(field - register_network(volume(0), volume(1), network, card).displacement.array).max() > 1e-3
 
 
 def test_a_model_of_one_setting_takes_no_other():
