@@ -39,8 +39,8 @@ class Condition:
 class CodeEmbedding(nn.Module):
     r"""Embed a code: :math:`(\cos \tfrac{\pi}{2} c, \sin \tfrac{\pi}{2} c)` and four layers.
 
-    The encoding has the same norm for every code, and is injective up to a code of 2. Otherwise the size of a code would scale all activations, which makes
-    the training of hypernetworks unstable: Ortiz et al., arXiv:2304.07645.
+    The encoding has the same norm for every code, and differs for all codes up to 2. Otherwise the size of a code would
+    scale all activations, which makes the training of hypernetworks unstable: Ortiz et al., arXiv:2304.07645.
 
     Args:
         codes: Number K of hyperparameters.
