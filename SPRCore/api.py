@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from SPRCore.analysis.provenance import peak_memory_mb, versions
-from SPRCore.analysis.warnings import change_warnings, pair_warnings
+from SPRCore.analysis.warnings import change_warnings, pair_warnings, setting_warnings
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
 from SPRCore.functional import plain_modes
@@ -182,6 +182,7 @@ def _registered(
     """Align, deform and measure a pair; the report holds hyperparameters, choice, metrics and warnings."""
     fixed, moving, annotations = pair
     warnings = pair_warnings(fixed, moving, annotations, None if job.model is None else job.model.card)
+    warnings += [] if job.model is None else setting_warnings(job.model.card, job.prior)
     report: dict[str, Any] = {}
     with watch.stage("prealign", "aligning"):
         affine_ras = prealign(fixed, moving, init).affine_ras

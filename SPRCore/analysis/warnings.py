@@ -11,8 +11,11 @@ from SPRCore.geometry import Grid, MaskedVolume, Volume, ras_to_voxel, voxel_to_
 from SPRCore.geometry.annotations import Annotations
 from SPRCore.io import ModelCard
 from SPRCore.networks.network import MIN_SIZE
+from SPRCore.registration.network import beyond_training
 from SPRCore.registration.prealign import overlap_fraction
 from SPRCore.registration.working import working_grid
+from SPRCore.regularization import Prior
+from SPRCore.regularization.priors import hyperparameters
 
 _LEAST_OVERLAP_PERCENT = 25.0
 """Overlap below which a warning is given."""
@@ -39,6 +42,15 @@ def pair_warnings(
         found += _point_warnings(side, image.grid, getattr(given, f"{side}_points"))
         found += [] if card is None else _card_warnings(side, image, card)
     return found + _common_labels(given)
+
+
+def setting_warnings(card: ModelCard, prior: Prior) -> list[str]:
+    """Return a warning for each hyperparameter that exceeds the training of a model."""
+    values = hyperparameters(prior)
+    return [
+        f"{name} {values[name]:g} is beyond the training of the model {card.name}, which ended at {end:g}"
+        for name, end in beyond_training(card, prior).items()
+    ]
 
 
 def change_warnings(metrics: dict[str, dict[str, Any]]) -> list[str]:

@@ -42,7 +42,8 @@ class Sweep:
 
     grid: Annotated[Words, arg(metavar="NAME=LOW:HIGH:STEP,...", help_behavior_hint="(optional)")] = ()
     """Hyperparameters to vary, such as alpha=0:0.1:0.005; LOW:HIGH gives --points values, a number fixes one. By
-    default all hyperparameters of the model, over its ranges."""
+    default all hyperparameters of the model, up to 1.2 times the largest value of its training; the strength of a
+    HyperMorph is λ/(1 - λ)."""
 
     preset: Annotated[Literal["brain", "heart"] | None, arg(help_behavior_hint="(optional)")] = None
     """Steps of the paper for this task."""

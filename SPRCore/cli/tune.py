@@ -19,9 +19,9 @@ from SPRCore.io import read_card
 from SPRCore.io.outputs import check_outputs, check_replaceable, removed_if_refused
 from SPRCore.io.places import SUFFIX
 from SPRCore.registration.devices import pick_device
-from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
+from SPRCore.regularization.hyperparameters import HYPERMORPH_WEIGHTING, HYPERPARAMETERS, slider_range
 from SPRCore.training.recipe import Recipe, read_recipe
-from SPRCore.tuning.axes import open_ranges
+from SPRCore.tuning.axes import is_hypermorph, open_ranges
 from SPRCore.tuning.space import Objective, SearchParameter, search_space
 from SPRCore.tuning.storage import storage_url
 from SPRCore.tuning.studies import STUDY, read_study
@@ -153,8 +153,11 @@ class Tune:
             raise InputError("--pairs", got="none", expected="a list of pairs to evaluate on, or a recipe to tune")
         if self.overrides:
             raise InputError("--set", got="changes to a recipe", expected="a recipe to tune")
-        known = open_ranges(method)
-        tried = search_space(known, assignments(self.ranges, "--ranges"), self.preset, prior=method.prior.name)
+        known, written = open_ranges(method), assignments(self.ranges, "--ranges")
+        if is_hypermorph(method):  # even in the logarithm of λ/(1 - λ)
+            ends = slider_range(known["lambda"], HYPERMORPH_WEIGHTING)
+            written = {"lambda": "{:g}:{:g}:log".format(*ends)} | written
+        tried = search_space(known, written, self.preset, prior=method.prior.name)
         name = method.label if method.path is None else read_card(method.path).name
         folder = self.out or Path("runs") / f"{name}-tune"
         pairs = tuple(read_pairs(self.pairs))

@@ -12,7 +12,7 @@ from typing import Any
 from SPRCore.errors import InputError
 from SPRCore.geometry.orientation import check_orientation
 from SPRCore.io import card_checks as check
-from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
+from SPRCore.regularization.hyperparameters import HYPERMORPH_WEIGHTING, HYPERPARAMETERS, PRIOR_WEIGHTING, WEIGHTINGS
 from SPRCore.regularization.priors import make_prior
 
 SCHEMA = 1
@@ -113,6 +113,8 @@ class ModelCard:
         ranges: Lowest and highest value of each of them.
         defaults: Default values of the hyperparameters; those of the training for those not conditioned on. Missing
             ones have the default of the prior.
+        weighting: Weighting of the terms of the training loss: "prior", or "hypermorph", (1 - λ) similarity + λ
+            smoothness; the card then has the strength λ/(1 - λ), as in the solver, and the code is λ itself.
         optimum: Best values found by tuning.
         tolerance: Range around the optimum with practically equal results.
         grid: The grid on which the network works.
@@ -138,6 +140,7 @@ class ModelCard:
     conditioning: tuple[str, ...] = ()
     ranges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     defaults: Mapping[str, float] = field(default_factory=dict)
+    weighting: str = PRIOR_WEIGHTING
     optimum: Mapping[str, float] = field(default_factory=dict)
     tolerance: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     grid: WorkingGrid = field(default_factory=WorkingGrid)
@@ -218,6 +221,10 @@ def _check_hyperparameters(card: ModelCard) -> None:
         raise InputError(
             "ranges", got=check.shown(sorted(card.ranges)), expected=f"those of {check.shown(sorted(taken))}"
         )
+    check.choice(card.weighting, "weighting", WEIGHTINGS)
+    if card.weighting == HYPERMORPH_WEIGHTING and (card.prior, taken) != ("uniform", ("lambda",)):
+        got = f"the {card.prior} prior and {check.shown(taken)}"
+        raise InputError("weighting hypermorph", got=got, expected="the uniform prior, conditioned on lambda")
     make_prior(card.prior, card.defaults)  # checks the values
     for name, (low, high) in card.ranges.items():
         if not low <= card.defaults.get(name, math.nan) <= high:

@@ -9,6 +9,7 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -140,6 +141,7 @@ class InstanceMethod:
     """
 
     has_stages = True
+    trained: Mapping[str, float] = MappingProxyType({})
 
     def __init__(self, pair: LivePair, job: RegistrationJob, budget_ms: float) -> None:
         self._fixed, self._settings = pair.fixed.grid, dataclasses.replace(job.config, tolerance=TOLERANCE)
@@ -160,6 +162,10 @@ class InstanceMethod:
     def prior(self, changes: Mapping[str, float], current: Prior) -> Prior:
         """Return a prior with changed hyperparameters."""
         return with_hyperparameters(current, changes)
+
+    def warnings(self, prior: Prior) -> tuple[str, ...]:
+        """Return none: it has not been trained."""
+        return ()
 
     def begin(
         self, prior: Prior, velocities: VelocityCache, last: CoarseSolution | None, deadline: float, check: Check

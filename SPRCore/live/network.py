@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from SPRCore.analysis.warnings import setting_warnings
 from SPRCore.geometry import Field, Volume, fill
 from SPRCore.live.method import Check, CoarseSolution, ExactSolution
 from SPRCore.live.pair import LivePair
@@ -34,6 +35,7 @@ from SPRCore.registration.network import (
 from SPRCore.registration.pair import problem_of, start_mm, to_world
 from SPRCore.registration.result import DeformationFields
 from SPRCore.regularization import Prior
+from SPRCore.regularization.hyperparameters import slider_range
 from SPRCore.regularization.priors import hyperparameters, with_hyperparameters
 from SPRCore.typing import Tensor
 
@@ -63,11 +65,18 @@ class NetworkMethod:
         pyramid = PreviewPyramid(*images, self._pair.grid, pair.affine_ras, job.config, known)
         preview_grid = pyramid.fitting(functools.partial(self._attempt, job.prior), budget_ms)
         self.preview_grid = preview_grid.stiffened(_factors(job.stiffness, job.device))
-        self.axes = Axes({name: _above_zero(*model.card.ranges[name]) for name in model.card.conditioning})
+        ranges = {name: model.card.ranges[name] for name in model.card.conditioning}
+        weighting = model.card.weighting
+        self.axes = Axes({name: slider_range(trained, weighting) for name, trained in ranges.items()})
+        self.trained = {name: high for name, (_, high) in ranges.items()}
 
     def prior(self, changes: Mapping[str, float], current: Prior) -> Prior:
-        """Return a prior with changed hyperparameters, within the ranges of the model."""
+        """Return a prior with changed hyperparameters, within the ranges in which the model may be used."""
         return model_prior(self._model.card, with_hyperparameters(current, changes))
+
+    def warnings(self, prior: Prior) -> tuple[str, ...]:
+        """Return a warning for each hyperparameter beyond the training."""
+        return tuple(setting_warnings(self._model.card, prior))
 
     def begin(
         self, prior: Prior, velocities: VelocityCache, last: CoarseSolution | None, deadline: float, check: Check
@@ -188,11 +197,6 @@ class NetworkMethod:
         closed = preview_grid.closed_form(velocity_mm, prior)
         preview_grid.preview(displacement_vox, closed, float((closed - field_mm[:, 3:]).abs().mean()))
         return 1e3 * (time.thread_time() - start)
-
-
-def _above_zero(low: float, high: float) -> tuple[float, float]:
-    """Return a range without 0, at which the prior is undefined."""
-    return max(low, 0.01 * high), high
 
 
 def _factors(stiffness: Volume | None, device: torch.device) -> Tensor | None:

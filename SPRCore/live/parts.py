@@ -101,7 +101,7 @@ class ReplySummary(Checked):
         setting: Hyperparameters.
         quality: Quality of the deformation.
         metrics: Metrics as in the report of `SPRCore.register`; of committed replies only.
-        warnings: Reasons to doubt the result, one sentence each; of committed replies only.
+        warnings: Reasons to doubt the result, one sentence each; before a commit only those about the setting.
     """
 
     exact: bool

@@ -23,7 +23,7 @@ from SPRCore.live.parts import (
 )
 from SPRCore.live.schema import Bounds, Checked
 
-PROTOCOL = 4
+PROTOCOL = 5
 """Protocol version; client and worker must have the same."""
 
 
@@ -196,6 +196,8 @@ class Opened(Answer):
         prior: Name of the prior.
         setting: Initial hyperparameters.
         ranges: Minimum and maximum of each hyperparameter that has a slider.
+        trained: Largest value of each of them in the training of a model, above which a setting is beyond training;
+            empty for the instance optimization.
         milliseconds: Time to open the pair.
         init: Pre-alignment that was used.
         init_reason: Reason for it.
@@ -208,6 +210,7 @@ class Opened(Answer):
     setting: Hyperparameters
     ranges: dict[str, Annotated[tuple[float, ...], Bounds(shortest=2, longest=2)]]
     milliseconds: float
+    trained: Hyperparameters = field(default_factory=dict)
     init: Literal["none", "center", "rigid", "affine", "given"]
     init_reason: Text
     init_mm: Annotated[float, Bounds(minimum=0)]

@@ -173,7 +173,8 @@ class Service:
         arrays = self.store.get(item.request.segment)
         self.session = self._backend.open(item.request, arrays)
         self.session.on_progress = self._set_fraction
-        facts = {"setting": dict(self.session.setting), "ranges": dict(self.session.ranges)}
+        session = self.session
+        facts = {"setting": dict(session.setting), "ranges": dict(session.ranges), "trained": dict(session.trained)}
         facts |= {"prior": self._backend.prior(self.session), "milliseconds": 1e3 * (time.perf_counter() - start)}
         pair = self.session.pair
         facts |= {"init": pair.alignment.mode, "init_reason": pair.alignment.reason}

@@ -124,6 +124,11 @@ class LiveSession(AbstractContextManager):
         return dict(self._method.axes.ranges)
 
     @property
+    def trained(self) -> Mapping[str, float]:
+        """Largest value of each of them in the training of the model; empty without a model."""
+        return dict(self._method.trained)
+
+    @property
     def pair(self) -> LivePair:
         """The pair with its pre-alignment."""
         return self._pair
@@ -287,6 +292,7 @@ class LiveSession(AbstractContextManager):
             stage=stage,
             weight_known=decoded or self._velocities.is_near_exact(solution.position),
             milliseconds=milliseconds_since(start),
+            warnings=self._method.warnings(solution.prior),
         )
 
     def _preview(self, solution: CoarseSolution) -> Preview:
@@ -319,7 +325,8 @@ class LiveSession(AbstractContextManager):
             self._velocities.add_sharpness(self._prior, position, grid.sharpness(velocity))
             self._method.settle(self._prior, position, velocity_mm)
         result = CachedResult.of(exact, self._pair, grid, self.setting)
-        reply = dataclasses.replace(result.reply, milliseconds=milliseconds_since(start))
-        result = dataclasses.replace(result, reply=reply)
+        warnings = self._method.warnings(self._prior)
+        reply = dataclasses.replace(result.reply, milliseconds=milliseconds_since(start), warnings=warnings)
+        result = dataclasses.replace(result, reply=reply, setting_warnings=warnings)
         self._set_result(result)
         return result

@@ -20,7 +20,7 @@ from SPRCore.networks.network import MIN_SIZE
 from SPRCore.registration.result import DeformationFields
 from SPRCore.registration.working import onto, prepared, working_grid
 from SPRCore.regularization import Prior, squared_gradient
-from SPRCore.regularization.hyperparameters import BEYOND_TRAINING, usable_range
+from SPRCore.regularization.hyperparameters import BEYOND_TRAINING, HYPERMORPH_WEIGHTING, share_of, usable_range
 from SPRCore.regularization.priors import hyperparameters, make_prior
 from SPRCore.typing import Affine, Images, Scalars, Tensor
 
@@ -59,9 +59,12 @@ def model_prior(card: ModelCard, prior: Prior | None = None) -> Prior:
 def code_of(card: ModelCard, prior: Prior) -> Tensor | None:
     """Return the conditioning input of a network: hyperparameters divided by the upper ends of their ranges.
 
-    Shape (1, codes), in [0, 1.2], above 1 beyond the training; None for a network without conditioning.
+    HyperMorph: the share of the regularization, λ/(1 + λ) for the strength λ of the prior. Shape (1, codes),
+    in [0, 1.2], above 1 beyond the training; None for a network without conditioning.
     """
     values = hyperparameters(prior)
+    if card.weighting == HYPERMORPH_WEIGHTING:
+        return torch.tensor([[share_of(values["lambda"])]], dtype=torch.float32)
     code = [values[name] / card.ranges[name][1] for name in card.conditioning]
     return torch.tensor([code], dtype=torch.float32) if code else None
 

@@ -79,9 +79,11 @@ class HyperConfig:
 
     Attributes:
         ranges: Lowest and highest value of each, by the names of cards ("alpha", "lambda_max", "sigma", "lambda_mean",
-            "tv", "lambda"), in the order of the code; a code is the value over the highest.
+            "tv", "lambda"), in the order of the code; a code is the value over the highest, or λ itself
+            with hypermorph weighting.
         weighting: "prior" puts the values into the loss as they are; "hypermorph" weighs the similarity by 1 - λ and
-            the regularization by λ, for the baselines with the uniform prior.
+            the regularization by λ, for the baselines with the uniform prior; `strength` of the loss then is λ, and the
+            card has λ / (1 - λ).
         skew: Values are drawn as low + u^skew (high - low), u uniform in [0, 1]: 1 as in the paper; above 1 low values,
             where a change has more effect, are more frequent.
 

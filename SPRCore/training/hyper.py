@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from SPRCore.regularization import Prior
-from SPRCore.regularization.hyperparameters import above_zero
+from SPRCore.regularization.hyperparameters import HYPERMORPH_WEIGHTING, above_zero
 from SPRCore.regularization.priors import hyperparameters, make_prior
 from SPRCore.training.config import HyperConfig, LossConfig
 
@@ -18,7 +18,8 @@ class LossSetting:
 
     Attributes:
         prior: Prior on the weight.
-        code: Input of the network: each conditioned hyperparameter over its maximum; empty without conditioning.
+        code: Input of the network: each conditioned hyperparameter over its maximum, or λ itself under HyperMorph's
+            weighting; empty without conditioning.
         data_weight: Factor d of the similarity in the loss: 1, or 1 − λ under HyperMorph's weighting.
     """
 
@@ -47,8 +48,8 @@ def draw_setting(loss: LossConfig, hyper: HyperConfig | None, seed: int, number:
 
 def _setting(values: dict[str, float], loss: LossConfig, hyper: HyperConfig | None) -> LossSetting:
     ranges = {} if hyper is None else hyper.ranges
-    code = tuple(values[name] / high for name, (_, high) in ranges.items())
+    baseline = hyper is not None and hyper.weighting == HYPERMORPH_WEIGHTING
+    code = tuple(values[name] / (1.0 if baseline else high) for name, (_, high) in ranges.items())
     floored = {name: above_zero(name, value) for name, value in values.items()}
-    baseline = hyper is not None and hyper.weighting == "hypermorph"
     data_weight = 1.0 - floored["lambda"] if baseline else 1.0
     return LossSetting(prior=make_prior(loss.prior, floored), code=code, data_weight=data_weight)

@@ -81,9 +81,13 @@ def suggestion_state(controller: Controller) -> suggestion.SuggestionState:
 
 
 def latency(controller: Controller) -> str:
-    """Return the kind of the result that is shown, and its time; empty if the worker has given none."""
+    """Return kind and time of the result that is shown, and whether it is beyond training; empty for no result."""
     shown = None if controller.session is None else controller.session.shown
-    return "" if shown is None else messages.latency(shown.age_ms, shown.exact)
+    if shown is None:
+        return ""
+    trained = controller.session.trained
+    beyond = any(value > trained.get(name, value) * (1 + 1e-9) for name, value in shown.setting.items())
+    return messages.latency(shown.age_ms, shown.exact, beyond)
 
 
 def badge(controller: Controller) -> verdict.Badge | None:

@@ -37,7 +37,7 @@ class FakeSession:
     """
 
     def __init__(self, arrays):
-        self.ranges = {"alpha": (0.0, 9.0)}
+        self.ranges, self.trained = {"alpha": (0.0, 9.0)}, {}
         self.fixed = arrays["fixed"]
         alignment = SimpleNamespace(mode="none", reason="same grid, centers of mass 0.0 mm apart")
         self.pair = SimpleNamespace(alignment=alignment, aligned_mm=0.0, covered=1.0)

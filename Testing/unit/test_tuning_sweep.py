@@ -157,11 +157,11 @@ def test_regularity_within_a_mask(random_displacement):
 def test_axes(hyper):
     method, _ = hyper
     alpha, lambda_max = grid_axes(method, {}, None, 4)
-    assert alpha.values == (0.0, 0.2, 0.4, 0.6)
-    assert lambda_max.values == (0.0, 1.0, 2.0, 3.0)
-    assert grid([alpha, lambda_max])[1] == {"alpha": 0.0, "lambda_max": 1.0}
+    assert alpha.values == (0.0, 0.24, 0.48, 0.72)  # to 1.2 times the maxima of the training
+    assert lambda_max.values == (0.0, 1.2, 2.4, 3.6)
+    assert grid([alpha, lambda_max])[1] == {"alpha": 0.0, "lambda_max": 1.2}
     alpha, lambda_max = grid_axes(method, {}, "heart", 4)
-    assert (len(alpha.values), len(lambda_max.values)) == (51, 51)  # the paper's 0.012 and 0.06
+    assert (len(alpha.values), len(lambda_max.values)) == (61, 61)  # the paper's 0.012 and 0.06, 51 to the maxima
     assert alpha.values[:3] == (0.0, 0.012, 0.024)
     assert STEPS["brain"] == {"alpha": 0.004, "lambda_max": 0.1, "lambda": 0.01}
     written = grid_axes(method, {"alpha": "0.1:0.3:0.1", "lambda_max": "1.5"}, None, 4)
