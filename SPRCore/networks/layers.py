@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from SPRCore.networks.conditioning import Condition
 from SPRCore.typing import Images, Tensor
 
-
 _FEW_ROWS = 20480
 """Product of batch, channels and the first two axes up to which PyTorch chooses its own convolution on a CPU."""
 
