@@ -125,6 +125,11 @@ def _card_warnings(side: str, image: MaskedVolume, card: ModelCard) -> list[str]
             f"{what} has {min(shape)} voxels along an axis, less than half of the {MIN_SIZE} of the input of model"
             f" {card.name}: most of the input is the repeated border"
         )
+    if card.grid.orientation is None and side == "fixed":
+        found.append(
+            f"the card of the model {card.name} does not say how the axes of its training images point: if yours point"
+            " otherwise, the result is wrong"
+        )
     wanted = card.grid.spacing_mm
     if wanted is not None and max(image.grid.spacing) > _COARSER * max(wanted):
         spacing = max(image.grid.spacing)

@@ -12,6 +12,7 @@ from typing import Any
 from SPRCore.errors import InputError
 from SPRCore.geometry.orientation import check_orientation
 from SPRCore.io import card_checks as check
+from SPRCore.regularization.gradient_units import MM, UNITS
 from SPRCore.regularization.hyperparameters import HYPERMORPH_WEIGHTING, HYPERPARAMETERS, PRIOR_WEIGHTING, WEIGHTINGS
 from SPRCore.regularization.priors import make_prior
 
@@ -115,6 +116,8 @@ class ModelCard:
             ones have the default of the prior.
         weighting: Weighting of the terms of the training loss: "prior", or "hypermorph", (1 - λ) similarity + λ
             smoothness; the card then has the strength λ/(1 - λ), as in the solver, and the code is λ itself.
+        units: Unit of the squared gradient in the training loss: "mm" as in the solver, or "voxel". With voxels the
+            hyperparameters are those of the solver on isotropic grids alone, so that on others a refinement is refused.
         optimum: Best values found by tuning.
         tolerance: Range around the optimum with practically equal results.
         grid: The grid on which the network works.
@@ -141,6 +144,7 @@ class ModelCard:
     ranges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     defaults: Mapping[str, float] = field(default_factory=dict)
     weighting: str = PRIOR_WEIGHTING
+    units: str = MM
     optimum: Mapping[str, float] = field(default_factory=dict)
     tolerance: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     grid: WorkingGrid = field(default_factory=WorkingGrid)
@@ -221,6 +225,7 @@ def _check_hyperparameters(card: ModelCard) -> None:
         raise InputError(
             "ranges", got=check.shown(sorted(card.ranges)), expected=f"those of {check.shown(sorted(taken))}"
         )
+    check.choice(card.units, "units", UNITS)
     check.choice(card.weighting, "weighting", WEIGHTINGS)
     if card.weighting == HYPERMORPH_WEIGHTING and (card.prior, taken) != ("uniform", ("lambda",)):
         got = f"the {card.prior} prior and {check.shown(taken)}"

@@ -140,7 +140,7 @@ class InstanceMethod:
         budget_ms: Time budget of a preview.
     """
 
-    has_stages = True
+    has_stages = measures_gap = True
     trained: Mapping[str, float] = MappingProxyType({})
 
     def __init__(self, pair: LivePair, job: RegistrationJob, budget_ms: float) -> None:

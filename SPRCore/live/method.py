@@ -72,6 +72,8 @@ class LiveMethod(Protocol):
     axes: Axes
     trained: Mapping[str, float]
     """Largest value of each slider in the training of a model; empty for the instance optimization."""
+    measures_gap: bool
+    """Whether the weight of a network can be compared with the closed form on the preview grid, in mm."""
     has_stages: bool
     """Whether converged coarse solutions differ from exact ones, so that they are worth showing first."""
 

@@ -35,6 +35,7 @@ from SPRCore.registration.network import (
 from SPRCore.registration.pair import problem_of, start_mm, to_world
 from SPRCore.registration.result import DeformationFields
 from SPRCore.regularization import Prior
+from SPRCore.regularization.gradient_units import MM, is_isotropic
 from SPRCore.regularization.hyperparameters import slider_range
 from SPRCore.regularization.priors import hyperparameters, with_hyperparameters
 from SPRCore.typing import Tensor
@@ -60,6 +61,7 @@ class NetworkMethod:
         self._pair = NetworkInput.of(pair.fixed, pair.moving, model.network, model.card, pair.affine_ras)
         self._features: Features | None = None
         self._decoding_s = math.inf
+        self.measures_gap = model.card.units == MM or is_isotropic(self._pair.grid.spacing)
         images = (shortened(image, self._pair.grid.shape) for image in (self._pair.fixed, self._pair.moving))
         known = None if self._pair.known is None else self._pair.known.float()
         pyramid = PreviewPyramid(*images, self._pair.grid, pair.affine_ras, job.config, known)
@@ -107,14 +109,19 @@ class NetworkMethod:
             return self._refined(deformation, prior, check)
         field = output.velocity if has_velocity(self._network) else output.displacement
         coarse = self._solution(prior, position, self._on_preview_grid(field, output.weight), True)
-        known = coarse.velocity_mm is not None and coarse.weight is not None
         return ExactSolution(
             deformation=deformation,
-            weight_gap=self.preview_grid.weight_gap(coarse.velocity_mm, coarse.weight, prior) if known else 0.0,
+            weight_gap=self._weight_gap(coarse, prior),
             coarse=coarse,
             invert=functools.partial(self._inverse, prior),
             max_displacement_mm=self._max_displacement_mm(output),
         )
+
+    def _weight_gap(self, coarse: CoarseSolution, prior: Prior) -> float:
+        if not self.measures_gap:
+            return math.nan
+        known = coarse.velocity_mm is not None and coarse.weight is not None
+        return self.preview_grid.weight_gap(coarse.velocity_mm, coarse.weight, prior) if known else 0.0
 
     def _max_displacement_mm(self, output: RegistrationOutput) -> float | None:
         """Length of the longest displacement, if the output is on the fixed grid."""

@@ -78,7 +78,8 @@ class DeformationQuality(FiniteNumbers):
         lncc: Mean squared local correlation on the preview grid, for exact replies too, so that the replies of a
             session are comparable; `metrics` of a committed reply has that at full resolution.
         weight_gap: Mean absolute difference between the weight and the closed-form weight of the same field; about 0
-            for instance optimization, and the error of a network's weight.
+            for instance optimization, and the error of a network's weight. None for a network whose loss had gradients
+            in voxels, on a grid that is not isotropic.
     """
 
     folding_percent: float | None

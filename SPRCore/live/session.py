@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
@@ -307,7 +308,8 @@ class LiveSession(AbstractContextManager):
         sharpness = self._velocities.sharpness(solution.position) if solution.weight is None else None
         closed = grid.closed_form(field_mm, solution.prior, sharpness)
         weight = closed if solution.weight is None else solution.weight
-        return grid.preview(displacement_vox, weight, float((weight - closed).abs().mean()))
+        gap = float((weight - closed).abs().mean()) if self._method.measures_gap else math.nan
+        return grid.preview(displacement_vox, weight, gap)
 
     def _solved(self, start: float, check: Check) -> CachedResult:
         """Compute the exact result of the current setting."""

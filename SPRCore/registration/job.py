@@ -13,7 +13,7 @@ from SPRCore.geometry import Grid, Volume, resample
 from SPRCore.io import ModelCard, find_bundle, read_bundle
 from SPRCore.networks import RegistrationNetwork
 from SPRCore.networks.loading import build_from_bundle
-from SPRCore.registration.network import model_prior
+from SPRCore.registration.network import check_refinable, model_prior
 from SPRCore.registration.solver import InstanceConfig
 from SPRCore.regularization import BetaPrior, Prior
 
@@ -99,6 +99,8 @@ def make_job(
         InputError: The method does not take an argument, or the stiffness or prior is unusable.
     """
     check_refine(model is None, refine)
+    if refine:
+        check_refinable(model.card, fixed)
     return RegistrationJob(
         prior=(prior or BetaPrior()) if model is None else model_prior(model.card, prior),
         model=model,

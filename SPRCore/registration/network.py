@@ -20,6 +20,7 @@ from SPRCore.networks.network import MIN_SIZE
 from SPRCore.registration.result import DeformationFields
 from SPRCore.registration.working import onto, prepared, working_grid
 from SPRCore.regularization import Prior, squared_gradient
+from SPRCore.regularization.gradient_units import MM, VOXEL, is_isotropic, spacing_in
 from SPRCore.regularization.hyperparameters import BEYOND_TRAINING, HYPERMORPH_WEIGHTING, share_of, usable_range
 from SPRCore.regularization.priors import hyperparameters, make_prior
 from SPRCore.typing import Affine, Images, Scalars, Tensor
@@ -76,6 +77,20 @@ def beyond_training(card: ModelCard, prior: Prior) -> dict[str, float]:
     return {name: end for name, end in ends.items() if values[name] > end * (1 + 1e-9)}
 
 
+def check_refinable(card: ModelCard, fixed: Grid) -> None:
+    """Refuse to refine a model that was trained in voxels if its working grid for a fixed image is not isotropic.
+
+    There its regularization weighs each derivative of each component by another factor, which no setting of the solver
+    does.
+    """
+    spacing = working_grid(fixed, card.grid).spacing
+    if card.units == VOXEL and not is_isotropic(spacing):
+        got = "the model {} trained with gradients in voxels, here of {:.3g} x {:.3g} x {:.3g} mm"
+        expected = "a model trained with gradients in mm, or voxels of equal size along all axes"
+        remedy = "use the model alone, or the instance optimization with a setting of its own"
+        raise InputError("refine", got=got.format(card.name, *spacing), expected=expected, remedy=remedy)
+
+
 def register_network(
     fixed: MaskedVolume,
     moving: MaskedVolume,
@@ -130,6 +145,7 @@ class NetworkInput:
         grid: The working grid, without the padding.
         fixed_grid: Grid of the fixed image.
         known: Mask of the voxels where both images have data on the working grid, shape (1, 1, x, y, z); None for all.
+        units: Unit of the squared gradient in the training of the network.
     """
 
     network: RegistrationNetwork
@@ -138,6 +154,7 @@ class NetworkInput:
     grid: Grid
     fixed_grid: Grid
     known: Scalars | None = None
+    units: str = MM
 
     @classmethod
     def of(
@@ -162,7 +179,8 @@ class NetworkInput:
         if known is not None:
             images, known = [fill(image, known) for image in images], known.to(device)
         moved, still = (_lengthened(image).to(device) for image in images)
-        return cls(network=network, moving=moved, fixed=still, grid=grid, fixed_grid=fixed.grid, known=known)
+        grids = {"grid": grid, "fixed_grid": fixed.grid, "known": known}
+        return cls(network=network, moving=moved, fixed=still, **grids, units=card.units)
 
     @torch.no_grad()
     def to_world(self, output: RegistrationOutput, prior: Prior, *, inverse: bool = True) -> DeformationFields:
@@ -176,7 +194,7 @@ class NetworkInput:
         velocity = output.velocity if has_velocity(self.network) else None
         padded = dataclasses.replace(output, velocity=velocity)
         cropped = RegistrationOutput(**{name: shortened(part, self.grid.shape) for name, part in vars(padded).items()})
-        weight = _likely_weight(cropped, self.grid, prior) if cropped.weight is None else cropped.weight
+        weight = _likely_weight(cropped, self.step, prior) if cropped.weight is None else cropped.weight
         weights = Volume(on_host(weight[0, 0]), self.grid.affine)
         same = self.grid.matches(self.fixed_grid)
         return DeformationFields(
@@ -185,6 +203,11 @@ class NetworkInput:
             weight=weights if same else resample(weights, self.fixed_grid, outside=1.0),
             velocity=None if velocity is None else self._on_fixed(cropped.velocity),
         )
+
+    @property
+    def step(self) -> tuple[float, ...]:
+        """Spacing of the working grid in the unit of the squared gradient."""
+        return spacing_in(self.units, self.grid.spacing)
 
     @torch.no_grad()
     def inverse(self, output: RegistrationOutput) -> Field:
@@ -259,9 +282,9 @@ def check_output(output: RegistrationOutput) -> None:
         raise ConvergenceError("registration", got="NaN or infinity from the model", remedy="check the model")
 
 
-def _likely_weight(output: RegistrationOutput, grid: Grid, prior: Prior) -> Scalars:
+def _likely_weight(output: RegistrationOutput, step: Sequence[float], prior: Prior) -> Scalars:
     """Return the most probable weight under the prior for the field of a network without weights."""
     field_vox = output.displacement if output.velocity is None else output.velocity
-    spacing = field_vox.new_tensor(grid.spacing).view(1, 3, 1, 1, 1)
-    pooled = mirrored_box_mean(squared_gradient(field_vox * spacing, grid.spacing), (1, 1, 1))
+    spacing = field_vox.new_tensor(step).view(1, 3, 1, 1, 1)
+    pooled = mirrored_box_mean(squared_gradient(field_vox * spacing, step), (1, 1, 1))
     return prior.map_weight(pooled)

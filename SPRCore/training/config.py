@@ -7,6 +7,7 @@ from typing import Literal
 
 from SPRCore.config import require
 from SPRCore.regularization import Prior
+from SPRCore.regularization.gradient_units import MM
 from SPRCore.regularization.hyperparameters import BY_KEY, HYPERPARAMETERS
 from SPRCore.regularization.priors import make_prior
 
@@ -44,6 +45,9 @@ class LossConfig:
     """Terms of the loss, paper Eq. 19; every term is a mean, so that its weight does not depend on the image size.
 
     Attributes:
+        units: Unit of the squared gradient, of the closed-form weight and of the correlation window: "mm", so that a
+            setting means the same on every grid and in the instance optimization, or "voxel" as in the paper and its
+            code. They differ on grids whose spacing differs between the axes.
         prior: Prior on the weight: "beta", "gaussian" or "tv" (total variation) need a network that predicts
             one; "uniform" has none.
         alpha: Beta prior: spatial coherence α′; None takes the default of the prior.
@@ -64,6 +68,7 @@ class LossConfig:
         ConfigError: A value is out of range, or belongs to another prior.
     """
 
+    units: Literal["mm", "voxel"] = "mm"
     prior: PriorName = "beta"
     alpha: float | None = None
     lambda_max: float | None = None
@@ -87,6 +92,8 @@ class LossConfig:
         for item in BY_KEY.values():
             name, given = item.attribute, getattr(self, item.attribute)
             require(given is None or name in own, name, f"{given} with the {self.prior} prior", ", ".join(own))
+        in_mm = self.units == MM or self.teacher is None
+        require(in_mm, "units", f"{self.units} with a teacher", MM, "the solver regularizes in mm")
         require(self.map_weight_pull == 0 or self.prior != "uniform", "map_weight_pull", self.map_weight_pull, "0")
         self.make_prior()
 

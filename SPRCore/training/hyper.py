@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from SPRCore.regularization import Prior
-from SPRCore.regularization.hyperparameters import HYPERMORPH_WEIGHTING, above_zero
+from SPRCore.regularization.gradient_units import MM
+from SPRCore.regularization.hyperparameters import HYPERMORPH_WEIGHTING, above_zero, strength_of
 from SPRCore.regularization.priors import hyperparameters, make_prior
 from SPRCore.training.config import HyperConfig, LossConfig
 
@@ -21,11 +22,13 @@ class LossSetting:
         code: Input of the network: each conditioned hyperparameter over its maximum, or λ itself under HyperMorph's
             weighting; empty without conditioning.
         data_weight: Factor d of the similarity in the loss: 1, or 1 − λ under HyperMorph's weighting.
+        units: Unit of the squared gradient.
     """
 
     prior: Prior
     code: tuple[float, ...] = ()
     data_weight: float = 1.0
+    units: str = MM
 
 
 def default_setting(loss: LossConfig, hyper: HyperConfig | None) -> LossSetting:
@@ -58,4 +61,12 @@ def setting_of(values: dict[str, float], loss: LossConfig, hyper: HyperConfig | 
     code = tuple(values[name] / (1.0 if baseline else high) for name, (_, high) in ranges.items())
     floored = {name: above_zero(name, value) for name, value in values.items()}
     data_weight = 1.0 - floored["lambda"] if baseline else 1.0
-    return LossSetting(prior=make_prior(loss.prior, floored), code=code, data_weight=data_weight)
+    return LossSetting(prior=make_prior(loss.prior, floored), code=code, data_weight=data_weight, units=loss.units)
+
+
+def solver_prior(values: dict[str, float], loss: LossConfig, hyper: HyperConfig | None) -> Prior:
+    """Return the prior of the instance solver with the energy of the loss: HyperMorph's λ becomes λ/(1 - λ)."""
+    floored = {name: above_zero(name, value) for name, value in values.items()}
+    if hyper is not None and hyper.weighting == HYPERMORPH_WEIGHTING:
+        floored["lambda"] = strength_of(floored["lambda"])
+    return make_prior(loss.prior, floored)

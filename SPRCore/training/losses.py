@@ -1,8 +1,8 @@
 """Training loss: paper Eq. 19, labels and landmarks, both directions, and the most probable weight.
 
 Every term is a mean, as in the paper's reference code. As written in the paper, the displacement is regularized (the
-integral of the velocity where a network predicts one), in millimeters, so that a setting has the same meaning on
-anisotropic grids; on isotropic grids this equals the regularization in voxels.
+integral of the velocity where a network predicts one). `LossConfig.units` is "mm", so that a setting has the same
+meaning on anisotropic grids, or "voxel" as in the reference code; on isotropic grids both are the same.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from SPRCore.errors import InputError
 from SPRCore.functional import mirrored_box_mean, sample, warp
 from SPRCore.networks import RegistrationOutput
 from SPRCore.regularization import Prior, squared_gradient, weighted_diffusion
+from SPRCore.regularization.gradient_units import spacing_in
 from SPRCore.similarity import lncc, mse
 from SPRCore.training.batches import Batch
 from SPRCore.training.config import LossConfig, TeacherConfig
@@ -97,9 +98,9 @@ def _terms(
     output: RegistrationOutput, batch: Batch, priors: Sequence[Prior], config: LossConfig, data_weight: float
 ) -> dict[str, Tensor]:
     """Loss of a batch and its parts, under a prior for each of its pairs."""
-    weight = _weight(output, priors[0])
+    weight, spacing = _weight(output, priors[0]), spacing_in(config.units, batch.spacing)
     parts = {"similarity": data_weight * _both_ways(_dissimilarity, output, batch, config)}
-    parts["smoothness"] = _smoothness(in_mm(output.displacement, batch.spacing), weight, priors, batch.spacing)
+    parts["smoothness"] = _smoothness(in_mm(output.displacement, spacing), weight, priors, spacing)
     if output.weight is not None:
         penalties = [prior.penalty(one).mean() for prior, one in zip(priors, weight.split(1), strict=True)]
         parts["prior"] = torch.stack(penalties).mean()
@@ -110,7 +111,7 @@ def _terms(
     gap = {}
     if config.map_weight_pull and output.weight is not None:
         fields = output.displacement.detach().split(1)
-        likely = [map_weight(field, batch.spacing, prior) for field, prior in zip(fields, priors, strict=True)]
+        likely = [map_weight(field, spacing, prior) for field, prior in zip(fields, priors, strict=True)]
         distance = weight - torch.cat(likely)
         parts["map_pull"] = config.map_weight_pull * distance.square().mean()
         gap = {"map_gap": distance.detach().abs().mean()}
@@ -252,7 +253,8 @@ def _dissimilarity(batch: Batch, displacement_vox: Vectors, config: LossConfig) 
     if config.similarity == "mse":
         return mse(batch.fixed, warped)
     channels = zip(batch.fixed.split(1, dim=1), warped.split(1, dim=1), strict=True)
-    values = [lncc(fixed, image, config.window, batch.spacing) for fixed, image in channels]
+    spacing = spacing_in(config.units, batch.spacing)
+    values = [lncc(fixed, image, config.window, spacing) for fixed, image in channels]
     return -torch.stack(values).mean()
 
 

@@ -50,13 +50,13 @@ def card_of(recipe: Recipe, step: int = 0, summary: dict[str, float] | None = No
 
 
 def _regularization(recipe: Recipe) -> dict[str, Any]:
-    """Ranges, defaults and weighting."""
+    """Ranges, defaults, weighting and units."""
     ranges, weighting = ({}, PRIOR_WEIGHTING) if recipe.hyper is None else (recipe.hyper.ranges, recipe.hyper.weighting)
     defaults = hyperparameters(recipe.loss.make_prior())
     if weighting == HYPERMORPH_WEIGHTING:
         ranges = {name: tuple(strength_of(end) for end in ends) for name, ends in ranges.items()}
         defaults = {name: strength_of(value) for name, value in defaults.items()}
-    return {"ranges": ranges, "defaults": defaults, "weighting": weighting}
+    return {"ranges": ranges, "defaults": defaults, "weighting": weighting, "units": recipe.loss.units}
 
 
 def _described(recipe: Recipe) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from SPRCore.functional import warp
 from SPRCore.geometry import Field
 from SPRCore.metrics import dice, dice_mean, folding_percent, slider_fidelity, tre_mm
 from SPRCore.networks import RegistrationNetwork, RegistrationOutput
+from SPRCore.regularization.gradient_units import spacing_in
 from SPRCore.similarity import lncc
 from SPRCore.training.batches import Batch
 from SPRCore.training.distributed import Process
@@ -125,7 +126,10 @@ def measure(output: RegistrationOutput, pair: Batch, setting: LossSetting) -> Pa
             "tre_before_mm": float(tre_mm(fixed, moving).mean()),
         }
     if output.weight is not None:
-        metrics |= {"weight": float(output.weight.mean()), "map_gap": map_gap(output, pair.spacing, setting.prior)}
+        metrics |= {
+            "weight": float(output.weight.mean()),
+            "map_gap": map_gap(output, spacing_in(setting.units, pair.spacing), setting.prior),
+        }
     return metrics
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from SPRCore.errors import InputError, SPRError
 from SPRCore.io.headers import parse_json, read_header
 from SPRCore.io.places import SUFFIX, models_folder, packaged_folder
+from SPRCore.regularization.gradient_units import VOXEL
 from SPRCore.regularization.hyperparameters import (
     HYPERMORPH_WEIGHTING,
     PRIOR_WEIGHTING,
@@ -193,6 +194,7 @@ def card_lines(model: TaskModel) -> list[tuple[str, str]]:
         for name, trained in model.card.get("ranges", {}).items()
     ]
     rows += [(messages.hypermorph_stiffness(), messages.about_hypermorph())] if model.is_hypermorph else []
+    rows += [(_("Smoothness measured in"), _("voxels"))] if model.card.get("units") == VOXEL else []
     rows += [(_("Authors"), ", ".join(map(str, model.card["authors"])))] if model.card.get("authors") else []
     return rows + ([(_("Cannot be used"), model.problem)] if model.problem else [])
 

@@ -225,11 +225,13 @@ def test_the_stiffness_of_a_hypermorph_is_named(face):
     from SPRRegistrationLib import models, sliders
 
     card = {"prior": "uniform", "ranges": {"lambda": [0, 99]}, "defaults": {"lambda": 3.0}, "weighting": "hypermorph"}
+    card |= {"units": "voxel"}
     model = models.TaskModel("hm", None, card)
     face.controller.models.append(model)
     assert sliders.ranges_of(None, model)["strength"] == pytest.approx((0.0526, 19.0), abs=1e-3)
     assert any("λ/(1 − λ)" in text for _name, text in models.card_lines(model))  # noqa: RUF001
     assert ("stiffness (lambda)", "trained from 0 to 99, usable to 118.8") in models.card_lines(model)
+    assert ("Smoothness measured in", "voxels") in models.card_lines(model)
     sliders.take_model(face.parameters, model)
     face.controller.on_change()
     assert "λ/(1 − λ) of HyperMorph" in face.label("strength")  # noqa: RUF001

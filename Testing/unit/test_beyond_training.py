@@ -9,6 +9,7 @@ from live_sessions import opened, replies
 
 from SPRCore import BetaPrior, register
 from SPRCore.errors import InputError
+from SPRCore.io.cards import WorkingGrid
 from SPRCore.regularization.hyperparameters import BEYOND_TRAINING, usable_range
 
 RANGES = {"alpha": (0.1, 4.0), "lambda_max": (0.1, 4.0)}
@@ -52,3 +53,11 @@ def test_a_report_says_that_a_setting_is_beyond_training(pair, bundle_of):
         said = [line for line in result.report["warnings"] if "is beyond the training of the model tiny" in line]
         assert len(said) == expected
     assert np.isfinite(result.displacement.array).all()
+
+
+def test_a_card_without_axes_gives_a_warning(pair, bundle_of):
+    images, options = (pair["fixed"], pair["moving"]), {"init": "none", "device": "cpu"}
+    for orientation, expected in ((None, 1), ("LIA", 0)):
+        path = bundle_of("hyper-vxm-spr-small", card={"grid": WorkingGrid(orientation=orientation)})
+        said = register(*images, method=path, **options).report["warnings"]
+        assert sum("does not say how the axes of its training images point" in line for line in said) == expected

@@ -17,7 +17,7 @@ from SPRCore.registration.instance import InstanceProblem
 from SPRCore.registration.network import code_of, model_prior
 from SPRCore.regularization.hyperparameters import MOST_SHARE, share_of, slider_range, strength_of
 from SPRCore.training.config import HyperConfig, LossConfig
-from SPRCore.training.hyper import default_setting
+from SPRCore.training.hyper import default_setting, solver_prior
 from SPRCore.training.model_card import card_of
 from SPRCore.training.recipe import read_recipe
 from SPRCore.tuning.axes import grid_axes
@@ -122,3 +122,13 @@ def test_a_sweep_has_even_steps_of_the_share(hypermorph):
     np.testing.assert_allclose([share_of(value) for value in axis.values], np.arange(100) / 100, atol=1e-9)
     assert axis.values[75] == pytest.approx(3.0)
     assert grid_axes(method, {"lambda": "1:3:1"}, None, 5)[0].values == (1.0, 2.0, 3.0)
+
+
+def test_a_teacher_solves_with_the_strength():
+    loss, hyper = (
+        LossConfig(prior="uniform", strength=0.5),
+        HyperConfig(ranges={"lambda": (0.0, 1.0)}, weighting="hypermorph"),
+    )
+    assert solver_prior({"lambda": 0.75}, loss, hyper) == UniformPrior(strength=3.0)
+    assert solver_prior({"lambda": 0.75}, loss, None) == UniformPrior(strength=0.75)
+    assert solver_prior({"lambda": 1.0}, loss, hyper).strength == pytest.approx(99.0)

@@ -96,13 +96,41 @@ def pickles(tmp_path):
 
 
 def test_ixi_in_the_form_of_its_author(pickles):
-    recipe = recipe_for(pickles, "ixi_pkl", task="atlas-to-subject", atlas="atlas")
+    axes = {"orientation": "LIA", "spacing_mm": [1, 1, 1]}  # as in Training/recipes/ixi
+    recipe = recipe_for(pickles, "ixi_pkl", axes, task="atlas-to-subject", atlas="atlas")
     data = build_datasets(recipe)
     assert data.report["subjects"] == {"train": 2, "validation": 1, "test": 1}  # as the folders say
     assert data.split["sets"]["test"] == ["subject_4"]
     assert data.train[0].names[0] == ("atlas", "subject_1")
     np.testing.assert_array_equal(data.test[0].fixed_labels[0, 0], labels(4, VOLUMES_OF_INTEREST[:5]))
     assert data.labels == VOLUMES_OF_INTEREST[:5]
+
+
+def test_the_axes_of_the_authors_pickles_are_those_of_freesurfer(pickles):
+    """The network gets the arrays as stored, and its card says how their axes point; in RAS they are turned."""
+    from SPRCore.training.data.ixi import find_ixi_pickles
+    from SPRCore.training.data.reading import read_case
+
+    cases, _ = find_ixi_pickles(pickles, use_labels=True)
+    images = read_case(cases[0])
+    np.testing.assert_array_equal(images.image.affine[:3, :3], [[-1, 0, 0], [0, 0, 1], [0, -1, 0]])
+    np.testing.assert_array_equal(images.labels.affine, images.image.affine)
+    assert images.image.spacing == (1.0, 1.0, 1.0)
+
+
+def test_cards_of_the_ixi_recipes_have_orientation_and_spacing(repository, pickles):
+    from SPRCore.training.data.build import build_datasets
+    from SPRCore.training.model_card import card_of
+    from SPRCore.training.recipe import read_recipe
+
+    path = repository / "Training" / "recipes" / "ixi" / "tm-spr-beta.yaml"
+    places = [f"data.folder={pickles}", f"data.cache={pickles / '.cache'}", "data.labels=null"]
+    recipe = read_recipe(path, places)
+    card = card_of(recipe)
+    assert (card.grid.orientation, card.grid.spacing_mm) == ("LIA", (1.0, 1.0, 1.0))
+    stored = image(4).astype(np.float32)
+    prepared = build_datasets(recipe).test[0].fixed[0, 0].numpy()
+    assert np.corrcoef(prepared.ravel(), stored.ravel())[0, 1] > 0.99  # the axes as stored
 
 
 def test_a_hostile_pickle_in_a_cohort_is_reported_and_not_run(pickles, tmp_path, caplog):

@@ -23,6 +23,7 @@ class Case:
         points: File of landmarks, or None.
         exchange: Pairs of labels to swap, where two data sets number them differently.
         group: Group within the cohort, such as a diagnosis.
+        axes: Directions of the axes of files without a header, whose voxels have 1 mm.
         fixed_set: "train", "validation" or "test" if the data set prescribes it, else "".
     """
 
@@ -36,6 +37,7 @@ class Case:
     exchange: tuple[tuple[int, int], ...] = ()
     group: str = ""
     fixed_set: str = ""
+    axes: str = "RAS"
 
     @property
     def name(self) -> str:

@@ -19,19 +19,23 @@ VOLUMES_OF_INTEREST = (
 )
 """The 30 FreeSurfer labels that the paper evaluates."""
 
+PICKLE_AXES = "LIA"
+"""Directions of the axes in the author's pickle files, which have no header: those of FreeSurfer's conformed volumes,
+from which the author's published steps (recon-all, mri_convert, crop to 160 x 192 x 224) make them."""
+
 
 def find_ixi_pickles(folder: Path, *, use_labels: bool) -> tuple[list[Case], list[Problem]]:
     """Find `atlas.pkl`, `Train/*.pkl`, `Val/*.pkl`, `Test/*.pkl` of the paper's author, and problems."""
     cases, problems = [], []
     atlas = folder / "atlas.pkl"
     if atlas.is_file():
-        cases.append(Case(subject=ATLAS, image=atlas, labels=atlas if use_labels else None))
+        cases.append(Case(subject=ATLAS, image=atlas, labels=atlas if use_labels else None, axes=PICKLE_AXES))
     else:
         problems.append(Problem(str(atlas), "got no such file; expected the atlas"))
     for part, name in FOLDERS.items():
         for path in sorted((folder / name).glob("*.pkl")):
             labels = path if use_labels else None
-            cases.append(Case(subject=path.stem, image=path, labels=labels, fixed_set=part))
+            cases.append(Case(subject=path.stem, image=path, labels=labels, fixed_set=part, axes=PICKLE_AXES))
     return cases, problems
 
 

@@ -20,9 +20,8 @@ from SPRCore.errors import InputError
 from SPRCore.functional import kept_memory
 from SPRCore.io.atomic import atomic_path
 from SPRCore.registration.instance import InstanceConfig, InstanceProblem
-from SPRCore.regularization.priors import make_prior
 from SPRCore.training.data.cases import Pair, Sample, Source
-from SPRCore.training.hyper import draw_values
+from SPRCore.training.hyper import draw_values, solver_prior
 from SPRCore.training.recipe import Recipe
 
 logger = logging.getLogger("SPRCore")
@@ -123,7 +122,7 @@ class Teacher(Dataset[int]):
         spacing, settings = self._source.load(pair.fixed).spacing_mm, self._settings(pair)
         with kept_memory():
             problem = InstanceProblem.of(fixed, moving, spacing, self._config)
-            priors = [make_prior(self._recipe.loss.prior, values) for values in settings]
+            priors = [solver_prior(values, self._recipe.loss, self._recipe.hyper) for values in settings]
             fields = [problem.course(prior).completed().displacement_vox.half() for prior in priors]
         with atomic_path(path) as partial:
             save_file({"displacements": torch.cat(fields)}, partial, metadata={"settings": json.dumps(settings)})
