@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,7 +20,7 @@ from SPRCore.config import check_name
 from SPRCore.errors import InputError
 from SPRCore.io.outputs import check_outputs, removed_if_refused
 from SPRCore.registration.devices import pick_device
-from SPRCore.tuning.axes import grid, grid_axes
+from SPRCore.tuning.axes import grid, grid_axes, trained_ends
 from SPRCore.tuning.panels import PANELS, panel_settings, save_panels
 from SPRCore.tuning.sweep import SURFACE, SweepOptions, run_sweep
 
@@ -101,7 +101,7 @@ class Sweep:
             raise KeyboardInterrupt(f"interrupted; results so far are in {where}, the same command resumes") from None
         failed = sum(point.failed is not None for point in points)
         print_line(f"{len(points)} points{f', {failed} of them failed' if failed else ''} in {self.out / SURFACE}")
-        print_line(best_words(points))
+        print_line(best_words(points, trained_ends(method)))
 
     def _kept(self, pairs: Sequence[PairFiles]) -> list[PairFiles]:
         for name in self.keep:
@@ -121,8 +121,11 @@ def method_of(text: str) -> MethodSpec:
     return methods[0]
 
 
-def best_words(points: Sequence[SurfacePoint]) -> str:
-    """Return a line with the setting that is best in the mean over pairs, by overlap, landmark error or similarity."""
+def best_words(points: Sequence[SurfacePoint], trained: Mapping[str, float] | None = None) -> str:
+    """Return a line with the setting that is best in the mean over pairs, by overlap, landmark error or similarity.
+
+    It says if the setting is beyond the largest values of the training in `trained`.
+    """
     for name, form, sign in (
         ("dice_mean", "mean Dice", 1),
         ("tre_mm", "landmark error in mm", -1),
@@ -136,5 +139,8 @@ def best_words(points: Sequence[SurfacePoint]) -> str:
         whole = {setting: float(np.mean(values)) for setting, values in means.items() if len(values) == pairs}
         if whole:
             best = max(whole, key=lambda setting: sign * whole[setting])
-            return f"best {form}: {whole[best]:.4f} at {', '.join(f'{key} {value:g}' for key, value in best)}"
+            at = ", ".join(f"{key} {value:g}" for key, value in best)
+            ends = [f"{key} {trained[key]:g}" for key, value in best if trained and value > trained.get(key, value)]
+            beyond = f" (beyond training, which ended at {', '.join(ends)})" if ends else ""
+            return f"best {form}: {whole[best]:.4f} at {at}{beyond}"
     return "no metric could be computed"

@@ -126,6 +126,12 @@ def open_ranges(method: MethodSpec) -> dict[str, tuple[float, float] | None]:
     return {name: usable_range(card.ranges[name]) for name in card.conditioning}
 
 
+def trained_ends(method: MethodSpec) -> dict[str, float]:
+    """Return the largest value of each hyperparameter in the training of a model; empty without a model."""
+    ranges = {} if method.path is None else read_card(method.path).ranges
+    return {name: high for name, (_, high) in ranges.items()}
+
+
 def is_hypermorph(method: MethodSpec) -> bool:
     """Whether a method is a model trained with the weighting of HyperMorph."""
     return method.path is not None and read_card(method.path).weighting == HYPERMORPH_WEIGHTING

@@ -185,6 +185,11 @@ def about_hypermorph() -> str:
              "instance optimization: 1 is λ = 0.5, 3 is λ = 0.75.")  # fmt: skip
 
 
+def is_beyond(setting: Mapping[str, float], trained: Mapping[str, float]) -> bool:
+    """Return whether a setting exceeds the largest values of the training of a task model."""
+    return any(value > trained.get(name, value) * (1 + 1e-9) for name, value in setting.items())
+
+
 def trained_range(trained: Sequence[float], usable: float) -> str:
     """Return the range of a hyperparameter on the card of a task model."""
     return _("trained from {low:g} to {high:g}, usable to {usable:g}").format(

@@ -85,8 +85,7 @@ def latency(controller: Controller) -> str:
     shown = None if controller.session is None else controller.session.shown
     if shown is None:
         return ""
-    trained = controller.session.trained
-    beyond = any(value > trained.get(name, value) * (1 + 1e-9) for name, value in shown.setting.items())
+    beyond = messages.is_beyond(shown.setting, controller.session.trained)
     return messages.latency(shown.age_ms, shown.exact, beyond)
 
 
@@ -108,8 +107,9 @@ def map_points(controller: Controller) -> list[Any]:
 
 def map_table(controller: Controller) -> settings_map.MapTable:
     """Return the settings map."""
-    parameters = controller.parameters
-    return settings_map.table_of(map_points(controller), parameters.mapMeasure, suggestion.marked(parameters))
+    parameters, session = controller.parameters, controller.session
+    marks = suggestion.marked(parameters), {} if session is None else session.trained
+    return settings_map.table_of(map_points(controller), parameters.mapMeasure, *marks)
 
 
 def map_key(controller: Controller) -> tuple:

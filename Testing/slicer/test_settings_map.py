@@ -37,6 +37,19 @@ def test_differences_that_say_nothing_have_no_color_and_no_star(scene, values, i
     assert ("★" in settings_map.legend_of(table)) != is_even
 
 
+def test_settings_beyond_training_are_marked(scene):
+    from SPRRegistrationLib import settings_map
+    from SPRRegistrationLib.parameters import MapMeasure
+
+    some = points(0.4, 0.5, 0.6)  # lambda_max 0, 1, 2
+    table = settings_map.table_of(some, MapMeasure.SIMILARITY, trained={"lambda_max": 1.5})
+    assert [cell.is_beyond_training for cell in table.cells] == [False, False, True]
+    assert table.cells[2].signs == " ★ △"
+    assert "△ is beyond the training" in settings_map.legend_of(table)
+    usual = settings_map.table_of(some, MapMeasure.SIMILARITY)
+    assert "△" not in settings_map.legend_of(usual) + "".join(cell.signs for cell in usual.cells)
+
+
 def test_files_are_named_after_the_images_in_plain_letters(scene):
     from harness import pairs
     from SPRRegistrationLib.scene import exports
