@@ -62,11 +62,8 @@ class Benchmark:
     keep: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="PAIR", help_behavior_hint="(repeatable)")] = ()
     """Pair whose images, displacements and weights are saved for the figures of spr report."""
 
-    init: Annotated[
-        Literal["auto", "none", "center", "rigid", "affine"] | None,
-        arg(help_behavior_hint="(default: auto; none with --recipe)"),
-    ] = None
-    """Affine pre-alignment, the same for all methods; "auto" decides by the pair."""
+    init: Literal["auto", "none", "center", "rigid", "affine"] = "auto"
+    """Affine pre-alignment, the same for all methods; "auto" decides by the pair, and with --recipe is none."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Compute device; baselines run on the CPU."""

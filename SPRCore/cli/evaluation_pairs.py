@@ -45,9 +45,9 @@ def given_pairs(pairs: Path | None, recipe: Path | None, words: tuple[tuple[str,
         raise KeyboardInterrupt("interrupted; the same command resumes the preparation of images") from None
 
 
-def pair_init(init: str | None, recipe: Path | None) -> str:
-    """Return the affine pre-alignment: by default none for prepared images, which the recipe has aligned."""
-    return init or ("auto" if recipe is None else "none")
+def pair_init(init: str, recipe: Path | None) -> str:
+    """Return the affine pre-alignment: "auto" is none for the images of a recipe, which has aligned them."""
+    return "none" if init == "auto" and recipe is not None else init
 
 
 def input_files(pairs: PairList) -> list[Path]:

@@ -67,11 +67,8 @@ class Sweep:
     scheduler: Annotated[str | None, arg(metavar="ADDRESS", help_behavior_hint="(optional)")] = None
     """Address of a running dask scheduler, such as tcp://host:8786, whose workers measure in place of own processes."""
 
-    init: Annotated[
-        Literal["auto", "none", "center", "rigid", "affine"] | None,
-        arg(help_behavior_hint="(default: auto; none with --recipe)"),
-    ] = None
-    """Affine pre-alignment, as for spr register."""
+    init: Literal["auto", "none", "center", "rigid", "affine"] = "auto"
+    """Affine pre-alignment, as for spr benchmark."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Compute device."""

@@ -92,11 +92,8 @@ class Tune:
     seed: Annotated[int, arg(metavar="N")] = 0
     """Seed of the search."""
 
-    init: Annotated[
-        Literal["auto", "none", "center", "rigid", "affine"] | None,
-        arg(help_behavior_hint="(default: auto; none with --recipe)"),
-    ] = None
-    """Affine pre-alignment, for a model or instance."""
+    init: Literal["auto", "none", "center", "rigid", "affine"] = "auto"
+    """Affine pre-alignment, for a model or instance; with --recipe "auto" is none."""
 
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"] | None,

@@ -11,7 +11,7 @@ from SPRCore.errors import InputError
 from SPRCore.geometry.orientation import check_orientation
 from SPRCore.io.cards import Preprocessing, WorkingGrid
 from SPRCore.synthetic import SceneConfig
-from SPRCore.training.label_names import HEART, label_names, label_numbers
+from SPRCore.training.label_names import HEART, label_names, label_numbers, label_sets
 
 Layout = Literal["acdc", "mnms", "ixi", "ixi_pkl", "autopet", "learn2reg", "csv", "bids"]
 Dataset = Literal["generated", "acdc", "mnms", "ixi", "ixi_pkl", "autopet", "learn2reg", "csv", "bids"]
@@ -206,9 +206,7 @@ class DataConfig:
         """Return the labels that count, by number; None for all that occur (`InputError` for an unknown name)."""
         if self.labels is None:
             return None
-        names = {name: number for number, name in self.label_names().items()} if self.dataset == "generated" else {}
-        wanted = [names.get(entry, entry) for entry in self.labels]
-        return label_numbers(wanted, self.dataset, self.grouping)
+        return label_numbers(self.labels, self.label_names(), label_sets(self.dataset, self.grouping))
 
 
 @dataclass(frozen=True, kw_only=True)

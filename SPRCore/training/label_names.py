@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from SPRCore.config import check_name
+from SPRCore.errors import InputError
 
 HEART = {1: "RV", 2: "MYO", 3: "LV"}
 """Labels of ACDC; those of M&Ms are exchanged to match."""
@@ -140,19 +141,22 @@ def label_sets(layout: str, grouping: str | None = None) -> Mapping[str, tuple[i
     return _SETS.get(layout, {}) if grouping is None else {}
 
 
-def label_numbers(wanted: Sequence[int | str], layout: str, grouping: str | None = None) -> tuple[int, ...]:
+def label_numbers(
+    wanted: Sequence[int | str], names: Mapping[int, str], sets: Mapping[str, tuple[int, ...]]
+) -> tuple[int, ...]:
     """Return labels given by number, by name or by the name of a set, each once.
 
     Raises:
         InputError: A name is unknown; the nearest one is suggested.
     """
-    by_name = {name: (label,) for label, name in label_names(layout, grouping).items()}
-    by_name |= label_sets(layout, grouping)
+    by_name = {name: (label,) for label, name in names.items()} | dict(sets)
     numbers: dict[int, None] = {}
     for entry in wanted:
-        if isinstance(entry, str):
-            check_name(entry, by_name, f"labels of {layout}")
-            numbers |= dict.fromkeys(by_name[entry])
-        else:
+        if isinstance(entry, int):
             numbers[entry] = None
+            continue
+        if not by_name:
+            raise InputError("labels", got=repr(entry), expected="numbers: the labels of these data have no names")
+        check_name(entry, by_name, "labels")
+        numbers |= dict.fromkeys(by_name[entry])
     return tuple(numbers)

@@ -17,7 +17,7 @@ from SPRCore.training.data.pairing import check_pairs, make_pairs
 from SPRCore.training.data.prepare import ReportProgress, prepare_cohort
 from SPRCore.training.data.problems import Problem, Problems
 from SPRCore.training.data.splits import PARTS, Split, check_files, check_split, make_split, subject_hash
-from SPRCore.training.label_names import label_sets
+from SPRCore.training.label_names import label_numbers, label_sets
 from SPRCore.training.recipe import Recipe
 
 
@@ -190,8 +190,8 @@ def _counted(recipe: Recipe, occurring: Sequence[int]) -> tuple[int, ...]:
     if wanted is None:
         return tuple(occurring)
     sets = label_sets(recipe.data.dataset, recipe.data.grouping)
-    single = replace(recipe.data, labels=tuple(entry for entry in recipe.data.labels if entry not in sets) or None)
-    foreign = sorted(set(single.label_numbers() or ()) - set(occurring))
+    single = [entry for entry in recipe.data.labels or () if entry not in sets]
+    foreign = sorted(set(label_numbers(single, recipe.data.label_names(), {})) - set(occurring))
     if foreign:
         shown = ", ".join(map(str, occurring)) or "none"
         raise InputError("data.labels", got=f"{foreign[0]}", expected=f"labels that occur: {shown}")
