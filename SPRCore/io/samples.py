@@ -21,12 +21,15 @@ class Sample:
         labels: int16 of the same shape, or None.
         points: Landmarks in voxels, float32, shape (N, 3), or None.
         affine: Voxels to RAS mm, shape (4, 4).
+        displacements_vox: Displacements of the instance solver to the other image of a pair, shape (K, 3, X, Y, Z), or
+            None.
     """
 
     image: np.ndarray
     labels: np.ndarray | None = None
     points: np.ndarray | None = None
     affine: np.ndarray = field(default_factory=lambda: np.eye(4))
+    displacements_vox: np.ndarray | None = None
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
