@@ -13,6 +13,7 @@ from data_layouts import LAYOUTS
 from SPRCore.analysis.benchmark import ROWS, BenchmarkOptions, measure
 from SPRCore.analysis.methods import parse_methods
 from SPRCore.analysis.rows import BenchmarkRow, SurfacePoint, read_rows
+from SPRCore.analysis.saved_pairs import read_saved_pairs
 from SPRCore.geometry import Volume, voxel_to_ras
 from SPRCore.io import write_bundle, write_landmarks, write_volume
 from SPRCore.io.bundles import Bundle
@@ -168,11 +169,14 @@ def model(tmp_path, tiny_network, card_for):
 
 def test_generated_pairs_can_be_measured(spr, hearts, model, tmp_path, caches):
     out = tmp_path / "run"
-    done = spr("benchmark", "--recipe", hearts, "--set", "validation", "--methods", f"uniform:2,{model}", "--out", out)
+    common = ("benchmark", "--recipe", hearts, "--set", "validation", "--methods", f"uniform:2,{model}", "--out", out)
+    done = spr(*common, "--keep", "validation-00000, moving to fixed")
     assert done.code == 0, done.err
     rows = read_rows(out / ROWS, BenchmarkRow).rows
     assert {row.pair for row in rows} == {f"validation-0000{n}, moving to fixed" for n in range(2)}
     assert all(row.failed is None and "tre_mm" in row.after for row in rows)
+    (kept,) = read_saved_pairs(out)
+    assert [method.method for method in kept.methods] == ["uniform:2", "tiny"]
     assert {("uniform:2", "dice", name) for name in ("RV", "MYO", "LV")} <= set(table(out / "table.csv"))
 
 
