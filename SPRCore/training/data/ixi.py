@@ -13,11 +13,6 @@ from SPRCore.training.data.problems import Problem
 
 FOLDERS = {"train": "Train", "validation": "Val", "test": "Test"}
 ATLAS = "atlas"
-VOLUMES_OF_INTEREST = (
-    *(2, 3, 4, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 24, 28, 31),
-    *(41, 42, 43, 46, 47, 49, 50, 51, 52, 53, 54, 60, 63),
-)
-"""The 30 FreeSurfer labels that the paper evaluates."""
 
 PICKLE_AXES = "LIA"
 """Directions of the axes in the author's pickle files, which have no header: those of FreeSurfer's conformed volumes,
