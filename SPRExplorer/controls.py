@@ -100,9 +100,7 @@ def hyperparameter_slider(field: str, label: str, step: float, recommend: Any, p
                     position = f"{{left: 100 * ({value} - {limits}[0]) / ({limits}[1] - {limits}[0]) + '%'}}"
                     mark = MARK if css_class == "spr-diamond" else ""
                     html.Div(mark, classes=css_class, style=(position,), v_if=(f"{value} !== undefined",))
-            words = _("trained up to {end}, beyond training above").format(
-                end=text(f"Number({trained}).toPrecision(3)")
-            )
+            words = _("beyond training, which ended at {end}").format(end=text(f"Number({trained}.toPrecision(3))"))
             html.Div(words, classes="spr-small", v_if=(f"{trained} !== undefined && {field} > {trained}",))
         _number(field, step)
         reset = _("{name}: reset to the recommended value").format(name=label)

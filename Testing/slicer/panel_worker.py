@@ -21,10 +21,11 @@ SECONDS = float(sys.argv[1])
 class Session(FakeSession):
     """Moves by `alpha` mm, and by `lambda_max` mm from back to front: each slider is seen to move."""
 
-    def __init__(self, arrays, prior):
+    def __init__(self, arrays, prior, is_model=False):
         super().__init__(arrays)
         self.prior = prior
         self.ranges = usual_ranges(prior)
+        self.trained = {name: high / 1.2 for name, (_low, high) in self.ranges.items()} if is_model else {}
         self.setting |= {"alpha": 0.1, "lambda_max": 1.0, "sigma": 0.5, "lambda_mean": 2.0, "tv": 0.3, "lambda": 1.0}
 
     def commit(self, should_stop):
@@ -49,7 +50,7 @@ class Session(FakeSession):
 
 class Backend(FakeBackend):
     def open(self, request, arrays):
-        return Session(arrays, request.prior or "beta")
+        return Session(arrays, request.prior or "beta", request.method != "instance")
 
     def prior(self, session):
         return session.prior
