@@ -116,6 +116,7 @@ def test_training_sees_a_pair_under_two_of_its_settings(taught):
 def test_a_flipped_displacement_registers_the_flipped_pair(taught):
     data = build_datasets(taught(augmentation={"flip": [0, 2]})).train
     whole, seen = data.solved(0), set()
+    first = whole.moving[:1]
     for epoch in range(8):
         drawn = data[(epoch, 0)]
         axes = next(
