@@ -108,7 +108,7 @@ def run_benchmark(
         if row is None or (target is not None and not (target / ABOUT).is_file()):
             tasks.append(_Task(index, pair, method, options, target))
         else:
-            renamed = replace(row, method=method.label, twin=method.twin)
+            renamed = replace(row, method=method.label, twin=method.twins)
             add(index, renamed, is_new=renamed != row)
     with cluster or Cluster() as workers:
         for index, row in workers.run(_row, tasks):
@@ -200,7 +200,7 @@ def _row(task: _Task) -> tuple[int, BenchmarkRow]:
         "method": method.label,
         "model": method.model,
         "setting": method.setting,
-        "twin": method.twin,
+        "twin": method.twins,
         "identity": identity_of(pair, method, options),
     }
     try:

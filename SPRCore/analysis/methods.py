@@ -45,7 +45,7 @@ class MethodSpec:
         prior: Prior on the weight; None for a baseline.
         chooses: Whether a prior is chosen for each pair; `prior` is the default then.
         refine: Maximum number of refinement steps after a model.
-        twin: Label of the reference method of the statistical test, or None.
+        twins: Labels of the reference methods of the statistical tests.
     """
 
     label: str
@@ -55,7 +55,7 @@ class MethodSpec:
     prior: Prior | None = None
     chooses: bool = False
     refine: int = 0
-    twin: str | None = None
+    twins: tuple[str, ...] = ()
 
     @property
     def setting(self) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def write_tables(
     points: Sequence[SurfacePoint] = (),
     studies: Sequence[Mapping[str, Any]] = (),
     names: Mapping[str, str] | None = None,
-    twins: Mapping[str, str] | None = None,
+    twins: Mapping[str, Sequence[str]] | None = None,
     caption: str = "Results",
 ) -> list[MethodSummary]:
     """Write the tables of a report: Markdown, LaTeX, and all numbers of the methods as CSV.
@@ -57,7 +57,7 @@ def write_tables(
         points: Points of sweeps of any number of models.
         studies: Saved studies, as plain values.
         names: Names of labels.
-        twins: Method and its reference method, instead of those in the rows.
+        twins: Methods and their reference methods, instead of those in the rows.
         caption: Caption of the table of results.
 
     Returns:

@@ -62,7 +62,7 @@ class BenchmarkRow(_Row):
         peak_memory_mb: Peak memory in MiB of the process, PyTorch included, or of another device, up to the
             deformation; None if the system does not report it.
         failed: Reason of the failure, or None.
-        twin: Reference method of the statistical test, or None.
+        twin: Reference methods of the statistical tests.
         identity: SHA-256 of all inputs of the result: files, method, model, setting, options.
     """
 
@@ -73,7 +73,7 @@ class BenchmarkRow(_Row):
     processor_seconds: float | None = None
     peak_memory_mb: float | None = None
     failed: str | None = None
-    twin: str | None = None
+    twin: tuple[str, ...] = field(default=(), metadata={"decode": lambda value, _: _references(value)})
     identity: str = ""
 
 
@@ -195,6 +195,14 @@ def command_without_folders(command: str) -> str:
     except ValueError:
         return without_folders(command)
     return shlex.join([_IN_WORD.sub("", word) for word in words])
+
+
+def _references(value: object) -> tuple[str, ...]:
+    """Reference methods of a row: a list, or one name or null as in older files."""
+    names = [] if value is None else [value] if isinstance(value, str) else value
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise InputError("twin", got=repr(value)[:64], expected="names of methods")
+    return tuple(names)
 
 
 def _header(values: dict[str, Any], kind: type, path: Path) -> RowsHeader:

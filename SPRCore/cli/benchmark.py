@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -45,7 +45,7 @@ class Benchmark:
     """Folder for rows.jsonl and the tables. A run resumes where it stopped."""
 
     twins: Annotated[Words, arg(metavar="METHOD=REFERENCE,...", help_behavior_hint="(optional)")] = ()
-    """Methods to test against a reference method, over subjects."""
+    """Methods to test against reference methods, over subjects; METHOD=A,METHOD=B tests one against several."""
 
     label_names: Annotated[Words, arg(metavar="LABEL=NAME,...", help_behavior_hint="(optional)")] = ()
     """Names of labels, such as 1=RV,2=MYO,3=LV."""
@@ -128,11 +128,19 @@ def with_references(methods: list[MethodSpec], words: tuple[tuple[str, ...], ...
     Raises:
         InputError: A name is not among the methods.
     """
-    twins = assignments(words, "--twins")
+    twins = reference_methods(words)
     labels = [method.label for method in methods]
-    for name in (*twins, *twins.values()):
+    for name in (*twins, *(other for others in twins.values() for other in others)):
         check_name(name, labels, "--twins")
-    return [replace(method, twin=twins.get(method.label)) for method in methods]
+    return [replace(method, twins=twins.get(method.label, ())) for method in methods]
+
+
+def reference_methods(words: tuple[tuple[str, ...], ...]) -> dict[str, tuple[str, ...]]:
+    """Parse `--twins`: the reference methods of each method, in their order (`InputError` if it is no assignment)."""
+    found: dict[str, tuple[str, ...]] = {}
+    for method, reference in _assigned(words, "--twins"):
+        found[method] = tuple(dict.fromkeys((*found.get(method, ()), reference)))
+    return found
 
 
 def assignments(words: tuple[tuple[str, ...], ...], option: str) -> dict[str, str]:
@@ -141,13 +149,15 @@ def assignments(words: tuple[tuple[str, ...], ...], option: str) -> dict[str, st
     Raises:
         InputError: An entry is not an assignment.
     """
-    found = {}
+    return dict(_assigned(words, option))
+
+
+def _assigned(words: tuple[tuple[str, ...], ...], option: str) -> Iterator[tuple[str, str]]:
     for entry in (piece.strip() for group in words for word in group for piece in word.split(",") if piece.strip()):
         left, sign, right = entry.partition("=")
         if not (left and sign and right):
             raise InputError(option, got=repr(entry), expected="NAME=OTHER, with commas between several")
-        found[left] = right
-    return found
+        yield left, right
 
 
 def print_results(results: ResultTable) -> None:

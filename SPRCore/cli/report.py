@@ -14,7 +14,7 @@ from SPRCore.analysis.report import PAGE, TABLES, collect, write_figures, write_
 from SPRCore.analysis.rows import SurfacePoint, command_without_folders, read_rows
 from SPRCore.analysis.saved_pairs import read_saved_pairs
 from SPRCore.analysis.tables import results_table
-from SPRCore.cli.benchmark import Words, assignments, print_results
+from SPRCore.cli.benchmark import Words, assignments, print_results, reference_methods
 from SPRCore.cli.console import print_line
 from SPRCore.config import encode
 from SPRCore.errors import InputError
@@ -35,7 +35,7 @@ class Report:
     """Folder for the report; created if missing. Open report.md first."""
 
     twins: Annotated[Words, arg(metavar="METHOD=REFERENCE,...", help_behavior_hint="(default: those of the runs)")] = ()
-    """Methods to test against a reference method, over subjects."""
+    """Methods to test against reference methods, over subjects; METHOD=A,METHOD=B tests one against several."""
 
     label_names: Annotated[Words, arg(metavar="LABEL=NAME,...", help_behavior_hint="(optional)")] = ()
     """Names of labels, such as 1=RV,2=MYO,3=LV."""
@@ -48,7 +48,7 @@ class Report:
         if not self.runs:
             raise InputError("RUN", got="none", expected="folders of runs, or their files")
         names = assignments(self.label_names, "--label-names")
-        twins = assignments(self.twins, "--twins") or None
+        twins = reference_methods(self.twins) or None
         found = sort_runs(self.runs)
         rows = collect(found[ROWS]) if found[ROWS] else []
         read = [path for paths in found.values() for path in paths]

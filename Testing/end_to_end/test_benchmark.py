@@ -57,7 +57,7 @@ def test_rows_tables_and_resumption(run, spr, tmp_path):
     assert 0 < row.seconds["register"] < row.seconds["total"]
     assert 0 < row.processor_seconds < 60
     assert 50 < row.peak_memory_mb < 5000
-    assert row.twin == "u"
+    assert row.twin == ("u",)
     assert row.setting == {"prior": "beta", "alpha": 0.1, "lambda_max": 1.0}
     assert "instance" in (tmp_path / "run" / "table.md").read_text()
     again = run("instance,u=uniform:0.5,v=uniform:0.5", twins="instance=v")
