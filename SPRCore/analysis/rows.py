@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 from SPRCore.analysis.provenance import machine, versions
 from SPRCore.config import check_name, decode, encode, finite
 from SPRCore.errors import InputError, OutputError
+from SPRCore.metrics import MetricConventions
 
 SCHEMA_VERSION = 1
 _NUMBERS = {"allow_nan": False, "ensure_ascii": False}
@@ -62,6 +63,7 @@ class BenchmarkRow(_Row):
         peak_memory_mb: Peak memory in MiB of the process, PyTorch included, or of another device, up to the
             deformation; None if the system does not report it.
         failed: Reason of the failure, or None.
+        conventions: How labels are warped and over which voxels folding is taken.
         twin: Reference methods of the statistical tests.
         identity: SHA-256 of all inputs of the result: files, method, model, setting, options.
     """
@@ -73,6 +75,7 @@ class BenchmarkRow(_Row):
     processor_seconds: float | None = None
     peak_memory_mb: float | None = None
     failed: str | None = None
+    conventions: MetricConventions = field(default_factory=MetricConventions)
     twin: tuple[str, ...] = field(default=(), metadata={"decode": lambda value, _: _references(value)})
     identity: str = ""
 

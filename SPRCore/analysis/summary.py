@@ -163,7 +163,12 @@ def primary(rows: Sequence[BenchmarkRow]) -> Measure:
 
 
 def _check_same_pairs(rows: Sequence[BenchmarkRow]) -> None:
-    """Raise `InputError` for rows of one pair that differ in subject or in the metrics before registration."""
+    """Raise `InputError` for rows of one pair that differ in subject, metric conventions, or metrics before."""
+    first = rows[0] if rows else None
+    for row in rows:
+        if row.conventions != first.conventions:
+            got = f"two metric conventions, those of {first.method} and of {row.method}"
+            raise InputError("results", got=got, expected="one", remedy="measure all methods with the same options")
     known: dict[str, BenchmarkRow] = {}
     for row in rows:
         other = known.setdefault(row.pair, row) if row.before else row

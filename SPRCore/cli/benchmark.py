@@ -22,6 +22,7 @@ from SPRCore.cli.console import print_line, print_table, progress_display
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
 from SPRCore.io.outputs import check_outputs, check_own, result_folder
+from SPRCore.metrics import FoldingRegion, LabelInterpolation, MetricConventions
 
 _PRINTED = ("method", "pairs", "Dice", "TRE, mm", "LNCC", "folding, %", "NDV, %", "seconds", "of processor")
 
@@ -62,6 +63,14 @@ class Benchmark:
     seed: Annotated[int, arg(metavar="N")] = 0
     """Seed of all random numbers."""
 
+    label_interpolation: LabelInterpolation = "nearest"
+    """How moving labels are warped: the nearest voxel, or each label linearly and the highest taken, as the author of
+    the paper does."""
+
+    folding_over: FoldingRegion = "volume"
+    """Voxels over which folding and non-diffeomorphic volume are taken: all, or the foreground (the fixed image above
+    its lowest value), as the author of the paper does."""
+
     timeout: Annotated[float, arg(metavar="SECONDS")] = 7200.0
     """Time limit of a registration."""
 
@@ -81,7 +90,9 @@ class Benchmark:
         for name in self.keep:
             check_name(name, [pair.pair for pair in pairs], "--keep")
         check_processes(self.processes)
-        options = BenchmarkOptions(init=self.init, device=self.device, seed=self.seed, timeout_seconds=self.timeout)
+        conventions = MetricConventions(label_interpolation=self.label_interpolation, folding_over=self.folding_over)
+        common = {"init": self.init, "device": self.device, "seed": self.seed, "conventions": conventions}
+        options = BenchmarkOptions(timeout_seconds=self.timeout, **common)
         cluster = Cluster(self.processes, self.scheduler)
         read = [self.pairs, *input_files(pairs)]
         check_outputs([self.out / name for name in (ROWS, *TABLES)], read)

@@ -12,6 +12,7 @@ import pytest
 from SPRCore.analysis.benchmark import ROWS
 from SPRCore.analysis.isolated import IsolatedError, run_isolated
 from SPRCore.analysis.rows import BenchmarkRow, read_rows
+from SPRCore.metrics import MetricConventions
 
 pytestmark = pytest.mark.slow
 
@@ -41,6 +42,18 @@ def run(spr, listed, tmp_path):
         return spr("benchmark", "--pairs", listed, "--out", tmp_path / "run", *arguments)
 
     return start
+
+
+def test_the_conventions_of_the_author_of_the_paper(run, tmp_path):
+    ours = run("u=uniform:0.5")
+    assert ours.code == 0, ours.err
+    theirs = run("u=uniform:0.5", **{"label-interpolation": "linear", "folding-over": "foreground"})
+    assert theirs.code == 0, theirs.err
+    first, second = (read_rows(tmp_path / "run" / ROWS, BenchmarkRow).rows[start] for start in (0, 2))
+    assert first.conventions == MetricConventions()
+    assert second.conventions == MetricConventions(label_interpolation="linear", folding_over="foreground")
+    assert second.after["dice"] != first.after["dice"]
+    assert second.after["tre_mm"] == pytest.approx(first.after["tre_mm"])
 
 
 def test_rows_tables_and_resumption(run, spr, tmp_path):

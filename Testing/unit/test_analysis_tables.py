@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import json
 from dataclasses import replace
 
 import pytest
 
-from SPRCore.analysis.benchmark import ROWS, latest
+from SPRCore.analysis.benchmark import ROWS, BenchmarkOptions, identity_of, latest
+from SPRCore.analysis.methods import MethodSpec
+from SPRCore.analysis.pairs import PairFiles
 from SPRCore.analysis.report import collect, write_tables
-from SPRCore.analysis.rows import BenchmarkRow, RowsHeader, append_row, start_rows
+from SPRCore.analysis.rows import BenchmarkRow, RowsHeader, append_row, read_rows, start_rows
 from SPRCore.analysis.summary import INITIAL, summarize
 from SPRCore.analysis.tables import comparison_table, latex, long_csv, markdown, results_table
 from SPRCore.errors import InputError
+from SPRCore.metrics import MetricConventions
 
 NAMES = {"1": "RV", "2": "LV"}
 
@@ -201,3 +206,34 @@ def test_report_of_two_runs(tmp_path):
     assert {path.name for path in tmp_path.glob("table.*")} == {"table.md", "table.tex", "table.csv"}
     assert "| one | 14" not in (tmp_path / "table.md").read_text()
     assert "Methods against their reference methods" in (tmp_path / "table.tex").read_text()
+
+
+def test_metric_conventions_are_not_mixed():
+    linear = MetricConventions(label_interpolation="linear")
+    other = [replace(part, conventions=linear) for part in rows({"b": 0.2})]
+    with pytest.raises(InputError, match="two metric conventions, those of a and of b"):
+        summarize([*rows({"a": 0.1}), *other])
+    assert latest([*rows({"b": 0.2}, count=3), *other[:2]]) == other[:2]
+
+
+def test_conventions_are_kept_and_older_rows_have_the_default_ones(tmp_path):
+    path = tmp_path / ROWS
+    start_rows(path, RowsHeader(kind="benchmark"))
+    foreground = MetricConventions(folding_over="foreground")
+    append_row(path, row("a", 0, 0.1, conventions=foreground))
+    assert read_rows(path, BenchmarkRow).rows[0].conventions == foreground
+    text = path.read_text()
+    kept = ', "conventions": {"label_interpolation": "nearest", "folding_over": "foreground"}'
+    assert kept in text
+    path.write_text(text.replace(kept, ""))
+    assert read_rows(path, BenchmarkRow).rows[0].conventions == MetricConventions()
+
+
+def test_the_digest_of_a_result_depends_on_conventions_unless_they_are_the_default_ones(tmp_path):
+    pair = PairFiles(pair="1", subject="1", fixed=tmp_path / "a.nii", moving=tmp_path / "b.nii", digest="d")
+    method, default = MethodSpec(label="syn", kind="syn"), BenchmarkOptions()
+    linear = BenchmarkOptions(conventions=MetricConventions(label_interpolation="linear"))
+    assert identity_of(pair, method, default) != identity_of(pair, method, linear)
+    parts = ["1", "1", "", "d", "syn", None, method.setting, {"init": "auto", "device": "auto", "seed": 0}]
+    before = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    assert identity_of(pair, method, default) == before  # results of earlier versions are not measured again
