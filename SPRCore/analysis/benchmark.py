@@ -15,7 +15,7 @@ import torch
 from SPRCore.analysis.cluster import Cluster
 from SPRCore.analysis.interpret import interpret
 from SPRCore.analysis.isolated import IsolatedError, run_isolated
-from SPRCore.analysis.methods import MethodSpec, run_method
+from SPRCore.analysis.methods import MethodSpec, provenance_of, run_method
 from SPRCore.analysis.pairs import PairFiles, load_pair
 from SPRCore.analysis.provenance import peak_memory_mb
 from SPRCore.analysis.rows import BenchmarkRow, RowsHeader, append_row, read_rows, start_rows, without_folders
@@ -172,6 +172,7 @@ def measure(
         "seconds": result.report["seconds"] | {"total": total},
         "processor_seconds": result.report["processor_seconds"],
         "peak_memory_mb": peak,
+        "provenance": provenance_of(method, loaded.fixed.grid),
     }
 
 

@@ -17,7 +17,7 @@ import torch
 from SPRCore.baselines import BASELINES
 from SPRCore.config import encode
 from SPRCore.errors import InputError
-from SPRCore.geometry import MaskedVolume, compose_affine, resample
+from SPRCore.geometry import Grid, MaskedVolume, compose_affine, resample
 from SPRCore.io import ModelCard, read_bundle, read_card
 from SPRCore.registration import LoadedModel, RegistrationResult, model_prior, register_pair
 from SPRCore.registration.choice import AUTO, choose_setting
@@ -30,6 +30,7 @@ UNIFORM = "uniform"
 _REFINE = "refine"
 _LABEL = re.compile(r"([^@=/\\:]+)=(.+)")
 _VALUE = re.compile(r"(\w+)=([^@,=/\\]+)")
+_SIZES = ("encoder", "decoder", "embed", "depths", "time_steps")
 _KEYS = (_REFINE, *dict.fromkeys(key for keys in HYPERPARAMETERS.values() for key in keys))
 
 
@@ -122,6 +123,28 @@ def run_method(
     seconds, processor_seconds = watch.read()
     report = {"seconds": {"model": loaded, "register": seconds}, "processor_seconds": processor_seconds}
     return dataclasses.replace(result, report=report)
+
+
+def provenance_of(method: MethodSpec, grid: Grid) -> dict[str, Any]:
+    """Return what determines how a result compares with published ones, see `BenchmarkRow.provenance`."""
+    spacing = [round(step, 4) for step in grid.spacing]
+    found: dict[str, Any] = {"kind": method.kind, "grid": {"shape": list(grid.shape), "spacing_mm": spacing}}
+    if method.path is None:
+        return found
+    card = read_card(method.path)
+    network = dict(card.architecture)
+    return found | {
+        "model": {
+            "architecture": network.get("architecture"),
+            "sizes": {name: encode(network[name]) for name in _SIZES if name in network},
+            "conditioning": list(card.conditioning),
+            "conditioned_by": network.get("conditioning"),
+            "grid": encode(card.grid),
+            "task": card.task,
+            "training_data": card.training_data,
+            "training": "; ".join(dict.fromkeys(metric.how for metric in card.metrics)),
+        }
+    }
 
 
 class _Timer:

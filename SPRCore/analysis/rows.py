@@ -66,6 +66,8 @@ class BenchmarkRow(_Row):
         conventions: How labels are warped and over which voxels folding is taken.
         twin: Reference methods of the statistical tests.
         identity: SHA-256 of all inputs of the result: files, method, model, setting, options.
+        provenance: Kind of the method, ``grid`` of the fixed image, and of a ``model`` its network, working grid, task
+            and training, from its card; empty in results of earlier versions.
     """
 
     before: dict[str, Any] = field(default_factory=dict)
@@ -78,6 +80,7 @@ class BenchmarkRow(_Row):
     conventions: MetricConventions = field(default_factory=MetricConventions)
     twin: tuple[str, ...] = field(default=(), metadata={"decode": lambda value, _: _references(value)})
     identity: str = ""
+    provenance: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
