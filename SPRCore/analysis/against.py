@@ -172,10 +172,10 @@ def _conventions(notes: _Notes, everywhere: Sequence[str]) -> str:
     if single:
         parts += ["For the methods with the letter in the last column:", "\n".join(single)]
     same = (
-        "The same in both: Dice is the mean ± standard deviation over all labels of all pairs; folding and NDV leave out"
-        " the outermost voxels. The paper marks variants of TransMorph that are better than TransMorph by the Wilcoxon"
-        " signed-rank test; the marks of the tables here are over subjects and adjusted by Holm. It has no surface"
-        " distances and landmark errors."
+        "The same in both: Dice is the mean ± standard deviation over all labels of all pairs; folding and NDV leave"
+        " out the outermost voxels. The paper marks variants of TransMorph that are better than TransMorph by the"
+        " Wilcoxon signed-rank test; the marks of the tables here are over subjects and adjusted by Holm. It has no"
+        " surface distances and landmark errors."
     )
     return "\n\n".join([*parts, same])
 

@@ -88,6 +88,7 @@ class SurfacePoint(_Row):
     """Metrics of one model at one setting of its hyperparameters on one pair; None where annotations are missing.
 
     Attributes:
+        trained: Largest value of each hyperparameter in the training of the model; empty without one.
         dice: Dice by label; empty without labels.
         weight_mean: Mean weight.
         map_gap: Mean distance of the weight from the most probable one for the same deformation.
@@ -95,6 +96,7 @@ class SurfacePoint(_Row):
     """
 
     setting: dict[str, float]
+    trained: dict[str, float] = field(default_factory=dict)
     dice: dict[str, Any] = field(default_factory=dict)
     dice_mean: float | None = None
     tre_mm: float | None = None
