@@ -121,7 +121,7 @@ def weight_figure(kept: SavedPair, method: SavedResult, plane: Plane = PLANES[0]
     _weight(panels[3], method, kept, extractor, plane, limit)
     show_plane(panels[4], weight_overlay(extractor.extract(weight.array, plane), limit), size)
     panels[4].set_facecolor("black")
-    draw_grid(panels[4], extractor, plane, method.displacement)
+    draw_grid(panels[4], extractor, plane, method.displacement, color="white")
     show_plane(panels[5], extractor.extract(variance, plane), size, cmap="gray", norm=norms[1])
     show_plane(panels[5], weight_overlay(extractor.extract(weight.array, plane), limit), size)
     titles = (

@@ -266,7 +266,7 @@ def test_the_weight_lies_over_deformation_and_spread(kept):
 def test_the_priors_of_the_methods(tmp_path):
     settings = {
         "a": {"prior": "beta", "alpha": 0.5, "lambda_max": 1.0},
-        "b": {"prior": "beta", "alpha": 0.5, "lambda_max": 1.0},
+        "b": {"prior": "beta", "alpha": 0.5, "lambda_max": 3.0},
         "c": {"prior": "gaussian", "sigma": 1.0, "lambda_mean": 2.0},
         "d": {"prior": "uniform", "lambda": 1.0},
         "e": {"metric": "CC"},
