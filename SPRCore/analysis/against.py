@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from SPRCore.analysis.deviations import common_deviations, method_deviations
+from SPRCore.analysis.deviations import common_deviations, data_of, method_deviations
 from SPRCore.analysis.rows import BenchmarkRow, RowsHeader, SurfacePoint
 from SPRCore.analysis.summary import INITIAL, MethodSummary
 from SPRCore.analysis.surfaces import surface_of
 from SPRCore.analysis.tables import ResultTable, TableCell, markdown
-from SPRCore.config import check_name, value_at
+from SPRCore.config import check_name
 from SPRCore.errors import InputError
 
 PAGE = "against_paper.md"
 """Name of the page in the folder of a report."""
 
 _DATA = Path(__file__).with_name("paper.json")
-_TASKS = {"acdc": "heart", "mnms": "heart", "ixi": "brain", "ixi_pkl": "brain", "autopet": "body"}
+_TASKS = {"acdc": "heart", "mnms": "heart", "cardiac": "heart", "ixi": "brain", "autopet": "body"}
+"""Task by a word in the name of the data set or recipe."""
+
 _SEMI = ", semi-supervised"
 
 
@@ -60,7 +63,8 @@ def task_of(headers: Iterable[RowsHeader], given: str | None) -> str:
     if given is not None:
         check_name(given, paper()["tasks"], "task")
         return given
-    found = {_TASKS.get(str(value_at(header.settings, ("source", "dataset")))) for header in headers} - {None}
+    words = [re.split(r"[-_]", data_of(header.settings) or "") for header in headers]
+    found = {_TASKS[word] for names in words for word in names if word in _TASKS}
     if len(found) != 1:
         got = ", ".join(sorted(found)) if found else "runs that do not name their data set"
         raise InputError("task of the runs", got=got, expected="one", remedy="choose --task body, brain or heart")

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from SPRCore.analysis.rows import BenchmarkRow, RowsHeader
-from SPRCore.config import value_at
 
 _STEPS = re.compile(r"after (\d+) steps")
 _UNKNOWN = "not saved in these results"
@@ -62,15 +61,24 @@ def method_deviations(row: BenchmarkRow, theirs: str, paper: Mapping[str, Any], 
         found.append(f"labels in training: {ours}; the paper: {other}")
     best = paper["optima"][task].get(theirs) or ({"lambda": 1.0} if theirs in ("VoxelMorph", "TransMorph") else {})
     used = {name: row.setting.get(name) for name in best}
+    if (facts or {}).get("weighting") == "hypermorph" and used.get("lambda") is not None:
+        used["lambda"] = round(used["lambda"] / (1.0 + used["lambda"]), 6)  # the share of the paper, of our strength
     if used != best:
         found.append(f"setting: {_named(used)}; the paper: {_named(best)}")
     return found
 
 
+def data_of(settings: Mapping[str, Any]) -> str | None:
+    """Return the name of the data set in the settings of results, or of the recipe and its set; None without."""
+    source = settings.get("source") or {}
+    named = [str(source[name]) for name in ("recipe", "set") if source.get(name)]
+    return str(source["dataset"]) if source.get("dataset") else ", ".join(named) or None
+
+
 def _data(
     rows: Sequence[BenchmarkRow], settings: Sequence[Mapping[str, Any]], theirs: Mapping[str, Any]
 ) -> Iterator[str]:
-    sets = sorted({str(name) for setting in settings if (name := value_at(setting, ("source", "dataset")))})
+    sets = sorted({name for setting in settings if (name := data_of(setting))})
     yield f"data: {', '.join(sets) or _UNKNOWN}; the paper: {theirs['data']}"
     pairs, subjects = {row.pair for row in rows}, {row.subject for row in rows}
     groups = sorted({row.group for row in rows if row.group})

@@ -139,6 +139,7 @@ def provenance_of(method: MethodSpec, grid: Grid) -> dict[str, Any]:
             "sizes": {name: encode(network[name]) for name in _SIZES if name in network},
             "conditioning": list(card.conditioning),
             "conditioned_by": network.get("conditioning"),
+            "weighting": card.to_dict().get("weighting"),
             "grid": encode(card.grid),
             "task": card.task,
             "training_data": card.training_data,

@@ -158,6 +158,15 @@ def test_what_differs_is_read_from_the_provenance():
     assert "conditioning" not in page
 
 
+def test_the_strength_of_a_hypermorph_is_compared_as_the_share_of_the_paper():
+    facts = TM_SPR | {"architecture": "voxelmorph", "conditioning": ["lambda"], "weighting": "hypermorph"}
+    for strength, expected in ((0.65 / 0.35, None), (1.0, "setting: lambda 0.5; the paper: lambda 0.65")):
+        setting = {"prior": "uniform", "lambda": strength}
+        page = against_paper(of(rows_of("m", model="s", setting=setting, provenance={"model": facts})), "heart")
+        assert cells(page, "HyperMorph")[0][4] == "m"
+        assert ("setting:" not in page) if expected is None else (expected in page)
+
+
 def test_without_a_difference_none_is_named():
     setting = {"prior": "beta", "alpha": 0.493, "lambda_max": 1.177}
     common = {"provenance": {"grid": HEART_GRID, "model": TM_SPR}, "conventions": AUTHOR, "count": 150}
@@ -229,6 +238,10 @@ def test_the_task_is_that_of_the_data_set():
     headers = of(rows_of("syn"), dataset="ixi_pkl").headers
     assert task_of(headers, None) == "brain"
     assert task_of(headers, "heart") == "heart"
+    recipe = RowsHeader(kind="benchmark", settings={"source": {"recipe": "cardiac-tm-spr-beta", "set": "test"}})
+    assert task_of([recipe], None) == "heart"
+    page = against_paper(replace(of(rows_of("syn")), headers=[recipe]), "heart")
+    assert "data: cardiac-tm-spr-beta, test; the paper: ACDC and M&Ms" in page
     with pytest.raises(InputError, match="--task body, brain or heart"):
         task_of(of(rows_of("syn")).headers, None)
     with pytest.raises(InputError, match="brain, heart"):
