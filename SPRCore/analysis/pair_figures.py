@@ -124,15 +124,7 @@ def weight_figure(kept: SavedPair, method: SavedResult, plane: Plane = PLANES[0]
     draw_grid(panels[4], extractor, plane, method.displacement, color="white")
     show_plane(panels[5], extractor.extract(variance, plane), size, cmap="gray", norm=norms[1])
     show_plane(panels[5], weight_overlay(extractor.extract(weight.array, plane), limit), size)
-    titles = (
-        "length of the displacement",
-        "deformation",
-        "local spread of the displacement",
-        "weight",
-        "weight on deformation",
-        "weight on spread",
-    )
-    for panel, title, value in zip(panels, titles, (related[0], None, related[1], None, None, None), strict=True):
+    for panel, title, value in zip(panels, _WEIGHT_TITLES, (related[0], None, related[1], *[None] * 3), strict=True):
         panel.set_title(title + (f"\nrank correlation {value:+.2f}" if value is not None else "\n"), fontsize=9)
         fixed_outlines(panel, kept, extractor, plane)
         draw_marks(panel, plane)
@@ -141,6 +133,16 @@ def weight_figure(kept: SavedPair, method: SavedResult, plane: Plane = PLANES[0]
     draw_weight_bar(figure.add_subplot(grid[1, 3]), limit)
     _head(figure, f"{method.method} on {kept.pair}; correlations with the weight over the foreground")
     return figure
+
+
+_WEIGHT_TITLES = (
+    "length of the displacement",
+    "deformation",
+    "local spread of the displacement",
+    "weight",
+    "weight on deformation",
+    "weight on spread",
+)
 
 
 def boundary_figure(kept: SavedPair, plane: Plane = PLANES[0]) -> Figure:

@@ -148,7 +148,8 @@ def _mark_training(panel: Axes, surface: Surface, trained: Mapping[str, float]) 
     lines = (panel.axvline, panel.axhline)
     for name, axis, line in zip(surface.names, surface.axes, lines, strict=False):
         if name in trained and axis[-1] > trained[name]:
-            line(trained[name], color="white" if len(surface.names) > 1 else "#888888", linewidth=1.3, linestyle="--")
+            line(trained[name], color="white", linewidth=2.2, alpha=0.8)  # seen on dark and on light colors
+            line(trained[name], color="black", linewidth=1.1, linestyle="--")
 
 
 def _constants(surfaces: Iterable[Surface]) -> list[str]:

@@ -82,8 +82,17 @@ def test_rows_tables_and_resumption(run, spr, tmp_path):
     assert kept.code == 0, kept.err
     assert len(list((tmp_path / "run" / "kept").glob("back*/*/weight.nii.gz"))) == 2
     assert len(read_rows(tmp_path / "run" / ROWS, BenchmarkRow).rows) == len(more) + 4  # two again, two lose their twin
-    report = spr("report", tmp_path / "run", "--out", tmp_path / "report", "--twins", "instance=u")
+    report = spr("report", tmp_path / "run", "--out", tmp_path / "report", "--twins", "instance=u,instance=v")
     assert report.code == 0, report.err
+    unnamed = spr("report", tmp_path / "run", "--out", tmp_path / "other", "--against", "paper")
+    assert unnamed.code == 2
+    assert "--task" in unnamed.err[0]
+    against = ("--against", "paper", "--task", "heart", "--counterparts", "instance=TM-SPR beta")
+    beside = spr("report", tmp_path / "run", "--out", tmp_path / "other", *against)
+    assert beside.code == 0, beside.err
+    compared = (tmp_path / "other" / "against_paper.md").read_text()
+    assert "| TM-SPR beta | 0.735 ± 0.119 | 0.00 | 0.00 | instance |" in compared
+    assert "grid of the images and metrics: not saved" not in compared
     page = (tmp_path / "report" / "report.md").read_text()
     assert "against" in page
     assert "Weight and deformation" in page

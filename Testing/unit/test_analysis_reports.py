@@ -130,6 +130,16 @@ def trial(number, value, state="complete", **params):
     return {"number": number, "params": params, "value": value, "state": state}
 
 
+def test_infeasible_trials_are_marked_and_not_the_best(tmp_path):
+    trials = [trial(n, 0.7 + 0.01 * n, alpha=0.1 * n, lambda_max=1.0 + n % 3) | {"infeasible": n > 3} for n in range(6)]
+    figure = study_figure({"trials": trials, "objective": "dice", "direction": "maximize"})
+    check(figure, tmp_path / "f.png")
+    assert "best Dice 0.7300" in figure.get_suptitle()
+    assert "folds too much" in [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    none = study_figure({"trials": [one | {"infeasible": True} for one in trials], "objective": "dice"})
+    assert "none below the folding limit" in none.get_suptitle()
+
+
 def test_a_study(tmp_path):
     trials = [trial(n, 0.7 + 0.01 * n, alpha=0.1 * n, lambda_max=1.0 + n) for n in range(5)]
     trials += [trial(5, None, "pruned", alpha=0.3, lambda_max=2.0), trial(6, None, "failed", alpha=0.2, lambda_max=1.0)]
