@@ -100,6 +100,7 @@ def test_rows_tables_and_resumption(run, spr, tmp_path):
     assert found == {
         "dice",
         "structures",
+        "priors",
         "back-methods",
         "back-boundaries",
         "back-instance-weight",
