@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,7 +13,7 @@ from SPRCore.analysis.against import PAGE as AGAINST
 from SPRCore.analysis.against import Results, against_paper, task_of
 from SPRCore.analysis.benchmark import ROWS
 from SPRCore.analysis.report import PAGE, TABLES, collect, write_figures, write_page, write_tables
-from SPRCore.analysis.rows import BenchmarkRow, SurfacePoint, command_without_folders, read_rows
+from SPRCore.analysis.rows import BenchmarkRow, SurfacePoint, command_without_folders, read_rows, saved_label_names
 from SPRCore.analysis.saved_pairs import read_saved_pairs
 from SPRCore.analysis.summary import MethodSummary
 from SPRCore.analysis.tables import results_table
@@ -49,7 +49,7 @@ class Report:
     counterparts: Annotated[Words, arg(metavar="METHOD=PAPER,...", help_behavior_hint="(default: by the model)")] = ()
     """With --against: method of the paper to compare a method with, such as 'mine=TM-SPR beta'."""
 
-    label_names: Annotated[Words, arg(metavar="LABEL=NAME,...", help_behavior_hint="(optional)")] = ()
+    label_names: Annotated[Words, arg(metavar="LABEL=NAME,...", help_behavior_hint="(default: those of the runs)")] = ()
     """Names of labels, such as 1=RV,2=MYO,3=LV."""
 
     caption: Annotated[str, arg(metavar="WORDS")] = "Results"
@@ -59,10 +59,10 @@ class Report:
         """Read, write, and print the table."""
         if not self.runs:
             raise InputError("RUN", got="none", expected="folders of runs, or their files")
-        names = assignments(self.label_names, "--label-names")
         twins = reference_methods(self.twins) or None
         found = sort_runs(self.runs)
         rows = collect(found[ROWS]) if found[ROWS] else []
+        names = saved_names(found) | assignments(self.label_names, "--label-names")
         read = [path for paths in found.values() for path in paths]
         outputs = (*TABLES, PAGE, *([] if self.against is None else [AGAINST]))
         with result_folder(self.out, outputs, read) as folder:
@@ -97,6 +97,15 @@ class Report:
         own = Results(rows=collect(paths), summaries=summaries, headers=headers, **searches)
         chosen = assignments(self.counterparts, "--counterparts")
         return against_paper(own, task_of(headers, self.task), chosen, command)
+
+
+def saved_names(found: Mapping[str, Sequence[Path]]) -> dict[str, str]:
+    """Return the names of labels that runs on the sets of recipes have saved."""
+    kinds = {ROWS: BenchmarkRow, SURFACE: SurfacePoint}
+    headers = [
+        header for name, kind in kinds.items() for path in found[name] for header in read_rows(path, kind).headers
+    ]
+    return saved_label_names(headers)
 
 
 def sort_runs(runs: Sequence[Path]) -> dict[str, list[Path]]:

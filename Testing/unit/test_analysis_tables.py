@@ -12,12 +12,12 @@ import pytest
 
 from SPRCore.analysis.benchmark import ROWS, BenchmarkOptions, identity_of, latest
 from SPRCore.analysis.methods import MethodSpec
-from SPRCore.analysis.pairs import PairFiles
 from SPRCore.analysis.report import collect, write_tables
 from SPRCore.analysis.rows import BenchmarkRow, RowsHeader, append_row, read_rows, start_rows
 from SPRCore.analysis.summary import INITIAL, summarize
 from SPRCore.analysis.tables import comparison_table, latex, long_csv, markdown, results_table
 from SPRCore.errors import InputError
+from SPRCore.io.pairs import PairFiles
 from SPRCore.metrics import MetricConventions
 
 NAMES = {"1": "RV", "2": "LV"}
