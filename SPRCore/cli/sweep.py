@@ -52,7 +52,7 @@ class Sweep:
     default all hyperparameters of the model, up to 1.2 times the largest value of its training; the strength of a
     HyperMorph is λ/(1 - λ)."""
 
-    preset: Annotated[Literal["brain", "heart"] | None, arg(help_behavior_hint="(optional)")] = None
+    preset: Annotated[Literal["body", "brain", "heart"] | None, arg(help_behavior_hint="(optional)")] = None
     """Steps of the paper for this task."""
 
     points: Annotated[int, arg(metavar="N")] = 20
