@@ -12,7 +12,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from SPRCore.cli.benchmark import assignments, check_processes
 from SPRCore.cli.console import print_line, progress_display
-from SPRCore.cli.evaluation_pairs import given_pairs, input_files, pair_init
+from SPRCore.cli.evaluation_pairs import check_source, given_pairs, input_files, pair_init
 from SPRCore.cli.sweep import method_of
 from SPRCore.errors import InputError
 from SPRCore.io import read_card
@@ -156,6 +156,7 @@ class Tune:
 
     def _cohort_task(self) -> tuple[str, StudyConfig, Path]:
         method = method_of(self.target)
+        check_source(self.pairs, self.recipe, self.overrides)
         known = open_ranges(method)
         tried = search_space(known, assignments(self.ranges, "--ranges"), self.preset, prior=method.prior.name)
         name = method.label if method.path is None else read_card(method.path).name
