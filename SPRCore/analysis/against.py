@@ -63,7 +63,7 @@ def task_of(headers: Iterable[RowsHeader], given: str | None) -> str:
     if given is not None:
         check_name(given, paper()["tasks"], "task")
         return given
-    words = [re.split(r"[-_]", data_of(header.settings) or "") for header in headers]
+    words = [re.split(r"[\W_]+", data_of(header.settings) or "") for header in headers]
     found = {_TASKS[word] for names in words for word in names if word in _TASKS}
     if len(found) != 1:
         got = ", ".join(sorted(found)) if found else "runs that do not name their data set"

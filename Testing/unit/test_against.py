@@ -242,6 +242,7 @@ def test_the_task_is_that_of_the_data_set():
     assert task_of([recipe], None) == "heart"
     page = against_paper(replace(of(rows_of("syn")), headers=[recipe]), "heart")
     assert "data: cardiac-tm-spr-beta, test; the paper: ACDC and M&Ms" in page
+    assert task_of(of(rows_of("syn"), dataset="acdc and mnms").headers, None) == "heart"
     with pytest.raises(InputError, match="--task body, brain or heart"):
         task_of(of(rows_of("syn")).headers, None)
     with pytest.raises(InputError, match="brain, heart"):
