@@ -41,6 +41,13 @@ def pair_warnings(
     return found + _common_labels(given)
 
 
+_MEASURES = {
+    "mind": "the MIND similarity",
+    "mse": "the agreement of the intensities (mean squares)",
+    "lncc": "the local correlation",
+}
+
+
 def change_warnings(metrics: dict[str, dict[str, Any]]) -> list[str]:
     """Return warnings about metrics that are worse after registration, and about little overlap, one sentence each.
 
@@ -49,8 +56,9 @@ def change_warnings(metrics: dict[str, dict[str, Any]]) -> list[str]:
     """
     before, after = metrics.get("before", {}), metrics.get("after", {})
     found = []
+    measure = next(name for name in _MEASURES if name in after or name == "lncc")  # what was maximized
     for name, keys, form, sign, margin in (
-        ("the local correlation", ("lncc",), "{:.3f}", 1.0, 1e-3),
+        (_MEASURES[measure], (measure,), "{:.3f}", 1.0, 1e-3),
         ("the mean Dice of the labels", ("dice_mean",), "{:.3f}", 1.0, 1e-3),
         ("the mean landmark error", ("tre_mm", "mean"), "{:.2f} mm", -1.0, 0.01),
     ):

@@ -14,6 +14,7 @@ from SPRCore.geometry.orientation import check_orientation
 from SPRCore.io import card_checks as check
 from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
 from SPRCore.regularization.priors import make_prior
+from SPRCore.similarity import SIMILARITIES
 
 SCHEMA = 1
 _RESERVED = ("instance",)
@@ -113,6 +114,8 @@ class ModelCard:
         ranges: Lowest and highest value of each of them.
         defaults: Default values of the hyperparameters; those of the training for those not conditioned on. Missing
             ones have the default of the prior.
+        similarity: Data term of the training, with which a refinement continues: "lncc" (local correlation), "mind"
+            (MIND descriptors) or "mse" (mean squares).
         optimum: Best values found by tuning.
         tolerance: Range around the optimum with practically equal results.
         grid: The grid on which the network works.
@@ -138,6 +141,7 @@ class ModelCard:
     conditioning: tuple[str, ...] = ()
     ranges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     defaults: Mapping[str, float] = field(default_factory=dict)
+    similarity: str = "lncc"
     optimum: Mapping[str, float] = field(default_factory=dict)
     tolerance: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     grid: WorkingGrid = field(default_factory=WorkingGrid)
@@ -161,6 +165,7 @@ class ModelCard:
         _texts(self)
         if not isinstance(check.plain(self.architecture, "architecture"), dict):
             raise InputError("architecture", got=check.shown(self.architecture), expected="an object")
+        check.choice(self.similarity, "similarity", SIMILARITIES)
         _store(self, "authors", tuple(check.text(name, "authors") for name in check.listed(self.authors, "authors")))
         _check_hyperparameters(self)
 

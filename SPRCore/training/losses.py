@@ -17,7 +17,7 @@ from SPRCore.errors import InputError
 from SPRCore.functional import mirrored_box_mean, sample, warp
 from SPRCore.networks import RegistrationOutput
 from SPRCore.regularization import Prior, squared_gradient, weighted_diffusion
-from SPRCore.similarity import lncc, mse
+from SPRCore.similarity import dissimilarity
 from SPRCore.training.batches import Batch
 from SPRCore.training.config import LossConfig
 from SPRCore.training.hyper import LossSetting
@@ -221,11 +221,7 @@ def _both_ways(term: Any, output: RegistrationOutput, batch: Batch, config: Loss
 
 def _dissimilarity(batch: Batch, displacement_vox: Vectors, config: LossConfig) -> Tensor:
     warped = warp(batch.moving, displacement_vox)
-    if config.similarity == "mse":
-        return mse(batch.fixed, warped)
-    channels = zip(batch.fixed.split(1, dim=1), warped.split(1, dim=1), strict=True)
-    values = [lncc(fixed, image, config.window, batch.spacing) for fixed, image in channels]
-    return -torch.stack(values).mean()
+    return dissimilarity(config.similarity, batch.fixed, warped, batch.spacing, config.window)
 
 
 def _overlap_loss(batch: Batch, displacement_vox: Vectors, config: LossConfig) -> Tensor:

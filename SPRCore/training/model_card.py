@@ -39,6 +39,7 @@ def card_of(recipe: Recipe, step: int = 0, summary: dict[str, float] | None = No
         conditioning=() if recipe.hyper is None else tuple(recipe.hyper.ranges),
         ranges={} if recipe.hyper is None else recipe.hyper.ranges,
         defaults=hyperparameters(recipe.loss.make_prior()),
+        similarity=recipe.loss.similarity,
         grid=recipe.preprocessing.card_grid(),
         preprocessing=recipe.preprocessing.card_preprocessing(),
         task=data.task.replace("-", " ") + (", semi-supervised" if recipe.loss.dice_weight else ""),
