@@ -65,8 +65,8 @@ class Open(Request):
 
     Attributes:
         segment: `fixed` and `moving`; optional `fixed_labels`, `moving_labels`, `fixed_mask`, `moving_mask`,
-            `fixed_channel` and `moving_channel` (second channel of each image, such as the SUV of a CT), `fixed_points` and `moving_points` (RAS mm, shape (N, 3)), `stiffness` (factor > 0 of the weight, on any
-            grid).
+            `fixed_channel` and `moving_channel` (second channel of each image, such as the SUV of a CT), `fixed_points`
+            and `moving_points` (RAS mm, shape (N, 3)), `stiffness` (factor > 0 of the weight, on any grid).
         method: "instance", or the name or path of a model.
         prior: Name of the prior; None for the recommended one or that of the model.
         setting: Initial hyperparameters of that prior; missing ones take their defaults.

@@ -169,9 +169,10 @@ def choosing(
 ) -> Choosing:
     r"""Register a pair on a coarse grid at each candidate without some blocks, and compare the candidates there.
 
-    The similarity of the solver uses no voxel of a held-out block. The voxels whose similarity depends on the block
-    alone give the score, which therefore shares no voxel with it: fitted noise raises the latter and not the former. With the differences :math:`d_b` of the best candidate and another, averaged over the
-    voxels of the score in block b, and their shares :math:`p_b`, the standard error of the mean difference is
+    The similarity of the solver on the finest level uses no voxel of a held-out block. The voxels whose similarity
+    depends on the block alone give the score, which therefore shares no voxel with it: fitted noise raises the latter
+    and not the former. With the differences :math:`d_b` of the best candidate and another, averaged over the voxels of
+    the score in block b, and their shares :math:`p_b`, the standard error of the mean difference is
     :math:`\sqrt{\sum_b p_b^2 (d_b - \bar d)^2}`.
 
     Args:

@@ -25,7 +25,24 @@ from SPRCore.similarity.mind import mind_ssc, mind_ssc_distance
 from SPRCore.similarity.mse import mse
 
 __all__ = [
-    *("Comparison", "FixedFeatures", "FixedImage", "FixedStatistics", "SIMILARITIES", "SimilarityName"),
-    *("attainable_correlation", "check_similarity", "common_floor", "correlate", "dissimilarity", "features"),
-    *("fixed_side", "lncc", "mind_ssc", "mind_ssc_distance", "mse", "reach_of", "variance_floor", "window_radius"),
+    "Comparison",
+    "FixedFeatures",
+    "FixedImage",
+    "FixedStatistics",
+    "SIMILARITIES",
+    "SimilarityName",
+    "attainable_correlation",
+    "check_similarity",
+    "common_floor",
+    "correlate",
+    "dissimilarity",
+    "features",
+    "fixed_side",
+    "lncc",
+    "mind_ssc",
+    "mind_ssc_distance",
+    "mse",
+    "reach_of",
+    "variance_floor",
+    "window_radius",
 ]

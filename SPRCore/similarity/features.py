@@ -19,10 +19,10 @@ class FixedFeatures:
 
     With C channels, V the mean local variance of the features of the fixed image, the similarity of a voxel is
 
-    .. math:: 1 - \frac{1}{C V} \sum_c (f_c - m_c)^2
+    .. math:: 1 - \frac{1}{2 C V} \sum_c (f_c - m_c)^2
 
-    1 at best and below 0 for unrelated images. At a match its curvature is on average that of the squared local
-    correlation, so that a weight λ means about the same with each similarity.
+    whose mean is 1 at best, and 0 for unrelated features of the same mean and variance: it is a correlation. The scale
+    makes it comparable with the squared local correlation, and with it a weight λ.
 
     Attributes:
         image: Features of the fixed image, shape (B, C, X, Y, Z).
@@ -74,7 +74,7 @@ class FixedFeatures:
 
     def compare(self, warped: Images, derivatives: bool = True) -> Comparison:
         """Compare the warped features of the moving image, shape (B, C, X, Y, Z)."""
-        scale = 1.0 / (self.variance * warped.shape[1])
+        scale = 0.5 / (self.variance * warped.shape[1])
         scale = scale.expand_as(warped[:, :1]) if self.mask is None else self.mask * scale
         difference = self.image - warped
         values = torch.addcmul(self.informs, difference.square().sum(dim=1, keepdim=True), scale, value=-1.0)
@@ -84,7 +84,7 @@ class FixedFeatures:
 
     def attainable(self) -> Scalars | None:
         """Return the value of a perfect match with as much noise in the moving image; None where it is unknown."""
-        return None if self.noise is None else torch.full_like(self.image[:, :1], max(0.0, 1.0 - 2.0 * self.noise))
+        return None if self.noise is None else torch.full_like(self.image[:, :1], max(0.0, 1.0 - self.noise))
 
     @property
     def informs(self) -> Scalars:

@@ -80,4 +80,4 @@ def dissimilarity(similarity: str, fixed: Images, warped: Images, spacing: Seque
         return -lncc(fixed, warped, window, spacing)
     side = fixed_side(similarity, features(similarity, fixed, spacing), spacing, window)
     difference = (side.image - features(similarity, warped, spacing)).square().mean(dim=1, keepdim=True)
-    return (difference / side.variance).mean() - 1.0
+    return (difference / (2.0 * side.variance)).mean() - 1.0
