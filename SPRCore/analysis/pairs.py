@@ -16,7 +16,7 @@ from SPRCore.geometry import MaskedVolume, Volume
 from SPRCore.geometry.annotations import Annotations
 from SPRCore.io import on_disk, read_labels, read_landmarks, read_volume
 
-_MARKS = ("labels", "points", "mask")
+_MARKS = ("labels", "points", "mask", "channel")
 PARTS = ("fixed", "moving", *(f"{side}_{mark}" for mark in _MARKS for side in ("fixed", "moving")))
 COLUMNS = ("pair", "subject", "group", *PARTS)
 _NAME = re.compile(r"[^\x00-\x1f]{1,100}")
@@ -44,6 +44,8 @@ class PairFiles:
     moving_points: Path | None = None
     fixed_mask: Path | None = None
     moving_mask: Path | None = None
+    fixed_channel: Path | None = None
+    moving_channel: Path | None = None
     digest: str = ""
 
 
@@ -99,6 +101,8 @@ def load_pair(files: PairFiles) -> LoadedPair:
         moving_points=_points(files.moving_points, moving),
         fixed_mask=None if files.fixed_mask is None else read_labels(files.fixed_mask),
         moving_mask=None if files.moving_mask is None else read_labels(files.moving_mask),
+        fixed_channel=None if files.fixed_channel is None else read_volume(files.fixed_channel),
+        moving_channel=None if files.moving_channel is None else read_volume(files.moving_channel),
     ).on(fixed.grid)
     images = annotations.masked(fixed, moving)
     return LoadedPair(fixed=images[0], moving=images[1], annotations=annotations)
