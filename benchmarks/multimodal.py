@@ -4,7 +4,8 @@ Images of one space, or of one patient and position, have a displacement of zero
 velocity (smooth, 6 mm on average), and the error of the displacement that the solver finds is measured in the head or
 the thigh. One pair of the same contrast is the control. Grids of 4 mm: about 12 minutes on one core.
 
-`--recompute` computes the MIND descriptors of the warped image at every step instead of warping those of the moving image.
+`--recompute` computes the MIND descriptors of the warped image at every step instead of warping those of the moving
+image.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ STRENGTHS = (2.0, 8.0, 32.0)
 """λ_max of the beta prior."""
 
 BRAIN, THIGH, SPACE = (DATA / name for name in ("brain_multimodal", "sarcoma_ct_mr_pet", "mni_t1_t2_ct"))
-T1, T2, CT = (SPACE / name for name in ("MNI152_T1_2mm.nii.gz", "MNI152_T2_2mm.nii.gz", "clinical_toolbox_scct_2mm.nii.gz"))
+T1, T2, CT = (
+    SPACE / name for name in ("MNI152_T1_2mm.nii.gz", "MNI152_T2_2mm.nii.gz", "clinical_toolbox_scct_2mm.nii.gz")
+)
 PAIRS = {
     "template T1, T1 with noise": (T1, T1, "none"),
     "template T1, T2": (T1, T2, "none"),
@@ -55,7 +58,9 @@ class Case:
         aligned = resample(images[1].volume, images[0].grid, affine_ras=affine_ras, continued=True)
         inside = images[1].known_on(images[0].grid, affine_ras=affine_ras)
         grid = images[0].grid
-        shape = [max(16, round(n * s / STEP_MM)) if s < STEP_MM else n for n, s in zip(grid.shape, grid.spacing, strict=True)]
+        shape = [
+            max(16, round(n * s / STEP_MM)) if s < STEP_MM else n for n, s in zip(grid.shape, grid.spacing, strict=True)
+        ]
         self.fixed, moved = (resize(image.to_tensor().float(), shape) for image in (images[0].volume, aligned))
         known = resize(torch.from_numpy(inside.astype(np.float32))[None, None], shape)
         self.spacing = tuple((n - 1) / (m - 1) * s for n, m, s in zip(grid.shape, shape, grid.spacing, strict=True))
@@ -122,9 +127,20 @@ def table(rows):
     columns += [f"{name}, λ_max {strength:g}" for name in SIMILARITIES for strength in strengths]
     lines = []
     for pair in dict.fromkeys(key.split("|")[0] for key in rows):
-        found = {(key.split("|")[1], float(key.split("|")[2])): row for key, row in rows.items() if key.startswith(f"{pair}|") and key.count("|") == 2}
-        best = {name: min((row["mean_mm"] for (n, _), row in found.items() if n == name), default=None) for name in SIMILARITIES}
-        line = [pair, f"{rows[f'{pair}|before']['mean_mm']:.2f}", *(None if v is None else f"{v:.2f}" for v in best.values())]
+        found = {
+            (key.split("|")[1], float(key.split("|")[2])): row
+            for key, row in rows.items()
+            if key.startswith(f"{pair}|") and key.count("|") == 2
+        }
+        best = {
+            name: min((row["mean_mm"] for (n, _), row in found.items() if n == name), default=None)
+            for name in SIMILARITIES
+        }
+        line = [
+            pair,
+            f"{rows[f'{pair}|before']['mean_mm']:.2f}",
+            *(None if v is None else f"{v:.2f}" for v in best.values()),
+        ]
         cells = [found.get((name, strength)) for name in SIMILARITIES for strength in strengths]
         lines.append(line + [None if row is None else f"{row['mean_mm']:.2f}" for row in cells])
     return markdown(columns, lines)
@@ -136,7 +152,9 @@ def figure(rows):
     made = Figure(figsize=(3.2 * len(pairs), 3.2), layout="constrained")
     for panel, pair in zip(np.atleast_1d(made.subplots(1, len(pairs))), pairs, strict=True):
         for name in SIMILARITIES:
-            points = sorted((float(k.split("|")[2]), r["mean_mm"]) for k, r in rows.items() if k.startswith(f"{pair}|{name}|"))
+            points = sorted(
+                (float(k.split("|")[2]), r["mean_mm"]) for k, r in rows.items() if k.startswith(f"{pair}|{name}|")
+            )
             panel.plot(*zip(*points, strict=True), marker="o", label=name) if points else None
         panel.axhline(rows[f"{pair}|before"]["mean_mm"], color="gray", linestyle="--", label="before")
         panel.set(title=pair, xscale="log", xlabel="λ_max")

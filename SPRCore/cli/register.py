@@ -286,6 +286,8 @@ def metric_rows(metrics: dict[str, dict[str, Any]]) -> list[tuple[str, ...]]:
         ("landmark error, mean [mm]", "{:.2f}", ("tre_mm", "mean")),
         ("landmark error, 95th percentile [mm]", "{:.2f}", ("tre_mm", "p95")),
         ("local correlation (LNCC)", "{:.3f}", ("lncc",)),
+        ("MIND similarity", "{:.3f}", ("mind",)),
+        ("mean-squares similarity", "{:.3f}", ("mse",)),
         ("folded voxels [%]", "{:.3g}", ("folding_percent",)),
         ("non-diffeomorphic volume [%]", "{:.3g}", ("ndv_percent",)),
         ("displacement, largest [mm]", "{:.1f}", ("displacement_mm", "max")),

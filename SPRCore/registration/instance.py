@@ -39,9 +39,10 @@ def register_instance(
     .. math:: E(v, w) = 1 - S(f, m \circ \exp v) + \overline{r\,q\,w\,s(v)} - \overline{\log p(w)}
 
     with the similarity S of the settings (LNCC by default), every term a mean (paper Eq. 19, reference convention) and
-    q the stiffness, 1 if none is painted. On each level, coarse to fine: refresh w in closed form, take a Gauss–Newton step of v with w held fixed, halve it while the
-    energy rises, stop when it no longer falls. At the end the velocity is smoothed around the remaining folds
-    (``unfold``), and the log says how much. ``InstanceProblem.course`` also takes a start and reports progress.
+    q the stiffness, 1 if none is painted. On each level, coarse to fine: refresh w in closed form, take a
+    Gauss–Newton step of v with w held fixed, halve it while the energy rises, stop when it no longer falls. At the end
+    the velocity is smoothed around the remaining folds (``unfold``), and the log says how much.
+    ``InstanceProblem.course`` also takes a start and reports progress.
 
     Args:
         fixed: Fixed image, shape (1, C, X, Y, Z), any intensities; every channel has the same part in the similarity.

@@ -25,11 +25,11 @@ from SPRCore.similarity.mind import mind_ssc, mind_ssc_distance
 from SPRCore.similarity.mse import mse
 
 __all__ = [
+    "SIMILARITIES",
     "Comparison",
     "FixedFeatures",
     "FixedImage",
     "FixedStatistics",
-    "SIMILARITIES",
     "SimilarityName",
     "attainable_correlation",
     "check_similarity",

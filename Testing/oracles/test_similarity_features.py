@@ -1,4 +1,4 @@
-"""Mean squares, of images and of MIND descriptors, against the literal formula, and all derivatives in double precision."""
+"""Mean squares of images and of MIND descriptors against the literal formula, and derivatives in double precision."""
 
 from __future__ import annotations
 

@@ -93,7 +93,12 @@ def test_the_choice_of_a_setting_takes_the_similarity_of_the_registration(known)
     config = ChoiceConfig(candidates=(BetaPrior(lambda_max=8.0), BetaPrior(lambda_max=2.0)), block=9, cold=(2, 2, 2))
 
     def scores(similarity):
-        steps = choosing(PairTensors(fixed=fixed, moving=moving, spacing=SPACING), PRIOR, InstanceConfig(similarity=similarity), config)
+        steps = choosing(
+            PairTensors(fixed=fixed, moving=moving, spacing=SPACING),
+            PRIOR,
+            InstanceConfig(similarity=similarity),
+            config,
+        )
         while True:
             try:
                 next(steps)
@@ -126,7 +131,9 @@ def test_the_report_names_the_similarity_and_measures_it(known, similarity):
     fixed = contrast(kinds, 1)
     moving = warp(contrast(kinds, 1 if similarity == "mse" else 2), integrate(known[0], 7))
     options = RegistrationOptions(similarity=similarity, config=InstanceConfig(steps=STEPS))
-    report = SPRCore.register(volume(fixed), volume(moving), prior=PRIOR, init="none", device="cpu", options=options).report
+    report = SPRCore.register(
+        volume(fixed), volume(moving), prior=PRIOR, init="none", device="cpu", options=options
+    ).report
     metrics = report["metrics"]
     assert report["similarity"] == similarity
     assert metrics["after"][similarity] > metrics["before"][similarity]
@@ -162,7 +169,7 @@ def test_unknown_similarities_are_refused(make, words):
 
 def test_a_second_channel_of_one_image_is_refused():
     image = volume(contrast(tissues(), 1))
-    with pytest.raises(InputError, match="second channel.*one image only"):
+    with pytest.raises(InputError, match=r"second channel.*one image only"):
         SPRCore.register(image, image, annotations={"fixed_channel": image}, device="cpu")
 
 
