@@ -9,6 +9,7 @@ from SPRCore.metrics.jacobian import determinant_map, folding_percent, jacobian_
 from SPRCore.metrics.landmarks import sample_displacement_mm, summarize, tre_mm
 from SPRCore.metrics.overlap import dice, dice_mean
 from SPRCore.metrics.report import evaluate, with_similarity
+from SPRCore.metrics.slider_fidelity import slider_fidelity
 
 __all__ = [
     "determinant_map",
@@ -23,6 +24,7 @@ __all__ = [
     "local_correlation",
     "ndv_percent",
     "sample_displacement_mm",
+    "slider_fidelity",
     "summarize",
     "tre_mm",
     "with_similarity",

@@ -15,6 +15,32 @@ PriorName = Literal["beta", "gaussian", "tv", "uniform"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class TeacherConfig:
+    """Displacements of the instance solver as targets, computed once for each training pair and kept with the data.
+
+    Attributes:
+        weight: Factor of the mean squared distance in mm² from the solver's displacement at the same setting. 0.1:
+            about as much as the similarity where the motion is a few mm.
+        change_weight: Factor of the mean squared distance in mm² of the change between two settings from the solver's
+            change; above 0 each pair is seen under two settings at once.
+        settings: Settings for each pair, drawn over the ranges of `hyper`; 1 without ranges.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    weight: float = 0.1
+    change_weight: float = 0.0
+    settings: int = 3
+
+    def __post_init__(self) -> None:
+        require(self.weight >= 0, "weight", self.weight, "0 or more")
+        require(self.change_weight >= 0, "change_weight", self.change_weight, "0 or more")
+        enough = 2 if self.change_weight else 1
+        require(self.settings >= enough, "settings", self.settings, f"{enough} or more")
+
+
+@dataclass(frozen=True, kw_only=True)
 class LossConfig:
     """Terms of the loss, paper Eq. 19; every term is a mean, so that its weight does not depend on the image size.
 
@@ -35,6 +61,7 @@ class LossConfig:
         tre_weight: Weight of the mean landmark error in mm, where the data have landmarks.
         symmetric: Average with the loss of the inverse displacement from moving to fixed.
         map_weight_pull: Weight of a term that pulls the predicted weight to the closed-form MAP weight; 0 for none.
+        teacher: Displacements of the instance solver as targets; None for none.
 
     Raises:
         ConfigError: A value is out of range, or belongs to another prior.
@@ -53,6 +80,7 @@ class LossConfig:
     tre_weight: float = 0.0
     symmetric: bool = False
     map_weight_pull: float = 0.0
+    teacher: TeacherConfig | None = None
 
     def __post_init__(self) -> None:
         require(self.window >= 3 and self.window % 2 == 1, "window", self.window, "an odd number of voxels from 3")

@@ -29,7 +29,7 @@ class LossSetting:
 
 def default_setting(loss: LossConfig, hyper: HyperConfig | None) -> LossSetting:
     """Return the setting of the recipe: used in validation, and in training without ranges."""
-    return _setting(hyperparameters(loss.make_prior()), loss, hyper)
+    return setting_of(hyperparameters(loss.make_prior()), loss, hyper)
 
 
 def draw_setting(loss: LossConfig, hyper: HyperConfig | None, seed: int, number: int) -> LossSetting:
@@ -37,15 +37,21 @@ def draw_setting(loss: LossConfig, hyper: HyperConfig | None, seed: int, number:
 
     The draw depends on the seed of the training and on the number of the pair since its start alone.
     """
+    return setting_of(draw_values(loss, hyper, np.random.default_rng([seed, number])), loss, hyper)
+
+
+def draw_values(loss: LossConfig, hyper: HyperConfig | None, rng: np.random.Generator) -> dict[str, float]:
+    """Draw the hyperparameters that have a range; the others are those of the recipe."""
     ranges, skew = ({}, 1.0) if hyper is None else (hyper.ranges, hyper.skew)
-    shares = (np.random.default_rng([seed, number]).random(len(ranges)) ** skew).tolist()
+    shares = (rng.random(len(ranges)) ** skew).tolist()
     drawn = {
         name: low + share * (high - low) for (name, (low, high)), share in zip(ranges.items(), shares, strict=True)
     }
-    return _setting(hyperparameters(loss.make_prior()) | drawn, loss, hyper)
+    return hyperparameters(loss.make_prior()) | drawn
 
 
-def _setting(values: dict[str, float], loss: LossConfig, hyper: HyperConfig | None) -> LossSetting:
+def setting_of(values: dict[str, float], loss: LossConfig, hyper: HyperConfig | None) -> LossSetting:
+    """Return the setting of given hyperparameters, one for each of the prior."""
     ranges = {} if hyper is None else hyper.ranges
     code = tuple(values[name] / high for name, (_, high) in ranges.items())
     floored = {name: above_zero(name, value) for name, value in values.items()}

@@ -19,7 +19,7 @@ from SPRCore.networks import RegistrationOutput
 from SPRCore.regularization import Prior, squared_gradient, weighted_diffusion
 from SPRCore.similarity import dissimilarity
 from SPRCore.training.batches import Batch
-from SPRCore.training.config import LossConfig
+from SPRCore.training.config import LossConfig, TeacherConfig
 from SPRCore.training.hyper import LossSetting
 from SPRCore.typing import Scalars, Tensor, Vectors
 
@@ -48,18 +48,46 @@ def batch_loss(
 
     Returns:
         Scalars by name: ``"loss"``, the sum; its parts with their factors: ``"similarity"``, ``"smoothness"``,
-        ``"prior"``, ``"dice_loss"``, ``"landmark_loss"``, ``"map_pull"``; and, where the most probable weight was
-        computed, its mean distance from the predicted one, ``"map_gap"``, which is no part of the sum.
+        ``"prior"``, ``"dice_loss"``, ``"landmark_loss"``, ``"map_pull"``, ``"teacher"``, ``"teacher_change"``; and,
+        where the most probable weight was computed, its mean distance from the predicted one, ``"map_gap"``, which is
+        no part of the sum.
 
     Raises:
         InputError: A term needs labels, landmarks, an inverse map or a weight that are missing.
     """
+    parts = _similarity_and_priors(output, batch, settings, config)
+    if config.teacher is not None:
+        taught = _teacher_losses(output.displacement, batch, config.teacher)
+        parts |= taught | {"loss": parts["loss"] + torch.stack(list(taught.values())).sum()}
+    return parts
+
+
+def _teacher_losses(displacement_vox: Vectors, batch: Batch, config: TeacherConfig) -> dict[str, Tensor]:
+    """Mean squared distances in mm² from the displacements of the solver, and of the change between two settings."""
+    if batch.teacher_vox is None:
+        raise InputError("teacher", got="a pair without the solver's displacement", expected="one for every pair")
+    spacing = displacement_vox.new_tensor(batch.spacings).view(-1, 3, 1, 1, 1)
+    error_mm = (displacement_vox - batch.teacher_vox) * spacing
+    parts = {"teacher": config.weight * _mean_square(error_mm)}
+    if config.change_weight:
+        parts["teacher_change"] = config.change_weight * _mean_square(error_mm[1::2] - error_mm[::2])
+    return parts
+
+
+def _mean_square(field_mm: Vectors) -> Tensor:
+    return field_mm.square().sum(dim=1).mean()
+
+
+def _similarity_and_priors(
+    output: RegistrationOutput, batch: Batch, settings: Sequence[LossSetting], config: LossConfig
+) -> dict[str, Tensor]:
+    """Loss of a batch without the teacher."""
     data_weights = {setting.data_weight for setting in settings}
     alike = len(set(batch.spacings)) == len(data_weights) == 1 and not config.tre_weight
     if len(batch) == 1 or alike:
         return _terms(output, batch, [setting.prior for setting in settings], config, data_weights.pop())
     parts = [
-        batch_loss(_one(output, number), pair, [setting], config)
+        _similarity_and_priors(_one(output, number), pair, [setting], config)
         for number, (pair, setting) in enumerate(zip(batch.split(), settings, strict=True))
     ]
     return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from SPRCore.errors import InputError
-from SPRCore.training.data.cache import Cache, CacheSource
+from SPRCore.training.data.cache import Cache, CacheSource, cache_folder
 from SPRCore.training.data.cases import Pair, Source
 from SPRCore.training.data.cohort import Cohort, find_cohort
 from SPRCore.training.data.dataset import PairDataset
@@ -17,6 +17,7 @@ from SPRCore.training.data.pairing import check_pairs, make_pairs
 from SPRCore.training.data.prepare import ReportProgress, prepare_cohort
 from SPRCore.training.data.problems import Problem, Problems
 from SPRCore.training.data.splits import PARTS, Split, check_files, check_split, make_split, subject_hash
+from SPRCore.training.data.teacher import prepare_teacher
 from SPRCore.training.recipe import Recipe
 
 
@@ -50,17 +51,18 @@ def build_datasets(recipe: Recipe, report: ReportProgress | None = None) -> Data
         InputError: Files, labels or the split cannot be used.
         OutputError: The prepared images cannot be written.
     """
-    return _generated(recipe) if recipe.data.dataset == "generated" else _of_files(recipe, report)
+    return _generated(recipe, report) if recipe.data.dataset == "generated" else _of_files(recipe, report)
 
 
-def _generated(recipe: Recipe) -> Datasets:
+def _generated(recipe: Recipe, progress: ReportProgress | None) -> Datasets:
     config = recipe.data.generated
     pairs = {part: generated_pairs(config, part) for part in PARTS}
     source = GeneratedSource(config, recipe.preprocessing.card_preprocessing(), recipe.data.split.seed)
     report = {"dataset": "generated", "pairs": {part: len(pairs[part]) for part in PARTS}}
     split = {"dataset": "generated", "seed": recipe.data.split.seed} | report["pairs"]
     labels = _counted(recipe, generated_labels(config))
-    return Datasets(**_sets(recipe, pairs, source, labels), labels=labels, report=report, split=split)
+    sets = _sets(recipe, pairs, source, labels, progress)
+    return Datasets(**sets, labels=labels, report=report, split=split)
 
 
 def _of_files(recipe: Recipe, report: ReportProgress | None) -> Datasets:
@@ -95,7 +97,7 @@ def _of_files(recipe: Recipe, report: ReportProgress | None) -> Datasets:
     }
     labels = _counted(recipe, sorted(occurring))
     return Datasets(
-        **_sets(recipe, pairs, CacheSource(done.cache), labels),
+        **_sets(recipe, pairs, CacheSource(done.cache), labels, report),
         labels=labels,
         report=numbers,
         split={"dataset": recipe.data.dataset} | split.to_dict(),
@@ -103,10 +105,21 @@ def _of_files(recipe: Recipe, report: ReportProgress | None) -> Datasets:
 
 
 def _sets(
-    recipe: Recipe, pairs: dict[str, Sequence[Pair]], source: Source, labels: tuple[int, ...]
+    recipe: Recipe,
+    pairs: dict[str, Sequence[Pair]],
+    source: Source,
+    labels: tuple[int, ...],
+    report: ReportProgress | None,
 ) -> dict[str, PairDataset]:
-    changes = {"train": {"augmentation": recipe.augmentation, "seed": recipe.seed}}
-    return {part: PairDataset(pairs[part], source, labels=labels, **changes.get(part, {})) for part in PARTS}
+    changes: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
+    changes["train"] = {"augmentation": recipe.augmentation, "seed": recipe.seed}
+    if recipe.loss.teacher is not None:
+        folder = (recipe.data.cache or cache_folder()) / "teacher"
+        taught = [*pairs["train"], *pairs["validation"]]
+        teacher = prepare_teacher(recipe, taught, source, folder, report)
+        changes["train"] |= {"teacher": teacher, "compared": recipe.loss.teacher.change_weight > 0}
+        changes["validation"]["teacher"] = teacher
+    return {part: PairDataset(pairs[part], source, labels=labels, **changes[part]) for part in PARTS}
 
 
 def _used(cohort: Cohort, split: Split) -> Cohort:

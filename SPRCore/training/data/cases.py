@@ -60,12 +60,15 @@ class Sample:
         labels: int16 of the same shape, or None.
         points: Landmarks in voxels, float32, shape (N, 3), or None.
         spacing_mm: Size of a voxel.
+        displacements_vox: Displacements of the instance solver to the other image of a pair, shape (K, 3, X, Y, Z), or
+            None.
     """
 
     image: np.ndarray
     labels: np.ndarray | None = None
     points: np.ndarray | None = None
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    displacements_vox: np.ndarray | None = None
 
 
 class Source(Protocol):
