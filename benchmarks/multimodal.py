@@ -158,7 +158,9 @@ def figure(rows):
             panel.plot(*zip(*points, strict=True), marker="o", label=name) if points else None
         panel.axhline(rows[f"{pair}|before"]["mean_mm"], color="gray", linestyle="--", label="before")
         panel.set(title=pair, xscale="log", xlabel="λ_max")
-        panel.set_ylim(bottom=0, top=2.5 * rows[f"{pair}|before"]["mean_mm"])
+        panel.set_xticks(STRENGTHS, [f"{strength:g}" for strength in STRENGTHS], minor=False)
+        panel.set_xticks([], minor=True)
+        panel.set_ylim(bottom=0, top=4.0 * rows[f"{pair}|before"]["mean_mm"])
         panel.grid(alpha=0.3)
     made.axes[0].set_ylabel("mean error, mm")
     made.axes[0].legend(frameon=False, fontsize=8)

@@ -61,7 +61,9 @@ class Similarity:
         if moving is not None and (displacement is not None or warped is None):
             known = moving.known_on(grid, displacement=displacement, device=self._device)
         if warped is None or (known is not None and moving.valid is not None):  # no padding is mixed into its data
-            warped = resample(moving.volume, grid, displacement=displacement)
+            # Descriptors depend on their neighbors: no edge at the border of the moving image.
+            continued = self._name != "lncc"
+            warped = resample(moving.volume, grid, displacement=displacement, continued=continued)
         both = valid if known is None else known if valid is None else known & valid
         share = None if known is None else float(both.sum() / (both.size if valid is None else valid.sum()))
         found = {} if share is None else {"overlap_percent": 100.0 * share}

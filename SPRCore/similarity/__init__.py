@@ -2,8 +2,8 @@
 
 from SPRCore.similarity.features import FixedFeatures
 from SPRCore.similarity.lncc import (
-    Comparison,
     FixedStatistics,
+    ImageComparison,
     attainable_correlation,
     common_floor,
     correlate,
@@ -26,10 +26,10 @@ from SPRCore.similarity.mse import mse
 
 __all__ = [
     "SIMILARITIES",
-    "Comparison",
     "FixedFeatures",
     "FixedImage",
     "FixedStatistics",
+    "ImageComparison",
     "SimilarityName",
     "attainable_correlation",
     "check_similarity",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from SPRCore.functional import box_count, box_sum
-from SPRCore.similarity.lncc import VARIANCE_FLOOR, Comparison, noise_variance
+from SPRCore.similarity.lncc import VARIANCE_FLOOR, ImageComparison, noise_variance
 from SPRCore.typing import Images, Scalars, Tensor
 
 
@@ -72,15 +72,15 @@ class FixedFeatures:
         chosen = chosen if self.mask is None else chosen * self.mask
         return dataclasses.replace(self, mask=chosen, total=float(chosen.sum().clamp(min=1.0)))
 
-    def compare(self, warped: Images, derivatives: bool = True) -> Comparison:
+    def compare(self, warped: Images, derivatives: bool = True) -> ImageComparison:
         """Compare the warped features of the moving image, shape (B, C, X, Y, Z)."""
         scale = 0.5 / (self.variance * warped.shape[1])
         scale = scale.expand_as(warped[:, :1]) if self.mask is None else self.mask * scale
         difference = self.image - warped
         values = torch.addcmul(self.informs, difference.square().sum(dim=1, keepdim=True), scale, value=-1.0)
         if not derivatives:
-            return Comparison(values, None, None)
-        return Comparison(values, difference.mul_(2.0 * scale), scale)
+            return ImageComparison(values, None, None)
+        return ImageComparison(values, difference.mul_(2.0 * scale), scale)
 
     def attainable(self) -> Scalars | None:
         """Return the value of a perfect match with as much noise in the moving image; None where it is unknown."""

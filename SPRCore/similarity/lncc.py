@@ -164,15 +164,15 @@ class FixedStatistics:
         chosen = chosen if self.mask is None else chosen * self.mask
         return FixedStatistics.of(self.image, self.radius, chosen, self.floor)
 
-    def compare(self, warped: Images, derivatives: bool = True) -> Comparison:
+    def compare(self, warped: Images, derivatives: bool = True) -> ImageComparison:
         """Compare a warped image, shape (B, C, X, Y, Z), by squared local correlation, the mean of its channels."""
         found, share = correlate(self, warped, derivatives), 1.0 / warped.shape[1]
         if share == 1.0:
-            return Comparison(found.squared, found.gradient, found.curvature)
+            return ImageComparison(found.squared, found.gradient, found.curvature)
         values = found.squared.mean(dim=1, keepdim=True)
         if not derivatives:
-            return Comparison(values, None, None)
-        return Comparison(values, found.gradient.mul_(share), found.curvature.mul_(share))
+            return ImageComparison(values, None, None)
+        return ImageComparison(values, found.gradient.mul_(share), found.curvature.mul_(share))
 
     def attainable(self) -> Scalars:
         """Return the value of a perfect match at the noise level, ``attainable_correlation``, the mean of channels."""
@@ -184,7 +184,7 @@ class FixedStatistics:
         return self.usable.amax(dim=1, keepdim=True)
 
 
-class Comparison(NamedTuple):
+class ImageComparison(NamedTuple):
     """Similarity of a warped image with the fixed one and its derivatives with respect to the warped image.
 
     Attributes:
