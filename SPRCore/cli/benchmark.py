@@ -34,8 +34,8 @@ class Benchmark:
 
     pairs: Annotated[Path, arg(metavar="LIST.csv")]
     """Pairs, one per row, with the columns fixed and moving and any of pair, subject, group, fixed_labels,
-    moving_labels, fixed_points, moving_points, fixed_mask and moving_mask; relative paths start from the folder of the
-    list."""
+    moving_labels, fixed_points, moving_points, fixed_mask, moving_mask, fixed_channel and moving_channel; relative
+    paths start from the folder of the list."""
 
     methods: Annotated[Words, arg(metavar="A,B,...", help_behavior_hint="(required; repeatable)")] = ()
     """Methods: instance, auto, uniform or uniform:LAMBDA, syn, syn-cc, demons, deeds, and names or paths of models.
