@@ -1,4 +1,4 @@
-"""Real pairs of five parts of the body: `python benchmarks/body_pairs.py --out DIR` writes `pairs.csv` for `spr benchmark`.
+"""Real pairs of five parts of the body: `python benchmarks/body_pairs.py --out DIR` writes a list for `spr benchmark`.
 
 Hearts (labels), brains (labels), lungs (lobes), prostates (labels) and breathing livers (landmarks); images of one
 subject are one subject. A set without its data is left out. With `--each N` the first N pairs of each set.

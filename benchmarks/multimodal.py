@@ -4,8 +4,8 @@ Images of one space, or of one patient and position, have a displacement of zero
 velocity (smooth, 6 mm on average), and the error of the displacement that the solver finds is measured in the head or
 the thigh. One pair of the same contrast is the control. Grids of 4 mm: about three minutes on a free core.
 
-`--recompute` computes the MIND descriptors of the warped image at every step, and on every level, instead of warping those
-of the moving image.
+`--recompute` computes the MIND descriptors of the warped image at every step, and on every level, instead of warping
+those of the moving image.
 """
 
 from __future__ import annotations

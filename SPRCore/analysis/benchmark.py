@@ -16,10 +16,10 @@ from SPRCore.analysis.cluster import Cluster
 from SPRCore.analysis.interpret import interpret
 from SPRCore.analysis.isolated import IsolatedError, run_isolated
 from SPRCore.analysis.methods import MethodSpec, run_method
-from SPRCore.analysis.pairs import PairFiles, load_pair
 from SPRCore.analysis.provenance import peak_memory_mb
 from SPRCore.analysis.rows import BenchmarkRow, RowsHeader, append_row, read_rows, start_rows, without_folders
 from SPRCore.analysis.saved_pairs import ABOUT, save_result, saved_folder
+from SPRCore.io.pairs import PairFiles, PairList, load_pair
 from SPRCore.metrics import evaluate
 from SPRCore.registration import prealign
 from SPRCore.registration.devices import pick_device
@@ -54,7 +54,7 @@ class BenchmarkProgress(Protocol):
 
 
 def run_benchmark(
-    pairs: Sequence[PairFiles],
+    pairs: PairList,
     methods: Sequence[MethodSpec],
     folder: Path,
     options: BenchmarkOptions | None = None,
@@ -69,7 +69,7 @@ def run_benchmark(
     A failed registration becomes a row with the reason, and is repeated by the next run.
 
     Args:
-        pairs: The pairs.
+        pairs: The pairs; their source is saved in the header.
         methods: The methods.
         folder: Folder of the results; created if missing.
         options: Options common to all rows.
@@ -88,7 +88,7 @@ def run_benchmark(
     """
     options = options or BenchmarkOptions()
     path = folder / ROWS
-    start_rows(path, RowsHeader(kind="benchmark", command=command, settings=asdict(options)))
+    start_rows(path, RowsHeader(kind="benchmark", command=command, settings=asdict(options) | pairs.settings))
     known = {row.identity: row for row in read_rows(path, BenchmarkRow).rows if row.failed is None}
     rows: dict[int, BenchmarkRow] = {}
     tasks: list[_Task] = []
@@ -146,7 +146,7 @@ def measure(
     loaded = load_pair(pair)
     affine_ras = prealign(loaded.fixed, loaded.moving, options.init).affine_ras
     torch.manual_seed(options.seed)
-    result = run_method(method, loaded.fixed, loaded.moving, affine_ras, str(device))
+    result = run_method(method, loaded, affine_ras, str(device))
     total = time.perf_counter() - start
     peak = peak_memory_mb(device if method.prior is not None else torch.device("cpu"), programs=True)
     metrics = evaluate(

@@ -17,8 +17,9 @@ import torch
 from SPRCore.baselines import BASELINES
 from SPRCore.config import encode
 from SPRCore.errors import InputError
-from SPRCore.geometry import MaskedVolume, compose_affine, resample
+from SPRCore.geometry import compose_affine, resample
 from SPRCore.io import ModelCard, read_bundle, read_card
+from SPRCore.io.pairs import LoadedPair
 from SPRCore.registration import LoadedModel, RegistrationResult, model_prior, register_pair
 from SPRCore.registration.choice import AUTO, choose_setting
 from SPRCore.registration.job import INSTANCE, make_job, model_path
@@ -90,9 +91,7 @@ def parse_methods(texts: Sequence[str]) -> list[MethodSpec]:
     return methods
 
 
-def run_method(
-    method: MethodSpec, fixed: MaskedVolume, moving: MaskedVolume, affine_ras: np.ndarray | None, device: str
-) -> RegistrationResult:
+def run_method(method: MethodSpec, pair: LoadedPair, affine_ras: np.ndarray | None, device: str) -> RegistrationResult:
     """Register a pair; baselines get the whole images, without masks.
 
     Returns:
@@ -103,6 +102,7 @@ def run_method(
         InputError: The pair or the method cannot be used.
         ConvergenceError: The method failed.
     """
+    fixed, moving = pair.fixed, pair.moving
     if method.prior is None:
         moved = resample(moving.original, fixed.grid, affine_ras=affine_ras)
         watch = _Timer()
@@ -113,7 +113,7 @@ def run_method(
         report = {"seconds": {"register": seconds}, "processor_seconds": processor_seconds}
         return RegistrationResult(warped=warped, displacement=total, affine_ras=affine_ras, report=report)
     where, loading = torch.device(device), _Timer()
-    model = None if method.path is None else LoadedModel.read(method.path, where)
+    model = None if method.path is None else LoadedModel.read(method.path, where).for_prepared(pair.prepared)
     loaded, watch = loading.read()[0], _Timer()
     job = make_job(model, fixed.grid, where, prior=method.prior, refine=method.refine)
     if method.chooses:

@@ -178,6 +178,14 @@ def read_rows(path: Path, kind: type[Row]) -> SavedRows[Row]:
     return SavedRows(headers=tuple(headers), rows=tuple(rows))
 
 
+def saved_label_names(headers: Iterable[RowsHeader]) -> dict[str, str]:
+    """Return the names of labels in the headers of results, those of the last one first in rank."""
+    found: dict[str, str] = {}
+    for header in headers:
+        found |= header.settings.get("label_names", {})
+    return found
+
+
 def label_order(label: str) -> tuple[bool, int, str]:
     """Return the sort key of a label: numbers in their order, then names."""
     return not label.isdigit(), int(label) if label.isdigit() else 0, label

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ from tyro.conf import Positional, arg
 
 from SPRCore.analysis.benchmark import ROWS
 from SPRCore.analysis.report import PAGE, TABLES, collect, write_figures, write_page, write_tables
-from SPRCore.analysis.rows import SurfacePoint, command_without_folders, read_rows
+from SPRCore.analysis.rows import BenchmarkRow, SurfacePoint, command_without_folders, read_rows, saved_label_names
 from SPRCore.analysis.saved_pairs import read_saved_pairs
 from SPRCore.analysis.tables import results_table
 from SPRCore.cli.benchmark import Words, assignments, print_results
@@ -37,7 +37,7 @@ class Report:
     twins: Annotated[Words, arg(metavar="METHOD=REFERENCE,...", help_behavior_hint="(default: those of the runs)")] = ()
     """Methods to test against a reference method, over subjects."""
 
-    label_names: Annotated[Words, arg(metavar="LABEL=NAME,...", help_behavior_hint="(optional)")] = ()
+    label_names: Annotated[Words, arg(metavar="LABEL=NAME,...", help_behavior_hint="(default: those of the runs)")] = ()
     """Names of labels, such as 1=RV,2=MYO,3=LV."""
 
     caption: Annotated[str, arg(metavar="WORDS")] = "Results"
@@ -47,10 +47,10 @@ class Report:
         """Read, write, and print the table."""
         if not self.runs:
             raise InputError("RUN", got="none", expected="folders of runs, or their files")
-        names = assignments(self.label_names, "--label-names")
         twins = assignments(self.twins, "--twins") or None
         found = sort_runs(self.runs)
         rows = collect(found[ROWS]) if found[ROWS] else []
+        names = saved_names(found) | assignments(self.label_names, "--label-names")
         read = [path for paths in found.values() for path in paths]
         with result_folder(self.out, (*TABLES, PAGE), read) as folder:
             results: dict[str, Any] = {
@@ -68,6 +68,15 @@ class Report:
         if summaries:
             print_results(results_table(summaries, names, self.caption))
         print_line(f"{len(figures)} figures; report in {self.out / PAGE}")
+
+
+def saved_names(found: Mapping[str, Sequence[Path]]) -> dict[str, str]:
+    """Return the names of labels that runs on the sets of recipes have saved."""
+    kinds = {ROWS: BenchmarkRow, SURFACE: SurfacePoint}
+    headers = [
+        header for name, kind in kinds.items() for path in found[name] for header in read_rows(path, kind).headers
+    ]
+    return saved_label_names(headers)
 
 
 def sort_runs(runs: Sequence[Path]) -> dict[str, list[Path]]:

@@ -12,13 +12,14 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from SPRCore.analysis.benchmark import BenchmarkOptions
 from SPRCore.analysis.methods import MethodSpec, parse_methods
-from SPRCore.analysis.pairs import PairFiles, read_pairs
 from SPRCore.analysis.rows import SurfacePoint, read_rows
-from SPRCore.cli.benchmark import assignments, check_apart, check_processes, input_files
+from SPRCore.cli.benchmark import assignments, check_apart, check_processes
 from SPRCore.cli.console import print_line, progress_display
+from SPRCore.cli.evaluation_pairs import given_pairs, input_files, pair_init
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
 from SPRCore.io.outputs import check_outputs, removed_if_refused
+from SPRCore.io.pairs import PairFiles, PairList
 from SPRCore.registration.devices import pick_device
 from SPRCore.tuning.axes import grid, grid_axes
 from SPRCore.tuning.panels import PANELS, panel_settings, save_panels
@@ -34,8 +35,14 @@ class Sweep:
     method: Annotated[Positional[str], arg(metavar="NAME|BUNDLE")]
     """Hyper model: its name or the path of its bundle. Also instance or uniform, for the solver without a model."""
 
-    pairs: Annotated[Path, arg(metavar="LIST.csv")]
+    pairs: Annotated[Path | None, arg(metavar="LIST.csv", help_behavior_hint="(this or --recipe)")] = None
     """Pairs, one per row, as for spr benchmark."""
+
+    recipe: Annotated[Path | None, arg(metavar="RECIPE.yaml", help_behavior_hint="(this or --pairs)")] = None
+    """Recipe with the pairs, as for spr benchmark."""
+
+    chosen: Annotated[Words, arg(name="set", metavar="SET|KEY=VALUE", help_behavior_hint="(with --recipe)")] = ()
+    """Set of the recipe, validation or test, and changes to the recipe, such as validation data.folder=DIR."""
 
     out: Annotated[Path, arg(metavar="DIR")]
     """Folder for surface.jsonl. A run resumes where it stopped."""
@@ -61,22 +68,23 @@ class Sweep:
     """Address of a running dask scheduler, such as tcp://host:8786, whose workers measure in place of own processes."""
 
     init: Literal["auto", "none", "center", "rigid", "affine"] = "auto"
-    """Affine pre-alignment, as for spr register."""
+    """Affine pre-alignment, as for spr benchmark."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Compute device."""
 
     def run(self, command: str) -> None:
         """Run the sweep, and print the best setting."""
-        method, pairs = method_of(self.method), read_pairs(self.pairs)
+        method = method_of(self.method)
         axes = grid_axes(method, assignments(self.grid, "--grid"), self.preset, self.points)
-        settings, kept = grid(axes), self._kept(pairs)
         pick_device(self.device)
-        read = [self.pairs, *input_files(pairs)]
+        pairs = given_pairs(self.pairs, self.recipe, self.chosen)
+        settings, kept, init = grid(axes), self._kept(pairs), pair_init(self.init, self.recipe)
+        read = [path for path in (self.pairs, self.recipe, *input_files(pairs)) if path is not None]
         check_outputs([self.out / SURFACE], read)
         check_apart(self.out / PANELS, read)
         check_processes(self.processes)
-        options = SweepOptions(init=self.init, device=self.device, processes=self.processes, scheduler=self.scheduler)
+        options = SweepOptions(init=init, device=self.device, processes=self.processes, scheduler=self.scheduler)
         try:
             begun = removed_if_refused(self.out, (SURFACE,), lambda: _has_points(self.out / SURFACE))
             with begun, progress_display() as report_stage:
@@ -91,7 +99,7 @@ class Sweep:
                     command=command,
                     report=lambda n, of: report_stage(words, n / of),
                 )
-                shown, common = panel_settings(axes), BenchmarkOptions(init=self.init, device=self.device)
+                shown, common = panel_settings(axes), BenchmarkOptions(init=init, device=self.device)
                 for pair in kept:
                     report_stage(f"images of {pair.pair} at {len(shown)} settings", 1.0)
                     save_panels(pair, method, shown, self.out, common)
@@ -102,7 +110,7 @@ class Sweep:
         print_line(f"{len(points)} points{f', {failed} of them failed' if failed else ''} in {self.out / SURFACE}")
         print_line(best_words(points))
 
-    def _kept(self, pairs: Sequence[PairFiles]) -> list[PairFiles]:
+    def _kept(self, pairs: PairList) -> list[PairFiles]:
         for name in self.keep:
             check_name(name, [pair.pair for pair in pairs], "--keep")
         return [pair for pair in pairs if pair.pair in self.keep]

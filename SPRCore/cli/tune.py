@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from SPRCore.analysis.pairs import read_pairs
-from SPRCore.cli.benchmark import assignments, check_processes, input_files
+from SPRCore.cli.benchmark import assignments, check_processes
 from SPRCore.cli.console import print_line, progress_display
+from SPRCore.cli.evaluation_pairs import given_pairs, input_files, pair_init
 from SPRCore.cli.sweep import method_of
 from SPRCore.errors import InputError
 from SPRCore.io import read_card
@@ -57,8 +57,11 @@ class Tune:
     pairs: Annotated[Path | None, arg(metavar="LIST.csv", help_behavior_hint="(for a model or instance)")] = None
     """Pairs to evaluate on, as for spr benchmark."""
 
-    overrides: Annotated[Words, arg(name="set", metavar="KEY=VALUE", help_behavior_hint="(repeatable)")] = ()
-    """Changes to the recipe, as for spr train."""
+    recipe: Annotated[Path | None, arg(metavar="RECIPE.yaml", help_behavior_hint="(for a model or instance)")] = None
+    """Recipe with the pairs to evaluate on, as for spr benchmark."""
+
+    overrides: Annotated[Words, arg(name="set", metavar="SET|KEY=VALUE", help_behavior_hint="(repeatable)")] = ()
+    """Changes to the recipe, as for spr train; with --recipe also its set, validation or test."""
 
     ranges: Annotated[Words, arg(metavar="NAME=LOW:HIGH[:log],...", help_behavior_hint="(optional)")] = ()
     """Search space, such as alpha=0:0.1; for a recipe also keys, such as optimiser.lr=1e-4:1e-2:log. By default all
@@ -90,7 +93,7 @@ class Tune:
     """Seed of the search."""
 
     init: Literal["auto", "none", "center", "rigid", "affine"] = "auto"
-    """Affine pre-alignment, for a model or instance."""
+    """Affine pre-alignment, for a model or instance; with --recipe "auto" is none."""
 
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"] | None,
@@ -133,8 +136,11 @@ class Tune:
             raise InputError("--pruner", got=" ".join(map(str, self.pruner)), expected=expected)
 
     def _recipe_task(self) -> tuple[str, StudyConfig, Path]:
-        if self.pairs is not None:
-            raise InputError("--pairs", got="it with a recipe", expected="a recipe alone, which names its data")
+        for option, given in (("--pairs", self.pairs), ("--recipe", self.recipe)):
+            if given is not None:
+                raise InputError(
+                    option, got="it with a recipe to tune", expected="a recipe alone, which names its data"
+                )
         device = [] if self.device is None else [f"device={self.device}"]
         recipe = read_recipe(Path(self.target), [*(change for group in self.overrides for change in group), *device])
         folder = self.out or Path(f"{recipe.folder}-tune")
@@ -149,17 +155,14 @@ class Tune:
 
     def _cohort_task(self) -> tuple[str, StudyConfig, Path]:
         method = method_of(self.target)
-        if self.pairs is None:
-            raise InputError("--pairs", got="none", expected="a list of pairs to evaluate on, or a recipe to tune")
-        if self.overrides:
-            raise InputError("--set", got="changes to a recipe", expected="a recipe to tune")
         known = open_ranges(method)
         tried = search_space(known, assignments(self.ranges, "--ranges"), self.preset, prior=method.prior.name)
         name = method.label if method.path is None else read_card(method.path).name
         folder = self.out or Path("runs") / f"{name}-tune"
-        pairs = tuple(read_pairs(self.pairs))
-        _check_place(folder, name, [self.pairs, method.path, *input_files(pairs)])
-        target = CohortTarget(method=method, pairs=pairs, init=self.init, device=self.device or "auto")
+        pairs = given_pairs(self.pairs, self.recipe, self.overrides)
+        _check_place(folder, name, [self.pairs, self.recipe, method.path, *input_files(pairs)])
+        init = pair_init(self.init, self.recipe)
+        target = CohortTarget(method=method, pairs=pairs, init=init, device=self.device or "auto")
         return name, self._task(name, target, tried, folder), folder
 
     def _task(

@@ -12,6 +12,7 @@ import torch
 from SPRCore.errors import InputError
 from SPRCore.geometry import Grid, Volume, resample
 from SPRCore.io import ModelCard, find_bundle, read_bundle
+from SPRCore.io.cards import Preprocessing
 from SPRCore.networks import RegistrationNetwork
 from SPRCore.networks.loading import build_from_bundle
 from SPRCore.registration.network import model_prior
@@ -36,6 +37,17 @@ class LoadedModel:
         """Read a bundle and move its network to a device."""
         bundle = read_bundle(path)
         return cls(network=build_from_bundle(bundle).to(device), card=bundle.card, sha256=bundle.sha256)
+
+    def for_prepared(self, done: Preprocessing | None) -> LoadedModel:
+        """Return the model for images whose intensities were prepared already, over their whole field of view.
+
+        Where its card prepares them in the same way they are taken as they are, since a crop has other extremes. The
+        model is unchanged for None and for another preprocessing.
+        """
+        if done is None or done != self.card.preprocessing:
+            return self
+        unchanged = Preprocessing(clip=(0.0, 1.0), normalize="clip")
+        return dataclasses.replace(self, card=dataclasses.replace(self.card, preprocessing=unchanged))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

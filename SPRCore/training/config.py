@@ -19,10 +19,10 @@ class TeacherConfig:
     """Displacements of the instance solver as targets, computed once for each training pair and kept with the data.
 
     Attributes:
-        weight: Factor of the mean squared distance in mm² from the solver's displacement at the same setting. 0.1:
-            about as much as the similarity where the motion is a few mm.
-        change_weight: Factor of the mean squared distance in mm² of the change between two settings from the solver's
-            change; above 0 each pair is seen under two settings at once.
+        weight: Factor of the mean distance in mm from the solver's displacement at the same setting, squared below
+            1 mm. 0.1: a mm weighs as much as a correlation of 0.1.
+        change_weight: Factor of the same distance of the change between two settings from the solver's change; above 0
+            each pair is seen under two settings at once.
         settings: Settings for each pair, drawn over the ranges of `hyper`; 1 without ranges.
 
     Raises:

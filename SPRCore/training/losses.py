@@ -28,6 +28,9 @@ _MAP_POOL = 2
 predict the weight at a quarter of the resolution, so that one value covers about five voxels."""
 _LABELS_AT_ONCE = 8
 _SMALLEST_ERROR_MM = 1e-3  # smooths the length of a landmark error at 0
+_TEACHER_BEND_MM = 1.0
+"""Distance from the teacher below which its square counts, above which its length does: where images have no contrast,
+the solver's motion is far from any that can be learned, and squares of it would outweigh the rest."""
 
 
 def batch_loss(
@@ -63,19 +66,20 @@ def batch_loss(
 
 
 def _teacher_losses(displacement_vox: Vectors, batch: Batch, config: TeacherConfig) -> dict[str, Tensor]:
-    """Mean squared distances in mm² from the displacements of the solver, and of the change between two settings."""
+    """Mean distances in mm from the displacements of the solver, and of the change between two settings."""
     if batch.teacher_vox is None:
         raise InputError("teacher", got="a pair without the solver's displacement", expected="one for every pair")
     spacing = displacement_vox.new_tensor(batch.spacings).view(-1, 3, 1, 1, 1)
     error_mm = (displacement_vox - batch.teacher_vox) * spacing
-    parts = {"teacher": config.weight * _mean_square(error_mm)}
+    parts = {"teacher": config.weight * _mean_length(error_mm)}
     if config.change_weight:
-        parts["teacher_change"] = config.change_weight * _mean_square(error_mm[1::2] - error_mm[::2])
+        parts["teacher_change"] = config.change_weight * _mean_length(error_mm[1::2] - error_mm[::2])
     return parts
 
 
-def _mean_square(field_mm: Vectors) -> Tensor:
-    return field_mm.square().sum(dim=1).mean()
+def _mean_length(field_mm: Vectors) -> Tensor:
+    """Mean length of vectors in mm, reduced by a constant and with a square around 0 (pseudo-Huber)."""
+    return (field_mm.square().sum(dim=1) + _TEACHER_BEND_MM**2).sqrt().mean() - _TEACHER_BEND_MM
 
 
 def _similarity_and_priors(

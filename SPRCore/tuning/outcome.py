@@ -17,6 +17,7 @@ from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
 from SPRCore.tuning.space import Objective
 from SPRCore.tuning.storage import import_optuna, quiet
 from SPRCore.tuning.studies import Study, TrialRecord
+from SPRCore.tuning.targets import CohortTarget
 from SPRCore.tuning.trials import trial_records
 from SPRCore.tuning.worker import StudyConfig
 
@@ -45,7 +46,8 @@ def outcome(config: StudyConfig, study: optuna.Study, *, target: str, band: floa
         tolerance=tolerance(records, config.objective, band),
         importances=importances(study, [each.name for each in config.parameters]),
         command=command,
-        settings={"pruner": list(config.pruner), "seed": config.seed, "max_folding": config.objective.max_folding},
+        settings={"pruner": list(config.pruner), "seed": config.seed, "max_folding": config.objective.max_folding}
+        | (config.target.pairs.settings if isinstance(config.target, CohortTarget) else {}),
     )
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 
 from SPRCore.analysis.methods import MethodSpec
-from SPRCore.analysis.pairs import LoadedPair
 from SPRCore.errors import InputError
 from SPRCore.functional import kept_memory
 from SPRCore.geometry import Grid, MaskedVolume, Volume, resample
+from SPRCore.io.pairs import LoadedPair
 from SPRCore.networks import RegistrationOutput
 from SPRCore.registration import LoadedModel, model_prior, prealign
 from SPRCore.registration.job import make_job
@@ -73,7 +73,7 @@ def ready(
     affine_ras = prealign(loaded.fixed, loaded.moving, init).affine_ras
     if model is None:
         return _ready_instance(loaded, method, affine_ras, device)
-    return _ready_network(loaded, model, affine_ras)
+    return _ready_network(loaded, model.for_prepared(loaded.prepared), affine_ras)
 
 
 def _ready_network(loaded: LoadedPair, model: LoadedModel, affine_ras: Affine | None) -> ReadyPair:

@@ -63,7 +63,7 @@ class Study:
         tolerance: Lowest and highest value of each parameter among the trials within the band.
         importances: Share of each parameter in the variance of the objective (fANOVA), adding up to 1.
         command: The command line, without folders.
-        settings: Pruner, seed and folding limit.
+        settings: Pruner, seed, folding limit, and the source of the pairs of a recipe.
         machine: Machine on which the file was written.
         versions: Versions of Python and the libraries there.
         schema_version: Version of this format.

@@ -239,7 +239,7 @@ def test_a_window_pulls_no_further_than_its_noise_allows(load):
 
 
 def test_pairs_of_the_body_are_a_list_that_a_benchmark_reads(load, monkeypatch, tmp_path, shared_data):
-    from SPRCore.analysis.pairs import load_pair, read_pairs
+    from SPRCore.io.pairs import load_pair, read_pairs
 
     monkeypatch.setattr(sys, "argv", ["body_pairs.py", "--each", "1", "--out", str(tmp_path / "body")])
     load("body_pairs").main()

@@ -44,6 +44,18 @@ def test_ranges_and_optima_are_those_of_the_paper(repository):
         assert read_recipe(path).hyper.weighting == "hypermorph"
 
 
+def test_subjects_and_labels_are_those_of_the_paper(repository):
+    folder = repository / "Training" / "recipes"
+    cardiac = read_recipe(folder / "acdc_mnms" / "tm-spr-beta.yaml").data
+    assert (cardiac.dataset, cardiac.also.dataset) == ("mnms", "acdc")
+    assert cardiac.split.datasets == {"acdc": "test"}  # 150 subjects
+    assert cardiac.split.train + cardiac.split.validation == 259 + 61
+    assert len(read_recipe(folder / "ixi" / "tm-spr-beta.yaml").data.label_numbers()) == 30
+    assert len(read_recipe(folder / "autopet" / "tm-spr-beta.yaml").data.label_names()) == 39
+    changes = ["data.grouping=null", "data.labels=[103 classes]"]
+    assert len(read_recipe(folder / "autopet" / "tm-spr-beta.yaml", changes).data.label_numbers()) == 103
+
+
 @pytest.mark.parametrize(("start", "reference"), [("vxm", "vxm-spr-beta"), ("tm", "tm-spr-beta")])
 def test_the_uniform_reference_differs_only_in_the_weight(repository, start, reference):
     folder = repository / "Training" / "recipes" / "acdc"

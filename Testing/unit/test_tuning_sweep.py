@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from SPRCore.analysis.methods import parse_methods
-from SPRCore.analysis.pairs import LoadedPair
 from SPRCore.errors import InputError
 from SPRCore.geometry import Field, MaskedVolume, Volume, compose_affine
 from SPRCore.geometry.annotations import Annotations
 from SPRCore.io import write_bundle
 from SPRCore.io.bundles import Bundle
+from SPRCore.io.pairs import LoadedPair
 from SPRCore.metrics import evaluate, folding_percent, ndv_percent
 from SPRCore.registration import LoadedModel, register_network
 from SPRCore.synthetic import beating_heart

@@ -10,9 +10,9 @@ import torch
 
 from SPRCore.errors import InputError
 from SPRCore.functional import warp
+from SPRCore.io.samples import Sample
 from SPRCore.synthetic.scenes import smooth_motion
 from SPRCore.training.config import AugmentationConfig
-from SPRCore.training.data.cases import Sample
 
 
 def augmented(

@@ -11,10 +11,11 @@ import torch
 from torch.utils.data import Dataset
 
 from SPRCore.errors import InputError
+from SPRCore.io.samples import Sample
 from SPRCore.training.batches import Batch
 from SPRCore.training.config import AugmentationConfig
 from SPRCore.training.data.augmentation import augmented
-from SPRCore.training.data.cases import Pair, Sample, Source
+from SPRCore.training.data.cases import Pair, Source
 from SPRCore.training.data.teacher import Teacher
 from SPRCore.typing import Tensor
 

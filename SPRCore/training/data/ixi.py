@@ -13,11 +13,6 @@ from SPRCore.training.data.problems import Problem
 
 FOLDERS = {"train": "Train", "validation": "Val", "test": "Test"}
 ATLAS = "atlas"
-VOLUMES_OF_INTEREST = (
-    *(2, 3, 4, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 24, 28, 31),
-    *(41, 42, 43, 46, 47, 49, 50, 51, 52, 53, 54, 60, 63),
-)
-"""The 30 FreeSurfer labels that the paper evaluates."""
 
 
 def find_ixi_pickles(folder: Path, *, use_labels: bool) -> tuple[list[Case], list[Problem]]:

@@ -19,9 +19,10 @@ from SPRCore import __version__
 from SPRCore.errors import InputError
 from SPRCore.functional import kept_memory
 from SPRCore.io.atomic import atomic_path
+from SPRCore.io.samples import Sample
 from SPRCore.registration.instance import InstanceConfig, InstanceProblem
 from SPRCore.regularization.priors import make_prior
-from SPRCore.training.data.cases import Pair, Sample, Source
+from SPRCore.training.data.cases import Pair, Source
 from SPRCore.training.hyper import draw_values
 from SPRCore.training.recipe import Recipe
 
