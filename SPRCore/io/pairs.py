@@ -195,7 +195,7 @@ def _pair(row: dict[str, str], number: int, where: str, base: Path) -> PairFiles
     for part in ("fixed", "moving"):
         if part not in files:
             raise InputError(f"{where}, {part}", got="nothing", expected="a path")
-    for kind in ("labels", "points"):
+    for kind in ("labels", "points", "channel"):
         if (f"fixed_{kind}" in files) != (f"moving_{kind}" in files):
             raise InputError(f"{where}, {kind}", got="those of one image only", expected="those of both, or none")
     for part, file in files.items():
