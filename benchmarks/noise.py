@@ -143,7 +143,7 @@ def saturated():
         found = plain(replace(fixed, usable=fixed.usable * pulls), warped, **more)
         return found._replace(squared=torch.minimum(squared, goal))
 
-    with mock.patch("SPRCore.registration.level.correlate", wrapped):
+    with mock.patch("SPRCore.similarity.lncc.correlate", wrapped):
         yield
 
 

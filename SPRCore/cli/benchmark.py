@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,6 +22,7 @@ from SPRCore.cli.evaluation_pairs import given_pairs, input_files, pair_init
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
 from SPRCore.io.outputs import check_outputs, check_own, result_folder
+from SPRCore.metrics import FoldingRegion, LabelInterpolation, MetricConventions
 
 _PRINTED = ("method", "pairs", "Dice", "TRE, mm", "LNCC", "folding, %", "NDV, %", "seconds", "of processor")
 
@@ -52,7 +53,7 @@ class Benchmark:
     """Folder for rows.jsonl and the tables. A run resumes where it stopped."""
 
     twins: Annotated[Words, arg(metavar="METHOD=REFERENCE,...", help_behavior_hint="(optional)")] = ()
-    """Methods to test against a reference method, over subjects."""
+    """Methods to test against reference methods, over subjects; METHOD=A,METHOD=B tests one against several."""
 
     label_names: Annotated[
         Words, arg(metavar="LABEL=NAME,...", help_behavior_hint="(default: those of the recipe)")
@@ -70,6 +71,14 @@ class Benchmark:
 
     seed: Annotated[int, arg(metavar="N")] = 0
     """Seed of all random numbers."""
+
+    label_interpolation: LabelInterpolation = "nearest"
+    """How moving labels are warped: the nearest voxel, or each label linearly and the highest taken, as the author of
+    the paper does."""
+
+    folding_over: FoldingRegion = "volume"
+    """Voxels over which folding and non-diffeomorphic volume are taken: all, or the foreground (the fixed image above
+    its lowest value), as the author of the paper does."""
 
     timeout: Annotated[float, arg(metavar="SECONDS")] = 7200.0
     """Time limit of a registration."""
@@ -91,12 +100,14 @@ class Benchmark:
         for name in self.keep:
             check_name(name, [pair.pair for pair in pairs], "--keep")
         check_processes(self.processes)
-        options = BenchmarkOptions(
-            init=pair_init(self.init, self.recipe),
-            device=self.device,
-            seed=self.seed,
-            timeout_seconds=self.timeout,
-        )
+        conventions = MetricConventions(label_interpolation=self.label_interpolation, folding_over=self.folding_over)
+        common = {
+            "init": pair_init(self.init, self.recipe),
+            "device": self.device,
+            "seed": self.seed,
+            "conventions": conventions,
+        }
+        options = BenchmarkOptions(timeout_seconds=self.timeout, **common)
         cluster = Cluster(self.processes, self.scheduler)
         read = [path for path in (self.pairs, self.recipe, *input_files(pairs)) if path is not None]
         check_outputs([self.out / name for name in (ROWS, *TABLES)], read)
@@ -138,11 +149,19 @@ def with_references(methods: list[MethodSpec], words: tuple[tuple[str, ...], ...
     Raises:
         InputError: A name is not among the methods.
     """
-    twins = assignments(words, "--twins")
+    twins = reference_methods(words)
     labels = [method.label for method in methods]
-    for name in (*twins, *twins.values()):
+    for name in (*twins, *(other for others in twins.values() for other in others)):
         check_name(name, labels, "--twins")
-    return [replace(method, twin=twins.get(method.label)) for method in methods]
+    return [replace(method, twins=twins.get(method.label, ())) for method in methods]
+
+
+def reference_methods(words: tuple[tuple[str, ...], ...]) -> dict[str, tuple[str, ...]]:
+    """Parse `--twins`: the reference methods of each method, in their order (`InputError` if it is no assignment)."""
+    found: dict[str, tuple[str, ...]] = {}
+    for method, reference in _assigned(words, "--twins"):
+        found[method] = tuple(dict.fromkeys((*found.get(method, ()), reference)))
+    return found
 
 
 def assignments(words: tuple[tuple[str, ...], ...], option: str) -> dict[str, str]:
@@ -151,13 +170,15 @@ def assignments(words: tuple[tuple[str, ...], ...], option: str) -> dict[str, st
     Raises:
         InputError: An entry is not an assignment.
     """
-    found = {}
+    return dict(_assigned(words, option))
+
+
+def _assigned(words: tuple[tuple[str, ...], ...], option: str) -> Iterator[tuple[str, str]]:
     for entry in (piece.strip() for group in words for word in group for piece in word.split(",") if piece.strip()):
         left, sign, right = entry.partition("=")
         if not (left and sign and right):
             raise InputError(option, got=repr(entry), expected="NAME=OTHER, with commas between several")
-        found[left] = right
-    return found
+        yield left, right
 
 
 def print_results(results: ResultTable) -> None:

@@ -51,7 +51,7 @@ class Sweep:
     """Hyperparameters to vary, such as alpha=0:0.1:0.005; LOW:HIGH gives --points values, a number fixes one. By
     default all hyperparameters of the model, over its ranges."""
 
-    preset: Annotated[Literal["brain", "heart"] | None, arg(help_behavior_hint="(optional)")] = None
+    preset: Annotated[Literal["body", "brain", "heart"] | None, arg(help_behavior_hint="(optional)")] = None
     """Steps of the paper for this task."""
 
     points: Annotated[int, arg(metavar="N")] = 20

@@ -12,7 +12,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from SPRCore.cli.benchmark import assignments, check_processes
 from SPRCore.cli.console import print_line, progress_display
-from SPRCore.cli.evaluation_pairs import given_pairs, input_files, pair_init
+from SPRCore.cli.evaluation_pairs import check_source, given_pairs, input_files, pair_init
 from SPRCore.cli.sweep import method_of
 from SPRCore.errors import InputError
 from SPRCore.io import read_card
@@ -22,7 +22,7 @@ from SPRCore.registration.devices import pick_device
 from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
 from SPRCore.training.recipe import Recipe, read_recipe
 from SPRCore.tuning.axes import open_ranges
-from SPRCore.tuning.space import Objective, SearchParameter, search_space
+from SPRCore.tuning.space import MAX_FOLDING, Objective, SearchParameter, search_space
 from SPRCore.tuning.storage import storage_url
 from SPRCore.tuning.studies import STUDY, read_study
 from SPRCore.tuning.study import Finished, run_study
@@ -71,10 +71,11 @@ class Tune:
     """Ranges of the paper for this task."""
 
     objective: Literal["dice", "tre", "label-free"] = "dice"
-    """Mean Dice, landmark error, or without labels the similarity, if folding stays below --max-folding."""
+    """Mean Dice, landmark error, or without labels the similarity."""
 
-    max_folding: Annotated[float, arg(metavar="PERCENT")] = 0.1
-    """With label-free: maximum folding; a trial above it ranks below all others."""
+    max_folding: Annotated[float, arg(metavar="PERCENT")] = MAX_FOLDING
+    """Maximum mean folding: a trial above it is infeasible and never the best, and the sampler avoids its neighborhood;
+    100 for no limit."""
 
     pruner: Annotated[tuple[int, int, int], arg(metavar="TRIALS STEPS EVERY")] = (5, 30, 10)
     """Median pruning: number of trials before it begins, steps (epochs, or pairs) before a trial may be pruned, and
@@ -155,6 +156,7 @@ class Tune:
 
     def _cohort_task(self) -> tuple[str, StudyConfig, Path]:
         method = method_of(self.target)
+        check_source(self.pairs, self.recipe, self.overrides)
         known = open_ranges(method)
         tried = search_space(known, assignments(self.ranges, "--ranges"), self.preset, prior=method.prior.name)
         name = method.label if method.path is None else read_card(method.path).name
@@ -168,8 +170,7 @@ class Tune:
     def _task(
         self, name: str, target: CohortTarget | RecipeTarget, tried: tuple[SearchParameter, ...], folder: Path
     ) -> StudyConfig:
-        free = self.objective == "label-free"
-        objective = Objective(name=self.objective, max_folding=self.max_folding if free else None)
+        objective = Objective(name=self.objective, max_folding=self.max_folding if self.max_folding < 100 else None)
         objective.check(target)
         return StudyConfig(
             study=self.study or name,
@@ -202,7 +203,12 @@ def study_lines(found: Finished) -> Sequence[str]:
     study, best = found.study, found.study.best_trial
     count = {state: sum(trial.state == state for trial in study.trials) for state in ("complete", "pruned", "failed")}
     counts = ", ".join(f"{number} {state}" for state, number in count.items() if number)
-    lines = [f"{counts or 'no'} trials in {found.path}"]
+    beyond = [trial for trial in study.trials if trial.state == "complete" and trial.infeasible]
+    words = f", {len(beyond)} of the complete ones infeasible" if beyond else ""
+    lines = [f"{counts or 'no'} trials{words} in {found.path}"]
+    if best is None and beyond:
+        least = min(float(trial.measures["folding_percent"]) for trial in beyond)
+        lines.append(f"no best trial: the least folding is {least:.3g} %, above --max-folding")
     if best is not None and best.value is not None:
         at = ", ".join(f"{name} {value:.4g}{_span(study.tolerance.get(name))}" for name, value in best.params.items())
         lines.append(f"best {study.objective}: {best.value:.4f} at {at}")

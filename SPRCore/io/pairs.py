@@ -202,7 +202,7 @@ def _pair(row: dict[str, str], number: int, where: str, base: Path) -> PairFiles
         if not on_disk(file).exists():
             raise InputError(f"{where}, {part}", got=f"no file {row[part]}", expected="a file")
     written = [row.get(part, "") for part in PARTS]
-    for _later in ("moving_mask", "fixed_channel", "moving_channel"):  # rows of lists without them keep their digest
+    for _ in ("moving_mask", "fixed_channel", "moving_channel"):  # rows of lists without them keep their digest
         written = written if written[-1] else written[:-1]
     digest = hashlib.sha256("\0".join(written).encode()).hexdigest()
     return PairFiles(**texts, **files, digest=digest)

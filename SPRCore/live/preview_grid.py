@@ -14,11 +14,12 @@ from SPRCore.functional import integrate_quickly, mirrored_box_mean, resize
 from SPRCore.geometry import Field, Grid, Volume, compose_affine, on_host, resample_displacement
 from SPRCore.live.parts import DeformationQuality
 from SPRCore.live.quality import coarse_quality, inner_determinant
-from SPRCore.registration.level import LevelImages, closed_form_weight, free_weight
+from SPRCore.registration.level import LevelImages
 from SPRCore.registration.pyramid import LEAST_SIZE, Level, make_level
-from SPRCore.registration.solver import InstanceConfig, pool_of
+from SPRCore.registration.solver import InstanceConfig
 from SPRCore.registration.unfold import unfold
 from SPRCore.regularization import Prior, squared_gradient
+from SPRCore.regularization.most_probable import effective_weight, free_weight, pool_of
 from SPRCore.similarity import common_floor, features, fixed_side
 from SPRCore.typing import Images, Scalars, Tensor, Vectors
 
@@ -69,12 +70,11 @@ class PreviewGrid:
 
     def closed_form(self, velocity_mm: Vectors, prior: Prior, sharpness: Scalars | None = None) -> Scalars:
         """Return the weight that minimizes the energy for a velocity, its squared gradient times e^sharpness."""
-        pool = pool_of(self.images, self.settings)
-        if sharpness is None:
-            return closed_form_weight(self.images, velocity_mm, prior, pool)
-        _, pooled = free_weight(self.images, velocity_mm, prior, pool)
-        weight = mirrored_box_mean(prior.map_weight(pooled * sharpness.exp()), pool)
-        return weight if self.images.stiffness is None else weight * self.images.stiffness
+        spacing, stiffness = self.images.grid.spacing, self.images.stiffness
+        pool = pool_of(spacing, self.settings.pool)
+        free, pooled = free_weight(velocity_mm, spacing, prior, pool, stiffness)
+        free = free if sharpness is None else prior.map_weight(pooled * sharpness.exp())
+        return effective_weight(free, pool, stiffness)
 
     def sharpness(self, velocity: Field) -> Scalars:
         """Return the log ratio of the pooled squared gradient on the grid of the solver to that on the preview grid.
@@ -83,10 +83,11 @@ class PreviewGrid:
         cancels.
         """
         step = velocity.grid.spacing
-        pool = [self.settings.pool if one < 1.5 * min(step) else 0 for one in step]  # as `pool_of`
         fine_mm = velocity.to_tensor_vox().to(self.fixed.device) * self.fixed.new_tensor(step).view(1, 3, 1, 1, 1)
-        fine = _log_square(fine_mm, step, pool)
-        coarse = _log_square(self.velocity_mm(velocity), self.images.grid.spacing, pool_of(self.images, self.settings))
+        fine, coarse = (
+            _log_square(field, own, pool_of(own, self.settings.pool))
+            for field, own in ((fine_mm, step), (self.velocity_mm(velocity), self.images.grid.spacing))
+        )
         return resize(fine, self.grid.shape) - coarse
 
     def weight_gap(self, velocity_mm: Vectors, weight: Scalars, prior: Prior) -> float:

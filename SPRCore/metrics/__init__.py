@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from SPRCore.metrics.consistency import displacement_summary, inverse_consistency_mm
+from SPRCore.metrics.conventions import FoldingRegion, LabelInterpolation, MetricConventions
 from SPRCore.metrics.distance import hd95_mm
 from SPRCore.metrics.intensity import local_correlation
 from SPRCore.metrics.jacobian import determinant_map, folding_percent, jacobian_summary, ndv_percent
@@ -12,6 +13,9 @@ from SPRCore.metrics.report import evaluate, with_similarity
 from SPRCore.metrics.slider_fidelity import slider_fidelity
 
 __all__ = [
+    "FoldingRegion",
+    "LabelInterpolation",
+    "MetricConventions",
     "determinant_map",
     "dice",
     "dice_mean",

@@ -14,7 +14,6 @@ from SPRCore.functional import (
     central_difference,
     gradient,
     integrate_quickly,
-    mirrored_box_mean,
     resize,
     resize_displacement,
     vector_jacobian_product,
@@ -22,8 +21,9 @@ from SPRCore.functional import (
 )
 from SPRCore.registration.newton import NewtonSystem, outer_product
 from SPRCore.registration.pyramid import Level
-from SPRCore.regularization import Prior, edge_weights, squared_gradient, weighted_laplacian
+from SPRCore.regularization import Prior, edge_weights, weighted_laplacian
 from SPRCore.regularization.diffusion import TERMS
+from SPRCore.regularization.most_probable import effective_weight, free_weight
 from SPRCore.similarity import FixedImage
 from SPRCore.typing import Images, Scalars, Tensor, Vectors
 
@@ -156,41 +156,18 @@ def evaluation(images: LevelImages, velocity_mm: Vectors, prior: Prior, pool: Se
     comparison = images.fixed.compare(warped.detach())
     yield
     similarity = float(comparison.values.sum()) / images.fixed.total
-    free, pooled = free_weight(images, velocity_mm, prior, pool)
+    free, pooled = free_weight(velocity_mm, images.grid.spacing, prior, pool, images.stiffness)
     regularizer = float((prior.scale * free * pooled + prior.penalty(free)).mean())
     return Evaluation(
         energy=images.share * (1.0 - similarity) + regularizer,
         similarity=similarity,
         similarities=comparison.values,
-        weight=_effective(images, free, pool),
+        weight=effective_weight(free, pool, images.stiffness),
         warped=warped,
         data_force=comparison.gradient,
         data_curvature=comparison.curvature,
         velocity_mm=leaf,
     )
-
-
-def free_weight(
-    images: LevelImages, velocity_mm: Vectors, prior: Prior, pool: Sequence[int]
-) -> tuple[Scalars, Scalars]:
-    """Return the minimizing weight w before its pooling, and the pooled q·s, each of shape (1, 1, X, Y, Z).
-
-    The stiffness q multiplies the squared gradient s of the velocity in mm; `pool` is the half width of the
-    neighborhood that shares a weight.
-    """
-    local = squared_gradient(velocity_mm, images.grid.spacing)
-    pooled = mirrored_box_mean(local if images.stiffness is None else local * images.stiffness, pool)
-    return prior.map_weight(pooled), pooled
-
-
-def closed_form_weight(images: LevelImages, velocity_mm: Vectors, prior: Prior, pool: Sequence[int]) -> Scalars:
-    """Return the effective weight q·w that minimizes the energy for a velocity, arguments as for ``free_weight``."""
-    return _effective(images, free_weight(images, velocity_mm, prior, pool)[0], pool)
-
-
-def _effective(images: LevelImages, free: Tensor, pool: Sequence[int]) -> Tensor:
-    pooled = mirrored_box_mean(free, pool)
-    return pooled if images.stiffness is None else pooled * images.stiffness
 
 
 def newton_update(

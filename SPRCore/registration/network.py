@@ -12,14 +12,14 @@ import torch
 from torch.nn import functional as F
 
 from SPRCore.errors import ConvergenceError, InputError
-from SPRCore.functional import invert, mirrored_box_mean
+from SPRCore.functional import invert
 from SPRCore.geometry import Field, Grid, MaskedVolume, Volume, fill, on_host, resample, resample_displacement
 from SPRCore.io.cards import ModelCard
 from SPRCore.networks import RegistrationNetwork, RegistrationOutput
 from SPRCore.networks.network import MIN_SIZE
 from SPRCore.registration.result import DeformationFields
 from SPRCore.registration.working import onto, prepared, working_grid
-from SPRCore.regularization import Prior, squared_gradient
+from SPRCore.regularization import Prior, most_probable_weight
 from SPRCore.regularization.priors import hyperparameters, make_prior
 from SPRCore.typing import Affine, Images, Scalars, Tensor
 
@@ -253,5 +253,4 @@ def _likely_weight(output: RegistrationOutput, grid: Grid, prior: Prior) -> Scal
     """Return the most probable weight under the prior for the field of a network without weights."""
     field_vox = output.displacement if output.velocity is None else output.velocity
     spacing = field_vox.new_tensor(grid.spacing).view(1, 3, 1, 1, 1)
-    pooled = mirrored_box_mean(squared_gradient(field_vox * spacing, grid.spacing), (1, 1, 1))
-    return prior.map_weight(pooled)
+    return most_probable_weight(field_vox * spacing, grid.spacing, prior)

@@ -16,6 +16,7 @@ from SPRCore.registration.level import Evaluation, LevelImages, Pausing, evaluat
 from SPRCore.registration.result import Deformation
 from SPRCore.registration.unfold import unfolding
 from SPRCore.regularization import Prior
+from SPRCore.regularization.most_probable import POOL, pool_of
 from SPRCore.similarity import check_similarity, window_radius
 from SPRCore.typing import Scalars, Tensor, Vectors
 
@@ -59,7 +60,7 @@ class InstanceConfig:
     steps: tuple[int, ...] = (12, 10, 8, 4)
     similarity: str = "lncc"
     window: int = 9
-    pool: int = 1
+    pool: int = POOL
     velocity_voxels: int = 300_000
     velocity_step: float = 2.0
     corrections: int = 0
@@ -149,7 +150,7 @@ class LevelSolver:
     ) -> None:
         self.images, self.prior, self.config, self.where = images, prior, config, where
         finest = min(images.grid.spacing)
-        self.pool = pool_of(images, config)
+        self.pool = pool_of(images.grid.spacing, config.pool)
         self.longest_mm = config.longest_step_vox * finest
         self.stride = FIRST_STRIDE
         self.velocity = velocity
@@ -205,12 +206,6 @@ class LevelSolver:
         if not math.isfinite(state.energy):
             raise ConvergenceError("registration", got="an energy that is not a number", remedy="check the images")
         return state
-
-
-def pool_of(images: LevelImages, config: InstanceConfig) -> tuple[int, ...]:
-    """Return the half width of the neighborhood that shares a weight on a level, 0 along axes of coarse voxels."""
-    finest = min(images.grid.spacing)
-    return tuple(config.pool if step < 1.5 * finest else 0 for step in images.grid.spacing)
 
 
 def near_low_weight(images: LevelImages, weight: Scalars) -> Scalars:

@@ -14,18 +14,15 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from SPRCore.errors import InputError
-from SPRCore.functional import mirrored_box_mean, sample, warp
+from SPRCore.functional import sample, warp
 from SPRCore.networks import RegistrationOutput
-from SPRCore.regularization import Prior, squared_gradient, weighted_diffusion
+from SPRCore.regularization import Prior, most_probable_weight, weighted_diffusion
 from SPRCore.similarity import dissimilarity
 from SPRCore.training.batches import Batch
 from SPRCore.training.config import LossConfig, TeacherConfig
 from SPRCore.training.hyper import LossSetting
 from SPRCore.typing import Scalars, Tensor, Vectors
 
-_MAP_POOL = 2
-"""Radius in voxels of the neighborhood over which squared gradients are averaged for the most probable weight: networks
-predict the weight at a quarter of the resolution, so that one value covers about five voxels."""
 _LABELS_AT_ONCE = 8
 _SMALLEST_ERROR_MM = 1e-3  # smooths the length of a landmark error at 0
 _TEACHER_BEND_MM = 1.0
@@ -139,11 +136,9 @@ def in_mm(displacement_vox: Vectors, spacing: Sequence[float]) -> Vectors:
     return displacement_vox * displacement_vox.new_tensor(spacing).view(1, 3, 1, 1, 1)
 
 
-@torch.no_grad()
 def map_weight(displacement_vox: Vectors, spacing: Sequence[float], prior: Prior) -> Scalars:
     """Return the most probable weight (B, 1, X, Y, Z) of a displacement in voxels, in closed form, without gradient."""
-    local = squared_gradient(in_mm(displacement_vox, spacing), spacing)
-    return prior.map_weight(mirrored_box_mean(local, (_MAP_POOL,) * 3))
+    return most_probable_weight(in_mm(displacement_vox, spacing), spacing, prior)
 
 
 def map_gap(output: RegistrationOutput, spacing: Sequence[float], prior: Prior) -> float | None:

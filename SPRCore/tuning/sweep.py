@@ -112,6 +112,8 @@ class SweepWorker:
         self._method, self._init, self._size = method, init, cached
         self._device = pick_device(device)
         self._model = None if method.path is None else LoadedModel.read(method.path, self._device)
+        card = None if self._model is None else self._model.card
+        self._trained = {} if card is None else {name: card.ranges[name][1] for name in card.conditioning}
         self._cached: dict[str, tuple[ReadyPair, Evaluator]] = {}
         self._latest: dict[str, tuple[ReadyPair, Evaluator]] = {}
 
@@ -131,7 +133,7 @@ class SweepWorker:
         """
         method = self._method
         named = {"pair": pair.pair, "subject": pair.subject, "group": pair.group}
-        named |= {"method": method.label, "model": method.model, "setting": dict(setting)}
+        named |= {"method": method.label, "model": method.model, "setting": dict(setting), "trained": self._trained}
         prepared, evaluator = self._prepared(pair)
         prior = setting_prior(method, setting)
         try:

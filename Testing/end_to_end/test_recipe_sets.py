@@ -136,12 +136,18 @@ def test_the_header_says_what_was_registered(spr, tmp_path, caches):
     assert done.code == 0, done.err
     header = read_rows(tmp_path / "run" / ROWS, BenchmarkRow).headers[0]
     source = header.settings["source"]
-    assert (source["recipe"], source["set"]) == ("layout", "validation")
+    assert (source["recipe"], source["set"], source["dataset"]) == ("layout", "validation", "acdc")
     assert "voxel by voxel" in source["grid"]
     assert source["preprocessing"]["shape"] == [16, 16, 16]
     assert header.settings["init"] == "none"
     assert header.settings["label_names"] == {"1": "RV", "2": "MYO", "3": "LV"}
     assert str(tmp_path) not in (tmp_path / "run" / ROWS).read_text()
+    beside = spr("report", tmp_path / "run", "--out", tmp_path / "report", "--against", "paper")
+    assert beside.code == 0, beside.err
+    page = (tmp_path / "report" / "against_paper.md").read_text()
+    assert "Table 4: ACDC and M&Ms" in page
+    assert "data: acdc; the paper: ACDC and M&Ms, cine MRI" in page
+    assert "grid of the images and metrics: 16 x 16 x 16 voxels" in page
     measured = rows_of(tmp_path / "run")
     assert spr(*command, "validation", folder).code == 0
     assert rows_of(tmp_path / "run") == measured  # nothing was measured again

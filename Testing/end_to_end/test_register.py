@@ -10,7 +10,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from SPRCore.geometry import resample
 from SPRCore.io import read_affine_tfm, read_displacement, read_labels, read_volume, write_volume
+from SPRCore.metrics import dice
 
 FILES = {
     "warped.nii.gz",
@@ -163,6 +165,23 @@ def test_evaluate_finds_what_register_reported(finished, pair, report, spr, tmp_
             assert found[side][key] == pytest.approx(expected[side][key], rel=1e-4), (side, key)
     for key in ("folding_percent", "ndv_percent", "displacement_mm"):
         assert found["after"][key] == pytest.approx(expected["after"][key], rel=1e-4), key
+
+
+def test_evaluate_by_the_conventions_of_the_author_of_the_paper(finished, pair, spr, tmp_path):
+    out, field = tmp_path / "report.json", finished.folder / "displacement.nii.gz"
+    labels = ("--fixed-labels", pair.fixed_labels, "--moving-labels", pair.moving_labels)
+    theirs = ("--label-interpolation", "linear", "--folding-over", "foreground")
+    done = spr("evaluate", "--displacement", field, *labels, *theirs, "--fixed", pair.fixed, "--out", out)
+    assert done.code == 0, done.err
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert found["conventions"] == {"label_interpolation": "linear", "folding_over": "foreground"}
+    moving, fixed = read_labels(pair.moving_labels), read_labels(pair.fixed_labels)
+    warped = resample(moving, fixed.grid, displacement=read_displacement(field), labels="linear")
+    expected = {str(label): pytest.approx(value, rel=1e-4) for label, value in dice(fixed, warped).items()}
+    assert found["metrics"]["after"]["dice"] == expected
+    refused = spr("evaluate", "--displacement", field, "--folding-over", "foreground")
+    assert refused.code == 2
+    assert "fixed image" in refused.err[0]
 
 
 def test_nothing_given_nothing_reported_and_no_old_labels_left(pair, finished, spr, tmp_path):

@@ -17,7 +17,7 @@ from SPRCore.io.cards import ModelCard, WorkingGrid
 from SPRCore.networks import RegistrationOutput
 from SPRCore.registration import network as by_network
 from SPRCore.registration.network import code_of, model_prior
-from SPRCore.regularization import BetaPrior, GaussianPrior
+from SPRCore.regularization import BetaPrior, GaussianPrior, most_probable_weight
 
 AFFINE = np.array([[-1.5, 0, 0, 30], [0, 2.0, 0, -12], [0, 0, 2.5, 4], [0, 0, 0, 1.0]])
 SHAPE = (21, 18, 17)
@@ -203,6 +203,10 @@ def test_a_network_without_inverse_and_weight_gets_both(tiny_network, card_for, 
     assert apart < 0.03 * forward.norm(dim=1).max()
     # The steeper the field, the smaller the weight; 1 where it is flat.
     assert 0 < found.weight.array.min() < found.weight.array.max() <= 1
+    spacing = found.displacement.grid.spacing
+    in_mm = forward * forward.new_tensor(spacing).view(1, 3, 1, 1, 1)
+    likely = most_probable_weight(in_mm, spacing, BetaPrior(alpha=0.02, lambda_max=2.0))
+    np.testing.assert_allclose(found.weight.array, likely[0, 0].numpy(), rtol=1e-3)
 
 
 def test_the_prior_of_a_model(conditioned):

@@ -67,6 +67,7 @@ def recipe_pairs(recipe: Recipe, part: str, report: ReportProgress | None = None
         source={
             "recipe": recipe.name,
             "set": part,
+            "dataset": " and ".join([data.dataset, *([] if data.also is None else [data.also.dataset])]),
             "grid": GRID_RULE,
             "preprocessing": encode(replace(recipe.preprocessing, reference=None)),
             "labels": None if data.labels is None else list(data.labels),
