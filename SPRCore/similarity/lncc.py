@@ -166,7 +166,7 @@ class FixedStatistics:
 
     def compare(self, warped: Images, derivatives: bool = True) -> ImageComparison:
         """Compare a warped image, shape (B, C, X, Y, Z), by squared local correlation, the mean of its channels."""
-        found, share = correlate(self, warped, derivatives), 1.0 / warped.shape[1]
+        found, share = correlate(self, warped, derivatives=derivatives), 1.0 / warped.shape[1]
         if share == 1.0:
             return ImageComparison(found.squared, found.gradient, found.curvature)
         values = found.squared.mean(dim=1, keepdim=True)
