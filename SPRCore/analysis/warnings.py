@@ -24,6 +24,12 @@ _COARSER = 2.5  # times the spacing of the model
 _LEAST_SEEN = 0.7  # of the fixed image, by a model with a grid of fixed shape
 _AIR_HU = -500.0
 
+_MEASURES = {
+    "mind": "the MIND similarity",
+    "mse": "the agreement of the intensities (mean squares)",
+    "lncc": "the local correlation",
+}
+
 
 def pair_warnings(
     fixed: MaskedVolume, moving: MaskedVolume, given: Annotations, card: ModelCard | None = None
@@ -61,8 +67,9 @@ def change_warnings(metrics: dict[str, dict[str, Any]]) -> list[str]:
     """
     before, after = metrics.get("before", {}), metrics.get("after", {})
     found = []
+    measure = next(name for name in _MEASURES if name in after or name == "lncc")  # what was maximized
     for name, keys, form, sign, margin in (
-        ("the local correlation", ("lncc",), "{:.3f}", 1.0, 1e-3),
+        (_MEASURES[measure], (measure,), "{:.3f}", 1.0, 1e-3),
         ("the mean Dice of the labels", ("dice_mean",), "{:.3f}", 1.0, 1e-3),
         ("the mean landmark error", ("tre_mm", "mean"), "{:.2f} mm", -1.0, 0.01),
     ):

@@ -35,8 +35,8 @@ class Benchmark:
 
     pairs: Annotated[Path | None, arg(metavar="LIST.csv", help_behavior_hint="(this or --recipe)")] = None
     """Pairs, one per row, with the columns fixed and moving and any of pair, subject, group, fixed_labels,
-    moving_labels, fixed_points, moving_points, fixed_mask and moving_mask; relative paths start from the folder of the
-    list."""
+    moving_labels, fixed_points, moving_points, fixed_mask, moving_mask, fixed_channel and moving_channel; relative
+    paths start from the folder of the list."""
 
     recipe: Annotated[Path | None, arg(metavar="RECIPE.yaml", help_behavior_hint="(this or --pairs)")] = None
     """Recipe, as for spr train, one of whose sets is registered: its images as prepared for training, its pairs, labels

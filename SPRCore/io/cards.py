@@ -15,6 +15,7 @@ from SPRCore.io import card_checks as check
 from SPRCore.regularization.gradient_units import MM, UNITS
 from SPRCore.regularization.hyperparameters import HYPERMORPH_WEIGHTING, HYPERPARAMETERS, PRIOR_WEIGHTING, WEIGHTINGS
 from SPRCore.regularization.priors import make_prior
+from SPRCore.similarity import SIMILARITIES
 
 SCHEMA = 1
 _RESERVED = ("instance",)
@@ -118,6 +119,8 @@ class ModelCard:
             smoothness; the card then has the strength λ/(1 - λ), as in the solver, and the code is λ itself.
         units: Unit of the squared gradient in the training loss: "mm" as in the solver, or "voxel". With voxels the
             hyperparameters are those of the solver on isotropic grids alone, so that on others a refinement is refused.
+        similarity: Data term of the training, with which a refinement continues: "lncc" (local correlation), "mind"
+            (MIND descriptors) or "mse" (mean squares).
         optimum: Best values found by tuning.
         tolerance: Range around the optimum with practically equal results.
         grid: The grid on which the network works.
@@ -145,6 +148,7 @@ class ModelCard:
     defaults: Mapping[str, float] = field(default_factory=dict)
     weighting: str = PRIOR_WEIGHTING
     units: str = MM
+    similarity: str = "lncc"
     optimum: Mapping[str, float] = field(default_factory=dict)
     tolerance: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     grid: WorkingGrid = field(default_factory=WorkingGrid)
@@ -168,6 +172,7 @@ class ModelCard:
         _texts(self)
         if not isinstance(check.plain(self.architecture, "architecture"), dict):
             raise InputError("architecture", got=check.shown(self.architecture), expected="an object")
+        check.choice(self.similarity, "similarity", SIMILARITIES)
         _store(self, "authors", tuple(check.text(name, "authors") for name in check.listed(self.authors, "authors")))
         _check_hyperparameters(self)
 

@@ -22,7 +22,7 @@ from SPRCore.io.paths import on_disk
 from SPRCore.io.samples import read_sample
 from SPRCore.io.volumes import read_labels, read_volume
 
-_MARKS = ("labels", "points", "mask")
+_MARKS = ("labels", "points", "mask", "channel")
 PARTS = ("fixed", "moving", *(f"{side}_{mark}" for mark in _MARKS for side in ("fixed", "moving")))
 COLUMNS = ("pair", "subject", "group", *PARTS)
 _NAME = re.compile(r"[^\x00-\x1f]{1,100}")
@@ -53,6 +53,8 @@ class PairFiles:
     moving_points: Path | None = None
     fixed_mask: Path | None = None
     moving_mask: Path | None = None
+    fixed_channel: Path | None = None
+    moving_channel: Path | None = None
     prepared: Preprocessing | None = None
     labels: tuple[int, ...] | None = None
     digest: str = ""
@@ -151,6 +153,8 @@ def load_pair(files: PairFiles) -> LoadedPair:
         moving_points=_points(files.moving_points, moving),
         fixed_mask=None if files.fixed_mask is None else read_labels(files.fixed_mask),
         moving_mask=None if files.moving_mask is None else read_labels(files.moving_mask),
+        fixed_channel=None if files.fixed_channel is None else read_volume(files.fixed_channel),
+        moving_channel=None if files.moving_channel is None else read_volume(files.moving_channel),
     ).on(fixed.grid)
     images = annotations.masked(fixed, moving)
     return LoadedPair(fixed=images[0], moving=images[1], annotations=annotations)
@@ -191,13 +195,14 @@ def _pair(row: dict[str, str], number: int, where: str, base: Path) -> PairFiles
     for part in ("fixed", "moving"):
         if part not in files:
             raise InputError(f"{where}, {part}", got="nothing", expected="a path")
-    for kind in ("labels", "points"):
+    for kind in ("labels", "points", "channel"):
         if (f"fixed_{kind}" in files) != (f"moving_{kind}" in files):
             raise InputError(f"{where}, {kind}", got="those of one image only", expected="those of both, or none")
     for part, file in files.items():
         if not on_disk(file).exists():
             raise InputError(f"{where}, {part}", got=f"no file {row[part]}", expected="a file")
     written = [row.get(part, "") for part in PARTS]
-    written = written if written[-1] else written[:-1]  # rows of lists without moving masks keep their digest
+    for _ in ("moving_mask", "fixed_channel", "moving_channel"):  # rows of lists without them keep their digest
+        written = written if written[-1] else written[:-1]
     digest = hashlib.sha256("\0".join(written).encode()).hexdigest()
     return PairFiles(**texts, **files, digest=digest)

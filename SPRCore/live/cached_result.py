@@ -14,7 +14,7 @@ from SPRCore.live.pair import LivePair
 from SPRCore.live.preview_grid import PreviewGrid
 from SPRCore.live.quality import full_quality, max_length_mm
 from SPRCore.live.reply import Reply, Setting
-from SPRCore.metrics import evaluate
+from SPRCore.metrics import evaluate, with_similarity
 from SPRCore.registration import DeformationFields
 from SPRCore.registration.pair import assembled
 from SPRCore.typing import Vectors
@@ -80,6 +80,7 @@ class CachedResult:
         fields = {"displacement": self.reply.displacement, "inverse": self.reply.inverse}
         images = {"fixed": pair.fixed, "moving": pair.moving, "warped": self.reply.warped}
         metrics = evaluate(**fields, **images, annotations=pair.annotations)
+        metrics = with_similarity(metrics, pair.similarity, pair.fixed, pair.moving, self.reply.displacement)
         warnings = (*pair.warnings, *self.setting_warnings, *change_warnings(metrics))
         reply = dataclasses.replace(self.reply, metrics=metrics, warnings=warnings)
         return dataclasses.replace(self, reply=reply, annotations=pair.annotations)

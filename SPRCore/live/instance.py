@@ -264,7 +264,7 @@ class InstanceMethod:
 
     def _coarser(self) -> list[LevelImages]:
         """Return the solver levels with clearly larger voxels than the preview grid."""
-        return [images for images in self._problem.levels if 3 * images.moving.numel() < self.preview_grid.voxels]
+        return [images for images in self._problem.levels if 3 * images.voxels < self.preview_grid.voxels]
 
     def _warm_up(self, prior: Prior) -> None:
         """Take one step on the coarsest level, since the first derivative of a process takes longer than a preview."""
@@ -274,13 +274,13 @@ class InstanceMethod:
 
     def _attempt(self, preview_grid: PreviewGrid, prior: Prior) -> float:
         """Compute a response and its preview; return the thread time in ms."""
-        start = torch.full_like(preview_grid.images.moving, 3.0 * min(preview_grid.grid.spacing))
+        start = torch.full_like(preview_grid.fixed, 3.0 * min(preview_grid.grid.spacing))
         start = start.expand(-1, 3, -1, -1, -1)
         tangent = Tangent.of(preview_grid, prior, np.zeros(1), start.contiguous(), True)
         begin = time.thread_time()
         before = self.prior(self.axes.values([0.5] * len(self.axes.ranges)), prior)
         velocity_mm, displacement_vox = preview_grid.flow(start + tangent.response(preview_grid, before, prior))
-        sharpness = torch.zeros_like(preview_grid.images.moving)
+        sharpness = torch.zeros_like(preview_grid.fixed)
         preview_grid.preview(displacement_vox, preview_grid.closed_form(velocity_mm, prior, sharpness), 0.0)
         return 1e3 * (time.thread_time() - begin)
 

@@ -195,7 +195,7 @@ class NetworkMethod:
 
     def _attempt(self, prior: Prior, preview_grid: PreviewGrid) -> float:
         """Interpolate and compute a preview; return the thread time in ms."""
-        field_mm = torch.full_like(preview_grid.images.moving, 3.0 * min(preview_grid.grid.spacing))
+        field_mm = torch.full_like(preview_grid.fixed, 3.0 * min(preview_grid.grid.spacing))
         field_mm = field_mm.expand(-1, 4, -1, -1, -1)
         entries = [(prior, np.array([float(at)]), field_mm) for at in range(NEIGHBORS)]
         start = time.thread_time()

@@ -20,8 +20,8 @@ from SPRCore.registration.solver import InstanceConfig
 from SPRCore.registration.unfold import unfold
 from SPRCore.regularization import Prior, squared_gradient
 from SPRCore.regularization.most_probable import effective_weight, free_weight, pool_of
-from SPRCore.similarity import FixedStatistics, variance_floor, window_radius
-from SPRCore.typing import Scalars, Tensor, Vectors
+from SPRCore.similarity import common_floor, features, fixed_side
+from SPRCore.typing import Images, Scalars, Tensor, Vectors
 
 MAX_VOXELS = 400_000
 """Maximum number of voxels of a preview grid; finer previews look the same while a slider moves."""
@@ -46,7 +46,7 @@ class PreviewGrid:
 
     Attributes:
         images: The images, prepared for the energy; velocities have the same grid.
-        fixed: Fixed image, shape (1, 1, x, y, z).
+        fixed: First channel of the fixed image, shape (1, 1, x, y, z).
         grid: Grid in the world.
         affine_ras: Affine pre-alignment, or None.
         settings: Solver settings, for the pooling of the weight.
@@ -140,7 +140,7 @@ class PreviewPyramid:
     """Both images at a resolution from which preview grids are resampled quickly.
 
     Args:
-        fixed: Fixed image, shape (1, 1, X, Y, Z), about [0, 1].
+        fixed: Fixed image, shape (1, C, X, Y, Z), about [0, 1].
         moving: Moving image on the same grid.
         grid: Its grid in the world.
         affine_ras: Affine pre-alignment, or None.
@@ -151,8 +151,8 @@ class PreviewPyramid:
 
     def __init__(
         self,
-        fixed: Scalars,
-        moving: Scalars,
+        fixed: Images,
+        moving: Images,
         grid: Grid,
         affine_ras: np.ndarray | None,
         settings: InstanceConfig,
@@ -160,7 +160,7 @@ class PreviewPyramid:
         moving_mask: Scalars | None = None,
     ) -> None:
         self._grid, self._affine_ras, self._settings = grid, affine_ras, settings
-        self._floor = max(variance_floor(fixed), variance_floor(moving))
+        self._floor = common_floor(fixed, moving)
         self._finest = min(step for step, size in zip(grid.spacing, grid.shape, strict=True) if size > 1)
         masks = [None if part is None else (part != 0).to(fixed.dtype) for part in (mask, moving_mask)]
         parts: list[Tensor | None] = [fixed, moving, *masks]
@@ -182,18 +182,25 @@ class PreviewPyramid:
         """Return the preview grid for a voxel size of about `step_mm`."""
         level = self._level(step_mm)
         fixed, moving, mask, valid = (None if part is None else resize(part, level.shape) for part in self._parts)
-        radius = window_radius(self._settings.window, level.spacing)
+        settings = self._settings
         where = None if mask is None else (mask > 0.5).to(fixed.dtype)
         images = LevelImages(
             level=level,
             grid=level,
-            fixed=FixedStatistics.of(fixed, radius, where, self._floor),
-            moving=moving,
+            fixed=fixed_side(
+                settings.similarity,
+                features(settings.similarity, fixed, level.spacing),
+                level.spacing,
+                settings.window,
+                where,
+                self._floor,
+            ),
+            moving=features(settings.similarity, moving, level.spacing),
             moving_valid=valid,
         )
         factors = [wide / narrow for wide, narrow in zip(level.spacing, self._grid.spacing, strict=True)]
         grid = Grid(level.shape, self._grid.affine @ np.diag([*factors, 1.0]))  # the first voxels coincide
-        return PreviewGrid(images=images, fixed=fixed, grid=grid, affine_ras=self._affine_ras, settings=self._settings)
+        return PreviewGrid(images=images, fixed=fixed[:, :1], grid=grid, affine_ras=self._affine_ras, settings=settings)
 
     def fitting(self, attempt: Callable[[PreviewGrid], float], budget_ms: float) -> PreviewGrid:
         """Return the finest preview grid on which an attempt takes `_SHARE` of the budget, or the coarsest one.

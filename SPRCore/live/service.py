@@ -178,7 +178,7 @@ class Service:
         facts |= {"prior": self._backend.prior(self.session), "milliseconds": 1e3 * (time.perf_counter() - start)}
         pair = self.session.pair
         facts |= {"init": pair.alignment.mode, "init_reason": pair.alignment.reason}
-        facts |= {"init_mm": pair.aligned_mm, "covered": pair.covered}
+        facts |= {"init_mm": pair.aligned_mm, "covered": pair.covered, "similarity": pair.similarity}
         self._send(protocol.Opened(id=item.request.id, **facts))
 
     def _update(self, item: QueuedRequest) -> None:

@@ -97,9 +97,11 @@ class LiveSession(AbstractContextManager):
         target, path = pick_device(device), model_path(method)
         model = None if path is None else LoadedModel.read(path, target)
         config = solver_of(options.start, method)
-        given = {"prior": as_prior(prior), "refine": options.refine, "config": config, "stiffness": options.stiffness}
+        given = {name: getattr(options, name) for name in ("refine", "stiffness", "similarity")}
+        given |= {"prior": as_prior(prior), "config": config}
         job = make_job(model, images[0].grid, target, **given)
         pair = LivePair.of(*images, annotations, prealign(*images, options.init), model)
+        pair = dataclasses.replace(pair, similarity=job.similarity)
         budget_ms = default_budget_ms(pair.fixed.grid) if options.budget_ms is None else options.budget_ms
         return cls(pair, job, budget_ms, int(options.cache_mb * 2**20))
 

@@ -9,7 +9,7 @@ from SPRCore.metrics.intensity import local_correlation
 from SPRCore.metrics.jacobian import determinant_map, folding_percent, jacobian_summary, ndv_percent
 from SPRCore.metrics.landmarks import sample_displacement_mm, summarize, tre_mm
 from SPRCore.metrics.overlap import dice, dice_mean
-from SPRCore.metrics.report import evaluate
+from SPRCore.metrics.report import evaluate, with_similarity
 from SPRCore.metrics.slider_fidelity import slider_fidelity
 
 __all__ = [
@@ -31,4 +31,5 @@ __all__ = [
     "slider_fidelity",
     "summarize",
     "tre_mm",
+    "with_similarity",
 ]

@@ -77,6 +77,35 @@ def evaluate(
     return {name: finite(part) for name, part in (("before", before), ("after", after)) if part}
 
 
+def with_similarity(
+    metrics: dict[str, Metrics],
+    similarity: str,
+    fixed: MaskedVolume,
+    moving: MaskedVolume,
+    displacement: Field,
+    device: torch.device | None = None,
+) -> dict[str, Metrics]:
+    """Add the similarity that a registration maximized, under its name, to metrics that have ``lncc`` in any case.
+
+    The value is 1 at best; "mind" and "mse" are below 0 for unrelated images, see ``SPRCore.similarity``.
+
+    Args:
+        metrics: Metrics before and after, from ``evaluate``.
+        similarity: "lncc", for which nothing is added, "mind" or "mse".
+        fixed: Fixed image with its data.
+        moving: Moving image with its data, on any grid.
+        displacement: Total pull displacement in RAS mm.
+        device: As for ``evaluate``.
+    """
+    if similarity == "lncc":
+        return metrics
+    measure = Similarity(
+        fixed, device=device if device is not None and device.type == "cuda" else None, name=similarity
+    )
+    sides = {"before": None, "after": displacement}
+    return {side: metrics.get(side, {}) | measure.measure(moving, field) for side, field in sides.items()}
+
+
 def _overlap(given: Annotations, displacement: Field | None, conventions: MetricConventions) -> Metrics:
     """Dice and HD95, if both label maps are given; moving labels on the grid of the fixed ones are not resampled."""
     fixed, warped = given.fixed_labels, given.moving_labels

@@ -169,6 +169,9 @@ class NetworkInput:
         if network.config.channels != 1:
             got = f"a network for images of {network.config.channels} channels"
             raise InputError("model", got=got, expected="one for images of one channel")
+        if fixed.channel is not None or moving.channel is not None:
+            expected, remedy = "images of one channel", "leave it out, or use the method instance"
+            raise InputError("second channel", got=f"one with the model {card.name}", expected=expected, remedy=remedy)
         grid = working_grid(fixed.grid, card.grid)
         device = next(network.parameters()).device
         images = [

@@ -10,6 +10,7 @@ from SPRCore.regularization import Prior
 from SPRCore.regularization.gradient_units import MM
 from SPRCore.regularization.hyperparameters import BY_KEY, HYPERPARAMETERS
 from SPRCore.regularization.priors import make_prior
+from SPRCore.similarity import SimilarityName
 
 PriorName = Literal["beta", "gaussian", "tv", "uniform"]
 
@@ -56,8 +57,10 @@ class LossConfig:
         lambda_mean: Gaussian prior: mean weight.
         tv: Total-variation prior: slope t of the penalty in the root of the squared gradient.
         strength: Uniform prior: λ.
-        similarity: Data term.
-        window: Window of the local correlation in voxels, odd; 9 as in the paper.
+        similarity: Data term: "lncc" (squared local correlation), "mind" (MIND descriptors, for images of different
+            contrast) or "mse" (mean squares, for images of one scanner); of several channels the mean. The last two are
+            relative to the local variance of the fixed image, so that a weight means about the same with each.
+        window: Window of the local correlation, or of this variance, in voxels, odd; 9 as in the paper.
         dice_weight: Weight of the Dice loss between warped and fixed labels (semi-supervised: 1 in the paper).
         tre_weight: Weight of the mean landmark error in mm, where the data have landmarks.
         symmetric: Average with the loss of the inverse displacement from moving to fixed.
@@ -76,7 +79,7 @@ class LossConfig:
     lambda_mean: float | None = None
     tv: float | None = None
     strength: float | None = None
-    similarity: Literal["lncc", "mse"] = "lncc"
+    similarity: SimilarityName = "lncc"
     window: int = 9
     dice_weight: float = 0.0
     tre_weight: float = 0.0

@@ -18,7 +18,7 @@ from SPRCore.functional import sample, warp
 from SPRCore.networks import RegistrationOutput
 from SPRCore.regularization import Prior, most_probable_weight, weighted_diffusion
 from SPRCore.regularization.gradient_units import spacing_in
-from SPRCore.similarity import lncc, mse
+from SPRCore.similarity import dissimilarity
 from SPRCore.training.batches import Batch
 from SPRCore.training.config import LossConfig, TeacherConfig
 from SPRCore.training.hyper import LossSetting
@@ -249,12 +249,8 @@ def _both_ways(term: Any, output: RegistrationOutput, batch: Batch, config: Loss
 
 def _dissimilarity(batch: Batch, displacement_vox: Vectors, config: LossConfig) -> Tensor:
     warped = warp(batch.moving, displacement_vox)
-    if config.similarity == "mse":
-        return mse(batch.fixed, warped)
-    channels = zip(batch.fixed.split(1, dim=1), warped.split(1, dim=1), strict=True)
     spacing = spacing_in(config.units, batch.spacing)
-    values = [lncc(fixed, image, config.window, spacing) for fixed, image in channels]
-    return -torch.stack(values).mean()
+    return dissimilarity(config.similarity, batch.fixed, warped, spacing, config.window)
 
 
 def _overlap_loss(batch: Batch, displacement_vox: Vectors, config: LossConfig) -> Tensor:

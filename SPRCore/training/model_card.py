@@ -41,6 +41,7 @@ def card_of(recipe: Recipe, step: int = 0, summary: dict[str, float] | None = No
         prior=recipe.loss.prior,
         conditioning=() if recipe.hyper is None else tuple(recipe.hyper.ranges),
         **_regularization(recipe),
+        similarity=recipe.loss.similarity,
         grid=recipe.preprocessing.card_grid(),
         preprocessing=recipe.preprocessing.card_preprocessing(),
         task=data.task.replace("-", " ") + (", semi-supervised" if recipe.loss.dice_weight else ""),

@@ -45,7 +45,9 @@ class Session(FakeSession):
         if self.swept > 4:
             return None
         setting = {"alpha": 0.1 * (1 + self.swept % 2), "lambda_max": float(1 + self.swept // 3)}
-        return SweepPoint(setting=setting, quality=quality(lncc=0.4 + 0.05 * self.swept), tre_mm=2.0, milliseconds=1.0)
+        return SweepPoint(
+            setting=setting, quality=quality(similarity=0.4 + 0.05 * self.swept), tre_mm=2.0, milliseconds=1.0
+        )
 
 
 class Backend(FakeBackend):

@@ -25,6 +25,8 @@ SELECTORS = {
     "stiffnessSelector": "vtkMRMLSegmentationNode",
     "fixedMaskSelector": "vtkMRMLSegmentationNode",
     "movingMaskSelector": "vtkMRMLLabelMapVolumeNode",
+    "fixedChannelSelector": "vtkMRMLScalarVolumeNode",
+    "movingChannelSelector": "vtkMRMLScalarVolumeNode",
     "initialTransformSelector": "vtkMRMLLinearTransformNode",
     "outputVolumeSelector": "vtkMRMLScalarVolumeNode",
     "outputTransformSelector": "vtkMRMLGridTransformNode",
@@ -71,7 +73,7 @@ def test_selectors_offer_what_they_take(module):
         return {box.itemText(index) for index in range(box.count)}
 
     images = {"None", "before", "after", "third"}
-    assert offered("fixedSelector") == images
+    assert offered("fixedSelector") == offered("fixedChannelSelector") | {"None"} == images
     assert offered("outputVolumeSelector") - images == {"Create new Volume"}
     assert offered("fixedMaskSelector") == {"None", "vtkMRMLLabelMapVolumeNode", "vtkMRMLSegmentationNode"}
     assert offered("initialTransformSelector") == {"None", "vtkMRMLLinearTransformNode", "vtkMRMLGridTransformNode"}

@@ -16,7 +16,7 @@ pytestmark = [
 def points(*values):
     """A map of one row with these similarities."""
     return [
-        SimpleNamespace(setting={"alpha": 0.1, "lambda_max": float(place)}, lncc=value)
+        SimpleNamespace(setting={"alpha": 0.1, "lambda_max": float(place)}, similarity=value)
         for place, value in enumerate(values)
     ]
 

@@ -21,6 +21,7 @@ from SPRCore.functional import kept_memory
 from SPRCore.io.atomic import atomic_path
 from SPRCore.io.samples import Sample
 from SPRCore.registration.instance import InstanceConfig, InstanceProblem
+from SPRCore.regularization.gradient_units import spacing_in
 from SPRCore.training.data.cases import Pair, Source
 from SPRCore.training.hyper import draw_values, solver_prior
 from SPRCore.training.recipe import Recipe
@@ -60,7 +61,7 @@ class Teacher(Dataset[int]):
     def __init__(self, recipe: Recipe, pairs: Sequence[Pair], source: Source, folder: Path) -> None:
         self.pairs = tuple(dict.fromkeys(pairs))
         self._recipe, self._source, self._folder = recipe, source, folder
-        self._config = InstanceConfig(window=recipe.loss.window)
+        self._config = InstanceConfig(similarity=recipe.loss.similarity, window=recipe.loss.window)
         self._files: dict[Pair, Path] = {}
 
     def __len__(self) -> int:
@@ -100,13 +101,16 @@ class Teacher(Dataset[int]):
         return self._source.load(pair.moving), self._source.load(pair.fixed)
 
     def _facts(self, pair: Pair) -> dict[str, Any]:
-        spacing = np.float32(self._source.load(pair.fixed).spacing_mm).tolist()
         prior = self._recipe.loss.prior
         settings = self._settings(pair)
         return {
-            **{"version": __version__, "prior": prior, "settings": settings, "spacing_mm": spacing},
+            **{"version": __version__, "prior": prior, "settings": settings, "spacing": self._spacing(pair)},
             "solver": asdict(self._config),
         }
+
+    def _spacing(self, pair: Pair) -> list[float]:
+        """Voxel size in the unit of the loss."""
+        return [float(step) for step in spacing_in(self._recipe.loss.units, self._source.load(pair.fixed).spacing_mm)]
 
     def _settings(self, pair: Pair) -> list[dict[str, float]]:
         """Hyperparameters of a pair: they depend on its name and the seed alone."""
@@ -120,7 +124,7 @@ class Teacher(Dataset[int]):
         from safetensors.torch import save_file
 
         moving, fixed = (torch.from_numpy(np.array(part.image))[None, None] for part in self._samples(pair))
-        spacing, settings = self._source.load(pair.fixed).spacing_mm, self._settings(pair)
+        spacing, settings = self._spacing(pair), self._settings(pair)
         with kept_memory():
             problem = InstanceProblem.of(fixed, moving, spacing, self._config)
             priors = [solver_prior(values, self._recipe.loss, self._recipe.hyper) for values in settings]
