@@ -15,13 +15,13 @@ import numpy as np
 import torch
 
 from SPRCore.analysis.provenance import peak_memory_mb, versions
-from SPRCore.analysis.warnings import change_warnings, pair_warnings
+from SPRCore.analysis.warnings import change_warnings, pair_warnings, setting_warnings
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
 from SPRCore.functional import plain_modes
 from SPRCore.geometry import Annotations, MaskedVolume
 from SPRCore.io import AnnotationsLike, ModelCard, VolumeLike, as_pair, as_volume, find_bundle, read_bundle, read_card
-from SPRCore.metrics import evaluate
+from SPRCore.metrics import evaluate, with_similarity
 from SPRCore.networks import RegistrationNetwork
 from SPRCore.networks.loading import build_from_bundle
 from SPRCore.registration import (
@@ -38,6 +38,7 @@ from SPRCore.registration.job import INSTANCE, make_job, model_path
 from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
 from SPRCore.regularization.hyperparameters import LARGE_MOTION
 from SPRCore.regularization.priors import anatomy_prior, as_prior, hyperparameters
+from SPRCore.similarity import check_similarity
 
 __all__ = [
     *("AUTO", "DEVICES", "INSTANCE", "ProgressCallback", "RegistrationOptions"),
@@ -52,7 +53,7 @@ _DETAILS = (_STANDARD, _FINE)
 
 _REPORT = (
     *("schema_version", "versions", "inputs", "method", "model", "refine", "device", "seed", "hyperparameters"),
-    *("prior", "seconds", "peak_memory_mb", "metrics", "warnings"),
+    *("similarity", "prior", "seconds", "peak_memory_mb", "metrics", "warnings"),
 )  # order of the keys
 _LOG = logging.getLogger("SPRCore")
 
@@ -76,6 +77,9 @@ class RegistrationOptions:
             together with a prior. Livers and lungs start from a discrete search.
         detail: "standard", or "fine" for a finer velocity and more final steps (`InstanceConfig.detailed`): 0.009 more
             Dice in brains for three times the time. Instance optimization only.
+        similarity: "lncc" (local correlation, for images of one contrast), "mind" (MIND descriptors, for images of
+            different contrast) or "mse" (mean squares, for images of one scanner); None for "lncc", or for the one that
+            the task model was trained with, the only one it takes.
         refine: Maximum number of steps of the instance optimization after a task model.
         stiffness: Stiffness factor > 0 of each voxel, on any grid, 1 outside; with a task model only with `refine`.
         config: Configuration of the instance optimization; None for the defaults, those of `InstanceConfig.searching`
@@ -84,11 +88,12 @@ class RegistrationOptions:
         progress: Progress callback.
 
     Raises:
-        InputError: A value has the wrong type, or the detail is unknown.
+        InputError: A value has the wrong type, or the detail or the similarity is unknown.
     """
 
     anatomy: str | None = None
     detail: str = _STANDARD
+    similarity: str | None = None
     refine: int = 0
     stiffness: VolumeLike | None = None
     config: InstanceConfig | None = None
@@ -105,6 +110,8 @@ class RegistrationOptions:
             if not fits:
                 raise InputError(name, got=f"a {type(getattr(self, name)).__name__}", expected=expected)
         check_name(self.detail, _DETAILS, "detail")
+        if self.similarity is not None:
+            check_similarity(self.similarity)
 
     def solver_config(self, method: str | Path) -> InstanceConfig | None:
         """Return the configuration with the effects of anatomy and detail; None for the defaults of the method."""
@@ -161,7 +168,7 @@ def register(
     arguments = {"prior": _named_prior(None if chooses else prior, method), "refine": options.refine}
     if options.anatomy is not None:
         arguments["prior"] = anatomy_prior(options.anatomy)
-    arguments["config"] = options.solver_config(method)
+    arguments |= {"config": options.solver_config(method), "similarity": options.similarity}
     arguments["stiffness"] = None if options.stiffness is None else as_volume(options.stiffness, "stiffness")
     target, watch = pick_device(device), _Stages(options.progress)
     pair = as_pair(fixed, moving, annotations)
@@ -182,6 +189,7 @@ def _registered(
     """Align, deform and measure a pair; the report holds hyperparameters, choice, metrics and warnings."""
     fixed, moving, annotations = pair
     warnings = pair_warnings(fixed, moving, annotations, None if job.model is None else job.model.card)
+    warnings += [] if job.model is None else setting_warnings(job.model.card, job.prior)
     report: dict[str, Any] = {}
     with watch.stage("prealign", "aligning"):
         affine_ras = prealign(fixed, moving, init).affine_ras
@@ -197,6 +205,7 @@ def _registered(
         found = {"displacement": result.displacement, "inverse": result.inverse, "warped": result.warped}
         on_fixed = annotations.on(fixed.grid)
         metrics = evaluate(**found, fixed=fixed, moving=moving, annotations=on_fixed, device=job.device)
+        metrics = with_similarity(metrics, job.similarity, fixed, moving, result.displacement, job.device)
     warnings += change_warnings(metrics)
     for warning in warnings:
         _LOG.warning("%s", warning)
@@ -307,6 +316,7 @@ def _report(
         "method": INSTANCE if model is None else model.card.name,
         "model": None if model is None else {"name": model.card.name, "sha256": model.sha256},
         **({"refine": job.refine} if job.refine else {}),
+        "similarity": job.similarity,
         "device": str(job.device),
         "seconds": watch.seconds | {"total": watch.elapsed()},
         "peak_memory_mb": peak_memory_mb(job.device),

@@ -5,6 +5,7 @@ The tooltips are those of the panel in 3D Slicer, by the name of the field or wi
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -70,7 +71,9 @@ def slider(field: str, label: str, step: float, low: float = 0, high: float = 1)
 
 
 def hyperparameter_slider(field: str, label: str, step: float, recommend: Any, press: Any) -> None:
-    """Add a slider of a hyperparameter, with marks at the recommended and the suggested value, and a reset button.
+    """Add a slider of a hyperparameter, with its marks and a reset button.
+
+    The marks are at the recommended and the suggested value, and where it is beyond training.
 
     Args:
         field: State that it changes.
@@ -83,16 +86,22 @@ def hyperparameter_slider(field: str, label: str, step: float, recommend: Any, p
     marks = {"spr-tick": f"{SHOWN.recommended}.{field}", "spr-diamond": f"{SHOWN.suggested}.{field}"}
     shown = (f"{SHOWN.sliders}.includes('{field}')",)
     with component(f"row_{field}"), html.Div(classes="spr-row", v_if=shown, **html_attributes(data_spr_field=field)):
-        _label(field, label)
+        with html.Span(text(f"{SHOWN.labels}.{field} || {json.dumps(label)}"), classes="spr-label"):
+            tooltip(field)
         with html.Div(classes="spr-tuned", dblclick=recommend):
             ends = {"min": (f"{limits}[0]",), "max": (f"{limits}[1]",), "step": step}
             looks = {"color": "primary", "track_size": 4, "thumb_size": 18}
             v.VSlider(v_model=(field,), start=press, **ends, **COMPACT, **looks, **html_attributes(aria_label=label))
+            trained = f"{SHOWN.trained}.{field}"
             with html.Div(classes="spr-tick-row"):
+                share = f"100 * ({limits}[1] - {trained}) / ({limits}[1] - {limits}[0])"
+                html.Div(classes="spr-beyond", style=(f"{{width: {share} + '%'}}",), v_if=(f"{trained} !== undefined",))
                 for css_class, value in marks.items():
                     position = f"{{left: 100 * ({value} - {limits}[0]) / ({limits}[1] - {limits}[0]) + '%'}}"
                     mark = MARK if css_class == "spr-diamond" else ""
                     html.Div(mark, classes=css_class, style=(position,), v_if=(f"{value} !== undefined",))
+            words = _("beyond training, which ended at {end}").format(end=text(f"Number({trained}.toPrecision(3))"))
+            html.Div(words, classes="spr-small", v_if=(f"{trained} !== undefined && {field} > {trained}",))
         _number(field, step)
         reset = _("{name}: reset to the recommended value").format(name=label)
         with v.VBtn(icon=True, size="x-small", variant="text", click=recommend, **html_attributes(aria_label=reset)):

@@ -22,6 +22,7 @@ CHANGEABLE = (
     "alignment",
     "anatomy",
     "start",
+    "similarity",
     "prior",
     "live",
     "sweep",

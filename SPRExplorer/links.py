@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 LINKED = (
-    *("method", "alignment", "anatomy", "start", "prior"),
+    *("method", "alignment", "anatomy", "start", "similarity", "prior"),
     *("alpha", "lambdaMax", "sigma", "lambdaMean", "tv", "tvLambdaMax", "strength"),
     *("showDeformed", "deformedOpacity", "showWeight", "weightOpacity", "weightLimit", "showJacobian"),
     *("showDisplacement", "displacementStyle"),

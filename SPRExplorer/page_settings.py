@@ -6,7 +6,7 @@ from typing import Any
 
 from SPRRegistrationLib.i18n import tr as _
 from SPRRegistrationLib.messages import MARK
-from SPRRegistrationLib.parameters import AnatomyChoice, Device, PriorChoice, StartChoice
+from SPRRegistrationLib.parameters import AnatomyChoice, Device, PriorChoice, SimilarityChoice, StartChoice
 from SPRRegistrationLib.scene import painting
 from trame.widgets import html
 from trame.widgets import vuetify3 as v
@@ -64,6 +64,7 @@ def regularization(do: Any) -> None:
     with html.Div(v_if=("method === 'instance'",), classes="spr-pair"):
         choice("anatomy", _("Part of the body"), AnatomyChoice)
         choice("start", _("Start"), StartChoice)
+        choice("similarity", _("Similarity"), SimilarityChoice)
     choice("prior", _("Kind of stiffness"), PriorChoice)
     for field, label, step in SLIDERS:
         hyperparameter_slider(field, label, step, (do.recommend, f"['{field}']"), (do.press, "[]"))

@@ -93,6 +93,8 @@ class ShownState:
         progress: Percent; -1 if unknown.
         sliders: Fields of the visible sliders.
         limits, recommended, suggested: Ends and marks of the sliders.
+        trained: Values of the sliders above which they are beyond training.
+        labels: Labels of sliders that differ from the usual ones.
         suggestion: Text about the suggestion.
         segments_old: Whether the measures per segment belong to another result.
         snapshots: Settings of the snapshots as text.
@@ -112,6 +114,8 @@ class ShownState:
     limits: dict[str, list[float]]
     recommended: dict[str, float]
     suggested: dict[str, float]
+    trained: dict[str, float]
+    labels: dict[str, str]
     suggestion: str
     can_suggest: bool
     can_take: bool
@@ -171,6 +175,8 @@ def state_of(controller: ExplorerController) -> ShownState:
         limits={name: list(ends) for name, ends in sliders.ranges.items()},
         recommended={name: sliders.recommended[name] for name in sliders.fields},
         suggested=dict(sliders.suggested),
+        trained=dict(sliders.trained),
+        labels=dict(sliders.labels),
         suggestion=advice.line,
         can_suggest=advice.can_ask,
         can_take=advice.can_take,

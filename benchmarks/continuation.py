@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from saved_rows import Rows, Watch, markdown, parse_setting, solver_version
 
 from SPRCore.registration.level import completed, evaluation
-from SPRCore.registration.solver import pool_of
 from SPRCore.regularization import UniformPrior
+from SPRCore.regularization.most_probable import pool_of
 from SPRCore.regularization.priors import hyperparameters
 
 SETTINGS = ("beta:0.01,20", "tv:0.3,30", "beta:0.02,20@search")
@@ -83,7 +83,7 @@ def energy_of(case, setting, velocity_mm):
     """Energy of a velocity on the finest level, all voxels included."""
     prior, config = setting
     images = case.problem(config).levels[-1]
-    return completed(evaluation(images, velocity_mm, prior, pool_of(images, config))).energy
+    return completed(evaluation(images, velocity_mm, prior, pool_of(images.grid.spacing, config.pool))).energy
 
 
 def along(case, setting, stages):

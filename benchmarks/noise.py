@@ -18,6 +18,7 @@ times the strength everywhere, or around the held-out blocks, if that has the la
 from __future__ import annotations
 
 import contextlib
+import sys
 from dataclasses import replace
 from functools import partial
 from unittest import mock
@@ -143,7 +144,7 @@ def saturated():
         found = plain(replace(fixed, usable=fixed.usable * pulls), warped, **more)
         return found._replace(squared=torch.minimum(squared, goal))
 
-    with mock.patch("SPRCore.registration.level.correlate", wrapped):
+    with mock.patch.object(sys.modules[FixedStatistics.__module__], "correlate", wrapped):
         yield
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -15,12 +15,12 @@ import torch
 from SPRCore.analysis.cluster import Cluster
 from SPRCore.analysis.interpret import interpret
 from SPRCore.analysis.isolated import IsolatedError, run_isolated
-from SPRCore.analysis.methods import MethodSpec, run_method
-from SPRCore.analysis.pairs import PairFiles, load_pair
+from SPRCore.analysis.methods import MethodSpec, provenance_of, run_method
 from SPRCore.analysis.provenance import peak_memory_mb
 from SPRCore.analysis.rows import BenchmarkRow, RowsHeader, append_row, read_rows, start_rows, without_folders
 from SPRCore.analysis.saved_pairs import ABOUT, save_result, saved_folder
-from SPRCore.metrics import evaluate
+from SPRCore.io.pairs import PairFiles, PairList, load_pair
+from SPRCore.metrics import MetricConventions, evaluate
 from SPRCore.registration import prealign
 from SPRCore.registration.devices import pick_device
 
@@ -37,12 +37,14 @@ class BenchmarkOptions:
         device: Compute device of the methods of this package; baselines run on the CPU.
         seed: Seed of all random numbers.
         timeout_seconds: Time limit of a registration.
+        conventions: How labels are warped and over which voxels folding is taken.
     """
 
     init: str = "auto"
     device: str = "auto"
     seed: int = 0
     timeout_seconds: float = 7200.0
+    conventions: MetricConventions = field(default_factory=MetricConventions)
 
 
 class BenchmarkProgress(Protocol):
@@ -54,7 +56,7 @@ class BenchmarkProgress(Protocol):
 
 
 def run_benchmark(
-    pairs: Sequence[PairFiles],
+    pairs: PairList,
     methods: Sequence[MethodSpec],
     folder: Path,
     options: BenchmarkOptions | None = None,
@@ -69,7 +71,7 @@ def run_benchmark(
     A failed registration becomes a row with the reason, and is repeated by the next run.
 
     Args:
-        pairs: The pairs.
+        pairs: The pairs; their source is saved in the header.
         methods: The methods.
         folder: Folder of the results; created if missing.
         options: Options common to all rows.
@@ -88,7 +90,7 @@ def run_benchmark(
     """
     options = options or BenchmarkOptions()
     path = folder / ROWS
-    start_rows(path, RowsHeader(kind="benchmark", command=command, settings=asdict(options)))
+    start_rows(path, RowsHeader(kind="benchmark", command=command, settings=asdict(options) | pairs.settings))
     known = {row.identity: row for row in read_rows(path, BenchmarkRow).rows if row.failed is None}
     rows: dict[int, BenchmarkRow] = {}
     tasks: list[_Task] = []
@@ -108,7 +110,7 @@ def run_benchmark(
         if row is None or (target is not None and not (target / ABOUT).is_file()):
             tasks.append(_Task(index, pair, method, options, target))
         else:
-            renamed = replace(row, method=method.label, twin=method.twin)
+            renamed = replace(row, method=method.label, twin=method.twins)
             add(index, renamed, is_new=renamed != row)
     with cluster or Cluster() as workers:
         for index, row in workers.run(_row, tasks):
@@ -120,6 +122,8 @@ def identity_of(pair: PairFiles, method: MethodSpec, options: BenchmarkOptions) 
     """Return the digest of everything that determines a result."""
     chosen = asdict(options)
     del chosen["timeout_seconds"]
+    if options.conventions == MetricConventions():  # results from before there were others keep their digest
+        del chosen["conventions"]
     parts = [pair.pair, pair.subject, pair.group, pair.digest, method.kind, method.model, method.setting, chosen]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -146,7 +150,7 @@ def measure(
     loaded = load_pair(pair)
     affine_ras = prealign(loaded.fixed, loaded.moving, options.init).affine_ras
     torch.manual_seed(options.seed)
-    result = run_method(method, loaded.fixed, loaded.moving, affine_ras, str(device))
+    result = run_method(method, loaded, affine_ras, str(device))
     total = time.perf_counter() - start
     peak = peak_memory_mb(device if method.prior is not None else torch.device("cpu"), programs=True)
     metrics = evaluate(
@@ -156,6 +160,7 @@ def measure(
         moving=loaded.moving,
         warped=result.warped,
         annotations=loaded.annotations,
+        conventions=options.conventions,
     )
     if target is not None:
         save_result(target, pair.pair, loaded, method, result, metrics)
@@ -167,18 +172,19 @@ def measure(
         "seconds": result.report["seconds"] | {"total": total},
         "processor_seconds": result.report["processor_seconds"],
         "peak_memory_mb": peak,
+        "provenance": provenance_of(method, loaded.fixed.grid),
     }
 
 
 def latest(rows: Iterable[BenchmarkRow]) -> list[BenchmarkRow]:
-    """Return the last row of each method on each pair, of the newest setting and model of each method only.
+    """Return the last row of each method on each pair, of its newest setting, model and metric conventions only.
 
     Args:
         rows: Rows in the order of writing.
     """
     found = {(row.method, row.pair): row for row in rows}
-    newest = {row.method: (row.model, row.setting) for row in rows}
-    return [row for row in found.values() if (row.model, row.setting) == newest[row.method]]
+    newest = {row.method: (row.model, row.setting, row.conventions) for row in rows}
+    return [row for row in found.values() if (row.model, row.setting, row.conventions) == newest[row.method]]
 
 
 class _Task(NamedTuple):
@@ -200,7 +206,8 @@ def _row(task: _Task) -> tuple[int, BenchmarkRow]:
         "method": method.label,
         "model": method.model,
         "setting": method.setting,
-        "twin": method.twin,
+        "conventions": options.conventions,
+        "twin": method.twins,
         "identity": identity_of(pair, method, options),
     }
     try:

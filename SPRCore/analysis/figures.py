@@ -270,7 +270,12 @@ def draw_outlines(panel: Axes, labels: np.ndarray, size_mm: tuple[float, float],
 
 
 def draw_grid(
-    panel: Axes, extractor: SliceExtractor, plane: Plane, displacement: Field, lines: int = _LINES_ACROSS
+    panel: Axes,
+    extractor: SliceExtractor,
+    plane: Plane,
+    displacement: Field,
+    lines: int = _LINES_ACROSS,
+    color: str = "#ffe14d",
 ) -> None:
     """Draw a regular grid of the moving image, deformed to the fixed image."""
     size = extractor.size_mm(plane)
@@ -280,7 +285,7 @@ def draw_grid(
             continue
         levels = np.arange(np.floor(coordinate.min() / step), np.ceil(coordinate.max() / step) + 1) * step
         across, up = _centers(coordinate, size)
-        panel.contour(across, up, coordinate, levels=levels, colors="#ffe14d", linewidths=0.45, alpha=0.8)
+        panel.contour(across, up, coordinate, levels=levels, colors=color, linewidths=0.45, alpha=0.8)
 
 
 def grid_step_mm(extent_mm: float, lines: int = _LINES_ACROSS) -> float:

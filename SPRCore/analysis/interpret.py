@@ -12,13 +12,13 @@ from SPRCore.analysis.planes import foreground
 from SPRCore.functional import box_mean
 from SPRCore.geometry import Field, Volume
 from SPRCore.metrics import determinant_map
-from SPRCore.regularization import Prior, squared_gradient
+from SPRCore.regularization import Prior, most_probable_weight, squared_gradient
+from SPRCore.typing import Vectors
 
 _VARIANCE_RADIUS = 2
 """Half width in voxels of the window of the local variance, limited by the size of an axis."""
 
 _MOST_VOXELS = 40_000  # of a rank correlation; its standard error is then 0.005
-_POOL = (1, 1, 1)
 
 
 def interpret(
@@ -65,7 +65,7 @@ def interpret(
 
 def gradient_map(displacement: Field) -> np.ndarray:
     """Root mean square of the spatial derivatives of a displacement over directions and components, (X, Y, Z)."""
-    return np.sqrt(_squared_gradient(displacement)[0, 0].numpy())
+    return np.sqrt(squared_gradient(_in_mm(displacement), displacement.grid.spacing)[0, 0].numpy())
 
 
 def variance_map(displacement: Field, radius: int = _VARIANCE_RADIUS) -> np.ndarray:
@@ -81,9 +81,7 @@ def likely_weight(displacement: Field, prior: Prior) -> np.ndarray:
 
     A network with a velocity predicts the weight of the velocity, which is close for small deformations.
     """
-    from SPRCore.functional import mirrored_box_mean
-
-    return prior.map_weight(mirrored_box_mean(_squared_gradient(displacement), _POOL))[0, 0].numpy()
+    return most_probable_weight(_in_mm(displacement), displacement.grid.spacing, prior)[0, 0].numpy()
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float | None:
@@ -128,11 +126,10 @@ def boundary_jumps(displacement: Field, labels: Volume, weight: Volume | None = 
     return found
 
 
-def _squared_gradient(displacement: Field) -> torch.Tensor:
-    """Squared gradient as in the energy: differences in mm along the axes of the grid."""
-    spacing = displacement.grid.spacing
+def _in_mm(displacement: Field) -> Vectors:
+    """Displacement in mm along the axes of the grid, as in the energy."""
     field = displacement.to_tensor_vox()
-    return squared_gradient(field * field.new_tensor(spacing).view(1, 3, 1, 1, 1), spacing)
+    return field * field.new_tensor(displacement.grid.spacing).view(1, 3, 1, 1, 1)
 
 
 def _structures(

@@ -17,8 +17,9 @@ import torch
 from SPRCore.baselines import BASELINES
 from SPRCore.config import encode
 from SPRCore.errors import InputError
-from SPRCore.geometry import MaskedVolume, compose_affine, resample
+from SPRCore.geometry import Grid, compose_affine, resample
 from SPRCore.io import ModelCard, read_bundle, read_card
+from SPRCore.io.pairs import LoadedPair
 from SPRCore.registration import LoadedModel, RegistrationResult, model_prior, register_pair
 from SPRCore.registration.choice import AUTO, choose_setting
 from SPRCore.registration.job import INSTANCE, make_job, model_path
@@ -30,6 +31,7 @@ UNIFORM = "uniform"
 _REFINE = "refine"
 _LABEL = re.compile(r"([^@=/\\:]+)=(.+)")
 _VALUE = re.compile(r"(\w+)=([^@,=/\\]+)")
+_SIZES = ("encoder", "decoder", "embed", "depths", "time_steps")
 _KEYS = (_REFINE, *dict.fromkeys(key for keys in HYPERPARAMETERS.values() for key in keys))
 
 
@@ -45,7 +47,7 @@ class MethodSpec:
         prior: Prior on the weight; None for a baseline.
         chooses: Whether a prior is chosen for each pair; `prior` is the default then.
         refine: Maximum number of refinement steps after a model.
-        twin: Label of the reference method of the statistical test, or None.
+        twins: Labels of the reference methods of the statistical tests.
     """
 
     label: str
@@ -55,7 +57,7 @@ class MethodSpec:
     prior: Prior | None = None
     chooses: bool = False
     refine: int = 0
-    twin: str | None = None
+    twins: tuple[str, ...] = ()
 
     @property
     def setting(self) -> dict[str, Any]:
@@ -90,9 +92,7 @@ def parse_methods(texts: Sequence[str]) -> list[MethodSpec]:
     return methods
 
 
-def run_method(
-    method: MethodSpec, fixed: MaskedVolume, moving: MaskedVolume, affine_ras: np.ndarray | None, device: str
-) -> RegistrationResult:
+def run_method(method: MethodSpec, pair: LoadedPair, affine_ras: np.ndarray | None, device: str) -> RegistrationResult:
     """Register a pair; baselines get the whole images, without masks.
 
     Returns:
@@ -103,6 +103,7 @@ def run_method(
         InputError: The pair or the method cannot be used.
         ConvergenceError: The method failed.
     """
+    fixed, moving = pair.fixed, pair.moving
     if method.prior is None:
         moved = resample(moving.original, fixed.grid, affine_ras=affine_ras)
         watch = _Timer()
@@ -113,7 +114,7 @@ def run_method(
         report = {"seconds": {"register": seconds}, "processor_seconds": processor_seconds}
         return RegistrationResult(warped=warped, displacement=total, affine_ras=affine_ras, report=report)
     where, loading = torch.device(device), _Timer()
-    model = None if method.path is None else LoadedModel.read(method.path, where)
+    model = None if method.path is None else LoadedModel.read(method.path, where).for_prepared(pair.prepared)
     loaded, watch = loading.read()[0], _Timer()
     job = make_job(model, fixed.grid, where, prior=method.prior, refine=method.refine)
     if method.chooses:
@@ -122,6 +123,29 @@ def run_method(
     seconds, processor_seconds = watch.read()
     report = {"seconds": {"model": loaded, "register": seconds}, "processor_seconds": processor_seconds}
     return dataclasses.replace(result, report=report)
+
+
+def provenance_of(method: MethodSpec, grid: Grid) -> dict[str, Any]:
+    """Return what determines how a result compares with published ones, see `BenchmarkRow.provenance`."""
+    spacing = [round(step, 4) for step in grid.spacing]
+    found: dict[str, Any] = {"kind": method.kind, "grid": {"shape": list(grid.shape), "spacing_mm": spacing}}
+    if method.path is None:
+        return found
+    card = read_card(method.path)
+    network = dict(card.architecture)
+    return found | {
+        "model": {
+            "architecture": network.get("architecture"),
+            "sizes": {name: encode(network[name]) for name in _SIZES if name in network},
+            "conditioning": list(card.conditioning),
+            "conditioned_by": network.get("conditioning"),
+            "weighting": card.to_dict().get("weighting"),
+            "grid": encode(card.grid),
+            "task": card.task,
+            "training_data": card.training_data,
+            "training": "; ".join(dict.fromkeys(metric.how for metric in card.metrics)),
+        }
+    }
 
 
 class _Timer:

@@ -47,7 +47,7 @@ def optima_table(
 def _of_study(study: Mapping[str, Any]) -> Line:
     trials = study["trials"]
     best = next((trial for trial in trials if trial["number"] == study.get("best")), None)
-    if best is None:
+    if best is None and not any(trial.get("infeasible") for trial in trials):
         return {}
     counts = [(state, sum(trial["state"] == state for trial in trials)) for state in _STATES]
     importances, tolerance = study.get("importances") or {}, study.get("tolerance") or {}
@@ -55,9 +55,9 @@ def _of_study(study: Mapping[str, Any]) -> Line:
         "tuned": str(study["target"]),
         "search": f"{study['name']}: " + ", ".join(f"{count} {state}" for state, count in counts if count),
         "judged by": _MEASURES.get(str(study["objective"]), str(study["objective"])),
-        "best": f"{best['value']:.4f}",
+        "best": "none below the folding limit" if best is None else f"{best['value']:.4f}",
     }
-    for name, value in best["params"].items():
+    for name, value in ({} if best is None else best["params"]).items():
         share = f"; {100 * importances[name]:.0f} %" if len(importances) > 1 and name in importances else ""
         line[name] = f"{value:.4g}{_range(tolerance.get(name))}{share}"
     return line

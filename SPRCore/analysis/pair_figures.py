@@ -95,7 +95,7 @@ def weight_figure(kept: SavedPair, method: SavedResult, plane: Plane = PLANES[0]
 
     Returns:
         Length of the displacement, deformation, local variance of the displacement, weight, and the weight over the
-        variance; the rank correlation of the weight with each over the foreground.
+        deformation and over the variance; the rank correlation of the weight with each over the foreground.
 
     Raises:
         ValueError: The method has no weight.
@@ -109,9 +109,9 @@ def weight_figure(kept: SavedPair, method: SavedResult, plane: Plane = PLANES[0]
     if weight is None:
         raise ValueError(f"{method.method} has no weight")
     related = [rank_correlation(weight.array[inside], part[inside]) for part in (length, variance)]
-    figure = _sheet(5, height, 1, bars=1)
-    grid = figure.add_gridspec(2, 5, height_ratios=[height, 0.12])
-    panels = [figure.add_subplot(grid[0, column]) for column in range(5)]
+    figure = _sheet(6, height, 1, bars=1)
+    grid = figure.add_gridspec(2, 6, height_ratios=[height, 0.12])
+    panels = [figure.add_subplot(grid[0, column]) for column in range(6)]
     norms = [Normalize(0, float(np.percentile(part[inside], 99.5)) or 1.0) for part in (length, variance)]
     limit = weight_limit(weight.array)
     show_plane(panels[0], extractor.extract(length, plane), size, cmap=_LENGTH_COLORS, norm=norms[0])
@@ -119,16 +119,12 @@ def weight_figure(kept: SavedPair, method: SavedResult, plane: Plane = PLANES[0]
     draw_grid(panels[1], extractor, plane, method.displacement)
     show_plane(panels[2], extractor.extract(variance, plane), size, cmap=_SPREAD_COLORS, norm=norms[1])
     _weight(panels[3], method, kept, extractor, plane, limit)
-    show_plane(panels[4], extractor.extract(variance, plane), size, cmap="gray", norm=norms[1])
     show_plane(panels[4], weight_overlay(extractor.extract(weight.array, plane), limit), size)
-    titles = (
-        "length of the displacement",
-        "deformation",
-        "local spread of the displacement",
-        "weight",
-        "weight on spread",
-    )
-    for panel, title, value in zip(panels, titles, (related[0], None, related[1], None, None), strict=True):
+    panels[4].set_facecolor("black")
+    draw_grid(panels[4], extractor, plane, method.displacement, color="white")
+    show_plane(panels[5], extractor.extract(variance, plane), size, cmap="gray", norm=norms[1])
+    show_plane(panels[5], weight_overlay(extractor.extract(weight.array, plane), limit), size)
+    for panel, title, value in zip(panels, _WEIGHT_TITLES, (related[0], None, related[1], *[None] * 3), strict=True):
         panel.set_title(title + (f"\nrank correlation {value:+.2f}" if value is not None else "\n"), fontsize=9)
         fixed_outlines(panel, kept, extractor, plane)
         draw_marks(panel, plane)
@@ -137,6 +133,16 @@ def weight_figure(kept: SavedPair, method: SavedResult, plane: Plane = PLANES[0]
     draw_weight_bar(figure.add_subplot(grid[1, 3]), limit)
     _head(figure, f"{method.method} on {kept.pair}; correlations with the weight over the foreground")
     return figure
+
+
+_WEIGHT_TITLES = (
+    "length of the displacement",
+    "deformation",
+    "local spread of the displacement",
+    "weight",
+    "weight on deformation",
+    "weight on spread",
+)
 
 
 def boundary_figure(kept: SavedPair, plane: Plane = PLANES[0]) -> Figure:

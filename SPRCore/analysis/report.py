@@ -46,7 +46,7 @@ def write_tables(
     points: Sequence[SurfacePoint] = (),
     studies: Sequence[Mapping[str, Any]] = (),
     names: Mapping[str, str] | None = None,
-    twins: Mapping[str, str] | None = None,
+    twins: Mapping[str, Sequence[str]] | None = None,
     caption: str = "Results",
 ) -> list[MethodSummary]:
     """Write the tables of a report: Markdown, LaTeX, and all numbers of the methods as CSV.
@@ -57,7 +57,7 @@ def write_tables(
         points: Points of sweeps of any number of models.
         studies: Saved studies, as plain values.
         names: Names of labels.
-        twins: Method and its reference method, instead of those in the rows.
+        twins: Methods and their reference methods, instead of those in the rows.
         caption: Caption of the table of results.
 
     Returns:
@@ -121,7 +121,7 @@ def write_figures(
     (folder / _FIGURES).mkdir(exist_ok=True)
     written = []
     drawn = [*_row_figures(rows, names), *_pair_figures(kept), *_sweep_figures(points, names)]
-    drawn += [*_panel_figures(panels), *_study_figures(studies)]
+    drawn += [*_panel_figures(panels, points), *_study_figures(studies)]
     for name, words, figure in drawn:
         path = f"{_FIGURES}/{re.sub(r'[^A-Za-z0-9.]+', '-', name).strip('-')}.png"
         save_figure(figure, folder / path)
@@ -149,6 +149,7 @@ _Drawn = Iterator[tuple[str, str, "Figure"]]
 
 def _row_figures(rows: Sequence[BenchmarkRow], names: Mapping[str, str] | None) -> _Drawn:
     from SPRCore.analysis.plots import dice_figure, weights_figure
+    from SPRCore.analysis.prior_figures import rows_prior_figure
 
     for name, words, draw in (
         ("dice", "Dice by structure", dice_figure),
@@ -157,6 +158,9 @@ def _row_figures(rows: Sequence[BenchmarkRow], names: Mapping[str, str] | None) 
         figure = draw(rows, names)
         if figure is not None:
             yield name, words, figure
+    figure = rows_prior_figure(rows)
+    if figure is not None:
+        yield "priors", "Priors on the weight", figure
 
 
 def _pair_figures(kept: Sequence[SavedPair]) -> _Drawn:
@@ -189,12 +193,14 @@ def _sweep_figures(points: Sequence[SurfacePoint], names: Mapping[str, str] | No
             yield f"sweep {method}{own}", f"Hyperparameters of {method}{own}", figure
 
 
-def _panel_figures(panels: Sequence[SavedPair]) -> _Drawn:
+def _panel_figures(panels: Sequence[SavedPair], points: Sequence[SurfacePoint]) -> _Drawn:
     from SPRCore.analysis.settings_figure import settings_figure
 
+    trained = {point.method: point.trained for point in points}
     for pair in panels:
         about = f"{pair.methods[0].method} on {pair.pair}"
-        yield f"{pair.pair} {pair.methods[0].method} settings", f"Settings of {about}", settings_figure(pair)
+        figure = settings_figure(pair, trained=trained.get(pair.methods[0].method))
+        yield f"{pair.pair} {pair.methods[0].method} settings", f"Settings of {about}", figure
 
 
 def _study_figures(studies: Sequence[Mapping[str, Any]]) -> _Drawn:

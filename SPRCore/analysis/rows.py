@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 from SPRCore.analysis.provenance import machine, versions
 from SPRCore.config import check_name, decode, encode, finite
 from SPRCore.errors import InputError, OutputError
+from SPRCore.metrics import MetricConventions
 
 SCHEMA_VERSION = 1
 _NUMBERS = {"allow_nan": False, "ensure_ascii": False}
@@ -62,8 +63,11 @@ class BenchmarkRow(_Row):
         peak_memory_mb: Peak memory in MiB of the process, PyTorch included, or of another device, up to the
             deformation; None if the system does not report it.
         failed: Reason of the failure, or None.
-        twin: Reference method of the statistical test, or None.
+        conventions: How labels are warped and over which voxels folding is taken.
+        twin: Reference methods of the statistical tests.
         identity: SHA-256 of all inputs of the result: files, method, model, setting, options.
+        provenance: Kind of the method, ``grid`` of the fixed image, and of a ``model`` its network, working grid, task
+            and training, from its card; empty in results of earlier versions.
     """
 
     before: dict[str, Any] = field(default_factory=dict)
@@ -73,8 +77,10 @@ class BenchmarkRow(_Row):
     processor_seconds: float | None = None
     peak_memory_mb: float | None = None
     failed: str | None = None
-    twin: str | None = None
+    conventions: MetricConventions = field(default_factory=MetricConventions)
+    twin: tuple[str, ...] = field(default=(), metadata={"decode": lambda value, _: _references(value)})
     identity: str = ""
+    provenance: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +88,7 @@ class SurfacePoint(_Row):
     """Metrics of one model at one setting of its hyperparameters on one pair; None where annotations are missing.
 
     Attributes:
+        trained: Largest value of each hyperparameter in the training of the model; empty without one.
         dice: Dice by label; empty without labels.
         weight_mean: Mean weight.
         map_gap: Mean distance of the weight from the most probable one for the same deformation.
@@ -89,6 +96,7 @@ class SurfacePoint(_Row):
     """
 
     setting: dict[str, float]
+    trained: dict[str, float] = field(default_factory=dict)
     dice: dict[str, Any] = field(default_factory=dict)
     dice_mean: float | None = None
     tre_mm: float | None = None
@@ -178,6 +186,14 @@ def read_rows(path: Path, kind: type[Row]) -> SavedRows[Row]:
     return SavedRows(headers=tuple(headers), rows=tuple(rows))
 
 
+def saved_label_names(headers: Iterable[RowsHeader]) -> dict[str, str]:
+    """Return the names of labels in the headers of results, those of the last one first in rank."""
+    found: dict[str, str] = {}
+    for header in headers:
+        found |= header.settings.get("label_names", {})
+    return found
+
+
 def label_order(label: str) -> tuple[bool, int, str]:
     """Return the sort key of a label: numbers in their order, then names."""
     return not label.isdigit(), int(label) if label.isdigit() else 0, label
@@ -195,6 +211,14 @@ def command_without_folders(command: str) -> str:
     except ValueError:
         return without_folders(command)
     return shlex.join([_IN_WORD.sub("", word) for word in words])
+
+
+def _references(value: object) -> tuple[str, ...]:
+    """Reference methods of a row: a list, or one name or null as in older files."""
+    names = [] if value is None else [value] if isinstance(value, str) else value
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise InputError("twin", got=repr(value)[:64], expected="names of methods")
+    return tuple(names)
 
 
 def _header(values: dict[str, Any], kind: type, path: Path) -> RowsHeader:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from SPRCore.analysis.methods import MethodSpec
-from SPRCore.analysis.pairs import LoadedPair
 from SPRCore.config import finite
 from SPRCore.errors import InputError
 from SPRCore.geometry import Volume, resample
 from SPRCore.io import atomic_directory, read_displacement, read_labels, read_volume, write_displacement, write_volume
+from SPRCore.io.pairs import LoadedPair
 from SPRCore.registration import RegistrationResult
 
 FOLDER, ABOUT = "kept", "about.json"

@@ -27,11 +27,17 @@ from SPRCore.errors import InputError
 from SPRCore.regularization.hyperparameters import BY_KEY, LEAST
 
 _CELL_INCHES = 0.95
+_BEYOND = "\N{DAGGER}"
 _LINES = 16  # of the deformation grid over the longest side, few because the panels are small
 
 
-def settings_figure(kept: SavedPair, plane: Plane = PLANES[0]) -> Figure:
+def settings_figure(kept: SavedPair, plane: Plane = PLANES[0], trained: Mapping[str, float] | None = None) -> Figure:
     """Draw one method on one pair at every setting of a grid, as Figure 11 of the paper.
+
+    Args:
+        kept: The pair with the method at each setting.
+        plane: Plane of the panels.
+        trained: Largest value of each hyperparameter in the training of the model, beyond which settings are marked.
 
     Returns:
         Weights and deformation grids side by side, the first hyperparameter to the right and the second upward; above
@@ -58,12 +64,14 @@ def settings_figure(kept: SavedPair, plane: Plane = PLANES[0]) -> Figure:
             (_draw_weight if is_weight else _draw_deformation)(panel, method, kept, extractor, plane, limit)
             if row == len(rows) - 1:
                 words = _words(names[0]) if column == len(columns) // 2 else ""
-                panel.set_xlabel(f"{_written(names[0], columns[column])}\n{words}", fontsize=8)
+                panel.set_xlabel(f"{_written(names[0], columns[column], trained)}\n{words}", fontsize=8)
             if left + column == 0 and len(names) > 1:
                 words = _words(names[1]) if row == len(rows) // 2 else ""
-                panel.set_ylabel(f"{words}\n{_written(names[1], *rows[row])}", fontsize=8)
+                panel.set_ylabel(f"{words}\n{_written(names[1], *rows[row], trained)}", fontsize=8)
         _finish(figure.add_subplot(grid[len(rows), left : left + len(columns)]), is_weight, limit, extractor, plane)
-    figure.suptitle(f"{kept.methods[0].method} on {kept.pair}", fontsize=10)
+    last = {name: max(method.setting[name] for method in kept.methods) for name in names}
+    note = f"; {_BEYOND} beyond the training" if any(_is_beyond(*item, trained) for item in last.items()) else ""
+    figure.suptitle(f"{kept.methods[0].method} on {kept.pair}{note}", fontsize=10)
     return figure
 
 
@@ -88,8 +96,13 @@ def _finish(bar: Axes, is_weight: bool, limit: float, extractor: SliceExtractor,
     bar.text(0.5, 0.0, f"deformation, lines {step:g} mm apart", ha="center", va="top", fontsize=9)
 
 
-def _written(name: str, value: float) -> str:
-    return f"{SYMBOLS[name]} {0.0 if value <= LEAST else value:.2g}"
+def _written(name: str, value: float, trained: Mapping[str, float] | None) -> str:
+    mark = f" {_BEYOND}" if _is_beyond(name, value, trained) else ""
+    return f"{SYMBOLS[name]} {0.0 if value <= LEAST else value:.2g}{mark}"
+
+
+def _is_beyond(name: str, value: float, trained: Mapping[str, float] | None) -> bool:
+    return trained is not None and name in trained and value > trained[name] * (1 + 1e-9)
 
 
 def _words(name: str) -> str:

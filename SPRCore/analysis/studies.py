@@ -30,8 +30,8 @@ def study_figure(study: Mapping[str, Any]) -> Figure:
 
     Args:
         study: Plain values of a saved study: ``trials`` with ``number``, ``params``, ``value`` and ``state``
-            ("complete", "pruned" or "failed"); optional ``direction``, ``objective``, ``importances`` and
-            ``tolerance``.
+            ("complete", "pruned" or "failed"), optional ``infeasible``; optional ``direction``, ``objective``,
+            ``importances`` and ``tolerance``.
 
     Returns:
         The trials over their hyperparameters, the best value over time, and the importances, if any.
@@ -44,19 +44,24 @@ def study_figure(study: Mapping[str, Any]) -> Figure:
     if not done:
         raise InputError("study", got="no trial that was completed", expected="at least one")
     sign = -1 if study.get("direction") == "minimize" else 1
-    best = max(done, key=lambda trial: sign * trial["value"])
+    feasible = [trial for trial in done if not trial.get("infeasible")]
+    best = max(feasible, key=lambda trial: sign * trial["value"], default=None)
     importances = study.get("importances") or {}
     figure = Figure(figsize=(4.6 + 4.0 + (3.2 if importances else 0.0), 3.8), dpi=DPI, layout="constrained")
     panels = figure.subplots(1, 3 if importances else 2, width_ratios=[4.6, 4.0, 3.2][: 3 if importances else 2])
     title = _TITLES.get(study.get("objective", ""), "value")
-    _scales(panels[0], list(best["params"])[:2], study.get("ranges") or {})
-    _tolerance(panels[0], list(best["params"])[:2], study.get("tolerance") or {})
-    _scatter(figure, panels[0], trials, done, best, title, sign)
+    names = list(done[0]["params"])[:2]
+    _scales(panels[0], names, study.get("ranges") or {})
+    _tolerance(panels[0], names, study.get("tolerance") or {})
+    _scatter(figure, panels[0], trials, best, title, sign)
     _progress(panels[1], trials, done, sign, title)
     if importances:
         _importances(panels[2], importances)
-    chosen = ", ".join(f"{SYMBOLS.get(name, name)} {value:.3g}" for name, value in best["params"].items())
-    figure.suptitle(f"{len(trials)} trials: best {title} {best['value']:.4f} at {chosen}", fontsize=10)
+    words = "none below the folding limit"
+    if best is not None:
+        chosen = ", ".join(f"{SYMBOLS.get(name, name)} {value:.3g}" for name, value in best["params"].items())
+        words = f"best {title} {best['value']:.4f} at {chosen}"
+    figure.suptitle(f"{len(trials)} trials: {words}", fontsize=10)
     return figure
 
 
@@ -64,12 +69,12 @@ def _scatter(
     figure: Figure,
     panel: Axes,
     trials: Sequence[Any],
-    done: Sequence[Any],
-    best: Mapping[str, Any],
+    best: Mapping[str, Any] | None,
     title: str,
     sign: int,
 ) -> None:
-    names = list(best["params"])[:2]
+    done = [trial for trial in trials if trial["state"] == _COMPLETE and trial["value"] is not None]
+    names = list(done[0]["params"])[:2]
     across = names[0]
 
     def position(trial: Mapping[str, Any]) -> tuple[float, float]:
@@ -81,7 +86,12 @@ def _scatter(
             panel.scatter(*zip(*part, strict=True), marker=shape, s=size, color="#888888", linewidths=1.0, label=state)
     positions, values = np.array([position(trial) for trial in done]), [trial["value"] for trial in done]
     shown = _completed(panel, positions, values, sign, len(names) > 1)
-    panel.plot(*position(best), "*", markersize=16, color="#ff3030", markeredgecolor="white", label="best")
+    beyond = [position(trial) for trial in done if trial.get("infeasible")]
+    if beyond:
+        style = {"marker": "x", "s": 60, "color": "#ff3030", "linewidths": 1.1, "label": "folds too much"}
+        panel.scatter(*zip(*beyond, strict=True), **style)
+    if best is not None:
+        panel.plot(*position(best), "*", markersize=16, color="#ff3030", markeredgecolor="white", label="best")
     bar = figure.colorbar(shown, ax=panel, extend=("min" if sign > 0 else "max") if len(done) > 9 else "neither")
     bar.set_label(title, fontsize=9)
     bar.ax.tick_params(labelsize=8)
@@ -151,10 +161,14 @@ def _tolerance(panel: Axes, names: Sequence[str], tolerance: Mapping[str, Sequen
 def _progress(panel: Axes, trials: Sequence[Any], done: Sequence[Any], sign: int, title: str) -> None:
     quiet(panel)
     order = sorted(done, key=lambda trial: trial["number"])
-    numbers, values = [trial["number"] for trial in order], np.array([trial["value"] for trial in order])
-    so_far = sign * np.maximum.accumulate(sign * values)
-    panel.plot(numbers, values, "o", markersize=4, color=PALETTE[5], label="trial")
-    panel.step([*numbers, max(trial["number"] for trial in trials)], [*so_far, so_far[-1]], where="post", color="black")
+    beyond = [trial for trial in order if trial.get("infeasible")]
+    for part, shape in (([trial for trial in order if trial not in beyond], "o"), (beyond, "x")):
+        numbers, values = [trial["number"] for trial in part], np.array([trial["value"] for trial in part])
+        panel.plot(numbers, values, shape, markersize=4, color=PALETTE[5] if shape == "o" else "#ff3030")
+        if shape == "o" and part:
+            so_far = sign * np.maximum.accumulate(sign * values)
+            last = max(trial["number"] for trial in trials)
+            panel.step([*numbers, last], [*so_far, so_far[-1]], where="post", color="black")
     panel.set_xlabel("trial")
     panel.set_ylabel(f"{title}; line: best so far", fontsize=9)
 

@@ -84,7 +84,7 @@ class MethodSummary:
         labels: Dice by label.
         pooled: Dice over all labels of all pairs, as in the paper, or None without labels.
         values: Statistics over pairs, by the key of a measure.
-        comparison: Comparison with the reference method, or None.
+        comparisons: Comparisons with the reference methods, in their order.
     """
 
     method: str
@@ -93,15 +93,20 @@ class MethodSummary:
     labels: Mapping[str, SampleStatistics]
     pooled: SampleStatistics | None
     values: Mapping[str, SampleStatistics]
-    comparison: Comparison | None = None
+    comparisons: tuple[Comparison, ...] = ()
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """Comparison with the first reference method, or None."""
+        return self.comparisons[0] if self.comparisons else None
 
 
-def summarize(rows: Sequence[BenchmarkRow], twins: Mapping[str, str] | None = None) -> list[MethodSummary]:
+def summarize(rows: Sequence[BenchmarkRow], twins: Mapping[str, Sequence[str]] | None = None) -> list[MethodSummary]:
     """Summarize rows by method.
 
     Args:
         rows: One row for each method and pair.
-        twins: Method and its reference method, instead of those in the rows.
+        twins: Methods and their reference methods, instead of those in the rows.
 
     Returns:
         The state before registration first, then the methods in the order of the rows; compared by the first of Dice,
@@ -115,19 +120,19 @@ def summarize(rows: Sequence[BenchmarkRow], twins: Mapping[str, str] | None = No
     for row in rows:
         by_method.setdefault(row.method, []).append(row)
     references = {row.method: row.twin for row in rows if row.twin} if twins is None else dict(twins)
-    for name in (*references, *references.values()):
+    for name in (*references, *(other for others in references.values() for other in others)):
         check_name(name, by_method, "reference method")
     found = [_summary(method, part) for method, part in by_method.items()]
     compared = compare(rows, references)
-    found = [replace(part, comparison=compared.get(part.method)) for part in found]
+    found = [replace(part, comparisons=tuple(compared.get(part.method, ()))) for part in found]
     first = {row.pair: row for row in rows if row.before}
     return [_initial(list(first.values())), *found] if first else found
 
 
 def compare(
-    rows: Sequence[BenchmarkRow], twins: Mapping[str, str], measure: Measure | None = None
-) -> dict[str, Comparison]:
-    """Test methods against their reference methods (`twins`), if they share pairs.
+    rows: Sequence[BenchmarkRow], twins: Mapping[str, Sequence[str]], measure: Measure | None = None
+) -> dict[str, list[Comparison]]:
+    """Test methods against each of their reference methods (`twins`) with which they share pairs, adjusted by Holm.
 
     Without a `measure` the first of Dice, landmark error and similarity that is known is compared.
     """
@@ -138,13 +143,15 @@ def compare(
         value = measure.read(row)
         if value is not None:
             values.setdefault(row.method, {})[row.pair] = value
-    found = {}
-    for method, reference in twins.items():
+    tests = []
+    for method, reference in dict.fromkeys((name, other) for name, others in twins.items() for other in others):
         by_subject = differences(values.get(method, {}), values.get(reference, {}), subjects)
         if by_subject:
-            found[method] = _comparison(method, reference, measure, np.array(list(by_subject.values())))
-    adjusted = holm_adjusted([item.p for item in found.values()])
-    return {name: replace(item, p_holm=p) for (name, item), p in zip(found.items(), adjusted, strict=True)}
+            tests.append(_comparison(method, reference, measure, np.array(list(by_subject.values()))))
+    found: dict[str, list[Comparison]] = {}
+    for test, p in zip(tests, holm_adjusted([test.p for test in tests]), strict=True):
+        found.setdefault(test.method, []).append(replace(test, p_holm=p))
+    return found
 
 
 def primary(rows: Sequence[BenchmarkRow]) -> Measure:
@@ -156,7 +163,12 @@ def primary(rows: Sequence[BenchmarkRow]) -> Measure:
 
 
 def _check_same_pairs(rows: Sequence[BenchmarkRow]) -> None:
-    """Raise `InputError` for rows of one pair that differ in subject or in the metrics before registration."""
+    """Raise `InputError` for rows of one pair that differ in subject, metric conventions, or metrics before."""
+    first = rows[0] if rows else None
+    for row in rows:
+        if row.conventions != first.conventions:
+            got = f"two metric conventions, those of {first.method} and of {row.method}"
+            raise InputError("results", got=got, expected="one", remedy="measure all methods with the same options")
     known: dict[str, BenchmarkRow] = {}
     for row in rows:
         other = known.setdefault(row.pair, row) if row.before else row

@@ -124,15 +124,32 @@ def sweep_figure(points: Sequence[SurfacePoint], names: Mapping[str, str] | None
         return None
     first = next(iter(surfaces.values()))
     figure = (
-        _maps([surfaces[key] for key in _MAPS if key in surfaces])
+        _maps([surfaces[key] for key in _MAPS if key in surfaces], points[0].trained)
         if len(first.names) == 2
         else _curves(points, surfaces, names or {})
     )
     best = ", ".join(f"{SYMBOLS[n]} {a[i]:.3g}" for n, a, i in zip(first.names, first.axes, first.best, strict=True))
     pairs = f"{first.pairs} pair{'s' if first.pairs > 1 else ''}"
     words = f"{points[0].method}, {pairs}: best {first.title} {first.values[first.best]:.3f} at {best}"
-    figure.suptitle("\n".join([words, *_constants(surfaces.values())]), fontsize=10)
+    beyond = ["dashed: maximum of the training"] if is_beyond(first, points[0].trained) else []
+    figure.suptitle("\n".join([words, *beyond, *_constants(surfaces.values())]), fontsize=10)
     return figure
+
+
+def is_beyond(surface: Surface, trained: Mapping[str, float]) -> bool:
+    """Whether a surface has settings beyond the training of the model."""
+    return any(
+        name in trained and axis[-1] > trained[name] for name, axis in zip(surface.names, surface.axes, strict=True)
+    )
+
+
+def _mark_training(panel: Axes, surface: Surface, trained: Mapping[str, float]) -> None:
+    """Draw a line at the largest trained value of each hyperparameter that goes beyond it."""
+    lines = (panel.axvline, panel.axhline)
+    for name, axis, line in zip(surface.names, surface.axes, lines, strict=False):
+        if name in trained and axis[-1] > trained[name]:
+            line(trained[name], color="white", linewidth=2.2, alpha=0.8)  # seen on dark and on light colors
+            line(trained[name], color="black", linewidth=1.1, linestyle="--")
 
 
 def _constants(surfaces: Iterable[Surface]) -> list[str]:
@@ -141,7 +158,7 @@ def _constants(surfaces: Iterable[Surface]) -> list[str]:
     return ["; ".join(flat)] if flat else []
 
 
-def _maps(surfaces: Sequence[Surface]) -> Figure:
+def _maps(surfaces: Sequence[Surface], trained: Mapping[str, float]) -> Figure:
     shown = [surface for surface in surfaces if not surface.is_flat] or list(surfaces[:1])
     rows = 1 if len(shown) < 4 else 2
     columns = -(-len(shown) // rows)
@@ -161,6 +178,7 @@ def _maps(surfaces: Sequence[Surface]) -> Figure:
         bar.ax.tick_params(labelsize=8)
         outlined = _band(panel, surface)
         best = surfaces[0].best
+        _mark_training(panel, surface, trained)
         panel.plot(across[best[0]], up[best[1]], "*", markersize=13, color="#ff3030", markeredgecolor="white")
         panel.set_xlabel(SYMBOLS[surface.names[0]])
         panel.set_ylabel(SYMBOLS[surface.names[1]])
@@ -194,6 +212,7 @@ def _curves(points: Sequence[SurfacePoint], surfaces: Mapping[str, Surface], nam
             _label_curves(panel, points, surface, names)
         panel.plot(axis, surface.values, color="black", linewidth=1.8, label="mean")
         best = surfaces[shown[0]].best[0]
+        _mark_training(panel, surface, points[0].trained)
         panel.axvline(axis[best], color="#ff3030", linewidth=0.9, linestyle="--")
         panel.plot(axis[best], surface.values[best], "*", markersize=12, color="#ff3030", markeredgecolor="white")
         panel.set_xlabel(SYMBOLS[surface.names[0]])

@@ -88,7 +88,7 @@ def results_table(
 
 def comparison_table(summaries: Sequence[MethodSummary]) -> ResultTable | None:
     """Return the table of comparisons with reference methods, or None without any."""
-    found = [part.comparison for part in summaries if part.comparison is not None]
+    found = [item for part in summaries for item in part.comparisons]
     if not found:
         return None
     title = next(measure.title for measure in MEASURES if measure.key == found[0].measure)
@@ -170,7 +170,7 @@ def latex(table: ResultTable) -> str:
 
 
 def long_csv(summaries: Sequence[MethodSummary], names: Mapping[str, str] | None = None) -> str:
-    """Return all numbers of the summaries as CSV: a line per method and measure."""
+    """Return all numbers of the summaries as CSV: a line per method and measure, and for each further comparison."""
     names = names or {}
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -178,18 +178,18 @@ def long_csv(summaries: Sequence[MethodSummary], names: Mapping[str, str] | None
         ["method", "measure", "label", "mean", "sd", "n", "twin", "difference", "low", "high", "p", "p_holm"]
     )
     for part in summaries:
-        against = part.comparison
         entries = [(key, "", spread) for key, spread in part.values.items()]
         entries += [
             ("dice", names.get(label, label), part.labels[label]) for label in sorted(part.labels, key=label_order)
         ]
         entries += [("dice_pooled", "", part.pooled)] if part.pooled else []
         for key, label, spread in entries:
-            tested: list[object] = [""] * 6
-            if against is not None and key == against.measure:
-                tested = [against.reference, against.difference, against.low, against.high, against.p, against.p_holm]
             sd = "" if spread.sd is None else spread.sd
-            writer.writerow([part.method, key, label, spread.mean, sd, spread.n, *tested])
+            for test in [test for test in part.comparisons if test.measure == key] or [None]:
+                tested = [""] * 6
+                if test is not None:
+                    tested = [test.reference, test.difference, test.low, test.high, test.p, test.p_holm]
+                writer.writerow([part.method, key, label, spread.mean, sd, spread.n, *tested])
     return stream.getvalue()
 
 
@@ -235,10 +235,11 @@ def _notes(summaries: Sequence[MethodSummary], uneven: bool) -> tuple[str, ...]:
         )
     if uneven:
         notes.append("The methods have different pairs, so their means cannot be compared; comparisons are by pair.")
-    if any(part.comparison for part in summaries):
+    if any(part.comparisons for part in summaries):
+        several = " (the first of several)" if any(len(part.comparisons) > 1 for part in summaries) else ""
         notes.append(
-            "** and *: better than the reference method at p < 0.001 and p < 0.01, †† and †: worse (two-sided Wilcoxon"
-            " signed-rank test over subjects, adjusted by Holm)."
+            f"** and *: better than the reference method{several} at p < 0.001 and p < 0.01, †† and †: worse (two-sided"
+            " Wilcoxon signed-rank test over subjects, adjusted by Holm)."
         )
     timed = any("seconds" in part.values for part in summaries)
     notes += (

@@ -11,8 +11,11 @@ from SPRCore.geometry import Grid, MaskedVolume, Volume, ras_to_voxel, voxel_to_
 from SPRCore.geometry.annotations import Annotations
 from SPRCore.io import ModelCard
 from SPRCore.networks.network import MIN_SIZE
+from SPRCore.registration.network import beyond_training
 from SPRCore.registration.prealign import overlap_fraction
 from SPRCore.registration.working import working_grid
+from SPRCore.regularization import Prior
+from SPRCore.regularization.priors import hyperparameters
 
 _LEAST_OVERLAP_PERCENT = 25.0
 """Overlap below which a warning is given."""
@@ -20,6 +23,12 @@ _LEAST_OVERLAP_PERCENT = 25.0
 _COARSER = 2.5  # times the spacing of the model
 _LEAST_SEEN = 0.7  # of the fixed image, by a model with a grid of fixed shape
 _AIR_HU = -500.0
+
+_MEASURES = {
+    "mind": "the MIND similarity",
+    "mse": "the agreement of the intensities (mean squares)",
+    "lncc": "the local correlation",
+}
 
 
 def pair_warnings(
@@ -41,6 +50,15 @@ def pair_warnings(
     return found + _common_labels(given)
 
 
+def setting_warnings(card: ModelCard, prior: Prior) -> list[str]:
+    """Return a warning for each hyperparameter that exceeds the training of a model."""
+    values = hyperparameters(prior)
+    return [
+        f"{name} {values[name]:g} is beyond the training of the model {card.name}, which ended at {end:g}"
+        for name, end in beyond_training(card, prior).items()
+    ]
+
+
 def change_warnings(metrics: dict[str, dict[str, Any]]) -> list[str]:
     """Return warnings about metrics that are worse after registration, and about little overlap, one sentence each.
 
@@ -49,8 +67,9 @@ def change_warnings(metrics: dict[str, dict[str, Any]]) -> list[str]:
     """
     before, after = metrics.get("before", {}), metrics.get("after", {})
     found = []
+    measure = next(name for name in _MEASURES if name in after or name == "lncc")  # what was maximized
     for name, keys, form, sign, margin in (
-        ("the local correlation", ("lncc",), "{:.3f}", 1.0, 1e-3),
+        (_MEASURES[measure], (measure,), "{:.3f}", 1.0, 1e-3),
         ("the mean Dice of the labels", ("dice_mean",), "{:.3f}", 1.0, 1e-3),
         ("the mean landmark error", ("tre_mm", "mean"), "{:.2f} mm", -1.0, 0.01),
     ):
@@ -112,6 +131,11 @@ def _card_warnings(side: str, image: MaskedVolume, card: ModelCard) -> list[str]
         found.append(
             f"{what} has {min(shape)} voxels along an axis, less than half of the {MIN_SIZE} of the input of model"
             f" {card.name}: most of the input is the repeated border"
+        )
+    if card.grid.orientation is None and side == "fixed":
+        found.append(
+            f"the card of the model {card.name} does not say how the axes of its training images point: if yours point"
+            " otherwise, the result is wrong"
         )
     wanted = card.grid.spacing_mm
     if wanted is not None and max(image.grid.spacing) > _COARSER * max(wanted):

@@ -92,6 +92,12 @@ class Register:
     init: Literal["auto", "none", "center", "rigid", "affine"] = "auto"
     """Affine pre-alignment; "auto" decides by the pair."""
 
+    similarity: Annotated[
+        Literal["lncc", "mind", "mse"] | None, arg(help_behavior_hint="(default: lncc, or that of the model)")
+    ] = None
+    """Similarity of the images: local correlation for one contrast, MIND descriptors for different contrasts (T1 and
+    T2, CT and MR), mean squares for images of one scanner and protocol."""
+
     start: Literal["rest", "search"] = "rest"
     """Start of the instance solver: rest, or the displacement found by a discrete search over blocks, for large motion
     that differs between neighbors, such as a liver sliding along the ribs."""
@@ -118,6 +124,12 @@ class Register:
     moving_mask: Annotated[Path | None, arg(metavar="K", help_behavior_hint="(optional)")] = None
     """Mask of the moving image."""
 
+    fixed_channel: Annotated[Path | None, arg(metavar="C", help_behavior_hint="(optional)")] = None
+    """Second channel of the fixed image, such as the SUV of a CT, on any grid; it counts as much as the image."""
+
+    moving_channel: Annotated[Path | None, arg(metavar="C", help_behavior_hint="(optional)")] = None
+    """Second channel of the moving image."""
+
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Compute device; "auto" is CUDA if present, otherwise the CPU."""
 
@@ -128,7 +140,8 @@ class Register:
         """Read, register, write, and print the metrics before and after."""
         prior = prior_from_options(self, api.card_of(self.method), api.AUTO)
         options = api.RegistrationOptions(
-            anatomy=self.anatomy, detail=self.detail, refine=self.refine, config=self._config(), seed=self.seed
+            **{name: getattr(self, name) for name in ("anatomy", "detail", "similarity", "refine", "seed")},
+            config=self._config(),
         )
         # Entered first: a folder that cannot be written is reported before anything is computed.
         with (
@@ -212,6 +225,8 @@ def read_annotations(command: HasAnnotations, fixed: Volume | None = None, movin
         moving_labels=_labels(command.moving_labels),
         fixed_mask=_labels(getattr(command, "fixed_mask", None)),
         moving_mask=_labels(getattr(command, "moving_mask", None)),
+        fixed_channel=_channel(getattr(command, "fixed_channel", None)),
+        moving_channel=_channel(getattr(command, "moving_channel", None)),
         fixed_points=_points(command.fixed_points, fixed),
         moving_points=_points(command.moving_points, moving),
     )
@@ -219,6 +234,10 @@ def read_annotations(command: HasAnnotations, fixed: Volume | None = None, movin
 
 def _labels(path: Path | None) -> Volume | None:
     return None if path is None else read_labels(path)
+
+
+def _channel(path: Path | None) -> Volume | None:
+    return None if path is None else read_volume(path)
 
 
 def _points(path: Path | None, image: Volume | None) -> np.ndarray | None:
@@ -267,6 +286,8 @@ def metric_rows(metrics: dict[str, dict[str, Any]]) -> list[tuple[str, ...]]:
         ("landmark error, mean [mm]", "{:.2f}", ("tre_mm", "mean")),
         ("landmark error, 95th percentile [mm]", "{:.2f}", ("tre_mm", "p95")),
         ("local correlation (LNCC)", "{:.3f}", ("lncc",)),
+        ("MIND similarity", "{:.3f}", ("mind",)),
+        ("mean-squares similarity", "{:.3f}", ("mse",)),
         ("folded voxels [%]", "{:.3g}", ("folding_percent",)),
         ("non-diffeomorphic volume [%]", "{:.3g}", ("ndv_percent",)),
         ("displacement, largest [mm]", "{:.1f}", ("displacement_mm", "max")),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,15 +12,16 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from SPRCore.analysis.benchmark import BenchmarkOptions
 from SPRCore.analysis.methods import MethodSpec, parse_methods
-from SPRCore.analysis.pairs import PairFiles, read_pairs
 from SPRCore.analysis.rows import SurfacePoint, read_rows
-from SPRCore.cli.benchmark import assignments, check_apart, check_processes, input_files
+from SPRCore.cli.benchmark import assignments, check_apart, check_processes
 from SPRCore.cli.console import print_line, progress_display
+from SPRCore.cli.evaluation_pairs import given_pairs, input_files, pair_init
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
 from SPRCore.io.outputs import check_outputs, removed_if_refused
+from SPRCore.io.pairs import PairFiles, PairList
 from SPRCore.registration.devices import pick_device
-from SPRCore.tuning.axes import grid, grid_axes
+from SPRCore.tuning.axes import grid, grid_axes, trained_ends
 from SPRCore.tuning.panels import PANELS, panel_settings, save_panels
 from SPRCore.tuning.sweep import SURFACE, SweepOptions, run_sweep
 
@@ -34,17 +35,24 @@ class Sweep:
     method: Annotated[Positional[str], arg(metavar="NAME|BUNDLE")]
     """Hyper model: its name or the path of its bundle. Also instance or uniform, for the solver without a model."""
 
-    pairs: Annotated[Path, arg(metavar="LIST.csv")]
+    pairs: Annotated[Path | None, arg(metavar="LIST.csv", help_behavior_hint="(this or --recipe)")] = None
     """Pairs, one per row, as for spr benchmark."""
+
+    recipe: Annotated[Path | None, arg(metavar="RECIPE.yaml", help_behavior_hint="(this or --pairs)")] = None
+    """Recipe with the pairs, as for spr benchmark."""
+
+    chosen: Annotated[Words, arg(name="set", metavar="SET|KEY=VALUE", help_behavior_hint="(with --recipe)")] = ()
+    """Set of the recipe, validation or test, and changes to the recipe, such as validation data.folder=DIR."""
 
     out: Annotated[Path, arg(metavar="DIR")]
     """Folder for surface.jsonl. A run resumes where it stopped."""
 
     grid: Annotated[Words, arg(metavar="NAME=LOW:HIGH:STEP,...", help_behavior_hint="(optional)")] = ()
     """Hyperparameters to vary, such as alpha=0:0.1:0.005; LOW:HIGH gives --points values, a number fixes one. By
-    default all hyperparameters of the model, over its ranges."""
+    default all hyperparameters of the model, up to 1.2 times the largest value of its training; the strength of a
+    HyperMorph is λ/(1 - λ)."""
 
-    preset: Annotated[Literal["brain", "heart"] | None, arg(help_behavior_hint="(optional)")] = None
+    preset: Annotated[Literal["body", "brain", "heart"] | None, arg(help_behavior_hint="(optional)")] = None
     """Steps of the paper for this task."""
 
     points: Annotated[int, arg(metavar="N")] = 20
@@ -61,22 +69,23 @@ class Sweep:
     """Address of a running dask scheduler, such as tcp://host:8786, whose workers measure in place of own processes."""
 
     init: Literal["auto", "none", "center", "rigid", "affine"] = "auto"
-    """Affine pre-alignment, as for spr register."""
+    """Affine pre-alignment, as for spr benchmark."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Compute device."""
 
     def run(self, command: str) -> None:
         """Run the sweep, and print the best setting."""
-        method, pairs = method_of(self.method), read_pairs(self.pairs)
+        method = method_of(self.method)
         axes = grid_axes(method, assignments(self.grid, "--grid"), self.preset, self.points)
-        settings, kept = grid(axes), self._kept(pairs)
         pick_device(self.device)
-        read = [self.pairs, *input_files(pairs)]
+        pairs = given_pairs(self.pairs, self.recipe, self.chosen)
+        settings, kept, init = grid(axes), self._kept(pairs), pair_init(self.init, self.recipe)
+        read = [path for path in (self.pairs, self.recipe, *input_files(pairs)) if path is not None]
         check_outputs([self.out / SURFACE], read)
         check_apart(self.out / PANELS, read)
         check_processes(self.processes)
-        options = SweepOptions(init=self.init, device=self.device, processes=self.processes, scheduler=self.scheduler)
+        options = SweepOptions(init=init, device=self.device, processes=self.processes, scheduler=self.scheduler)
         try:
             begun = removed_if_refused(self.out, (SURFACE,), lambda: _has_points(self.out / SURFACE))
             with begun, progress_display() as report_stage:
@@ -91,7 +100,7 @@ class Sweep:
                     command=command,
                     report=lambda n, of: report_stage(words, n / of),
                 )
-                shown, common = panel_settings(axes), BenchmarkOptions(init=self.init, device=self.device)
+                shown, common = panel_settings(axes), BenchmarkOptions(init=init, device=self.device)
                 for pair in kept:
                     report_stage(f"images of {pair.pair} at {len(shown)} settings", 1.0)
                     save_panels(pair, method, shown, self.out, common)
@@ -100,9 +109,9 @@ class Sweep:
             raise KeyboardInterrupt(f"interrupted; results so far are in {where}, the same command resumes") from None
         failed = sum(point.failed is not None for point in points)
         print_line(f"{len(points)} points{f', {failed} of them failed' if failed else ''} in {self.out / SURFACE}")
-        print_line(best_words(points))
+        print_line(best_words(points, trained_ends(method)))
 
-    def _kept(self, pairs: Sequence[PairFiles]) -> list[PairFiles]:
+    def _kept(self, pairs: PairList) -> list[PairFiles]:
         for name in self.keep:
             check_name(name, [pair.pair for pair in pairs], "--keep")
         return [pair for pair in pairs if pair.pair in self.keep]
@@ -120,8 +129,11 @@ def method_of(text: str) -> MethodSpec:
     return methods[0]
 
 
-def best_words(points: Sequence[SurfacePoint]) -> str:
-    """Return a line with the setting that is best in the mean over pairs, by overlap, landmark error or similarity."""
+def best_words(points: Sequence[SurfacePoint], trained: Mapping[str, float] | None = None) -> str:
+    """Return a line with the setting that is best in the mean over pairs, by overlap, landmark error or similarity.
+
+    It says if the setting is beyond the largest values of the training in `trained`.
+    """
     for name, form, sign in (
         ("dice_mean", "mean Dice", 1),
         ("tre_mm", "landmark error in mm", -1),
@@ -135,5 +147,8 @@ def best_words(points: Sequence[SurfacePoint]) -> str:
         whole = {setting: float(np.mean(values)) for setting, values in means.items() if len(values) == pairs}
         if whole:
             best = max(whole, key=lambda setting: sign * whole[setting])
-            return f"best {form}: {whole[best]:.4f} at {', '.join(f'{key} {value:g}' for key, value in best)}"
+            at = ", ".join(f"{key} {value:g}" for key, value in best)
+            ends = [f"{key} {trained[key]:g}" for key, value in best if trained and value > trained.get(key, value)]
+            beyond = f" (beyond training, which ended at {', '.join(ends)})" if ends else ""
+            return f"best {form}: {whole[best]:.4f} at {at}{beyond}"
     return "no metric could be computed"

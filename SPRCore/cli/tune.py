@@ -10,19 +10,19 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from SPRCore.analysis.pairs import read_pairs
-from SPRCore.cli.benchmark import assignments, check_processes, input_files
+from SPRCore.cli.benchmark import assignments, check_processes
 from SPRCore.cli.console import print_line, progress_display
+from SPRCore.cli.evaluation_pairs import check_source, given_pairs, input_files, pair_init
 from SPRCore.cli.sweep import method_of
 from SPRCore.errors import InputError
 from SPRCore.io import read_card
 from SPRCore.io.outputs import check_outputs, check_replaceable, removed_if_refused
 from SPRCore.io.places import SUFFIX
 from SPRCore.registration.devices import pick_device
-from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
+from SPRCore.regularization.hyperparameters import HYPERMORPH_WEIGHTING, HYPERPARAMETERS, slider_range
 from SPRCore.training.recipe import Recipe, read_recipe
-from SPRCore.tuning.axes import open_ranges
-from SPRCore.tuning.space import Objective, SearchParameter, search_space
+from SPRCore.tuning.axes import is_hypermorph, open_ranges
+from SPRCore.tuning.space import MAX_FOLDING, Objective, SearchParameter, search_space
 from SPRCore.tuning.storage import storage_url
 from SPRCore.tuning.studies import STUDY, read_study
 from SPRCore.tuning.study import Finished, run_study
@@ -57,8 +57,11 @@ class Tune:
     pairs: Annotated[Path | None, arg(metavar="LIST.csv", help_behavior_hint="(for a model or instance)")] = None
     """Pairs to evaluate on, as for spr benchmark."""
 
-    overrides: Annotated[Words, arg(name="set", metavar="KEY=VALUE", help_behavior_hint="(repeatable)")] = ()
-    """Changes to the recipe, as for spr train."""
+    recipe: Annotated[Path | None, arg(metavar="RECIPE.yaml", help_behavior_hint="(for a model or instance)")] = None
+    """Recipe with the pairs to evaluate on, as for spr benchmark."""
+
+    overrides: Annotated[Words, arg(name="set", metavar="SET|KEY=VALUE", help_behavior_hint="(repeatable)")] = ()
+    """Changes to the recipe, as for spr train; with --recipe also its set, validation or test."""
 
     ranges: Annotated[Words, arg(metavar="NAME=LOW:HIGH[:log],...", help_behavior_hint="(optional)")] = ()
     """Search space, such as alpha=0:0.1; for a recipe also keys, such as optimiser.lr=1e-4:1e-2:log. By default all
@@ -68,10 +71,11 @@ class Tune:
     """Ranges of the paper for this task."""
 
     objective: Literal["dice", "tre", "label-free"] = "dice"
-    """Mean Dice, landmark error, or without labels the similarity, if folding stays below --max-folding."""
+    """Mean Dice, landmark error, or without labels the similarity."""
 
-    max_folding: Annotated[float, arg(metavar="PERCENT")] = 0.1
-    """With label-free: maximum folding; a trial above it ranks below all others."""
+    max_folding: Annotated[float, arg(metavar="PERCENT")] = MAX_FOLDING
+    """Maximum mean folding: a trial above it is infeasible and never the best, and the sampler avoids its neighborhood;
+    100 for no limit."""
 
     pruner: Annotated[tuple[int, int, int], arg(metavar="TRIALS STEPS EVERY")] = (5, 30, 10)
     """Median pruning: number of trials before it begins, steps (epochs, or pairs) before a trial may be pruned, and
@@ -90,7 +94,7 @@ class Tune:
     """Seed of the search."""
 
     init: Literal["auto", "none", "center", "rigid", "affine"] = "auto"
-    """Affine pre-alignment, for a model or instance."""
+    """Affine pre-alignment, for a model or instance; with --recipe "auto" is none."""
 
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"] | None,
@@ -133,8 +137,11 @@ class Tune:
             raise InputError("--pruner", got=" ".join(map(str, self.pruner)), expected=expected)
 
     def _recipe_task(self) -> tuple[str, StudyConfig, Path]:
-        if self.pairs is not None:
-            raise InputError("--pairs", got="it with a recipe", expected="a recipe alone, which names its data")
+        for option, given in (("--pairs", self.pairs), ("--recipe", self.recipe)):
+            if given is not None:
+                raise InputError(
+                    option, got="it with a recipe to tune", expected="a recipe alone, which names its data"
+                )
         device = [] if self.device is None else [f"device={self.device}"]
         recipe = read_recipe(Path(self.target), [*(change for group in self.overrides for change in group), *device])
         folder = self.out or Path(f"{recipe.folder}-tune")
@@ -149,24 +156,24 @@ class Tune:
 
     def _cohort_task(self) -> tuple[str, StudyConfig, Path]:
         method = method_of(self.target)
-        if self.pairs is None:
-            raise InputError("--pairs", got="none", expected="a list of pairs to evaluate on, or a recipe to tune")
-        if self.overrides:
-            raise InputError("--set", got="changes to a recipe", expected="a recipe to tune")
-        known = open_ranges(method)
-        tried = search_space(known, assignments(self.ranges, "--ranges"), self.preset, prior=method.prior.name)
+        check_source(self.pairs, self.recipe, self.overrides)
+        known, written = open_ranges(method), assignments(self.ranges, "--ranges")
+        if is_hypermorph(method):  # even in the logarithm of λ/(1 - λ)
+            ends = slider_range(known["lambda"], HYPERMORPH_WEIGHTING)
+            written = {"lambda": "{:g}:{:g}:log".format(*ends)} | written
+        tried = search_space(known, written, self.preset, prior=method.prior.name)
         name = method.label if method.path is None else read_card(method.path).name
         folder = self.out or Path("runs") / f"{name}-tune"
-        pairs = tuple(read_pairs(self.pairs))
-        _check_place(folder, name, [self.pairs, method.path, *input_files(pairs)])
-        target = CohortTarget(method=method, pairs=pairs, init=self.init, device=self.device or "auto")
+        pairs = given_pairs(self.pairs, self.recipe, self.overrides)
+        _check_place(folder, name, [self.pairs, self.recipe, method.path, *input_files(pairs)])
+        init = pair_init(self.init, self.recipe)
+        target = CohortTarget(method=method, pairs=pairs, init=init, device=self.device or "auto")
         return name, self._task(name, target, tried, folder), folder
 
     def _task(
         self, name: str, target: CohortTarget | RecipeTarget, tried: tuple[SearchParameter, ...], folder: Path
     ) -> StudyConfig:
-        free = self.objective == "label-free"
-        objective = Objective(name=self.objective, max_folding=self.max_folding if free else None)
+        objective = Objective(name=self.objective, max_folding=self.max_folding if self.max_folding < 100 else None)
         objective.check(target)
         return StudyConfig(
             study=self.study or name,
@@ -199,7 +206,12 @@ def study_lines(found: Finished) -> Sequence[str]:
     study, best = found.study, found.study.best_trial
     count = {state: sum(trial.state == state for trial in study.trials) for state in ("complete", "pruned", "failed")}
     counts = ", ".join(f"{number} {state}" for state, number in count.items() if number)
-    lines = [f"{counts or 'no'} trials in {found.path}"]
+    beyond = [trial for trial in study.trials if trial.state == "complete" and trial.infeasible]
+    words = f", {len(beyond)} of the complete ones infeasible" if beyond else ""
+    lines = [f"{counts or 'no'} trials{words} in {found.path}"]
+    if best is None and beyond:
+        least = min(float(trial.measures["folding_percent"]) for trial in beyond)
+        lines.append(f"no best trial: the least folding is {least:.3g} %, above --max-folding")
     if best is not None and best.value is not None:
         at = ", ".join(f"{name} {value:.4g}{_span(study.tolerance.get(name))}" for name, value in best.params.items())
         lines.append(f"best {study.objective}: {best.value:.4f} at {at}")

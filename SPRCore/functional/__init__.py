@@ -2,6 +2,7 @@
 
 from SPRCore.functional.boxes import BoxSlabs, box_sum
 from SPRCore.functional.derivative import (
+    central_difference,
     gradient,
     jacobian_determinant,
     vector_jacobian_product,
@@ -20,6 +21,7 @@ __all__ = [
     "box_count",
     "box_mean",
     "box_sum",
+    "central_difference",
     "compose",
     "gaussian_smooth",
     "gradient",

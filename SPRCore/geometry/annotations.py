@@ -1,4 +1,4 @@
-"""Labels, landmarks and masks of a pair of images."""
+"""Labels, landmarks, masks and second channels of a pair of images."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _LOG = logging.getLogger("SPRCore")
 
 @dataclass(frozen=True, kw_only=True)
 class Annotations:
-    """Labels, landmarks and masks of a pair of images; each may be absent.
+    """Labels, landmarks, masks and second channels of a pair of images; each may be absent.
 
-    Labels and landmarks measure a registration and are never used to register; masks restrict it.
+    Labels and landmarks measure a registration and are never used to register; masks restrict it, second channels take
+    part in it.
 
     Args:
         fixed_labels: Label map of the fixed image, on any grid.
@@ -29,9 +30,13 @@ class Annotations:
         moving_points: Corresponding landmarks of the moving image in RAS mm, shape (N, 3).
         fixed_mask: Nonzero where the fixed image is used, on any grid; None for the whole image.
         moving_mask: Nonzero where the moving image is used, on any grid; None for the whole image.
+        fixed_channel: Second channel of the fixed image, such as the SUV of a CT, on any grid; it is resampled on that
+            of the image and has the same part in the similarity.
+        moving_channel: Second channel of the moving image.
 
     Raises:
-        InputError: Labels are not integers, landmarks of one image only, or their numbers differ.
+        InputError: Labels are not integers, landmarks or second channel of one image only, or the numbers of landmarks
+            differ.
     """
 
     fixed_labels: Volume | None = None
@@ -40,11 +45,15 @@ class Annotations:
     moving_points: np.ndarray | None = None
     fixed_mask: Volume | None = None
     moving_mask: Volume | None = None
+    fixed_channel: Volume | None = None
+    moving_channel: Volume | None = None
 
     def __post_init__(self) -> None:
         for what, labels in (("fixed labels", self.fixed_labels), ("moving labels", self.moving_labels)):
             if labels is not None and labels.array.dtype.kind not in "biu":
                 raise InputError(what, got=f"values of type {labels.array.dtype}", expected="whole numbers")
+        if (self.fixed_channel is None) != (self.moving_channel is None):
+            raise InputError("second channel", got="that of one image only", expected="those of both images, or none")
         fixed, moving = self.fixed_points, self.moving_points
         if (fixed is None) != (moving is None):
             raise InputError("landmarks", got="those of one image only", expected="those of both images, in one order")
@@ -53,17 +62,20 @@ class Annotations:
             raise InputError("landmarks", got=got, expected="the same number, in the same order")
 
     def masked(self, fixed: Volume | MaskedVolume, moving: Volume | MaskedVolume) -> tuple[MaskedVolume, MaskedVolume]:
-        """Return both images with the masks of their data, which these masks restrict.
+        """Return both images with the masks of their data, which these masks restrict, and their second channels.
 
         A `MaskedVolume` is returned unchanged.
 
         Raises:
             InputError: An image cannot be registered (see `MaskedVolume.of`).
         """
-        sides = ((fixed, "fixed image", self.fixed_mask), (moving, "moving image", self.moving_mask))
+        sides = (
+            (fixed, "fixed image", self.fixed_mask, self.fixed_channel),
+            (moving, "moving image", self.moving_mask, self.moving_channel),
+        )
         first, second = (
-            image if isinstance(image, MaskedVolume) else MaskedVolume.of(image, what, mask)
-            for image, what, mask in sides
+            image if isinstance(image, MaskedVolume) else MaskedVolume.of(image, what, mask).with_channel(channel)
+            for image, what, mask, channel in sides
         )
         return first, second
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from SPRCore.errors import InputError
 from SPRCore.functional import box_count, box_sum
 from SPRCore.geometry.resampling import lies_within, resample
 from SPRCore.geometry.volume import Field, Grid, Volume
-from SPRCore.typing import Affine, Scalars
+from SPRCore.typing import Affine, Images, Scalars
 
 logger = logging.getLogger("SPRCore")
 
@@ -34,11 +35,13 @@ class MaskedVolume:
         volume: The image, finite everywhere: voxels without data are filled smoothly.
         valid: Mask of the voxels with data, shape (X, Y, Z); None for all.
         original: The original image with its padding; non-finite voxels have its lowest value.
+        channel: Second channel on the same grid, finite everywhere, or None.
     """
 
     volume: Volume
     valid: np.ndarray | None
     original: Volume
+    channel: Volume | None = None
 
     @classmethod
     def of(cls, volume: Volume, what: str, mask: Volume | None = None) -> MaskedVolume:
@@ -76,6 +79,23 @@ class MaskedVolume:
         """Take all voxels of an image as data."""
         return cls(volume, None, volume)
 
+    def with_channel(self, channel: Volume | None) -> MaskedVolume:
+        """Return the image with a second channel, on any grid; None for none.
+
+        It is resampled on the grid of the image, its border value repeated outside, and filled smoothly where it has
+        no data.
+
+        Raises:
+            InputError: It cannot be registered, see `of`.
+        """
+        if channel is None:
+            return self
+        filled = MaskedVolume.of(channel, "second channel").volume
+        if not filled.grid.matches(self.grid):
+            logger.info("second channel: resampled to the grid of its image")
+            filled = resample(filled, self.grid, continued=True)
+        return dataclasses.replace(self, channel=filled)
+
     @property
     def grid(self) -> Grid:
         """The grid of the image."""
@@ -100,6 +120,13 @@ class MaskedVolume:
         image = resample(self.volume, grid, affine_ras=affine_ras, continued=True)
         there = self.known_on(grid, affine_ras=affine_ras)
         return image, None if there.all() else there
+
+    def tensor_on(self, grid: Grid, affine_ras: Affine | None = None) -> Images:
+        """Return the image, with its second channel if there is one, on another grid as a tensor (1, C, X, Y, Z)."""
+        parts = [self.volume] if self.channel is None else [self.volume, self.channel]
+        if not (affine_ras is None and self.grid.matches(grid)):
+            parts = [resample(part, grid, affine_ras=affine_ras, continued=True) for part in parts]
+        return torch.cat([part.to_tensor() for part in parts], dim=1)
 
     def known_on(
         self,

@@ -24,6 +24,20 @@ def check_orientation(letters: str) -> str:
     return letters
 
 
+def axes_affine(letters: str) -> np.ndarray:
+    """Return the affine of an array in voxels of 1 mm whose axes have directions such as "RAS", shape (4, 4).
+
+    Raises:
+        InputError: The letters are not an orientation.
+    """
+    affine = np.zeros((4, 4))
+    affine[3, 3] = 1.0
+    for axis, letter in enumerate(check_orientation(letters)):
+        world, sign = _DIRECTIONS[letter]
+        affine[world, axis] = sign
+    return affine
+
+
 def reoriented(grid: Grid, letters: str) -> Grid:
     """Return a grid with the same voxel centers and the axes swapped and reversed nearest to an orientation.
 

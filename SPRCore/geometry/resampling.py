@@ -7,7 +7,9 @@ computed in slabs, so that the temporary memory does not grow with the image.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,6 +19,8 @@ from SPRCore.geometry.volume import Field, Grid, Volume
 from SPRCore.typing import Affine, Tensor
 
 _BITS = {1: np.uint8, 2: np.int16, 4: np.int32, 8: np.int64}
+
+_ROUNDING = 1e-9  # of a sum of interpolation weights
 
 _SLAB_VOXELS = 2**17
 """Voxels of a slab: its coordinates, 1 MB along each axis, fit in the cache of a processor core."""
@@ -31,7 +35,7 @@ def resample(
     *,
     displacement: Field | None = None,
     affine_ras: Affine | None = None,
-    labels: bool = False,
+    labels: bool | Literal["linear"] = False,
     outside: float | None = None,
     continued: bool = False,
 ) -> Volume:
@@ -44,7 +48,9 @@ def resample(
             linearly, and 0 outside its own grid.
         affine_ras: Pull map T from fixed to moving RAS mm, shape (4, 4). None for the identity.
         labels: Take the nearest voxel and keep the data type, exact for every integer; otherwise interpolate linearly
-            in float32. Halfway between two voxels the higher index wins, as in ITK.
+            in float32. Halfway between two voxels the higher index wins, as in ITK. With "linear" take the label whose
+            indicator has the highest value when it is interpolated linearly, of equal ones the background, or else the
+            lowest.
         outside: Value where the point falls outside `volume`. By default the minimum of an image, and 0 for labels.
         continued: Repeat the border value outside of `volume` instead, which avoids an edge.
 
@@ -60,7 +66,10 @@ def resample(
     result = np.full(reference.shape, outside, dtype=volume.array.dtype if labels else np.float32)
     if displacement is not None and not displacement.grid.matches(reference):
         displacement = resample_displacement(displacement, reference)
-    pick = _nearest(volume.array) if labels else _linear(volume.to_tensor())
+    if labels == "linear":
+        pick = _highest_indicator(volume.array)
+    else:
+        pick = _nearest(volume.array) if labels else _linear(volume.to_tensor())
     for slab, index_vox in lattice(reference.shape, index_to_index):
         if displacement is not None:
             add_mapped(index_vox, shared(displacement.array[slab]), world_to_index)
@@ -200,6 +209,40 @@ def _nearest(array: np.ndarray) -> Callable[[Tensor], np.ndarray]:
         return values[flat.long()].numpy().view(array.dtype)
 
     return pick
+
+
+def _highest_indicator(array: np.ndarray) -> Callable[[Tensor], np.ndarray]:
+    """Return a function that gives the label whose linearly interpolated indicator is highest at indices."""
+    names, codes = np.unique(array, return_inverse=True)
+    order = np.argsort(names != 0, kind="stable")  # the background first
+    rank = np.empty(len(names), dtype=np.int32)
+    rank[order] = np.arange(len(names), dtype=np.int32)
+    values, names = torch.from_numpy(rank[codes].reshape(-1)), names[order]
+
+    def pick(index_vox: Tensor) -> np.ndarray:
+        ends = []
+        for index, size in zip(index_vox, array.shape, strict=True):
+            low = index.clamp(0, size - 1).floor_().clamp_(max=max(size - 2, 0))
+            share = index.clamp(0, size - 1).sub_(low)
+            ends.append(((low, 1.0 - share), ((low + 1).clamp_(max=size - 1), share)))
+        corners, weights = [], []
+        for (x, a), (y, b), (z, c) in itertools.product(*ends):
+            flat = x.mul(array.shape[1]).add_(y).mul_(array.shape[2]).add_(z)
+            corners.append(values[flat.long()])
+            weights.append(a * b * c)
+        found = corners[0].clone()
+        mixed = torch.stack([corner != found for corner in corners]).any(dim=0)
+        found[mixed] = _heaviest(torch.stack(corners)[:, mixed], torch.stack(weights)[:, mixed])
+        return names[found.numpy()]
+
+    return pick
+
+
+def _heaviest(labels: Tensor, weights: Tensor) -> Tensor:
+    """Label with the largest sum of weights in each column of (8, N), the lowest of those equal to rounding."""
+    totals = torch.stack([(weights * (labels == label)).sum(dim=0) for label in labels])
+    beaten = totals < totals.amax(dim=0) - _ROUNDING
+    return labels.masked_fill(beaten, torch.iinfo(labels.dtype).max).amin(dim=0)
 
 
 def _linear(image: Tensor) -> Callable[[Tensor], np.ndarray]:

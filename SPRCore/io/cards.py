@@ -12,8 +12,10 @@ from typing import Any
 from SPRCore.errors import InputError
 from SPRCore.geometry.orientation import check_orientation
 from SPRCore.io import card_checks as check
-from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
+from SPRCore.regularization.gradient_units import MM, UNITS
+from SPRCore.regularization.hyperparameters import HYPERMORPH_WEIGHTING, HYPERPARAMETERS, PRIOR_WEIGHTING, WEIGHTINGS
 from SPRCore.regularization.priors import make_prior
+from SPRCore.similarity import SIMILARITIES
 
 SCHEMA = 1
 _RESERVED = ("instance",)
@@ -113,6 +115,12 @@ class ModelCard:
         ranges: Lowest and highest value of each of them.
         defaults: Default values of the hyperparameters; those of the training for those not conditioned on. Missing
             ones have the default of the prior.
+        weighting: Weighting of the terms of the training loss: "prior", or "hypermorph", (1 - λ) similarity + λ
+            smoothness; the card then has the strength λ/(1 - λ), as in the solver, and the code is λ itself.
+        units: Unit of the squared gradient in the training loss: "mm" as in the solver, or "voxel". With voxels the
+            hyperparameters are those of the solver on isotropic grids alone, so that on others a refinement is refused.
+        similarity: Data term of the training, with which a refinement continues: "lncc" (local correlation), "mind"
+            (MIND descriptors) or "mse" (mean squares).
         optimum: Best values found by tuning.
         tolerance: Range around the optimum with practically equal results.
         grid: The grid on which the network works.
@@ -138,6 +146,9 @@ class ModelCard:
     conditioning: tuple[str, ...] = ()
     ranges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     defaults: Mapping[str, float] = field(default_factory=dict)
+    weighting: str = PRIOR_WEIGHTING
+    units: str = MM
+    similarity: str = "lncc"
     optimum: Mapping[str, float] = field(default_factory=dict)
     tolerance: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     grid: WorkingGrid = field(default_factory=WorkingGrid)
@@ -161,6 +172,7 @@ class ModelCard:
         _texts(self)
         if not isinstance(check.plain(self.architecture, "architecture"), dict):
             raise InputError("architecture", got=check.shown(self.architecture), expected="an object")
+        check.choice(self.similarity, "similarity", SIMILARITIES)
         _store(self, "authors", tuple(check.text(name, "authors") for name in check.listed(self.authors, "authors")))
         _check_hyperparameters(self)
 
@@ -218,6 +230,11 @@ def _check_hyperparameters(card: ModelCard) -> None:
         raise InputError(
             "ranges", got=check.shown(sorted(card.ranges)), expected=f"those of {check.shown(sorted(taken))}"
         )
+    check.choice(card.units, "units", UNITS)
+    check.choice(card.weighting, "weighting", WEIGHTINGS)
+    if card.weighting == HYPERMORPH_WEIGHTING and (card.prior, taken) != ("uniform", ("lambda",)):
+        got = f"the {card.prior} prior and {check.shown(taken)}"
+        raise InputError("weighting hypermorph", got=got, expected="the uniform prior, conditioned on lambda")
     make_prior(card.prior, card.defaults)  # checks the values
     for name, (low, high) in card.ranges.items():
         if not low <= card.defaults.get(name, math.nan) <= high:

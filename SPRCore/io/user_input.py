@@ -25,7 +25,7 @@ _PointsLike = np.ndarray | str | Path | Any
 AnnotationsLike = Annotations | Mapping[str, VolumeLike | _PointsLike | None]
 """`Annotations`, or a mapping from the names of its fields to volumes, points or paths."""
 
-_PARTS = {"labels": "labels", "points": "landmarks", "mask": "mask"}
+_PARTS = {"labels": "labels", "points": "landmarks", "mask": "mask", "channel": "second channel"}
 _EXPECTED = "a Volume, a path, or an image of nibabel or SimpleITK"
 
 
@@ -61,6 +61,8 @@ def _annotations(value: AnnotationsLike | None, fixed: Grid, moving: Grid) -> An
         what = f"{side} {_PARTS[kind]}"
         if kind == "points":
             taken[name] = _points(part, what, fixed if side == "fixed" else moving)
+        elif kind == "channel":
+            taken[name] = None if part is None else as_volume(part, what)
         else:
             taken[name] = (_labels if kind == "labels" else _mask)(part, what)
     return Annotations(**taken)

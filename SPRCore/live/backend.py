@@ -20,8 +20,9 @@ from SPRCore.regularization.priors import make_prior
 
 _LABELS = ("fixed_labels", "moving_labels")
 _MASKS = ("fixed_mask", "moving_mask")
+_CHANNELS = ("fixed_channel", "moving_channel")
 _POINTS = ("fixed_points", "moving_points")
-_OPTIONAL = (*_LABELS, *_MASKS, "stiffness", *_POINTS)
+_OPTIONAL = (*_LABELS, *_MASKS, *_CHANNELS, "stiffness", *_POINTS)
 
 
 class TorchBackend:
@@ -46,7 +47,7 @@ class TorchBackend:
             raise InputError("arrays", got=got, expected=expected)
         if request.setting and request.prior is None:
             raise InputError("setting", got="no prior that it belongs to", expected="both or none")
-        names = ("start", "refine", "budget_ms")
+        names = ("start", "similarity", "refine", "budget_ms")
         given = request.init_affine
         return LiveSession.open(
             self.volume(arrays, "fixed"),
@@ -54,7 +55,7 @@ class TorchBackend:
             method=request.method,
             prior=None if request.prior is None else make_prior(request.prior, request.setting),
             device=request.device,
-            annotations={name: self._optional(arrays, name) for name in (*_LABELS, *_MASKS, *_POINTS)},
+            annotations={name: self._optional(arrays, name) for name in _OPTIONAL if name != "stiffness"},
             options=LiveOptions(
                 init=request.init if given is None else np.array(given).reshape(4, 4),
                 stiffness=self.volume(arrays, "stiffness"),

@@ -14,7 +14,7 @@ from SPRCore.live.pair import LivePair
 from SPRCore.live.preview_grid import PreviewGrid
 from SPRCore.live.quality import full_quality, max_length_mm
 from SPRCore.live.reply import Reply, Setting
-from SPRCore.metrics import evaluate
+from SPRCore.metrics import evaluate, with_similarity
 from SPRCore.registration import DeformationFields
 from SPRCore.registration.pair import assembled
 from SPRCore.typing import Vectors
@@ -29,12 +29,14 @@ class CachedResult:
         deformation: Its deformation, until inverse and metrics are in the reply.
         invert: Computes the inverse if it is missing.
         annotations: Annotations of its metrics.
+        setting_warnings: Warnings about its setting, in sentences.
     """
 
     reply: Reply
     deformation: DeformationFields | None
     invert: Callable[[], Field] | None = None
     annotations: Annotations | None = None
+    setting_warnings: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, exact: ExactSolution, pair: LivePair, preview_grid: PreviewGrid, setting: Setting) -> CachedResult:
@@ -69,7 +71,7 @@ class CachedResult:
         fields = {"displacement": result.displacement, "inverse": result.inverse, "warped": result.warped}
         quality = full_quality(self.reply.quality, result.displacement)
         reply = dataclasses.replace(self.reply, **fields, quality=quality)
-        return CachedResult(reply=reply, deformation=None).measured(pair)
+        return dataclasses.replace(self, reply=reply, deformation=None, invert=None).measured(pair)
 
     def measured(self, pair: LivePair) -> CachedResult:
         """Add metrics and warnings for the annotations of the pair to a completed reply."""
@@ -78,7 +80,8 @@ class CachedResult:
         fields = {"displacement": self.reply.displacement, "inverse": self.reply.inverse}
         images = {"fixed": pair.fixed, "moving": pair.moving, "warped": self.reply.warped}
         metrics = evaluate(**fields, **images, annotations=pair.annotations)
-        warnings = (*pair.warnings, *change_warnings(metrics))
+        metrics = with_similarity(metrics, pair.similarity, pair.fixed, pair.moving, self.reply.displacement)
+        warnings = (*pair.warnings, *self.setting_warnings, *change_warnings(metrics))
         reply = dataclasses.replace(self.reply, metrics=metrics, warnings=warnings)
         return dataclasses.replace(self, reply=reply, annotations=pair.annotations)
 

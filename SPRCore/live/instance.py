@@ -9,6 +9,7 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -139,7 +140,8 @@ class InstanceMethod:
         budget_ms: Time budget of a preview.
     """
 
-    has_stages = True
+    has_stages = measures_gap = True
+    trained: Mapping[str, float] = MappingProxyType({})
 
     def __init__(self, pair: LivePair, job: RegistrationJob, budget_ms: float) -> None:
         self._fixed, self._settings = pair.fixed.grid, dataclasses.replace(job.config, tolerance=TOLERANCE)
@@ -160,6 +162,10 @@ class InstanceMethod:
     def prior(self, changes: Mapping[str, float], current: Prior) -> Prior:
         """Return a prior with changed hyperparameters."""
         return with_hyperparameters(current, changes)
+
+    def warnings(self, prior: Prior) -> tuple[str, ...]:
+        """Return none: it has not been trained."""
+        return ()
 
     def begin(
         self, prior: Prior, velocities: VelocityCache, last: CoarseSolution | None, deadline: float, check: Check
@@ -258,7 +264,7 @@ class InstanceMethod:
 
     def _coarser(self) -> list[LevelImages]:
         """Return the solver levels with clearly larger voxels than the preview grid."""
-        return [images for images in self._problem.levels if 3 * images.moving.numel() < self.preview_grid.voxels]
+        return [images for images in self._problem.levels if 3 * images.voxels < self.preview_grid.voxels]
 
     def _warm_up(self, prior: Prior) -> None:
         """Take one step on the coarsest level, since the first derivative of a process takes longer than a preview."""
@@ -268,13 +274,13 @@ class InstanceMethod:
 
     def _attempt(self, preview_grid: PreviewGrid, prior: Prior) -> float:
         """Compute a response and its preview; return the thread time in ms."""
-        start = torch.full_like(preview_grid.images.moving, 3.0 * min(preview_grid.grid.spacing))
+        start = torch.full_like(preview_grid.fixed, 3.0 * min(preview_grid.grid.spacing))
         start = start.expand(-1, 3, -1, -1, -1)
         tangent = Tangent.of(preview_grid, prior, np.zeros(1), start.contiguous(), True)
         begin = time.thread_time()
         before = self.prior(self.axes.values([0.5] * len(self.axes.ranges)), prior)
         velocity_mm, displacement_vox = preview_grid.flow(start + tangent.response(preview_grid, before, prior))
-        sharpness = torch.zeros_like(preview_grid.images.moving)
+        sharpness = torch.zeros_like(preview_grid.fixed)
         preview_grid.preview(displacement_vox, preview_grid.closed_form(velocity_mm, prior, sharpness), 0.0)
         return 1e3 * (time.thread_time() - begin)
 

@@ -70,11 +70,19 @@ class LiveMethod(Protocol):
 
     preview_grid: PreviewGrid
     axes: Axes
+    trained: Mapping[str, float]
+    """Largest value of each slider in the training of a model; empty for the instance optimization."""
+    measures_gap: bool
+    """Whether the weight of a network can be compared with the closed form on the preview grid, in mm."""
     has_stages: bool
     """Whether converged coarse solutions differ from exact ones, so that they are worth showing first."""
 
     def prior(self, changes: Mapping[str, float], current: Prior) -> Prior:
         """Return a prior with changed hyperparameters; raises `InputError` for invalid ones."""
+        ...
+
+    def warnings(self, prior: Prior) -> tuple[str, ...]:
+        """Return reasons to doubt results at a setting, in sentences."""
         ...
 
     def begin(

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from SPRCore.analysis.warnings import setting_warnings
 from SPRCore.geometry import Field, Volume, fill
 from SPRCore.live.method import Check, CoarseSolution, ExactSolution
 from SPRCore.live.pair import LivePair
@@ -34,6 +35,8 @@ from SPRCore.registration.network import (
 from SPRCore.registration.pair import problem_of, start_mm, to_world
 from SPRCore.registration.result import DeformationFields
 from SPRCore.regularization import Prior
+from SPRCore.regularization.gradient_units import MM, is_isotropic
+from SPRCore.regularization.hyperparameters import slider_range
 from SPRCore.regularization.priors import hyperparameters, with_hyperparameters
 from SPRCore.typing import Tensor
 
@@ -58,16 +61,24 @@ class NetworkMethod:
         self._pair = NetworkInput.of(pair.fixed, pair.moving, model.network, model.card, pair.affine_ras)
         self._features: Features | None = None
         self._decoding_s = math.inf
+        self.measures_gap = model.card.units == MM or is_isotropic(self._pair.grid.spacing)
         images = (shortened(image, self._pair.grid.shape) for image in (self._pair.fixed, self._pair.moving))
         known = None if self._pair.known is None else self._pair.known.float()
         pyramid = PreviewPyramid(*images, self._pair.grid, pair.affine_ras, job.config, known)
         preview_grid = pyramid.fitting(functools.partial(self._attempt, job.prior), budget_ms)
         self.preview_grid = preview_grid.stiffened(_factors(job.stiffness, job.device))
-        self.axes = Axes({name: _above_zero(*model.card.ranges[name]) for name in model.card.conditioning})
+        ranges = {name: model.card.ranges[name] for name in model.card.conditioning}
+        weighting = model.card.weighting
+        self.axes = Axes({name: slider_range(trained, weighting) for name, trained in ranges.items()})
+        self.trained = {name: high for name, (_, high) in ranges.items()}
 
     def prior(self, changes: Mapping[str, float], current: Prior) -> Prior:
-        """Return a prior with changed hyperparameters, within the ranges of the model."""
+        """Return a prior with changed hyperparameters, within the ranges in which the model may be used."""
         return model_prior(self._model.card, with_hyperparameters(current, changes))
+
+    def warnings(self, prior: Prior) -> tuple[str, ...]:
+        """Return a warning for each hyperparameter beyond the training."""
+        return tuple(setting_warnings(self._model.card, prior))
 
     def begin(
         self, prior: Prior, velocities: VelocityCache, last: CoarseSolution | None, deadline: float, check: Check
@@ -98,14 +109,19 @@ class NetworkMethod:
             return self._refined(deformation, prior, check)
         field = output.velocity if has_velocity(self._network) else output.displacement
         coarse = self._solution(prior, position, self._on_preview_grid(field, output.weight), True)
-        known = coarse.velocity_mm is not None and coarse.weight is not None
         return ExactSolution(
             deformation=deformation,
-            weight_gap=self.preview_grid.weight_gap(coarse.velocity_mm, coarse.weight, prior) if known else 0.0,
+            weight_gap=self._weight_gap(coarse, prior),
             coarse=coarse,
             invert=functools.partial(self._inverse, prior),
             max_displacement_mm=self._max_displacement_mm(output),
         )
+
+    def _weight_gap(self, coarse: CoarseSolution, prior: Prior) -> float:
+        if not self.measures_gap:
+            return math.nan
+        known = coarse.velocity_mm is not None and coarse.weight is not None
+        return self.preview_grid.weight_gap(coarse.velocity_mm, coarse.weight, prior) if known else 0.0
 
     def _max_displacement_mm(self, output: RegistrationOutput) -> float | None:
         """Length of the longest displacement, if the output is on the fixed grid."""
@@ -179,7 +195,7 @@ class NetworkMethod:
 
     def _attempt(self, prior: Prior, preview_grid: PreviewGrid) -> float:
         """Interpolate and compute a preview; return the thread time in ms."""
-        field_mm = torch.full_like(preview_grid.images.moving, 3.0 * min(preview_grid.grid.spacing))
+        field_mm = torch.full_like(preview_grid.fixed, 3.0 * min(preview_grid.grid.spacing))
         field_mm = field_mm.expand(-1, 4, -1, -1, -1)
         entries = [(prior, np.array([float(at)]), field_mm) for at in range(NEIGHBORS)]
         start = time.thread_time()
@@ -188,11 +204,6 @@ class NetworkMethod:
         closed = preview_grid.closed_form(velocity_mm, prior)
         preview_grid.preview(displacement_vox, closed, float((closed - field_mm[:, 3:]).abs().mean()))
         return 1e3 * (time.thread_time() - start)
-
-
-def _above_zero(low: float, high: float) -> tuple[float, float]:
-    """Return a range without 0, at which the prior is undefined."""
-    return max(low, 0.01 * high), high
 
 
 def _factors(stiffness: Volume | None, device: torch.device) -> Tensor | None:

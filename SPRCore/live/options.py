@@ -18,6 +18,7 @@ class LiveOptions:
     Attributes:
         init: Pre-alignment: "none", "center", "rigid", "affine", "auto", or a matrix, as for `SPRCore.register`.
         start: Start of the instance optimization: "rest", or "search" for a discrete search, computed once.
+        similarity: "lncc", "mind" or "mse"; None for "lncc", or the one of the model.
         refine: Maximum number of instance optimization steps after a model, for exact replies.
         stiffness: Painted factor > 0 of the weight of each voxel, on any grid, 1 outside; None for 1.
         budget_ms: Time budget of a preview, which determines its grid by timing; None for 80 ms, or 200 ms above a
@@ -30,6 +31,7 @@ class LiveOptions:
 
     init: str | np.ndarray = "none"
     start: str = "rest"
+    similarity: str | None = None
     refine: int = 0
     stiffness: Volume | None = None
     budget_ms: float | None = None

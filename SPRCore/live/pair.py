@@ -22,6 +22,7 @@ class LivePair:
         moving: Moving image with its mask, on any grid.
         alignment: Affine pre-alignment and its reason.
         annotations: Labels, landmarks and masks; those of the fixed image on its grid.
+        similarity: Similarity of the session.
         warnings: Reasons to doubt the input, in sentences.
     """
 
@@ -29,6 +30,7 @@ class LivePair:
     moving: MaskedVolume
     alignment: PreAlignment
     annotations: Annotations
+    similarity: str = "lncc"
     warnings: tuple[str, ...] = ()
 
     @classmethod
@@ -46,10 +48,11 @@ class LivePair:
         return cls(**images, annotations=annotations.on(fixed.grid), warnings=warnings)
 
     def annotated(self, annotations: Annotations, model: LoadedModel | None) -> LivePair:
-        """Return the pair with other labels and landmarks, and the same masks."""
-        masks = {"fixed_mask": self.annotations.fixed_mask, "moving_mask": self.annotations.moving_mask}
-        annotations = dataclasses.replace(annotations, **masks)
-        return LivePair.of(self.fixed, self.moving, annotations, self.alignment, model)
+        """Return the pair with other labels and landmarks, and the same masks and channels."""
+        names = ("fixed_mask", "moving_mask", "fixed_channel", "moving_channel")
+        annotations = dataclasses.replace(annotations, **{name: getattr(self.annotations, name) for name in names})
+        pair = LivePair.of(self.fixed, self.moving, annotations, self.alignment, model)
+        return dataclasses.replace(pair, similarity=self.similarity)
 
     @property
     def affine_ras(self) -> np.ndarray | None:

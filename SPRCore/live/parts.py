@@ -75,16 +75,18 @@ class DeformationQuality(FiniteNumbers):
         folding_percent: Percentage of voxels whose Jacobian determinant is 0 or less: on the grid of the displacement.
         min_jacobian: Smallest Jacobian determinant there.
         max_displacement_mm: Length of the longest displacement, pre-alignment included.
-        lncc: Mean squared local correlation on the preview grid, for exact replies too, so that the replies of a
-            session are comparable; `metrics` of a committed reply has that at full resolution.
+        similarity: Mean similarity of the session (`Open.similarity`) on the preview grid, 1 at best, for exact replies
+            too, so that the replies of a session are comparable; `metrics` of a committed reply has that at full
+            resolution, under the name of the similarity.
         weight_gap: Mean absolute difference between the weight and the closed-form weight of the same field; about 0
-            for instance optimization, and the error of a network's weight.
+            for instance optimization, and the error of a network's weight. None for a network whose loss had gradients
+            in voxels, on a grid that is not isotropic.
     """
 
     folding_percent: float | None
     min_jacobian: float | None
     max_displacement_mm: float | None
-    lncc: float | None
+    similarity: float | None
     weight_gap: float | None
 
 
@@ -101,7 +103,7 @@ class ReplySummary(Checked):
         setting: Hyperparameters.
         quality: Quality of the deformation.
         metrics: Metrics as in the report of `SPRCore.register`; of committed replies only.
-        warnings: Reasons to doubt the result, one sentence each; of committed replies only.
+        warnings: Reasons to doubt the result, one sentence each; before a commit only those about the setting.
     """
 
     exact: bool

@@ -14,13 +14,14 @@ from SPRCore.functional import integrate_quickly, mirrored_box_mean, resize
 from SPRCore.geometry import Field, Grid, Volume, compose_affine, on_host, resample_displacement
 from SPRCore.live.parts import DeformationQuality
 from SPRCore.live.quality import coarse_quality, inner_determinant
-from SPRCore.registration.level import LevelImages, closed_form_weight, free_weight
+from SPRCore.registration.level import LevelImages
 from SPRCore.registration.pyramid import LEAST_SIZE, Level, make_level
-from SPRCore.registration.solver import InstanceConfig, pool_of
+from SPRCore.registration.solver import InstanceConfig
 from SPRCore.registration.unfold import unfold
 from SPRCore.regularization import Prior, squared_gradient
-from SPRCore.similarity import FixedStatistics, variance_floor, window_radius
-from SPRCore.typing import Scalars, Tensor, Vectors
+from SPRCore.regularization.most_probable import effective_weight, free_weight, pool_of
+from SPRCore.similarity import common_floor, features, fixed_side
+from SPRCore.typing import Images, Scalars, Tensor, Vectors
 
 MAX_VOXELS = 400_000
 """Maximum number of voxels of a preview grid; finer previews look the same while a slider moves."""
@@ -45,7 +46,7 @@ class PreviewGrid:
 
     Attributes:
         images: The images, prepared for the energy; velocities have the same grid.
-        fixed: Fixed image, shape (1, 1, x, y, z).
+        fixed: First channel of the fixed image, shape (1, 1, x, y, z).
         grid: Grid in the world.
         affine_ras: Affine pre-alignment, or None.
         settings: Solver settings, for the pooling of the weight.
@@ -69,12 +70,11 @@ class PreviewGrid:
 
     def closed_form(self, velocity_mm: Vectors, prior: Prior, sharpness: Scalars | None = None) -> Scalars:
         """Return the weight that minimizes the energy for a velocity, its squared gradient times e^sharpness."""
-        pool = pool_of(self.images, self.settings)
-        if sharpness is None:
-            return closed_form_weight(self.images, velocity_mm, prior, pool)
-        _, pooled = free_weight(self.images, velocity_mm, prior, pool)
-        weight = mirrored_box_mean(prior.map_weight(pooled * sharpness.exp()), pool)
-        return weight if self.images.stiffness is None else weight * self.images.stiffness
+        spacing, stiffness = self.images.grid.spacing, self.images.stiffness
+        pool = pool_of(spacing, self.settings.pool)
+        free, pooled = free_weight(velocity_mm, spacing, prior, pool, stiffness)
+        free = free if sharpness is None else prior.map_weight(pooled * sharpness.exp())
+        return effective_weight(free, pool, stiffness)
 
     def sharpness(self, velocity: Field) -> Scalars:
         """Return the log ratio of the pooled squared gradient on the grid of the solver to that on the preview grid.
@@ -83,10 +83,11 @@ class PreviewGrid:
         cancels.
         """
         step = velocity.grid.spacing
-        pool = [self.settings.pool if one < 1.5 * min(step) else 0 for one in step]  # as `pool_of`
         fine_mm = velocity.to_tensor_vox().to(self.fixed.device) * self.fixed.new_tensor(step).view(1, 3, 1, 1, 1)
-        fine = _log_square(fine_mm, step, pool)
-        coarse = _log_square(self.velocity_mm(velocity), self.images.grid.spacing, pool_of(self.images, self.settings))
+        fine, coarse = (
+            _log_square(field, own, pool_of(own, self.settings.pool))
+            for field, own in ((fine_mm, step), (self.velocity_mm(velocity), self.images.grid.spacing))
+        )
         return resize(fine, self.grid.shape) - coarse
 
     def weight_gap(self, velocity_mm: Vectors, weight: Scalars, prior: Prior) -> float:
@@ -139,7 +140,7 @@ class PreviewPyramid:
     """Both images at a resolution from which preview grids are resampled quickly.
 
     Args:
-        fixed: Fixed image, shape (1, 1, X, Y, Z), about [0, 1].
+        fixed: Fixed image, shape (1, C, X, Y, Z), about [0, 1].
         moving: Moving image on the same grid.
         grid: Its grid in the world.
         affine_ras: Affine pre-alignment, or None.
@@ -150,8 +151,8 @@ class PreviewPyramid:
 
     def __init__(
         self,
-        fixed: Scalars,
-        moving: Scalars,
+        fixed: Images,
+        moving: Images,
         grid: Grid,
         affine_ras: np.ndarray | None,
         settings: InstanceConfig,
@@ -159,7 +160,7 @@ class PreviewPyramid:
         moving_mask: Scalars | None = None,
     ) -> None:
         self._grid, self._affine_ras, self._settings = grid, affine_ras, settings
-        self._floor = max(variance_floor(fixed), variance_floor(moving))
+        self._floor = common_floor(fixed, moving)
         self._finest = min(step for step, size in zip(grid.spacing, grid.shape, strict=True) if size > 1)
         masks = [None if part is None else (part != 0).to(fixed.dtype) for part in (mask, moving_mask)]
         parts: list[Tensor | None] = [fixed, moving, *masks]
@@ -181,18 +182,25 @@ class PreviewPyramid:
         """Return the preview grid for a voxel size of about `step_mm`."""
         level = self._level(step_mm)
         fixed, moving, mask, valid = (None if part is None else resize(part, level.shape) for part in self._parts)
-        radius = window_radius(self._settings.window, level.spacing)
+        settings = self._settings
         where = None if mask is None else (mask > 0.5).to(fixed.dtype)
         images = LevelImages(
             level=level,
             grid=level,
-            fixed=FixedStatistics.of(fixed, radius, where, self._floor),
-            moving=moving,
+            fixed=fixed_side(
+                settings.similarity,
+                features(settings.similarity, fixed, level.spacing),
+                level.spacing,
+                settings.window,
+                where,
+                self._floor,
+            ),
+            moving=features(settings.similarity, moving, level.spacing),
             moving_valid=valid,
         )
         factors = [wide / narrow for wide, narrow in zip(level.spacing, self._grid.spacing, strict=True)]
         grid = Grid(level.shape, self._grid.affine @ np.diag([*factors, 1.0]))  # the first voxels coincide
-        return PreviewGrid(images=images, fixed=fixed, grid=grid, affine_ras=self._affine_ras, settings=self._settings)
+        return PreviewGrid(images=images, fixed=fixed[:, :1], grid=grid, affine_ras=self._affine_ras, settings=settings)
 
     def fitting(self, attempt: Callable[[PreviewGrid], float], budget_ms: float) -> PreviewGrid:
         """Return the finest preview grid on which an attempt takes `_SHARE` of the budget, or the coarsest one.

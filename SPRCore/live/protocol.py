@@ -23,7 +23,7 @@ from SPRCore.live.parts import (
 )
 from SPRCore.live.schema import Bounds, Checked
 
-PROTOCOL = 4
+PROTOCOL = 5
 """Protocol version; client and worker must have the same."""
 
 
@@ -65,14 +65,16 @@ class Open(Request):
 
     Attributes:
         segment: `fixed` and `moving`; optional `fixed_labels`, `moving_labels`, `fixed_mask`, `moving_mask`,
-            `fixed_points` and `moving_points` (RAS mm, shape (N, 3)), `stiffness` (factor > 0 of the weight, on any
-            grid).
+            `fixed_channel` and `moving_channel` (second channel of each image, such as the SUV of a CT), `fixed_points`
+            and `moving_points` (RAS mm, shape (N, 3)), `stiffness` (factor > 0 of the weight, on any grid).
         method: "instance", or the name or path of a model.
         prior: Name of the prior; None for the recommended one or that of the model.
         setting: Initial hyperparameters of that prior; missing ones take their defaults.
         refine: Maximum number of instance optimization steps after a model, for exact results.
         start: Start of the instance optimization: "rest", or "search" for a discrete search, which is computed once
             per pair, before the first answer.
+        similarity: Similarity of the images: "lncc" (local correlation), "mind" (MIND descriptors) or "mse" (mean
+            squares); None for "lncc", or for the one of the model, the only one that it takes.
         init: Pre-alignment, as in `SPRCore.register`.
         init_affine: Pre-alignment that is used as it is, instead of `init`: pull map from fixed to moving, RAS mm,
             4 x 4 in row order; None for none.
@@ -87,6 +89,7 @@ class Open(Request):
     setting: Hyperparameters = field(default_factory=dict)
     refine: Annotated[int, Bounds(minimum=0, maximum=10_000)] = 0
     start: Literal["rest", "search"] = "rest"
+    similarity: Literal["lncc", "mind", "mse"] | None = None
     init: Literal["auto", "none", "center", "rigid", "affine"] = "none"
     init_affine: Annotated[tuple[float, ...], Bounds(shortest=16, longest=16)] | None = None
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -196,11 +199,14 @@ class Opened(Answer):
         prior: Name of the prior.
         setting: Initial hyperparameters.
         ranges: Minimum and maximum of each hyperparameter that has a slider.
+        trained: Largest value of each of them in the training of a model, above which a setting is beyond training;
+            empty for the instance optimization.
         milliseconds: Time to open the pair.
         init: Pre-alignment that was used.
         init_reason: Reason for it.
         init_mm: Largest displacement of a corner of the fixed image by the pre-alignment.
         covered: Fraction of the fixed image inside the moving image after the pre-alignment.
+        similarity: Similarity of the session, also where the request left it to the method.
     """
 
     kind: Literal["opened"] = "opened"
@@ -208,10 +214,12 @@ class Opened(Answer):
     setting: Hyperparameters
     ranges: dict[str, Annotated[tuple[float, ...], Bounds(shortest=2, longest=2)]]
     milliseconds: float
+    trained: Hyperparameters = field(default_factory=dict)
     init: Literal["none", "center", "rigid", "affine", "given"]
     init_reason: Text
     init_mm: Annotated[float, Bounds(minimum=0)]
     covered: Annotated[float, Bounds(minimum=0, maximum=1)]
+    similarity: Literal["lncc", "mind", "mse"] = "lncc"
 
 
 @dataclass(frozen=True, kw_only=True)

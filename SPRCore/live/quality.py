@@ -11,7 +11,6 @@ from SPRCore.geometry import Field
 from SPRCore.live.parts import DeformationQuality
 from SPRCore.metrics.jacobian import determinant_map, folding_of
 from SPRCore.registration.level import LevelImages
-from SPRCore.similarity import correlate
 from SPRCore.typing import Scalars, Tensor, Vectors
 
 
@@ -31,7 +30,7 @@ def coarse_quality(
         folding_percent=100.0 * float((determinant <= 0).float().mean()),
         min_jacobian=float(determinant.min()),
         max_displacement_mm=max_length_mm(total),
-        lncc=_similarity_of(images, displacement_vox),
+        similarity=_similarity_of(images, displacement_vox),
         weight_gap=weight_gap,
     )
 
@@ -43,10 +42,10 @@ def full_quality(coarse: DeformationQuality, total: Field) -> DeformationQuality
 
 
 def _similarity_of(images: LevelImages, displacement_vox: Vectors) -> float:
-    """Mean squared local correlation on the preview grid."""
+    """Mean similarity on the preview grid."""
     images = images.seen_at(displacement_vox)
-    squared = correlate(images.fixed, warp(images.moving, displacement_vox), derivatives=False).squared
-    return float(squared.sum()) / images.fixed.total
+    found = images.fixed.compare(warp(images.moving, displacement_vox), derivatives=False)
+    return float(found.values.sum()) / images.fixed.total
 
 
 def inner_determinant(displacement_vox: Vectors) -> Scalars:

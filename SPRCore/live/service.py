@@ -173,11 +173,12 @@ class Service:
         arrays = self.store.get(item.request.segment)
         self.session = self._backend.open(item.request, arrays)
         self.session.on_progress = self._set_fraction
-        facts = {"setting": dict(self.session.setting), "ranges": dict(self.session.ranges)}
+        session = self.session
+        facts = {"setting": dict(session.setting), "ranges": dict(session.ranges), "trained": dict(session.trained)}
         facts |= {"prior": self._backend.prior(self.session), "milliseconds": 1e3 * (time.perf_counter() - start)}
         pair = self.session.pair
         facts |= {"init": pair.alignment.mode, "init_reason": pair.alignment.reason}
-        facts |= {"init_mm": pair.aligned_mm, "covered": pair.covered}
+        facts |= {"init_mm": pair.aligned_mm, "covered": pair.covered, "similarity": pair.similarity}
         self._send(protocol.Opened(id=item.request.id, **facts))
 
     def _update(self, item: QueuedRequest) -> None:

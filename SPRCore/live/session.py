@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
@@ -96,9 +97,11 @@ class LiveSession(AbstractContextManager):
         target, path = pick_device(device), model_path(method)
         model = None if path is None else LoadedModel.read(path, target)
         config = solver_of(options.start, method)
-        given = {"prior": as_prior(prior), "refine": options.refine, "config": config, "stiffness": options.stiffness}
+        given = {name: getattr(options, name) for name in ("refine", "stiffness", "similarity")}
+        given |= {"prior": as_prior(prior), "config": config}
         job = make_job(model, images[0].grid, target, **given)
         pair = LivePair.of(*images, annotations, prealign(*images, options.init), model)
+        pair = dataclasses.replace(pair, similarity=job.similarity)
         budget_ms = default_budget_ms(pair.fixed.grid) if options.budget_ms is None else options.budget_ms
         return cls(pair, job, budget_ms, int(options.cache_mb * 2**20))
 
@@ -122,6 +125,11 @@ class LiveSession(AbstractContextManager):
     def ranges(self) -> Mapping[str, tuple[float, float]]:
         """Minimum and maximum of each hyperparameter with a slider."""
         return dict(self._method.axes.ranges)
+
+    @property
+    def trained(self) -> Mapping[str, float]:
+        """Largest value of each of them in the training of the model; empty without a model."""
+        return dict(self._method.trained)
 
     @property
     def pair(self) -> LivePair:
@@ -287,6 +295,7 @@ class LiveSession(AbstractContextManager):
             stage=stage,
             weight_known=decoded or self._velocities.is_near_exact(solution.position),
             milliseconds=milliseconds_since(start),
+            warnings=self._method.warnings(solution.prior),
         )
 
     def _preview(self, solution: CoarseSolution) -> Preview:
@@ -301,7 +310,8 @@ class LiveSession(AbstractContextManager):
         sharpness = self._velocities.sharpness(solution.position) if solution.weight is None else None
         closed = grid.closed_form(field_mm, solution.prior, sharpness)
         weight = closed if solution.weight is None else solution.weight
-        return grid.preview(displacement_vox, weight, float((weight - closed).abs().mean()))
+        gap = float((weight - closed).abs().mean()) if self._method.measures_gap else math.nan
+        return grid.preview(displacement_vox, weight, gap)
 
     def _solved(self, start: float, check: Check) -> CachedResult:
         """Compute the exact result of the current setting."""
@@ -319,7 +329,8 @@ class LiveSession(AbstractContextManager):
             self._velocities.add_sharpness(self._prior, position, grid.sharpness(velocity))
             self._method.settle(self._prior, position, velocity_mm)
         result = CachedResult.of(exact, self._pair, grid, self.setting)
-        reply = dataclasses.replace(result.reply, milliseconds=milliseconds_since(start))
-        result = dataclasses.replace(result, reply=reply)
+        warnings = self._method.warnings(self._prior)
+        reply = dataclasses.replace(result.reply, milliseconds=milliseconds_since(start), warnings=warnings)
+        result = dataclasses.replace(result, reply=reply, setting_warnings=warnings)
         self._set_result(result)
         return result

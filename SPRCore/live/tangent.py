@@ -13,7 +13,6 @@ from SPRCore.registration.newton import NewtonSystem
 from SPRCore.registration.solver import FIRST_STRIDE
 from SPRCore.regularization import Prior, edge_weights, weighted_laplacian
 from SPRCore.regularization.diffusion import TERMS
-from SPRCore.similarity import correlate
 from SPRCore.typing import Tensor, Vectors
 
 _ITERATIONS = 6
@@ -54,7 +53,7 @@ class Tangent:
         """Return the tangent at a solution on the preview grid; `is_rough` if it has not converged."""
         images = preview_grid.images.seen_from(velocity_mm)
         warped = warp(images.moving, displacement_on(images.level, velocity_mm, images.spacing))
-        scale = 2.0 * correlate(images.fixed, warped).curvature
+        scale = 2.0 * images.fixed.compare(warped).curvature
         return cls(
             prior=prior,
             position=position,

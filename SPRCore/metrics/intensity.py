@@ -8,7 +8,7 @@ import torch
 from SPRCore.errors import InputError
 from SPRCore.geometry import Field, MaskedVolume, Volume, percentiles, resample
 from SPRCore.metrics.checks import grid_mask
-from SPRCore.similarity import FixedStatistics, lncc, window_radius
+from SPRCore.similarity import features, fixed_side
 from SPRCore.typing import Tensor
 
 
@@ -26,16 +26,19 @@ def local_correlation(fixed: Volume, warped: Volume, mask: Volume | np.ndarray |
 
 
 class Similarity:
-    """Local correlation of moving images with one fixed image, where both have data.
+    """Similarity of moving images to one fixed image, where both have data.
 
     Args:
         fixed: Fixed image with its mask of data, any intensity scale.
         window: Window in voxels; 9 as in the paper.
         device: Compute device; None for the CPU.
+        name: "lncc", "mind" or "mse".
     """
 
-    def __init__(self, fixed: MaskedVolume, window: int = 9, device: torch.device | None = None) -> None:
-        self._fixed, self._radius, self._device = fixed, window_radius(window), device or torch.device("cpu")
+    def __init__(
+        self, fixed: MaskedVolume, window: int = 9, device: torch.device | None = None, name: str = "lncc"
+    ) -> None:
+        self._fixed, self._window, self._device, self._name = fixed, window, device or torch.device("cpu"), name
         self._image = _unit_range(fixed.volume, fixed.valid).to(self._device)
 
     def measure(
@@ -49,8 +52,8 @@ class Similarity:
             warped: Moving image on the fixed grid; computed from `moving` if absent, or if that is masked.
 
         Returns:
-            lncc, and overlap_percent with `moving`: part of the data of the fixed image where the moving image has
-            data. No lncc at an overlap of 0. Empty without moving and warped image.
+            The similarity by its name, and overlap_percent with `moving`: part of the data of the fixed image where
+            the moving image has data. No similarity at an overlap of 0. Empty without moving and warped image.
         """
         if warped is None and moving is None:
             return {}
@@ -58,14 +61,16 @@ class Similarity:
         if moving is not None and (displacement is not None or warped is None):
             known = moving.known_on(grid, displacement=displacement, device=self._device)
         if warped is None or (known is not None and moving.valid is not None):  # no padding is mixed into its data
-            warped = resample(moving.volume, grid, displacement=displacement)
+            # Descriptors depend on their neighbors: no edge at the border of the moving image.
+            continued = self._name != "lncc"
+            warped = resample(moving.volume, grid, displacement=displacement, continued=continued)
         both = valid if known is None else known if valid is None else known & valid
         share = None if known is None else float(both.sum() / (both.size if valid is None else valid.sum()))
         found = {} if share is None else {"overlap_percent": 100.0 * share}
-        return found if share == 0.0 else {"lncc": self.between(warped, both), **found}
+        return found if share == 0.0 else {self._name: self.between(warped, both), **found}
 
     def between(self, warped: Volume, valid: np.ndarray | None) -> float:
-        """Return the local correlation with an image on the fixed grid, over the voxels that count.
+        """Return the similarity to an image on the fixed grid, over the voxels that count.
 
         Raises:
             InputError: Another grid.
@@ -76,8 +81,11 @@ class Similarity:
         valid = None if valid is None or valid.all() else valid
         with torch.no_grad():
             mask = None if valid is None else torch.from_numpy(valid)[None, None].to(self._device, torch.float32)
-            statistics = FixedStatistics.of(self._image, self._radius, mask)
-            return float(lncc(statistics, _unit_range(warped, valid).to(self._device)))
+            # A window of voxels, as in the paper; the neighbors of MIND depend on the voxel size.
+            spacing = self._fixed.grid.spacing if self._name != "lncc" else (1.0, 1.0, 1.0)
+            side = fixed_side(self._name, features(self._name, self._image, spacing), spacing, self._window, mask)
+            moved = features(self._name, _unit_range(warped, valid).to(self._device), spacing)
+            return float(side.compare(moved, derivatives=False).values.sum()) / side.total
 
 
 def _unit_range(volume: Volume, valid: np.ndarray | None) -> Tensor:

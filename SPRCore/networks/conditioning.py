@@ -1,4 +1,4 @@
-r"""Conditioning on hyperparameters: a code c in [0, 1]ᴷ enters the layers by FiLM, LoRA or generated weights.
+r"""Conditioning on hyperparameters: a code c in [0, 1.2]ᴷ enters the layers by FiLM, LoRA or generated weights.
 
 * ``film`` (default): scale and shift of the channels, after their normalization; Perez et al. 2018,
   doi:10.1609/aaai.v32i1.11671; for registration Mok & Chung 2021, doi:10.1007/978-3-030-87202-1_4.
@@ -39,8 +39,8 @@ class Condition:
 class CodeEmbedding(nn.Module):
     r"""Embed a code: :math:`(\cos \tfrac{\pi}{2} c, \sin \tfrac{\pi}{2} c)` and four layers.
 
-    The encoding has the same norm for every code. Otherwise the size of a code would scale all activations, which makes
-    the training of hypernetworks unstable: Ortiz et al., arXiv:2304.07645.
+    The encoding has the same norm for every code, and differs for all codes up to 2. Otherwise the size of a code would
+    scale all activations, which makes the training of hypernetworks unstable: Ortiz et al., arXiv:2304.07645.
 
     Args:
         codes: Number K of hyperparameters.
@@ -55,7 +55,7 @@ class CodeEmbedding(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, code: Tensor) -> Tensor:
-        """Embed codes, hyperparameters over their maxima, shape (B, K), in [0, 1], to shape (B, hidden)."""
+        """Embed codes, hyperparameters over their maxima, shape (B, K), in [0, 1.2], to shape (B, hidden)."""
         angle = 0.5 * math.pi * code
         style = torch.cat([angle.cos(), angle.sin()], dim=1)
         for layer in self.layers:

@@ -11,13 +11,25 @@ from torch.nn import functional as F
 from SPRCore.networks.conditioning import Condition
 from SPRCore.typing import Images, Tensor
 
+_FEW_ROWS = 20480
+"""Product of batch, channels and the first two axes up to which PyTorch chooses its own convolution on a CPU."""
+
 
 class Convolution(nn.Conv3d):
     """Convolution without conditioning."""
 
     def forward(self, image: Images, style: Tensor | None = None) -> Images:
         """Convolve features, shape (B, C, X, Y, Z); ``style`` is not used."""
+        if _is_small(image) and image.dtype == self.weight.dtype and torch.backends.mkldnn.is_available():
+            options = (self.padding, self.stride, self.dilation, self.groups)
+            return torch.mkldnn_convolution(image, self.weight, self.bias, *options)
         return super().forward(image)
+
+
+def _is_small(image: Images) -> bool:
+    """Whether PyTorch would convolve one float32 image of few rows on a CPU without oneDNN, up to 20 times slower."""
+    plain = image.device.type == "cpu" and image.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    return plain and len(image) == 1 and math.prod(image.shape[:4]) <= _FEW_ROWS
 
 
 class _LowRankConvolution(nn.Conv3d):

@@ -18,6 +18,7 @@ from SPRCore.networks.config import NetworkConfig
 from SPRCore.networks.network import RegistrationNetwork
 from SPRCore.networks.reference_checkpoints import import_checkpoint
 from SPRCore.networks.registry import build
+from SPRCore.regularization.gradient_units import VOXEL
 from SPRCore.typing import Tensor
 
 
@@ -89,7 +90,7 @@ def import_model(
         # With pooling before and upsampling after the network, as in the author's scripts.
         config, tensors = import_checkpoint(path, composition, half_resolution=True)
         stem = re.sub(r"[^a-z0-9._-]+", "-", path.name.lower().split(".pth")[0])
-        known = {"name": stem, "prior": config.weight or "uniform", "architecture": config.to_dict()}
+        known = {"name": stem, "prior": config.weight or "uniform", "architecture": config.to_dict(), "units": VOXEL}
     changes = dict(card or {}) | ({} if name is None else {"name": name})
     bundle = Bundle(ModelCard.from_dict(known | changes), tensors)
     build_from_bundle(bundle)

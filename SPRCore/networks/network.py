@@ -16,6 +16,7 @@ from SPRCore.networks.config import NetworkConfig
 from SPRCore.networks.output import RegistrationOutput
 from SPRCore.networks.sampling import integrate_by, true_displacement
 from SPRCore.networks.weight_head import activate_weight
+from SPRCore.regularization.hyperparameters import BEYOND_TRAINING
 from SPRCore.typing import Images, Scalars, Tensor, Vectors
 
 MIN_SIZE = 16
@@ -70,7 +71,8 @@ class RegistrationNetwork(nn.Module, ABC):
         Args:
             moving: Moving images, shape (B, C, X, Y, Z), intensities in [0, 1], 16 voxels or more along each axis.
             fixed: Fixed images on the same grid.
-            code: Hyperparameters over their maxima, shape (B, codes), in [0, 1]; None for a network without.
+            code: Hyperparameters over the maxima of the training, shape (B, codes), in [0, 1.2], above 1 beyond the
+                training; None for a network without.
             inverse: Whether to integrate the inverse, too, if the network integrates.
 
         Returns:
@@ -78,7 +80,7 @@ class RegistrationNetwork(nn.Module, ABC):
 
         Raises:
             InputError: Images of wrong or different shapes, or too small; a code that is missing, not expected, of the
-                wrong shape or outside [0, 1].
+                wrong shape or outside [0, 1.2].
         """
         return self.decode(self.encode(moving, fixed), code, inverse=inverse)
 
@@ -173,12 +175,13 @@ class RegistrationNetwork(nn.Module, ABC):
             if code is not None:
                 raise InputError("code", got=f"shape {tuple(code.shape)}", expected="none: the network has no codes")
             return None
-        expected = f"shape ({pairs}, {self.config.codes}) of numbers in [0, 1]: hyperparameters over their maxima"
+        numbers = f"numbers in [0, {BEYOND_TRAINING:g}]: hyperparameters over the maxima of the training"
+        expected = f"shape ({pairs}, {self.config.codes}) of {numbers}"
         if code is None:
             raise InputError("code", got="none", expected=expected)
         if code.ndim != 2 or code.shape[1] != self.config.codes or pairs not in (1, len(code)):
             raise InputError("code", got=f"shape {tuple(code.shape)}", expected=expected)
-        if not code.is_meta and not bool(((code >= -1e-6) & (code <= 1 + 1e-6)).all()):
+        if not code.is_meta and not bool(((code >= -1e-6) & (code <= BEYOND_TRAINING + 1e-6)).all()):
             raise InputError("code", got=f"{code.min():g} to {code.max():g}", expected=expected)
         return self.embedding(at_least_float32(code))
 

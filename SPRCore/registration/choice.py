@@ -22,8 +22,8 @@ from SPRCore.registration.result import Deformation
 from SPRCore.registration.solver import InstanceConfig
 from SPRCore.regularization import BetaPrior, Prior
 from SPRCore.regularization.priors import hyperparameters
-from SPRCore.similarity import FixedStatistics, correlate, variance_floor, window_radius
-from SPRCore.typing import Masks, Scalars, Tensor
+from SPRCore.similarity import FixedImage, common_floor, features, fixed_side, reach_of
+from SPRCore.typing import Images, Masks, Scalars, Tensor
 
 AUTO = "auto"
 """Name of the prior that is chosen for each pair."""
@@ -67,7 +67,7 @@ class Score:
 
     Attributes:
         prior: The candidate.
-        similarity: Mean squared local correlation over the held-out windows.
+        similarity: Mean similarity over the scored voxels of the held-out blocks, that of the registration.
         behind: Difference to the best candidate, 0 or more.
         error: Standard error of `behind` over the blocks.
     """
@@ -129,7 +129,7 @@ def choose_setting(
 ) -> Choice:
     """Choose a setting for an aligned pair; deterministic. The callback gets the fraction done, 0 to 1.
 
-    The job has the stiffness, the device, the window of the similarity and the default setting.
+    The job has the stiffness, the device, the similarity with its window, and the default setting.
 
     Raises:
         InputError: The images cannot be registered.
@@ -155,7 +155,9 @@ def choosing_for(
 ) -> Choosing:
     """``choose_setting`` with pauses."""
     tensors = aligned_tensors(fixed, moving, affine_ras, job)
-    solver = dataclasses.replace(InstanceConfig(), window=job.config.window, search=job.config.search)
+    solver = dataclasses.replace(
+        InstanceConfig(), similarity=job.similarity, window=job.config.window, search=job.config.search
+    )
     return (yield from choosing(tensors, job.prior, solver, config))
 
 
@@ -167,10 +169,10 @@ def choosing(
 ) -> Choosing:
     r"""Register a pair on a coarse grid at each candidate without some blocks, and compare the candidates there.
 
-    The solver uses no voxel of a held-out block. The windows wholly inside the block give the squared local
-    correlation :math:`c^2`, so that no window of the score shares a voxel with one of the solver: fitted noise raises
-    the latter and not the former. With the differences :math:`d_b` of the best candidate and another, averaged over the
-    windows of block b, and the shares :math:`p_b` of its windows, the standard error of the mean difference is
+    The similarity of the solver on the finest level uses no voxel of a held-out block. The voxels whose similarity
+    depends on the block alone give the score, which therefore shares no voxel with it: fitted noise raises the latter
+    and not the former. With the differences :math:`d_b` of the best candidate and another, averaged over the voxels of
+    the score in block b, and their shares :math:`p_b`, the standard error of the mean difference is
     :math:`\sqrt{\sum_b p_b^2 (d_b - \bar d)^2}`.
 
     Args:
@@ -182,19 +184,20 @@ def choosing(
     config, default = config or ChoiceConfig(), default or BetaPrior()
     if default not in config.candidates:
         config = dataclasses.replace(config, candidates=(*config.candidates, default))
-    pair = _CoarsePair.of(tensors, config)
+    solver = solver or InstanceConfig()
+    pair = _CoarsePair.of(tensors, config, solver.similarity)
     blocks = int(pair.number[pair.scored].unique().numel())
     if blocks < _LEAST_BLOCKS:
         return Choice(prior=default, default=default, scores=(), blocks=blocks)
-    problem, seen, maps, start = pair.problem(solver or InstanceConfig(), config), pair.scored, [], None
+    problem, seen, maps, start = pair.problem(solver, config), pair.scored, [], None
     warm = dataclasses.replace(problem, config=dataclasses.replace(problem.config, steps=config.warm))
     for index, prior in enumerate(config.candidates):  # each from the result of the one before
         course = (problem if start is None else warm).course(prior, start)
         while course.advance():
             yield (index + course.fraction) / len(config.candidates)
         start = course.result.velocity_mm
-        squared, known = pair.compare(course.result)
-        maps.append(squared)
+        values, known = pair.compare(course.result)
+        maps.append(values)
         seen = seen & known
         yield (index + 1) / len(config.candidates)
     return compared(config.candidates, [part[seen] for part in maps], pair.number[seen], default)
@@ -206,26 +209,28 @@ class _CoarsePair:
 
     Attributes:
         level: The coarse grid.
-        images: Fixed and moving image, shape (1, 1, x, y, z).
+        images: Fixed and moving image, shape (1, C, x, y, z).
         used: Voxels that the solver sees.
         moving_known: Voxels of the moving image with data, or None for all.
         stiffness: Painted factor of each voxel, or None.
-        statistics: Statistics of the held-out windows.
+        fixed: The fixed image for the comparison in the held-out blocks.
+        described: What it compares of the moving image.
         number: Number of the block of each voxel, shape (1, 1, x, y, z).
-        scored: Centers of the informative windows within held-out blocks.
+        scored: Informative voxels whose similarity depends on held-out blocks alone.
     """
 
     level: Level
-    images: tuple[Scalars, Scalars]
+    images: tuple[Images, Images]
     used: Scalars
     moving_known: Scalars | None
     stiffness: Scalars | None
-    statistics: FixedStatistics
+    fixed: FixedImage
+    described: Images
     number: Tensor
     scored: Masks
 
     @classmethod
-    def of(cls, tensors: PairTensors, config: ChoiceConfig) -> _CoarsePair:
+    def of(cls, tensors: PairTensors, config: ChoiceConfig, similarity: str) -> _CoarsePair:
         level = coarse_level(tuple(tensors.fixed.shape[2:]), tensors.spacing, config.voxels)
         f = resize(normalized(tensors.fixed, "fixed", tensors.mask), level.shape)
         m = resize(normalized(tensors.moving, "moving", tensors.moving_mask), level.shape)
@@ -233,17 +238,27 @@ class _CoarsePair:
         stiffness = tensors.stiffness
         number, held = (part.to(f.device) for part in held_out_blocks(level, config.block))
         inside = held if known is None else held & known
-        floor = max(variance_floor(f), variance_floor(m))
-        statistics = FixedStatistics.of(f, window_radius(config.window, level.spacing), inside.float(), floor)
+        side = fixed_side(
+            similarity,
+            features(similarity, f, level.spacing),
+            level.spacing,
+            config.window,
+            inside.float(),
+            common_floor(f, m),
+        )
+        used = ~held if known is None else ~held & known
+        if similarity == "mind":  # a descriptor also depends on its neighbors
+            used = _whole_windows(used, reach_of(similarity, config.window, level.spacing))
         return cls(
             level=level,
             images=(f, m),
-            used=(~held if known is None else ~held & known).float(),
+            used=used.float(),
             moving_known=None if moving_known is None else moving_known.float(),
             stiffness=None if stiffness is None else resize(stiffness.float().log(), level.shape).exp(),
-            statistics=statistics,
+            fixed=side,
+            described=features(similarity, m, level.spacing),
             number=number[None, None],
-            scored=_whole_windows(inside, statistics.radius) & (statistics.usable > 0),
+            scored=_whole_windows(inside, reach_of(similarity, config.window, level.spacing)) & (side.informs > 0),
         )
 
     def problem(self, solver: InstanceConfig, config: ChoiceConfig) -> InstanceProblem:
@@ -253,28 +268,28 @@ class _CoarsePair:
         return InstanceProblem.of(*self.images, self.level.spacing, solver, **masks)
 
     def compare(self, found: Deformation) -> tuple[Scalars, Masks]:
-        """Return the squared correlation of all windows, and a mask of those with data of the moving image."""
+        """Return the similarity of all voxels, and a mask of those with data of the moving image."""
         displacement_vox = found.displacement_vox
         known = lies_inside(displacement_vox)
         if self.moving_known is not None:
             known &= warp(self.moving_known, displacement_vox) > 0.5
-        return correlate(self.statistics, warp(self.images[1], displacement_vox), derivatives=False).squared, known
+        return self.fixed.compare(warp(self.described, displacement_vox), derivatives=False).values, known
 
 
-def compared(candidates: Sequence[Prior], squared: Sequence[Tensor], number: Tensor, default: Prior) -> Choice:
+def compared(candidates: Sequence[Prior], values: Sequence[Tensor], number: Tensor, default: Prior) -> Choice:
     """Choose the best candidate if it is ahead of the default by more than a standard error, otherwise the default.
 
     Args:
         candidates: Settings, the default among them.
-        squared: Squared correlations of the same held-out windows for each of them, shape (N,).
-        number: Number of the block of each window, shape (N,).
+        values: Similarities of the same held-out voxels for each of them, shape (N,).
+        number: Number of the block of each voxel, shape (N,).
         default: Default setting, which is also chosen if there are too few blocks.
     """
     count = torch.bincount(number).double()
     filled = count > 0
     if int(filled.sum()) < _LEAST_BLOCKS:
         return Choice(prior=default, default=default, scores=(), blocks=int(filled.sum()))
-    sums = torch.stack([torch.bincount(number, weights=part.double()) for part in squared])[:, filled]
+    sums = torch.stack([torch.bincount(number, weights=part.double()) for part in values])[:, filled]
     means, share = sums / count[filled], count[filled] / count.sum()
     mean = means @ share
     behind = means[mean.argmax()] - means

@@ -17,15 +17,15 @@ from SPRCore.registration.result import Deformation
 from SPRCore.registration.search import searched_velocity
 from SPRCore.registration.solver import Course, InstanceConfig
 from SPRCore.regularization import Prior
-from SPRCore.similarity import FixedStatistics, variance_floor, window_radius
-from SPRCore.typing import Scalars, Tensor, Vectors
+from SPRCore.similarity import common_floor, features, fixed_side
+from SPRCore.typing import Images, Scalars, Tensor, Vectors
 
 __all__ = ["Deformation", "InstanceConfig", "InstanceProblem", "register_instance"]
 
 
 def register_instance(
-    fixed: Scalars,
-    moving: Scalars,
+    fixed: Images,
+    moving: Images,
     spacing: Sequence[float],
     prior: Prior,
     config: InstanceConfig | None = None,
@@ -36,15 +36,16 @@ def register_instance(
 ) -> Deformation:
     r"""Register one pair by minimising the paper's energy over a stationary velocity and its weight.
 
-    .. math:: E(v, w) = 1 - \mathrm{LNCC}(f, m \circ \exp v) + \overline{r\,q\,w\,s(v)} - \overline{\log p(w)}
+    .. math:: E(v, w) = 1 - S(f, m \circ \exp v) + \overline{r\,q\,w\,s(v)} - \overline{\log p(w)}
 
-    with every term a mean (paper Eq. 19, reference convention) and q the stiffness, 1 if none is painted. On each
-    level, coarse to fine: refresh w in closed form, take a Gauss–Newton step of v with w held fixed, halve it while the
-    energy rises, stop when it no longer falls. At the end the velocity is smoothed around the remaining folds
-    (``unfold``), and the log says how much. ``InstanceProblem.course`` also takes a start and reports progress.
+    with the similarity S of the settings (LNCC by default), every term a mean (paper Eq. 19, reference convention) and
+    q the stiffness, 1 if none is painted. On each level, coarse to fine: refresh w in closed form, take a
+    Gauss–Newton step of v with w held fixed, halve it while the energy rises, stop when it no longer falls. At the end
+    the velocity is smoothed around the remaining folds (``unfold``), and the log says how much.
+    ``InstanceProblem.course`` also takes a start and reports progress.
 
     Args:
-        fixed: Fixed image, shape (1, 1, X, Y, Z), any intensities.
+        fixed: Fixed image, shape (1, C, X, Y, Z), any intensities; every channel has the same part in the similarity.
         moving: Moving image on the same grid.
         spacing: Voxel size along each axis, in mm.
         prior: Prior on the weight; ``UniformPrior`` gives conventional diffusion by the same code.
@@ -74,12 +75,14 @@ class InstanceProblem:
         levels: Images of all levels, coarsest first.
         spacing: Voxel size of the fixed grid, in mm.
         config: Settings.
+        images: Both images on the finest level, scaled to [0, 1].
         found: The velocity of the discrete search once it has run; it depends on the images alone.
     """
 
     levels: tuple[LevelImages, ...]
     spacing: tuple[float, ...]
     config: InstanceConfig
+    images: tuple[Images, Images]
     found: list[Vectors] = dataclasses.field(default_factory=list, repr=False)
 
     @classmethod
@@ -95,13 +98,14 @@ class InstanceProblem:
         stiffness: Scalars | None = None,
     ) -> InstanceProblem:
         """Prepare a pair; arguments and errors as for ``register_instance``."""
-        for name, part in (("mask", mask), ("moving mask", moving_mask), ("moving image", moving)):
+        _check_shape("moving image", moving, fixed)
+        for name, part in (("mask", mask), ("moving mask", moving_mask)):
             if part is not None:
-                _check_shape(name, part, fixed)
+                _check_shape(name, part, fixed[:, :1])
         config = config or InstanceConfig()
         images = normalized(fixed, "fixed", mask), normalized(moving, "moving", moving_mask)
         levels = tuple(_levels(*images, spacing, config, mask, moving_mask))
-        return cls(levels=levels, spacing=tuple(spacing), config=config).stiffened(stiffness)
+        return cls(levels=levels, spacing=tuple(spacing), config=config, images=images).stiffened(stiffness)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -116,7 +120,7 @@ class InstanceProblem:
         """
         logs = None
         if stiffness is not None:
-            _check_shape("stiffness", stiffness, self.levels[-1].moving)
+            _check_shape("stiffness", stiffness, self.levels[-1].moving[:, :1])
             if not bool(((stiffness > 0) & stiffness.isfinite()).all()):
                 got = f"factors of {float(stiffness.min()):g} to {float(stiffness.max()):g}"
                 raise InputError("stiffness", got=got, expected="finite factors above 0, 1 where nothing is painted")
@@ -150,8 +154,10 @@ class InstanceProblem:
         """Return the velocity of the discrete search, in mm; it runs once."""
         if not self.found:
             finest = self.levels[-1]
-            masks = finest.fixed.mask, finest.moving_valid
-            self.found.append((yield from searched_velocity(finest.fixed.image, finest.moving, self.spacing, masks)))
+            masks, (fixed, moving) = (finest.fixed.mask, finest.moving_valid), self.images
+            fixed = fixed - fixed.mean(dim=(2, 3, 4), keepdim=True)
+            fixed = fixed if masks[0] is None else fixed * masks[0]
+            self.found.append((yield from searched_velocity(fixed, moving, self.spacing, masks)))
         return self.found[0]
 
 
@@ -172,21 +178,22 @@ def _levels(
     shape = tuple(fixed.shape[2:])
     steps = pyramid_steps(shape, spacing, len(config.steps))
     levels = [make_level(shape, spacing, step) for step in steps]
-    floor = max(variance_floor(fixed), variance_floor(moving))
+    floor = common_floor(fixed, moving)
     masks = [None if part is None else (part != 0).to(fixed.dtype) for part in (mask, moving_mask)]
-    pyramid = [(fixed, moving, *masks)]
+    described = [features(config.similarity, image, spacing) for image in (fixed, moving)]
+    pyramid = [(*described, *masks)]
     for level in reversed(levels[:-1]):  # each level from the next finer one: cheaper than from the full images
         pyramid.append(tuple(None if image is None else resize(image.float(), level.shape) for image in pyramid[-1]))
     for level, step, (f, m, k, n) in zip(levels, steps, reversed(pyramid), strict=True):
-        coarse = f.numel() > config.velocity_voxels
+        coarse = f[:, 0].numel() > config.velocity_voxels
         grid: Level = make_level(shape, spacing, config.velocity_step * step) if coarse else level
         where = None if k is None else (k > 0.5).to(f.dtype)
-        statistics = FixedStatistics.of(f, window_radius(config.window, level.spacing), where, floor)
-        yield LevelImages(level=level, grid=grid, fixed=statistics, moving=m, moving_valid=n)
+        side = fixed_side(config.similarity, f, level.spacing, config.window, where, floor)
+        yield LevelImages(level=level, grid=grid, fixed=side, moving=m, moving_valid=n)
 
 
-def normalized(image: Tensor, name: str, valid: Tensor | None = None) -> Tensor:
-    """Scale intensities to [0, 1] by their robust extremes, the brightest thousandth saturated.
+def normalized(image: Images, name: str, valid: Scalars | None = None) -> Images:
+    """Scale intensities of each channel to [0, 1] by their robust extremes, the brightest thousandth saturated.
 
     Spikes and metal do not change the scale, see ``intensity_fence``; values beyond it are saturated. Only voxels with
     data (nonzero in `valid`) determine it.
@@ -194,6 +201,8 @@ def normalized(image: Tensor, name: str, valid: Tensor | None = None) -> Tensor:
     Raises:
         InputError: The image, named "fixed" or "moving" in the message, is constant.
     """
+    if image.shape[1] > 1:
+        return torch.cat([normalized(channel, name, valid) for channel in image.split(1, dim=1)], dim=1)
     image = image.float()
     data = image.flatten() if valid is None else image[valid != 0]
     # A strided sample gives the quantile of a large image to well within what the scale needs.

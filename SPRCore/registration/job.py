@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import torch
 from SPRCore.errors import InputError
 from SPRCore.geometry import Grid, Volume, resample
 from SPRCore.io import ModelCard, find_bundle, read_bundle
+from SPRCore.io.cards import Preprocessing
 from SPRCore.networks import RegistrationNetwork
 from SPRCore.networks.loading import build_from_bundle
-from SPRCore.registration.network import model_prior
+from SPRCore.registration.network import check_refinable, model_prior
 from SPRCore.registration.solver import InstanceConfig
 from SPRCore.regularization import BetaPrior, Prior
+from SPRCore.similarity import check_similarity
 
 INSTANCE = "instance"
 """Name of the instance optimization as a method."""
@@ -34,6 +37,17 @@ class LoadedModel:
         """Read a bundle and move its network to a device."""
         bundle = read_bundle(path)
         return cls(network=build_from_bundle(bundle).to(device), card=bundle.card, sha256=bundle.sha256)
+
+    def for_prepared(self, done: Preprocessing | None) -> LoadedModel:
+        """Return the model for images whose intensities were prepared already, over their whole field of view.
+
+        Where its card prepares them in the same way they are taken as they are, since a crop has other extremes. The
+        model is unchanged for None and for another preprocessing.
+        """
+        if done is None or done != self.card.preprocessing:
+            return self
+        unchanged = Preprocessing(clip=(0.0, 1.0), normalize="clip")
+        return dataclasses.replace(self, card=dataclasses.replace(self.card, preprocessing=unchanged))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,6 +83,11 @@ class RegistrationJob:
             )
 
     @property
+    def similarity(self) -> str:
+        """Similarity of the instance solver, or the one that the model alone was trained with."""
+        return self.config.similarity
+
+    @property
     def solves(self) -> bool:
         """Whether the instance solver runs."""
         return self.model is None or self.refine > 0
@@ -83,6 +102,7 @@ def make_job(
     refine: int = 0,
     config: InstanceConfig | None = None,
     stiffness: Volume | None = None,
+    similarity: str | None = None,
 ) -> RegistrationJob:
     """Build a job: check the arguments and fill in the defaults.
 
@@ -94,19 +114,36 @@ def make_job(
         refine: Maximum steps of the instance optimization from the velocity of the model.
         config: Settings of the instance optimization; None for its defaults, or those of `InstanceConfig.refining`.
         stiffness: Factor > 0 of the weight of each voxel, on any grid; None for 1.
+        similarity: "lncc", "mind" or "mse"; None for that of the configuration, or the one of the model.
 
     Raises:
         InputError: The method does not take an argument, or the stiffness or prior is unusable.
     """
     check_refine(model is None, refine)
+    if refine:
+        check_refinable(model.card, fixed)
+    config = config or (InstanceConfig.refining(refine) if refine else InstanceConfig())
+    similarity = _similarity(similarity, config) if model is None else _trained_similarity(similarity, model.card)
     return RegistrationJob(
         prior=(prior or BetaPrior()) if model is None else model_prior(model.card, prior),
         model=model,
         refine=refine,
-        config=config or (InstanceConfig.refining(refine) if refine else InstanceConfig()),
+        config=dataclasses.replace(config, similarity=similarity),
         device=device,
         stiffness=None if stiffness is None else stiffness_on(stiffness, fixed),
     )
+
+
+def _similarity(given: str | None, config: InstanceConfig) -> str:
+    return config.similarity if given is None else check_similarity(given)
+
+
+def _trained_similarity(given: str | None, card: ModelCard) -> str:
+    """Return the similarity of a model, the only one for its refinement: its weights suit no other."""
+    if given is not None and check_similarity(given) != card.similarity:
+        expected = f"{card.similarity}, which the model {card.name} was trained with"
+        raise InputError("similarity", got=given, expected=expected, remedy="leave it out")
+    return card.similarity
 
 
 def check_refine(instance: bool, refine: int) -> None:

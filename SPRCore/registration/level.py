@@ -11,9 +11,9 @@ import torch
 from torch.nn import functional as F
 
 from SPRCore.functional import (
+    central_difference,
     gradient,
     integrate_quickly,
-    mirrored_box_mean,
     resize,
     resize_displacement,
     vector_jacobian_product,
@@ -21,9 +21,10 @@ from SPRCore.functional import (
 )
 from SPRCore.registration.newton import NewtonSystem, outer_product
 from SPRCore.registration.pyramid import Level
-from SPRCore.regularization import Prior, edge_weights, squared_gradient, weighted_laplacian
+from SPRCore.regularization import Prior, edge_weights, weighted_laplacian
 from SPRCore.regularization.diffusion import TERMS
-from SPRCore.similarity import FixedStatistics, correlate
+from SPRCore.regularization.most_probable import effective_weight, free_weight
+from SPRCore.similarity import FixedImage
 from SPRCore.typing import Images, Scalars, Tensor, Vectors
 
 Result = TypeVar("Result")
@@ -47,15 +48,15 @@ class LevelImages:
     Attributes:
         level: Shape and spacing of the images.
         grid: Shape and spacing of the velocity, the same level or a coarser one.
-        fixed: Statistics of the fixed image.
-        moving: Moving image, shape (1, 1, X, Y, Z).
-        moving_valid: Voxels of the moving image that hold data (not 0), same shape, or None for all.
+        fixed: Fixed image, prepared for the similarity.
+        moving: What the similarity compares of the moving image (``features``), shape (1, C, X, Y, Z).
+        moving_valid: Voxels of the moving image that hold data (not 0), shape (1, 1, X, Y, Z), or None for all.
         stiffness: Factor q > 0 of the weight of each voxel of the velocity grid, shape (1, 1, x, y, z), or None for 1.
     """
 
     level: Level
     grid: Level
-    fixed: FixedStatistics
+    fixed: FixedImage
     moving: Tensor
     moving_valid: Tensor | None = None
     stiffness: Tensor | None = None
@@ -66,9 +67,14 @@ class LevelImages:
         return self.moving.new_tensor(self.grid.spacing).view(1, 3, 1, 1, 1)
 
     @property
+    def voxels(self) -> int:
+        """Number of voxels of the images."""
+        return self.moving[:, 0].numel()
+
+    @property
     def share(self) -> float:
         """Fraction of the voxels that count in the similarity."""
-        return self.fixed.total / self.moving.numel()
+        return self.fixed.total / self.voxels
 
     def with_full_velocity(self) -> LevelImages:
         """Return the same level with a velocity grid of the resolution of the images."""
@@ -104,22 +110,22 @@ class Evaluation:
     Attributes:
         energy: Value of the loss (paper Eq. 19 with every term a mean over all voxels, those without data at a
             similarity of 1), with the weight minimised out.
-        similarity: Mean squared local correlation.
-        squared: Squared local correlation, shape (1, 1, X, Y, Z) on the level.
+        similarity: Mean similarity of the voxels that count, 1 at best.
+        similarities: Similarity of each voxel, shape (1, 1, X, Y, Z) on the level.
         weight: Effective weight q·w of the differences, shape (1, 1, X, Y, Z) on the velocity grid.
-        warped: Warped moving image on the level, with the graph to ``velocity_mm``.
-        data_force: Derivative of the *sum* of squared correlations with respect to the warped image.
+        warped: Warped features of the moving image on the level, with the graph to ``velocity_mm``.
+        data_force: Derivative of the *sum* of the similarities with respect to the warped features.
         data_curvature: Half the Gauss–Newton second derivative of minus that sum.
         velocity_mm: Velocity evaluated, a leaf that requires gradients.
     """
 
     energy: float
     similarity: float
-    squared: Scalars
+    similarities: Scalars
     weight: Scalars
-    warped: Scalars
-    data_force: Scalars
-    data_curvature: Scalars
+    warped: Images
+    data_force: Images
+    data_curvature: Images
     velocity_mm: Vectors
 
 
@@ -147,44 +153,21 @@ def evaluation(images: LevelImages, velocity_mm: Vectors, prior: Prior, pool: Se
     with torch.enable_grad():
         warped = (warp if velocity_mm.any() else _warp_at_rest)(images.moving, displacement_vox)
     yield
-    correlation = correlate(images.fixed, warped.detach())
+    comparison = images.fixed.compare(warped.detach())
     yield
-    similarity = float(correlation.squared.sum()) / images.fixed.total
-    free, pooled = free_weight(images, velocity_mm, prior, pool)
+    similarity = float(comparison.values.sum()) / images.fixed.total
+    free, pooled = free_weight(velocity_mm, images.grid.spacing, prior, pool, images.stiffness)
     regularizer = float((prior.scale * free * pooled + prior.penalty(free)).mean())
     return Evaluation(
         energy=images.share * (1.0 - similarity) + regularizer,
         similarity=similarity,
-        squared=correlation.squared,
-        weight=_effective(images, free, pool),
+        similarities=comparison.values,
+        weight=effective_weight(free, pool, images.stiffness),
         warped=warped,
-        data_force=correlation.gradient,
-        data_curvature=correlation.curvature,
+        data_force=comparison.gradient,
+        data_curvature=comparison.curvature,
         velocity_mm=leaf,
     )
-
-
-def free_weight(
-    images: LevelImages, velocity_mm: Vectors, prior: Prior, pool: Sequence[int]
-) -> tuple[Scalars, Scalars]:
-    """Return the minimizing weight w before its pooling, and the pooled q·s, each of shape (1, 1, X, Y, Z).
-
-    The stiffness q multiplies the squared gradient s of the velocity in mm; `pool` is the half width of the
-    neighborhood that shares a weight.
-    """
-    local = squared_gradient(velocity_mm, images.grid.spacing)
-    pooled = mirrored_box_mean(local if images.stiffness is None else local * images.stiffness, pool)
-    return prior.map_weight(pooled), pooled
-
-
-def closed_form_weight(images: LevelImages, velocity_mm: Vectors, prior: Prior, pool: Sequence[int]) -> Scalars:
-    """Return the effective weight q·w that minimizes the energy for a velocity, arguments as for ``free_weight``."""
-    return _effective(images, free_weight(images, velocity_mm, prior, pool)[0], pool)
-
-
-def _effective(images: LevelImages, free: Tensor, pool: Sequence[int]) -> Tensor:
-    pooled = mirrored_box_mean(free, pool)
-    return pooled if images.stiffness is None else pooled * images.stiffness
 
 
 def newton_update(
@@ -216,7 +199,7 @@ def newton_update(
     velocity = state.velocity_mm.detach()
     # All terms are scaled by the number of velocity voxels. Voxels without data have a similarity of 1: they contribute
     # no force and do not change the balance of similarity and regularizer elsewhere.
-    share = velocity[:, 0].numel() / images.moving.numel()
+    share = velocity[:, 0].numel() / images.voxels
     force = vector_jacobian_product(state.warped, state.velocity_mm, state.data_force * -share)
     yield
     curvature = image_curvature(state.warped.detach(), 2.0 * state.data_curvature, images.level.spacing)
@@ -228,20 +211,28 @@ def newton_update(
     return system.solve(-force.add_(weighted_laplacian(velocity, edges)), iterations, where=where)
 
 
-def image_curvature(image: Scalars, scale: Scalars, spacing: Sequence[float]) -> Images:
+def image_curvature(image: Images, scale: Images, spacing: Sequence[float]) -> Images:
     """Curvature of a squared difference under small shifts of an image: scale times slope times its transpose.
+
+    That of several channels is the sum.
 
     On the diagonal the mean square of both one-sided slopes is used where it is larger, since these are the slopes of
     linear interpolation: at a ridge or in noise the central slope vanishes while the force does not.
 
     Args:
-        image: Image, shape (B, 1, X, Y, Z).
-        scale: Factor ≥ 0, same shape.
+        image: Image, shape (B, C, X, Y, Z).
+        scale: Factor ≥ 0, same shape, or (B, 1, X, Y, Z) for all channels.
         spacing: Voxel size along each axis.
 
     Returns:
         Upper triangles of positive semidefinite matrices, shape (B, 6, X, Y, Z), order 00 01 02 11 12 22.
     """
+    if image.shape[1] > 1:
+        total, scales = None, scale.expand_as(image)
+        for channel, factor in zip(image.split(1, dim=1), scales.split(1, dim=1), strict=True):
+            part = image_curvature(channel, factor, spacing)
+            total = part if total is None else total.add_(part)
+        return total
     curvature = outer_product(gradient(image, spacing), scale)
     for axis, index in enumerate((0, 3, 5)):
         steps = torch.diff(image, dim=axis + 2).square_().mul_(0.5 / spacing[axis] ** 2)
@@ -278,10 +269,10 @@ def lies_inside(displacement_vox: Vectors) -> Tensor:
     return inside
 
 
-def _warp_at_rest(image: Tensor, displacement_vox: Tensor) -> Tensor:
+def _warp_at_rest(image: Images, displacement_vox: Vectors) -> Images:
     # Linear interpolation is not differentiable at voxel centers: the derivative of warp would be the one-sided slope
     # chosen by rounding. The first step of a registration uses the mean of both slopes.
-    return image + (gradient(image) * displacement_vox).sum(dim=1, keepdim=True)
+    return image + sum(central_difference(image, axis) * displacement_vox[:, axis : axis + 1] for axis in range(3))
 
 
 def _restrict(field: Tensor, grid: Level) -> Tensor:

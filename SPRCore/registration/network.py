@@ -12,14 +12,16 @@ import torch
 from torch.nn import functional as F
 
 from SPRCore.errors import ConvergenceError, InputError
-from SPRCore.functional import invert, mirrored_box_mean
+from SPRCore.functional import invert
 from SPRCore.geometry import Field, Grid, MaskedVolume, Volume, fill, on_host, resample, resample_displacement
 from SPRCore.io.cards import ModelCard
 from SPRCore.networks import RegistrationNetwork, RegistrationOutput
 from SPRCore.networks.network import MIN_SIZE
 from SPRCore.registration.result import DeformationFields
 from SPRCore.registration.working import onto, prepared, working_grid
-from SPRCore.regularization import Prior, squared_gradient
+from SPRCore.regularization import Prior, most_probable_weight
+from SPRCore.regularization.gradient_units import MM, VOXEL, is_isotropic, spacing_in
+from SPRCore.regularization.hyperparameters import BEYOND_TRAINING, HYPERMORPH_WEIGHTING, share_of, usable_range
 from SPRCore.regularization.priors import hyperparameters, make_prior
 from SPRCore.typing import Affine, Images, Scalars, Tensor
 
@@ -30,8 +32,9 @@ def model_prior(card: ModelCard, prior: Prior | None = None) -> Prior:
     """Check a prior against a model card; None gives the prior of the card with its defaults.
 
     Raises:
-        InputError: The prior is not that of the model, a hyperparameter is outside its range, or one that is no input
-            of the network differs from its default.
+        InputError: The prior is not that of the model, a hyperparameter is outside its range, which ends at
+            `BEYOND_TRAINING` times the maximum of the training, or one that is no input of the network differs from
+            its default.
     """
     usual = make_prior(card.prior, card.defaults)
     if prior is None:
@@ -43,9 +46,10 @@ def model_prior(card: ModelCard, prior: Prior | None = None) -> Prior:
     fixed = hyperparameters(usual)
     for name, value in hyperparameters(prior).items():
         if name in card.ranges:
-            low, high = card.ranges[name]
-            if not low <= value <= high:
-                expected = f"{low:g} to {high:g}, the range of the model {card.name}"
+            low, high = usable_range(card.ranges[name])
+            if not low <= value <= high * (1 + 1e-9):
+                trained = f"the model {card.name} was trained up to {card.ranges[name][1]:g}"
+                expected = f"{low:g} to {high:g}: {trained} and is used up to {BEYOND_TRAINING:g} times as much"
                 raise InputError(name, got=f"{value:g}", expected=expected)
         elif value != fixed[name]:
             expected = f"{fixed[name]:g}: the model {card.name} was trained at this value and cannot change it"
@@ -56,11 +60,35 @@ def model_prior(card: ModelCard, prior: Prior | None = None) -> Prior:
 def code_of(card: ModelCard, prior: Prior) -> Tensor | None:
     """Return the conditioning input of a network: hyperparameters divided by the upper ends of their ranges.
 
-    Shape (1, codes), in [0, 1]; None for a network without conditioning.
+    HyperMorph: the share of the regularization, λ/(1 + λ) for the strength λ of the prior. Shape (1, codes),
+    in [0, 1.2], above 1 beyond the training; None for a network without conditioning.
     """
     values = hyperparameters(prior)
+    if card.weighting == HYPERMORPH_WEIGHTING:
+        return torch.tensor([[share_of(values["lambda"])]], dtype=torch.float32)
     code = [values[name] / card.ranges[name][1] for name in card.conditioning]
     return torch.tensor([code], dtype=torch.float32) if code else None
+
+
+def beyond_training(card: ModelCard, prior: Prior) -> dict[str, float]:
+    """Return the hyperparameters that exceed the training of a model, each with the maximum of the training."""
+    values = hyperparameters(prior)
+    ends = {name: card.ranges[name][1] for name in card.conditioning}
+    return {name: end for name, end in ends.items() if values[name] > end * (1 + 1e-9)}
+
+
+def check_refinable(card: ModelCard, fixed: Grid) -> None:
+    """Refuse to refine a model that was trained in voxels if its working grid for a fixed image is not isotropic.
+
+    There its regularization weighs each derivative of each component by another factor, which no setting of the solver
+    does.
+    """
+    spacing = working_grid(fixed, card.grid).spacing
+    if card.units == VOXEL and not is_isotropic(spacing):
+        got = "the model {} trained with gradients in voxels, here of {:.3g} x {:.3g} x {:.3g} mm"
+        expected = "a model trained with gradients in mm, or voxels of equal size along all axes"
+        remedy = "use the model alone, or the instance optimization with a setting of its own"
+        raise InputError("refine", got=got.format(card.name, *spacing), expected=expected, remedy=remedy)
 
 
 def register_network(
@@ -117,6 +145,7 @@ class NetworkInput:
         grid: The working grid, without the padding.
         fixed_grid: Grid of the fixed image.
         known: Mask of the voxels where both images have data on the working grid, shape (1, 1, x, y, z); None for all.
+        units: Unit of the squared gradient in the training of the network.
     """
 
     network: RegistrationNetwork
@@ -125,6 +154,7 @@ class NetworkInput:
     grid: Grid
     fixed_grid: Grid
     known: Scalars | None = None
+    units: str = MM
 
     @classmethod
     def of(
@@ -139,6 +169,9 @@ class NetworkInput:
         if network.config.channels != 1:
             got = f"a network for images of {network.config.channels} channels"
             raise InputError("model", got=got, expected="one for images of one channel")
+        if fixed.channel is not None or moving.channel is not None:
+            expected, remedy = "images of one channel", "leave it out, or use the method instance"
+            raise InputError("second channel", got=f"one with the model {card.name}", expected=expected, remedy=remedy)
         grid = working_grid(fixed.grid, card.grid)
         device = next(network.parameters()).device
         images = [
@@ -149,7 +182,8 @@ class NetworkInput:
         if known is not None:
             images, known = [fill(image, known) for image in images], known.to(device)
         moved, still = (_lengthened(image).to(device) for image in images)
-        return cls(network=network, moving=moved, fixed=still, grid=grid, fixed_grid=fixed.grid, known=known)
+        grids = {"grid": grid, "fixed_grid": fixed.grid, "known": known}
+        return cls(network=network, moving=moved, fixed=still, **grids, units=card.units)
 
     @torch.no_grad()
     def to_world(self, output: RegistrationOutput, prior: Prior, *, inverse: bool = True) -> DeformationFields:
@@ -163,7 +197,7 @@ class NetworkInput:
         velocity = output.velocity if has_velocity(self.network) else None
         padded = dataclasses.replace(output, velocity=velocity)
         cropped = RegistrationOutput(**{name: shortened(part, self.grid.shape) for name, part in vars(padded).items()})
-        weight = _likely_weight(cropped, self.grid, prior) if cropped.weight is None else cropped.weight
+        weight = _likely_weight(cropped, self.step, prior) if cropped.weight is None else cropped.weight
         weights = Volume(on_host(weight[0, 0]), self.grid.affine)
         same = self.grid.matches(self.fixed_grid)
         return DeformationFields(
@@ -172,6 +206,11 @@ class NetworkInput:
             weight=weights if same else resample(weights, self.fixed_grid, outside=1.0),
             velocity=None if velocity is None else self._on_fixed(cropped.velocity),
         )
+
+    @property
+    def step(self) -> tuple[float, ...]:
+        """Spacing of the working grid in the unit of the squared gradient."""
+        return spacing_in(self.units, self.grid.spacing)
 
     @torch.no_grad()
     def inverse(self, output: RegistrationOutput) -> Field:
@@ -246,9 +285,8 @@ def check_output(output: RegistrationOutput) -> None:
         raise ConvergenceError("registration", got="NaN or infinity from the model", remedy="check the model")
 
 
-def _likely_weight(output: RegistrationOutput, grid: Grid, prior: Prior) -> Scalars:
+def _likely_weight(output: RegistrationOutput, step: Sequence[float], prior: Prior) -> Scalars:
     """Return the most probable weight under the prior for the field of a network without weights."""
     field_vox = output.displacement if output.velocity is None else output.velocity
-    spacing = field_vox.new_tensor(grid.spacing).view(1, 3, 1, 1, 1)
-    pooled = mirrored_box_mean(squared_gradient(field_vox * spacing, grid.spacing), (1, 1, 1))
-    return prior.map_weight(pooled)
+    spacing = field_vox.new_tensor(step).view(1, 3, 1, 1, 1)
+    return most_probable_weight(field_vox * spacing, step, prior)

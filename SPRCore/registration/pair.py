@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from SPRCore.errors import InputError
 from SPRCore.functional import kept_memory, logarithm, step_ratio
 from SPRCore.geometry import (
     Field,
@@ -24,7 +25,7 @@ from SPRCore.registration.instance import InstanceProblem
 from SPRCore.registration.job import RegistrationJob
 from SPRCore.registration.network import register_network
 from SPRCore.registration.result import Deformation, DeformationFields, RegistrationResult
-from SPRCore.typing import Scalars, Vectors
+from SPRCore.typing import Images, Scalars, Vectors
 
 logger = logging.getLogger("SPRCore")
 
@@ -34,16 +35,16 @@ class PairTensors:
     """An aligned pair on the fixed grid, on the device of the instance solver.
 
     Attributes:
-        fixed: Fixed image, shape (1, 1, X, Y, Z).
+        fixed: Fixed image, shape (1, C, X, Y, Z): 2 channels if both images have a second one, otherwise 1.
         moving: Moving image, same shape.
         spacing: Voxel size along each axis, in mm.
-        mask: Voxels of the fixed image that hold data (nonzero), or None for all.
+        mask: Voxels of the fixed image that hold data (nonzero), shape (1, 1, X, Y, Z), or None for all.
         moving_mask: The same of the moving image.
         stiffness: Painted factor q > 0 of the weight of each voxel, or None for 1.
     """
 
-    fixed: Scalars
-    moving: Scalars
+    fixed: Images
+    moving: Images
     spacing: Sequence[float]
     mask: Scalars | None = None
     moving_mask: Scalars | None = None
@@ -107,12 +108,15 @@ def aligned_tensors(
     fixed: MaskedVolume, moving: MaskedVolume, affine_ras: np.ndarray | None, job: RegistrationJob
 ) -> PairTensors:
     """Resample the moving image on the fixed grid and copy the pair, with the stiffness of a job, to its device."""
-    aligned, valid = moving.on(fixed.grid, affine_ras)
-    moving_mask = None if valid is None else aligned.with_array(valid.astype(np.uint8))
-    parts = (fixed.volume, aligned, fixed.mask, moving_mask, job.stiffness)
-    f, m, *others = (None if part is None else part.to_tensor().to(job.device) for part in parts)
-    options = dict(zip(("mask", "moving_mask", "stiffness"), others, strict=True))
-    return PairTensors(fixed=f, moving=m, spacing=fixed.grid.spacing, **options)
+    if (fixed.channel is None) != (moving.channel is None):
+        raise InputError("second channel", got="that of one image only", expected="those of both images, or none")
+    images = {"fixed": fixed.tensor_on(fixed.grid), "moving": moving.tensor_on(fixed.grid, affine_ras)}
+    valid = moving.known_on(fixed.grid, affine_ras=affine_ras)
+    moving_mask = None if valid.all() else fixed.volume.with_array(valid.astype(np.uint8))
+    masks = {"mask": fixed.mask, "moving_mask": moving_mask, "stiffness": job.stiffness}
+    parts = images | {name: None if part is None else part.to_tensor() for name, part in masks.items()}
+    moved = {name: None if part is None else part.to(job.device) for name, part in parts.items()}
+    return PairTensors(spacing=fixed.grid.spacing, **moved)
 
 
 def to_world(solved: Deformation, fixed: Grid) -> DeformationFields:

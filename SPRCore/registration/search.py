@@ -70,8 +70,8 @@ MOST_VOXELS = 1_500_000
 
 
 def searched_velocity(
-    fixed: Scalars,
-    moving: Scalars,
+    fixed: Images,
+    moving: Images,
     spacing: Sequence[float],
     masks: tuple[Scalars | None, Scalars | None] = (None, None),
     stages: Sequence[_SearchStage] = STAGES,
@@ -87,7 +87,7 @@ def searched_velocity(
     form), while θ falls. Both directions are searched and made inverse to each other.
 
     Args:
-        fixed: Fixed image, shape (1, 1, X, Y, Z), intensities about [0, 1].
+        fixed: Fixed image, shape (1, C, X, Y, Z), intensities about [0, 1].
         moving: Moving image, same shape.
         spacing: Voxel size along each axis, in mm.
         masks: Voxels of the fixed and of the moving image that hold data (1, else 0), or None for all.
@@ -102,7 +102,7 @@ def searched_velocity(
     """
     images, shape = ((fixed, masks[0]), (moving, masks[1])), fixed.shape[2:]
     finest = min(step for step, size in zip(spacing, shape, strict=True) if size > 1)
-    unit = finest * (2.0 if fixed.numel() > MOST_VOXELS else 1.0)
+    unit = finest * (2.0 if fixed[:, 0].numel() > MOST_VOXELS else 1.0)
     found: tuple[Vectors, Vectors] | None = None
     for stage in stages:
         level = make_level(shape, spacing, stage.voxels * unit)

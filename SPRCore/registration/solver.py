@@ -16,7 +16,8 @@ from SPRCore.registration.level import Evaluation, LevelImages, Pausing, evaluat
 from SPRCore.registration.result import Deformation
 from SPRCore.registration.unfold import unfolding
 from SPRCore.regularization import Prior
-from SPRCore.similarity import attainable_correlation, window_radius
+from SPRCore.regularization.most_probable import POOL, pool_of
+from SPRCore.similarity import check_similarity, window_radius
 from SPRCore.typing import Scalars, Tensor, Vectors
 
 logger = logging.getLogger("SPRCore")
@@ -34,7 +35,10 @@ class InstanceConfig:
 
     Attributes:
         steps: Maximum Gauss–Newton steps per resolution level, coarsest first; its length is the number of levels.
-        window: Correlation window in voxels of the finest axis, odd; 9 as in the paper.
+        similarity: Data term: "lncc" (squared local correlation), "mind" (MIND descriptors, for images of different
+            contrast), or "mse" (mean squares, for images of one scanner); see ``SPRCore.similarity.measure``.
+        window: Correlation window in voxels of the finest axis, odd; 9 as in the paper. Mean squares are relative to
+            the variance in these windows.
         pool: Half width, in voxels of the velocity grid, of the neighborhood that shares a weight: the smoothness prior
             on λ, without which single voxels fold.
         velocity_voxels: On levels with more voxels than this the velocity has voxels `velocity_step` times as large.
@@ -49,13 +53,14 @@ class InstanceConfig:
         squarings: Squaring steps of the final integration; 7 as in the paper.
         search: Without a given start, start from the displacements of a discrete search (``searched_velocity``)
             instead of from rest: for large motion that differs between neighbors. See ``searching``.
-        stop_at_noise: Keep the velocity where the squared correlation, averaged over a window, has reached the value
-            attainable at the noise level (``attainable_correlation``), unless the weight is low there.
+        stop_at_noise: Keep the velocity where the similarity, averaged over a window, has reached the value attainable
+            at the noise level (``attainable``), unless the weight is low there. No effect with "mind".
     """
 
     steps: tuple[int, ...] = (12, 10, 8, 4)
+    similarity: str = "lncc"
     window: int = 9
-    pool: int = 1
+    pool: int = POOL
     velocity_voxels: int = 300_000
     velocity_step: float = 2.0
     corrections: int = 0
@@ -68,6 +73,7 @@ class InstanceConfig:
     stop_at_noise: bool = False
 
     def __post_init__(self) -> None:
+        check_similarity(self.similarity)
         window_radius(self.window)
         if not self.steps or min(self.steps) < 0:
             raise InputError("steps", got=str(self.steps), expected="0 or more per level, one level or more")
@@ -144,13 +150,13 @@ class LevelSolver:
     ) -> None:
         self.images, self.prior, self.config, self.where = images, prior, config, where
         finest = min(images.grid.spacing)
-        self.pool = pool_of(images, config)
+        self.pool = pool_of(images.grid.spacing, config.pool)
         self.longest_mm = config.longest_step_vox * finest
         self.stride = FIRST_STRIDE
         self.velocity = velocity
         self.energies: list[float] = []
         self._is_stuck = False
-        self._attainable = attainable_correlation(images.fixed) if config.stop_at_noise else None
+        self._attainable = images.fixed.attainable() if config.stop_at_noise else None
 
     def started(self) -> Pausing[None]:
         """Evaluate the initial velocity."""
@@ -190,7 +196,7 @@ class LevelSolver:
         if self._attainable is None:
             return self.where
         fixed, weight = self.images.fixed, self.state.weight
-        excess = mirrored_box_mean((self.state.squared - self._attainable) * fixed.usable, fixed.radius)
+        excess = mirrored_box_mean((self.state.similarities - self._attainable) * fixed.informs, fixed.radius)
         left = F.adaptive_max_pool3d((excess <= 0).to(weight.dtype), weight.shape[2:])
         moves = torch.maximum(left, near_low_weight(self.images, weight))
         return moves if self.where is None else moves * self.where
@@ -200,12 +206,6 @@ class LevelSolver:
         if not math.isfinite(state.energy):
             raise ConvergenceError("registration", got="an energy that is not a number", remedy="check the images")
         return state
-
-
-def pool_of(images: LevelImages, config: InstanceConfig) -> tuple[int, ...]:
-    """Return the half width of the neighborhood that shares a weight on a level, 0 along axes of coarse voxels."""
-    finest = min(images.grid.spacing)
-    return tuple(config.pool if step < 1.5 * finest else 0 for step in images.grid.spacing)
 
 
 def near_low_weight(images: LevelImages, weight: Scalars) -> Scalars:
@@ -244,7 +244,7 @@ class Course:
         self._levels, self._steps, self._shape = tuple(levels), tuple(steps), tuple(shape)
         self._prior, self._config = prior, config
         self.fraction, self.result, self.is_over = 0.0, None, False
-        self._work = [count * images.moving.numel() for count, images in zip(steps, levels, strict=True)]
+        self._work = [count * images.voxels for count, images in zip(steps, levels, strict=True)]
         self._running = self._run(start)
 
     def advance(self) -> bool:
@@ -319,7 +319,7 @@ class Course:
 
     def _report(self, level: int, steps: int) -> None:
         """Update the fraction done; a level that ended early counts as done."""
-        done = sum(self._work[:level]) + (steps * self._levels[level].moving.numel() if steps else 0)
+        done = sum(self._work[:level]) + (steps * self._levels[level].voxels if steps else 0)
         self.fraction = min(done / max(sum(self._work), 1.0), 1.0) if level < len(self._work) else 1.0
 
     def _finished(self, solver: LevelSolver, energies: list[list[float]]) -> Pausing[Deformation]:

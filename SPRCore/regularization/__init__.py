@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         weighted_diffusion,
         weighted_laplacian,
     )
+    from SPRCore.regularization.most_probable import most_probable_weight
     from SPRCore.regularization.priors import BetaPrior, GaussianPrior, Prior, TotalVariationPrior, UniformPrior
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "UniformPrior",
     "edge_weights",
     "laplacian_diagonal",
+    "most_probable_weight",
     "squared_gradient",
     "weighted_diffusion",
     "weighted_laplacian",
@@ -36,6 +38,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "priors": ("BetaPrior", "GaussianPrior", "Prior", "TotalVariationPrior", "UniformPrior"),
+        "most_probable": ("most_probable_weight",),
         "diffusion": (
             "edge_weights",
             "laplacian_diagonal",

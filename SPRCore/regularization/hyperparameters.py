@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -72,6 +72,18 @@ LARGE_MOTION = frozenset({"liver", "lung"})
 """Parts of the body that move farther than the solver can follow from rest: they start from a discrete search."""
 
 
+BEYOND_TRAINING = 1.2
+"""Upper limit of a hyperparameter of a conditioned network, over the largest value of its training.
+
+The best settings of the paper's brain study lie at 1.06 and 1.08 (Sect. 6.1.3), and its sweep ends at 1.1.
+"""
+
+PRIOR_WEIGHTING, HYPERMORPH_WEIGHTING = WEIGHTINGS = ("prior", "hypermorph")
+"""Weighting of the terms of a training loss: similarity + prior, or HyperMorph's (1 - λ) similarity + λ smoothness."""
+
+MOST_SHARE = 0.99
+"""Largest λ of HyperMorph with a strength of the uniform prior, 99; at 1 the images have no effect."""
+
 LEAST = 1e-6
 """Replaces 0 if a hyperparameter must be positive but a range may begin at 0."""
 
@@ -79,6 +91,39 @@ LEAST = 1e-6
 def above_zero(key: str, value: float) -> float:
     """Return the value of a hyperparameter, at least `LEAST` where it must be positive."""
     return value if key in BY_KEY and BY_KEY[key].may_be_zero else max(value, LEAST)
+
+
+def usable_range(trained: Sequence[float]) -> tuple[float, float]:
+    """Return the range in which a conditioned network may be used, from the range of its training."""
+    low, high = trained
+    return float(low), BEYOND_TRAINING * float(high)
+
+
+def slider_range(trained: Sequence[float], weighting: str = PRIOR_WEIGHTING) -> tuple[float, float]:
+    """Return the ends of the slider of a conditioned network, from the range of its training.
+
+    The low end is above 0, at which a prior is undefined. With `HYPERMORPH_WEIGHTING` the ends are the strengths of
+    shares from 0.05 to 0.95 at most.
+    """
+    low, high = usable_range(trained)
+    low = max(low, 0.01 * high)
+    if weighting == HYPERMORPH_WEIGHTING:
+        low, high = max(usable_range(trained)[0], strength_of(0.05)), min(high, strength_of(0.95))
+    return low, high
+
+
+def strength_of(share: float) -> float:
+    """Return the strength λ/(1 - λ) of the uniform prior for HyperMorph's λ, at most that of `MOST_SHARE`.
+
+    HyperMorph weighs the similarity by 1 - λ and the regularization by λ, so that λ is the share of the regularization.
+    """
+    share = min(share, MOST_SHARE)
+    return share / (1.0 - share)
+
+
+def share_of(strength: float) -> float:
+    """Return HyperMorph's λ for a strength of the uniform prior; the inverse of `strength_of`."""
+    return strength / (1.0 + strength)
 
 
 def usual_ranges(prior: str) -> dict[str, tuple[float, float]]:

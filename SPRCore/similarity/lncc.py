@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from SPRCore.errors import InputError
 from SPRCore.functional import BoxSlabs, box_count, box_sum
-from SPRCore.typing import Scalars, Tensor
+from SPRCore.typing import Images, Scalars, Tensor
 
 VARIANCE_FLOOR = 1e-5
 """Least mean variance of an informative window (intensities about [0, 1])."""
@@ -24,8 +24,10 @@ _HIGHEST_NOISE = 0.05**2
 """Largest variance of noise: texture as fine as the voxels is taken for noise."""
 
 
-def variance_floor(image: Scalars) -> float:
+def variance_floor(image: Images) -> float | Tensor:
     r"""Return the least mean variance of a window with more than noise, of an image about [0, 1].
+
+    A number for one channel, a tensor of shape (1, C, 1, 1, 1) for several.
 
     The noise is estimated from second differences, :math:`\sigma = \mathrm{median}|\Delta^2| / (0.6745 \sqrt{6})`,
     along the axis where it is least (along coarse axes it is anatomy); constant regions (cleared background) do not
@@ -35,27 +37,41 @@ def variance_floor(image: Scalars) -> float:
         Immerkaer, Computer Vision and Image Understanding 1996, doi:10.1006/cviu.1996.0060; here the median instead of
         the mean, which excludes edges.
     """
-    noise = min(_noise_variance(image, axis) for axis in range(3))
-    return min(max(_NOISE_FACTOR * noise, VARIANCE_FLOOR), _HIGHEST_FLOOR)
+    floors = [
+        min(max(_NOISE_FACTOR * noise_variance(channel), VARIANCE_FLOOR), _HIGHEST_FLOOR)
+        for channel in image.split(1, dim=1)
+    ]
+    return floors[0] if len(floors) == 1 else image.new_tensor(floors, dtype=torch.float32).view(1, -1, 1, 1, 1)
 
 
-def _noise_variance(image: Tensor, axis: int) -> float:
+def common_floor(fixed: Images, moving: Images) -> float | Tensor:
+    """Return the larger ``variance_floor`` of two images, channel by channel."""
+    one, other = variance_floor(fixed), variance_floor(moving)
+    return max(one, other) if fixed.shape[1] == 1 else torch.maximum(one, other)
+
+
+def noise_variance(image: Scalars) -> float:
+    """Return the variance of the noise, estimated along the axis where it is least, see ``variance_floor``."""
+    return min(_noise_along(image, axis) for axis in range(3))
+
+
+def _noise_along(image: Tensor, axis: int) -> float:
     second = torch.diff(image.float(), n=2, dim=axis + 2).flatten()
     second = second[:: max(1, second.numel() // 500_000)]
     second = second[second != 0].abs()
     return float(second.median() / 0.6745) ** 2 / 6.0 if second.numel() else 0.0
 
 
-def attainable_correlation(fixed: FixedStatistics) -> Scalars:
-    r"""Return the squared local correlation of a perfect match at the noise level, shape (B, 1, X, Y, Z), in [0, 1].
+def attainable_correlation(fixed: FixedStatistics) -> Images:
+    r"""Return the squared local correlation of a perfect match at the noise level, shape (B, C, X, Y, Z), in [0, 1].
 
     Of a window of variance V, :math:`\sigma^2` of which is noise, the deformed image can explain V − σ². With as much
     noise in the moving image the squared correlation of the true displacement is :math:`((V - \sigma^2) / V)^2`; a
     higher one is fitted noise. The noise is estimated as for ``variance_floor`` and at most ``_HIGHEST_NOISE``.
     """
     variance = fixed.variance / fixed.count
-    noise = min(_HIGHEST_NOISE, *(_noise_variance(fixed.image, axis) for axis in range(3)))
-    return variance.sub(noise).clamp_(min=0.0).div_(variance).square_()
+    noise = [min(_HIGHEST_NOISE, noise_variance(channel)) for channel in fixed.image.split(1, dim=1)]
+    return variance.sub(variance.new_tensor(noise).view(1, -1, 1, 1, 1)).clamp_(min=0.0).div_(variance).square_()
 
 
 def window_radius(window: int, spacing: Sequence[float] | None = None) -> tuple[int, int, int]:
@@ -87,7 +103,7 @@ class FixedStatistics:
     """Statistics of the fixed image, computed once for many warped images.
 
     Attributes:
-        image: Centered fixed image times the mask, shape (B, 1, X, Y, Z).
+        image: Centered fixed image times the mask, shape (B, C, X, Y, Z).
         mean: Its local mean.
         variance: Its local sum of squared deviations, clamped from below.
         count: Number of masked voxels in each window.
@@ -95,7 +111,7 @@ class FixedStatistics:
         radius: Half width of the window along each axis, in voxels.
         usable: 1 for informative windows inside the mask.
         total: Number of voxels averaged over.
-        floor: Least mean variance of a window of either image.
+        floor: Least mean variance of a window of either image, for each channel, shape (1, C, 1, 1, 1), or for all.
     """
 
     image: Tensor
@@ -106,18 +122,18 @@ class FixedStatistics:
     radius: tuple[int, int, int]
     usable: Tensor
     total: float
-    floor: float = VARIANCE_FLOOR
+    floor: float | Tensor = VARIANCE_FLOOR
 
     @classmethod
     def of(
-        cls, fixed: Scalars, radius: Sequence[int], mask: Scalars | None = None, floor: float = VARIANCE_FLOOR
+        cls, fixed: Images, radius: Sequence[int], mask: Scalars | None = None, floor: float | Tensor = VARIANCE_FLOOR
     ) -> FixedStatistics:
         """Compute the statistics of a fixed image.
 
         Args:
-            fixed: Fixed image, shape (B, 1, X, Y, Z), any real type; computed in float32 at least.
+            fixed: Fixed image, shape (B, C, X, Y, Z), any real type; computed in float32 at least.
             radius: Half width of the window along each axis, in voxels.
-            mask: Voxels that count (nonzero), same shape, or None.
+            mask: Voxels that count (nonzero), shape (B, 1, X, Y, Z), or None.
             floor: Least mean variance of a window of either image; see ``variance_floor``.
         """
         image = _centered(_at_least_float32(fixed))
@@ -135,7 +151,7 @@ class FixedStatistics:
             torch.gt(second, least[at], out=usable[at])
             torch.maximum(second, least[at], out=variance[at])
         usable = usable if weight is None else usable.mul_(weight)
-        total = float(image.numel() if weight is None else weight.sum().clamp(min=1.0))
+        total = float(image[:, 0].numel() if weight is None else weight.sum().clamp(min=1.0))
         return cls(image, mean, variance, count, weight, tuple(radius), usable, total, floor)
 
     def within(self, mask: Scalars) -> FixedStatistics:
@@ -148,12 +164,47 @@ class FixedStatistics:
         chosen = chosen if self.mask is None else chosen * self.mask
         return FixedStatistics.of(self.image, self.radius, chosen, self.floor)
 
+    def compare(self, warped: Images, derivatives: bool = True) -> ImageComparison:
+        """Compare a warped image, shape (B, C, X, Y, Z), by squared local correlation, the mean of its channels."""
+        found, share = correlate(self, warped, derivatives=derivatives), 1.0 / warped.shape[1]
+        if share == 1.0:
+            return ImageComparison(found.squared, found.gradient, found.curvature)
+        values = found.squared.mean(dim=1, keepdim=True)
+        if not derivatives:
+            return ImageComparison(values, None, None)
+        return ImageComparison(values, found.gradient.mul_(share), found.curvature.mul_(share))
 
-class Correlation(NamedTuple):
-    """Correlation of a warped image with the fixed one and its derivatives with respect to the warped image.
+    def attainable(self) -> Scalars:
+        """Return the value of a perfect match at the noise level, ``attainable_correlation``, the mean of channels."""
+        return attainable_correlation(self).mean(dim=1, keepdim=True)
+
+    @property
+    def informs(self) -> Scalars:
+        """1 where the window of a channel is informative, 0 elsewhere, shape (B, 1, X, Y, Z)."""
+        return self.usable.amax(dim=1, keepdim=True)
+
+
+class ImageComparison(NamedTuple):
+    """Similarity of a warped image with the fixed one and its derivatives with respect to the warped image.
 
     Attributes:
-        squared: Squared local correlation, in [0, 1], shape (B, 1, X, Y, Z).
+        values: Similarity of each voxel, 1 at best, 0 where it does not count, shape (B, 1, X, Y, Z).
+        gradient: Derivative of the *sum* of ``values`` with respect to each warped intensity, shape (B, C, X, Y, Z), or
+            None.
+        curvature: Half the Gauss–Newton second derivative of minus that sum, ≥ 0, shape (B, C, X, Y, Z), or
+            (B, 1, X, Y, Z) where it is the same for all channels; or None.
+    """
+
+    values: Tensor
+    gradient: Tensor | None
+    curvature: Tensor | None
+
+
+class Correlation(NamedTuple):
+    """Correlation of a warped image with the fixed one, channel by channel, and its derivatives.
+
+    Attributes:
+        squared: Squared local correlation, in [0, 1], shape (B, C, X, Y, Z).
         gradient: Derivative of the *sum* of ``squared`` with respect to each warped intensity, or None.
         curvature: Gauss–Newton second derivative of minus that sum (half of it, ≥ 0), or None.
     """
@@ -163,7 +214,7 @@ class Correlation(NamedTuple):
     curvature: Tensor | None
 
 
-def correlate(fixed: FixedStatistics, warped: Scalars, derivatives: bool = True) -> Correlation:
+def correlate(fixed: FixedStatistics, warped: Images, derivatives: bool = True) -> Correlation:
     r"""Correlate a warped image with a fixed one in every window.
 
     With window sums C (covariance), :math:`V_f, V_m` (variances, clamped) and window means, the squared correlation is
@@ -176,7 +227,7 @@ def correlate(fixed: FixedStatistics, warped: Scalars, derivatives: bool = True)
 
     Args:
         fixed: Statistics of the fixed image.
-        warped: Warped moving image, shape (B, 1, X, Y, Z).
+        warped: Warped moving image, shape (B, C, X, Y, Z).
         derivatives: Also compute gradient and curvature (three more box sums).
 
     Returns:
@@ -261,8 +312,8 @@ class _LNCC(torch.autograd.Function):
         if wanted:
             # The correlation does not depend on the mean of the warped image: its centering has no derivative.
             ctx.save_for_backward(result.gradient.to(warped.dtype))
-        ctx.total = fixed.total
-        return result.squared.sum() / fixed.total
+        ctx.total = fixed.total * warped.shape[1]
+        return result.squared.sum() / ctx.total
 
     @staticmethod
     @once_differentiable
@@ -272,8 +323,8 @@ class _LNCC(torch.autograd.Function):
 
 
 def lncc(
-    fixed: Scalars | FixedStatistics,
-    warped: Scalars,
+    fixed: Images | FixedStatistics,
+    warped: Images,
     window: int = 9,
     spacing: Sequence[float] | None = None,
     mask: Scalars | None = None,
@@ -282,15 +333,15 @@ def lncc(
 
     Differentiable with respect to ``warped`` (analytic, one saved volume). Statistics are float32 at least, images are
     centered before squaring and each variance is clamped from below, so that flat regions give 0, not noise. Windows
-    are limited to the image and the mask.
+    are limited to the image and the mask. Of several channels it is the mean.
 
     Args:
-        fixed: Fixed image, shape (B, 1, X, Y, Z), intensities about [0, 1]; or its statistics (then the window and the
+        fixed: Fixed image, shape (B, C, X, Y, Z), intensities about [0, 1]; or its statistics (then the window and the
             mask are theirs).
         warped: Warped moving image, same shape.
         window: Window in voxels of the finest axis; 9 as in the paper.
         spacing: Voxel size along each axis, for a window of equal length along each; None for a cube of voxels.
-        mask: Voxels that count (nonzero), same shape, or None.
+        mask: Voxels that count (nonzero), shape (B, 1, X, Y, Z), or None.
 
     Returns:
         Scalar in [0, 1]; 1 when one image is a linear function of the other in every window.

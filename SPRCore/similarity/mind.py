@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 from SPRCore.errors import InputError
 from SPRCore.functional import box_mean, vector_jacobian_product
 from SPRCore.similarity.mse import mse
-from SPRCore.typing import Images, Masks, Scalars, Tensor
+from SPRCore.typing import Images, Masks, Tensor
 
 NEIGHBORS = tuple(tuple(sign * (axis == i) for i in range(3)) for axis in range(3) for sign in (-1, 1))
 PAIRS = tuple(
@@ -24,7 +25,14 @@ _LEAST_SHARE, _LARGEST_SHARE = 1e-3, 1e3
 """A local noise estimate is clamped to these multiples of its mean over the image."""
 
 
-def mind_ssc(image: Scalars, radius: int = 1, dilation: int = 2) -> Images:
+MIND_RADIUS, MIND_DILATION = 1, 2
+MIND_REACH = (MIND_RADIUS + MIND_DILATION,) * 3
+"""Distance along each axis at which voxels of the image affect a descriptor, at most, in voxels."""
+
+
+def mind_ssc(
+    image: Images, radius: int = MIND_RADIUS, dilation: int = MIND_DILATION, spacing: Sequence[float] | None = None
+) -> Images:
     r"""Describe every voxel by the similarity of the patches around it, independent of modality and contrast.
 
     For each pair (a, b) of neighboring patches, with D their mean squared difference over a box and V the mean of the
@@ -36,12 +44,14 @@ def mind_ssc(image: Scalars, radius: int = 1, dilation: int = 2) -> Images:
     for the backward pass, while the naive graph keeps about forty volumes.
 
     Args:
-        image: Image, shape (B, 1, X, Y, Z), any intensities; the border value is repeated outside.
+        image: Image, shape (B, C, X, Y, Z), any intensities; the border value is repeated outside.
         radius: Half width of the patches, in voxels.
-        dilation: Distance of the six neighbors, in voxels.
+        dilation: Distance of the six neighbors, in voxels of the finest axis.
+        spacing: Voxel size along each axis: along coarser axes the neighbors are as near as the voxels allow. None for
+            the same number of voxels along each.
 
     Returns:
-        Descriptor, shape (B, 12, X, Y, Z), in (0, 1]; 1 everywhere in a constant image.
+        Descriptors, 12 for each channel, shape (B, 12 C, X, Y, Z), in (0, 1]; 1 everywhere in a constant image.
 
     Raises:
         InputError: The radius is negative or the dilation not positive.
@@ -55,13 +65,22 @@ def mind_ssc(image: Scalars, radius: int = 1, dilation: int = 2) -> Images:
             got=f"radius={radius}, dilation={dilation}",
             expected="a radius of 0 or more, a dilation of 1 or more",
         )
+    least = min(spacing or (1.0,))
+    steps = tuple(max(1, round(dilation * least / step)) for step in spacing or (1.0, 1.0, 1.0))
+    single = image.flatten(0, 1).unsqueeze(1)
     if torch.is_grad_enabled() and image.requires_grad:
-        return _Mind.apply(image, radius, dilation)
-    return _describe(_distances(image, radius, dilation))[0]
+        described = _Mind.apply(single, radius, steps)
+    else:
+        described = _describe(_distances(single, radius, steps))[0]
+    return described.view(image.shape[0], -1, *image.shape[2:])
 
 
 def mind_ssc_distance(
-    fixed: Scalars, warped: Scalars, radius: int = 1, dilation: int = 2, mask: Scalars | Masks | None = None
+    fixed: Images,
+    warped: Images,
+    radius: int = MIND_RADIUS,
+    dilation: int = MIND_DILATION,
+    mask: Images | Masks | None = None,
 ) -> Tensor:
     """Mean squared difference of the descriptors of two images of different modality or contrast, in [0, 1].
 
@@ -73,10 +92,10 @@ def mind_ssc_distance(
 
 class _Mind(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, image: Tensor, radius: int, dilation: int) -> Tensor:
+    def forward(ctx: Any, image: Tensor, radius: int, steps: tuple[int, ...]) -> Tensor:
         ctx.save_for_backward(image)
-        ctx.options = (radius, dilation)
-        return _describe(_distances(image, radius, dilation))[0]
+        ctx.options = (radius, steps)
+        return _describe(_distances(image, radius, steps))[0]
 
     @staticmethod
     @once_differentiable
@@ -92,26 +111,26 @@ class _Mind(torch.autograd.Function):
         return total, None, None
 
 
-def _padded(image: Tensor, dilation: int) -> Tensor:
-    return F.pad(image, [dilation] * 6, mode="replicate")
+def _padded(image: Tensor, steps: Sequence[int]) -> Tensor:
+    return F.pad(image, [step for step in reversed(steps) for _ in range(2)], mode="replicate")
 
 
-def _distance(padded: Tensor, index: int, radius: int, dilation: int) -> Tensor:
-    shape = [size - 2 * dilation for size in padded.shape[2:]]
+def _distance(padded: Tensor, index: int, radius: int, steps: Sequence[int]) -> Tensor:
+    shape = [size - 2 * step for size, step in zip(padded.shape[2:], steps, strict=True)]
     views = []
     for neighbor in PAIRS[index]:
         view = padded
-        for axis, (step, size) in enumerate(zip(neighbor, shape, strict=True)):
-            view = view.narrow(axis + 2, dilation * (1 + step), size)
+        for axis, (side, step, size) in enumerate(zip(neighbor, steps, shape, strict=True)):
+            view = view.narrow(axis + 2, step * (1 + side), size)
         views.append(view)
     return box_mean((views[0] - views[1]).square(), (radius,) * 3)
 
 
-def _distances(image: Tensor, radius: int, dilation: int) -> Tensor:
-    padded = _padded(image, dilation)
+def _distances(image: Tensor, radius: int, steps: Sequence[int]) -> Tensor:
+    padded = _padded(image, steps)
     result = image.new_empty((image.shape[0], len(PAIRS), *image.shape[2:]))
     for index in range(len(PAIRS)):
-        result[:, index : index + 1] = _distance(padded, index, radius, dilation)
+        result[:, index : index + 1] = _distance(padded, index, radius, steps)
     return result
 
 

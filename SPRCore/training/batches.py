@@ -11,8 +11,9 @@ import torch
 
 from SPRCore.typing import Images, Tensor
 
-_MAPS = ("moving", "fixed", "moving_labels", "fixed_labels")
+_MAPS = ("moving", "fixed", "moving_labels", "fixed_labels", "teacher_vox")
 _POINTS = ("moving_points", "fixed_points")
+_LISTS = ("spacings", "names", "settings")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,6 +30,8 @@ class Batch:
         moving_points: Landmarks of each moving image in voxels, shape (N, 3), or None.
         fixed_points: Corresponding landmarks of each fixed image, or None.
         names: Moving and fixed name of each pair, for reports.
+        teacher_vox: Displacement of the instance solver for each pair, shape (B, 3, X, Y, Z), or None.
+        settings: Hyperparameters of that displacement by name, for each pair, or None.
     """
 
     moving: Images
@@ -40,6 +43,8 @@ class Batch:
     moving_points: tuple[Tensor, ...] | None = None
     fixed_points: tuple[Tensor, ...] | None = None
     names: tuple[tuple[str, str], ...] = (("moving", "fixed"),)
+    teacher_vox: Tensor | None = None
+    settings: tuple[dict[str, float], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.spacings)
@@ -51,7 +56,7 @@ class Batch:
 
     @classmethod
     def joined(cls, batches: Sequence[Batch]) -> Batch:
-        """Concatenate batches; labels and landmarks are kept where all of them have them."""
+        """Concatenate batches; labels, landmarks and displacements are kept where all of them have them."""
         if len(batches) == 1:
             return batches[0]
 
@@ -60,9 +65,7 @@ class Batch:
             return None if any(part is None for part in found) else found
 
         maps = {name: torch.cat(found) for name in _MAPS if (found := parts(name))}
-        tuples = {
-            name: tuple(itertools.chain(*found)) for name in (*_POINTS, "spacings", "names") if (found := parts(name))
-        }
+        tuples = {name: tuple(itertools.chain(*found)) for name in (*_POINTS, *_LISTS) if (found := parts(name))}
         return cls(**maps, **tuples, labels=batches[0].labels)
 
     def split(self) -> list[Batch]:
@@ -72,7 +75,7 @@ class Batch:
             value = getattr(self, name)
             return None if value is None else value[number : number + 1]
 
-        names = (*_MAPS, *_POINTS, "spacings", "names")
+        names = (*_MAPS, *_POINTS, *_LISTS)
         return [replace(self, **{name: part(name, number) for name in names}) for number in range(len(self))]
 
     def to(self, device: torch.device) -> Batch:
@@ -84,7 +87,7 @@ class Batch:
         return self._moved(Tensor.pin_memory)
 
     def swapped(self) -> Batch:
-        """Return the batch with moving and fixed exchanged."""
+        """Return the batch with moving and fixed exchanged, without displacements."""
         return replace(
             self,
             moving=self.fixed,
@@ -94,6 +97,8 @@ class Batch:
             moving_points=self.fixed_points,
             fixed_points=self.moving_points,
             names=tuple((fixed, moving) for moving, fixed in self.names),
+            teacher_vox=None,
+            settings=None,
         )
 
     def _moved(self, move: Callable[[Tensor], Tensor]) -> Batch:

@@ -7,10 +7,38 @@ from typing import Literal
 
 from SPRCore.config import require
 from SPRCore.regularization import Prior
+from SPRCore.regularization.gradient_units import MM
 from SPRCore.regularization.hyperparameters import BY_KEY, HYPERPARAMETERS
 from SPRCore.regularization.priors import make_prior
+from SPRCore.similarity import SimilarityName
 
 PriorName = Literal["beta", "gaussian", "tv", "uniform"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherConfig:
+    """Displacements of the instance solver as targets, computed once for each training pair and kept with the data.
+
+    Attributes:
+        weight: Factor of the mean distance in mm from the solver's displacement at the same setting, squared below
+            1 mm. 0.1: a mm weighs as much as a correlation of 0.1.
+        change_weight: Factor of the same distance of the change between two settings from the solver's change; above 0
+            each pair is seen under two settings at once.
+        settings: Settings for each pair, drawn over the ranges of `hyper`; 1 without ranges.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    weight: float = 0.1
+    change_weight: float = 0.0
+    settings: int = 3
+
+    def __post_init__(self) -> None:
+        require(self.weight >= 0, "weight", self.weight, "0 or more")
+        require(self.change_weight >= 0, "change_weight", self.change_weight, "0 or more")
+        enough = 2 if self.change_weight else 1
+        require(self.settings >= enough, "settings", self.settings, f"{enough} or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +46,9 @@ class LossConfig:
     """Terms of the loss, paper Eq. 19; every term is a mean, so that its weight does not depend on the image size.
 
     Attributes:
+        units: Unit of the squared gradient, of the closed-form weight and of the correlation window: "mm", so that a
+            setting means the same on every grid and in the instance optimization, or "voxel" as in the paper and its
+            code. They differ on grids whose spacing differs between the axes.
         prior: Prior on the weight: "beta", "gaussian" or "tv" (total variation) need a network that predicts
             one; "uniform" has none.
         alpha: Beta prior: spatial coherence α′; None takes the default of the prior.
@@ -26,17 +57,21 @@ class LossConfig:
         lambda_mean: Gaussian prior: mean weight.
         tv: Total-variation prior: slope t of the penalty in the root of the squared gradient.
         strength: Uniform prior: λ.
-        similarity: Data term.
-        window: Window of the local correlation in voxels, odd; 9 as in the paper.
+        similarity: Data term: "lncc" (squared local correlation), "mind" (MIND descriptors, for images of different
+            contrast) or "mse" (mean squares, for images of one scanner); of several channels the mean. The last two are
+            relative to the local variance of the fixed image, so that a weight means about the same with each.
+        window: Window of the local correlation, or of this variance, in voxels, odd; 9 as in the paper.
         dice_weight: Weight of the Dice loss between warped and fixed labels (semi-supervised: 1 in the paper).
         tre_weight: Weight of the mean landmark error in mm, where the data have landmarks.
         symmetric: Average with the loss of the inverse displacement from moving to fixed.
         map_weight_pull: Weight of a term that pulls the predicted weight to the closed-form MAP weight; 0 for none.
+        teacher: Displacements of the instance solver as targets; None for none.
 
     Raises:
         ConfigError: A value is out of range, or belongs to another prior.
     """
 
+    units: Literal["mm", "voxel"] = "mm"
     prior: PriorName = "beta"
     alpha: float | None = None
     lambda_max: float | None = None
@@ -44,12 +79,13 @@ class LossConfig:
     lambda_mean: float | None = None
     tv: float | None = None
     strength: float | None = None
-    similarity: Literal["lncc", "mse"] = "lncc"
+    similarity: SimilarityName = "lncc"
     window: int = 9
     dice_weight: float = 0.0
     tre_weight: float = 0.0
     symmetric: bool = False
     map_weight_pull: float = 0.0
+    teacher: TeacherConfig | None = None
 
     def __post_init__(self) -> None:
         require(self.window >= 3 and self.window % 2 == 1, "window", self.window, "an odd number of voxels from 3")
@@ -59,6 +95,8 @@ class LossConfig:
         for item in BY_KEY.values():
             name, given = item.attribute, getattr(self, item.attribute)
             require(given is None or name in own, name, f"{given} with the {self.prior} prior", ", ".join(own))
+        in_mm = self.units == MM or self.teacher is None
+        require(in_mm, "units", f"{self.units} with a teacher", MM, "the solver regularizes in mm")
         require(self.map_weight_pull == 0 or self.prior != "uniform", "map_weight_pull", self.map_weight_pull, "0")
         self.make_prior()
 
@@ -79,9 +117,11 @@ class HyperConfig:
 
     Attributes:
         ranges: Lowest and highest value of each, by the names of cards ("alpha", "lambda_max", "sigma", "lambda_mean",
-            "tv", "lambda"), in the order of the code; a code is the value over the highest.
+            "tv", "lambda"), in the order of the code; a code is the value over the highest, or λ itself
+            with hypermorph weighting.
         weighting: "prior" puts the values into the loss as they are; "hypermorph" weighs the similarity by 1 - λ and
-            the regularization by λ, for the baselines with the uniform prior.
+            the regularization by λ, for the baselines with the uniform prior; `strength` of the loss then is λ, and the
+            card has λ / (1 - λ).
         skew: Values are drawn as low + u^skew (high - low), u uniform in [0, 1]: 1 as in the paper; above 1 low values,
             where a change has more effect, are more frequent.
 

@@ -6,15 +6,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from SPRCore.config import require
+from SPRCore.config import ConfigError, Keys, require
 from SPRCore.errors import InputError
 from SPRCore.geometry.orientation import check_orientation
 from SPRCore.io.cards import Preprocessing, WorkingGrid
 from SPRCore.synthetic import SceneConfig
+from SPRCore.training.label_names import HEART, label_names, label_numbers, label_sets
 
 Layout = Literal["acdc", "mnms", "ixi", "ixi_pkl", "autopet", "learn2reg", "csv", "bids"]
 Dataset = Literal["generated", "acdc", "mnms", "ixi", "ixi_pkl", "autopet", "learn2reg", "csv", "bids"]
 Task = Literal["atlas-to-subject", "inter-subject", "intra-subject"]
+
+
+def _read_labels(value: object, keys: Keys) -> tuple[int | str, ...] | None:
+    """Read a list of numbers and names."""
+    if value is None:
+        return None
+    good = isinstance(value, (list, tuple)) and all(type(entry) in (int, str) for entry in value)
+    if not good:
+        raise ConfigError(keys, got=repr(value)[:60], expected="a list of labels, numbers or names")
+    return tuple(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +85,8 @@ class SplitConfig:
         test: Number or fraction; 0 for none.
         seed: Seed of the draw, which depends otherwise on the names of the subjects alone.
         redraw: Whether to draw a split even if the data set prescribes one.
+        datasets: Data sets whose subjects are all in one set, such as {acdc: test} for training on another one; the
+            numbers divide the remaining subjects among the remaining sets.
     """
 
     file: Path | None = None
@@ -83,6 +96,7 @@ class SplitConfig:
     test: float = 0.2
     seed: int = 0
     redraw: bool = False
+    datasets: dict[str, Literal["train", "validation", "test"]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("train", "validation", "test"):
@@ -126,9 +140,11 @@ class DataConfig:
         atlas_labels: Its labels.
         pairs_per_epoch: Training pairs drawn per epoch; None for each once. The pairs of inter-subject training grow
             with the square of the subjects.
-        labels: Labels that count (after grouping); None for all that occur but 0.
-        grouping: Merges labels into groups 1, 2, …: "totalsegmentator" its 104 classes into 39, see `grouping.py`; None
-            for no grouping.
+        labels: Labels that count (after grouping), by number, or by name where the layout or the grouping has names,
+            such as "LV", or the sets "30 structures" of IXI and "103 classes" of autoPET; None for all that occur but
+            0.
+        grouping: Merges labels into groups 1, 2, …: "totalsegmentator" its 104 classes into 39, see `label_names.py`;
+            None for no grouping.
         trust_voxels: Whether to ignore the header of label maps and use the voxels of their image.
         use_labels: Whether the data must have labels. They train the network only where the loss has a term for them.
         split: Training, validation and test subjects.
@@ -150,7 +166,7 @@ class DataConfig:
     atlas_image: Path | None = None
     atlas_labels: Path | None = None
     pairs_per_epoch: int | None = None
-    labels: tuple[int, ...] | None = None
+    labels: tuple[int | str, ...] | None = field(default=None, metadata={"decode": _read_labels})
     grouping: Literal["totalsegmentator"] | None = None
     trust_voxels: bool = False
     use_labels: bool = True
@@ -167,10 +183,30 @@ class DataConfig:
         if self.dataset == "generated":
             require(self.task == "intra-subject", "task", self.task, "intra-subject with generated data")
             require(self.also is None, "also", "a second data set", "null with generated data")
+        layouts = [self.dataset] if self.also is None else [self.dataset, self.also.dataset]
+        for name in self.split.datasets:
+            key, expected = f"split.datasets.{name}", f"a data set of this recipe: {', '.join(layouts)}"
+            require(layouts.count(name) == 1, key, name, expected)
         pairs = self.pairs_per_epoch
         require(pairs is None or pairs >= 1, "pairs_per_epoch", pairs, "1 or more, or null")
         if self.labels is not None:
             require(bool(self.labels) and 0 not in self.labels, "labels", list(self.labels), "labels other than 0")
+            try:
+                self.label_numbers()
+            except InputError as error:
+                raise ConfigError(("labels",), got=error.got, expected=error.expected, remedy=error.remedy) from None
+
+    def label_names(self) -> dict[int, str]:
+        """Return the names of the labels, as far as layout or grouping have some."""
+        if self.dataset == "generated":
+            return dict(HEART) if self.generated.kind == "heart" else {}
+        return label_names(self.dataset, self.grouping)
+
+    def label_numbers(self) -> tuple[int, ...] | None:
+        """Return the labels that count, by number; None for all that occur (`InputError` for an unknown name)."""
+        if self.labels is None:
+            return None
+        return label_numbers(self.labels, self.label_names(), label_sets(self.dataset, self.grouping))
 
 
 @dataclass(frozen=True, kw_only=True)

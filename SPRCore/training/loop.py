@@ -28,7 +28,7 @@ from SPRCore.training.data.build import Datasets, build_datasets
 from SPRCore.training.data.sampler import EpochSampler
 from SPRCore.training.distributed import Process, averaging, process_group
 from SPRCore.training.guards import check_finite, guarded_memory
-from SPRCore.training.hyper import LossSetting, default_setting, draw_setting
+from SPRCore.training.hyper import LossSetting, default_setting, draw_setting, setting_of
 from SPRCore.training.journal import Journal, read_rows
 from SPRCore.training.losses import batch_loss
 from SPRCore.training.model_card import LAST, card_of, write_model
@@ -45,7 +45,7 @@ from SPRCore.training.state import (
     restore_optimiser,
     write_checkpoint,
 )
-from SPRCore.training.validate import Validation, score, validate
+from SPRCore.training.validate import SolvedSettings, Validation, score, validate
 from SPRCore.typing import Tensor
 
 logger = logging.getLogger("SPRCore")
@@ -230,10 +230,14 @@ class _Run:
         offset = (done * self.per_step + before) * self.process.world + self.process.rank
         first = epoch * len(self.sampler) * self.process.world + offset
         numbers = [first + number * self.process.world for number in range(len(batch))]
-        settings = [draw_setting(self.recipe.loss, self.recipe.hyper, self.recipe.seed, n) for n in numbers]
+        loss, hyper = self.recipe.loss, self.recipe.hyper
+        if batch.settings is None:
+            settings = [draw_setting(loss, hyper, self.recipe.seed, number) for number in numbers]
+        else:
+            settings = [setting_of(values, loss, hyper) for values in batch.settings]
         torch.manual_seed(_mixed(self.recipe.seed, first))
         output = self._forward(batch, settings)
-        return batch_loss(output, batch, settings, self.recipe.loss)
+        return batch_loss(output, batch, settings, loss)
 
     def _forward(self, batch: Batch, settings: list[LossSetting]) -> RegistrationOutput:
         code = batch.moving.new_tensor([setting.code for setting in settings]) if settings[0].code else None
@@ -278,6 +282,7 @@ class _Run:
             Subset(pairs, range(min(len(pairs), self.recipe.validation.pairs or len(pairs)))),
             default_setting(self.recipe.loss, self.recipe.hyper),
             self.process,
+            solved=self._solved,
             pictures=pictures,
             report=lambda share: self._report(f"validating, {share:.0%}"),
         )
@@ -293,6 +298,13 @@ class _Run:
         self.journal.write("validation", self.step, {**found.summary, "best": is_best})
         if pictures:
             self._draw(found)
+
+    def _solved(self, number: int) -> SolvedSettings | None:
+        """Return a validation pair under each setting of the teacher; None without a teacher."""
+        batch = self.data.validation.solved(number)
+        if batch is None:
+            return None
+        return batch, [setting_of(values, self.recipe.loss, self.recipe.hyper) for values in batch.settings]
 
     def _draw(self, found: Validation) -> None:
         from SPRCore.training.pictures import curves_figure, pairs_figure  # matplotlib, in one process alone

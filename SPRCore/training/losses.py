@@ -1,8 +1,8 @@
 """Training loss: paper Eq. 19, labels and landmarks, both directions, and the most probable weight.
 
 Every term is a mean, as in the paper's reference code. As written in the paper, the displacement is regularized (the
-integral of the velocity where a network predicts one), in millimeters, so that a setting has the same meaning on
-anisotropic grids; on isotropic grids this equals the regularization in voxels.
+integral of the velocity where a network predicts one). `LossConfig.units` is "mm", so that a setting has the same
+meaning on anisotropic grids, or "voxel" as in the reference code; on isotropic grids both are the same.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from SPRCore.errors import InputError
-from SPRCore.functional import mirrored_box_mean, sample, warp
+from SPRCore.functional import sample, warp
 from SPRCore.networks import RegistrationOutput
-from SPRCore.regularization import Prior, squared_gradient, weighted_diffusion
-from SPRCore.similarity import lncc, mse
+from SPRCore.regularization import Prior, most_probable_weight, weighted_diffusion
+from SPRCore.regularization.gradient_units import spacing_in
+from SPRCore.similarity import dissimilarity
 from SPRCore.training.batches import Batch
-from SPRCore.training.config import LossConfig
+from SPRCore.training.config import LossConfig, TeacherConfig
 from SPRCore.training.hyper import LossSetting
 from SPRCore.typing import Scalars, Tensor, Vectors
 
-_MAP_POOL = 2
-"""Radius in voxels of the neighborhood over which squared gradients are averaged for the most probable weight: networks
-predict the weight at a quarter of the resolution, so that one value covers about five voxels."""
 _LABELS_AT_ONCE = 8
 _SMALLEST_ERROR_MM = 1e-3  # smooths the length of a landmark error at 0
+_TEACHER_BEND_MM = 1.0
+"""Distance from the teacher below which its square counts, above which its length does: where images have no contrast,
+the solver's motion is far from any that can be learned, and squares of it would outweigh the rest."""
 
 
 def batch_loss(
@@ -48,18 +49,47 @@ def batch_loss(
 
     Returns:
         Scalars by name: ``"loss"``, the sum; its parts with their factors: ``"similarity"``, ``"smoothness"``,
-        ``"prior"``, ``"dice_loss"``, ``"landmark_loss"``, ``"map_pull"``; and, where the most probable weight was
-        computed, its mean distance from the predicted one, ``"map_gap"``, which is no part of the sum.
+        ``"prior"``, ``"dice_loss"``, ``"landmark_loss"``, ``"map_pull"``, ``"teacher"``, ``"teacher_change"``; and,
+        where the most probable weight was computed, its mean distance from the predicted one, ``"map_gap"``, which is
+        no part of the sum.
 
     Raises:
         InputError: A term needs labels, landmarks, an inverse map or a weight that are missing.
     """
+    parts = _similarity_and_priors(output, batch, settings, config)
+    if config.teacher is not None:
+        taught = _teacher_losses(output.displacement, batch, config.teacher)
+        parts |= taught | {"loss": parts["loss"] + torch.stack(list(taught.values())).sum()}
+    return parts
+
+
+def _teacher_losses(displacement_vox: Vectors, batch: Batch, config: TeacherConfig) -> dict[str, Tensor]:
+    """Mean distances in mm from the displacements of the solver, and of the change between two settings."""
+    if batch.teacher_vox is None:
+        raise InputError("teacher", got="a pair without the solver's displacement", expected="one for every pair")
+    spacing = displacement_vox.new_tensor(batch.spacings).view(-1, 3, 1, 1, 1)
+    error_mm = (displacement_vox - batch.teacher_vox) * spacing
+    parts = {"teacher": config.weight * _mean_length(error_mm)}
+    if config.change_weight:
+        parts["teacher_change"] = config.change_weight * _mean_length(error_mm[1::2] - error_mm[::2])
+    return parts
+
+
+def _mean_length(field_mm: Vectors) -> Tensor:
+    """Mean length of vectors in mm, reduced by a constant and with a square around 0 (pseudo-Huber)."""
+    return (field_mm.square().sum(dim=1) + _TEACHER_BEND_MM**2).sqrt().mean() - _TEACHER_BEND_MM
+
+
+def _similarity_and_priors(
+    output: RegistrationOutput, batch: Batch, settings: Sequence[LossSetting], config: LossConfig
+) -> dict[str, Tensor]:
+    """Loss of a batch without the teacher."""
     data_weights = {setting.data_weight for setting in settings}
     alike = len(set(batch.spacings)) == len(data_weights) == 1 and not config.tre_weight
     if len(batch) == 1 or alike:
         return _terms(output, batch, [setting.prior for setting in settings], config, data_weights.pop())
     parts = [
-        batch_loss(_one(output, number), pair, [setting], config)
+        _similarity_and_priors(_one(output, number), pair, [setting], config)
         for number, (pair, setting) in enumerate(zip(batch.split(), settings, strict=True))
     ]
     return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
@@ -69,9 +99,9 @@ def _terms(
     output: RegistrationOutput, batch: Batch, priors: Sequence[Prior], config: LossConfig, data_weight: float
 ) -> dict[str, Tensor]:
     """Loss of a batch and its parts, under a prior for each of its pairs."""
-    weight = _weight(output, priors[0])
+    weight, spacing = _weight(output, priors[0]), spacing_in(config.units, batch.spacing)
     parts = {"similarity": data_weight * _both_ways(_dissimilarity, output, batch, config)}
-    parts["smoothness"] = _smoothness(in_mm(output.displacement, batch.spacing), weight, priors, batch.spacing)
+    parts["smoothness"] = _smoothness(in_mm(output.displacement, spacing), weight, priors, spacing)
     if output.weight is not None:
         penalties = [prior.penalty(one).mean() for prior, one in zip(priors, weight.split(1), strict=True)]
         parts["prior"] = torch.stack(penalties).mean()
@@ -82,7 +112,7 @@ def _terms(
     gap = {}
     if config.map_weight_pull and output.weight is not None:
         fields = output.displacement.detach().split(1)
-        likely = [map_weight(field, batch.spacing, prior) for field, prior in zip(fields, priors, strict=True)]
+        likely = [map_weight(field, spacing, prior) for field, prior in zip(fields, priors, strict=True)]
         distance = weight - torch.cat(likely)
         parts["map_pull"] = config.map_weight_pull * distance.square().mean()
         gap = {"map_gap": distance.detach().abs().mean()}
@@ -107,11 +137,9 @@ def in_mm(displacement_vox: Vectors, spacing: Sequence[float]) -> Vectors:
     return displacement_vox * displacement_vox.new_tensor(spacing).view(1, 3, 1, 1, 1)
 
 
-@torch.no_grad()
 def map_weight(displacement_vox: Vectors, spacing: Sequence[float], prior: Prior) -> Scalars:
     """Return the most probable weight (B, 1, X, Y, Z) of a displacement in voxels, in closed form, without gradient."""
-    local = squared_gradient(in_mm(displacement_vox, spacing), spacing)
-    return prior.map_weight(mirrored_box_mean(local, (_MAP_POOL,) * 3))
+    return most_probable_weight(in_mm(displacement_vox, spacing), spacing, prior)
 
 
 def map_gap(output: RegistrationOutput, spacing: Sequence[float], prior: Prior) -> float | None:
@@ -221,11 +249,8 @@ def _both_ways(term: Any, output: RegistrationOutput, batch: Batch, config: Loss
 
 def _dissimilarity(batch: Batch, displacement_vox: Vectors, config: LossConfig) -> Tensor:
     warped = warp(batch.moving, displacement_vox)
-    if config.similarity == "mse":
-        return mse(batch.fixed, warped)
-    channels = zip(batch.fixed.split(1, dim=1), warped.split(1, dim=1), strict=True)
-    values = [lncc(fixed, image, config.window, batch.spacing) for fixed, image in channels]
-    return -torch.stack(values).mean()
+    spacing = spacing_in(config.units, batch.spacing)
+    return dissimilarity(config.similarity, batch.fixed, warped, spacing, config.window)
 
 
 def _overlap_loss(batch: Batch, displacement_vox: Vectors, config: LossConfig) -> Tensor:

@@ -9,6 +9,7 @@ from SPRCore.io.bundles import SUFFIX, write_bundle
 from SPRCore.io.cards import Metric, ModelCard
 from SPRCore.networks import RegistrationNetwork
 from SPRCore.networks.loading import bundle_of
+from SPRCore.regularization.hyperparameters import HYPERMORPH_WEIGHTING, PRIOR_WEIGHTING, strength_of
 from SPRCore.regularization.priors import hyperparameters
 from SPRCore.training.recipe import Recipe
 
@@ -25,6 +26,8 @@ LAST = "last"
 def card_of(recipe: Recipe, step: int = 0, summary: dict[str, float] | None = None) -> ModelCard:
     """Return the card of the model of a recipe after some steps, with the metrics of the validation by name, if any.
 
+    A λ of HyperMorph's weighting becomes the strength λ/(1 - λ) of the solver.
+
     Raises:
         InputError: The hyperparameters of the recipe are outside the ranges of its network.
     """
@@ -37,14 +40,24 @@ def card_of(recipe: Recipe, step: int = 0, summary: dict[str, float] | None = No
         architecture=recipe.model.to_dict(),
         prior=recipe.loss.prior,
         conditioning=() if recipe.hyper is None else tuple(recipe.hyper.ranges),
-        ranges={} if recipe.hyper is None else recipe.hyper.ranges,
-        defaults=hyperparameters(recipe.loss.make_prior()),
+        **_regularization(recipe),
+        similarity=recipe.loss.similarity,
         grid=recipe.preprocessing.card_grid(),
         preprocessing=recipe.preprocessing.card_preprocessing(),
         task=data.task.replace("-", " ") + (", semi-supervised" if recipe.loss.dice_weight else ""),
         metrics=tuple(Metric(name=words, value=value, how=how) for words, value in measured if value is not None),
         **_described(recipe),
     )
+
+
+def _regularization(recipe: Recipe) -> dict[str, Any]:
+    """Ranges, defaults, weighting and units."""
+    ranges, weighting = ({}, PRIOR_WEIGHTING) if recipe.hyper is None else (recipe.hyper.ranges, recipe.hyper.weighting)
+    defaults = hyperparameters(recipe.loss.make_prior())
+    if weighting == HYPERMORPH_WEIGHTING:
+        ranges = {name: tuple(strength_of(end) for end in ends) for name, ends in ranges.items()}
+        defaults = {name: strength_of(value) for name, value in defaults.items()}
+    return {"ranges": ranges, "defaults": defaults, "weighting": weighting, "units": recipe.loss.units}
 
 
 def _described(recipe: Recipe) -> dict[str, Any]:

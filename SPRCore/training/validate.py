@@ -14,8 +14,9 @@ from torch.utils.data import Dataset
 
 from SPRCore.functional import warp
 from SPRCore.geometry import Field
-from SPRCore.metrics import dice, dice_mean, folding_percent, tre_mm
+from SPRCore.metrics import dice, dice_mean, folding_percent, slider_fidelity, tre_mm
 from SPRCore.networks import RegistrationNetwork, RegistrationOutput
+from SPRCore.regularization.gradient_units import spacing_in
 from SPRCore.similarity import lncc
 from SPRCore.training.batches import Batch
 from SPRCore.training.distributed import Process
@@ -26,6 +27,7 @@ from SPRCore.typing import Tensor
 _CPU = torch.device("cpu")
 
 PairMetrics = dict[str, Any]
+SolvedSettings = tuple[Batch, Sequence[LossSetting]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,6 +59,7 @@ def validate(
     setting: LossSetting,
     process: Process,
     *,
+    solved: Callable[[int], SolvedSettings | None] | None = None,
     pictures: int = 0,
     report: Callable[[float], None] | None = None,
 ) -> Validation:
@@ -67,6 +70,7 @@ def validate(
         pairs: Batches of one pair.
         setting: Hyperparameters.
         process: This process.
+        solved: Returns a pair by its number, once for each setting of a teacher, with the settings; or None.
         pictures: Number of the first pairs that the first process keeps for pictures.
         report: Called with the completed fraction.
 
@@ -80,6 +84,8 @@ def validate(
             code = pair.moving.new_tensor([setting.code]) if setting.code else None
             output = network(pair.moving, pair.fixed, code, inverse=False)
             metrics.append(measure(output, pair, setting))
+            if solved is not None and (known := solved(number)) is not None:
+                metrics[-1] |= measure_sliders(network, known[0].to(process.device), known[1])
             if process.is_first and len(shown) < pictures:
                 shown.append((pair.to(_CPU), _on_cpu(output), metrics[-1]))
             if report is not None:
@@ -120,8 +126,32 @@ def measure(output: RegistrationOutput, pair: Batch, setting: LossSetting) -> Pa
             "tre_before_mm": float(tre_mm(fixed, moving).mean()),
         }
     if output.weight is not None:
-        metrics |= {"weight": float(output.weight.mean()), "map_gap": map_gap(output, pair.spacing, setting.prior)}
+        metrics |= {
+            "weight": float(output.weight.mean()),
+            "map_gap": map_gap(output, spacing_in(setting.units, pair.spacing), setting.prior),
+        }
     return metrics
+
+
+def measure_sliders(network: RegistrationNetwork, solved: Batch, settings: Sequence[LossSetting]) -> dict[str, float]:
+    """Compare a network with the displacements of the instance solver at several settings.
+
+    Args:
+        network: The network.
+        solved: The pair once for each setting, with the displacements.
+        settings: The settings.
+
+    Returns:
+        ``teacher_mm``, the mean distance of the displacements; with two settings or more also `slider_fidelity`.
+    """
+    spacing = solved.moving.new_tensor(solved.spacing).view(1, 3, 1, 1, 1)
+    parts = []
+    for pair, setting in zip(solved.split(), settings, strict=True):
+        code = pair.moving.new_tensor([setting.code]) if setting.code else None
+        parts.append(network(pair.moving, pair.fixed, code, inverse=False).displacement)
+    found, wanted = ((field * spacing).float().cpu().numpy() for field in (torch.cat(parts), solved.teacher_vox))
+    distance = {"teacher_mm": float(np.linalg.norm(found - wanted, axis=1).mean())}
+    return distance | (slider_fidelity(found, wanted) if len(settings) > 1 else {})
 
 
 def _overlap(pair: Batch, moving_labels: Tensor) -> dict[int, float]:

@@ -13,7 +13,14 @@ from SPRCore.config import check_name
 from SPRCore.errors import InputError
 from SPRCore.io import read_card
 from SPRCore.regularization import TotalVariationPrior
-from SPRCore.regularization.hyperparameters import HYPERPARAMETERS, usual_ranges
+from SPRCore.regularization.hyperparameters import (
+    HYPERMORPH_WEIGHTING,
+    HYPERPARAMETERS,
+    share_of,
+    strength_of,
+    usable_range,
+    usual_ranges,
+)
 
 RANGES: dict[str, dict[str, tuple[float, float]]] = {
     "body": {"alpha": (0, 0.1), "lambda_max": (0.8, 3), "sigma": (0, 2), "lambda_mean": (0.8, 3), "lambda": (0, 1)},
@@ -23,10 +30,14 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
 """Tuning ranges of the paper by task (Table 1); those of λ are of its baselines (Sect. 4.2)."""
 
 STEPS: dict[str, dict[str, float]] = {
+    "body": {"alpha": 0.002, "lambda_max": 0.06, "lambda": 0.01},
     "brain": {"alpha": 0.004, "lambda_max": 0.1, "lambda": 0.01},
     "heart": {"alpha": 0.012, "lambda_max": 0.06, "lambda": 0.01},
 }
-"""Steps of the paper's dense grids, by task (Figs. 9, 10 and D.20)."""
+"""Steps of the paper's dense grids, by task (Figs. 9, 10 and D.20).
+
+For bodies the paper has that of λ alone; the other two are a fiftieth of the maximum, as for brains and hearts.
+"""
 
 _MAX_SETTINGS = 1_000_000
 
@@ -62,12 +73,13 @@ def grid_axes(method: MethodSpec, written: Mapping[str, str], preset: str | None
     Args:
         method: The method; the card of a model has ranges.
         written: Ranges of the user by hyperparameter: LOW:HIGH:STEP, LOW:HIGH or one value.
-        preset: One of `STEPS` for the steps of the paper, over the ranges of the model, or for the instance
+        preset: One of `STEPS` for the steps of the paper, over the usable ranges of the model, or for the instance
             optimization over those of the paper; None for `points` values.
         points: Number of values of an axis without step.
 
     Returns:
-        An axis for each hyperparameter of the method.
+        An axis for each hyperparameter of the method. Axes of a model end at `BEYOND_TRAINING` times the maximum of its
+        training. That of a HyperMorph has even steps of its λ and holds the strengths λ/(1 - λ).
 
     Raises:
         InputError: The method does not take a name, range or value, or there is nothing to vary.
@@ -78,14 +90,18 @@ def grid_axes(method: MethodSpec, written: Mapping[str, str], preset: str | None
         check_name(name, known, f"grid of {method.label}")
     if preset is not None:
         check_name(preset, STEPS, "preset")
-    axes = []
+    axes, mixed = [], is_hypermorph(method)
     for name, own in known.items():
         span = own if own is not None else None if preset is None else preset_ranges(preset, prior)[name]
         step = None if preset is None or prior == TotalVariationPrior.name else STEPS[preset].get(name)
         if name in written:
             axes.append(_read_axis(name, written[name], step, points))
         elif span is not None:
-            axes.append(Axis.spread(name, *span, points) if step is None else Axis.stepped(name, *span, step))
+            span = tuple(share_of(end) for end in span) if mixed else span
+            axis = Axis.spread(name, *span, points) if step is None else Axis.stepped(name, *span, step)
+            axes.append(
+                Axis(name=name, values=_rounded(np.array(list(map(strength_of, axis.values))))) if mixed else axis
+            )
     if not axes:
         remedy = "say what to vary: --grid NAME=LOW:HIGH:STEP, or --preset"
         raise InputError(f"grid of {method.label}", got="nothing to vary", expected=", ".join(known), remedy=remedy)
@@ -98,7 +114,7 @@ def preset_ranges(preset: str, prior: str) -> dict[str, tuple[float, float]]:
 
 
 def open_ranges(method: MethodSpec) -> dict[str, tuple[float, float] | None]:
-    """Return lowest and highest value of each hyperparameter of a method by name; None for any value.
+    """Return lowest and highest usable value of each hyperparameter of a method by name; None for any value.
 
     Raises:
         InputError: The method has no open hyperparameters.
@@ -111,7 +127,18 @@ def open_ranges(method: MethodSpec) -> dict[str, tuple[float, float] | None]:
     if not card.conditioning:
         expected = "a hyper model, which takes hyperparameters as input"
         raise InputError(f"model {card.name}", got="a model of one setting", expected=expected)
-    return {name: (card.ranges[name][0], card.ranges[name][1]) for name in card.conditioning}
+    return {name: usable_range(card.ranges[name]) for name in card.conditioning}
+
+
+def trained_ends(method: MethodSpec) -> dict[str, float]:
+    """Return the largest value of each hyperparameter in the training of a model; empty without a model."""
+    ranges = {} if method.path is None else read_card(method.path).ranges
+    return {name: high for name, (_, high) in ranges.items()}
+
+
+def is_hypermorph(method: MethodSpec) -> bool:
+    """Whether a method is a model trained with the weighting of HyperMorph."""
+    return method.path is not None and read_card(method.path).weighting == HYPERMORPH_WEIGHTING
 
 
 def grid(axes: Sequence[Axis]) -> list[dict[str, float]]:

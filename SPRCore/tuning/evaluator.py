@@ -53,7 +53,7 @@ class Evaluator:
         displacement_vox = output.displacement.float()
         folding, ndv = folding_and_ndv(displacement_vox, self._pair.mask)
         overlap = {} if self._labels is None else self._labels.overlap(displacement_vox)
-        gap = map_gap(output, self._pair.grid.spacing, prior) if self._pair.has_predicted_weight else None
+        gap = map_gap(output, self._pair.step, prior) if self._pair.has_predicted_weight else None
         return {
             "dice": {str(label): value for label, value in overlap.items()},
             "dice_mean": dice_mean(overlap) if overlap else None,

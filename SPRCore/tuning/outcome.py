@@ -17,6 +17,7 @@ from SPRCore.regularization.hyperparameters import HYPERPARAMETERS
 from SPRCore.tuning.space import Objective
 from SPRCore.tuning.storage import import_optuna, quiet
 from SPRCore.tuning.studies import Study, TrialRecord
+from SPRCore.tuning.targets import CohortTarget
 from SPRCore.tuning.trials import trial_records
 from SPRCore.tuning.worker import StudyConfig
 
@@ -30,7 +31,7 @@ _MIN_TRIALS = 4  # for importances; with fewer the forest of fANOVA cannot split
 
 def outcome(config: StudyConfig, study: optuna.Study, *, target: str, band: float, command: str = "") -> Study:
     """Return the outcome of a study so far: trials, best trial, tolerance (values within `band`) and importances."""
-    records = trial_records(study.get_trials(deepcopy=False))
+    records = marked(trial_records(study.get_trials(deepcopy=False)), config.objective)
     best = best_of(records, config.objective)
     return Study(
         name=config.study,
@@ -45,31 +46,31 @@ def outcome(config: StudyConfig, study: optuna.Study, *, target: str, band: floa
         tolerance=tolerance(records, config.objective, band),
         importances=importances(study, [each.name for each in config.parameters]),
         command=command,
-        settings={"pruner": list(config.pruner), "seed": config.seed, "max_folding": config.objective.max_folding},
+        settings={"pruner": list(config.pruner), "seed": config.seed, "max_folding": config.objective.max_folding}
+        | (config.target.pairs.settings if isinstance(config.target, CohortTarget) else {}),
     )
 
 
+def marked(records: Sequence[TrialRecord], objective: Objective) -> list[TrialRecord]:
+    """Return the records with those marked whose folding is above the limit of the objective."""
+    return [dataclasses.replace(record, infeasible=objective.excess(record.measures) > 0) for record in records]
+
+
 def best_of(records: Sequence[TrialRecord], objective: Objective) -> TrialRecord | None:
-    """Return the best complete trial within the folding limit, else the one with the least folding, or None."""
-    complete = [record for record in records if record.state == "complete" and record.value is not None]
-    if not complete:
-        return None
-    sign = 1.0 if objective.direction == "maximize" else -1.0
-    return max(complete, key=lambda record: (-max(0.0, objective.excess(record.measures)), sign * record.value))
+    """Return the best complete and feasible trial of `marked` records, or None."""
+    return max(_feasible(records), key=lambda record: objective.sign * record.value, default=None)
+
+
+def _feasible(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    return [r for r in records if r.state == "complete" and r.value is not None and not r.infeasible]
 
 
 def tolerance(records: Sequence[TrialRecord], objective: Objective, band: float) -> dict[str, tuple[float, float]]:
-    """Return the range of each parameter that varies among the complete trials within a band of the best value."""
+    """Return the range of each parameter that varies among the feasible trials within a band of the best value."""
     best = best_of(records, objective)
     if best is None:
         return {}
-    good = [
-        record
-        for record in records
-        if record.state == "complete"
-        and abs(record.value - best.value) <= band
-        and objective.excess(record.measures) <= max(0.0, objective.excess(best.measures))
-    ]
+    good = [record for record in _feasible(records) if abs(record.value - best.value) <= band]
     spans = {name: [record.params[name] for record in good if name in record.params] for name in best.params}
     return {name: (min(values), max(values)) for name, values in spans.items() if min(values) < max(values)}
 

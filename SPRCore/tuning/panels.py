@@ -11,8 +11,8 @@ import numpy as np
 from SPRCore.analysis.benchmark import BenchmarkOptions, measure
 from SPRCore.analysis.isolated import run_isolated
 from SPRCore.analysis.methods import MethodSpec
-from SPRCore.analysis.pairs import PairFiles
 from SPRCore.analysis.saved_pairs import ABOUT, saved_folder
+from SPRCore.io.pairs import PairFiles
 from SPRCore.tuning.axes import Axis, grid
 from SPRCore.tuning.ready import setting_prior
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 
 from SPRCore.analysis.methods import MethodSpec
-from SPRCore.analysis.pairs import LoadedPair
 from SPRCore.errors import InputError
 from SPRCore.functional import kept_memory
 from SPRCore.geometry import Grid, MaskedVolume, Volume, resample
+from SPRCore.io.pairs import LoadedPair
 from SPRCore.networks import RegistrationOutput
 from SPRCore.registration import LoadedModel, model_prior, prealign
 from SPRCore.registration.job import make_job
@@ -35,6 +35,7 @@ class ReadyPair:
         mask: Voxels of the grid that count for the regularity, or None for all.
         valid: Voxels at which the fixed image has data, shape (1, 1, X, Y, Z), or None for all.
         moving_valid: The same of the moving image.
+        step: Spacing of the grid in the unit of the squared gradient.
         has_predicted_weight: Whether a network predicts the weight; the instance optimization computes the most
             probable one.
         solve: Registers the pair at a prior: displacement in voxels without the alignment, and weight, on the grid.
@@ -47,6 +48,7 @@ class ReadyPair:
     mask: Volume | None
     valid: Scalars | None
     moving_valid: Scalars | None
+    step: tuple[float, ...]
     has_predicted_weight: bool
     solve: Callable[[Prior], RegistrationOutput]
 
@@ -73,7 +75,7 @@ def ready(
     affine_ras = prealign(loaded.fixed, loaded.moving, init).affine_ras
     if model is None:
         return _ready_instance(loaded, method, affine_ras, device)
-    return _ready_network(loaded, model, affine_ras)
+    return _ready_network(loaded, model.for_prepared(loaded.prepared), affine_ras)
 
 
 def _ready_network(loaded: LoadedPair, model: LoadedModel, affine_ras: Affine | None) -> ReadyPair:
@@ -100,6 +102,7 @@ def _ready_network(loaded: LoadedPair, model: LoadedModel, affine_ras: Affine | 
         mask=_mask(loaded, pair.grid),
         valid=_valid(loaded.fixed, pair, None),
         moving_valid=_valid(loaded.moving, pair, affine_ras),
+        step=pair.step,
         has_predicted_weight=True,
         solve=solve,
     )
@@ -136,6 +139,7 @@ def _ready_instance(
         mask=loaded.annotations.fixed_mask,
         valid=tensors.mask,
         moving_valid=tensors.moving_mask,
+        step=fixed.grid.spacing,
         has_predicted_weight=False,
         solve=solve,
     )

@@ -33,6 +33,7 @@ class TrialRecord:
         intermediate: Intermediate values of the objective, by step (epoch, or pairs measured).
         measures: Metrics by name.
         failed: Reason of the failure, or None.
+        infeasible: Whether its folding is above the limit of the study.
     """
 
     number: int
@@ -44,6 +45,7 @@ class TrialRecord:
     intermediate: dict[str, Any] = field(default_factory=dict)
     measures: dict[str, Any] = field(default_factory=dict)
     failed: str | None = None
+    infeasible: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +60,12 @@ class Study:
         ranges: Lowest and highest value of each parameter.
         wanted: Requested number of trials.
         trials: The trials by number, without interrupted and repeated ones.
-        best: Number of the best trial, or None.
+        best: Number of the best trial, or None if none is complete and feasible.
         band: Largest difference to the best value of a trial within the tolerance.
         tolerance: Lowest and highest value of each parameter among the trials within the band.
         importances: Share of each parameter in the variance of the objective (fANOVA), adding up to 1.
         command: The command line, without folders.
-        settings: Pruner, seed and folding limit.
+        settings: Pruner, seed, folding limit, and the source of the pairs of a recipe.
         machine: Machine on which the file was written.
         versions: Versions of Python and the libraries there.
         schema_version: Version of this format.

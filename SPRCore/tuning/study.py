@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from SPRCore.errors import InputError, SPRError
-from SPRCore.tuning.outcome import outcome, write_best
+from SPRCore.tuning.outcome import best_of, marked, outcome, write_best
 from SPRCore.tuning.storage import without_password
 from SPRCore.tuning.studies import STUDY, Study, write_study
 from SPRCore.tuning.targets import RecipeTarget
@@ -99,10 +99,9 @@ def run_study(
 
 
 def _progress(study: optuna.Study, config: StudyConfig) -> tuple[int, int, float | None]:
-    records = [record for record in trial_records(study.get_trials(deepcopy=False)) if record.state != "running"]
-    values = [record.value for record in records if record.state == "complete"]
-    best = (max if config.objective.direction == "maximize" else min)(values, default=None)
-    return len(records), max(config.trials, len(records)), best
+    records = marked(trial_records(study.get_trials(deepcopy=False)), config.objective)
+    done, best = sum(record.state != "running" for record in records), best_of(records, config.objective)
+    return done, max(config.trials, done), None if best is None else best.value
 
 
 def _check_same(study: optuna.Study, config: StudyConfig) -> None:

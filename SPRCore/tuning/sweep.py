@@ -9,11 +9,11 @@ from pathlib import Path
 
 from SPRCore.analysis.cluster import Cluster, PreparedFunction, has_distributed
 from SPRCore.analysis.methods import MethodSpec
-from SPRCore.analysis.pairs import PairFiles, load_pair
 from SPRCore.analysis.rows import RowsHeader, SurfacePoint, append_row, read_rows, start_rows
 from SPRCore.config import finite
 from SPRCore.errors import ConvergenceError, InputError
 from SPRCore.functional import kept_memory
+from SPRCore.io.pairs import PairFiles, PairList, load_pair
 from SPRCore.registration import LoadedModel, model_prior
 from SPRCore.registration.devices import pick_device
 from SPRCore.tuning.evaluator import Evaluator
@@ -48,7 +48,7 @@ class SweepOptions:
 
 
 def run_sweep(
-    pairs: Sequence[PairFiles],
+    pairs: PairList,
     method: MethodSpec,
     settings: Sequence[dict[str, float]],
     folder: Path,
@@ -62,7 +62,7 @@ def run_sweep(
     A setting that does not converge becomes a point with the reason, and is tried again by the next run.
 
     Args:
-        pairs: The pairs.
+        pairs: The pairs; their source is saved in the header.
         method: A model, or the instance optimization.
         settings: Values of the hyperparameters.
         folder: Folder of the results, created if missing.
@@ -83,7 +83,8 @@ def run_sweep(
     path = folder / SURFACE
     known = {"pairs": {pair.pair: pair.digest for pair in pairs}, "init": options.init}
     _check_same(path, known)
-    start_rows(path, RowsHeader(kind="surface", command=command, settings=known | {"device": options.device}))
+    settings_of_run = known | {"device": options.device} | pairs.settings
+    start_rows(path, RowsHeader(kind="surface", command=command, settings=settings_of_run))
     done = _saved(path, method)
     tasks = [(pair, setting) for pair in pairs for setting in settings if _key(pair.pair, setting) not in done]
     count = len(pairs) * len(settings)
@@ -111,6 +112,8 @@ class SweepWorker:
         self._method, self._init, self._size = method, init, cached
         self._device = pick_device(device)
         self._model = None if method.path is None else LoadedModel.read(method.path, self._device)
+        card = None if self._model is None else self._model.card
+        self._trained = {} if card is None else {name: card.ranges[name][1] for name in card.conditioning}
         self._cached: dict[str, tuple[ReadyPair, Evaluator]] = {}
         self._latest: dict[str, tuple[ReadyPair, Evaluator]] = {}
 
@@ -130,7 +133,7 @@ class SweepWorker:
         """
         method = self._method
         named = {"pair": pair.pair, "subject": pair.subject, "group": pair.group}
-        named |= {"method": method.label, "model": method.model, "setting": dict(setting)}
+        named |= {"method": method.label, "model": method.model, "setting": dict(setting), "trained": self._trained}
         prepared, evaluator = self._prepared(pair)
         prior = setting_prior(method, setting)
         try:

@@ -13,10 +13,10 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 
 from SPRCore.analysis.methods import MethodSpec
-from SPRCore.analysis.pairs import PairFiles
 from SPRCore.analysis.rows import SurfacePoint
 from SPRCore.errors import ConvergenceError, InputError, OutputError
 from SPRCore.functional import kept_memory
+from SPRCore.io.pairs import PairList
 from SPRCore.io.places import SUFFIX
 from SPRCore.regularization.hyperparameters import HYPERPARAMETERS, above_zero
 from SPRCore.training.data.cohort import find_cohort
@@ -74,13 +74,13 @@ class CohortTarget:
 
     Attributes:
         method: The method.
-        pairs: The pairs.
+        pairs: The pairs; their source is saved in the study.
         init: Affine pre-alignment.
         device: Compute device.
     """
 
     method: MethodSpec
-    pairs: tuple[PairFiles, ...]
+    pairs: PairList
     improving: ClassVar[bool] = False
     init: str = "auto"
     device: str = "auto"

@@ -53,9 +53,10 @@ def shown(exact: bool) -> str:
     return _("A preview is shown. Apply computes the exact result.")
 
 
-def latency(milliseconds: float, exact: bool) -> str:
-    """Return kind and time of a result, such as "preview (64 ms)"."""
-    return f"{_('exact result') if exact else _('preview')} ({duration(milliseconds)})"
+def latency(milliseconds: float, exact: bool, beyond: bool = False) -> str:
+    """Return kind and time of a result, such as "preview (64 ms)", and whether its setting is beyond training."""
+    text = f"{_('exact result') if exact else _('preview')} ({duration(milliseconds)})"
+    return f"{text}, {_('beyond training')}" if beyond else text
 
 
 def duration(milliseconds: float) -> str:
@@ -165,6 +166,35 @@ def settings_point(setting: Mapping[str, float], measure: str, value: float | No
     at = ", ".join(f"{setting_names().get(name, name)} {number:.3g}" for name, number in setting.items())
     shown = _("not known") if value is None else f"{value:.3g}"
     return f"{at}: {measure} {shown}"
+
+
+def beyond_training(end: float | None) -> str:
+    """Return what is added to the tooltip of a slider that ends above the largest value of the training, or ""."""
+    text = _(" Beyond training above {end:g} (red mark): the task model was trained up to it. Check such results.")
+    return "" if end is None else text.format(end=end)
+
+
+def hypermorph_stiffness() -> str:
+    """Return the label of the stiffness of a HyperMorph model."""
+    return _("Stiffness (λ/(1 − λ) of HyperMorph)")  # noqa: RUF001
+
+
+def about_hypermorph() -> str:
+    """Return what the stiffness of a HyperMorph model is."""
+    return _("The model was trained with (1 − λ) similarity + λ smoothness; the stiffness is λ/(1 − λ), as in the "  # noqa: RUF001
+             "instance optimization: 1 is λ = 0.5, 3 is λ = 0.75.")  # fmt: skip
+
+
+def is_beyond(setting: Mapping[str, float], trained: Mapping[str, float]) -> bool:
+    """Return whether a setting exceeds the largest values of the training of a task model."""
+    return any(value > trained.get(name, value) * (1 + 1e-9) for name, value in setting.items())
+
+
+def trained_range(trained: Sequence[float], usable: float) -> str:
+    """Return the range of a hyperparameter on the card of a task model."""
+    return _("trained from {low:g} to {high:g}, usable to {usable:g}").format(
+        low=trained[0], high=trained[1], usable=usable
+    )
 
 
 def choosing() -> str:

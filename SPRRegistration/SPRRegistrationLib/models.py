@@ -16,6 +16,14 @@ from typing import Any
 from SPRCore.errors import InputError, SPRError
 from SPRCore.io.headers import parse_json, read_header
 from SPRCore.io.places import SUFFIX, models_folder, packaged_folder
+from SPRCore.regularization.gradient_units import VOXEL
+from SPRCore.regularization.hyperparameters import (
+    HYPERMORPH_WEIGHTING,
+    PRIOR_WEIGHTING,
+    slider_range,
+    usable_range,
+)
+from SPRRegistrationLib import messages
 from SPRRegistrationLib.i18n import tr as _
 
 INSTANCE = "instance"
@@ -55,8 +63,19 @@ class TaskModel:
 
     @property
     def ranges(self) -> dict[str, tuple[float, float]]:
-        """Lowest and highest value of each hyperparameter."""
-        return {name: (float(low), float(high)) for name, (low, high) in self.card.get("ranges", {}).items()}
+        """Ends of the slider of each hyperparameter; the high one is beyond the training."""
+        weighting = str(self.card.get("weighting", PRIOR_WEIGHTING))
+        return {name: slider_range(trained, weighting) for name, trained in self.card.get("ranges", {}).items()}
+
+    @property
+    def trained(self) -> dict[str, float]:
+        """Highest value of each hyperparameter in the training."""
+        return {name: float(high) for name, (_low, high) in self.card.get("ranges", {}).items()}
+
+    @property
+    def is_hypermorph(self) -> bool:
+        """Whether it was trained with the weighting of HyperMorph."""
+        return self.card.get("weighting") == HYPERMORPH_WEIGHTING
 
     @property
     def optimum(self) -> dict[str, float]:
@@ -170,6 +189,12 @@ def card_lines(model: TaskModel) -> list[tuple[str, str]]:
     }
     rows = [(title, str(model.card[key])) for key, title in names.items() if model.card.get(key)]
     rows += [(str(item.get("name")), f"{item.get('value'):.3g} ({item.get('how')})") for item in _metrics(model)]
+    rows += [
+        (messages.setting_names().get(name, name), messages.trained_range(trained, usable_range(trained)[1]))
+        for name, trained in model.card.get("ranges", {}).items()
+    ]
+    rows += [(messages.hypermorph_stiffness(), messages.about_hypermorph())] if model.is_hypermorph else []
+    rows += [(_("Smoothness measured in"), _("voxels"))] if model.card.get("units") == VOXEL else []
     rows += [(_("Authors"), ", ".join(map(str, model.card["authors"])))] if model.card.get("authors") else []
     return rows + ([(_("Cannot be used"), model.problem)] if model.problem else [])
 

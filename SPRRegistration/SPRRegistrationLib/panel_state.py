@@ -81,9 +81,12 @@ def suggestion_state(controller: Controller) -> suggestion.SuggestionState:
 
 
 def latency(controller: Controller) -> str:
-    """Return the kind of the result that is shown, and its time; empty if the worker has given none."""
+    """Return kind and time of the result that is shown, and whether it is beyond training; empty for no result."""
     shown = None if controller.session is None else controller.session.shown
-    return "" if shown is None else messages.latency(shown.age_ms, shown.exact)
+    if shown is None:
+        return ""
+    beyond = messages.is_beyond(shown.setting, controller.session.trained)
+    return messages.latency(shown.age_ms, shown.exact, beyond)
 
 
 def badge(controller: Controller) -> verdict.Badge | None:
@@ -104,8 +107,9 @@ def map_points(controller: Controller) -> list[Any]:
 
 def map_table(controller: Controller) -> settings_map.MapTable:
     """Return the settings map."""
-    parameters = controller.parameters
-    return settings_map.table_of(map_points(controller), parameters.mapMeasure, suggestion.marked(parameters))
+    parameters, session = controller.parameters, controller.session
+    marks = suggestion.marked(parameters), {} if session is None else session.trained
+    return settings_map.table_of(map_points(controller), parameters.mapMeasure, *marks)
 
 
 def map_key(controller: Controller) -> tuple:

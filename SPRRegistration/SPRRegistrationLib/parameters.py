@@ -104,6 +104,22 @@ class StartChoice(Enum):
         return {StartChoice.REST: _("From rest"), StartChoice.SEARCH: _("From a search")}[self]
 
 
+class SimilarityChoice(Enum):
+    """What makes the images alike; the value is the name that the worker knows."""
+
+    CORRELATION = "lncc"
+    MIND = "mind"
+    MEAN_SQUARES = "mse"
+
+    def label(self) -> str:
+        """Return the name that is shown."""
+        return {
+            SimilarityChoice.CORRELATION: _("Local correlation (same contrast)"),
+            SimilarityChoice.MIND: _("MIND (different contrast)"),
+            SimilarityChoice.MEAN_SQUARES: _("Mean squares (same scanner)"),
+        }[self]
+
+
 class Alignment(Enum):
     """Affine pre-alignment; the value is the name that the worker knows."""
 
@@ -161,7 +177,7 @@ class DisplacementStyle(Enum):
 class MapMeasure(Enum):
     """Measure of the settings map; the value is its name in `protocol.SweepPoint`."""
 
-    SIMILARITY = "lncc"
+    SIMILARITY = "similarity"
     FOLDING = "folding_percent"
     DISPLACEMENT = "max_displacement_mm"
     OVERLAP = "dice_mean"
@@ -191,6 +207,8 @@ class SPRRegistrationParameters:
         movingLandmarks: The same points, in the same order, in the moving image.
         fixedMask: Where the fixed image is compared: any segment, or any label above 0; the whole image without one.
         movingMask: Where the moving image is compared.
+        fixedChannel: Second channel of the fixed image, such as the PET of a CT; it counts as much as the image.
+        movingChannel: Second channel of the moving image.
         initialTransform: Linear transform that puts the moving image onto the fixed one, used instead of `alignment`.
         method: "instance", the name of a task model, or the path of its file.
         refine: Most steps of the instance solver after a task model, for exact results.
@@ -198,6 +216,7 @@ class SPRRegistrationParameters:
         alignment: Affine pre-alignment.
         anatomy: Chosen anatomy preset; its values may have been changed since.
         start: Start of the instance optimization.
+        similarity: What makes the images alike; task models have that of their training.
         prior: How the stiffness may vary.
         alpha: Setting of the Beta prior: evenness of the stiffness.
         lambdaMax: Setting of the Beta prior: largest stiffness.
@@ -255,6 +274,8 @@ class SPRRegistrationParameters:
     movingLandmarks: vtkMRMLMarkupsFiducialNode
     fixedMask: Labels
     movingMask: Labels
+    fixedChannel: vtkMRMLScalarVolumeNode
+    movingChannel: vtkMRMLScalarVolumeNode
     initialTransform: vtkMRMLTransformNode
 
     method: str = INSTANCE
@@ -264,6 +285,7 @@ class SPRRegistrationParameters:
 
     anatomy: AnatomyChoice = AnatomyChoice.NONE
     start: StartChoice = StartChoice.REST
+    similarity: SimilarityChoice = SimilarityChoice.CORRELATION
     # Widest of all ranges; the sliders take those of the task model.
     prior: PriorChoice = PriorChoice.BETA
     alpha: Annotated[float, WithinRange(0.0, 100.0)] = _DEFAULTS["alpha"]

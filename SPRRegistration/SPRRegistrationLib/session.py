@@ -272,6 +272,7 @@ class RegistrationSession:
 
     def _on_opened(self, message: protocol.Opened, arrays: dict) -> None:
         self.ranges, self.prior, self.opened = dict(message.ranges), message.prior, message
+        self.trained = dict(message.trained)
         self._has_news = True
         if self.stage is SessionStage.OPENING:
             self._move(SessionStage.READY, messages.ready())
@@ -361,6 +362,7 @@ class RegistrationSession:
         self.opened: protocol.Opened | None = None
         self.points: list[protocol.SweepPoint] = []
         self.ranges: dict[str, tuple[float, ...]] = {}
+        self.trained: dict[str, float] = {}
         self.prior, self.sweeping, self.progress = "", False, None
         self._open_id: int | None = None
         self._commit_id: int | None = None

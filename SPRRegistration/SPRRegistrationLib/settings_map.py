@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from SPRRegistrationLib import messages
 from SPRRegistrationLib.i18n import tr as _
 from SPRRegistrationLib.messages import MARK
 from SPRRegistrationLib.parameters import MapMeasure
@@ -16,13 +17,16 @@ LOW_IS_GOOD = (MapMeasure.FOLDING, MapMeasure.DISPLACEMENT, MapMeasure.LANDMARKS
 LEAST_SPREAD = {MapMeasure.SIMILARITY: 0.01, MapMeasure.OVERLAP: 0.005, MapMeasure.DISPLACEMENT: 0.5}
 """Differences below this are not significant: no colors and no star."""
 
+BEYOND = "△"
+"""Marks settings beyond the training of a task model."""
+
 NO_COLOR = (150, 150, 150)
 COLORS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
 
 
 @dataclass(frozen=True)
 class MapCell:
-    """One setting: row and column, measure (None if unknown), color, whether it is the best or nearest to a mark."""
+    """One setting: row and column, measure (None if unknown), color, and whether it is marked."""
 
     row: int
     column: int
@@ -31,11 +35,13 @@ class MapCell:
     color: tuple[int, int, int] | None
     best: bool
     is_suggested: bool = False
+    is_beyond_training: bool = False
 
     @property
     def signs(self) -> str:
         """Signs beside the measure."""
-        return (" ★" if self.best else "") + (f" {MARK}" if self.is_suggested else "")
+        beyond = f" {BEYOND}" if self.is_beyond_training else ""
+        return (" ★" if self.best else "") + (f" {MARK}" if self.is_suggested else "") + beyond
 
     @property
     def is_dark(self) -> bool:
@@ -54,13 +60,19 @@ class MapTable:
     is_even: bool = False
 
 
-def table_of(points: Sequence[Any], measure: MapMeasure, suggested: Mapping[str, float] | None = None) -> MapTable:
+def table_of(
+    points: Sequence[Any],
+    measure: MapMeasure,
+    suggested: Mapping[str, float] | None = None,
+    trained: Mapping[str, float] | None = None,
+) -> MapTable:
     """Lay out a settings map: large values of the first hyperparameter on top, of the second to the right.
 
     Args:
         points: The `SweepPoint`s of the worker.
         measure: What is shown.
         suggested: The suggested setting, whose nearest cell is marked; empty for none.
+        trained: Largest values of the training of a task model; settings above them are marked.
     """
     if not points:
         return MapTable((), (), (), ())
@@ -77,7 +89,8 @@ def table_of(points: Sequence[Any], measure: MapMeasure, suggested: Mapping[str,
         color = None if value is None else NO_COLOR
         if value is not None and best is not None:
             color = color_of(value, values, measure in LOW_IS_GOOD)
-        cells.append(MapCell(row, column, point, value, color, value is not None and value == best, point is nearest))
+        marks = value is not None and value == best, point is nearest, messages.is_beyond(point.setting, trained or {})
+        cells.append(MapCell(row, column, point, value, color, *marks))
     return MapTable(names, tuple(rows), tuple(columns), tuple(cells), is_even)
 
 
@@ -88,6 +101,8 @@ def legend_of(table: MapTable) -> str:
         text = _("Click a cell to take its setting; by this measure the settings are about equally good.")
     if any(cell.is_suggested for cell in table.cells):
         text += " " + _("{mark} is the nearest to the suggested setting.").format(mark=MARK)
+    if any(cell.is_beyond_training for cell in table.cells):
+        text += " " + _("{mark} is beyond the training of the task model.").format(mark=BEYOND)
     return text
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from SPRCore.regularization.hyperparameters import HYPERPARAMETERS as TABLE
-from SPRRegistrationLib import anatomies, suggestion
+from SPRRegistrationLib import anatomies, messages, suggestion
 from SPRRegistrationLib.models import INSTANCE, TaskModel
 from SPRRegistrationLib.parameters import HYPERPARAMETERS, AnatomyChoice, PriorChoice
 
@@ -50,6 +50,18 @@ def ranges_of(session: Any, model: TaskModel) -> dict[str, tuple[float, ...]]:
     return dict(USUAL_RANGES) if model.name == INSTANCE else _of_model(model, model.ranges)
 
 
+def trained_of(session: Any, model: TaskModel) -> dict[str, float]:
+    """Return the largest values of the training of a task model by field; empty for the instance optimization.
+
+    Args:
+        session: The `RegistrationSession`, or None.
+        model: The method that is chosen.
+    """
+    if session is not None and session.ranges:
+        return by_field(session.prior, session.trained)
+    return {} if model.name == INSTANCE else _of_model(model, model.trained)
+
+
 def recommended_of(model: TaskModel, anatomy: AnatomyChoice = AnatomyChoice.NONE) -> dict[str, float]:
     """Return the recommended values by field: tuned ones of the task model first, then those of an anatomy."""
     own = {} if model.name != INSTANCE else anatomies.fields_of(anatomy)
@@ -76,12 +88,18 @@ def shown_fields(parameters: Any, ranges: Mapping[str, tuple[float, ...]]) -> li
 
 @dataclass(frozen=True)
 class SliderStates:
-    """The sliders of the chosen prior: fields in order; by field their ranges, recommended and suggested values."""
+    """The sliders of the chosen prior: fields in order; by field their ranges, recommended and suggested values.
+
+    `trained` holds the largest values of the training of a task model; above them a slider is beyond training.
+    `labels` holds the labels that differ from the usual ones.
+    """
 
     fields: tuple[str, ...]
     ranges: Mapping[str, tuple[float, ...]]
     recommended: Mapping[str, float]
     suggested: Mapping[str, float]
+    trained: Mapping[str, float]
+    labels: Mapping[str, str]
 
 
 def sliders_of(parameters: Any, session: Any, model: TaskModel) -> SliderStates:
@@ -101,7 +119,10 @@ def sliders_of(parameters: Any, session: Any, model: TaskModel) -> SliderStates:
         for field in fields:
             marked = (recommended[field], suggested.get(field, recommended[field]))
             ranges[field] = min(*ranges[field], *marked), max(*ranges[field], *marked, getattr(parameters, field))
-    return SliderStates(fields, {field: ranges[field] for field in fields}, recommended, suggested)
+    own = {field: ranges[field] for field in fields}
+    trained = {field: end for field, end in trained_of(session, model).items() if field in own and end < own[field][1]}
+    labels = {"strength": messages.hypermorph_stiffness()} if model.is_hypermorph else {}
+    return SliderStates(fields, own, recommended, suggested, trained, labels)
 
 
 def _of_model(model: TaskModel, values: Mapping[str, Value]) -> dict[str, Value]:

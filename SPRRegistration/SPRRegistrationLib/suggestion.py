@@ -12,7 +12,10 @@ from SPRRegistrationLib.models import INSTANCE
 from SPRRegistrationLib.parameters import HYPERPARAMETERS, PriorChoice, apply_setting, setting_of
 from SPRRegistrationLib.scene import inputs
 
-DEPENDS_ON = ("fixedVolume", "movingVolume", "alignment", "start", "stiffnessSegments", "stiffnessFactors")
+DEPENDS_ON = (
+    *("fixedVolume", "movingVolume", "fixedChannel", "movingChannel", "alignment", "start", "similarity"),
+    *("stiffnessSegments", "stiffnessFactors"),
+)
 """Fields of the parameters that a suggestion depends on; a change of one of them invalidates it."""
 
 

@@ -75,12 +75,20 @@ def _inputs() -> dict[str, str]:
 
 def _region() -> dict[str, str]:
     return {
-        "regionGroup": _("Masks restrict what is compared; an initial transform puts the images onto each other."),
+        "regionGroup": _(
+            "Masks restrict what is compared, second channels are compared as well, and an initial transform puts the "
+            "images onto each other."
+        ),
         "fixedMask": _(
             "Where the fixed image is compared: all segments together, or all labels. Outside, the deformation is "
             "continued smoothly. None: everywhere."
         ),
         "movingMask": _("Where the moving image is compared. None: everywhere."),
+        "fixedChannel": _(
+            "A second image of the fixed side in the same position, such as the PET of a CT. It counts as much as the "
+            "fixed image. None: one image on each side."
+        ),
+        "movingChannel": _("The second image of the moving side, of the same kind."),
         "initialTransform": _(
             "A linear transform that puts the moving image onto the fixed one. It is used instead of the alignment, "
             "and is part of the resulting deformation."
@@ -125,6 +133,11 @@ def _regularization() -> dict[str, str]:
             "large motion that differs between neighboring organs, such as the liver in breathing; it takes some "
             "seconds, once for each pair."
         ),
+        "similarity": _(
+            "What makes the images alike. Local correlation: images of one contrast, such as two CT scans. MIND: "
+            "different contrasts, such as T1 and T2, or CT and MR. Mean squares: images of one scanner and protocol, "
+            "such as the frames of a series. Task models have that of their training."
+        ),
         "prior": _("Whether the stiffness of the deformation varies over the image, and how."),
         "alpha": _(
             "How even the stiffness is (spatial coherence, α′). Left: some regions become free, so that organs can "
@@ -156,7 +169,7 @@ def _choices() -> dict[str, str]:
             "on the settings map. If none is clearly better, the recommended setting is marked."
         ),
         "takeButton": _("Set the kind of stiffness and the sliders to the suggested setting."),
-        "moreGroup": _("Saved presets, the kind of stiffness, and the start of the optimization."),
+        "moreGroup": _("Saved presets, the kind of stiffness, the start of the optimization, and the similarity."),
         "presetSelector": _(
             "Settings that you have saved, for all scenes. Choose one to set method, kind of stiffness, sliders and "
             "start; type a name to save the current ones."

@@ -45,6 +45,7 @@ class ResultFacts:
         covered: Part of the fixed image inside the moving one, 0 to 1; None if unknown.
         aligned_mm: Largest displacement of the affine pre-alignment, which the displacement contains.
         extent_mm: The middle one of the three extents of the fixed image; None if unknown.
+        similarity: Similarity that is measured on the coarse grid, by the worker's name.
     """
 
     quality: Mapping[str, float | None]
@@ -55,6 +56,7 @@ class ResultFacts:
     covered: float | None = None
     aligned_mm: float = 0.0
     extent_mm: float | None = None
+    similarity: str = "lncc"
 
 
 @dataclass(frozen=True)
@@ -86,16 +88,18 @@ def doubts_of(shown: ResultFacts) -> list[str]:
     if shown.covered is not None and shown.covered < LEAST_COVERED:
         text = _("Only {:.0f} % of the fixed image is covered by the moving one.")
         found.append(text.format(100 * shown.covered))
-    found += _about_similarity(before.get("lncc"), after.get("lncc"))
+    found += _about_similarity(before, after)
     found += _about_motion(shown)
     return found if shown.warnings else found + _declines(before, after)
 
 
 def _declines(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Warnings about measures that did not improve; the worker may have sent its own instead."""
-    found, similarity = [], (before.get("lncc"), after.get("lncc"))
+    measure = measure_of(after)
+    found, similarity = [], (before.get(measure), after.get(measure))
     if None not in similarity and similarity[1] <= similarity[0]:
-        found.append(_("The images have not become more alike: similarity {:.2f} → {:.2f}.").format(*similarity))
+        text = _("The images have not become more alike: {} {:.2f} → {:.2f}.")
+        found.append(text.format(similarity_word(measure), *similarity))
     if _fell(before.get("dice_mean"), after.get("dice_mean"), 0.005):
         text = _("The overlap of the segments became worse: Dice {:.3f} → {:.3f}.")
         found.append(text.format(before["dice_mean"], after["dice_mean"]))
@@ -104,6 +108,21 @@ def _declines(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
         text = _("The landmarks are farther apart than before: {:.1f} → {:.1f} mm.")
         found.append(text.format(*reversed(errors)))
     return found
+
+
+def measure_of(after: Mapping[str, Any]) -> str:
+    """Return the key of the similarity that was maximized; the local correlation is measured in any case."""
+    return next((name for name in ("mind", "mse") if name in after), "lncc")
+
+
+def similarity_word(measure: str) -> str:
+    """Return the name of a similarity, by the worker's name, within a sentence."""
+    return {"lncc": _("local correlation"), "mind": _("MIND similarity"), "mse": _("mean-squares similarity")}[measure]
+
+
+def _similarity_name(measure: str, pattern: str) -> str:
+    word = similarity_word(measure)
+    return pattern.format(word[0].upper() + word[1:])
 
 
 def of_report(quality: str, report: str, extent_mm: float | None) -> ResultFacts | None:
@@ -121,6 +140,7 @@ def of_report(quality: str, report: str, extent_mm: float | None) -> ResultFacts
         quality=json.loads(quality),
         exact=True,
         metrics=said.get("metrics", {}),
+        similarity=said.get("similarity") or "lncc",
         warnings=tuple(said.get("warnings", ())),
         covered=said.get("covered"),
         aligned_mm=said.get("alignment", {}).get("longest_mm", 0.0),
@@ -144,6 +164,7 @@ def of_result(result: Any, opened: Any, extent_mm: float | None) -> ResultFacts:
         warnings=tuple(result.warnings),
         covered=None if opened is None else opened.covered,
         aligned_mm=0.0 if opened is None else opened.init_mm,
+        similarity="lncc" if opened is None else opened.similarity,
         extent_mm=extent_mm,
     )
 
@@ -167,12 +188,14 @@ def _not_measured(shown: ResultFacts) -> str:
     return _("Preview: a rough estimate, from which the exact result may differ.")
 
 
-def _about_similarity(before: float | None, after: float | None) -> list[str]:
-    if before is None or after is None:
+def _about_similarity(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    measure = measure_of(after)
+    value = after.get(measure)
+    if before.get(measure) is None or value is None:
         return [_("Whether the images have become more alike is not known.")]
-    if after < LEAST_SIMILARITY:
-        text = _("The images hardly resemble each other: similarity {:.2f} of 1. Do they show the same anatomy?")
-        return [text.format(after)]
+    if measure == "lncc" and value < LEAST_SIMILARITY:  # the others have no value below which images are unrelated
+        text = _("The images hardly resemble each other: local correlation {:.2f} of 1. Do they show the same anatomy?")
+        return [text.format(value)]
     return []
 
 
@@ -205,12 +228,22 @@ def _details(shown: ResultFacts, measured: bool) -> list[tuple[str, str] | None]
         rows[1] = names[1], later
         rows[0] = rows[0] if shown.is_known else (names[0], later)
     if not measured:  # measured on a coarse grid, not comparable to the report
-        return [*rows, _row(_("Similarity on the coarse grid"), quality.get("lncc"), "{:.2f}")]
+        return [
+            *rows,
+            _row(_similarity_name(shown.similarity, _("{} on the coarse grid")), quality.get("similarity"), "{:.2f}"),
+        ]
     before, after = shown.metrics.get("before", {}), shown.metrics["after"]
     errors = [(side.get("tre_mm") or {}).get("mean") for side in (before, after)]
+    measure = measure_of(after)
     return [
         *rows,
-        _change(_("Similarity of the images"), before.get("lncc"), after.get("lncc"), _("{} (1 is alike)"), 2),
+        _change(
+            _similarity_name(measure, _("{} of the images")),
+            before.get(measure),
+            after.get(measure),
+            _("{} (1 is alike)"),
+            2,
+        ),
         _change(
             _("Overlap of the segments (Dice)"),
             before.get("dice_mean"),

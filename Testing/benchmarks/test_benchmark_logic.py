@@ -236,3 +236,15 @@ def test_a_window_pulls_no_further_than_its_noise_allows(load):
     with noise.saturated():
         held = case.solve(parse("uniform:0.1@steps=[6]"))
     assert held.similarity < plain.similarity
+
+
+def test_pairs_of_the_body_are_a_list_that_a_benchmark_reads(load, monkeypatch, tmp_path, shared_data):
+    from SPRCore.io.pairs import load_pair, read_pairs
+
+    monkeypatch.setattr(sys, "argv", ["body_pairs.py", "--each", "1", "--out", str(tmp_path / "body")])
+    load("body_pairs").main()
+    pairs = read_pairs(tmp_path / "body" / "pairs.csv")
+    assert [pair.group for pair in pairs] == ["heart", "brain", "lung", "prostate", "liver"]
+    liver = load_pair(pairs[-1])
+    points = liver.annotations
+    assert len(points.fixed_points) == len(points.moving_points) > 40

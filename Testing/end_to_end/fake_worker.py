@@ -15,10 +15,10 @@ from SPRCore.live.protocol import SweepPoint
 from SPRCore.live.worker import main
 
 
-def quality(lncc=0.5):
+def quality(similarity=0.5):
     """A quality whose smallest Jacobian is not finite."""
     measures = {"folding_percent": 0.0, "min_jacobian": float("nan"), "max_displacement_mm": 1.0, "weight_gap": 0.0}
-    return DeformationQuality(lncc=lncc, **measures)
+    return DeformationQuality(similarity=similarity, **measures)
 
 
 CHOSEN = ChosenSetting(prior="beta", setting={"alpha": 0.3, "lambda_max": 4.0}, compared=True, blocks=12)
@@ -37,10 +37,10 @@ class FakeSession:
     """
 
     def __init__(self, arrays):
-        self.ranges = {"alpha": (0.0, 9.0)}
+        self.ranges, self.trained = {"alpha": (0.0, 9.0)}, {}
         self.fixed = arrays["fixed"]
         alignment = SimpleNamespace(mode="none", reason="same grid, centers of mass 0.0 mm apart")
-        self.pair = SimpleNamespace(alignment=alignment, aligned_mm=0.0, covered=1.0)
+        self.pair = SimpleNamespace(alignment=alignment, aligned_mm=0.0, covered=1.0, similarity="lncc")
         self.annotations = {}
         self.setting = dict.fromkeys(("alpha", "seconds", "improvements", "die", "stick", "print", "fail", "fill"), 0.0)
         self.left = 0

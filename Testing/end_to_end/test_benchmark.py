@@ -12,6 +12,7 @@ import pytest
 from SPRCore.analysis.benchmark import ROWS
 from SPRCore.analysis.isolated import IsolatedError, run_isolated
 from SPRCore.analysis.rows import BenchmarkRow, read_rows
+from SPRCore.metrics import MetricConventions
 
 pytestmark = pytest.mark.slow
 
@@ -43,6 +44,18 @@ def run(spr, listed, tmp_path):
     return start
 
 
+def test_the_conventions_of_the_author_of_the_paper(run, tmp_path):
+    ours = run("u=uniform:0.5")
+    assert ours.code == 0, ours.err
+    theirs = run("u=uniform:0.5", **{"label-interpolation": "linear", "folding-over": "foreground"})
+    assert theirs.code == 0, theirs.err
+    first, second = (read_rows(tmp_path / "run" / ROWS, BenchmarkRow).rows[start] for start in (0, 2))
+    assert first.conventions == MetricConventions()
+    assert second.conventions == MetricConventions(label_interpolation="linear", folding_over="foreground")
+    assert second.after["dice"] != first.after["dice"]
+    assert second.after["tre_mm"] == pytest.approx(first.after["tre_mm"])
+
+
 def test_rows_tables_and_resumption(run, spr, tmp_path):
     first = run("instance,u=uniform:0.5", twins="instance=u")
     assert first.code == 0, first.err
@@ -57,7 +70,7 @@ def test_rows_tables_and_resumption(run, spr, tmp_path):
     assert 0 < row.seconds["register"] < row.seconds["total"]
     assert 0 < row.processor_seconds < 60
     assert 50 < row.peak_memory_mb < 5000
-    assert row.twin == "u"
+    assert row.twin == ("u",)
     assert row.setting == {"prior": "beta", "alpha": 0.1, "lambda_max": 1.0}
     assert "instance" in (tmp_path / "run" / "table.md").read_text()
     again = run("instance,u=uniform:0.5,v=uniform:0.5", twins="instance=v")
@@ -69,8 +82,17 @@ def test_rows_tables_and_resumption(run, spr, tmp_path):
     assert kept.code == 0, kept.err
     assert len(list((tmp_path / "run" / "kept").glob("back*/*/weight.nii.gz"))) == 2
     assert len(read_rows(tmp_path / "run" / ROWS, BenchmarkRow).rows) == len(more) + 4  # two again, two lose their twin
-    report = spr("report", tmp_path / "run", "--out", tmp_path / "report", "--twins", "instance=u")
+    report = spr("report", tmp_path / "run", "--out", tmp_path / "report", "--twins", "instance=u,instance=v")
     assert report.code == 0, report.err
+    unnamed = spr("report", tmp_path / "run", "--out", tmp_path / "other", "--against", "paper")
+    assert unnamed.code == 2
+    assert "--task" in unnamed.err[0]
+    against = ("--against", "paper", "--task", "heart", "--counterparts", "instance=TM-SPR beta")
+    beside = spr("report", tmp_path / "run", "--out", tmp_path / "other", *against)
+    assert beside.code == 0, beside.err
+    compared = (tmp_path / "other" / "against_paper.md").read_text()
+    assert "| TM-SPR beta | 0.735 ± 0.119 | 0.00 | 0.00 | instance |" in compared
+    assert "grid of the images and metrics: not saved" not in compared
     page = (tmp_path / "report" / "report.md").read_text()
     assert "against" in page
     assert "Weight and deformation" in page
@@ -78,6 +100,7 @@ def test_rows_tables_and_resumption(run, spr, tmp_path):
     assert found == {
         "dice",
         "structures",
+        "priors",
         "back-methods",
         "back-boundaries",
         "back-instance-weight",

@@ -10,7 +10,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from SPRCore.geometry import resample
 from SPRCore.io import read_affine_tfm, read_displacement, read_labels, read_volume, write_volume
+from SPRCore.metrics import dice
 
 FILES = {
     "warped.nii.gz",
@@ -75,6 +77,7 @@ def test_the_report_has_the_keys_of_its_schema(report, pair):
         "inputs",
         "method",
         "model",
+        "similarity",
         "device",
         "seed",
         "hyperparameters",
@@ -85,6 +88,7 @@ def test_the_report_has_the_keys_of_its_schema(report, pair):
         "files",
     }
     assert report["schema_version"] == 1
+    assert report["similarity"] == "lncc"
     assert report["command"].startswith(f"spr register {pair.fixed} {pair.moving} --out ")
     assert {"python", "SPRCore", "torch", "numpy"} <= set(report["versions"])
     assert report["inputs"]["fixed"]["path"] == str(pair.fixed)
@@ -163,6 +167,23 @@ def test_evaluate_finds_what_register_reported(finished, pair, report, spr, tmp_
         assert found["after"][key] == pytest.approx(expected["after"][key], rel=1e-4), key
 
 
+def test_evaluate_by_the_conventions_of_the_author_of_the_paper(finished, pair, spr, tmp_path):
+    out, field = tmp_path / "report.json", finished.folder / "displacement.nii.gz"
+    labels = ("--fixed-labels", pair.fixed_labels, "--moving-labels", pair.moving_labels)
+    theirs = ("--label-interpolation", "linear", "--folding-over", "foreground")
+    done = spr("evaluate", "--displacement", field, *labels, *theirs, "--fixed", pair.fixed, "--out", out)
+    assert done.code == 0, done.err
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert found["conventions"] == {"label_interpolation": "linear", "folding_over": "foreground"}
+    moving, fixed = read_labels(pair.moving_labels), read_labels(pair.fixed_labels)
+    warped = resample(moving, fixed.grid, displacement=read_displacement(field), labels="linear")
+    expected = {str(label): pytest.approx(value, rel=1e-4) for label, value in dice(fixed, warped).items()}
+    assert found["metrics"]["after"]["dice"] == expected
+    refused = spr("evaluate", "--displacement", field, "--folding-over", "foreground")
+    assert refused.code == 2
+    assert "fixed image" in refused.err[0]
+
+
 def test_nothing_given_nothing_reported_and_no_old_labels_left(pair, finished, spr, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(finished.folder, out)
@@ -192,6 +213,53 @@ def test_the_total_variation_prior_by_its_options(pair, spr, tmp_path):
     assert 0 < weight.min() < 0.5 * weight.max() <= 0.5, "it varies"
     before, after = (reports["tv"]["metrics"][side]["lncc"] for side in ("before", "after"))
     assert after > before + 0.05
+
+
+def test_another_similarity_and_a_second_channel(pair, spr, tmp_path):
+    fixed, moving = read_volume(pair.fixed), read_volume(pair.moving)
+    inverted = tmp_path / "inverted.nii.gz"
+    write_volume(moving.with_array(moving.array.max() - moving.array), inverted)
+    blank = {"fixed": fixed, "moving": moving}
+    for name, image in blank.items():  # noise, which says nothing
+        noise = np.random.default_rng(len(name)).normal(size=image.shape).astype(np.float32)
+        write_volume(image.with_array(noise), tmp_path / f"{name}.nii.gz")
+    options = (
+        "--init",
+        "none",
+        "--device",
+        "cpu",
+        "--fixed-labels",
+        pair.fixed_labels,
+        "--moving-labels",
+        pair.moving_labels,
+    )
+    runs = {
+        "mind": (pair.fixed, inverted, "--similarity", "mind"),
+        "mse": (pair.fixed, pair.moving, "--similarity", "mse"),
+        "two": (
+            tmp_path / "fixed.nii.gz",
+            tmp_path / "moving.nii.gz",
+            "--fixed-channel",
+            pair.fixed,
+            "--moving-channel",
+            pair.moving,
+        ),
+    }
+    for name, given in runs.items():
+        done = spr("register", *given[:2], "--out", tmp_path / name, *options, *given[2:])
+        assert (done.code, done.err) == (0, []), name
+        report = json.loads((tmp_path / name / "report.json").read_text(encoding="utf-8"))
+        before, after = (report["metrics"][side] for side in ("before", "after"))
+        assert after["dice_mean"] > before["dice_mean"], name
+        assert report["similarity"] == ("lncc" if name == "two" else name)
+        if name != "two":
+            assert after[name] > before[name]
+            assert ("MIND similarity" if name == "mind" else "mean-squares similarity") in done.out
+    alone = spr("register", pair.fixed, pair.moving, "--out", tmp_path / "alone", "--fixed-channel", pair.fixed)
+    assert alone.code == 2
+    assert len(alone.err) == 1
+    assert "second channel" in alone.err[0]
+    assert not (tmp_path / "alone").exists()
 
 
 def test_the_alignment_is_part_of_the_displacement(pair, spr, tmp_path):

@@ -164,6 +164,10 @@ def test_a_task_model_has_its_card_and_values(page):
     page.set("method", names[1])
     wait(lambda: page.get("card") != card)
     page.wait_state("has_result")
+    page.wait_for("document.querySelectorAll('.spr-beyond').length === 2")  # a mark on both sliders
+    page.set("lambdaMax", 0.95 * page.get("limits")["lambdaMax"][1])
+    page.wait_for("document.body.textContent.includes('beyond training, which ended at')")
+    wait(lambda: page.get("latency").endswith("beyond training"))
     page.set("method", "instance")
     wait(lambda: page.get("card") == card)
     page.set("prior", "beta")

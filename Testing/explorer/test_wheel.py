@@ -19,6 +19,7 @@ PACKED = ("SPRCore", "SPRExplorer", "SPRRegistration", "pyproject.toml", "README
 NEEDED = (
     "SPRCore/py.typed",
     "SPRCore/live/worker.py",
+    "SPRCore/analysis/paper.json",
     "SPRCore/models/general-hyper-spr.sprmodel.safetensors",
     "SPRExplorer/server.py",
     "SPRExplorer/static/explorer.css",

@@ -143,7 +143,7 @@ def check_register(folder: Path) -> None:
 
 
 def check_pairs(folder: Path) -> None:
-    from SPRCore.analysis.pairs import load_pair, read_pairs
+    from SPRCore.io.pairs import load_pair, read_pairs
 
     write(folder / "series.nii", np.stack([IMAGE, IMAGE + 5], axis=-1))
     (folder / "pairs.csv").write_text("fixed,moving\nseries.nii#0,series.nii#1\n")

@@ -17,7 +17,13 @@ from SPRExplorer import links
 SHAPE = (12, 11, 10)
 LIVE, PAIR, RESULT, ADDRESS = "Live session", "Panels: pair", "Panels: verdict", "Explorer: address"
 NEAR = {"overlap": 1.0, "angle_degrees": 0.0, "spacing_ratio": 1.0, "thickest_mm": 3.0}
-QUALITY = {"folding_percent": 0.0, "min_jacobian": 0.4, "max_displacement_mm": 12.0, "lncc": 0.7, "weight_gap": 0.0}
+QUALITY = {
+    "folding_percent": 0.0,
+    "min_jacobian": 0.4,
+    "max_displacement_mm": 12.0,
+    "similarity": 0.7,
+    "weight_gap": 0.0,
+}
 ROSE = {"before": {"lncc": 0.3}, "after": {"lncc": 0.6}}
 
 

@@ -21,10 +21,11 @@ SECONDS = float(sys.argv[1])
 class Session(FakeSession):
     """Moves by `alpha` mm, and by `lambda_max` mm from back to front: each slider is seen to move."""
 
-    def __init__(self, arrays, prior):
+    def __init__(self, arrays, prior, is_model=False):
         super().__init__(arrays)
         self.prior = prior
         self.ranges = usual_ranges(prior)
+        self.trained = {name: high / 1.2 for name, (_low, high) in self.ranges.items()} if is_model else {}
         self.setting |= {"alpha": 0.1, "lambda_max": 1.0, "sigma": 0.5, "lambda_mean": 2.0, "tv": 0.3, "lambda": 1.0}
 
     def commit(self, should_stop):
@@ -44,12 +45,14 @@ class Session(FakeSession):
         if self.swept > 4:
             return None
         setting = {"alpha": 0.1 * (1 + self.swept % 2), "lambda_max": float(1 + self.swept // 3)}
-        return SweepPoint(setting=setting, quality=quality(lncc=0.4 + 0.05 * self.swept), tre_mm=2.0, milliseconds=1.0)
+        return SweepPoint(
+            setting=setting, quality=quality(similarity=0.4 + 0.05 * self.swept), tre_mm=2.0, milliseconds=1.0
+        )
 
 
 class Backend(FakeBackend):
     def open(self, request, arrays):
-        return Session(arrays, request.prior or "beta")
+        return Session(arrays, request.prior or "beta", request.method != "instance")
 
     def prior(self, session):
         return session.prior

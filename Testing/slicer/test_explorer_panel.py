@@ -131,7 +131,7 @@ def test_the_page_says_what_is_known(opened):
     assert (shown.map_known, shown.badge["level"]) == (True, "check")
     assert shown.badge["line"] == "The images hardly overlap."
     assert ["Overlap of the segments (Dice)", "0.700 → 0.800 (1 is complete)"] in shown.measures
-    assert ["Similarity of the images", "0.30 → 0.45 (1 is alike)"] in shown.measures
+    assert ["Local correlation of the images", "0.30 → 0.45 (1 is alike)"] in shown.measures
 
 
 def test_the_next_pair_does_not_keep_the_setting_of_the_sample(scene):
@@ -226,7 +226,7 @@ def test_the_suggestion_is_the_nearest_cell_of_the_map(opened):
     panel.suggest()
     worker.chosen()
     quality = protocol.DeformationQuality(
-        folding_percent=0.0, min_jacobian=0.5, max_displacement_mm=1.0, lncc=0.5, weight_gap=0.0
+        folding_percent=0.0, min_jacobian=0.5, max_displacement_mm=1.0, similarity=0.5, weight_gap=0.0
     )
     settings = [{"alpha": alpha, "lambda_max": value} for alpha in (0.077, 0.216) for value in (2.81, 5.0)]
     worker.say(*(protocol.SweepPoint(setting=setting, quality=quality) for setting in settings))

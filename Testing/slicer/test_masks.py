@@ -114,6 +114,26 @@ def test_masks_and_initial_transform_give_what_the_engine_gives(parameters):
     assert np.abs(without.displacement.array - expected.displacement.array).max() > 0.3, "the masks have an effect"
 
 
+def test_similarity_and_second_channels_reach_the_engine(parameters):
+    from SPRRegistrationLib.parameters import SimilarityChoice
+    from SPRRegistrationLib.scene import inputs
+
+    before = inputs.opening_of(parameters)
+    parameters.similarity = SimilarityChoice.MIND
+    parameters.fixedChannel = parameters.fixedVolume
+    with pytest.raises(InputError, match=r"second channel.*moving image"):
+        inputs.arrays_of(parameters)
+    parameters.movingChannel = parameters.movingVolume
+    assert inputs.opening_of(parameters) != before
+    assert inputs.options_of(parameters)["similarity"] == "mind"
+    assert {"fixed_channel", "moving_channel"} <= set(inputs.arrays_of(parameters))
+    with opened(parameters) as session:
+        assert session.pair.similarity == "mind"
+        assert session.pair.fixed.channel is not None
+    parameters.method = "general-hyper-spr"
+    assert inputs.options_of(parameters)["similarity"] is None
+
+
 def test_a_mask_of_segments_is_all_of_them_on_the_grid_of_the_image(parameters):
     from SPRRegistrationLib.scene import inputs
 

@@ -31,7 +31,7 @@ def filled(scene, name="A"):
     outputs.ensure(parameters)
     outputs.show_result(parameters, *(shown[key] for key in ("displacement", "weight", "inverse")))
     parameters.alpha, parameters.lambdaMax, parameters.weightLimit, parameters.showJacobian = 0.3, 2.5, 0.7, True
-    parameters.quality, parameters.report = json.dumps({"lncc": 0.5}), json.dumps({"metrics": {}})
+    parameters.quality, parameters.report = json.dumps({"similarity": 0.5}), json.dumps({"metrics": {}})
     snapshots.record(parameters)
     snapshots.keep(parameters, "B", {"lncc": 0.5})
     charts.update_histogram(parameters)

@@ -122,7 +122,7 @@ def test_a_commit_puts_everything_into_the_scene(begin):
     np.testing.assert_allclose(geometry.affine_of(deformed), geometry.affine_of(parameters.fixedVolume))
     assert geometry.displacement_of(parameters.inverseTransform)[0].max() == -2.0
     assert geometry.image_of(parameters.jacobianVolume)[0].max() == pytest.approx(1.0)
-    assert json.loads(parameters.quality)["lncc"] == 0.5
+    assert json.loads(parameters.quality)["similarity"] == 0.5
     assert json.loads(parameters.report)["metrics"]["after"]["dice_mean"] == 0.8
 
 
@@ -286,14 +286,16 @@ def test_the_settings_map_is_kept_as_a_table(begin):
     for alpha in (0.1, 0.2):
         for strength in (1.0, 2.0, 4.0):
             measures = {"min_jacobian": 0.5, "max_displacement_mm": 1.0, "weight_gap": 0.0, "folding_percent": None}
-            quality = protocol.DeformationQuality(lncc=alpha * strength, **measures)
+            quality = protocol.DeformationQuality(similarity=alpha * strength, **measures)
             worker.say(protocol.SweepPoint(setting={"alpha": alpha, "lambda_max": strength}, quality=quality))
     worker.say(protocol.Idle())
     assert (len(session.points), session.sweeping) == (6, False)
     assert parameters.mapTable.GetNumberOfRows() == 6
     kept = charts.saved_points(parameters)
     assert [point.setting for point in kept] == [point.setting for point in session.points]
-    assert [(point.lncc, point.folding_percent) for point in kept] == [(p.quality.lncc, None) for p in session.points]
+    assert [(point.similarity, point.folding_percent) for point in kept] == [
+        (p.quality.similarity, None) for p in session.points
+    ]
     parameters.fixedVolume, parameters.movingVolume = parameters.movingVolume, parameters.fixedVolume
     assert charts.saved_points(parameters) == []  # of other images
 

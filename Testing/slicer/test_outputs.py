@@ -25,6 +25,8 @@ SELECTORS = {
     "stiffnessSelector": "vtkMRMLSegmentationNode",
     "fixedMaskSelector": "vtkMRMLSegmentationNode",
     "movingMaskSelector": "vtkMRMLLabelMapVolumeNode",
+    "fixedChannelSelector": "vtkMRMLScalarVolumeNode",
+    "movingChannelSelector": "vtkMRMLScalarVolumeNode",
     "initialTransformSelector": "vtkMRMLLinearTransformNode",
     "outputVolumeSelector": "vtkMRMLScalarVolumeNode",
     "outputTransformSelector": "vtkMRMLGridTransformNode",
@@ -70,7 +72,7 @@ def test_selectors_offer_what_they_take(module):
         return set(driving.offered(getattr(module.ui, name))[0])
 
     images = {"None", "before", "after", "third"}
-    assert offered("fixedSelector") == images
+    assert offered("fixedSelector") == offered("fixedChannelSelector") | {"None"} == images
     assert offered("outputVolumeSelector") == images
     assert "Create new Volume" in driving.offered(module.ui.outputVolumeSelector)[1]
     assert offered("fixedMaskSelector") == {"None", "vtkMRMLLabelMapVolumeNode", "vtkMRMLSegmentationNode"}

@@ -16,7 +16,7 @@ pytestmark = [
 def points(*values):
     """A map of one row with these similarities."""
     return [
-        SimpleNamespace(setting={"alpha": 0.1, "lambda_max": float(place)}, lncc=value)
+        SimpleNamespace(setting={"alpha": 0.1, "lambda_max": float(place)}, similarity=value)
         for place, value in enumerate(values)
     ]
 
@@ -35,6 +35,19 @@ def test_differences_that_say_nothing_have_no_color_and_no_star(scene, values, i
     assert (colors == {settings_map.NO_COLOR}) == is_even
     assert any(cell.best for cell in table.cells) != is_even
     assert ("★" in settings_map.legend_of(table)) != is_even
+
+
+def test_settings_beyond_training_are_marked(scene):
+    from SPRRegistrationLib import settings_map
+    from SPRRegistrationLib.parameters import MapMeasure
+
+    some = points(0.4, 0.5, 0.6)  # lambda_max 0, 1, 2
+    table = settings_map.table_of(some, MapMeasure.SIMILARITY, trained={"lambda_max": 1.5})
+    assert [cell.is_beyond_training for cell in table.cells] == [False, False, True]
+    assert table.cells[2].signs == " ★ △"
+    assert "△ is beyond the training" in settings_map.legend_of(table)
+    usual = settings_map.table_of(some, MapMeasure.SIMILARITY)
+    assert "△" not in settings_map.legend_of(usual) + "".join(cell.signs for cell in usual.cells)
 
 
 def test_files_are_named_after_the_images_in_plain_letters(scene):

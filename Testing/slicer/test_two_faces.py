@@ -45,7 +45,7 @@ class Panel(Face):
     """The panel in 3D Slicer."""
 
     def __init__(self, module):
-        self.ui, self.images = module.ui, module.images
+        self.ui, self.images, self.panel = module.ui, module.images, module.panel
         super().__init__(module.panel.controller)
 
     def choose(self, fixed, moving):
@@ -67,6 +67,16 @@ class Panel(Face):
 
     def verdict(self):
         return self.ui.badgeLabel.text
+
+    def latency(self):
+        return self.ui.latencyLabel.text
+
+    def marked(self, field):
+        section = next(each for each in self.panel.sections if hasattr(each, "zone"))
+        return section.zone(field).visible, getattr(self.ui, f"{field}Slider").toolTip
+
+    def label(self, field):
+        return getattr(self.ui, f"{field}Label").text
 
 
 class Page(Face):
@@ -100,6 +110,22 @@ class Page(Face):
 
         badge = state.state_of(self.controller).badge
         return badge["line"] if badge else "No result yet."
+
+    def latency(self):
+        return state_of(self.controller).latency
+
+    def marked(self, field):
+        trained = state_of(self.controller).trained
+        return field in trained, f"Beyond training above {trained[field]:g}" if field in trained else ""
+
+    def label(self, field):
+        return state_of(self.controller).labels.get(field, "")
+
+
+def state_of(controller):
+    from SPRExplorer import state
+
+    return state.state_of(controller)
 
 
 @contextlib.contextmanager
@@ -169,6 +195,46 @@ def test_the_warm_up_of_a_network_goes_on_whatever_changes(face):
         face.set("sweep", value)
     assert [request.on for request in face.worker.requests if request.verb == "sweep"] == [True]
     assert face.controller.session.sweeping
+
+
+def test_settings_beyond_training_are_usable_and_marked(face):
+    face.choose(*face.images[:2])
+    face.set("method", MODEL)
+    face.slide("alpha", 0.05)
+    face.worker.greet()
+    ranges = {"alpha": (0.002, 0.24), "lambda_max": (0.5, 6.0)}
+    face.worker.answer_open(ranges=ranges, trained={"alpha": 0.19, "lambda_max": 6.0})
+    shown, text = face.marked("alpha")
+    assert shown
+    assert "Beyond training above 0.19" in text
+    assert not face.marked("lambdaMax")[0]
+    face.answer(1.0)
+    face.slide("alpha", 0.2)
+    assert face.worker.last(protocol.Update).setting["alpha"] == pytest.approx(0.2)
+    face.answer(1.0)  # alpha 0.2
+    assert face.latency().endswith("beyond training")
+    face.set("method", "instance")
+    face.worker.answer_open()
+    face.slide("alpha", 0.21)
+    face.answer(1.0)
+    assert not face.marked("alpha")[0]
+    assert "beyond" not in face.latency()
+
+
+def test_the_stiffness_of_a_hypermorph_is_named(face):
+    from SPRRegistrationLib import models, sliders
+
+    card = {"prior": "uniform", "ranges": {"lambda": [0, 99]}, "defaults": {"lambda": 3.0}, "weighting": "hypermorph"}
+    card |= {"units": "voxel"}
+    model = models.TaskModel("hm", None, card)
+    face.controller.models.append(model)
+    assert sliders.ranges_of(None, model)["strength"] == pytest.approx((0.0526, 19.0), abs=1e-3)
+    assert any("λ/(1 − λ)" in text for _name, text in models.card_lines(model))  # noqa: RUF001
+    assert ("stiffness (lambda)", "trained from 0 to 99, usable to 118.8") in models.card_lines(model)
+    assert ("Smoothness measured in", "voxels") in models.card_lines(model)
+    sliders.take_model(face.parameters, model)
+    face.controller.on_change()
+    assert "λ/(1 − λ) of HyperMorph" in face.label("strength")  # noqa: RUF001
 
 
 def test_the_settings_map_of_the_optimization_is_filled_only_if_wanted(face):

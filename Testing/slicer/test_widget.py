@@ -192,7 +192,8 @@ def test_a_model_of_the_total_variation_prior_sets_its_sliders_alone(chosen):
     chosen.ui.liveCheckBox.click()
     sliders.take_model(parameters, model)
     assert (parameters.tv, parameters.tvLambdaMax, parameters.lambdaMax) == (0.2, 20.0, 1.0)
-    assert sliders.ranges_of(None, model) == {"tvLambdaMax": (2.0, 40.0)}
+    assert sliders.ranges_of(None, model) == {"tvLambdaMax": (2.0, 48.0)}
+    assert sliders.trained_of(None, model) == {"tvLambdaMax": 40.0}
     assert sliders.recommended_of(model)["tvLambdaMax"] == 20.0
     assert sliders.recommended_of(model)["lambdaMax"] == 1.0
 
@@ -421,8 +422,8 @@ def test_a_task_model_is_imported_and_sets_the_sliders(chosen, tiny_network, car
     assert chosen.dialogs.shown == []
     assert parameters.method == "heart"
     for slider, field, value, ends in (
-        (ui.alphaSlider, "alpha", 0.02, (0.0, 0.1)),
-        (ui.lambdaMaxSlider, "lambdaMax", 0.3, (0.0, 3.0)),
+        (ui.alphaSlider, "alpha", 0.02, (0.001, 0.12)),
+        (ui.lambdaMaxSlider, "lambdaMax", 0.3, (0.04, 3.6)),
     ):
         assert (slider.minimum, slider.maximum) == ends
         assert slider.value == pytest.approx(value)

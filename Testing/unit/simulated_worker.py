@@ -17,7 +17,9 @@ from SPRCore.live.wire import read_request, to_line
 
 IMAGE = (np.arange(24, dtype=np.float32).reshape(2, 3, 4), np.eye(4))
 PAIR = {"fixed": IMAGE, "moving": IMAGE}
-QUALITY = DeformationQuality(folding_percent=0.0, min_jacobian=0.5, max_displacement_mm=1.0, lncc=0.5, weight_gap=0.0)
+QUALITY = DeformationQuality(
+    folding_percent=0.0, min_jacobian=0.5, max_displacement_mm=1.0, similarity=0.5, weight_gap=0.0
+)
 
 
 class Played:

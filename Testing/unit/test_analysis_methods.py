@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from SPRCore.analysis.methods import parse_methods
-from SPRCore.analysis.pairs import load_pair, read_pairs
 from SPRCore.baselines import BASELINES
 from SPRCore.errors import InputError
 from SPRCore.io import write_bundle
 from SPRCore.io.bundles import Bundle
+from SPRCore.io.pairs import load_pair, read_pairs
 from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
 
 

@@ -12,6 +12,7 @@ from SPRCore.analysis.figures import save_figure
 from SPRCore.analysis.optima import optima_table
 from SPRCore.analysis.pair_figures import boundary_figure, likely_weight_figure, methods_figure, weight_figure
 from SPRCore.analysis.plots import dice_figure, weights_figure
+from SPRCore.analysis.prior_figures import rows_prior_figure
 from SPRCore.analysis.report import PAGE, write_figures, write_page, write_tables
 from SPRCore.analysis.rows import BenchmarkRow, SurfacePoint
 from SPRCore.analysis.saved_pairs import SavedPair, SavedResult
@@ -99,6 +100,18 @@ def test_surfaces(tmp_path):
     assert any("all within 0.005 of the best" in text for text in texts(flat))
 
 
+def test_settings_beyond_the_training_are_marked(tmp_path):
+    inside, beyond = ([dataclasses.replace(p, trained={"alpha": top}) for p in surface_points()] for top in (0.3, 0.15))
+    assert "dashed" not in sweep_figure(inside).get_suptitle()
+    figure = sweep_figure(beyond)
+    check(figure, tmp_path / "f.png")
+    assert "dashed: maximum of the training" in figure.get_suptitle()
+    dashed = [line for line in figure.axes[0].lines if line.get_linestyle() == "--"]
+    assert [list(line.get_xdata()) for line in dashed] == [[0.15, 0.15]]
+    curve = [dataclasses.replace(point(**{"lambda": x}), trained={"lambda": 1.0}) for x in (0.5, 1.0, 1.2)]
+    assert "dashed: maximum of the training" in sweep_figure(curve).get_suptitle()
+
+
 def test_curves(tmp_path):
     points = [point(p, 0.7 - (x - 0.6) ** 2, **{"lambda": x}) for p in "ab" for x in np.linspace(0, 1, 11).tolist()]
     figure = sweep_figure(points, {"1": "RV", "2": "LV"})
@@ -115,6 +128,16 @@ def test_a_sweep_without_a_point_has_no_figure():
 
 def trial(number, value, state="complete", **params):
     return {"number": number, "params": params, "value": value, "state": state}
+
+
+def test_infeasible_trials_are_marked_and_not_the_best(tmp_path):
+    trials = [trial(n, 0.7 + 0.01 * n, alpha=0.1 * n, lambda_max=1.0 + n % 3) | {"infeasible": n > 3} for n in range(6)]
+    figure = study_figure({"trials": trials, "objective": "dice", "direction": "maximize"})
+    check(figure, tmp_path / "f.png")
+    assert "best Dice 0.7300" in figure.get_suptitle()
+    assert "folds too much" in [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    none = study_figure({"trials": [one | {"infeasible": True} for one in trials], "objective": "dice"})
+    assert "none below the folding limit" in none.get_suptitle()
 
 
 def test_a_study(tmp_path):
@@ -239,6 +262,38 @@ def test_figures_of_a_pair(kept, tmp_path):
     save_figure(likely_weight_figure(kept, kept.methods[0]), tmp_path / "likely.png")
 
 
+def test_the_weight_lies_over_deformation_and_spread(kept):
+    figure = weight_figure(kept, kept.methods[0])
+    titles = [axes.get_title().strip() for axes in figure.axes if axes.images]
+    assert len(titles) == 6
+    assert titles[3:] == ["weight", "weight on deformation", "weight on spread"]
+    over = figure.axes[4]
+    weight = figure.axes[3].images[-1].get_array()
+    np.testing.assert_array_equal(over.images[-1].get_array(), weight)
+    assert over.collections  # the lines of the grid
+
+
+def test_the_priors_of_the_methods(tmp_path):
+    settings = {
+        "a": {"prior": "beta", "alpha": 0.5, "lambda_max": 1.0},
+        "b": {"prior": "beta", "alpha": 0.5, "lambda_max": 3.0},
+        "c": {"prior": "gaussian", "sigma": 1.0, "lambda_mean": 2.0},
+        "d": {"prior": "uniform", "lambda": 1.0},
+        "e": {"metric": "CC"},
+    }
+    made = [BenchmarkRow(pair="1", subject="1", method=name, setting=setting) for name, setting in settings.items()]
+    figure = rows_prior_figure(made)
+    check(figure, tmp_path / "f.png")
+    beta, gaussian, log_beta, _ = figure.axes
+    (curve,) = beta.lines  # both methods have this setting
+    assert curve.get_label().splitlines()[1:] == ["a", "b"]
+    weight, density = curve.get_data()
+    np.testing.assert_allclose(density, 1.5 * np.sqrt(weight), rtol=1e-6)  # (alpha' + 1) w^alpha'
+    np.testing.assert_allclose(log_beta.lines[0].get_ydata(), np.log(density))
+    assert gaussian.lines[0].get_label().endswith("c")
+    assert rows_prior_figure(made[3:]) is None
+
+
 def test_a_figure_of_a_weight_that_is_not_there(kept):
     with pytest.raises(ValueError, match="demons has no weight"):
         weight_figure(kept, kept.methods[1])
@@ -278,6 +333,11 @@ def test_the_figure_of_settings(kept, tmp_path):
     said = " ".join(texts(figure))
     for words in ("mean 0.10", "mean 0.60", "mean 0.20", "Dice 0.750", "spatial coherence", "strength", "mm apart"):
         assert words in said
+    assert "beyond" not in said
+    marked = settings_figure(dataclasses.replace(kept, methods=methods), trained={"alpha": 0.5, "lambda_max": 1.5})
+    assert "beyond the training" in marked.get_suptitle()
+    labels = [axes.get_ylabel() for axes in marked.axes if axes.get_ylabel()]
+    assert sum("\N{DAGGER}" in label for label in labels) == 1  # lambda_max 2 alone
     boxes = {axes.get_title(): axes.get_window_extent() for axes in shown if "mean" in axes.get_title()}
     assert boxes["mean 0.60"].x0 > boxes["mean 0.10"].x0, "alpha rises to the right"
     assert boxes["mean 0.20"].y0 > boxes["mean 0.10"].y0, "lambda_max rises upward"

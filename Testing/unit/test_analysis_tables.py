@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import json
 from dataclasses import replace
 
 import pytest
 
-from SPRCore.analysis.benchmark import ROWS, latest
+from SPRCore.analysis.benchmark import ROWS, BenchmarkOptions, identity_of, latest
+from SPRCore.analysis.methods import MethodSpec
 from SPRCore.analysis.report import collect, write_tables
-from SPRCore.analysis.rows import BenchmarkRow, RowsHeader, append_row, start_rows
+from SPRCore.analysis.rows import BenchmarkRow, RowsHeader, append_row, read_rows, start_rows
 from SPRCore.analysis.summary import INITIAL, summarize
 from SPRCore.analysis.tables import comparison_table, latex, long_csv, markdown, results_table
 from SPRCore.errors import InputError
+from SPRCore.io.pairs import PairFiles
+from SPRCore.metrics import MetricConventions
 
 NAMES = {"1": "RV", "2": "LV"}
 
@@ -44,7 +49,7 @@ def lines(text):
 
 
 def test_a_method_better_for_every_subject():
-    found = summarize(rows({"uniform": 0.1, "spr": 0.15}), {"spr": "uniform"})
+    found = summarize(rows({"uniform": 0.1, "spr": 0.15}), {"spr": ["uniform"]})
     assert [part.method for part in found] == [INITIAL, "uniform", "spr"]
     test = found[2].comparison
     assert (test.subjects, test.better, test.measure) == (7, 7, "dice_mean")
@@ -52,6 +57,25 @@ def test_a_method_better_for_every_subject():
     assert test.p == pytest.approx(2 / 2**7)
     assert test.is_better
     assert found[1].comparison is None
+
+
+def test_a_method_beside_several_references():
+    twins = {"spr": ["uniform", "syn"], "uniform": ["syn"]}
+    found = {part.method: part for part in summarize(rows({"syn": 0.0, "uniform": 0.1, "spr": 0.15}), twins)}
+    tests = found["spr"].comparisons
+    assert [test.reference for test in tests] == ["uniform", "syn"]
+    assert [test.difference for test in tests] == pytest.approx([0.05, 0.15])
+    assert {test.p_holm for part in found.values() for test in part.comparisons} == {3 * 2 / 2**7}  # of three tests
+    table = comparison_table(list(found.values()))
+    assert [(line[0].text, line[1].text) for line in table.body] == [
+        ("uniform", "syn"),
+        ("spr", "uniform"),
+        ("spr", "syn"),
+    ]
+    numbers = csv.DictReader(io.StringIO(long_csv(list(found.values()))))
+    differences = {(line["method"], line["twin"]): float(line["difference"]) for line in numbers if line["difference"]}
+    assert differences == pytest.approx({("uniform", "syn"): 0.1, ("spr", "uniform"): 0.05, ("spr", "syn"): 0.15})
+    assert "the first of several" in results_table(list(found.values())).notes[1]
 
 
 def test_the_spread_is_that_of_pairs_and_of_all_labels():
@@ -64,7 +88,7 @@ def test_the_spread_is_that_of_pairs_and_of_all_labels():
 
 
 def test_markdown():
-    found = summarize(rows({"a": 0.1, "b_c": 0.15, "d": 0.05}), {"b_c": "a"})
+    found = summarize(rows({"a": 0.1, "b_c": 0.15, "d": 0.05}), {"b_c": ["a"]})
     table = lines(markdown(results_table(found, NAMES)))
     head = ["method", "RV", "LV", "Dice", "folding, %", "NDV, %", "LNCC", "seconds", "of processor"]
     assert table[0] == head
@@ -90,7 +114,7 @@ def test_markdown():
 @pytest.mark.parametrize(("gain", "sign"), [(0.15, "*"), (0.05, "†")])
 def test_better_and_worse_are_marked_apart(gain, sign):
     count = 30  # fifteen subjects: p = 2 / 2^15
-    found = summarize(rows({"uniform": 0.1, "spr": gain}, count), {"spr": "uniform"})
+    found = summarize(rows({"uniform": 0.1, "spr": gain}, count), {"spr": ["uniform"]})
     cells = {line[0].text: line[3].text for line in results_table(found).body}
     assert cells["spr"].endswith(sign * 2)
     assert not cells["uniform"].endswith(sign)
@@ -107,7 +131,7 @@ def test_latex_has_no_bare_sign():
 
 
 def test_every_number_is_in_the_csv():
-    found = summarize(rows({"a": 0.1, "b": 0.2}), {"b": "a"})
+    found = summarize(rows({"a": 0.1, "b": 0.2}), {"b": ["a"]})
     table = {(r["method"], r["measure"], r["label"]): r for r in csv.DictReader(io.StringIO(long_csv(found, NAMES)))}
     assert float(table["a", "dice", "RV"]["mean"]) == pytest.approx(0.56565)
     assert float(table["b", "dice_mean", ""]["difference"]) == pytest.approx(0.1)
@@ -127,7 +151,7 @@ def test_many_labels_are_left_to_the_csv():
 def test_a_failed_pair_is_counted_and_told():
     part = rows({"a": 0.1, "b": 0.2}, count=4)
     part[-1] = replace(part[-1], after={}, before={}, failed="not enough memory")
-    found = summarize(part, {"b": "a"})
+    found = summarize(part, {"b": ["a"]})
     text = markdown(results_table(found))
     assert ["b", "3 of 4"] == lines(text)[4][:2]
     assert "different pairs" in text
@@ -141,7 +165,7 @@ def test_without_labels_landmarks_decide():
         tre = {"mean": error, "n": 3}
         return [row(method, n, 0, before={"tre_mm": {"mean": 9.0}}, after={"tre_mm": tre}) for n in range(4)]
 
-    found = summarize(points("a", 3.0) + points("b", 2.0), {"b": "a"})
+    found = summarize(points("a", 3.0) + points("b", 2.0), {"b": ["a"]})
     assert found[2].comparison.measure == "tre_mm"
     assert found[2].comparison.is_better
     assert results_table(found).header[:2] == ("method", "TRE, mm")
@@ -156,7 +180,7 @@ def test_pairs_of_one_name_must_be_the_same():
 
 def test_an_unknown_twin_is_named():
     with pytest.raises(InputError, match="did you mean 'uniform'"):
-        summarize(rows({"uniform": 0.1, "spr": 0.2}), {"spr": "unifrom"})
+        summarize(rows({"uniform": 0.1, "spr": 0.2}), {"spr": ["unifrom"]})
 
 
 def test_the_last_row_of_a_pair_counts_and_older_settings_do_not():
@@ -172,9 +196,44 @@ def test_report_of_two_runs(tmp_path):
         path = tmp_path / name / ROWS
         start_rows(path, RowsHeader(kind="benchmark"))
         for part in rows({name: gain}):
-            append_row(path, replace(part, twin="one" if name == "two" else None))
+            append_row(path, replace(part, twin=("one",) if name == "two" else ()))
+    older = tmp_path / "one" / ROWS  # files of one reference method
+    older.write_text(older.read_text().replace('"twin": []', '"twin": null'))
+    newer = tmp_path / "two" / ROWS
+    newer.write_text(newer.read_text().replace('"twin": ["one"]', '"twin": "one"', 3))
     found = write_tables(collect([tmp_path / "one", tmp_path / "two" / ROWS]), tmp_path, names=NAMES)
     assert found[2].comparison.reference == "one"
     assert {path.name for path in tmp_path.glob("table.*")} == {"table.md", "table.tex", "table.csv"}
     assert "| one | 14" not in (tmp_path / "table.md").read_text()
     assert "Methods against their reference methods" in (tmp_path / "table.tex").read_text()
+
+
+def test_metric_conventions_are_not_mixed():
+    linear = MetricConventions(label_interpolation="linear")
+    other = [replace(part, conventions=linear) for part in rows({"b": 0.2})]
+    with pytest.raises(InputError, match="two metric conventions, those of a and of b"):
+        summarize([*rows({"a": 0.1}), *other])
+    assert latest([*rows({"b": 0.2}, count=3), *other[:2]]) == other[:2]
+
+
+def test_conventions_are_kept_and_older_rows_have_the_default_ones(tmp_path):
+    path = tmp_path / ROWS
+    start_rows(path, RowsHeader(kind="benchmark"))
+    foreground = MetricConventions(folding_over="foreground")
+    append_row(path, row("a", 0, 0.1, conventions=foreground))
+    assert read_rows(path, BenchmarkRow).rows[0].conventions == foreground
+    text = path.read_text()
+    kept = ', "conventions": {"label_interpolation": "nearest", "folding_over": "foreground"}'
+    assert kept in text
+    path.write_text(text.replace(kept, ""))
+    assert read_rows(path, BenchmarkRow).rows[0].conventions == MetricConventions()
+
+
+def test_the_digest_of_a_result_depends_on_conventions_unless_they_are_the_default_ones(tmp_path):
+    pair = PairFiles(pair="1", subject="1", fixed=tmp_path / "a.nii", moving=tmp_path / "b.nii", digest="d")
+    method, default = MethodSpec(label="syn", kind="syn"), BenchmarkOptions()
+    linear = BenchmarkOptions(conventions=MetricConventions(label_interpolation="linear"))
+    assert identity_of(pair, method, default) != identity_of(pair, method, linear)
+    parts = ["1", "1", "", "d", "syn", None, method.setting, {"init": "auto", "device": "auto", "seed": 0}]
+    before = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    assert identity_of(pair, method, default) == before  # results of earlier versions are not measured again

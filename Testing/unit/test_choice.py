@@ -16,6 +16,8 @@ from SPRCore.analysis.methods import parse_methods, run_method
 from SPRCore.errors import InputError
 from SPRCore.functional import gaussian_smooth, warp
 from SPRCore.geometry import MaskedVolume
+from SPRCore.geometry.annotations import Annotations
+from SPRCore.io.pairs import LoadedPair
 from SPRCore.registration import InstanceConfig, register_instance
 from SPRCore.registration.choice import (
     CANDIDATES,
@@ -181,8 +183,9 @@ def test_a_method_of_a_benchmark_chooses():
     image = SPRCore.Volume(textured(3, (16, 16, 16))[0, 0].numpy(), torch.eye(4).numpy())
     pair = [MaskedVolume.of(image, name) for name in ("fixed", "moving")]
     (method,) = parse_methods(["auto"])
-    found = run_method(method, *pair, None, "cpu")
-    given_by_hand = run_method(dataclasses.replace(method, chooses=False), *pair, None, "cpu")
+    pair = LoadedPair(fixed=pair[0], moving=pair[1], annotations=Annotations())
+    found = run_method(method, pair, None, "cpu")
+    given_by_hand = run_method(dataclasses.replace(method, chooses=False), pair, None, "cpu")
     np.testing.assert_array_equal(found.weight.array, given_by_hand.weight.array)  # too few blocks: the default
     assert found.report["seconds"]["register"] > 0
 

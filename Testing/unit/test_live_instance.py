@@ -51,6 +51,24 @@ def test_a_commit_equals_a_cold_run(pair, options):
     assert better[-1].exact
 
 
+@pytest.mark.parametrize("similarity", ["mind", "mse"])
+def test_a_session_of_another_similarity_measures_it_and_equals_a_cold_run(pair, similarity):
+    channels = {"fixed_channel": pair["fixed"], "moving_channel": pair["moving"]}
+    with opened(pair, annotations=Annotations(**channels), similarity=similarity) as live:
+        shown = live.update(**WANTED)
+        final = live.commit()
+        assert live.pair.similarity == similarity
+        assert live.choose().compared in (True, False)
+    options = RegistrationOptions(similarity=similarity)
+    given = {"prior": BetaPrior(**WANTED), "device": "cpu", "init": "none", "annotations": channels}
+    cold = register(pair["fixed"], pair["moving"], options=options, **given)
+    assert apart_vox(final.displacement, cold.displacement) <= 0.05
+    assert final.metrics["after"][similarity] == pytest.approx(cold.report["metrics"]["after"][similarity], abs=1e-3)
+    assert final.metrics["after"][similarity] > final.metrics["before"][similarity]
+    assert -1 < shown.quality.similarity <= 1
+    assert final.quality.similarity > 0
+
+
 def test_previews_are_near_the_exact_result_and_better_ones_within_a_tenth(pair):
     with opened(pair, budget_ms=2000) as live:
         shown = [live.update(alpha=0.02, lambda_max=0.5), *replies(live)]

@@ -65,7 +65,7 @@ def test_a_network_encodes_once_and_decodes_each_preview(pair, bundle_of, monkey
         live.commit()
     # A commit decodes once more for the inverse.
     assert counts == {"encode": 1, "decode": 2, "decode_velocity": 5}
-    assert len({reply.quality.lncc for reply in shown}) == 5
+    assert len({reply.quality.similarity for reply in shown}) == 5
 
 
 def test_a_slow_network_is_interpolated(pair, bundle_of, monkeypatch):

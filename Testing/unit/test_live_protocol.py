@@ -30,7 +30,9 @@ GRID = tuple(float(value) for value in (2, 0, 0, -20, 0, 2.5, 0, 10, 0, 0, 3, 5,
 PLACE = ArrayLayout(offset=64, shape=(24, 20, 16), dtype="float32", affine=GRID)
 POINTS = ArrayLayout(offset=0, shape=(0, 3), dtype="float64")
 SEGMENT = Segment(kind="memory", slot="w3", size=40_000, arrays={"weight": PLACE, "points": POINTS})
-QUALITY = DeformationQuality(folding_percent=0.0, min_jacobian=0.2, max_displacement_mm=7.5, lncc=0.8, weight_gap=None)
+QUALITY = DeformationQuality(
+    folding_percent=0.0, min_jacobian=0.2, max_displacement_mm=7.5, similarity=0.8, weight_gap=None
+)
 SETTING = {"alpha": 0.1, "lambda_max": 2.0}
 ALIGNED = {"init": "affine", "init_reason": "overlap 82 %, centers 39.0 mm apart", "init_mm": 41.5, "covered": 0.97}
 
@@ -150,8 +152,8 @@ def test_numpy_numbers_become_python_numbers():
 
 
 def test_quality_and_points_hold_finite_numbers_or_none():
-    quality = dataclasses.replace(QUALITY, min_jacobian=float("nan"), lncc=float("-inf"))
-    assert (quality.min_jacobian, quality.lncc, quality.max_displacement_mm) == (None, None, 7.5)
+    quality = dataclasses.replace(QUALITY, min_jacobian=float("nan"), similarity=float("-inf"))
+    assert (quality.min_jacobian, quality.similarity, quality.max_displacement_mm) == (None, None, 7.5)
     point = protocol.SweepPoint(setting=SETTING, quality=quality, tre_mm=float("inf"))
     assert read(to_line(point)) == point
 

@@ -126,7 +126,7 @@ def test_the_sweep_runs_in_the_background(worker):
     assert kinds.count(("point", None)) == 5
     assert kinds.index(("result", update)) < kinds.index(("point", None)) + 3
     point = worker.until(lambda m: m.kind == "point")
-    assert (point.dice_mean, point.tre_mm, point.quality.lncc) == (None, 2.0, 0.5)
+    assert (point.dice_mean, point.tre_mm, point.quality.similarity) == (None, 2.0, 0.5)
 
 
 def test_the_sweep_can_be_turned_off(worker):

@@ -101,8 +101,8 @@ def test_a_sweep_visits_a_grid_and_keeps_the_setting(pair, bundle_of):
     assert len({tuple(point.setting.values()) for point in points}) == 25
     for name in ("alpha", "lambda_max"):
         assert {min(p.setting[name] for p in points), max(p.setting[name] for p in points)} == {0.1, 4.0}
-    assert all(0 < point.dice_mean <= 1 and 0 < point.quality.lncc < 1 for point in points)
-    assert len({point.quality.lncc for point in points}) > 20
+    assert all(0 < point.dice_mean <= 1 and 0 < point.quality.similarity < 1 for point in points)
+    assert len({point.quality.similarity for point in points}) > 20
 
 
 def test_a_closed_session_can_be_closed_again(pair):

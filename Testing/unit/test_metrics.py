@@ -200,8 +200,8 @@ def test_report_holds_exactly_what_was_given():
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert result["before"]["overlap_percent"] == 100.0
     assert result["after"]["overlap_percent"] == pytest.approx(100 * 11 / 12)  # a plane has left the moving image
-    given = evaluate(fixed=still, warped=labels, warped_labels=labels, annotations=Annotations(fixed_labels=labels))
-    assert given["after"]["dice_mean"] == 1.0
+    given = evaluate(fixed=still, warped=labels, annotations=Annotations(fixed_labels=labels))
+    assert given["after"]["lncc"] == pytest.approx(1.0)
     assert "before" not in given
 
 

@@ -10,7 +10,13 @@ from SPRRegistrationLib import messages, verdict
 
 from SPRCore.errors import InputError
 
-GOOD = {"folding_percent": 0.0, "min_jacobian": 0.42, "max_displacement_mm": 12.34, "lncc": 0.715, "weight_gap": 0.0}
+GOOD = {
+    "folding_percent": 0.0,
+    "min_jacobian": 0.42,
+    "max_displacement_mm": 12.34,
+    "similarity": 0.715,
+    "weight_gap": 0.0,
+}
 NEAR = {"overlap": 1.0, "angle_degrees": 0.0, "spacing_ratio": 1.0, "thickest_mm": 3.0}
 
 
@@ -51,7 +57,7 @@ NONSENSE = {"before": {"lncc": 0.03}, "after": {"lncc": 0.04}}
     [
         ({"warnings": ("The images hardly overlap.",)}, "hardly overlap"),
         ({"covered": 0.08}, "Only 8 % of the fixed image"),
-        ({"metrics": NONSENSE}, "hardly resemble each other: similarity 0.04"),
+        ({"metrics": NONSENSE}, "hardly resemble each other: local correlation 0.04"),
         ({"metrics": {"before": {"lncc": 0.57}, "after": {"lncc": 0.31}}}, "not become more alike"),
         ({"metrics": {"after": {"lncc": 0.31}}}, "not known"),
         ({"quality": {"max_displacement_mm": 112.0}}, "112 mm"),
@@ -95,7 +101,7 @@ def test_the_badge_lists_what_was_measured_before_and_after():
     assert judged().details == (
         ("Smallest change of volume", "0.42 (1 is none, 0 or less is folded)"),
         ("Largest displacement", "12.3 mm"),
-        ("Similarity of the images", "0.31 → 0.57 (1 is alike)"),
+        ("Local correlation of the images", "0.31 → 0.57 (1 is alike)"),
     )
     before, after = {"dice_mean": 0.905, "tre_mm": {"mean": 7.42}}, {"dice_mean": 0.94, "tre_mm": {"mean": 1.26}}
     details = judged(metrics={"before": before, "after": after | {"lncc": None}}).details
@@ -111,14 +117,14 @@ def test_a_preview_claims_no_more_than_it_knows():
     assert dict(first.details) == {
         "Smallest change of volume": "after the exact result",
         "Largest displacement": "after the exact result",
-        "Similarity on the coarse grid": "0.71",
+        "Local correlation on the coarse grid": "0.71",
     }
     near = judged(metrics={}, exact=False)
     assert (near.level, dict(near.details)["Largest displacement"]) == ("preview", "after the exact result")
     exact = judged(metrics={})
     assert (exact.level, dict(exact.details)["Largest displacement"]) == ("preview", "12.3 mm")
     assert "not measured" in exact.line
-    assert "Similarity of the images" not in dict(exact.details), "that name is for the number of the report"
+    assert "Local correlation of the images" not in dict(exact.details), "that name is for the number of the report"
 
 
 def test_a_saved_result_is_judged_like_a_new_one():

@@ -16,8 +16,8 @@ from SPRCore.geometry import Grid, MaskedVolume, Volume, voxel_to_ras
 from SPRCore.io.cards import ModelCard, WorkingGrid
 from SPRCore.networks import RegistrationOutput
 from SPRCore.registration import network as by_network
-from SPRCore.registration.network import code_of, model_prior
-from SPRCore.regularization import BetaPrior, GaussianPrior
+from SPRCore.registration.network import beyond_training, code_of, model_prior
+from SPRCore.regularization import BetaPrior, GaussianPrior, most_probable_weight
 
 AFFINE = np.array([[-1.5, 0, 0, 30], [0, 2.0, 0, -12], [0, 0, 2.5, 4], [0, 0, 0, 1.0]])
 SHAPE = (21, 18, 17)
@@ -203,6 +203,10 @@ def test_a_network_without_inverse_and_weight_gets_both(tiny_network, card_for, 
     assert apart < 0.03 * forward.norm(dim=1).max()
     # The steeper the field, the smaller the weight; 1 where it is flat.
     assert 0 < found.weight.array.min() < found.weight.array.max() <= 1
+    spacing = found.displacement.grid.spacing
+    in_mm = forward * forward.new_tensor(spacing).view(1, 3, 1, 1, 1)
+    likely = most_probable_weight(in_mm, spacing, BetaPrior(alpha=0.02, lambda_max=2.0))
+    np.testing.assert_allclose(found.weight.array, likely[0, 0].numpy(), rtol=1e-3)
 
 
 def test_the_prior_of_a_model(conditioned):
@@ -212,12 +216,24 @@ def test_the_prior_of_a_model(conditioned):
     assert model_prior(card, asked) is asked
     np.testing.assert_allclose(code_of(card, asked), [[1.0, 0.2]])
     for prior, words in (
-        (BetaPrior(alpha=0.3), "alpha: got 0.3; expected 0 to 0.2"),
-        (BetaPrior(alpha=0.1, lambda_max=0.1), "lambda_max: got 0.1; expected 0.5 to 5"),
+        (BetaPrior(alpha=0.3), "alpha: got 0.3; expected 0 to 0.24: the model .* was trained up to 0.2"),
+        (BetaPrior(alpha=0.1, lambda_max=0.1), "lambda_max: got 0.1; expected 0.5 to 6"),
+        (BetaPrior(alpha=0.1, lambda_max=6.01), "lambda_max: got 6.01; expected 0.5 to 6"),
         (GaussianPrior(), "prior: got gaussian; expected beta"),
     ):
         with pytest.raises(InputError, match=words):
             model_prior(card, prior)
+
+
+def test_settings_beyond_training(conditioned):
+    network, card = conditioned
+    asked = BetaPrior(alpha=0.24, lambda_max=5.4)
+    np.testing.assert_allclose(code_of(card, model_prior(card, asked)), [[1.2, 1.08]])
+    assert beyond_training(card, asked) == {"alpha": 0.2, "lambda_max": 5.0}
+    assert beyond_training(card, BetaPrior(alpha=0.2, lambda_max=5.4)) == {"lambda_max": 5.0}
+    assert beyond_training(card, BetaPrior(alpha=0.2, lambda_max=5.0)) == {}
+    field = register_network(volume(0), volume(1), network, card, prior=asked).displacement.array
+    assert np.abs(field - register_network(volume(0), volume(1), network, card).displacement.array).max() > 1e-3
 
 
 def test_a_model_of_one_setting_takes_no_other():

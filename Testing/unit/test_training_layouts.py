@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from SPRCore.errors import InputError
 from SPRCore.io.nifti import write_nifti
 from SPRCore.training.data import build_datasets
-from SPRCore.training.data.grouping import TOTALSEGMENTATOR, grouped
-from SPRCore.training.data.ixi import VOLUMES_OF_INTEREST
+from SPRCore.training.data.grouping import grouped
+from SPRCore.training.label_names import GROUPINGS, THIRTY_STRUCTURES
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_acdc_and_mnms_together(mnms, tmp_path):
 @pytest.fixture
 def pickles(tmp_path):
     folder = tmp_path / "IXI_data"
-    members = VOLUMES_OF_INTEREST[:5]
+    members = THIRTY_STRUCTURES[:5]
     for number, place in enumerate(["", "Train", "Train", "Val", "Test"]):
         path = folder / place / (f"subject_{number}.pkl" if place else "atlas.pkl")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,13 +96,41 @@ def pickles(tmp_path):
 
 
 def test_ixi_in_the_form_of_its_author(pickles):
-    recipe = recipe_for(pickles, "ixi_pkl", task="atlas-to-subject", atlas="atlas")
+    axes = {"orientation": "LIA", "spacing_mm": [1, 1, 1]}  # as in Training/recipes/ixi
+    recipe = recipe_for(pickles, "ixi_pkl", axes, task="atlas-to-subject", atlas="atlas")
     data = build_datasets(recipe)
     assert data.report["subjects"] == {"train": 2, "validation": 1, "test": 1}  # as the folders say
     assert data.split["sets"]["test"] == ["subject_4"]
     assert data.train[0].names[0] == ("atlas", "subject_1")
-    np.testing.assert_array_equal(data.test[0].fixed_labels[0, 0], labels(4, VOLUMES_OF_INTEREST[:5]))
-    assert data.labels == VOLUMES_OF_INTEREST[:5]
+    np.testing.assert_array_equal(data.test[0].fixed_labels[0, 0], labels(4, THIRTY_STRUCTURES[:5]))
+    assert data.labels == THIRTY_STRUCTURES[:5]
+
+
+def test_the_axes_of_the_authors_pickles_are_those_of_freesurfer(pickles):
+    """The network gets the arrays as stored, and its card says how their axes point; in RAS they are turned."""
+    from SPRCore.training.data.ixi import find_ixi_pickles
+    from SPRCore.training.data.reading import read_case
+
+    cases, _ = find_ixi_pickles(pickles, use_labels=True)
+    images = read_case(cases[0])
+    np.testing.assert_array_equal(images.image.affine[:3, :3], [[-1, 0, 0], [0, 0, 1], [0, -1, 0]])
+    np.testing.assert_array_equal(images.labels.affine, images.image.affine)
+    assert images.image.spacing == (1.0, 1.0, 1.0)
+
+
+def test_cards_of_the_ixi_recipes_have_orientation_and_spacing(repository, pickles):
+    from SPRCore.training.data.build import build_datasets
+    from SPRCore.training.model_card import card_of
+    from SPRCore.training.recipe import read_recipe
+
+    path = repository / "Training" / "recipes" / "ixi" / "tm-spr-beta.yaml"
+    places = [f"data.folder={pickles}", f"data.cache={pickles / '.cache'}", "data.labels=null"]
+    recipe = read_recipe(path, places)
+    card = card_of(recipe)
+    assert (card.grid.orientation, card.grid.spacing_mm) == ("LIA", (1.0, 1.0, 1.0))
+    stored = image(4).astype(np.float32)
+    prepared = build_datasets(recipe).test[0].fixed[0, 0].numpy()
+    assert np.corrcoef(prepared.ravel(), stored.ravel())[0, 1] > 0.99  # the axes as stored
 
 
 def test_a_hostile_pickle_in_a_cohort_is_reported_and_not_run(pickles, tmp_path, caplog):
@@ -166,7 +194,7 @@ def test_autopet_as_released_in_groups(tmp_path):
             write(place / "SUV.nii.gz", image(10 * number + study))
     parts = {"task": "atlas-to-subject", "atlas": "PETCT_0000000001", "grouping": "totalsegmentator"}
     data = build_datasets(recipe_for(tmp_path, "autopet", {"clip": [-300, 300], "normalize": "clip"}, **parts))
-    names = list(TOTALSEGMENTATOR)
+    names = list(GROUPINGS["totalsegmentator"])
     assert [names[number - 1] for number in data.labels] == ["liver", "lung left", "vertebrae", "ribs"]
     sets = data.split["sets"]
     assert sum(len(part) for part in sets.values()) == 3
@@ -185,17 +213,17 @@ def test_autopet_in_one_folder(tmp_path):
 
 
 def test_the_groups_of_totalsegmentator_are_a_partition():
-    members = [label for group in TOTALSEGMENTATOR.values() for label in group]
+    members = [label for group in GROUPINGS["totalsegmentator"].values() for label in group]
     assert len(members) == len(set(members))
     assert set(range(1, 105)) - set(members) == {50, 51, 52, 53, 54, 93}
-    assert len(TOTALSEGMENTATOR) == 39
+    assert len(GROUPINGS["totalsegmentator"]) == 39
 
 
 @given(st.lists(st.integers(0, 104), min_size=8, max_size=8))
 def test_a_label_goes_to_its_group(values):
     result = grouped(np.array(values, np.int32).reshape(2, 2, 2), "totalsegmentator").ravel()
     for value, number in zip(values, result, strict=True):
-        owner = [place for place, group in enumerate(TOTALSEGMENTATOR.values(), 1) if value in group]
+        owner = [place for place, group in enumerate(GROUPINGS["totalsegmentator"].values(), 1) if value in group]
         assert [number] == (owner or [0])
 
 

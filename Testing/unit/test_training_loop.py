@@ -165,7 +165,8 @@ def test_hypermorph_trains(tiny_recipe):
         }
     )
     card = read_bundle(train(recipe)).card
-    assert (card.prior, card.conditioning, card.defaults) == ("uniform", ("lambda",), {"lambda": 0.4})
+    assert (card.prior, card.conditioning, card.defaults) == ("uniform", ("lambda",), {"lambda": pytest.approx(2 / 3)})
+    assert (card.weighting, card.ranges) == ("hypermorph", {"lambda": (0.0, pytest.approx(99.0))})
 
 
 def test_accumulated_batches_are_one_large_batch(tiny_recipe, tmp_path):

@@ -13,6 +13,7 @@ from SPRCore.errors import InputError
 from SPRCore.functional import integrate
 from SPRCore.networks import RegistrationOutput
 from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
+from SPRCore.similarity import features, fixed_side
 from SPRCore.training.batches import Batch
 from SPRCore.training.config import LossConfig
 from SPRCore.training.hyper import LossSetting
@@ -230,10 +231,14 @@ def test_the_symmetric_loss_is_the_same_from_either_side(pair, output):
         )
 
 
-def test_mean_squares_and_images_of_several_channels(pair, output):
+def test_mean_squares_descriptors_and_images_of_several_channels(pair, output):
     warped = reference_warp(pair.moving, output.displacement)
-    parts = pair_loss(output, pair, PRIORS[0], LossConfig(similarity="mse"))
-    assert float(parts["similarity"]) == pytest.approx(float((pair.fixed - warped).square().mean()))
+    for name in ("mse", "mind"):
+        one, other = (features(name, image, pair.spacing) for image in (pair.fixed, warped))
+        side = fixed_side(name, one, pair.spacing, 9)
+        expected = float((one - other).square().mean()) / (2.0 * float(side.variance)) - 1.0
+        parts = pair_loss(output, pair, PRIORS[0], LossConfig(similarity=name))
+        assert float(parts["similarity"]) == pytest.approx(expected)
     doubled = dataclasses.replace(pair, moving=pair.moving.expand(1, 2, *SHAPE), fixed=pair.fixed.expand(1, 2, *SHAPE))
     one, two = (pair_loss(output, p, PRIORS[0], LossConfig())["similarity"] for p in (pair, doubled))
     assert float(one) == pytest.approx(float(two))

@@ -44,13 +44,37 @@ def test_ranges_and_optima_are_those_of_the_paper(repository):
         assert read_recipe(path).hyper.weighting == "hypermorph"
 
 
-def test_the_uniform_reference_differs_only_in_the_weight(repository):
+def test_subjects_and_labels_are_those_of_the_paper(repository):
+    folder = repository / "Training" / "recipes"
+    cardiac = read_recipe(folder / "acdc_mnms" / "tm-spr-beta.yaml").data
+    assert (cardiac.dataset, cardiac.also.dataset) == ("mnms", "acdc")
+    assert cardiac.split.datasets == {"acdc": "test"}  # 150 subjects
+    assert cardiac.split.train + cardiac.split.validation == 259 + 61
+    assert len(read_recipe(folder / "ixi" / "tm-spr-beta.yaml").data.label_numbers()) == 30
+    assert len(read_recipe(folder / "autopet" / "tm-spr-beta.yaml").data.label_names()) == 39
+    changes = ["data.grouping=null", "data.labels=[103 classes]"]
+    assert len(read_recipe(folder / "autopet" / "tm-spr-beta.yaml", changes).data.label_numbers()) == 103
+
+
+@pytest.mark.parametrize(("start", "reference"), [("vxm", "vxm-spr-beta"), ("tm", "tm-spr-beta")])
+def test_the_uniform_reference_differs_only_in_the_weight(repository, start, reference):
     folder = repository / "Training" / "recipes" / "acdc"
-    twin, spr = (read_recipe(folder / f"{name}.yaml").to_dict() for name in ("vxm-uniform", "vxm-spr-beta"))
+    twin, spr = (read_recipe(folder / f"{name}.yaml").to_dict() for name in (f"{start}-uniform", reference))
     differing = {key for key in twin if twin[key] != spr[key]}
     assert differing == {"name", "model", "loss"}
     assert {key for key in twin["model"] if twin["model"][key] != spr["model"][key]} == {"weight"}
-    plain, semi = (read_recipe(folder / f"{name}.yaml").to_dict() for name in ("vxm-spr-beta", "vxm-spr-beta-semi"))
-    assert {key for key in plain if plain[key] != semi[key]} == {"name", "loss"}
-    begun = read_recipe(folder / "vxm.yaml")
+    begun = read_recipe(folder / f"{start}.yaml")
     assert twin["start"].endswith(f"runs/{begun.name}/{begun.name}.sprmodel.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("plain", "other"),
+    [
+        *(("vxm-spr-beta", "vxm-spr-beta-semi"), ("hyper-tm-spr", "hyper-tm-spr-semi")),
+        ("hyper-tm-spr", "hyper-tm-spr-teacher"),
+    ],
+)
+def test_a_recipe_with_labels_or_a_teacher_differs_only_in_the_loss(repository, plain, other):
+    folder = repository / "Training" / "recipes" / "acdc"
+    first, second = (read_recipe(folder / f"{name}.yaml").to_dict() for name in (plain, other))
+    assert {key for key in first if first[key] != second[key]} == {"name", "loss"}

@@ -7,10 +7,10 @@ import pytest
 
 from SPRCore.errors import InputError
 from SPRCore.io.cards import Preprocessing
+from SPRCore.io.samples import Sample
 from SPRCore.training.config import AugmentationConfig, HyperConfig, LossConfig
 from SPRCore.training.data import generated
 from SPRCore.training.data.augmentation import augmented
-from SPRCore.training.data.cases import Sample
 from SPRCore.training.data.generated import GeneratedSource, generated_labels
 from SPRCore.training.data_config import GeneratedConfig
 from SPRCore.training.hyper import draw_setting

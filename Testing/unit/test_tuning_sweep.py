@@ -7,16 +7,18 @@ import pytest
 import torch
 
 from SPRCore.analysis.methods import parse_methods
-from SPRCore.analysis.pairs import LoadedPair
+from SPRCore.analysis.rows import SurfacePoint
+from SPRCore.cli.sweep import best_words
 from SPRCore.errors import InputError
 from SPRCore.geometry import Field, MaskedVolume, Volume, compose_affine
 from SPRCore.geometry.annotations import Annotations
 from SPRCore.io import write_bundle
 from SPRCore.io.bundles import Bundle
+from SPRCore.io.pairs import LoadedPair
 from SPRCore.metrics import evaluate, folding_percent, ndv_percent
 from SPRCore.registration import LoadedModel, register_network
 from SPRCore.synthetic import beating_heart
-from SPRCore.tuning.axes import RANGES, STEPS, Axis, grid, grid_axes
+from SPRCore.tuning.axes import RANGES, STEPS, Axis, grid, grid_axes, trained_ends
 from SPRCore.tuning.evaluator import Evaluator, LabelOverlap
 from SPRCore.tuning.ready import ready, setting_prior
 from SPRCore.tuning.regularity import MAX_DIFFERENCE, folding_and_ndv
@@ -157,16 +159,31 @@ def test_regularity_within_a_mask(random_displacement):
 def test_axes(hyper):
     method, _ = hyper
     alpha, lambda_max = grid_axes(method, {}, None, 4)
-    assert alpha.values == (0.0, 0.2, 0.4, 0.6)
-    assert lambda_max.values == (0.0, 1.0, 2.0, 3.0)
-    assert grid([alpha, lambda_max])[1] == {"alpha": 0.0, "lambda_max": 1.0}
+    assert alpha.values == (0.0, 0.24, 0.48, 0.72)  # to 1.2 times the maxima of the training
+    assert lambda_max.values == (0.0, 1.2, 2.4, 3.6)
+    assert grid([alpha, lambda_max])[1] == {"alpha": 0.0, "lambda_max": 1.2}
     alpha, lambda_max = grid_axes(method, {}, "heart", 4)
-    assert (len(alpha.values), len(lambda_max.values)) == (51, 51)  # the paper's 0.012 and 0.06
+    assert (len(alpha.values), len(lambda_max.values)) == (61, 61)  # the paper's 0.012 and 0.06, 51 to the maxima
     assert alpha.values[:3] == (0.0, 0.012, 0.024)
     assert STEPS["brain"] == {"alpha": 0.004, "lambda_max": 0.1, "lambda": 0.01}
     written = grid_axes(method, {"alpha": "0.1:0.3:0.1", "lambda_max": "1.5"}, None, 4)
     assert [axis.values for axis in written] == [(0.1, 0.2, 0.3), (1.5,)]
     assert grid_axes(method, {"alpha": "0:0.3"}, None, 4)[0].values == (0.0, 0.1, 0.2, 0.3)
+
+
+def test_the_best_setting_says_if_it_is_beyond_training(hyper):
+    method, _ = hyper
+    assert trained_ends(method) == {"alpha": 0.6, "lambda_max": 3.0}
+    settings = ({"alpha": 0.1, "lambda_max": 3.0}, {"alpha": 0.1, "lambda_max": 3.6})
+    points = [
+        SurfacePoint(pair="p", subject="s", method="m", model="", setting=setting, dice_mean=0.7 + 0.1 * place)
+        for place, setting in enumerate(settings)
+    ]
+    words = best_words(points, trained_ends(method))
+    assert words == "best mean Dice: 0.8000 at alpha 0.1, lambda_max 3.6 (beyond training, which ended at lambda_max 3)"
+    assert "beyond" not in best_words(points[:1], trained_ends(method))
+    assert "beyond" not in best_words(points)
+    assert trained_ends(parse_methods(["instance"])[0]) == {}
 
 
 def test_axes_of_the_instance_solver():

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from SPRCore.analysis.figures import save_figure
 from SPRCore.analysis.plots import PALETTE, quiet
+from SPRCore.analysis.prior_figures import densities_figure
 from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
 
 DENSITIES = {
@@ -40,30 +41,6 @@ PROFILES = {
 """Priors whose profiles are compared: the defaults, and a beta prior for sliding."""
 
 STYLES = (("#7f7f7f", "-"), (PALETTE[2], "-"), (PALETTE[3], "-"), (PALETTE[1], "-"), (PALETTE[1], "--"))
-
-
-def densities_figure() -> Figure:
-    """Draw the densities of the weight, and their logarithms, as Figure 3 of the paper for each prior."""
-    figure = Figure(figsize=(9.0, 5.2), layout="constrained")
-    panels = figure.subplots(2, len(DENSITIES), sharex="col", sharey="row")
-    for place, (title, priors) in enumerate(DENSITIES.items()):
-        top = 2.0 if "Gaussian" in title else 1.0
-        weight = torch.linspace(1e-4, top, 2000, dtype=torch.float64)
-        for color, (label, prior) in zip(PALETTE[:4], priors.items(), strict=True):
-            log_density = prior.log_density(weight)
-            panels[0, place].plot(weight, log_density.exp(), color=color, label=label)
-            panels[1, place].plot(weight, log_density, color=color)
-        panels[0, place].set_title(title, fontsize=10)
-        panels[0, place].legend(fontsize=8, frameon=False)
-        panels[1, place].set_xlabel("weight $w$", fontsize=9)
-        panels[0, place].set_ylim(0.0, 5.0)
-        panels[1, place].set_ylim(-6.0, 2.0)
-        panels[1, place].set_xlim(0.0, top)
-    panels[0, 0].set_ylabel("density $p(w)$", fontsize=9)
-    panels[1, 0].set_ylabel(r"$\log\,p(w)$", fontsize=9)
-    for panel in panels.flat:
-        quiet(panel)
-    return figure
 
 
 def profiles_figure() -> Figure:
@@ -107,7 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder to write to")
     out: Path = parser.parse_args().out
-    save_figure(densities_figure(), out / "priors-densities.png")
+    save_figure(densities_figure(DENSITIES), out / "priors-densities.png")
     save_figure(profiles_figure(), out / "priors-profiles.png")
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from SPRCore.io.samples import Sample
 from SPRCore.training.data.build import build_datasets
-from SPRCore.training.data.cases import Case, Pair, Sample
+from SPRCore.training.data.cases import Case, Pair
 from SPRCore.training.data.dataset import PairDataset
 from SPRCore.training.data.sampler import EpochSampler
 

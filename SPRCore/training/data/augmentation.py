@@ -10,9 +10,9 @@ import torch
 
 from SPRCore.errors import InputError
 from SPRCore.functional import warp
+from SPRCore.io.samples import Sample
 from SPRCore.synthetic.scenes import smooth_motion
 from SPRCore.training.config import AugmentationConfig
-from SPRCore.training.data.cases import Sample
 
 
 def augmented(
@@ -21,7 +21,7 @@ def augmented(
     """Augment a pair: the same flips and deformation for both images, separate intensities and noise.
 
     Raises:
-        InputError: A pair with landmarks would be deformed.
+        InputError: A pair with landmarks or displacements would be deformed.
     """
     axes = [axis for axis in config.flip if rng.random() < 0.5]
     pair = [_flipped(sample, axes) for sample in (moving, fixed)]
@@ -33,8 +33,9 @@ def augmented(
 
 def _bent(pair: list[Sample], config: AugmentationConfig, rng: np.random.Generator) -> list[Sample]:
     """Deform both samples by the same random diffeomorphism."""
-    if any(sample.points is not None for sample in pair):
-        raise InputError("augmentation.bend_mm", got="data with landmarks", expected="0", remedy="set it to 0")
+    if any(sample.points is not None or sample.displacements_vox is not None for sample in pair):
+        got = "data with landmarks, or with a teacher"
+        raise InputError("augmentation.bend_mm", got=got, expected="0", remedy="set it to 0")
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     shape, spacing, amplitude = pair[0].image.shape, pair[0].spacing_mm, config.bend_mm * rng.random()
     displacement_vox = smooth_motion(shape, spacing, config.bend_scale_mm, amplitude, generator)
@@ -61,7 +62,12 @@ def _flipped(sample: Sample, axes: list[int]) -> Sample:
         points = sample.points.copy()
         points[:, axes] = np.array(sample.image.shape)[axes] - 1 - points[:, axes]
     labels = None if sample.labels is None else np.flip(sample.labels, axes)
-    return replace(sample, image=np.flip(sample.image, axes), labels=labels, points=points)
+    fields = sample.displacements_vox
+    if fields is not None:
+        signs = np.array([-1 if axis in axes else 1 for axis in range(3)], dtype=fields.dtype)
+        fields = np.flip(fields, [axis + 2 for axis in axes]) * signs.reshape(1, 3, 1, 1, 1)
+    image = np.flip(sample.image, axes)
+    return replace(sample, image=image, labels=labels, points=points, displacements_vox=fields)
 
 
 def _gray(sample: Sample, config: AugmentationConfig, rng: np.random.Generator) -> Sample:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from SPRCore.errors import InputError
-from SPRCore.training.data.cache import Cache, CacheSource
+from SPRCore.training.data.cache import Cache, CacheSource, cache_folder
 from SPRCore.training.data.cases import Pair, Source
 from SPRCore.training.data.cohort import Cohort, find_cohort
 from SPRCore.training.data.dataset import PairDataset
@@ -17,6 +17,8 @@ from SPRCore.training.data.pairing import check_pairs, make_pairs
 from SPRCore.training.data.prepare import ReportProgress, prepare_cohort
 from SPRCore.training.data.problems import Problem, Problems
 from SPRCore.training.data.splits import PARTS, Split, check_files, check_split, make_split, subject_hash
+from SPRCore.training.data.teacher import prepare_teacher
+from SPRCore.training.label_names import label_numbers, label_sets
 from SPRCore.training.recipe import Recipe
 
 
@@ -50,68 +52,116 @@ def build_datasets(recipe: Recipe, report: ReportProgress | None = None) -> Data
         InputError: Files, labels or the split cannot be used.
         OutputError: The prepared images cannot be written.
     """
-    return _generated(recipe) if recipe.data.dataset == "generated" else _of_files(recipe, report)
+    return _generated(recipe, report) if recipe.data.dataset == "generated" else _of_files(recipe, report)
 
 
-def _generated(recipe: Recipe) -> Datasets:
+def _generated(recipe: Recipe, progress: ReportProgress | None) -> Datasets:
     config = recipe.data.generated
     pairs = {part: generated_pairs(config, part) for part in PARTS}
     source = GeneratedSource(config, recipe.preprocessing.card_preprocessing(), recipe.data.split.seed)
     report = {"dataset": "generated", "pairs": {part: len(pairs[part]) for part in PARTS}}
     split = {"dataset": "generated", "seed": recipe.data.split.seed} | report["pairs"]
     labels = _counted(recipe, generated_labels(config))
-    return Datasets(**_sets(recipe, pairs, source, labels), labels=labels, report=report, split=split)
+    sets = _sets(recipe, pairs, source, labels, progress)
+    return Datasets(**sets, labels=labels, report=report, split=split)
 
 
 def _of_files(recipe: Recipe, report: ReportProgress | None) -> Datasets:
-    problems = Problems()
-    cohort = find_cohort(recipe.data)
-    problems.add(cohort.problems)
-    if not cohort.subjects():  # report the missing files, not the empty split
-        problems.refuse(f"data of {recipe.name}")
-        got, expected = f"no subject in {recipe.data.folder or recipe.data.listing}", "images of two or more"
-        raise InputError(f"data of {recipe.name}", got=got, expected=expected, remedy="check data.folder, data.listing")
-    split = make_split(cohort.subjects(), recipe.data.split)
-    problems.add(check_split(split, cohort.subjects(), recipe.data.split))
-    cohort = _used(cohort, split)
-    if not cohort.problems:  # missing files explain missing partners
-        problems.add(check_pairs(cohort, recipe.data))
-    done = prepare_cohort(recipe, cohort, problems, report)
-    problems.add(check_files(split, done.digests))
-    problems.add(_check_shapes(recipe, cohort, done.cache))
-    problems.refuse(f"data of {recipe.name}")
-    pairs = {part: make_pairs(cohort, split.sets[part], recipe.data, part) for part in PARTS}
+    found = prepare_sets(recipe, PARTS, report)
+    cohort, pairs, entries = found.cohort, found.pairs, found.cache.entries
     _check_counts(pairs, recipe)
-    _check_marked(pairs["train"], recipe, done.cache)
-    split = replace(split, files={name: subject_hash(done.digests[name]) for name in cohort.subjects()})
-    occurring = {label for case in cohort.cases for label in done.cache.entries[case.name].labels}
+    _check_marked(pairs["train"], recipe, found.cache)
+    split = replace(found.split, files={name: subject_hash(found.digests[name]) for name in cohort.subjects()})
+    occurring = {label for case in cohort.cases for label in entries[case.name].labels}
     numbers = {
         "dataset": recipe.data.dataset,
         "subjects": {part: len(split.sets[part]) for part in PARTS},
         "pairs": {part: len(pairs[part]) for part in PARTS},
-        "shapes": sorted({done.cache.entries[case.name].shape for case in cohort.cases}),
-        "cache": str(done.cache.folder),
-        "prepared_now": done.made,
+        "shapes": sorted({entries[case.name].shape for case in cohort.cases}),
+        "cache": str(found.cache.folder),
+        "prepared_now": found.made,
     }
     labels = _counted(recipe, sorted(occurring))
     return Datasets(
-        **_sets(recipe, pairs, CacheSource(done.cache), labels),
+        **_sets(recipe, pairs, CacheSource(found.cache), labels, report),
         labels=labels,
         report=numbers,
         split={"dataset": recipe.data.dataset} | split.to_dict(),
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class PreparedSets:
+    """Sets of a recipe whose images are prepared.
+
+    Attributes:
+        cohort: The cases of these sets, and the atlas.
+        split: The split of all subjects.
+        cache: The prepared cases.
+        digests: SHA-256 of the image of each case, by subject.
+        made: Number of cases that were not in the cache.
+        pairs: The pairs of each set.
+    """
+
+    cohort: Cohort
+    split: Split
+    cache: Cache
+    digests: dict[str, dict[str, str]]
+    made: int
+    pairs: dict[str, list[Pair]]
+
+
+def prepare_sets(recipe: Recipe, parts: Sequence[str], report: ReportProgress | None = None) -> PreparedSets:
+    """Find and split the cases of a recipe of files, and prepare those of some sets of `PARTS`.
+
+    `report` gets the activity and the fraction done, 0 to 1.
+
+    Raises:
+        InputError: Files, labels or the split cannot be used; problems are logged, one line each.
+        OutputError: The prepared images cannot be written.
+    """
+    problems = Problems()
+    whole = find_cohort(recipe.data)
+    problems.add(whole.problems)
+    if not whole.subjects():  # report the missing files, not the empty split
+        problems.refuse(f"data of {recipe.name}")
+        got, expected = f"no subject in {recipe.data.folder or recipe.data.listing}", "images of two or more"
+        raise InputError(f"data of {recipe.name}", got=got, expected=expected, remedy="check data.folder, data.listing")
+    split = make_split(whole.subjects(), recipe.data.split)
+    problems.add(check_split(split, whole.subjects(), recipe.data.split))
+    whole = _used(whole, split, PARTS)  # the reference of an alignment is the first of all
+    cohort = _used(whole, split, parts)
+    if not cohort.problems:  # missing files explain missing partners
+        problems.add(check_pairs(cohort, recipe.data))
+    done = prepare_cohort(recipe, whole, problems, report, subjects={case.subject for case in cohort.cases})
+    problems.add(check_files(split, done.digests))
+    problems.add(_check_shapes(recipe, cohort, done.cache))
+    problems.refuse(f"data of {recipe.name}")
+    pairs = {part: make_pairs(cohort, split.sets[part], recipe.data, part) for part in parts}
+    return PreparedSets(cohort=cohort, split=split, cache=done.cache, digests=done.digests, made=done.made, pairs=pairs)
+
+
 def _sets(
-    recipe: Recipe, pairs: dict[str, Sequence[Pair]], source: Source, labels: tuple[int, ...]
+    recipe: Recipe,
+    pairs: dict[str, Sequence[Pair]],
+    source: Source,
+    labels: tuple[int, ...],
+    report: ReportProgress | None,
 ) -> dict[str, PairDataset]:
-    changes = {"train": {"augmentation": recipe.augmentation, "seed": recipe.seed}}
-    return {part: PairDataset(pairs[part], source, labels=labels, **changes.get(part, {})) for part in PARTS}
+    changes: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
+    changes["train"] = {"augmentation": recipe.augmentation, "seed": recipe.seed}
+    if recipe.loss.teacher is not None:
+        folder = (recipe.data.cache or cache_folder()) / "teacher"
+        taught = [*pairs["train"], *pairs["validation"]]
+        teacher = prepare_teacher(recipe, taught, source, folder, report)
+        changes["train"] |= {"teacher": teacher, "compared": recipe.loss.teacher.change_weight > 0}
+        changes["validation"]["teacher"] = teacher
+    return {part: PairDataset(pairs[part], source, labels=labels, **changes[part]) for part in PARTS}
 
 
-def _used(cohort: Cohort, split: Split) -> Cohort:
-    """Cohort without the subjects outside all sets; the atlas stays."""
-    used = {name for part in PARTS for name in split.sets[part]}
+def _used(cohort: Cohort, split: Split, parts: Sequence[str]) -> Cohort:
+    """Cohort without the subjects outside of some sets; the atlas stays."""
+    used = {name for part in parts for name in split.sets[part]}
     return replace(cohort, cases=tuple(c for c in cohort.cases if c.subject in used or c.name == cohort.atlas))
 
 
@@ -148,10 +198,14 @@ def _check_marked(pairs: Sequence[Pair], recipe: Recipe, cache: Cache) -> None:
 
 
 def _counted(recipe: Recipe, occurring: Sequence[int]) -> tuple[int, ...]:
-    """Labels that count; those of the recipe must occur."""
-    wanted = recipe.data.labels
-    foreign = sorted(set(wanted or ()) - set(occurring))
+    """Labels that count; those that the recipe gives one by one must occur."""
+    wanted = recipe.data.label_numbers()
+    if wanted is None:
+        return tuple(occurring)
+    sets = label_sets(recipe.data.dataset, recipe.data.grouping)
+    single = [entry for entry in recipe.data.labels or () if entry not in sets]
+    foreign = sorted(set(label_numbers(single, recipe.data.label_names(), {})) - set(occurring))
     if foreign:
         shown = ", ".join(map(str, occurring)) or "none"
         raise InputError("data.labels", got=f"{foreign[0]}", expected=f"labels that occur: {shown}")
-    return tuple(occurring) if wanted is None else wanted
+    return wanted

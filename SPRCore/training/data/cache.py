@@ -9,12 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from SPRCore.errors import InputError
 from SPRCore.io import atomic_path
 from SPRCore.io.places import user_folder
-from SPRCore.training.data.cases import Sample
+from SPRCore.io.samples import Sample, read_sample, write_sample
 
 SCHEMA = 1
 INDEX = "index.json"
@@ -80,16 +77,11 @@ class Cache:
 
     def write(self, name: str, sample: Sample) -> tuple[str, int]:
         """Write a sample (`OutputError` if impossible); return name and size of its file."""
-        from safetensors.numpy import save_file
-
-        parts = {"image": sample.image, "labels": sample.labels, "points": sample.points}
-        arrays = {key: np.ascontiguousarray(value) for key, value in parts.items() if value is not None}
         # The hash separates names that differ in case or in replaced letters only.
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         clean = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)[:100]
         path = self.folder / f"{clean}-{digest}.safetensors"
-        with atomic_path(path) as partial:
-            save_file(arrays, partial)
+        write_sample(sample, path)
         return path.name, path.stat().st_size
 
 
@@ -97,24 +89,11 @@ class CacheSource:
     """Samples of a complete cache."""
 
     def __init__(self, cache: Cache) -> None:
-        self._folder = cache.folder
-        self._files = {name: (entry.file, entry.spacing_mm) for name, entry in cache.entries.items()}
+        self._paths = {name: cache.folder / entry.file for name, entry in cache.entries.items()}
 
     def load(self, name: str) -> Sample:
         """Return the sample of a case (`InputError` if its file is damaged or missing)."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        file, spacing_mm = self._files[name]
-        path = self._folder / file
-        try:
-            arrays = load_file(path)
-        except (OSError, SafetensorError, ValueError):
-            got, remedy = "a file that cannot be read", "remove it and run spr prepare again"
-            raise InputError(str(path), got=got, expected="a prepared image", remedy=remedy) from None
-        return Sample(
-            image=arrays["image"], labels=arrays.get("labels"), points=arrays.get("points"), spacing_mm=spacing_mm
-        )
+        return read_sample(self._paths[name])
 
 
 def cache_folder() -> Path:

@@ -1,4 +1,4 @@
-"""Cases (images of a subject), pairs of cases, and samples (prepared cases)."""
+"""Cases (images of a subject), pairs of cases, and their source."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
+from SPRCore.io.samples import Sample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,9 @@ class Case:
         points: File of landmarks, or None.
         exchange: Pairs of labels to swap, where two data sets number them differently.
         group: Group within the cohort, such as a diagnosis.
+        axes: Directions of the axes of files without a header, whose voxels have 1 mm.
         fixed_set: "train", "validation" or "test" if the data set prescribes it, else "".
+        dataset: Layout of the data set that it comes from.
     """
 
     subject: str
@@ -36,6 +38,8 @@ class Case:
     exchange: tuple[tuple[int, int], ...] = ()
     group: str = ""
     fixed_set: str = ""
+    axes: str = "RAS"
+    dataset: str = ""
 
     @property
     def name(self) -> str:
@@ -49,23 +53,6 @@ class Pair:
 
     moving: str
     fixed: str
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Sample:
-    """A prepared case.
-
-    Attributes:
-        image: Intensities in [0, 1], float32, shape (X, Y, Z).
-        labels: int16 of the same shape, or None.
-        points: Landmarks in voxels, float32, shape (N, 3), or None.
-        spacing_mm: Size of a voxel.
-    """
-
-    image: np.ndarray
-    labels: np.ndarray | None = None
-    points: np.ndarray | None = None
-    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
 class Source(Protocol):

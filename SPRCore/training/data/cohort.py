@@ -54,8 +54,10 @@ def find_cohort(data: DataConfig) -> Cohort:
         InputError: A folder is missing, empty or of another layout.
     """
     cases, problems, pairs = _find(data, data)
+    cases = [replace(case, dataset=data.dataset) for case in cases]
     if data.also is not None:
         more, others, _ = _find(data.also, data)
+        more = [replace(case, dataset=data.also.dataset) for case in more]
         cases, problems = [*cases, *more], [*problems, *others]
     if not cases and not problems:
         remedy = "check data.folder, see Training/README.md"

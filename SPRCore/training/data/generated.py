@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
+from SPRCore.config import encode
 from SPRCore.geometry import MaskedVolume, Volume, ras_to_voxel
 from SPRCore.io.cards import Preprocessing
+from SPRCore.io.samples import Sample, write_sample
 from SPRCore.registration.working import prepared
 from SPRCore.synthetic import Phantom, beating_heart, scene, shape_pair
-from SPRCore.training.data.cases import Pair, Sample
+from SPRCore.training.data.cases import Pair
 from SPRCore.training.data_config import GeneratedConfig
 
 _CONTRACTION = (0.2, 0.4)  # ejection fractions of about 40 to 70 %
 _STREAM = {"train": 0, "validation": 1, "test": 2}
+_VERSION = 1  # of the generation; part of the name of a folder of written samples
 _THINNEST, _THICKEST = 16, 32  # voxels of a slab
 MAX_BYTES = 2**30
 """Memory of a process for generated samples: generating one takes longer than training on it."""
@@ -57,6 +64,20 @@ class GeneratedSource:
         self._cache.move_to_end(name)
         return self._cache[name]
 
+    def write(self, names: Iterable[str], folder: Path) -> dict[str, Path]:
+        """Write the samples of cases into a folder named by the settings in `folder`, without those already there.
+
+        Returns:
+            The file of each case (`OutputError` if one cannot be written).
+        """
+        settings = [encode(self._config), encode(self._preprocessing), self._seed, _VERSION]
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        paths = {name: folder / f"generated-{digest[:12]}" / f"{name}.safetensors" for name in names}
+        for name, path in paths.items():
+            if not path.is_file():
+                write_sample(self.load(name), path)
+        return paths
+
     def _evict(self) -> None:
         sizes = [sample.image.nbytes + sample.labels.nbytes for sample in self._cache.values()]
         while sum(sizes) > MAX_BYTES and len(sizes) > 2:
@@ -84,5 +105,5 @@ class GeneratedSource:
             image=prepared(MaskedVolume.whole(volume), self._preprocessing, role).array,
             labels=getattr(phantom, f"{role}_labels").array.astype(np.int16),
             points=ras_to_voxel(getattr(phantom, f"{role}_points"), volume.affine).astype(np.float32),
-            spacing_mm=volume.spacing,
+            affine=volume.affine,
         )

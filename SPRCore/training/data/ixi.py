@@ -13,11 +13,10 @@ from SPRCore.training.data.problems import Problem
 
 FOLDERS = {"train": "Train", "validation": "Val", "test": "Test"}
 ATLAS = "atlas"
-VOLUMES_OF_INTEREST = (
-    *(2, 3, 4, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 24, 28, 31),
-    *(41, 42, 43, 46, 47, 49, 50, 51, 52, 53, 54, 60, 63),
-)
-"""The 30 FreeSurfer labels that the paper evaluates."""
+
+PICKLE_AXES = "LIA"
+"""Directions of the axes in the author's pickle files, which have no header: those of FreeSurfer's conformed volumes,
+from which the author's published steps (recon-all, mri_convert, crop to 160 x 192 x 224) make them."""
 
 
 def find_ixi_pickles(folder: Path, *, use_labels: bool) -> tuple[list[Case], list[Problem]]:
@@ -25,13 +24,13 @@ def find_ixi_pickles(folder: Path, *, use_labels: bool) -> tuple[list[Case], lis
     cases, problems = [], []
     atlas = folder / "atlas.pkl"
     if atlas.is_file():
-        cases.append(Case(subject=ATLAS, image=atlas, labels=atlas if use_labels else None))
+        cases.append(Case(subject=ATLAS, image=atlas, labels=atlas if use_labels else None, axes=PICKLE_AXES))
     else:
         problems.append(Problem(str(atlas), "got no such file; expected the atlas"))
     for part, name in FOLDERS.items():
         for path in sorted((folder / name).glob("*.pkl")):
             labels = path if use_labels else None
-            cases.append(Case(subject=path.stem, image=path, labels=labels, fixed_set=part))
+            cases.append(Case(subject=path.stem, image=path, labels=labels, fixed_set=part, axes=PICKLE_AXES))
     return cases, problems
 
 

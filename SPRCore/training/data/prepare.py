@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,22 +15,22 @@ import numpy as np
 
 from SPRCore.config import encode
 from SPRCore.errors import InputError
-from SPRCore.geometry import Grid
 from SPRCore.io import on_disk, split_frame
+from SPRCore.io.samples import Sample
 from SPRCore.training.data.cache import Cache, Entry, cache_folder
-from SPRCore.training.data.cases import Case, Sample
+from SPRCore.training.data.cases import Case
 from SPRCore.training.data.cohort import Cohort
-from SPRCore.training.data.grouping import GROUPINGS
 from SPRCore.training.data.problems import Problem, Problems
 from SPRCore.training.data.reading import Images, read_case
 from SPRCore.training.data.sampling import Box, align, check_together, crop_box, sample_image, stripped
+from SPRCore.training.label_names import GROUPINGS
 from SPRCore.training.recipe import Recipe
 from SPRCore.typing import Affine
 
 logger = logging.getLogger("SPRCore")
 
 ReportProgress = Callable[[str, float], None]
-_VERSION = 2  # of the preparation; part of the cache key
+_VERSION = 3  # of the preparation; part of the cache key
 _SAVE_EVERY = 32
 
 
@@ -50,29 +50,35 @@ class Prepared:
 
 
 def prepare_cohort(
-    recipe: Recipe, cohort: Cohort, problems: Problems, report: ReportProgress | None = None
+    recipe: Recipe,
+    cohort: Cohort,
+    problems: Problems,
+    report: ReportProgress | None = None,
+    *,
+    subjects: Collection[str] | None = None,
 ) -> Prepared:
     """Prepare the cases of a cohort without problems that are not in the cache, and collect their problems.
 
     A case is read from the cache if settings and file contents are unchanged. An interrupted preparation resumes.
-    `report` gets the activity and the completed fraction, 0 to 1.
+    `report` gets the activity and the completed fraction, 0 to 1. `subjects` are those to prepare; None for all.
 
     Raises:
         InputError: The reference for the alignment cannot be used.
         OutputError: The cache cannot be written.
     """
     work = _Work(recipe, cohort)
-    subjects = list(_by_subject(cohort.cases).values())
+    by_subject = _by_subject(cohort.cases)
+    wanted = [cases for name, cases in by_subject.items() if subjects is None or name in subjects]
     before, made = dict(work.cache.entries), 0
     try:
         with ThreadPoolExecutor(max(1, recipe.workers)) as pool:
-            for number, (found, count) in enumerate(pool.map(work.do_subject, subjects), start=1):
+            for number, (found, count) in enumerate(pool.map(work.do_subject, wanted), start=1):
                 problems.add(found)
                 made += count
                 if made and number % _SAVE_EVERY == 0:
                     work.cache.save(work.settings)
                 if report is not None:
-                    report("preparing images", number / len(subjects))
+                    report("preparing images", number / len(wanted))
     finally:
         if work.cache.entries != before:
             work.cache.save(work.settings)
@@ -149,7 +155,7 @@ class _Work:
                 problems.append(Problem.of(case.image, error))
                 continue
             file, size = self.cache.write(case.name, sample)
-            self.cache.entries[case.name] = _entry(sample, box.outer, file=file, bytes=size, key=keys[case.name])
+            self.cache.entries[case.name] = _entry(sample, file=file, bytes=size, key=keys[case.name])
         return problems
 
     def _read(self, case: Case) -> Images:
@@ -195,14 +201,14 @@ def _reference(recipe: Recipe, cohort: Cohort) -> Case:
     return by_name[cohort.atlas] if cohort.atlas is not None else by_name[min(by_name)]
 
 
-def _entry(sample: Sample, grid: Grid, **fields: Any) -> Entry:
+def _entry(sample: Sample, **fields: Any) -> Entry:
     labels = () if sample.labels is None else tuple(int(n) for n in np.unique(sample.labels) if n)
     return Entry(
         **fields,
         sources=(),
         shape=sample.image.shape,
         spacing_mm=sample.spacing_mm,
-        affine=tuple(float(value) for value in grid.affine.ravel()),
+        affine=tuple(float(value) for value in sample.affine.ravel()),
         labels=labels,
         points=0 if sample.points is None else len(sample.points),
     )

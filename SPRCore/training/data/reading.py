@@ -9,6 +9,7 @@ import numpy as np
 
 from SPRCore.errors import InputError
 from SPRCore.geometry import Volume, voxel_to_ras
+from SPRCore.geometry.orientation import axes_affine
 from SPRCore.io import read_labels, read_landmarks, read_volume, with_frame
 from SPRCore.training.data.cases import Case
 from SPRCore.training.data.pickles import read_arrays
@@ -36,12 +37,12 @@ def read_case(case: Case, *, trust_voxels: bool = False) -> Images:
         InputError: A file is missing or damaged, has non-finite values or no label; labels differ from their image in
             shape or header. The message begins with the file.
     """
-    image = _read(case.image, case.frame, labels=False)
+    image = _read(case.image, case.frame, case.axes, labels=False)
     if not np.isfinite(image.array).all():
         raise InputError(str(case.image), got="non-finite values", expected="finite values")
     labels = None
     if case.labels is not None:
-        labels = _read(case.labels, case.label_frame, labels=True)
+        labels = _read(case.labels, case.label_frame, case.axes, labels=True)
         if labels.shape != image.shape:
             got, expected = f"labels of shape {labels.shape}", f"{image.shape} as its image {case.image.name}"
             raise InputError(str(case.labels), got=got, expected=expected)
@@ -54,9 +55,9 @@ def read_case(case: Case, *, trust_voxels: bool = False) -> Images:
     return Images(image=image, labels=labels, points_mm=points)
 
 
-def _read(path: Path, frame: int | None, *, labels: bool) -> Volume:
+def _read(path: Path, frame: int | None, axes: str, *, labels: bool) -> Volume:
     if path.suffix == ".pkl":
-        return _from_pickle(path, labels=labels)
+        return _from_pickle(path, axes, labels=labels)
     source = path if frame is None else with_frame(path, frame)
     return read_labels(source) if labels else read_volume(source)
 
@@ -76,14 +77,14 @@ def _exchanged(labels: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> np.nda
     return result
 
 
-def _from_pickle(path: Path, *, labels: bool) -> Volume:
-    """The first array as image or the second as labels, without a position in space."""
+def _from_pickle(path: Path, axes: str, *, labels: bool) -> Volume:
+    """The first array as image or the second as labels, in voxels of 1 mm, without a position in space."""
     arrays = read_arrays(path)
     if len(arrays) < 1 + labels or any(array.ndim != 3 for array in arrays[: 1 + labels]):
         got = ", ".join(str(array.shape) for array in arrays)
         raise InputError(str(path), got=f"arrays of shape {got}", expected="an image and labels of three axes")
     array = arrays[1] if labels else arrays[0]
-    return Volume(_whole(array, path) if labels else array.astype(np.float32), np.eye(4))
+    return Volume(_whole(array, path) if labels else array.astype(np.float32), axes_affine(axes))
 
 
 def _whole(array: np.ndarray, path: Path) -> np.ndarray:

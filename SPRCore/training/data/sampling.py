@@ -10,10 +10,10 @@ import numpy as np
 
 from SPRCore.errors import InputError
 from SPRCore.geometry import Grid, MaskedVolume, Volume, ras_to_voxel, resample, voxel_to_ras
+from SPRCore.io.samples import Sample
 from SPRCore.networks.network import MIN_SIZE
 from SPRCore.registration.prealign import overlap_fraction, prealign
 from SPRCore.registration.working import onto, prepared, working_grid
-from SPRCore.training.data.cases import Sample
 from SPRCore.training.data.grouping import grouped
 from SPRCore.training.data.reading import Images
 from SPRCore.training.data_config import PreprocessingConfig
@@ -144,7 +144,7 @@ def sample_image(
         back = np.eye(4) if affine_ras is None else np.linalg.inv(affine_ras)
         points = ras_to_voxel(voxel_to_ras(item.points_mm, back), box.outer.affine).astype(np.float32)
     array = np.pad(image, box.margins, mode="edge")
-    return Sample(image=array, labels=labels, points=points, spacing_mm=box.inner.spacing)
+    return Sample(image=array, labels=labels, points=points, affine=box.outer.affine)
 
 
 def _center_of_labels(images: Sequence[Images], members: tuple[int, ...] | None, grid: Grid) -> np.ndarray:

@@ -86,7 +86,7 @@ def read_split(path: Path) -> Split:
 
 
 def make_split(subjects: Mapping[str, Sequence[Case]], config: SplitConfig) -> Split:
-    """Split subjects: from a file, as the data set prescribes, or at random.
+    """Split subjects: from a file, by data set, as the data set prescribes, or at random.
 
     Raises:
         InputError: The file cannot be used, or there are too few subjects.
@@ -94,6 +94,16 @@ def make_split(subjects: Mapping[str, Sequence[Case]], config: SplitConfig) -> S
     if config.file is not None:
         split = read_split(config.file)
         return split if config.hashes else replace(split, files={})
+    layouts = {name: cases[0].dataset for name, cases in subjects.items()}
+    whole = {name: config.datasets[layout] for name, layout in layouts.items() if layout in config.datasets}
+    rest = {name: cases for name, cases in subjects.items() if name not in whole}
+    split = _divided(rest, replace(config, **dict.fromkeys(config.datasets.values(), 0)))
+    sets = {part: (*split.sets[part], *(name for name in whole if whole[name] == part)) for part in PARTS}
+    return replace(split, sets={part: tuple(sorted(names)) for part, names in sets.items()})
+
+
+def _divided(subjects: Mapping[str, Sequence[Case]], config: SplitConfig) -> Split:
+    """Split as the data set prescribes, or at random."""
     given = {name: cases[0].fixed_set for name, cases in subjects.items()}
     if any(given.values()) and not config.redraw:
         return Split(sets={part: tuple(sorted(n for n, s in given.items() if s == part)) for part in PARTS})

@@ -8,11 +8,11 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from SPRRegistrationLib import panel_state
+from SPRRegistrationLib import messages, panel_state
 from SPRRegistrationLib.messages import MARK
 from SPRRegistrationLib.qt.section import Section
 from SPRRegistrationLib.sliders import FIELDS, SliderStates
-from SPRRegistrationLib.tooltips import recommended
+from SPRRegistrationLib.tooltips import recommended, tooltips
 
 
 class GrooveEvents(qt.QObject):
@@ -54,7 +54,8 @@ class RegularizationSection(Section):
     def build(self) -> None:
         """Connect the sliders."""
         self.sliders = {field: getattr(self.ui, f"{field}Slider") for field in FIELDS}
-        self._ticks, self._suggested, self._filters = {}, {}, []
+        self._ticks, self._suggested, self._zones, self._filters = {}, {}, {}, []
+        self._usual_labels = {field: getattr(self.ui, f"{field}Label").text for field in FIELDS}
         self._held: tuple | None = None
         for field in self.sliders:
             self._connect(field)
@@ -82,6 +83,9 @@ class RegularizationSection(Section):
             if visible:
                 self._set_range(field, *states.ranges[field])
                 getattr(self.ui, f"{field}TunedButton").toolTip = recommended(states.recommended[field])
+                label = states.labels.get(field)
+                getattr(self.ui, f"{field}Label").text = f"{label}:" if label else self._usual_labels[field]
+                self.sliders[field].toolTip = tooltips()[field] + messages.beyond_training(states.trained.get(field))
                 self._place_marks(field, states)
         self.ui.latencyLabel.text = panel_state.latency(self.controller)
 
@@ -89,12 +93,22 @@ class RegularizationSection(Section):
         """Return the marks of the recommended and of the suggested value at a slider."""
         return self._ticks[field], self._suggested[field]
 
+    def zone(self, field: str) -> qt.QWidget:
+        """Return the mark of the part of a slider that is beyond training."""
+        return self._zones[field]
+
     def _place_marks(self, field: str, states: SliderStates) -> None:
-        """Mark the recommended value under a slider, and above it the suggested one."""
+        """Mark the recommended value and the part beyond training under a slider, and above it the suggested value."""
         slider = self.sliders[field]
         groove = inner_of(slider, "Slider", "QSlider")
         low, high = slider.minimum, slider.maximum
         handle = 14  # half of it is left free at both ends
+        zone, end = self._zones[field], states.trained.get(field)
+        zone.visible = end is not None and low <= end < high
+        if zone.visible:
+            left, length = handle // 2, groove.width - handle
+            start = left + int((end - low) / (high - low) * length)
+            zone.setGeometry(start, groove.height - 3, left + length - start, 3)
         for value, (mark, width, height, top) in (
             (states.recommended[field], (self._ticks[field], 3, 5, groove.height - 5)),
             (states.suggested.get(field), (self._suggested[field], 11, 11, -2)),
@@ -112,6 +126,10 @@ class RegularizationSection(Section):
         named.connect("sliderPressed()", self._hold)
         named.connect("sliderReleased()", self._release)  # after the slider has set its value
         groove = inner_of(slider, "Slider", "QSlider")
+        zone = self._zones[field] = qt.QFrame(groove)
+        zone.setAttribute(qt.Qt.WA_TransparentForMouseEvents)
+        zone.setStyleSheet("background-color: #c0392b;")
+        zone.visible = False
         tick = self._ticks[field] = qt.QFrame(groove)
         tick.setAttribute(qt.Qt.WA_TransparentForMouseEvents)
         tick.setStyleSheet("background-color: #c46a00;")

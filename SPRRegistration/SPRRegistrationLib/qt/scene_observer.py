@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 INPUTS = (
     *("fixedVolume", "movingVolume", "fixedLabels", "movingLabels", "fixedLandmarks", "movingLandmarks"),
     *("stiffnessSegments", "fixedMask", "movingMask", "initialTransform", "nodeToWarp"),
+    *("fixedChannel", "movingChannel"),
     *("deformedVolume", "displacementTransform", "weightVolume"),
 )
 """Fields that refer to nodes that the user chooses."""

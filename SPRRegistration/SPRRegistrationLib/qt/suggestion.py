@@ -7,8 +7,8 @@ from SPRRegistrationLib.parameters import INSTANCE, AnatomyChoice
 from SPRRegistrationLib.qt.section import Section
 
 ANATOMY_WIDGETS = ("anatomyLabel", "anatomySelector")
-START_WIDGETS = ("startLabel", "startSelector")
-"""Widgets of the instance optimization alone; the start is in a group, which decides what of it is visible."""
+START_WIDGETS = ("startLabel", "startSelector", "similarityLabel", "similaritySelector")
+"""Widgets of the instance optimization alone; those of the start are in a group, which decides what is visible."""
 
 
 class SuggestionSection(Section):

@@ -17,7 +17,7 @@ from SPRRegistrationLib.scene import geometry, inputs
 
 BINS = 50
 
-_MEASURES = ("lncc", "folding_percent", "max_displacement_mm", "dice_mean", "tre_mm")
+_MEASURES = ("similarity", "folding_percent", "max_displacement_mm", "dice_mean", "tre_mm")
 _PAIR = ("fixedVolume", "movingVolume")
 _METHOD = "SPRRegistration.method"
 

@@ -15,10 +15,10 @@ import vtk
 
 from SPRCore.errors import InputError
 from SPRRegistrationLib import anatomies
-from SPRRegistrationLib.parameters import setting_of
+from SPRRegistrationLib.parameters import INSTANCE, setting_of
 from SPRRegistrationLib.scene import dicom, geometry
 
-PARTS = ("Volume", "Labels", "Landmarks", "Mask")
+PARTS = ("Volume", "Channel", "Labels", "Landmarks", "Mask")
 """What each side of a pair has, by the ends of the fields of the parameters."""
 
 MEASURED = ("fixedLabels", "movingLabels", "fixedLandmarks", "movingLandmarks")
@@ -28,7 +28,7 @@ MASKS = ("fixedMask", "movingMask")
 
 OPENING = (
     *("fixedVolume", "movingVolume", *MASKS, "initialTransform", "method", "refine", "device", "alignment"),
-    *("start", "prior"),
+    *("fixedChannel", "movingChannel", "start", "similarity", "prior"),
 )
 """Fields of the request to open a pair; after a change of one of them it has to be opened again."""
 
@@ -88,11 +88,21 @@ def arrays_of(parameters: Any) -> dict[str, tuple[np.ndarray, np.ndarray | None]
         if volume is None:
             raise InputError(f"{name} image", got="none", expected="an image")
         arrays[name] = geometry.image_of(volume)
-    arrays |= annotations_of(parameters) | _masks_of(parameters)
+    arrays |= annotations_of(parameters) | _masks_of(parameters) | _channels_of(parameters)
     stiffness = painted_stiffness(parameters)
     if stiffness is not None:
         arrays["stiffness"] = stiffness
     return arrays
+
+
+def _channels_of(parameters: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return the second channels, by the names that the worker knows; none for a single one."""
+    volumes = {side: getattr(parameters, f"{side}Channel") for side in ("fixed", "moving")}
+    missing = [side for side, volume in volumes.items() if volume is None]
+    if len(missing) == 1:
+        got = f"none of the {missing[0]} image"
+        raise InputError("second channel", got=got, expected="those of both images, or none")
+    return {} if missing else {f"{side}_channel": geometry.image_of(volume) for side, volume in volumes.items()}
 
 
 def _masks_of(parameters: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -141,6 +151,7 @@ def options_of(parameters: Any) -> dict[str, Any]:
         "setting": setting_of(parameters),
         "refine": parameters.refine,
         "start": anatomies.start_of(parameters).value,
+        "similarity": parameters.similarity.value if parameters.method == INSTANCE else None,
         "init": parameters.alignment.value,
         "device": parameters.device.value,
     }
@@ -156,7 +167,11 @@ def report_of(parameters: Any, asked: dict[str, Any], result: Any, opened: Any) 
         opened: The answer to the opening of the pair, `Opened`.
     """
     masked = [side for side in ("fixed", "moving") if getattr(parameters, f"{side}Mask") is not None]
-    options = asked | {"setting": result.setting, "masked": masked}
+    options = asked | {
+        "setting": result.setting,
+        "masked": masked,
+        "channels": 1 if parameters.fixedChannel is None else 2,
+    }
     alignment = {"mode": opened.init, "reason": opened.init_reason, "longest_mm": opened.init_mm}
     options |= {"alignment": alignment, "covered": opened.covered, "warnings": list(result.warnings)}
     options["inputs"] = {side: _described(getattr(parameters, f"{side}Volume")) for side in ("fixed", "moving")}

@@ -111,7 +111,7 @@ class PlayedWorker:
     def result(self, id_, value=1.0, final=False, improvement=False, place=0, known=True, warnings=(), **grid):
         segment = self._store.put(place, self.arrays(value, final=final, **grid))
         quality = protocol.DeformationQuality(
-            folding_percent=0.0, min_jacobian=0.5, max_displacement_mm=value, lncc=0.5, weight_gap=0.0
+            folding_percent=0.0, min_jacobian=0.5, max_displacement_mm=value, similarity=0.5, weight_gap=0.0
         )
         before, after = {"dice_mean": 0.7, "lncc": 0.3}, {"dice_mean": 0.8, "dice": {"1": 0.8}, "lncc": 0.45}
         metrics = {"before": before, "after": after} if final else {}

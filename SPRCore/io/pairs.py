@@ -1,22 +1,28 @@
-"""Lists of pairs for evaluation: a CSV file with a row per pair."""
+"""Pairs of images for evaluation: of a CSV file with a row per pair, or prepared by a recipe."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
-from SPRCore.geometry import MaskedVolume, Volume
+from SPRCore.geometry import MaskedVolume, Volume, voxel_to_ras
 from SPRCore.geometry.annotations import Annotations
-from SPRCore.io import on_disk, read_labels, read_landmarks, read_volume
+from SPRCore.io.cards import Preprocessing
+from SPRCore.io.landmarks import read_landmarks
+from SPRCore.io.paths import on_disk
+from SPRCore.io.samples import read_sample
+from SPRCore.io.volumes import read_labels, read_volume
 
-_MARKS = ("labels", "points", "mask")
+_MARKS = ("labels", "points", "mask", "channel")
 PARTS = ("fixed", "moving", *(f"{side}_{mark}" for mark in _MARKS for side in ("fixed", "moving")))
 COLUMNS = ("pair", "subject", "group", *PARTS)
 _NAME = re.compile(r"[^\x00-\x1f]{1,100}")
@@ -30,7 +36,10 @@ class PairFiles:
         pair: Name, unique in its list.
         subject: Subject of the images; results of one subject are not independent.
         group: Name of a group of pairs, such as a direction; "" for none.
-        digest: SHA-256 of the row as written.
+        prepared: Intensity preprocessing of prepared images, which are files of a `Sample` with labels and landmarks;
+            None for images as they are.
+        labels: Labels that count, the others become 0; None for all.
+        digest: SHA-256 of the row as written, or of the content of prepared images.
     """
 
     pair: str
@@ -44,19 +53,55 @@ class PairFiles:
     moving_points: Path | None = None
     fixed_mask: Path | None = None
     moving_mask: Path | None = None
+    fixed_channel: Path | None = None
+    moving_channel: Path | None = None
+    prepared: Preprocessing | None = None
+    labels: tuple[int, ...] | None = None
     digest: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairList:
+    """Pairs to evaluate, with what results say of all of them.
+
+    Attributes:
+        pairs: The pairs; names are unique.
+        label_names: Names of labels for tables.
+        source: Recipe, set and grid of the metrics, for the header of results; empty for a CSV.
+    """
+
+    pairs: tuple[PairFiles, ...]
+    label_names: Mapping[str, str] = field(default_factory=dict)
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[PairFiles]:
+        return iter(self.pairs)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the header of results says of the pairs."""
+        own = {"source": dict(self.source), "label_names": dict(self.label_names)}
+        return {name: value for name, value in own.items() if value}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LoadedPair:
-    """Images with their masks, and annotations; those of the fixed image on its grid."""
+    """Images with their masks, and annotations; those of the fixed image on its grid.
+
+    Attributes:
+        prepared: Intensity preprocessing of prepared images; None for images as they are.
+    """
 
     fixed: MaskedVolume
     moving: MaskedVolume
     annotations: Annotations
+    prepared: Preprocessing | None = None
 
 
-def read_pairs(path: Path) -> list[PairFiles]:
+def read_pairs(path: Path) -> PairList:
     """Read a list of pairs.
 
     Args:
@@ -86,11 +131,20 @@ def read_pairs(path: Path) -> list[PairFiles]:
         seen.add(pair.pair)
     if not pairs:
         raise InputError(str(path), got="no pair", expected="at least one")
-    return pairs
+    return PairList(pairs=tuple(pairs))
 
 
 def load_pair(files: PairFiles) -> LoadedPair:
-    """Read all files of a pair; raises `InputError` for an unusable file, or one that does not fit the others."""
+    """Read all files of a pair.
+
+    Prepared images are compared voxel by voxel, as in training: the moving one takes the grid of the fixed one, and all
+    voxels count as data.
+
+    Raises:
+        InputError: A file cannot be used, or does not fit the others.
+    """
+    if files.prepared is not None:
+        return _load_prepared(files, files.prepared)
     fixed, moving = read_volume(files.fixed), read_volume(files.moving)
     annotations = Annotations(
         fixed_labels=None if files.fixed_labels is None else read_labels(files.fixed_labels),
@@ -99,9 +153,32 @@ def load_pair(files: PairFiles) -> LoadedPair:
         moving_points=_points(files.moving_points, moving),
         fixed_mask=None if files.fixed_mask is None else read_labels(files.fixed_mask),
         moving_mask=None if files.moving_mask is None else read_labels(files.moving_mask),
+        fixed_channel=None if files.fixed_channel is None else read_volume(files.fixed_channel),
+        moving_channel=None if files.moving_channel is None else read_volume(files.moving_channel),
     ).on(fixed.grid)
     images = annotations.masked(fixed, moving)
     return LoadedPair(fixed=images[0], moving=images[1], annotations=annotations)
+
+
+def _load_prepared(files: PairFiles, prepared: Preprocessing) -> LoadedPair:
+    samples = {"fixed": read_sample(files.fixed), "moving": read_sample(files.moving)}
+    affine = samples["fixed"].affine
+    shapes = [sample.image.shape for sample in samples.values()]
+    if shapes[0] != shapes[1]:
+        remedy = "set preprocessing.shape, or preprocessing.align"
+        raise InputError(files.pair, got=f"{shapes[0]} and {shapes[1]}", expected="the same shape", remedy=remedy)
+    marks: dict[str, Any] = {}
+    for side, sample in samples.items():
+        if files.fixed_labels is not None and sample.labels is not None:
+            marks[f"{side}_labels"] = Volume(_selected(sample.labels, files.labels), affine)
+        if files.fixed_points is not None and sample.points is not None:
+            marks[f"{side}_points"] = voxel_to_ras(sample.points.astype(np.float64), affine)
+    images = {side: MaskedVolume.whole(Volume(sample.image, affine)) for side, sample in samples.items()}
+    return LoadedPair(**images, annotations=Annotations(**marks), prepared=prepared)
+
+
+def _selected(labels: np.ndarray, wanted: tuple[int, ...] | None) -> np.ndarray:
+    return labels if wanted is None else np.where(np.isin(labels, wanted), labels, 0).astype(labels.dtype)
 
 
 def _points(path: Path | None, image: Volume) -> np.ndarray | None:
@@ -118,13 +195,14 @@ def _pair(row: dict[str, str], number: int, where: str, base: Path) -> PairFiles
     for part in ("fixed", "moving"):
         if part not in files:
             raise InputError(f"{where}, {part}", got="nothing", expected="a path")
-    for kind in ("labels", "points"):
+    for kind in ("labels", "points", "channel"):
         if (f"fixed_{kind}" in files) != (f"moving_{kind}" in files):
             raise InputError(f"{where}, {kind}", got="those of one image only", expected="those of both, or none")
     for part, file in files.items():
         if not on_disk(file).exists():
             raise InputError(f"{where}, {part}", got=f"no file {row[part]}", expected="a file")
     written = [row.get(part, "") for part in PARTS]
-    written = written if written[-1] else written[:-1]  # rows of lists without moving masks keep their digest
+    for _ in ("moving_mask", "fixed_channel", "moving_channel"):  # rows of lists without them keep their digest
+        written = written if written[-1] else written[:-1]
     digest = hashlib.sha256("\0".join(written).encode()).hexdigest()
     return PairFiles(**texts, **files, digest=digest)
