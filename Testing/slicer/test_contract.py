@@ -70,6 +70,26 @@ def test_signals_are_those_of_the_widgets(path):
             assert contract.has_signal(WIDGETS[owner.attr], text), f"{owner.attr} has no {text}"
 
 
+def differs_in_pythonqt(text):
+    """Calls that mean something else in PythonQt: its classes have no bases, and its size hints are properties."""
+    for call in (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)):
+        is_type_test = getattr(call.func, "id", "") in ("isinstance", "issubclass")
+        if is_type_test and any(getattr(node, "id", "") in ("qt", "ctk") for node in ast.walk(call.args[1])):
+            yield ast.unparse(call)
+        elif getattr(call.func, "attr", "") in ("sizeHint", "minimumSizeHint"):
+            yield ast.unparse(call)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_nothing_differs_in_pythonqt(path):
+    assert list(differs_in_pythonqt(path.read_text(encoding="utf-8"))) == []
+
+
+def test_what_differs_in_pythonqt_is_found():
+    bad = "isinstance(box, qt.QLabel)\nisinstance(box, (str, qt.QWidget))\nbox.sizeHint().width()\nisinstance(box, str)"
+    assert len(list(differs_in_pythonqt(bad))) == 3
+
+
 def test_names_that_are_not_there_are_found():
     bad = "self.ui.alphaSlider.setRange(0, 1)\nself.ui.alphaSlider.value\nself.ui.nothing.text"
     assert set(uses(bad)) == {("alphaSlider", "setRange"), ("alphaSlider", "value"), ("nothing", "text")}

@@ -192,7 +192,7 @@ def is_running(pid):
 
 def dialogs_with_a_bar():
     """The dialogs of progress that are shown."""
-    return [each for each in qt.QApplication.topLevelWidgets() if isinstance(each, qt.QProgressDialog) and each.visible]
+    return [each for each in qt.QApplication.topLevelWidgets() if each.inherits("QProgressDialog") and each.visible]
 
 
 def test_an_installation_is_cancelled_with_all_of_its_processes(lacking, slow_pip):

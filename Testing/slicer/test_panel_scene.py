@@ -85,7 +85,36 @@ def test_a_registration_in_use_stays_when_a_scene_is_added(saved):
     current = saved.panel.parameters.parameterNode
     read(saved.path, clear=False)
     assert len(registrations()) == 2
-    assert saved.panel.parameters.parameterNode is current
+    assert_keeps(saved, current, "before", "after")
+
+
+def assert_keeps(module, node, fixed, moving):
+    """That a registration is current, with its images, in the panel and in its node."""
+    parameters, ui = module.panel.parameters, module.ui
+    assert parameters.parameterNode is ui.registrationSelector.currentNode() is node
+    assert (parameters.fixedVolume.GetName(), parameters.movingVolume.GetName()) == (fixed, moving)
+    assert (ui.fixedSelector.currentNode(), ui.movingSelector.currentNode()) == (
+        parameters.fixedVolume,
+        parameters.movingVolume,
+    )
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_the_second_of_two_registrations_stays_when_a_scene_is_added(saved, elsewhere):
+    saved.ui.registrationSelector.addNode()
+    driving.pick(saved.ui.fixedSelector, "third")
+    driving.pick(saved.ui.movingSelector, "after")
+    current = saved.panel.parameters.parameterNode
+    if elsewhere:
+        saved.widget.exit()
+        saved.widget.parent.isEntered = False
+    for _time in range(2):
+        read(saved.path, clear=False)
+    if elsewhere:
+        saved.widget.parent.isEntered = True
+        saved.widget.enter()
+    assert len(registrations()) == 4
+    assert_keeps(saved, current, "third", "after")
 
 
 def test_a_registration_just_made_stays_when_images_are_added(saved, tmp_path):
@@ -104,7 +133,7 @@ def test_a_registration_just_made_stays_when_images_are_added(saved, tmp_path):
 def click_everything(module):
     """Click every button and box, move every slider."""
     for widget in vars(module.ui).values():
-        if isinstance(widget, qt.QAbstractButton):
+        if widget.inherits("QAbstractButton"):
             widget.click()
         application.process_events()
 
@@ -204,5 +233,7 @@ def test_another_pair_chosen_while_another_module_is_open_is_not_that_of_the_wor
 
 
 def test_the_list_of_registrations_says_what_it_makes(module):
-    box = module.ui.registrationSelector._box
-    assert [box.itemText(index) for index in range(box.count)] == ["SPRRegistration", "Create new Registration"]
+    nodes, actions = driving.offered(module.ui.registrationSelector)
+    assert nodes == ["SPRRegistration"]
+    assert [text for text in actions if "Create" in text and "as..." not in text] == ["Create new Registration"]
+    assert all("Registration" in text for text in actions)

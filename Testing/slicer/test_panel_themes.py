@@ -14,7 +14,7 @@ import pytest
 if None in (importlib.util.find_spec("slicer"), importlib.util.find_spec("PySide6")):
     pytest.skip("slicer-core or PySide6 is not installed", allow_module_level=True)
 
-from harness import application, themes
+from harness import application, driving, themes
 from harness.widgets import qt
 
 pytestmark = pytest.mark.slicer
@@ -95,7 +95,7 @@ def test_pictures_of_the_panel(styled, width, unfolded):
     for name in (*SECTIONS, *GROUPS):
         getattr(styled.ui, name).collapsed = not unfolded
     application.process_events(0.05)
-    parent.resize(width, parent.sizeHint().height())
+    parent.resize(width, driving.hint(parent, "sizeHint").height())
     application.process_events(0.1)
     picture = parent.grab()
     assert picture.width() == parent.width == width

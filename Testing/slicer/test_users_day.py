@@ -107,8 +107,9 @@ def apply(module):
 
 def type_value(slider, text):
     """Type a value into the field of a slider."""
-    slider._spin.selectAll()
-    driving.type_keys(slider._spin, f"{text}\n")
+    field = driving.field_of(slider)
+    field.selectAll()
+    driving.type_keys(field, f"{text}\n")
 
 
 def content():

@@ -13,8 +13,7 @@ if None in (importlib.util.find_spec("slicer"), importlib.util.find_spec("PySide
 
 import psutil
 from harness import application, driving
-from harness.widgets import qt
-from shiboken6 import Shiboken
+from harness.widgets import is_valid, qt
 
 pytestmark = pytest.mark.slicer
 LAUNCHER = Path(__file__).resolve().parents[1] / "end_to_end" / "launcher.py"
@@ -72,7 +71,7 @@ def test_a_killed_launcher_leaves_no_python_and_the_next_worker_is_not_disturbed
     drag_to(launched, 0.5)
     assert application.process_events(3, lambda: has_ended(late))
     drag_to(launched, 0.3)
-    assert not Shiboken.isValid(process)  # nor of the object of Qt, which its own connections would hold
+    assert not is_valid(process)  # nor of the object of Qt, which its own connections would hold
 
 
 def test_nothing_is_left_when_the_module_is_closed(launched):
@@ -85,8 +84,8 @@ def test_nothing_is_left_when_the_module_is_closed(launched):
     qt.QCoreApplication.sendPostedEvents(None, qt.QEvent.DeferredDelete)  # no event loop runs around a test
     assert not folder.exists()
     assert not SHM.is_dir() or not list(SHM.glob(f"{folder.name}*"))
-    assert not Shiboken.isValid(process)
-    assert not Shiboken.isValid(timer)
+    assert not is_valid(process)
+    assert not is_valid(timer)
 
 
 def test_what_cannot_be_started_is_let_go(chosen):
@@ -95,4 +94,4 @@ def test_what_cannot_be_started_is_let_go(chosen):
     process = transport_of(chosen)._process
     driving.wait_for(chosen.panel, "FAILED", seconds=20)
     application.process_events(0.05)
-    assert process is None or not Shiboken.isValid(process)
+    assert process is None or not is_valid(process)

@@ -75,7 +75,7 @@ class SlicerPanel:
         self.controllers, self.worker = self._shared.by_node, self._shared.worker
         self._gui_tag = self._observation = None
         self._refreshing, self._entered, self.is_installing = False, False, False
-        self._before_import: set[str] | None = None
+        self._before_import: tuple[set[str], SPRRegistrationParameters | None] | None = None
         for name, widget in vars(ui).items():
             tooltip = tooltips().get(widget.property("SlicerParameterName") or name)
             if tooltip:
@@ -104,10 +104,7 @@ class SlicerPanel:
         self._entered = True
         self._take_imported()
         if self.controller is None:
-            parameters = self.logic.getParameterNode()
-            self.ui.registrationSelector.setCurrentNode(parameters.parameterNode)
-            if self.controller is None:  # the node was selected already
-                self._attach(parameters)
+            self._show(self.logic.getParameterNode())
         elif self._observation is None:
             self._resume()
 
@@ -123,8 +120,14 @@ class SlicerPanel:
         self._shared.end_all()
 
     def import_starts(self) -> None:
-        """Note the registrations of the scene before a file is read into it."""
-        self._before_import = {node.GetID() for node in self.logic.getAllParameterNodes()}
+        """Note the registrations of the scene, and release the current one, before a file is read into the scene.
+
+        After it, each selector empties its list and says that no node is selected: that is no choice of the user.
+        """
+        if self._before_import is None:
+            self._before_import = ({node.GetID() for node in self.logic.getAllParameterNodes()}, self.parameters)
+        self._detach()
+        self.controller = None
 
     def end_orphans(self) -> None:
         """End the workers of registrations that were deleted."""
@@ -185,6 +188,8 @@ class SlicerPanel:
         return found
 
     def _choose(self, node: slicer.vtkMRMLNode | None) -> None:
+        if self._before_import is not None:
+            return
         self.end_orphans()
         if node is None:
             self._detach()
@@ -193,15 +198,22 @@ class SlicerPanel:
             self._attach(self.logic.parameters_of(node))
 
     def _take_imported(self) -> None:
-        """Show an imported registration in place of one that was never used."""
-        before, self._before_import = self._before_import, None
-        if before is None or self.parameters is None or not is_untouched(self.parameters):
+        """Show the registration again that was current before an import, or an imported one if it was never used."""
+        (before, current), self._before_import = self._before_import or (set(), None), None
+        if current is None or current.parameterNode.GetScene() is None:
             return
         came = [node for node in self.logic.getAllParameterNodes() if node.GetID() not in before]
-        if came:
-            empty = self.parameters.parameterNode
-            self.ui.registrationSelector.setCurrentNode(came[0])
-            slicer.mrmlScene.RemoveNode(empty)
+        if came and is_untouched(current):
+            self._show(self.logic.parameters_of(came[0]))
+            slicer.mrmlScene.RemoveNode(current.parameterNode)
+        else:
+            self._show(current)
+
+    def _show(self, parameters: SPRRegistrationParameters) -> None:
+        """Select a registration."""
+        self.ui.registrationSelector.setCurrentNode(parameters.parameterNode)
+        if self.controller is None:  # the node was selected already
+            self._attach(parameters)
 
     def _attach(self, parameters: SPRRegistrationParameters) -> None:
         self._detach()

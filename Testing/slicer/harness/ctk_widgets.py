@@ -37,6 +37,8 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
         button.setStyleSheet("QToolButton { font-weight: bold; border: 1px solid palette(mid); text-align: left; }")
         button.setArrowType(QtCore.Qt.DownArrow)
         button.toggled.connect(self._expand)
+        policy = QtWidgets.QSizePolicy
+        self.setSizePolicy(policy.Minimum, policy.Preferred)  # no narrower than it likes to be
         self.setContentsMargins(0, button.sizeHint().height() + 2, 0, 0)
 
     def resizeEvent(self, event):

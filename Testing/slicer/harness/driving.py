@@ -28,14 +28,41 @@ def worker(seconds=0.1):
 
 
 def pick(selector, name):
-    """Choose a node by its name, as a user does."""
-    box = selector._box
-    box.setCurrentIndex(next(index for index in range(box.count) if box.itemText(index) == name))
+    """Choose a node by its name, or an entry below the nodes such as “Create new Volume”, as a user does."""
+    box = box_of(selector)
+    row = next(index for index in range(box.count) if box.itemText(index) == name)
+    if name.startswith("Create new"):
+        box.view().clicked.emit(box.model().index(row, 0, box.rootModelIndex()))
+    else:
+        box.setCurrentIndex(row)
+
+
+def box_of(selector):
+    """Return the list inside a selector of nodes."""
+    return next(child for child in selector.children() if child.inherits("QComboBox"))
+
+
+def offered(selector):
+    """Return the texts in a selector of nodes: those of nodes, and those of the actions below them."""
+    box = box_of(selector)
+    texts = [box.itemText(index) for index in range(box.count)]
+    end = texts.index("") if "" in texts else len(texts)  # the separator
+    return texts[:end], texts[end + 1 :]
 
 
 def groove(slider):
     """Return the widget inside a slider of CTK that the mouse reaches; it has no name."""
-    return slider._slider
+    return _inner(slider, "Slider", "QSlider")
+
+
+def field_of(slider):
+    """Return the widget inside a slider of CTK that gets the keys of numbers; it has no name."""
+    return _inner(slider, "SpinBox", "QDoubleSpinBox")
+
+
+def _inner(slider, name, kind):
+    part = slicer.util.findChild(slider, name)
+    return next(child for child in part.children() if child.inherits(kind))
 
 
 def drag(slider, values):
@@ -52,7 +79,8 @@ def drag(slider, values):
 
 def move(slider, value):
     """Move the handle of a slider to a value."""
-    groove(slider).setValue(round((value - slider.minimum) / (slider.maximum - slider.minimum) * slider.STEPS))
+    inner, part = groove(slider), (value - slider.minimum) / (slider.maximum - slider.minimum)
+    inner.setValue(round(inner.minimum + part * (inner.maximum - inner.minimum)))
 
 
 def mouse(widget, place, *kinds):
@@ -114,6 +142,12 @@ def type_keys(widget, text):
         for kind in (qt.QEvent.KeyPress, qt.QEvent.KeyRelease):
             event = qt.QKeyEvent(kind, key, qt.Qt.NoModifier, "\r" if sign == "\n" else sign)
             qt.QCoreApplication.sendEvent(widget, event)
+
+
+def hint(widget, name):
+    """Return the `sizeHint` or `minimumSizeHint` of a widget: a property in PythonQt, a method in Qt for Python."""
+    value = getattr(widget, name)
+    return value() if callable(value) else value
 
 
 def stage(panel):

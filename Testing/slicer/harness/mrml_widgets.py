@@ -11,7 +11,8 @@ from harness.ctk_widgets import ctkDoubleSpinBox, ctkSliderWidget, stored
 from harness.other_widgets import ctkRangeWidget
 
 Property, Signal = QtCore.Property, QtCore.Signal
-_NEW = "+"
+_SEPARATOR, _RENAME, _NEW, _NEW_AS, _DELETE = ACTIONS = ("-", "rename", "+", "+ as", "delete")
+"""What the entries below the nodes stand for; a click on one acts, and none can be current."""
 
 
 class qMRMLWidget(QtWidgets.QWidget):
@@ -60,6 +61,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._box = QtWidgets.QComboBox(self)
         self._box.setSizePolicy(QtWidgets.QSizePolicy.Expanding, QtWidgets.QSizePolicy.Fixed)
         self._box.currentIndexChanged.connect(self._picked)
+        self._box.view().clicked.connect(lambda index: self._act(index.row()))
         layout.addWidget(self._box)
         self.setFocusProxy(self._box)
         self._scene, self._observed, self._ids, self._current, self._labels = None, [], [], None, {}
@@ -70,8 +72,9 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             self._scene.RemoveObserver(tag)
         self._scene, self._observed = scene, []
         if scene is not None:
-            events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndImportEvent, scene.EndBatchProcessEvent)
+            events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndBatchProcessEvent)
             self._observed = [scene.AddObserver(event, lambda caller, name: self._refresh()) for event in events]
+            self._observed.append(scene.AddObserver(scene.EndImportEvent, lambda caller, name: self._fill_anew()))
             self._observed.append(scene.AddObserver(scene.NodeAboutToBeRemovedEvent, self._go_on))
         self._refresh()
 
@@ -87,6 +90,13 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         place = nodes.index(self._current)
         nodes.remove(self._current)
         self._choose(nodes[min(place, len(nodes) - 1)] if nodes else None)
+
+    def _fill_anew(self):
+        """Forget the current node after a file was read: the list is emptied, and filled without a choice."""
+        if Shiboken.isValid(self):
+            self._chose_none = self.addEnabled or self.removeEnabled or self.renameEnabled
+            self._choose(None)
+            self._refresh()
 
     def setNodeTypeLabel(self, label, kind):
         self._labels[kind] = label
@@ -149,8 +159,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         entries = [(node.GetName(), node.GetID()) for node in nodes]
         if self.noneEnabled or not nodes:
             entries.insert(0, ("None" if self.noneEnabled else "Select…", None))
-        if self.addEnabled:
-            entries += [(f"Create new {self.nodeTypeLabel(kind)}", _NEW) for kind in self.nodeTypes[:1]]
+        entries += self._actions()
         self._ids = [identifier for _, identifier in entries]
         self._box.clear()
         self._box.addItems([text for text, _ in entries])
@@ -164,10 +173,29 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     def _picked(self, index):
         if self._busy or not 0 <= index < len(self._ids):
             return
-        if self._ids[index] == _NEW:
-            self.nodeAddedByUser.emit(self.addNode())
+        if self._ids[index] in ACTIONS:
+            self._choose(self._nodes()[-1].GetID() if self._nodes() else None)
         else:
             self._choose(self._ids[index])
+
+    def _actions(self):
+        """The entries below the nodes."""
+        entries = [("", _SEPARATOR)] if self.addEnabled or self.removeEnabled or self.renameEnabled else []
+        labels = [self.nodeTypeLabel(kind) for kind in self.nodeTypes]
+        label = labels[0] if len(labels) == 1 else "node"
+        if self.renameEnabled:
+            entries.append((f"Rename current {label}", _RENAME))
+        for each in labels if self.addEnabled else ():
+            entries.append((f"Create new {each}", _NEW))
+            entries += [(f"Create new {each} as...", _NEW_AS)] if self.renameEnabled else []
+        return entries + ([(f"Delete current {label}", _DELETE)] if self.removeEnabled else [])
+
+    def _act(self, row):
+        """Do what an entry below the nodes stands for."""
+        if self._ids[row] == _NEW:
+            self.nodeAddedByUser.emit(self.addNode())
+        elif self._ids[row] == _DELETE:
+            self.removeCurrentNode()
 
     def _choose(self, identifier):
         if identifier == self._current:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 
-from PySide6 import QtGui, QtWidgets
+from harness.widgets import qt
 
-_ROLE = QtGui.QPalette.ColorRole
+_ROLE = qt.QPalette
 _DARK = {
     **{_ROLE.Window: "#323232", _ROLE.WindowText: "#ffffff", _ROLE.Base: "#191919", _ROLE.AlternateBase: "#323232"},
     **{_ROLE.Text: "#ffffff", _ROLE.Button: "#323232", _ROLE.ButtonText: "#ffffff", _ROLE.BrightText: "#ff0000"},
@@ -20,7 +20,7 @@ THEMES = ("light", "dark")
 @contextlib.contextmanager
 def theme(name):
     """Use a style in a context."""
-    application = QtWidgets.QApplication.instance()
+    application = qt.QApplication.instance()
     style, palette = application.style().objectName, application.palette()
     application.setStyle("Fusion")
     application.setPalette(make_palette(name))
@@ -32,10 +32,10 @@ def theme(name):
 def make_palette(name):
     """Return the colors of a style."""
     if name == "light":
-        return QtWidgets.QApplication.style().standardPalette()
-    palette = QtGui.QPalette()
+        return qt.QApplication.style().standardPalette()
+    palette = qt.QPalette()
     for role, color in _DARK.items():
-        palette.setColor(role, QtGui.QColor(color))
+        palette.setColor(role, qt.QColor(color))
     for role in _GRAY:
-        palette.setColor(QtGui.QPalette.ColorGroup.Disabled, role, QtGui.QColor("#808080"))
+        palette.setColor(qt.QPalette.Disabled, role, qt.QColor("#808080"))
     return palette
