@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from SPRCore.functional import kept_memory
 from SPRCore.io.atomic import atomic_path
 from SPRCore.io.samples import Sample
 from SPRCore.registration.instance import InstanceConfig, InstanceProblem
+from SPRCore.regularization import Prior
 from SPRCore.regularization.gradient_units import spacing_in
+from SPRCore.regularization.priors import hyperparameters
 from SPRCore.training.data.cases import Pair, Source
 from SPRCore.training.hyper import draw_values, solver_prior
 from SPRCore.training.recipe import Recipe
@@ -30,6 +32,9 @@ logger = logging.getLogger("SPRCore")
 
 _SETTINGS = 2  # stream of random numbers, apart from those of order and augmentation
 _LOG_EVERY = 10
+_CHANGE_STEPS = 16
+"""Steps from the result at the setting of the recipe to that at another one. Two results from rest differ more by the
+minima that they fall into than by their settings, which no network can learn."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,7 +51,7 @@ class SolvedPair:
 
 
 class Teacher(Dataset[int]):
-    """The solver's displacements for the pairs of a recipe.
+    """The solver's displacements for the pairs of a recipe: from its result at the setting of the recipe to others.
 
     A file is named by a hash of all that determines its content: images, settings, solver. Indexing computes the file
     of a pair if it is missing.
@@ -61,7 +66,11 @@ class Teacher(Dataset[int]):
     def __init__(self, recipe: Recipe, pairs: Sequence[Pair], source: Source, folder: Path) -> None:
         self.pairs = tuple(dict.fromkeys(pairs))
         self._recipe, self._source, self._folder = recipe, source, folder
-        self._config = InstanceConfig(similarity=recipe.loss.similarity, window=recipe.loss.window)
+        measure = {"similarity": recipe.loss.similarity, "window": recipe.loss.window}
+        self._config, self._change = (
+            InstanceConfig(**measure),
+            replace(InstanceConfig.refining(_CHANGE_STEPS), **measure),
+        )
         self._files: dict[Pair, Path] = {}
 
     def __len__(self) -> int:
@@ -106,7 +115,11 @@ class Teacher(Dataset[int]):
         return {
             **{"version": __version__, "prior": prior, "settings": settings, "spacing": self._spacing(pair)},
             "solver": asdict(self._config),
+            "change": asdict(self._change),
         }
+
+    def _prior(self, values: dict[str, float]) -> Prior:
+        return solver_prior(values, self._recipe.loss, self._recipe.hyper)
 
     def _spacing(self, pair: Pair) -> list[float]:
         """Voxel size in the unit of the loss."""
@@ -127,8 +140,10 @@ class Teacher(Dataset[int]):
         spacing, settings = self._spacing(pair), self._settings(pair)
         with kept_memory():
             problem = InstanceProblem.of(fixed, moving, spacing, self._config)
-            priors = [solver_prior(values, self._recipe.loss, self._recipe.hyper) for values in settings]
-            fields = [problem.course(prior).completed().displacement_vox.half() for prior in priors]
+            own, *priors = map(self._prior, (hyperparameters(self._recipe.loss.make_prior()), *settings))
+            start = problem.course(own).completed().velocity_mm
+            problem = replace(problem, config=self._change)
+            fields = [problem.course(prior, start).completed().displacement_vox.half() for prior in priors]
         with atomic_path(path) as partial:
             save_file({"displacements": torch.cat(fields)}, partial, metadata={"settings": json.dumps(settings)})
 
