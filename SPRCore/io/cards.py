@@ -13,7 +13,13 @@ from SPRCore.errors import InputError
 from SPRCore.geometry.orientation import check_orientation
 from SPRCore.io import card_checks as check
 from SPRCore.regularization.gradient_units import MM, UNITS
-from SPRCore.regularization.hyperparameters import HYPERMORPH_WEIGHTING, HYPERPARAMETERS, PRIOR_WEIGHTING, WEIGHTINGS
+from SPRCore.regularization.hyperparameters import (
+    HYPERMORPH_WEIGHTING,
+    HYPERPARAMETERS,
+    PRIOR_WEIGHTING,
+    WEIGHTINGS,
+    usable_range,
+)
 from SPRCore.regularization.priors import make_prior
 from SPRCore.similarity import SIMILARITIES
 
@@ -236,7 +242,8 @@ def _check_hyperparameters(card: ModelCard) -> None:
         got = f"the {card.prior} prior and {check.shown(taken)}"
         raise InputError("weighting hypermorph", got=got, expected="the uniform prior, conditioned on lambda")
     make_prior(card.prior, card.defaults)  # checks the values
-    for name, (low, high) in card.ranges.items():
+    for name, trained in card.ranges.items():
+        low, high = usable_range(trained)  # the best setting of a search may be beyond the training
         if not low <= card.defaults.get(name, math.nan) <= high:
             got = f"{check.shown(card.defaults.get(name))} for {name}"
             raise InputError("defaults", got=got, expected=f"a value in its range, {low:g} to {high:g}")

@@ -243,7 +243,7 @@ def test_pairs_of_the_body_are_a_list_that_a_benchmark_reads(load, monkeypatch, 
 
     monkeypatch.setattr(sys, "argv", ["body_pairs.py", "--each", "1", "--out", str(tmp_path / "body")])
     load("body_pairs").main()
-    pairs = read_pairs(tmp_path / "body" / "pairs.csv")
+    pairs = list(read_pairs(tmp_path / "body" / "pairs.csv"))
     assert [pair.group for pair in pairs] == ["heart", "brain", "lung", "prostate", "liver"]
     liver = load_pair(pairs[-1])
     points = liver.annotations

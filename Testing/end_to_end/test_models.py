@@ -114,7 +114,7 @@ def test_a_value_that_two_priors_have_is_that_of_the_model(write, odd_pair, spr,
     ("preset", "options", "words"),
     [
         ("hyper-vxm-spr-small", ["--alpha", "0.3"], ["alpha", "0.3", "0 to 0.2", "tiny"]),
-        ("hyper-vxm-spr-small", ["--lambda-max", "0.4"], ["lambda_max", "0.4", "0.5 to 5"]),
+        ("hyper-vxm-spr-small", ["--lambda-max", "0.4"], ["lambda_max", "0.4", "0.5 to 6", "up to 5"]),
         ("hyper-vxm-spr-small", ["--sigma", "1"], ["gaussian", "beta"]),
         ("hyper-vxm-spr-small", ["--tv", "1"], ["tv", "beta"]),
         ("vxm-spr-small", ["--alpha", "0.3"], ["alpha", "0.3", "trained at"]),
@@ -255,8 +255,12 @@ def test_a_checkpoint_of_the_author_becomes_a_model(case, repository, odd_pair, 
     assert shown["architecture"]["half_resolution"]
     assert shown["prior"] == ("beta" if case.endswith("spr") else "uniform")
     assert shown["licence"] == "MIT"
-    report = registered(spr, odd_pair, tmp_path / "out", "--method", "theirs", "--refine", 3)
+    report = registered(spr, odd_pair, tmp_path / "out", "--method", "theirs")
     assert report["model"]["name"] == "theirs"
+    pair = (odd_pair.fixed, odd_pair.moving, "--out", tmp_path / "refused")
+    refused = spr("register", *pair, "--method", "theirs", "--refine", 3)
+    assert refused.code == 2
+    assert "trained with gradients in voxels" in refused.err[0]
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", pickle.dumps({"state_dict": {}}, protocol=2)])

@@ -154,7 +154,7 @@ def test_no_process_outlives_a_killed_sweep(command, spr_process, tmp_path):
 
 def test_what_cannot_be_swept(command, spr, listed, tmp_path):
     assert "got 'sigma'" in spr(*command("--grid", "sigma=0:1:0.5")).err[0]
-    assert "0 to 0.6" in spr(*command("--grid", "alpha=0:1:0.5")).err[0]
+    assert "0 to 0.72" in spr(*command("--grid", "alpha=0:1:0.5")).err[0]
     assert "--processes" in spr(*command("--processes", 0)).err[0]
     baseline = spr("sweep", "syn", "--pairs", listed, "--out", tmp_path)
     assert baseline.code == 2

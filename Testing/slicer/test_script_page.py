@@ -90,7 +90,7 @@ def test_the_snippets_of_the_page_run(script, capsys):
             names.pop("run").wait(120)
     text = capsys.readouterr().out
     assert "done: Breathed in on Breathed out (deformed image)" in text
-    assert "lncc" in text
+    assert "similarity" in text
     assert names["warped"].GetName() == "Breathed in, organs warped"
     assert names["softer"] is names["registration"]
 
