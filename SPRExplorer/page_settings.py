@@ -64,6 +64,7 @@ def regularization(do: Any) -> None:
     with html.Div(v_if=("method === 'instance'",), classes="spr-pair"):
         choice("anatomy", _("Part of the body"), AnatomyChoice)
         choice("start", _("Start"), StartChoice)
+    with html.Div(v_if=("method === 'instance'",)):
         choice("similarity", _("Similarity"), SimilarityChoice)
     choice("prior", _("Kind of stiffness"), PriorChoice)
     for field, label, step in SLIDERS:
