@@ -29,6 +29,18 @@ def rows(patients, both_ways=True):
                 yield {"pair": f"{name}, ES to ED", "subject": name, "group": "ES to ED", **back}
 
 
+def write_list(path, rows):
+    """Write pairs as a list for `spr benchmark`, with paths relative to its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            relative = {k: os.path.relpath(v, path.parent) for k, v in row.items() if isinstance(v, Path)}
+            writer.writerow(row | relative)
+
+
 def _swapped(part):
     """The same part of the other image."""
     return part.replace("fixed", "moving") if "fixed" in part else part.replace("moving", "fixed")
@@ -46,13 +58,7 @@ def main():
     patients = json.loads(SPLIT.read_text(encoding="utf-8"))["sets"][options.set]
     patients = patients[: options.patients]
     found = list(rows(patients, both_ways=not options.one_way))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    with options.out.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, list(found[0]), lineterminator="\n")
-        writer.writeheader()
-        for row in found:
-            relative = {k: os.path.relpath(v, options.out.parent) for k, v in row.items() if isinstance(v, Path)}
-            writer.writerow(row | relative)
+    write_list(options.out, found)
     print(f"{len(found)} pairs of {len(patients)} patients in {options.out}")
 
 

@@ -7,15 +7,13 @@ subject are one subject. A set without its data is left out. With `--each N` the
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import os
 import sys
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from acdc_pairs import SPLIT, rows
+from acdc_pairs import SPLIT, rows, write_list
 from grid_pairs import BRAINS, LUNGS
 from liver_pairs import liver_pairs
 from pairs import DATA
@@ -79,18 +77,9 @@ def main():
     found = []
     for group, pairs in SETS.items():
         for row in islice(pairs(options.out), options.each):
-            found.append(
-                row | {"group": group, "pair": f"{group} {row['pair']}", "subject": f"{group} {row['subject']}"}
-            )
-    columns = list(dict.fromkeys(name for row in found for name in row))
-    with (options.out / "pairs.csv").open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, columns, lineterminator="\n")
-        writer.writeheader()
-        for row in found:
-            relative = {
-                key: os.path.relpath(value, options.out) for key, value in row.items() if isinstance(value, Path)
-            }
-            writer.writerow(row | relative)
+            names = {key: f"{group} {row[key]}" for key in ("pair", "subject")}
+            found.append(row | names | {"group": group})
+    write_list(options.out / "pairs.csv", found)
     print(f"{len(found)} pairs in {options.out / 'pairs.csv'}")
 
 

@@ -157,8 +157,13 @@ def table(rows):
 def figure(rows):
     """Mean error of each similarity over the strength, a panel for each pair."""
     pairs = list(dict.fromkeys(key.split("|")[0] for key in rows))
-    made = Figure(figsize=(3.2 * len(pairs), 3.2), layout="constrained")
-    for panel, pair in zip(np.atleast_1d(made.subplots(1, len(pairs))), pairs, strict=True):
+    columns = min(3, len(pairs))
+    count = -(-len(pairs) // columns)
+    made = Figure(figsize=(3.2 * columns, 3.0 * count), layout="constrained")
+    panels = np.ravel(made.subplots(count, columns, squeeze=False))
+    for panel in panels[len(pairs) :]:
+        panel.set_visible(False)
+    for panel, pair in zip(panels, pairs, strict=False):
         for name in SIMILARITIES:
             points = sorted(
                 (float(k.split("|")[2]), r["mean_mm"])
@@ -172,7 +177,8 @@ def figure(rows):
         panel.set_xticks([], minor=True)
         panel.set_ylim(bottom=0, top=4.0 * rows[f"{pair}|before"]["mean_mm"])
         panel.grid(alpha=0.3)
-    made.axes[0].set_ylabel("mean error, mm")
+    for panel in panels[::columns]:
+        panel.set_ylabel("mean error, mm")
     made.axes[0].legend(frameon=False, fontsize=8)
     return made
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,11 +18,22 @@ PALETTE = ("#7f7f7f", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e
 
 _INITIAL = "before"
 _BOXES_A_ROW = 84
+_HATCHES = ("", "////", "....")
 
 
 def _colors_of(methods: Sequence[str]) -> dict[str, str]:
-    """Return a color for each method, in their order; they repeat after ten."""
+    """Return a color for each method, in their order; they repeat after nine, see `_hatches_of`."""
     return {method: PALETTE[1 + number % (len(PALETTE) - 1)] for number, method in enumerate(methods)}
+
+
+def _hatches_of(colors: Mapping[str, str]) -> dict[str, str]:
+    """Return a hatch for each method, which differs where a color repeats."""
+    used: list[str] = []
+    hatches = {}
+    for method, color in colors.items():
+        hatches[method] = _HATCHES[used.count(color) % len(_HATCHES)]
+        used.append(color)
+    return hatches
 
 
 def quiet(axes: Axes) -> None:
@@ -113,7 +125,7 @@ def _draw_boxes(
     panel: Axes, values: Mapping[str, Sequence[Sequence[float]]], labels: Sequence[str], colors: Mapping[str, str]
 ) -> None:
     quiet(panel)
-    wide = 0.8 / max(len(values), 1)
+    wide, hatches = 0.8 / max(len(values), 1), _hatches_of(colors)
     for number, (name, groups) in enumerate(values.items()):
         at = np.arange(len(labels)) + (number - (len(values) - 1) / 2) * wide
         panel.boxplot(
@@ -125,7 +137,7 @@ def _draw_boxes(
             medianprops={"color": "black", "linewidth": 1.0},
             whiskerprops={"color": colors[name], "linewidth": 0.9},
             capprops={"color": colors[name], "linewidth": 0.9},
-            boxprops={"facecolor": colors[name], "edgecolor": colors[name], "alpha": 0.75, "linewidth": 0.8},
+            boxprops=_face(colors[name], hatches[name]) | {"linewidth": 0.8},
             flierprops={"marker": ".", "markersize": 3, "markerfacecolor": colors[name], "markeredgecolor": "none"},
         )
     panel.set_xlim(-0.5, len(labels) - 0.5)
@@ -135,8 +147,14 @@ def _draw_boxes(
     )
 
 
+def _face(color: str, hatch: str) -> dict[str, Any]:
+    """Return the style of a box; a hatch has the color of the edge."""
+    return {"facecolor": color, "edgecolor": "black" if hatch else color, "hatch": hatch, "alpha": 0.75}
+
+
 def _legend(figure: Figure, colors: Mapping[str, str]) -> None:
-    handles = [Patch(color=color, alpha=0.75, label=name) for name, color in colors.items()]
+    hatches = _hatches_of(colors)
+    handles = [Patch(**_face(color, hatches[name]), label=name) for name, color in colors.items()]
     figure.legend(
         handles=handles,
         loc="outside upper center",

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 import torch
 
 from SPRCore.functional import box_count, box_sum
-from SPRCore.similarity.lncc import VARIANCE_FLOOR, ImageComparison, noise_variance
+from SPRCore.similarity.lncc import (
+    VARIANCE_FLOOR,
+    ImageComparison,
+    counted_voxels,
+    intersected,
+    noise_variance,
+)
 from SPRCore.typing import Images, Scalars, Tensor
 
 
@@ -63,14 +69,12 @@ class FixedFeatures:
         noise = None
         if noisy:
             noise = sum(map(noise_variance, image.split(1, dim=1))) / (image.shape[1] * float(variance.mean()))
-        total = float(image[:, 0].numel() if weight is None else weight.sum().clamp(min=1.0))
-        return cls(image, weight, tuple(radius), variance, total, noise)
+        return cls(image, weight, tuple(radius), variance, counted_voxels(image, weight), noise)
 
     def within(self, mask: Scalars) -> FixedFeatures:
         """Return the same features, on the same scale, with a smaller mask (nonzero), shape (B, 1, X, Y, Z)."""
-        chosen = (mask != 0).to(self.image.dtype)
-        chosen = chosen if self.mask is None else chosen * self.mask
-        return dataclasses.replace(self, mask=chosen, total=float(chosen.sum().clamp(min=1.0)))
+        chosen = intersected(self.mask, mask, self.image)
+        return dataclasses.replace(self, mask=chosen, total=counted_voxels(self.image, chosen))
 
     def compare(self, warped: Images, derivatives: bool = True) -> ImageComparison:
         """Compare the warped features of the moving image, shape (B, C, X, Y, Z)."""

@@ -98,6 +98,17 @@ def window_radius(window: int, spacing: Sequence[float] | None = None) -> tuple[
     return (rx, ry, rz)
 
 
+def intersected(mask: Scalars | None, other: Scalars, image: Images) -> Scalars:
+    """Return the voxels that two masks share as 0 and 1 of the type of an image; None is everywhere."""
+    chosen = (other != 0).to(image.dtype)
+    return chosen if mask is None else chosen * mask
+
+
+def counted_voxels(image: Images, mask: Scalars | None) -> float:
+    """Return the number of voxels over which a similarity is averaged, at least 1."""
+    return float(image[:, 0].numel() if mask is None else mask.sum().clamp(min=1.0))
+
+
 @dataclass(frozen=True)
 class FixedStatistics:
     """Statistics of the fixed image, computed once for many warped images.
@@ -151,7 +162,7 @@ class FixedStatistics:
             torch.gt(second, least[at], out=usable[at])
             torch.maximum(second, least[at], out=variance[at])
         usable = usable if weight is None else usable.mul_(weight)
-        total = float(image[:, 0].numel() if weight is None else weight.sum().clamp(min=1.0))
+        total = counted_voxels(image, weight)
         return cls(image, mean, variance, count, weight, tuple(radius), usable, total, floor)
 
     def within(self, mask: Scalars) -> FixedStatistics:
@@ -160,9 +171,7 @@ class FixedStatistics:
         Args:
             mask: Voxels that count (nonzero), shape (B, 1, X, Y, Z); intersected with the present mask.
         """
-        chosen = (mask != 0).to(self.image.dtype)
-        chosen = chosen if self.mask is None else chosen * self.mask
-        return FixedStatistics.of(self.image, self.radius, chosen, self.floor)
+        return FixedStatistics.of(self.image, self.radius, intersected(self.mask, mask, self.image), self.floor)
 
     def compare(self, warped: Images, derivatives: bool = True) -> ImageComparison:
         """Compare a warped image, shape (B, C, X, Y, Z), by squared local correlation, the mean of its channels."""

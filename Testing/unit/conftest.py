@@ -111,3 +111,27 @@ def worker(run_service):
     one = run_service()
     one.open()
     return one
+
+
+@pytest.fixture
+def make_config(tmp_path):
+    """Make a study of a function of slot, parameters and callback."""
+
+    pytest.importorskip("optuna")
+    from simple_studies import Simple, X
+
+    from SPRCore.tuning.space import Objective
+    from SPRCore.tuning.storage import storage_url
+    from SPRCore.tuning.worker import StudyConfig
+
+    def make(function, **changes):
+        usual = {
+            "study": "s",
+            "storage": storage_url(str(tmp_path / "s.log"), tmp_path),
+            "parameters": X,
+            "trials": 6,
+        }
+        usual |= {"objective": Objective(), "target": Simple(function)}
+        return StudyConfig(**usual | changes)
+
+    return make

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import weakref
 
 import numpy as np
 import pytest
@@ -105,11 +107,13 @@ def test_a_sweep_visits_a_grid_and_keeps_the_setting(pair, bundle_of):
     assert len({point.quality.similarity for point in points}) > 20
 
 
-def test_a_closed_session_can_be_closed_again(pair):
+def test_a_closed_session_can_be_closed_again_and_holds_no_results(pair):
     live = opened(pair)
-    live.update(**WANTED)
+    held = weakref.ref(live.update(**WANTED).displacement)
     live.close()
     live.close()
+    gc.collect()
+    assert held() is None
 
 
 @pytest.mark.parametrize("name", ["budget_ms", "cache_mb"])

@@ -3,75 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-import threading
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from simple_studies import Simple, X, found, good
 
-from SPRCore.analysis.optima import optima_table
-from SPRCore.cli.tune import study_lines
-from SPRCore.config import encode
 from SPRCore.errors import ConvergenceError, InputError, SPRError
 from SPRCore.io import ModelCard, read_bundle, write_bundle
 from SPRCore.io.bundles import Bundle
-from SPRCore.tuning.outcome import outcome, tolerance, write_best
+from SPRCore.tuning.outcome import tolerance, write_best
 from SPRCore.tuning.space import Objective, SearchParameter, search_space
-from SPRCore.tuning.storage import quiet, storage_url, without_password
+from SPRCore.tuning.storage import storage_url, without_password
 from SPRCore.tuning.studies import Study, TrialRecord, read_study, write_study
-from SPRCore.tuning.study import Finished, run_study
+from SPRCore.tuning.study import run_study
 from SPRCore.tuning.targets import RecipeTarget, changed
 from SPRCore.tuning.worker import StudyConfig, open_study, work
 
 optuna = pytest.importorskip("optuna")
-
-X = (SearchParameter(name="x", low=0.0, high=1.0),)
-
-
-@dataclasses.dataclass(frozen=True)
-class Simple:
-    """A target that is a function of parameters."""
-
-    improving = True
-
-    function: object
-    path: object = None
-
-    def opened(self):
-        return self.function
-
-    def bundle(self, slot):
-        return self.path
-
-
-@pytest.fixture
-def make_config(tmp_path):
-    """Make a study of a function of slot, parameters and callback."""
-
-    def make(function, **changes):
-        usual = {
-            "study": "s",
-            "storage": storage_url(str(tmp_path / "s.log"), tmp_path),
-            "parameters": X,
-            "trials": 6,
-        }
-        usual |= {"objective": Objective(), "target": Simple(function)}
-        return StudyConfig(**usual | changes)
-
-    return make
-
-
-def good(slot, params, report):
-    return {"dice": 1.0 - (params["x"] - 0.3) ** 2}
-
-
-def found(config, **options):
-    return outcome(config, open_study(config), target="t", **{"band": 0.01} | options)
 
 
 def test_a_study_finds_the_optimum_and_resumes(make_config):
@@ -193,62 +141,6 @@ def test_of_a_cohort_the_same_pairs_are_compared(make_config, monkeypatch, impro
     assert improving or list(found(study).trials[3].intermediate) == ["1", "2"]
 
 
-def folds(slot, params, report):
-    """The more x, the more overlap and, from the middle on, folding."""
-    value = params["x"]
-    return {"dice": 0.5 + 0.4 * value, "lncc": value, "folding_percent": 2.0 * max(0.0, value - 0.5)}
-
-
-@pytest.mark.parametrize("name", ["dice", "label-free"])
-def test_a_better_trial_that_folds_too_much_is_infeasible_and_not_the_best(make_config, name):
-    study = make_config(folds, objective=Objective(name=name, max_folding=0.1), trials=25)
-    work(study)
-    result = found(study)
-    best = result.best_trial
-    assert best.measures["folding_percent"] <= 0.1
-    assert 0.45 < best.params["x"] <= 0.55
-    higher = [trial for trial in result.trials if trial.value > best.value]
-    assert higher
-    assert all(trial.infeasible for trial in higher)
-    assert not best.infeasible
-    assert result.tolerance["x"][1] <= 0.55
-    assert result.settings["max_folding"] == 0.1
-
-
-def test_the_sampler_is_told_the_limit(make_config):
-    def drawn(limit):
-        config = make_config(folds, objective=Objective(max_folding=limit), trials=40, study=f"limit {limit}")
-        work(config)
-        return open_study(config).get_trials(), [trial.params["x"] for trial in found(config).trials]
-
-    limited, with_limit = drawn(0.1)
-    free, without = drawn(None)
-    told = [trial.system_attrs["constraints"][0] for trial in limited]
-    assert told == pytest.approx([2.0 * max(0.0, x - 0.5) - 0.1 for x in with_limit])
-    assert not any("constraints" in trial.system_attrs for trial in free)
-    late = slice(20, None)
-    assert np.mean(np.array(with_limit[late]) > 0.55) < 0.5 < np.mean(np.array(without[late]) > 0.55)
-
-
-def test_where_all_trials_fold_too_much_none_is_the_best(make_config, tmp_path):
-    config = make_config(
-        folds, objective=Objective(max_folding=0.1), parameters=(SearchParameter(name="x", low=0.9, high=1.0),)
-    )
-    work(config)
-    result = found(config)
-    assert result.best_trial is None
-    assert result.tolerance == {}
-    assert all(trial.infeasible for trial in result.trials)
-    assert write_best(config, result, tmp_path) is None
-    write_study(result, tmp_path / "study.json")
-    assert read_study(tmp_path / "study.json").trials == result.trials
-    lines = study_lines(Finished(study=result, path=tmp_path, bundle=None))
-    assert "6 of the complete ones infeasible" in lines[0]
-    assert "above --max-folding" in lines[1]
-    table = optima_table([encode(result)], [])
-    assert table.body[0][3].text == "none below the folding limit"
-
-
 def test_landmarks_are_minimised(make_config):
     def errors(slot, params, report):
         return {"tre_mm": 1.0 + params["x"]}
@@ -284,180 +176,6 @@ def test_tolerance_is_of_good_trials():
     assert tolerance(records, Objective(), 0.006) == {"x": (0.1, 0.3)}
     assert tolerance(records, Objective(), 0.0) == {}  # one value is no band
     assert tolerance([], Objective(), 0.1) == {}
-
-
-# Several processes
-
-
-class Killed(BaseException):
-    """Ends a trial without Optuna noticing, as the end of its process does."""
-
-
-@pytest.fixture
-def make_database_config(make_config, tmp_path):
-    """Make a study in a database, whose trials expire after about 3 seconds."""
-
-    def make(function, **changes):
-        usual = {"storage": storage_url(None, tmp_path), "patience_seconds": 1.0}
-        return make_config(function, **usual | changes)
-
-    return make
-
-
-def test_a_trial_whose_process_ended_is_repeated_with_the_same_parameters(make_database_config):
-    seen = []
-
-    def killed_once(slot, params, report):
-        seen.append((slot, params["x"]))
-        if len(seen) == 2:
-            raise Killed
-        return good(slot, params, report)
-
-    config = make_database_config(killed_once, trials=3)
-    with pytest.raises(Killed):
-        work(config)
-    assert work(config) == 2
-    assert seen[1] in seen[2:]
-    records = found(config).trials
-    assert sorted(record.slot for record in records) == [0, 1, 2]
-    assert [record.state for record in records] == ["complete"] * 3
-    assert [trial.state.name for trial in open_study(config).get_trials()].count("FAIL") == 1
-
-
-def test_a_trial_that_ends_three_processes_has_failed(make_database_config):
-    def fatal(slot, params, report):
-        raise Killed
-
-    config = make_database_config(fatal, trials=1)
-    for _ in range(3):
-        with pytest.raises(Killed):
-            work(config)
-    assert work(config) == 0
-    (record,) = found(config).trials
-    assert (record.slot, record.state, record.failed) == (0, "failed", "its process ended 3 times")
-
-
-def test_the_result_of_an_expired_trial_is_discarded(make_database_config, caplog):
-    """A process that was suspended finds its trial closed and goes on with the next one."""
-    config, seen = make_database_config(good, trials=2), []
-
-    def suspended(slot, params, report):
-        seen.append((slot, params["x"]))
-        if len(seen) == 1:
-            study = open_study(config)
-            study.tell(0, state=optuna.trial.TrialState.FAIL)
-            with quiet():
-                optuna.storages.RetryHeartbeatStaleTrialCallback()(study, study.get_trials()[0])
-            return {"dice": 2.0}
-        return good(slot, params, report)
-
-    with caplog.at_level("WARNING", logger="SPRCore"):
-        work(dataclasses.replace(config, target=Simple(suspended)))
-    assert "Trial 0 had expired; its result is discarded" in caplog.text
-    assert seen[1] == seen[0]
-    records = found(config).trials
-    assert [(record.number, record.slot) for record in records] == [(1, 0), (2, 2)]
-    assert max(record.value for record in records) <= 1.0
-
-
-def test_a_running_trial_is_waited_for_where_it_may_expire(make_database_config):
-    """The last trial is not started twice while another process runs it."""
-    config = make_database_config(good, trials=2)
-    study = open_study(config)
-    study.optimize(lambda trial: work_beside(config, trial), n_trials=1)
-    assert [record.slot for record in found(config).trials] == [0, 1]
-
-
-def work_beside(config, trial):
-    """Run the other trials of a study while this one runs."""
-    trial.set_user_attr("slot", trial.number)
-    other = threading.Thread(target=work, args=(config,), daemon=True)
-    other.start()
-    other.join(timeout=2.0)
-    assert other.is_alive()
-    threading.Timer(0.0, other.join).start()
-    return trial.suggest_float("x", 0.0, 1.0)
-
-
-def test_without_heartbeats_a_trial_whose_process_ended_is_replaced(make_config):
-    seen = []
-
-    def killed_once(slot, params, report):
-        seen.append(slot)
-        if slot == 1 and seen.count(1) == 1:
-            raise Killed
-        return good(slot, params, report)
-
-    config = make_config(killed_once, trials=3)
-    with pytest.raises(Killed):
-        work(config)
-    assert work(config) == 2
-    assert seen == [0, 1, 2, 3]
-    assert [record.state for record in found(config).trials] == ["complete", "running", "complete", "complete"]
-
-
-SCRIPT = """
-    import os, signal, sys, time
-    from pathlib import Path
-    from SPRCore.tuning.space import Objective, SearchParameter
-    from SPRCore.tuning.worker import StudyConfig, work
-
-    folder = Path(sys.argv[1])
-
-    def note(line):
-        handle = os.open(folder / "notes", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.write(handle, (line + "\\n").encode())
-        os.close(handle)
-
-    class Target:
-        improving = True
-
-        def opened(self):
-            return self.trial
-
-        def trial(self, slot, params, report):
-            note(f"begun {slot} {os.getpid()} {params['x']!r}")
-            time.sleep(1.5 if slot == 5 else 0.05)  # a trial that ends before its first heartbeat is not seen as lost
-            report(1, {"dice": params["x"]})
-            if slot == 5:
-                try:
-                    (folder / "once").touch(exist_ok=False)
-                except FileExistsError:
-                    pass
-                else:
-                    os.kill(os.getpid(), signal.SIGKILL)
-            note(f"ended {slot} {os.getpid()} {params['x']!r}")
-            return {"dice": params["x"]}
-
-    work(StudyConfig(study="s", storage=sys.argv[2], target=Target(), objective=Objective(), trials=15,
-                     parameters=(SearchParameter(name="x", low=0.0, high=1.0),), patience_seconds=5.0))
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
-@pytest.mark.parametrize("file", ["study.db", "study.log"])
-def test_all_trials_are_finished_when_a_process_is_killed(tmp_path, file, make_config):
-    storage = storage_url(str(tmp_path / file), tmp_path)
-    script = tmp_path / "work.py"
-    script.write_text(textwrap.dedent(SCRIPT))
-    command = [sys.executable, str(script), str(tmp_path), storage]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    started = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) for _ in range(3)]
-    ends = [SimpleNamespace(err=each.communicate(timeout=240)[1], code=each.returncode) for each in started]
-    assert sorted(end.code for end in ends) == [-signal.SIGKILL, 0, 0], ends
-    notes = [line.split() for line in (tmp_path / "notes").read_text().splitlines()]
-    ended = [int(slot) for what, slot, *_ in notes if what == "ended"]
-    assert len(ended) == len(set(ended))  # no trial was finished twice
-    assert 15 <= len(ended) <= 17  # each of the other processes may start one too many
-    begun = [(pid, x) for what, slot, pid, x in notes if what == "begun" and slot == "5"]
-    # A journal has no heartbeats; a database repeats the lost trial if the others still run when its heartbeat expires.
-    assert len(begun) in ((1, 2) if file == "study.db" else (1,))
-    assert len({x for _, x in begun}) == 1
-    records = found(make_config(good, storage=storage, trials=15)).trials
-    assert sorted(record.slot for record in records if record.state == "complete") == sorted(ended)
-    assert {record.state for record in records if record.slot != 5} == {"complete"}
-    assert len(begun) == 1 or {record.state for record in records} == {"complete"}
 
 
 # What is tuned

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from SPRCore import __version__
 from SPRCore.errors import InputError
@@ -80,10 +80,12 @@ class Teacher(Dataset[int]):
         """Compute the file of a pair, if it is missing, and return the number."""
         if number >= len(self):
             raise IndexError(number)
-        path = self._path(self.pairs[number])
-        if not path.exists():
-            self._write(self.pairs[number], path)
+        self._write(self.pairs[number], self._path(self.pairs[number]))
         return number
+
+    def missing(self) -> list[int]:
+        """Return the numbers of the pairs that have no file."""
+        return [number for number, pair in enumerate(self.pairs) if not self._path(pair).exists()]
 
     def load(self, pair: Pair) -> SolvedPair:
         """Return the displacements of a pair (`InputError` if its file is damaged or missing)."""
@@ -164,10 +166,11 @@ def prepare_teacher(
         OutputError: A file cannot be written.
     """
     teacher, began = Teacher(recipe, pairs, source, folder), time.monotonic()
-    for done, _ in enumerate(DataLoader(teacher, batch_size=None, num_workers=recipe.workers), start=1):
+    missing = Subset(teacher, teacher.missing())
+    for done, _ in enumerate(DataLoader(missing, batch_size=None, num_workers=recipe.workers), start=1):
         if report is not None:
-            report("registering the training pairs", done / len(teacher))
-        if done % _LOG_EVERY == 0 or done == len(teacher):
-            left = (time.monotonic() - began) / done * (len(teacher) - done)
-            logger.info("Teacher: %d of %d pairs registered, %.0f min left.", done, len(teacher), left / 60)
+            report("registering the training pairs", done / len(missing))
+        if done % _LOG_EVERY == 0 or done == len(missing):
+            left = (time.monotonic() - began) / done * (len(missing) - done)
+            logger.info("Teacher: %d of %d pairs registered, %.0f min left.", done, len(missing), left / 60)
     return teacher
