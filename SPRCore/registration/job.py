@@ -17,6 +17,7 @@ from SPRCore.networks import RegistrationNetwork
 from SPRCore.networks.loading import build_from_bundle
 from SPRCore.registration.network import check_refinable, model_prior
 from SPRCore.registration.solver import InstanceConfig
+from SPRCore.registration.uncertainty import UncertaintyConfig
 from SPRCore.regularization import BetaPrior, Prior
 from SPRCore.similarity import check_similarity
 
@@ -61,6 +62,7 @@ class RegistrationJob:
         config: Settings of the instance solver, steps included.
         device: Compute device.
         stiffness: Factor of the weight of each voxel for the instance solver, on the fixed grid; None for 1.
+        uncertainty: Settings of the uncertainty of the result; None for none.
 
     Raises:
         InputError: A stiffness for a model that is not refined.
@@ -72,6 +74,7 @@ class RegistrationJob:
     config: InstanceConfig
     device: torch.device
     stiffness: Volume | None = None
+    uncertainty: UncertaintyConfig | None = None
 
     def __post_init__(self) -> None:
         if self.stiffness is not None and not self.solves:
@@ -103,6 +106,7 @@ def make_job(
     config: InstanceConfig | None = None,
     stiffness: Volume | None = None,
     similarity: str | None = None,
+    uncertainty: UncertaintyConfig | None = None,
 ) -> RegistrationJob:
     """Build a job: check the arguments and fill in the defaults.
 
@@ -115,6 +119,7 @@ def make_job(
         config: Settings of the instance optimization; None for its defaults, or those of `InstanceConfig.refining`.
         stiffness: Factor > 0 of the weight of each voxel, on any grid; None for 1.
         similarity: "lncc", "mind" or "mse"; None for that of the configuration, or the one of the model.
+        uncertainty: Settings of the uncertainty of the result; None for none.
 
     Raises:
         InputError: The method does not take an argument, or the stiffness or prior is unusable.
@@ -131,6 +136,7 @@ def make_job(
         config=dataclasses.replace(config, similarity=similarity),
         device=device,
         stiffness=None if stiffness is None else stiffness_on(stiffness, fixed),
+        uncertainty=uncertainty,
     )
 
 
