@@ -174,11 +174,11 @@ def register(
     if options.anatomy is not None:
         arguments["prior"] = anatomy_prior(options.anatomy)
     arguments |= {"config": options.solver_config(method), "similarity": options.similarity}
-    arguments |= {"uncertainty": options.uncertainty}
     arguments["stiffness"] = None if options.stiffness is None else as_volume(options.stiffness, "stiffness")
     target, watch = pick_device(device), _Stages(options.progress)
     pair = as_pair(fixed, moving, annotations)
     job = make_job(_model(method, target, watch), pair[0].grid, target, **arguments)
+    job = dataclasses.replace(job, uncertainty=options.uncertainty)
     with _seeded(options.seed, target):
         result = _registered(pair, job, init, watch, chooses)
     report = _report(pair, job, watch) | {"seed": options.seed} | result.report

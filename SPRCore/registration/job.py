@@ -106,7 +106,6 @@ def make_job(
     config: InstanceConfig | None = None,
     stiffness: Volume | None = None,
     similarity: str | None = None,
-    uncertainty: UncertaintyConfig | None = None,
 ) -> RegistrationJob:
     """Build a job: check the arguments and fill in the defaults.
 
@@ -119,7 +118,6 @@ def make_job(
         config: Settings of the instance optimization; None for its defaults, or those of `InstanceConfig.refining`.
         stiffness: Factor > 0 of the weight of each voxel, on any grid; None for 1.
         similarity: "lncc", "mind" or "mse"; None for that of the configuration, or the one of the model.
-        uncertainty: Settings of the uncertainty of the result; None for none.
 
     Raises:
         InputError: The method does not take an argument, or the stiffness or prior is unusable.
@@ -136,7 +134,6 @@ def make_job(
         config=dataclasses.replace(config, similarity=similarity),
         device=device,
         stiffness=None if stiffness is None else stiffness_on(stiffness, fixed),
-        uncertainty=uncertainty,
     )
 
 

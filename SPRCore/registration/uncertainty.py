@@ -16,7 +16,7 @@ from SPRCore.regularization import Prior
 from SPRCore.typing import Scalars, Tensor, Vectors
 
 CALIBRATION = 1.6
-"""Factor of every standard deviation, so that 68 % of the errors in phantoms are below it (docs/results/uncertainty)."""
+"""Factor of every standard deviation: 68 % of the errors in phantoms are below it (docs/results/uncertainty)."""
 
 PRIOR_FACTOR = 10.0
 """One standard deviation of the factor by which the strength of the prior may be wrong (log-normal)."""
