@@ -1,8 +1,8 @@
 """Calibration of the uncertainty: `python benchmarks/uncertainty.py [--cases NAME …]`.
 
 Phantoms with a known displacement: the first two of each kind fit the factor of all standard deviations
-(`CALIBRATION`), the other two test it. Real images: lungs of MRI deformed by a known velocity, and breathing livers with
-landmarks (1 mm is allowed for reading them). For each case the error and the standard deviation at voxels drawn at
+(`CALIBRATION`), the other two test it. Real images: lungs of MRI deformed by a known velocity, and breathing livers
+with landmarks (1 mm is allowed for reading them). For each case the error and the standard deviation at voxels drawn at
 random, or at the landmarks.
 """
 
