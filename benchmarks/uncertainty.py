@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from liver_pairs import REGIONS, liver_pairs
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
 from pairs import DATA, SCENE
 from saved_rows import RESULTS, Rows, Watch, markdown, parse_setting, solver_version
 from scipy.stats import rankdata
@@ -52,7 +53,7 @@ PHANTOMS = {
     "cylinder": sliding_cylinder,
 }
 LUNGS = ("0004", "0006", "0007", "0011")
-SETTINGS = {"phantom": ("beta:0.1,1", "uniform:1"), "lung": ("beta:0.1,1", "uniform:1")}
+SETTINGS = {"phantom": ("beta:0.1,1", "uniform:1", "beta:0.02,5", "uniform:5"), "lung": ("beta:0.1,1", "uniform:1")}
 SETTINGS["liver"] = ("beta:0.02,20@search", "beta:0.1,1", "uniform:1")
 
 
@@ -227,7 +228,8 @@ def figure(rows):
             continue
         errors, deviations = pooled(part)
         deviations = CALIBRATION * deviations
-        left.plot(steps, [100 * (errors <= s * deviations + allowed).mean() for s in steps], label=name, color=color)
+        words = f"{name} (+ {allowed:g} mm)" if allowed else name
+        left.plot(steps, [100 * (errors <= s * deviations + allowed).mean() for s in steps], label=words, color=color)
         edges = np.quantile(deviations, np.linspace(0, 1, 11))
         bins = np.clip(np.searchsorted(edges, deviations, side="right") - 1, 0, 9)
         points = [(deviations[bins == b].mean(), np.quantile(errors[bins == b], 0.68)) for b in range(10)]
@@ -236,11 +238,13 @@ def figure(rows):
     left.axhspan(60, 76, color="k", alpha=0.08, lw=0)
     left.set(xlabel="multiple of the uncertainty", ylabel="errors within it, %", ylim=(0, 100), xlim=(0, 3))
     left.legend(frameon=False, loc="lower right", fontsize=9)
-    limits = right.get_xlim()
-    right.plot([0.05, 50], [0.05, 50], color="k", lw=0.8, ls="--", label="perfect calibration")
+    right.plot([0.1, 20], [0.1, 20], color="k", lw=0.8, ls="--", label="perfect calibration")
     right.set(xscale="log", yscale="log", xlabel="uncertainty, mm", ylabel="68th percentile of the error, mm")
-    right.set_xlim(max(0.2, limits[0]), limits[1])
-    right.set_ylim(0.2, 20)
+    for axis, limits in ((right.xaxis, (0.3, 8)), (right.yaxis, (0.3, 8))):
+        axis.set_major_locator(FixedLocator([0.5, 1, 2, 4]))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter("{x:g}")
+        axis.set_view_interval(*limits, ignore=True)
     right.legend(frameon=False, fontsize=9)
     for axes in (left, right):
         axes.grid(alpha=0.3)
