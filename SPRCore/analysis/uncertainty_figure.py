@@ -23,6 +23,7 @@ UNCERTAINTY_COLORS = "cividis"
 _LENGTH_COLORS = "viridis"
 _COLUMN_INCHES = 2.6
 _OPACITY = 0.75
+_LARGEST = 4.0  # end of the color scale, in medians
 
 
 def uncertainty_figure(
@@ -53,7 +54,9 @@ def uncertainty_figure(
     grid = figure.add_gridspec(4, 3, height_ratios=[*heights, 0.12])
     length = np.linalg.norm(displacement.array, axis=-1)
     deviation = uncertainty.array
-    scales = [Normalize(0, float(np.percentile(values[anatomy], 99)) or 1.0) for values in (length, deviation)]
+    # Surroundings without structure are so uncertain that they would take the whole scale.
+    highest = min(float(np.percentile(deviation[anatomy], 99)), _LARGEST * float(np.median(deviation[anatomy])))
+    scales = [Normalize(0, float(np.percentile(length[anatomy], 99)) or 1.0), Normalize(0, highest or 1.0)]
     limit = float(np.percentile(deviation[anatomy], 90))
     for row, plane in enumerate(PLANES):
         panels = [figure.add_subplot(grid[row, column]) for column in range(3)]
@@ -76,7 +79,10 @@ def uncertainty_figure(
                 panel.set_title(words, fontsize=9)
     for column, colors, scale in ((1, _LENGTH_COLORS, scales[0]), (2, UNCERTAINTY_COLORS, scales[1])):
         bar = figure.colorbar(
-            ScalarMappable(scale, colors), cax=figure.add_subplot(grid[3, column]), orientation="horizontal"
+            ScalarMappable(scale, colors),
+            cax=figure.add_subplot(grid[3, column]),
+            orientation="horizontal",
+            extend="max",
         )
         bar.ax.tick_params(labelsize=8, length=2)
         bar.set_label("mm", fontsize=8)

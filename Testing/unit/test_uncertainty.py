@@ -90,7 +90,7 @@ def test_a_factor_of_the_prior_moves_the_mean_as_the_minimum_of_the_energy(monke
 def test_factors_of_the_prior_are_log_normal():
     factors = prior_factors(1000).log10()
     assert abs(float(factors.mean())) < 1e-3
-    assert abs(float(factors.std()) - 1.0) < 0.01
+    assert abs(float(factors.std()) - math.log10(3.0)) < 0.005
 
 
 @pytest.fixture(scope="module")
