@@ -35,6 +35,7 @@ from SPRCore.registration import (
 from SPRCore.registration.choice import AUTO, choose_setting
 from SPRCore.registration.devices import pick_device
 from SPRCore.registration.job import INSTANCE, make_job, model_path
+from SPRCore.registration.network import check_channels
 from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
 from SPRCore.regularization.hyperparameters import LARGE_MOTION
 from SPRCore.regularization.priors import anatomy_prior, as_prior, hyperparameters
@@ -188,6 +189,8 @@ def _registered(
 ) -> RegistrationResult:
     """Align, deform and measure a pair; the report holds hyperparameters, choice, metrics and warnings."""
     fixed, moving, annotations = pair
+    if job.model is not None:
+        check_channels(fixed, moving, job.model.network, job.model.card)  # before the alignment, which takes time
     warnings = pair_warnings(fixed, moving, annotations, None if job.model is None else job.model.card)
     warnings += [] if job.model is None else setting_warnings(job.model.card, job.prior)
     report: dict[str, Any] = {}
