@@ -222,7 +222,8 @@ def load_model(name_or_path: str | Path) -> RegistrationNetwork:
 
     Returns:
         The network on the CPU, in evaluation mode: `network(moving, fixed, code=None)` takes tensors of shape
-        (B, 1, X, Y, Z) in [0, 1] and returns fields in voxels of their grid.
+        (B, C, X, Y, Z) in [0, 1], of one channel or as many as in its training, and returns fields in voxels of their
+        grid.
 
     Raises:
         InputError: There is no such model, or its file is damaged.

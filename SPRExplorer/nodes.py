@@ -19,6 +19,9 @@ CHANNELS = tuple(f"{side}Channel" for side in SIDES)
 REFERENCES = tuple(f"{side}{part}" for part in ("Labels", "Landmarks") for side in SIDES)
 """Those with segments and landmarks, which only measure."""
 
+INPUTS = (*(f"{side}Volume" for side in SIDES), *CHANNELS, *REFERENCES)
+"""Those of all files that a page can open."""
+
 POINT_COLOR = (0.35, 0.95, 0.95)
 
 
