@@ -298,6 +298,7 @@ def _describe(image: MaskedVolume) -> dict[str, Any]:
         "shape": list(image.grid.shape),
         "spacing_mm": list(image.grid.spacing),
         **({"data_percent": 100.0 * known} if known < 1.0 else {}),
+        **({} if image.channel is None else {"channels": 2}),
     }
 
 

@@ -223,6 +223,7 @@ def test_a_model_gets_the_channels_of_its_training(network, bundle, batch, files
     assert np.abs(expected).max() > 1.0
     found = SPRCore.register(*images, method=bundle, init="none", annotations=channels, device="cpu")
     np.testing.assert_allclose(found.displacement.array, expected, atol=1e-3)
+    assert found.report["inputs"]["fixed"]["channels"] == 2
     blank = dataclasses.replace(batch, fixed=batch.fixed * torch.tensor([1.0, 0.0]).view(1, 2, 1, 1, 1))
     assert np.abs(as_in_training(network, blank) - expected).max() > 0.1  # the second channel counts
 
