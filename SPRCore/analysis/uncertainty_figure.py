@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from contourpy import contour_generator
 from matplotlib.axes import Axes
@@ -20,7 +22,7 @@ from SPRCore.analysis.planes import PLANES, Plane, SliceExtractor, bounding_box,
 from SPRCore.geometry import Field, Volume
 
 UNCERTAINTY_COLORS = "cividis"
-_LENGTH_COLORS = "viridis"
+_COLORS = ("viridis", UNCERTAINTY_COLORS)
 _COLUMN_INCHES = 2.6
 _OPACITY = 0.75
 _LARGEST = 4.0  # end of the color scale, in medians
@@ -52,38 +54,21 @@ def uncertainty_figure(
     heights = np.maximum(sizes[:, 1] * _COLUMN_INCHES / sizes[:, 0].max(), 0.5)
     figure = Figure(figsize=(3 * (_COLUMN_INCHES + 0.15), heights.sum() + 1.5), dpi=DPI, layout="constrained")
     grid = figure.add_gridspec(4, 3, height_ratios=[*heights, 0.12])
-    length = np.linalg.norm(displacement.array, axis=-1)
-    deviation = uncertainty.array
-    # Surroundings without structure are so uncertain that they would take the whole scale.
-    highest = min(float(np.percentile(deviation[anatomy], 99)), _LARGEST * float(np.median(deviation[anatomy])))
-    scales = [Normalize(0, float(np.percentile(length[anatomy], 99)) or 1.0), Normalize(0, highest or 1.0)]
-    limit = float(np.percentile(deviation[anatomy], 90))
+    maps = _Maps.of(displacement, uncertainty, anatomy)
+    window = gray_window(warped, valid)
     for row, plane in enumerate(PLANES):
         panels = [figure.add_subplot(grid[row, column]) for column in range(3)]
-        size = extractor.size_mm(plane)
-        cut = {name: extractor.extract(part, plane) for name, part in (("u", length), ("sd", deviation))}
         for panel in panels:
-            show_plane(panel, extractor.extract(warped.array, plane), size, cmap="gray", **gray_window(warped, valid))
-        for panel, name, colors, scale in zip(
-            panels[1:], cut, (_LENGTH_COLORS, UNCERTAINTY_COLORS), scales, strict=True
-        ):
-            show_plane(panel, cut[name], size, cmap=colors, norm=scale, alpha=_OPACITY)
-        _hatch(panels[2], cut["sd"], size, limit)
-        if labels is not None:
-            _outlines(panels[0], extractor, plane, labels, cut["sd"], scales[1])
-        for panel in panels:
-            draw_marks(panel, plane)
+            gray = extractor.extract(warped.array, plane)
+            show_plane(panel, gray, extractor.size_mm(plane), cmap="gray", **window)
+        _draw_maps(panels, extractor, plane, maps, labels)
         panels[0].set_ylabel(plane.name, fontsize=9)
         if row == 0:
-            for panel, words in zip(panels, _titles(length[anatomy], deviation[anatomy], limit, labels), strict=True):
+            for panel, words in zip(panels, _titles(maps, anatomy, labels), strict=True):
                 panel.set_title(words, fontsize=9)
-    for column, colors, scale in ((1, _LENGTH_COLORS, scales[0]), (2, UNCERTAINTY_COLORS, scales[1])):
-        bar = figure.colorbar(
-            ScalarMappable(scale, colors),
-            cax=figure.add_subplot(grid[3, column]),
-            orientation="horizontal",
-            extend="max",
-        )
+    for column, (colors, scale) in enumerate(zip(_COLORS, maps.scales, strict=True), start=1):
+        axes, mappable = figure.add_subplot(grid[3, column]), ScalarMappable(scale, colors)
+        bar = figure.colorbar(mappable, cax=axes, orientation="horizontal", extend="max")
         bar.ax.tick_params(labelsize=8, length=2)
         bar.set_label("mm", fontsize=8)
     if title:
@@ -91,13 +76,47 @@ def uncertainty_figure(
     return figure
 
 
-def _titles(length: np.ndarray, deviation: np.ndarray, limit: float, labels: Volume | None) -> list[str]:
+@dataclass(frozen=True)
+class _Maps:
+    """Length of the displacement and uncertainty in mm, their color scales, and the hatched end of the second."""
+
+    length: np.ndarray
+    deviation: np.ndarray
+    scales: tuple[Normalize, Normalize]
+    hatched: float
+
+    @classmethod
+    def of(cls, displacement: Field, uncertainty: Volume, anatomy: np.ndarray) -> _Maps:
+        length, deviation = np.linalg.norm(displacement.array, axis=-1), uncertainty.array
+        inside = deviation[anatomy]
+        # Surroundings without structure are so uncertain that they would take the whole scale.
+        highest = min(float(np.percentile(inside, 99)), _LARGEST * float(np.median(inside)))
+        ends = float(np.percentile(length[anatomy], 99)), highest
+        scales = Normalize(0, ends[0] or 1.0), Normalize(0, ends[1] or 1.0)
+        return cls(length, deviation, scales, float(np.percentile(inside, 90)))
+
+
+def _draw_maps(panels: list[Axes], extractor: SliceExtractor, plane: Plane, maps: _Maps, labels: Volume | None) -> None:
+    """Draw both maps over the second and third panel, and outlines over the first."""
+    size = extractor.size_mm(plane)
+    cuts = [extractor.extract(part, plane) for part in (maps.length, maps.deviation)]
+    for panel, cut, colors, scale in zip(panels[1:], cuts, _COLORS, maps.scales, strict=True):
+        show_plane(panel, cut, size, cmap=colors, norm=scale, alpha=_OPACITY)
+    _hatch(panels[2], cuts[1], size, maps.hatched)
+    if labels is not None:
+        _outlines(panels[0], extractor, plane, labels, cuts[1], maps.scales[1])
+    for panel in panels:
+        draw_marks(panel, plane)
+
+
+def _titles(maps: _Maps, anatomy: np.ndarray, labels: Volume | None) -> list[str]:
+    length, deviation = maps.length[anatomy], maps.deviation[anatomy]
     outlines = "" if labels is None else "outlines colored by uncertainty"
     median, p95 = np.percentile(deviation, (50, 95))
     return [
         f"Warped image\n{outlines}",
         f"Displacement\nmedian {np.median(length):.1f} mm, largest {length.max():.1f} mm",
-        f"Uncertainty, 1 SD\nmedian {median:.1f} mm, 95th percentile {p95:.1f} mm\nhatched: above {limit:.1f} mm",
+        f"Uncertainty, 1 SD\nmedian {median:.1f} mm, 95th percentile {p95:.1f} mm\nhatched: above {maps.hatched:.1f} mm",
     ]
 
 
