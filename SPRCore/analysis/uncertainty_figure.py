@@ -116,7 +116,8 @@ def _titles(maps: _Maps, anatomy: np.ndarray, labels: Volume | None) -> list[str
     return [
         f"Warped image\n{outlines}",
         f"Displacement\nmedian {np.median(length):.1f} mm, largest {length.max():.1f} mm",
-        f"Uncertainty, 1 SD\nmedian {median:.1f} mm, 95th percentile {p95:.1f} mm\nhatched: above {maps.hatched:.1f} mm",
+        f"Uncertainty, 1 SD\nmedian {median:.1f} mm, 95th percentile {p95:.1f} mm\n"
+        f"hatched: above {maps.hatched:.1f} mm",
     ]
 
 
