@@ -182,6 +182,7 @@ def statistics(rows, allowed=0.0):
 GROUPS = {
     "phantoms, fitted": ("phantom", FITTED, 0.0),
     "phantoms, others": ("phantom", TESTED, 0.0),
+    "phantoms, all": ("phantom", None, 0.0),
     "lungs, known displacement": ("lung", None, 0.0),
     "livers, landmarks": ("liver", None, READING_MM),
 }
@@ -228,7 +229,8 @@ def figure(rows):
     made = Figure(figsize=(10.5, 4.4), layout="constrained")
     left, right = made.subplots(1, 2)
     steps = np.linspace(0.0, 3.0, 61)
-    for (name, (kind, seeds, allowed)), color in zip(GROUPS.items(), ("C7", "C0", "C1", "C2"), strict=True):
+    shown = {name: group for name, group in GROUPS.items() if name != "phantoms, all"}
+    for (name, (kind, seeds, allowed)), color in zip(shown.items(), ("C7", "C0", "C1", "C2"), strict=True):
         part = chosen(rows, kind, SETTINGS[kind][0], seeds)
         if not part:
             continue

@@ -15,7 +15,7 @@ from SPRCore.registration.posterior import VelocityPosterior, velocity_posterior
 from SPRCore.regularization import Prior
 from SPRCore.typing import Scalars, Tensor, Vectors
 
-CALIBRATION = 1.9
+CALIBRATION = 2.1
 """Factor of every standard deviation: 68 % of the errors in phantoms are below it (docs/results/uncertainty)."""
 
 PRIOR_FACTOR = 3.0
