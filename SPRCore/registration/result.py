@@ -61,6 +61,8 @@ class RegistrationResult:
         weight: Weight w = λ/λ_max (or λ/λ_mean) of each voxel on the fixed grid: low is free to move, high is stiff.
             The minimizer of the energy, the prediction of a network, or the most probable weight for the field of a
             network that predicts none; None from a baseline.
+        velocity: Stationary velocity whose integral is the displacement without the pre-alignment, RAS mm, on the fixed
+            grid or a coarser one over the same field of view; None if there is none.
         affine_ras: Affine pre-alignment, pull map from fixed to moving world points, shape (4, 4); None if none ran.
         report: Inputs, settings, times and metrics, as in ``report.json``.
     """
@@ -69,5 +71,6 @@ class RegistrationResult:
     displacement: Field
     inverse: Field | None = None
     weight: Volume | None = None
+    velocity: Field | None = None
     affine_ras: np.ndarray | None = None
     report: dict[str, Any] = field(default_factory=dict)
