@@ -14,8 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from SPRCore.analysis.planes import foreground
 from SPRCore.analysis.provenance import peak_memory_mb, versions
-from SPRCore.analysis.warnings import change_warnings, pair_warnings, setting_warnings
+from SPRCore.analysis.warnings import change_warnings, contrast_warnings, pair_warnings, setting_warnings
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
 from SPRCore.functional import plain_modes
@@ -35,6 +36,7 @@ from SPRCore.registration import (
 from SPRCore.registration.choice import AUTO, choose_setting
 from SPRCore.registration.devices import pick_device
 from SPRCore.registration.job import INSTANCE, make_job, model_path
+from SPRCore.registration.map_contrast import map_contrast
 from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
 from SPRCore.regularization.hyperparameters import LARGE_MOTION
 from SPRCore.regularization.priors import anatomy_prior, as_prior, hyperparameters
@@ -206,7 +208,9 @@ def _registered(
         on_fixed = annotations.on(fixed.grid)
         metrics = evaluate(**found, fixed=fixed, moving=moving, annotations=on_fixed, device=job.device)
         metrics = with_similarity(metrics, job.similarity, fixed, moving, result.displacement, job.device)
-    warnings += change_warnings(metrics)
+        contrast = map_contrast(result.weight, result.velocity, foreground(fixed.volume, fixed.valid), job)
+        metrics["after"]["weight"] = dataclasses.asdict(contrast)
+    warnings += change_warnings(metrics) + contrast_warnings(contrast, job.prior)
     for warning in warnings:
         _LOG.warning("%s", warning)
     report["hyperparameters"] = {"prior": job.prior.name, **hyperparameters(job.prior)}

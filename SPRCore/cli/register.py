@@ -260,9 +260,20 @@ def _with_origin(report: dict[str, Any], command: str, origin: dict[str, Any], l
 
 def _summary(report: dict[str, Any], folder: Path) -> None:
     print_table("Registration", ("", "before", "after"), metric_rows(report["metrics"]))
+    print_line(weight_line(report["metrics"]["after"]["weight"]))
     if "prior" in report:
         print_line(choice_line(report["prior"]))
     print_line(f"{report['seconds']['total']:.1f} s on {report['device']}; results in {folder}")
+
+
+def weight_line(weight: dict[str, Any]) -> str:
+    """Return a line with the distribution of the weights, from ``metrics.after.weight`` of the report."""
+    if weight["verdict"] == "uniform":
+        return "stiffness map: the same everywhere, as the uniform prior has it"
+    most = f"90 % of the voxels between {weight['p05']:.2f} and {weight['p95']:.2f}"
+    return (
+        f"stiffness map: {most}, {weight['maximum_percent']:.0f} % at the maximum, {weight['zero_percent']:.0f} % at 0"
+    )
 
 
 def choice_line(choice: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -42,7 +41,7 @@ class WeightContrast:
     p05: float
     median: float
     p95: float
-    move: Mapping[str, float] = field(default_factory=dict)
+    move: dict[str, float] = field(default_factory=dict)
 
     @property
     def is_informative(self) -> bool:

@@ -25,8 +25,8 @@ from SPRCore.typing import Scalars, Tensor
 TARGET_RANGE = 0.15
 """Range between the percentiles that a change has to reach by the estimate; the limit, 0.1, and a margin."""
 
-_STEPS = 24  # along a slider, before the bisection
-_BISECTIONS = 5
+_STEPS = 12  # along a slider, before the bisection
+_BISECTIONS = 6
 
 _DIGITS = 2  # of a value in words
 

@@ -35,7 +35,8 @@ RANDOM = np.random.default_rng(0)
 )
 def test_verdict_and_shares(weights, verdict, maximum, zero):
     found = weight_contrast(weights.astype(np.float32), "beta")
-    assert found.verdict == verdict and found.is_informative == (verdict == "informative")
+    assert found.verdict == verdict
+    assert found.is_informative == (verdict == "informative")
     assert found.maximum_percent == pytest.approx(maximum, abs=1.0)
     assert found.zero_percent == pytest.approx(zero, abs=1.0)
     assert found.p05 == pytest.approx(np.percentile(weights, 5), abs=1e-6)
@@ -71,17 +72,22 @@ def contrast_at(pair, prior, **options):
 )
 def test_the_move_restores_contrast_when_the_pair_is_registered_again(pair, prior, verdict, moved):
     before = contrast_at(pair, prior)
-    assert before.verdict == verdict and list(before.move) == [moved]
+    assert before.verdict == verdict
+    assert list(before.move) == [moved]
     low, high = usual_ranges(prior.name)[moved]
     assert low <= before.move[moved] < getattr(prior, moved) <= high
     after = contrast_at(pair, with_hyperparameters(prior, before.move))
-    assert after.is_informative and after.p95 - after.p05 >= LEAST_RANGE and not after.move
+    assert after.is_informative
+    assert after.p95 - after.p05 >= LEAST_RANGE
+    assert not after.move
 
 
 def test_a_good_map_and_a_uniform_one_have_no_move(pair):
     assert contrast_at(pair, BetaPrior(alpha=0.01)).is_informative
     constant = contrast_at(pair, UniformPrior())
-    assert constant.verdict == "uniform" and constant.maximum_percent == 100.0 and not constant.move
+    assert constant.verdict == "uniform"
+    assert constant.maximum_percent == 100.0
+    assert not constant.move
 
 
 def test_a_painted_stiffness_is_no_contrast(pair):
@@ -89,7 +95,8 @@ def test_a_painted_stiffness_is_no_contrast(pair):
     painted = np.ones(fixed.grid.shape, np.float32)
     painted[:20] = 0.1
     found = contrast_at(pair, BetaPrior(alpha=0.6), stiffness=Volume(painted, fixed.grid.affine))
-    assert found.verdict == "stiff" and found.p05 == pytest.approx(1.0, abs=0.05)
+    assert found.verdict == "stiff"
+    assert found.p05 == pytest.approx(1.0, abs=0.05)
 
 
 def test_the_strength_is_not_offered_where_the_velocity_would_follow_it(pair):
@@ -115,9 +122,7 @@ def test_the_move_is_the_smallest_that_suffices_in_closed_form():
     prior, pool = BetaPrior(alpha=0.6, lambda_max=1.0), (0, 0, 0)
     before = predicted_contrast(pooled, prior, pool, where)
     found = with_move(before, pooled, prior, pool, where, usual_ranges("beta"))
-    assert found.move == {
-        "alpha": pytest.approx(0.085, abs=0.003)
-    }  # the tenth of the voxels has the weight alpha / 0.1
+    assert found.move == {"alpha": pytest.approx(0.085, abs=0.003)}
     assert with_move(before, pooled, prior, pool, where, {"lambda_max": (0.5, 5.0)}).move == {}
     assert with_move(before, pooled, prior, pool, where, {"alpha": (0.5, 0.6)}).move == {}
 
