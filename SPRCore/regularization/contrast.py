@@ -10,8 +10,8 @@ import numpy as np
 Verdict = Literal["informative", "stiff", "free", "flat", "uniform"]
 
 LEAST_RANGE = 0.1
-"""Range between the 5th and the 95th percentile below which a map says nothing. At most 5 % of its voxels are then
-below the weight of 0.9, above which user interfaces draw it transparent by default."""
+"""Range between the 5th and the 95th percentile below which a map has no contrast. Of a stiff map at most 5 % of the
+voxels are then below the weight of 0.9, above which user interfaces draw it transparent by default."""
 
 AT_BOUND = 0.01
 """Distance from a bound within which a weight counts as at it: the mean of a neighborhood seldom is the bound itself."""

@@ -38,9 +38,14 @@ class SessionStage(Enum):
     CANCELLED = "cancelled"
 
 
-def kind_of(result: Any) -> tuple[bool, bool]:
-    """Return whether a result is exact, and whether its stiffness is known, which decide how it is shown."""
-    return result.exact, result.weight_known
+def kind_of(result: Any) -> tuple[bool, bool, bool]:
+    """Return what decides how a result is shown: whether it is exact, its stiffness is known and has contrast."""
+    return result.exact, result.weight_known, has_contrast(result)
+
+
+def has_contrast(result: Any) -> bool:
+    """Return whether the stiffness map of a result may tell anatomy apart; of previews it is not known."""
+    return result.contrast is None or result.contrast.verdict == "informative"
 
 
 class Transport(Protocol):
@@ -298,6 +303,7 @@ class RegistrationSession:
         else:
             weight = arrays["weight"] if message.weight_known else None
             outputs.show_preview(self.parameters, arrays["displacement"], weight, message.exact)
+        outputs.note_contrast(self.parameters, has_contrast(message))
         if self.shown is None or kind_of(self.shown) != kind_of(message):
             display.show(self.parameters)
         display.set_detail(self.parameters, fine=message.exact)
