@@ -37,6 +37,7 @@ from SPRCore.registration.choice import AUTO, choose_setting
 from SPRCore.registration.devices import pick_device
 from SPRCore.registration.job import INSTANCE, make_job, model_path
 from SPRCore.registration.map_contrast import map_contrast
+from SPRCore.registration.reliability import weight_reliability
 from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
 from SPRCore.regularization.hyperparameters import LARGE_MOTION
 from SPRCore.regularization.priors import anatomy_prior, as_prior, hyperparameters
@@ -86,6 +87,8 @@ class RegistrationOptions:
         stiffness: Stiffness factor > 0 of each voxel, on any grid, 1 outside; with a task model only with `refine`.
         config: Configuration of the instance optimization; None for the defaults, those of `InstanceConfig.searching`
             for the anatomies liver and lung, or with `refine` those of `InstanceConfig.refining`.
+        weight_reliability: Register three more times, with the images swapped and with noise added, and compare the
+            weight maps. Four times as long; not with the uniform prior, whose map is constant.
         seed: Seed of all random numbers; the same seed and machine give the same result.
         progress: Progress callback.
 
@@ -99,6 +102,7 @@ class RegistrationOptions:
     refine: int = 0
     stiffness: VolumeLike | None = None
     config: InstanceConfig | None = None
+    weight_reliability: bool = False
     seed: int = 0
     progress: ProgressCallback | None = None
 
@@ -173,10 +177,12 @@ def register(
     arguments |= {"config": options.solver_config(method), "similarity": options.similarity}
     arguments["stiffness"] = None if options.stiffness is None else as_volume(options.stiffness, "stiffness")
     target, watch = pick_device(device), _Stages(options.progress)
+    if options.weight_reliability:
+        _check_has_map(arguments["prior"])
     pair = as_pair(fixed, moving, annotations)
     job = make_job(_model(method, target, watch), pair[0].grid, target, **arguments)
     with _seeded(options.seed, target):
-        result = _registered(pair, job, init, watch, chooses)
+        result = _registered(pair, job, init, watch, chooses, options)
     report = _report(pair, job, watch) | {"seed": options.seed} | result.report
     return dataclasses.replace(result, report={key: report[key] for key in _REPORT if key in report})
 
@@ -187,6 +193,7 @@ def _registered(
     init: str | np.ndarray,
     watch: _Stages,
     chooses: bool,
+    options: RegistrationOptions,
 ) -> RegistrationResult:
     """Align, deform and measure a pair; the report holds hyperparameters, choice, metrics and warnings."""
     fixed, moving, annotations = pair
@@ -208,8 +215,16 @@ def _registered(
         on_fixed = annotations.on(fixed.grid)
         metrics = evaluate(**found, fixed=fixed, moving=moving, annotations=on_fixed, device=job.device)
         metrics = with_similarity(metrics, job.similarity, fixed, moving, result.displacement, job.device)
-        contrast = map_contrast(result.weight, result.velocity, foreground(fixed.volume, fixed.valid), job)
+        where = foreground(fixed.volume, fixed.valid)
+        contrast = map_contrast(result.weight, result.velocity, where, job)
         metrics["after"]["weight"] = dataclasses.asdict(contrast)
+    if options.weight_reliability:
+        words = "checking the stiffness map"
+        with watch.stage("reliability", words):
+            settings = {"seed": options.seed, "callback": watch.callback(words)}
+            found = weight_reliability((fixed, moving), result, where, job, **settings)
+        metrics["after"]["weight"]["reliability"] = found.report()
+        result = dataclasses.replace(result, weight_reliability=found.sd)
     warnings += change_warnings(metrics) + contrast_warnings(contrast, job.prior)
     for warning in warnings:
         _LOG.warning("%s", warning)
@@ -257,6 +272,12 @@ def _chooses(prior: Prior | str | None, anatomy: str | None, method: str | Path)
     if anatomy is not None and prior is not None:
         raise InputError("anatomy", got="it together with a prior", expected="one of the two")
     return chooses
+
+
+def _check_has_map(prior: Prior | None) -> None:
+    if isinstance(prior, UniformPrior):
+        expected = "a prior whose weight varies: beta, gaussian or tv"
+        raise InputError("weight reliability", got="it with the uniform prior", expected=expected)
 
 
 class _Stages:

@@ -23,6 +23,7 @@ FILES = (
     "inverse_displacement.nii.gz",
     "affine.tfm",
     "weight.nii.gz",
+    "weight_reliability.nii.gz",
     "warped_labels.nii.gz",
     "figure.png",
     REPORT,
@@ -54,6 +55,8 @@ def write_results(
         "inverse_displacement.nii.gz": (write_displacement, result.inverse),
         "weight.nii.gz": (write_volume, result.weight),
     }
+    if result.weight_reliability is not None:
+        files["weight_reliability.nii.gz"] = (write_volume, result.weight_reliability)
     with ThreadPoolExecutor() as pool:  # compression takes nearly all of the time and releases the lock of Python
         pending = [pool.submit(write, part, folder / name) for name, (write, part) in files.items()]
         if result.affine_ras is not None:

@@ -28,6 +28,8 @@ def _default(value: float) -> str:
     return f"(default: {value:g}, or that of the model)"
 
 
+_OPTIONS = ("anatomy", "detail", "similarity", "refine", "weight_reliability", "seed")
+
 _LAMBDA_MAX = (
     f"(default: {BetaPrior().lambda_max:g}, for tv {TotalVariationPrior().lambda_max:g}, or that of the model)"
 )
@@ -130,6 +132,10 @@ class Register:
     moving_channel: Annotated[Path | None, arg(metavar="C", help_behavior_hint="(optional)")] = None
     """Second channel of the moving image."""
 
+    weight_reliability: bool = False
+    """Check how reproducible the weight map is: register with the images swapped and twice with noise added, which
+    takes four times as long in all, and write the standard deviation of the weight."""
+
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Compute device; "auto" is CUDA if present, otherwise the CPU."""
 
@@ -140,7 +146,7 @@ class Register:
         """Read, register, write, and print the metrics before and after."""
         prior = prior_from_options(self, api.card_of(self.method), api.AUTO)
         options = api.RegistrationOptions(
-            **{name: getattr(self, name) for name in ("anatomy", "detail", "similarity", "refine", "seed")},
+            **{name: getattr(self, name) for name in _OPTIONS},
             config=self._config(),
         )
         # Entered first: a folder that cannot be written is reported before anything is computed.
@@ -260,7 +266,10 @@ def _with_origin(report: dict[str, Any], command: str, origin: dict[str, Any], l
 
 def _summary(report: dict[str, Any], folder: Path) -> None:
     print_table("Registration", ("", "before", "after"), metric_rows(report["metrics"]))
-    print_line(weight_line(report["metrics"]["after"]["weight"]))
+    weight = report["metrics"]["after"]["weight"]
+    print_line(weight_line(weight))
+    if "reliability" in weight:
+        print_line(reliability_line(weight["reliability"]))
     if "prior" in report:
         print_line(choice_line(report["prior"]))
     print_line(f"{report['seconds']['total']:.1f} s on {report['device']}; results in {folder}")
@@ -274,6 +283,14 @@ def weight_line(weight: dict[str, Any]) -> str:
     return (
         f"stiffness map: {most}, {weight['maximum_percent']:.0f} % at the maximum, {weight['zero_percent']:.0f} % at 0"
     )
+
+
+def reliability_line(found: dict[str, Any]) -> str:
+    """Return a line with the agreement of repeated registrations, from ``metrics.after.weight.reliability``."""
+    icc = "unknown, since the maps are constant" if found["icc"] is None else f"{found['icc']:.2f}"
+    sd = f"standard deviation {found['sd']['median']:.3f} (median), {found['sd']['p95']:.3f} (95th percentile)"
+    what = f"reliability of the stiffness map over {found['registrations']} registrations"
+    return f"{what}: intraclass correlation {icc}; {sd}"
 
 
 def choice_line(choice: dict[str, Any]) -> str:

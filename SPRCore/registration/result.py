@@ -64,6 +64,8 @@ class RegistrationResult:
         velocity: Stationary velocity whose integral is the displacement without the pre-alignment, RAS mm, on the fixed
             grid or a coarser one over the same field of view; None if there is none.
         affine_ras: Affine pre-alignment, pull map from fixed to moving world points, shape (4, 4); None if none ran.
+        weight_reliability: Standard deviation of the weight of each voxel over repeated registrations, on the fixed
+            grid; None unless it was requested.
         report: Inputs, settings, times and metrics, as in ``report.json``.
     """
 
@@ -73,4 +75,5 @@ class RegistrationResult:
     weight: Volume | None = None
     velocity: Field | None = None
     affine_ras: np.ndarray | None = None
+    weight_reliability: Volume | None = None
     report: dict[str, Any] = field(default_factory=dict)

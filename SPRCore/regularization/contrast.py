@@ -14,7 +14,7 @@ LEAST_RANGE = 0.1
 voxels are then below the weight of 0.9, above which user interfaces draw it transparent by default."""
 
 AT_BOUND = 0.01
-"""Distance from a bound within which a weight counts as at it: the mean of a neighborhood seldom is the bound itself."""
+"""Distance from a bound within which a weight counts as at it: a mean of neighbors seldom equals the bound."""
 
 _MOST_VALUES = 1_000_000  # of which percentiles and shares are computed
 
