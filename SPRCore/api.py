@@ -39,6 +39,7 @@ from SPRCore.registration.job import INSTANCE, make_job, model_path
 from SPRCore.registration.map_contrast import map_contrast
 from SPRCore.registration.reliability import weight_reliability
 from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
+from SPRCore.regularization.contrast import WeightContrast
 from SPRCore.regularization.hyperparameters import LARGE_MOTION
 from SPRCore.regularization.priors import anatomy_prior, as_prior, hyperparameters
 from SPRCore.similarity import check_similarity
@@ -58,6 +59,7 @@ _REPORT = (
     *("schema_version", "versions", "inputs", "method", "model", "refine", "device", "seed", "hyperparameters"),
     *("similarity", "prior", "seconds", "peak_memory_mb", "metrics", "warnings"),
 )  # order of the keys
+_CHECKING = "checking the stiffness map"
 _LOG = logging.getLogger("SPRCore")
 
 Prior = BetaPrior | GaussianPrior | TotalVariationPrior | UniformPrior
@@ -211,18 +213,11 @@ def _registered(
     with watch.stage("register", "registering"):
         result = register_pair(fixed, moving, affine_ras, job, watch.callback("registering"))
     with watch.stage("measure", "measuring"):
-        found = {"displacement": result.displacement, "inverse": result.inverse, "warped": result.warped}
-        on_fixed = annotations.on(fixed.grid)
-        metrics = evaluate(**found, fixed=fixed, moving=moving, annotations=on_fixed, device=job.device)
-        metrics = with_similarity(metrics, job.similarity, fixed, moving, result.displacement, job.device)
-        where = foreground(fixed.volume, fixed.valid)
-        contrast = map_contrast(result.weight, result.velocity, where, job)
-        metrics["after"]["weight"] = dataclasses.asdict(contrast)
+        metrics, contrast = _measured(pair, result, job)
     if options.weight_reliability:
-        words = "checking the stiffness map"
-        with watch.stage("reliability", words):
-            settings = {"seed": options.seed, "callback": watch.callback(words)}
-            found = weight_reliability((fixed, moving), result, where, job, **settings)
+        with watch.stage("reliability", _CHECKING):
+            where, progress = foreground(fixed.volume, fixed.valid), watch.callback(_CHECKING)
+            found = weight_reliability(pair[:2], result, where, job, seed=options.seed, callback=progress)
         metrics["after"]["weight"]["reliability"] = found.report()
         result = dataclasses.replace(result, weight_reliability=found.sd)
     warnings += change_warnings(metrics) + contrast_warnings(contrast, job.prior)
@@ -230,6 +225,20 @@ def _registered(
         _LOG.warning("%s", warning)
     report["hyperparameters"] = {"prior": job.prior.name, **hyperparameters(job.prior)}
     return dataclasses.replace(result, report=report | {"metrics": metrics, "warnings": warnings})
+
+
+def _measured(
+    pair: tuple[MaskedVolume, MaskedVolume, Annotations], result: RegistrationResult, job: RegistrationJob
+) -> tuple[dict[str, dict[str, Any]], WeightContrast]:
+    """Return the metrics before and after, and the contrast of the weight map, which they have, too."""
+    fixed, moving, annotations = pair
+    found = {"displacement": result.displacement, "inverse": result.inverse, "warped": result.warped}
+    on_fixed = annotations.on(fixed.grid)
+    metrics = evaluate(**found, fixed=fixed, moving=moving, annotations=on_fixed, device=job.device)
+    metrics = with_similarity(metrics, job.similarity, fixed, moving, result.displacement, job.device)
+    contrast = map_contrast(result.weight, result.velocity, foreground(fixed.volume, fixed.valid), job)
+    metrics["after"]["weight"] = dataclasses.asdict(contrast)
+    return metrics, contrast
 
 
 @plain_modes()

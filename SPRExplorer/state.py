@@ -167,12 +167,7 @@ def state_of(controller: ExplorerController) -> ShownState:
     kept, history = panel_state.kept_settings(controller), snapshots.history_of(parameters)
     nodes = {name: getattr(parameters, name) for name in (*(f"{side}Volume" for side in SIDES), *REFERENCES)}
     return ShownState(
-        busy=run.is_busy,
-        apply_text=run.missing or _("Apply"),
-        can_apply=run.can_apply,
-        failed=run.has_failed,
-        status=run.status,
-        progress=-1 if run.progress is None else round(100 * run.progress),
+        **_run(run),
         latency=panel_state.latency(controller),
         is_exact=shown is not None and shown.exact,
         cursor_text=controller.cursor,
@@ -201,6 +196,12 @@ def state_of(controller: ExplorerController) -> ShownState:
         names={name: "" if node is None else node.GetName() for name, node in nodes.items()},
         has_labels=parameters.fixedLabels is not None,
     )
+
+
+def _run(run: panel_state.RunState) -> dict[str, Any]:
+    progress = -1 if run.progress is None else round(100 * run.progress)
+    facts = {"busy": run.is_busy, "can_apply": run.can_apply, "failed": run.has_failed, "status": run.status}
+    return {**facts, "apply_text": run.missing or _("Apply"), "progress": progress}
 
 
 def _badge(badge: verdict.Badge) -> dict[str, Any]:

@@ -25,11 +25,16 @@ class MapContrastState:
     setting: Mapping[str, float] = field(default_factory=dict)
 
 
+def is_possible(result: Any) -> bool:
+    """Return whether the stiffness map of a result may have contrast; of previews it is not known."""
+    return result.contrast is None or result.contrast.verdict == "informative"
+
+
 def state_of(session: Any) -> MapContrastState:
     """Return what is shown about the last result of a session (or None); nothing about previews, which move."""
     shown = None if session is None else session.shown
     contrast = None if shown is None else shown.contrast
-    if contrast is None or contrast.verdict == "informative":
+    if contrast is None or is_possible(shown):
         return MapContrastState()
     if contrast.verdict == "uniform":
         return MapContrastState(

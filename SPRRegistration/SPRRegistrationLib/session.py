@@ -19,7 +19,7 @@ from SPRCore.live import protocol
 from SPRCore.live.arrays import SessionFolder
 from SPRCore.live.conversation import Conversation
 from SPRCore.live.events import Arrived, Deadlines, Event, KillWorker, StartWorker, WorkerState
-from SPRRegistrationLib import messages, suggestion
+from SPRRegistrationLib import map_contrast, messages, suggestion
 from SPRRegistrationLib.scene import charts, display, inputs, outputs
 
 logger = logging.getLogger("SPRRegistration")
@@ -40,12 +40,7 @@ class SessionStage(Enum):
 
 def kind_of(result: Any) -> tuple[bool, bool, bool]:
     """Return what decides how a result is shown: whether it is exact, its stiffness is known and has contrast."""
-    return result.exact, result.weight_known, has_contrast(result)
-
-
-def has_contrast(result: Any) -> bool:
-    """Return whether the stiffness map of a result may tell anatomy apart; of previews it is not known."""
-    return result.contrast is None or result.contrast.verdict == "informative"
+    return result.exact, result.weight_known, map_contrast.is_possible(result)
 
 
 class Transport(Protocol):
@@ -303,7 +298,7 @@ class RegistrationSession:
         else:
             weight = arrays["weight"] if message.weight_known else None
             outputs.show_preview(self.parameters, arrays["displacement"], weight, message.exact)
-        outputs.note_contrast(self.parameters, has_contrast(message))
+        outputs.note_contrast(self.parameters, map_contrast.is_possible(message))
         if self.shown is None or kind_of(self.shown) != kind_of(message):
             display.show(self.parameters)
         display.set_detail(self.parameters, fine=message.exact)

@@ -68,13 +68,6 @@ class Panel(Face):
     def verdict(self):
         return self.ui.badgeLabel.text
 
-    def contrast(self):
-        label, button = self.ui.contrastLabel, self.ui.contrastButton
-        return label.text if label.visible else "", bool(button.visible)
-
-    def restore_contrast(self):
-        self.ui.contrastButton.click()
-
     def latency(self):
         return self.ui.latencyLabel.text
 
@@ -117,13 +110,6 @@ class Page(Face):
 
         badge = state.state_of(self.controller).badge
         return badge["line"] if badge else "No result yet."
-
-    def contrast(self):
-        shown = state_of(self.controller)
-        return shown.contrast, shown.can_restore
-
-    def restore_contrast(self):
-        self.controller.restore_contrast()
 
     def latency(self):
         return state_of(self.controller).latency
@@ -394,62 +380,3 @@ def test_nothing_is_started_that_may_not_be(face):
     assert face.controller.session is None
     face.controller.apply()
     assert face.controller.session is not None, "Apply asks before"
-
-
-def without_contrast(**facts):
-    from SPRCore.regularization.contrast import WeightContrast
-
-    numbers = {"maximum_percent": 97.0, "zero_percent": 0.0, "p05": 1.0, "median": 1.0, "p95": 1.0}
-    return WeightContrast(**{"verdict": "stiff", **numbers, "move": {"alpha": 0.05}} | facts)
-
-
-def test_a_map_without_contrast_is_told_at_rest_with_the_setting_that_restores_it(face):
-    face.begin()
-    assert face.contrast() == ("", False), "nothing is told about a preview"
-    face.controller.apply()
-    face.worker.result(face.worker.last(protocol.Commit).id, 2.0, final=True, contrast=without_contrast())
-    line, can_restore = face.contrast()
-    assert line.startswith("The stiffness map says little: 97 % of the anatomy is as stiff as possible.")
-    assert "Lower evenness (alpha) from 0.2 to about 0.05" in line
-    assert can_restore
-    face.restore_contrast()
-    assert face.parameters.alpha == pytest.approx(0.05)
-    assert face.parameters.prior.value == "beta"
-    assert face.worker.last(protocol.Update).setting["alpha"] == pytest.approx(0.05)
-    face.answer(1.0)
-    assert face.contrast() == ("", False)
-
-
-@pytest.mark.parametrize(
-    ("facts", "said"),
-    [
-        ({"verdict": "uniform", "move": {}}, "says nothing: with this kind of stiffness it is the same everywhere"),
-        (
-            {"verdict": "free", "maximum_percent": 0.0, "zero_percent": 96.0, "p05": 0.0, "p95": 0.01, "move": {}},
-            "96 % of the anatomy is entirely free.",
-        ),
-        ({"maximum_percent": 40.0, "p05": 0.92, "p95": 0.99}, "90 % of the anatomy lies between 0.92 and 0.99."),
-        ({"move": {"alpha": 0.5}}, "Raise evenness (alpha) from 0.2 to about 0.5"),
-    ],
-)
-def test_what_a_map_without_contrast_is_like_is_said(face, facts, said):
-    face.begin()
-    face.controller.apply()
-    face.worker.result(face.worker.last(protocol.Commit).id, 2.0, final=True, contrast=without_contrast(**facts))
-    line, can_restore = face.contrast()
-    assert said in line
-    assert can_restore == bool(without_contrast(**facts).move)
-
-
-def test_a_map_with_contrast_is_not_commented_and_the_legend_follows(face):
-    from SPRRegistrationLib.scene import outputs
-
-    face.begin()
-    face.controller.apply()
-    face.worker.result(face.worker.last(protocol.Commit).id, 2.0, final=True, contrast=without_contrast())
-    assert not outputs.has_contrast(face.parameters)
-    face.controller.apply()
-    good = without_contrast(verdict="informative", move={})
-    face.worker.result(face.worker.last(protocol.Commit).id, 2.0, final=True, contrast=good)
-    assert outputs.has_contrast(face.parameters)
-    assert face.contrast() == ("", False)
