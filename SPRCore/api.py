@@ -22,7 +22,7 @@ from SPRCore.errors import InputError
 from SPRCore.functional import plain_modes
 from SPRCore.geometry import Annotations, MaskedVolume
 from SPRCore.io import AnnotationsLike, ModelCard, VolumeLike, as_pair, as_volume, find_bundle, read_bundle, read_card
-from SPRCore.metrics import evaluate, with_similarity
+from SPRCore.metrics import evaluate, uncertainty_metrics, with_similarity
 from SPRCore.networks import RegistrationNetwork
 from SPRCore.networks.loading import build_from_bundle
 from SPRCore.registration import (
@@ -38,6 +38,7 @@ from SPRCore.registration.devices import pick_device
 from SPRCore.registration.job import INSTANCE, make_job, model_path
 from SPRCore.registration.map_contrast import map_contrast
 from SPRCore.registration.reliability import weight_reliability
+from SPRCore.registration.uncertainty import UncertaintyConfig
 from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
 from SPRCore.regularization.contrast import WeightContrast
 from SPRCore.regularization.hyperparameters import LARGE_MOTION
@@ -87,6 +88,8 @@ class RegistrationOptions:
             the task model was trained with, the only one it takes.
         refine: Maximum number of steps of the instance optimization after a task model.
         stiffness: Stiffness factor > 0 of each voxel, on any grid, 1 outside; with a task model only with `refine`.
+        uncertainty: Also compute how far the displacement may be from the true one (``result.uncertainty``), with these
+            settings; None for not.
         config: Configuration of the instance optimization; None for the defaults, those of `InstanceConfig.searching`
             for the anatomies liver and lung, or with `refine` those of `InstanceConfig.refining`.
         weight_reliability: Register three more times, with the images swapped and with noise added, and compare the
@@ -103,6 +106,7 @@ class RegistrationOptions:
     similarity: str | None = None
     refine: int = 0
     stiffness: VolumeLike | None = None
+    uncertainty: UncertaintyConfig | None = None
     config: InstanceConfig | None = None
     weight_reliability: bool = False
     seed: int = 0
@@ -113,6 +117,7 @@ class RegistrationOptions:
             ("refine", isinstance(self.refine, (int, np.integer)), "a whole number of steps"),
             ("seed", isinstance(self.seed, (int, np.integer)), "a whole number"),
             ("config", self.config is None or isinstance(self.config, InstanceConfig), "an InstanceConfig, or None"),
+            ("uncertainty", isinstance(self.uncertainty, UncertaintyConfig | None), "an UncertaintyConfig, or None"),
             ("progress", self.progress is None or callable(self.progress), "a function, or None"),
         ):
             if not fits:
@@ -183,6 +188,7 @@ def register(
         _check_has_map(arguments["prior"])
     pair = as_pair(fixed, moving, annotations)
     job = make_job(_model(method, target, watch), pair[0].grid, target, **arguments)
+    job = dataclasses.replace(job, uncertainty=options.uncertainty)
     with _seeded(options.seed, target):
         result = _registered(pair, job, init, watch, chooses, options)
     report = _report(pair, job, watch) | {"seed": options.seed} | result.report
@@ -236,6 +242,8 @@ def _measured(
     on_fixed = annotations.on(fixed.grid)
     metrics = evaluate(**found, fixed=fixed, moving=moving, annotations=on_fixed, device=job.device)
     metrics = with_similarity(metrics, job.similarity, fixed, moving, result.displacement, job.device)
+    if result.uncertainty is not None:
+        metrics["after"] |= uncertainty_metrics(result.uncertainty, result.displacement, fixed, on_fixed)
     contrast = map_contrast(result.weight, result.velocity, foreground(fixed.volume, fixed.valid), job)
     metrics["after"]["weight"] = dataclasses.asdict(contrast)
     return metrics, contrast

@@ -17,6 +17,8 @@ from SPRCore.io import write_affine_tfm, write_displacement, write_volume
 from SPRCore.io.outputs import REPORT, record
 from SPRCore.registration import RegistrationResult
 
+SAMPLES = tuple(f"uncertainty_samples/displacement_{number:02d}.nii.gz" for number in range(1, 25))
+
 FILES = (
     "warped.nii.gz",
     "displacement.nii.gz",
@@ -24,7 +26,9 @@ FILES = (
     "affine.tfm",
     "weight.nii.gz",
     "weight_reliability.nii.gz",
+    "uncertainty.nii.gz",
     "warped_labels.nii.gz",
+    *SAMPLES,
     "figure.png",
     REPORT,
 )
@@ -57,6 +61,10 @@ def write_results(
     }
     if result.weight_reliability is not None:
         files["weight_reliability.nii.gz"] = (write_volume, result.weight_reliability)
+    if result.uncertainty is not None:
+        files["uncertainty.nii.gz"] = (write_volume, result.uncertainty)
+    if result.samples:
+        (folder / SAMPLES[0]).parent.mkdir()
     with ThreadPoolExecutor() as pool:  # compression takes nearly all of the time and releases the lock of Python
         pending = [pool.submit(write, part, folder / name) for name, (write, part) in files.items()]
         if result.affine_ras is not None:
@@ -67,6 +75,8 @@ def write_results(
         _write_figure(result, fixed, moving, annotations, warped_labels, folder / "figure.png")
         for writing in pending:
             writing.result()
+    for name, sample in zip(SAMPLES, result.samples, strict=False):  # one at a time: each is as large as the result
+        write_displacement(result.sampled_displacement(sample), folder / name)
     report = _with_write_seconds(result.report, time.perf_counter() - start)
     write_report(report, folder / REPORT)
     record(folder)

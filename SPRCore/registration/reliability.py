@@ -78,6 +78,7 @@ def weight_reliability(
         callback: Called with the fraction done, 0 to 1.
     """
     fixed, moving = pair
+    job = dataclasses.replace(job, uncertainty=None)
     steps = [_part(callback, index) for index in range(NOISY + 1)]
     maps = [result.weight.array, _swapped_weight(fixed, moving, result, job, steps[0])]
     noise = noise_sd(fixed), noise_sd(moving)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from SPRCore.geometry import Field, Volume
+from SPRCore.geometry import Field, Volume, resample_displacement
 from SPRCore.typing import Scalars, Vectors
 
 
@@ -63,6 +63,10 @@ class RegistrationResult:
             network that predicts none; None from a baseline.
         velocity: Stationary velocity whose integral is the displacement without the pre-alignment, RAS mm, on the fixed
             grid or a coarser one over the same field of view; None if there is none.
+        uncertainty: One standard deviation of the displacement in mm (root mean square length of its error), on the
+            fixed grid; None unless asked for.
+        samples: Samples of the error of the displacement, in mm along RAS, on a coarse grid; added to the displacement
+            they are deformations that the images allow as well. Empty without uncertainty.
         affine_ras: Affine pre-alignment, pull map from fixed to moving world points, shape (4, 4); None if none ran.
         weight_reliability: Standard deviation of the weight of each voxel over repeated registrations, on the fixed
             grid; None unless it was requested.
@@ -74,6 +78,13 @@ class RegistrationResult:
     inverse: Field | None = None
     weight: Volume | None = None
     velocity: Field | None = None
+    uncertainty: Volume | None = None
+    samples: tuple[Field, ...] = ()
     affine_ras: np.ndarray | None = None
     weight_reliability: Volume | None = None
     report: dict[str, Any] = field(default_factory=dict)
+
+    def sampled_displacement(self, sample: Field) -> Field:
+        """Return the displacement plus one of its ``samples``."""
+        change = resample_displacement(sample, self.displacement.grid, continued=True)
+        return Field(self.displacement.array + change.array, self.displacement.affine)
