@@ -19,7 +19,7 @@ from trame_server.utils.typed_state import CollectionEncoderDecoder, TypedState
 
 from SPRExplorer.controller import ExplorerController
 from SPRExplorer.fields import CHANGEABLE
-from SPRExplorer.nodes import REFERENCES, SIDES
+from SPRExplorer.nodes import INPUTS
 
 HISTOGRAM_BINS = 40
 
@@ -165,7 +165,7 @@ def state_of(controller: ExplorerController) -> ShownState:
     advice, badge = panel_state.suggestion_state(controller), panel_state.badge(controller)
     contrast = panel_state.map_contrast_state(controller)
     kept, history = panel_state.kept_settings(controller), snapshots.history_of(parameters)
-    nodes = {name: getattr(parameters, name) for name in (*(f"{side}Volume" for side in SIDES), *REFERENCES)}
+    nodes = {name: getattr(parameters, name) for name in INPUTS}
     return ShownState(
         **_run(run),
         latency=panel_state.latency(controller),
