@@ -14,8 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from SPRCore.analysis.planes import foreground
 from SPRCore.analysis.provenance import peak_memory_mb, versions
-from SPRCore.analysis.warnings import change_warnings, pair_warnings, setting_warnings
+from SPRCore.analysis.warnings import change_warnings, contrast_warnings, pair_warnings, setting_warnings
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
 from SPRCore.functional import plain_modes
@@ -35,9 +36,12 @@ from SPRCore.registration import (
 from SPRCore.registration.choice import AUTO, choose_setting
 from SPRCore.registration.devices import pick_device
 from SPRCore.registration.job import INSTANCE, make_job, model_path
+from SPRCore.registration.map_contrast import map_contrast
 from SPRCore.registration.network import check_channels
+from SPRCore.registration.reliability import weight_reliability
 from SPRCore.registration.uncertainty import UncertaintyConfig
 from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
+from SPRCore.regularization.contrast import WeightContrast
 from SPRCore.regularization.hyperparameters import LARGE_MOTION
 from SPRCore.regularization.priors import anatomy_prior, as_prior, hyperparameters
 from SPRCore.similarity import check_similarity
@@ -57,6 +61,7 @@ _REPORT = (
     *("schema_version", "versions", "inputs", "method", "model", "refine", "device", "seed", "hyperparameters"),
     *("similarity", "prior", "seconds", "peak_memory_mb", "metrics", "warnings"),
 )  # order of the keys
+_CHECKING = "checking the stiffness map"
 _LOG = logging.getLogger("SPRCore")
 
 Prior = BetaPrior | GaussianPrior | TotalVariationPrior | UniformPrior
@@ -88,6 +93,8 @@ class RegistrationOptions:
             settings; None for not.
         config: Configuration of the instance optimization; None for the defaults, those of `InstanceConfig.searching`
             for the anatomies liver and lung, or with `refine` those of `InstanceConfig.refining`.
+        weight_reliability: Register three more times, with the images swapped and with noise added, and compare the
+            weight maps. Four times as long; not with the uniform prior, whose map is constant.
         seed: Seed of all random numbers; the same seed and machine give the same result.
         progress: Progress callback.
 
@@ -102,6 +109,7 @@ class RegistrationOptions:
     stiffness: VolumeLike | None = None
     uncertainty: UncertaintyConfig | None = None
     config: InstanceConfig | None = None
+    weight_reliability: bool = False
     seed: int = 0
     progress: ProgressCallback | None = None
 
@@ -177,11 +185,13 @@ def register(
     arguments |= {"config": options.solver_config(method), "similarity": options.similarity}
     arguments["stiffness"] = None if options.stiffness is None else as_volume(options.stiffness, "stiffness")
     target, watch = pick_device(device), _Stages(options.progress)
+    if options.weight_reliability:
+        _check_has_map(arguments["prior"])
     pair = as_pair(fixed, moving, annotations)
     job = make_job(_model(method, target, watch), pair[0].grid, target, **arguments)
     job = dataclasses.replace(job, uncertainty=options.uncertainty)
     with _seeded(options.seed, target):
-        result = _registered(pair, job, init, watch, chooses)
+        result = _registered(pair, job, init, watch, chooses, options)
     report = _report(pair, job, watch) | {"seed": options.seed} | result.report
     return dataclasses.replace(result, report={key: report[key] for key in _REPORT if key in report})
 
@@ -192,6 +202,7 @@ def _registered(
     init: str | np.ndarray,
     watch: _Stages,
     chooses: bool,
+    options: RegistrationOptions,
 ) -> RegistrationResult:
     """Align, deform and measure a pair; the report holds hyperparameters, choice, metrics and warnings."""
     fixed, moving, annotations = pair
@@ -211,17 +222,34 @@ def _registered(
     with watch.stage("register", "registering"):
         result = register_pair(fixed, moving, affine_ras, job, watch.callback("registering"))
     with watch.stage("measure", "measuring"):
-        found = {"displacement": result.displacement, "inverse": result.inverse, "warped": result.warped}
-        on_fixed = annotations.on(fixed.grid)
-        metrics = evaluate(**found, fixed=fixed, moving=moving, annotations=on_fixed, device=job.device)
-        metrics = with_similarity(metrics, job.similarity, fixed, moving, result.displacement, job.device)
-        if result.uncertainty is not None:
-            metrics["after"] |= uncertainty_metrics(result.uncertainty, result.displacement, fixed, on_fixed)
-    warnings += change_warnings(metrics)
+        metrics, contrast = _measured(pair, result, job)
+    if options.weight_reliability:
+        with watch.stage("reliability", _CHECKING):
+            where, progress = foreground(fixed.volume, fixed.valid), watch.callback(_CHECKING)
+            found = weight_reliability(pair[:2], result, where, job, seed=options.seed, callback=progress)
+        metrics["after"]["weight"]["reliability"] = found.report()
+        result = dataclasses.replace(result, weight_reliability=found.sd)
+    warnings += change_warnings(metrics) + contrast_warnings(contrast, job.prior)
     for warning in warnings:
         _LOG.warning("%s", warning)
     report["hyperparameters"] = {"prior": job.prior.name, **hyperparameters(job.prior)}
     return dataclasses.replace(result, report=report | {"metrics": metrics, "warnings": warnings})
+
+
+def _measured(
+    pair: tuple[MaskedVolume, MaskedVolume, Annotations], result: RegistrationResult, job: RegistrationJob
+) -> tuple[dict[str, dict[str, Any]], WeightContrast]:
+    """Return the metrics before and after, and the contrast of the weight map, which they have, too."""
+    fixed, moving, annotations = pair
+    found = {"displacement": result.displacement, "inverse": result.inverse, "warped": result.warped}
+    on_fixed = annotations.on(fixed.grid)
+    metrics = evaluate(**found, fixed=fixed, moving=moving, annotations=on_fixed, device=job.device)
+    metrics = with_similarity(metrics, job.similarity, fixed, moving, result.displacement, job.device)
+    if result.uncertainty is not None:
+        metrics["after"] |= uncertainty_metrics(result.uncertainty, result.displacement, fixed, on_fixed)
+    contrast = map_contrast(result.weight, result.velocity, foreground(fixed.volume, fixed.valid), job)
+    metrics["after"]["weight"] = dataclasses.asdict(contrast)
+    return metrics, contrast
 
 
 @plain_modes()
@@ -265,6 +293,12 @@ def _chooses(prior: Prior | str | None, anatomy: str | None, method: str | Path)
     if anatomy is not None and prior is not None:
         raise InputError("anatomy", got="it together with a prior", expected="one of the two")
     return chooses
+
+
+def _check_has_map(prior: Prior | None) -> None:
+    if isinstance(prior, UniformPrior):
+        expected = "a prior whose weight varies: beta, gaussian or tv"
+        raise InputError("weight reliability", got="it with the uniform prior", expected=expected)
 
 
 class _Stages:

@@ -36,6 +36,7 @@ class Actions:
             controller.undo,
             controller.redo,
         )
+        self.restore_contrast = controller.restore_contrast
         self.measure_segments, self.difference = controller.measure_segments, controller.show_difference
 
     def press(self) -> None:

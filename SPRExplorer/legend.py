@@ -29,15 +29,16 @@ def build(scene: slicer.vtkMRMLScene) -> None:
     """Add the legends of both maps to a view; the page shows that of the visible map."""
     stiffness = ((1.0, _("stiff")), (0.5, ""), (0.0, _("free")))
     change = ((2.0, _("grows")), (1.0, _("unchanged")), (0.0, _("folded")))
-    _legend(WEIGHT, _("Stiffness"), gradient(colors.stiffness_colors(scene)), stiffness)
+    with _legend(WEIGHT, _("Stiffness"), gradient(colors.stiffness_colors(scene)), stiffness):
+        html.Span(_("says little"), v_if=(SHOWN.contrast,), classes="spr-legend-preview")
     _legend(VOLUME, _("Change of volume"), gradient(colors.volume_change_colors(scene)), change)
     with html.Div(classes="spr-legend spr-legend-unknown", v_if=(UNKNOWN,)):
         html.Span(unknown.title())
         html.Div(classes="spr-hatching")
 
 
-def _legend(when: str, title: str, bar: str, marks: tuple[tuple[float, str], ...]) -> None:
-    with html.Div(classes="spr-legend", v_if=(when,)):
+def _legend(when: str, title: str, bar: str, marks: tuple[tuple[float, str], ...]) -> html.Div:
+    with html.Div(classes="spr-legend", v_if=(when,)) as legend:
         html.Span(title, classes="spr-legend-title")
         html.Span(_("preview"), v_if=(f"!{SHOWN.is_exact}",), classes="spr-legend-preview")
         with html.Div(classes="spr-legend-body"):
@@ -45,3 +46,4 @@ def _legend(when: str, title: str, bar: str, marks: tuple[tuple[float, str], ...
                 for value, word in marks:
                     html.Span(f"{word} {value:.1f}")
             html.Div(classes="spr-legend-bar", style=f"background: {bar}")
+    return legend

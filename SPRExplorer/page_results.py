@@ -49,6 +49,7 @@ def quality(do: Any) -> None:
                 html.Th("{{ row[0] }}")
                 html.Td("{{ row[1] }}")
     _histogram()
+    _contrast(do)
     with html.Div(classes="spr-buttons"):
         missing = (f"!{SHOWN.is_exact} || !{SHOWN.has_labels}",)
         button(_("Measure per segment"), do.measure_segments, "segmentTableButton", disabled=missing)
@@ -144,6 +145,13 @@ def _histogram() -> None:
         with html.Div(classes="spr-small spr-pair"):
             html.Span(_("free 0"))
             html.Span(_("1 stiff"))
+
+
+def _contrast(do: Any) -> None:
+    """Build the text about a stiffness map without contrast, and the button that takes the proposed setting."""
+    with html.Div(v_if=(SHOWN.contrast,), id="spr-contrast", **html_attributes(role="status")):
+        html.Div(text(SHOWN.contrast), classes="spr-small")
+        button(_("Use this setting"), do.restore_contrast, "contrastButton", v_if=(SHOWN.can_restore,))
 
 
 def _download(label: str, address: str, name: str) -> None:

@@ -96,6 +96,8 @@ class ShownState:
         trained: Values of the sliders above which they are beyond training.
         labels: Labels of sliders that differ from the usual ones.
         suggestion: Text about the suggestion.
+        contrast: Text about a stiffness map without contrast.
+        can_restore: Whether it proposes a setting.
         segments_old: Whether the measures per segment belong to another result.
         snapshots: Settings of the snapshots as text.
         names: Names of the chosen nodes by field.
@@ -117,6 +119,8 @@ class ShownState:
     trained: dict[str, float]
     labels: dict[str, str]
     suggestion: str
+    contrast: str
+    can_restore: bool
     can_suggest: bool
     can_take: bool
     is_choosing: bool
@@ -159,15 +163,11 @@ def state_of(controller: ExplorerController) -> ShownState:
     shown = None if session is None else session.shown
     run, sliders = panel_state.run_state(controller), panel_state.slider_states(controller)
     advice, badge = panel_state.suggestion_state(controller), panel_state.badge(controller)
+    contrast = panel_state.map_contrast_state(controller)
     kept, history = panel_state.kept_settings(controller), snapshots.history_of(parameters)
     nodes = {name: getattr(parameters, name) for name in INPUTS}
     return ShownState(
-        busy=run.is_busy,
-        apply_text=run.missing or _("Apply"),
-        can_apply=run.can_apply,
-        failed=run.has_failed,
-        status=run.status,
-        progress=-1 if run.progress is None else round(100 * run.progress),
+        **_run(run),
         latency=panel_state.latency(controller),
         is_exact=shown is not None and shown.exact,
         cursor_text=controller.cursor,
@@ -178,6 +178,8 @@ def state_of(controller: ExplorerController) -> ShownState:
         trained=dict(sliders.trained),
         labels=dict(sliders.labels),
         suggestion=advice.line,
+        contrast=contrast.line,
+        can_restore=bool(contrast.setting),
         can_suggest=advice.can_ask,
         can_take=advice.can_take,
         is_choosing=session is not None and session.is_choosing,
@@ -194,6 +196,12 @@ def state_of(controller: ExplorerController) -> ShownState:
         names={name: "" if node is None else node.GetName() for name, node in nodes.items()},
         has_labels=parameters.fixedLabels is not None,
     )
+
+
+def _run(run: panel_state.RunState) -> dict[str, Any]:
+    progress = -1 if run.progress is None else round(100 * run.progress)
+    facts = {"busy": run.is_busy, "can_apply": run.can_apply, "failed": run.has_failed, "status": run.status}
+    return {**facts, "apply_text": run.missing or _("Apply"), "progress": progress}
 
 
 def _badge(badge: verdict.Badge) -> dict[str, Any]:

@@ -302,6 +302,8 @@ def _titles(picture: RegistrationPicture) -> list[str]:
     grid = [f"folding {folding:.2g} %" if folding is not None else "", f"max {largest:.1f} mm" if largest else ""]
     weight = picture.weight.array
     weights = f"median {np.median(weight):.2g}, least {weight.min():.2g}"
+    if after.get("weight", {}).get("verdict", "informative") != "informative":
+        weights += "; says little"
     return [
         "Moving (before)\n" + _quality(before),
         "Fixed\n",

@@ -25,6 +25,7 @@ FILES = (
     "inverse_displacement.nii.gz",
     "affine.tfm",
     "weight.nii.gz",
+    "weight_reliability.nii.gz",
     "uncertainty.nii.gz",
     "warped_labels.nii.gz",
     *SAMPLES,
@@ -59,6 +60,8 @@ def write_results(
         "inverse_displacement.nii.gz": (write_displacement, result.inverse),
         "weight.nii.gz": (write_volume, result.weight),
     }
+    if result.weight_reliability is not None:
+        files["weight_reliability.nii.gz"] = (write_volume, result.weight_reliability)
     if result.uncertainty is not None:
         files["uncertainty.nii.gz"] = (write_volume, result.uncertainty)
     if result.samples:

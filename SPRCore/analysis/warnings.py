@@ -15,10 +15,14 @@ from SPRCore.registration.network import beyond_training
 from SPRCore.registration.prealign import overlap_fraction
 from SPRCore.registration.working import working_grid
 from SPRCore.regularization import Prior
+from SPRCore.regularization.contrast import WeightContrast
 from SPRCore.regularization.priors import hyperparameters
 
 _LEAST_OVERLAP_PERCENT = 25.0
 """Overlap below which a warning is given."""
+
+_MOST_AT_BOUND_PERCENT = 75.0
+"""Percentage of the voxels at a bound above which it describes a weight map without contrast."""
 
 _COARSER = 2.5  # times the spacing of the model
 _LEAST_SEEN = 0.7  # of the fixed image, by a model with a grid of fixed shape
@@ -81,6 +85,24 @@ def change_warnings(metrics: dict[str, dict[str, Any]]) -> list[str]:
     if share is not None and share < _LEAST_OVERLAP_PERCENT:
         found.append(f"only {share:.0f} % of the fixed image has a counterpart in the moving image")
     return found
+
+
+def contrast_warnings(contrast: WeightContrast, prior: Prior) -> list[str]:
+    """Return a warning about a weight map without contrast, with the setting that is estimated to restore it.
+
+    None for the map of the uniform prior, which is constant by construction.
+    """
+    if contrast.verdict in ("informative", "uniform"):
+        return []
+    at_maximum, at_zero = contrast.maximum_percent, contrast.zero_percent
+    if max(at_maximum, at_zero) >= _MOST_AT_BOUND_PERCENT:
+        bound = "the maximum" if at_maximum > at_zero else "0"
+        what = f"{max(at_maximum, at_zero):.0f} % of its voxels are at {bound}"
+    else:
+        what = f"90 % of its voxels are between {contrast.p05:.2f} and {contrast.p95:.2f}"
+    before = hyperparameters(prior)
+    moves = [f"{name} {value:g} instead of {before[name]:g}" for name, value in contrast.move.items()]
+    return [f"the stiffness map says little: {what}" + "".join(f"; {move} should show differences" for move in moves)]
 
 
 def _label_warnings(side: str, grid: Grid, labels: Volume | None) -> list[str]:

@@ -29,6 +29,8 @@ def _default(value: float) -> str:
     return f"(default: {value:g}, or that of the model)"
 
 
+_OPTIONS = ("anatomy", "detail", "similarity", "refine", "weight_reliability", "seed")
+
 _LAMBDA_MAX = (
     f"(default: {BetaPrior().lambda_max:g}, for tv {TotalVariationPrior().lambda_max:g}, or that of the model)"
 )
@@ -132,6 +134,10 @@ class Register:
     moving_channel: Annotated[Path | None, arg(metavar="C", help_behavior_hint="(optional)")] = None
     """Second channel of the moving image."""
 
+    weight_reliability: bool = False
+    """Check how reproducible the weight map is: register with the images swapped and twice with noise added, which
+    takes four times as long in all, and write the standard deviation of the weight."""
+
     uncertainty: bool = False
     """Also write uncertainty.nii.gz: how far the displacement may be from the true one, one standard deviation in
     mm."""
@@ -149,7 +155,7 @@ class Register:
         """Read, register, write, and print the metrics before and after."""
         prior = prior_from_options(self, api.card_of(self.method), api.AUTO)
         options = api.RegistrationOptions(
-            **{name: getattr(self, name) for name in ("anatomy", "detail", "similarity", "refine", "seed")},
+            **{name: getattr(self, name) for name in _OPTIONS},
             config=self._config(),
             uncertainty=self._uncertainty(),
         )
@@ -279,9 +285,31 @@ def _with_origin(report: dict[str, Any], command: str, origin: dict[str, Any], l
 
 def _summary(report: dict[str, Any], folder: Path) -> None:
     print_table("Registration", ("", "before", "after"), metric_rows(report["metrics"]))
+    weight = report["metrics"]["after"]["weight"]
+    print_line(weight_line(weight))
+    if "reliability" in weight:
+        print_line(reliability_line(weight["reliability"]))
     if "prior" in report:
         print_line(choice_line(report["prior"]))
     print_line(f"{report['seconds']['total']:.1f} s on {report['device']}; results in {folder}")
+
+
+def weight_line(weight: dict[str, Any]) -> str:
+    """Return a line with the distribution of the weights, from ``metrics.after.weight`` of the report."""
+    if weight["verdict"] == "uniform":
+        return "stiffness map: the same everywhere, as the uniform prior has it"
+    most = f"90 % of the voxels between {weight['p05']:.2f} and {weight['p95']:.2f}"
+    return (
+        f"stiffness map: {most}, {weight['maximum_percent']:.0f} % at the maximum, {weight['zero_percent']:.0f} % at 0"
+    )
+
+
+def reliability_line(found: dict[str, Any]) -> str:
+    """Return a line with the agreement of repeated registrations, from ``metrics.after.weight.reliability``."""
+    icc = "unknown, since the maps are constant" if found["icc"] is None else f"{found['icc']:.2f}"
+    sd = f"standard deviation {found['sd']['median']:.3f} (median), {found['sd']['p95']:.3f} (95th percentile)"
+    what = f"reliability of the stiffness map over {found['registrations']} registrations"
+    return f"{what}: intraclass correlation {icc}; {sd}"
 
 
 def choice_line(choice: dict[str, Any]) -> str:

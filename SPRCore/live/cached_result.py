@@ -13,10 +13,13 @@ from SPRCore.live.method import ExactSolution
 from SPRCore.live.pair import LivePair
 from SPRCore.live.preview_grid import PreviewGrid
 from SPRCore.live.quality import full_quality, max_length_mm
-from SPRCore.live.reply import Reply, Setting
+from SPRCore.live.reply import Reply
 from SPRCore.metrics import evaluate, with_similarity
 from SPRCore.registration import DeformationFields
+from SPRCore.registration.job import RegistrationJob
+from SPRCore.registration.map_contrast import map_contrast
 from SPRCore.registration.pair import assembled
+from SPRCore.regularization.priors import hyperparameters
 from SPRCore.typing import Vectors
 
 
@@ -39,8 +42,8 @@ class CachedResult:
     setting_warnings: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, exact: ExactSolution, pair: LivePair, preview_grid: PreviewGrid, setting: Setting) -> CachedResult:
-        """Return the reply of an exact solution, without inverse and metrics."""
+    def of(cls, exact: ExactSolution, pair: LivePair, preview_grid: PreviewGrid, job: RegistrationJob) -> CachedResult:
+        """Return the reply of an exact solution with the prior of a job, without inverse and metrics."""
         deformation, total = exact.deformation, exact.deformation.displacement
         longest = exact.max_displacement_mm
         if pair.affine_ras is not None:
@@ -52,11 +55,12 @@ class CachedResult:
             displacement=total,
             weight=deformation.weight,
             quality=dataclasses.replace(quality, max_displacement_mm=longest),
-            setting=dict(setting),
+            setting=hyperparameters(job.prior),
             exact=True,
             weight_known=True,
             milliseconds=0.0,
             stage="exact",
+            contrast=map_contrast(deformation.weight, deformation.velocity, pair.foreground, job),
         )
         return cls(reply=reply, deformation=dataclasses.replace(deformation, velocity=None), invert=exact.invert)
 
@@ -81,6 +85,7 @@ class CachedResult:
         images = {"fixed": pair.fixed, "moving": pair.moving, "warped": self.reply.warped}
         metrics = evaluate(**fields, **images, annotations=pair.annotations)
         metrics = with_similarity(metrics, pair.similarity, pair.fixed, pair.moving, self.reply.displacement)
+        metrics["after"]["weight"] = dataclasses.asdict(self.reply.contrast)
         warnings = (*pair.warnings, *self.setting_warnings, *change_warnings(metrics))
         reply = dataclasses.replace(self.reply, metrics=metrics, warnings=warnings)
         return dataclasses.replace(self, reply=reply, annotations=pair.annotations)

@@ -22,7 +22,7 @@ from SPRCore.geometry import Volume
 from SPRCore.live.method import Check, CoarseSolution, ExactSolution
 from SPRCore.live.pair import LivePair
 from SPRCore.live.preview_grid import PreviewGrid, PreviewPyramid
-from SPRCore.live.settings import START, Axes, widened
+from SPRCore.live.settings import START, Axes
 from SPRCore.live.tangent import Tangent
 from SPRCore.live.velocity_cache import VelocityCache
 from SPRCore.registration.instance import InstanceProblem, normalized
@@ -31,7 +31,6 @@ from SPRCore.registration.level import LevelImages, Pausing
 from SPRCore.registration.pair import aligned_tensors, to_world
 from SPRCore.registration.solver import Course, InstanceConfig, LevelSolver
 from SPRCore.regularization import Prior
-from SPRCore.regularization.hyperparameters import usual_ranges
 from SPRCore.regularization.priors import hyperparameters, with_hyperparameters
 from SPRCore.typing import Tensor, Vectors
 
@@ -148,7 +147,7 @@ class InstanceMethod:
         tensors = aligned_tensors(pair.fixed, pair.moving, pair.affine_ras, job)
         self._problem = InstanceProblem.of(**vars(tensors), config=job.config)
         self._device = job.device
-        self.axes = Axes(widened(usual_ranges(job.prior.name), hyperparameters(job.prior)))
+        self.axes = Axes(job.slider_ranges)
         self._course: tuple[Prior, Course] | None = None
         self._search: Pausing[Vectors] | None = None
         self._timer, self._tangent = _StepTimer(), None

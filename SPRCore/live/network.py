@@ -36,7 +36,6 @@ from SPRCore.registration.pair import problem_of, start_mm, to_world
 from SPRCore.registration.result import DeformationFields
 from SPRCore.regularization import Prior
 from SPRCore.regularization.gradient_units import MM, is_isotropic
-from SPRCore.regularization.hyperparameters import slider_range
 from SPRCore.regularization.priors import hyperparameters, with_hyperparameters
 from SPRCore.typing import Tensor
 
@@ -67,10 +66,8 @@ class NetworkMethod:
         pyramid = PreviewPyramid(*images, self._pair.grid, pair.affine_ras, job.config, known)
         preview_grid = pyramid.fitting(functools.partial(self._attempt, job.prior), budget_ms)
         self.preview_grid = preview_grid.stiffened(_factors(job.stiffness, job.device))
-        ranges = {name: model.card.ranges[name] for name in model.card.conditioning}
-        weighting = model.card.weighting
-        self.axes = Axes({name: slider_range(trained, weighting) for name, trained in ranges.items()})
-        self.trained = {name: high for name, (_, high) in ranges.items()}
+        self.axes = Axes(job.slider_ranges)
+        self.trained = {name: model.card.ranges[name][1] for name in model.card.conditioning}
 
     def prior(self, changes: Mapping[str, float], current: Prior) -> Prior:
         """Return a prior with changed hyperparameters, within the ranges in which the model may be used."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 
+from SPRCore.analysis.planes import foreground
 from SPRCore.analysis.warnings import pair_warnings
 from SPRCore.geometry import Annotations, Grid, MaskedVolume
 from SPRCore.registration import LoadedModel, PreAlignment
@@ -53,6 +55,11 @@ class LivePair:
         annotations = dataclasses.replace(annotations, **{name: getattr(self.annotations, name) for name in names})
         pair = LivePair.of(self.fixed, self.moving, annotations, self.alignment, model)
         return dataclasses.replace(pair, similarity=self.similarity)
+
+    @functools.cached_property
+    def foreground(self) -> np.ndarray:
+        """Mask of the anatomy with data of the fixed image, shape (X, Y, Z)."""
+        return foreground(self.fixed.volume, self.fixed.valid)
 
     @property
     def affine_ras(self) -> np.ndarray | None:

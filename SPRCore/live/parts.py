@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeAlias
 
 from SPRCore.live.schema import Bounds, Checked
+from SPRCore.regularization.contrast import WeightContrast
 
 SLOTS = 8
 """Maximum number of segments of each side; the segment names follow from it."""
@@ -104,6 +105,8 @@ class ReplySummary(Checked):
         quality: Quality of the deformation.
         metrics: Metrics as in the report of `SPRCore.register`; of committed replies only.
         warnings: Reasons to doubt the result, one sentence each; before a commit only those about the setting.
+        contrast: Whether the weight map tells anatomy apart, and the smallest move of a slider after which it is
+            estimated to; of exact replies only, so that nothing is said while a slider moves.
     """
 
     exact: bool
@@ -114,6 +117,7 @@ class ReplySummary(Checked):
     quality: DeformationQuality
     metrics: dict[str, Any] = field(default_factory=dict)
     warnings: Warnings = ()
+    contrast: WeightContrast | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,8 +22,9 @@ from SPRCore.live.parts import (
     Text,
 )
 from SPRCore.live.schema import Bounds, Checked
+from SPRCore.regularization.contrast import WeightContrast
 
-PROTOCOL = 5
+PROTOCOL = 6
 """Protocol version; client and worker must have the same."""
 
 
@@ -344,4 +345,4 @@ ANSWERS = {
         *(Error, ProgressReport, SweepPoint, Idle, Log),
     )
 }
-PARTS = (ArrayLayout, Segment, DeformationQuality)
+PARTS = (ArrayLayout, Segment, DeformationQuality, WeightContrast)

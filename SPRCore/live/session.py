@@ -331,7 +331,7 @@ class LiveSession(AbstractContextManager):
             self._velocities.add_exact(self._prior, position, velocity_mm, solution.velocity_mm, solution.is_final)
             self._velocities.add_sharpness(self._prior, position, grid.sharpness(velocity))
             self._method.settle(self._prior, position, velocity_mm)
-        result = CachedResult.of(exact, self._pair, grid, self.setting)
+        result = CachedResult.of(exact, self._pair, grid, dataclasses.replace(self._job, prior=self._prior))
         warnings = self._method.warnings(self._prior)
         reply = dataclasses.replace(result.reply, milliseconds=milliseconds_since(start), warnings=warnings)
         result = dataclasses.replace(result, reply=reply, setting_warnings=warnings)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from SPRCore.errors import InputError
+from SPRCore.regularization.hyperparameters import from_slider, to_slider
 
 Setting = Mapping[str, float]
 Key = tuple[float, ...]
@@ -17,7 +18,6 @@ Key = tuple[float, ...]
 START = ("rest", "search")
 """Starts of the instance optimization: rest, or the displacement found by a discrete search."""
 
-_RATIO = 4.0  # ranges with a larger ratio of the ends are divided logarithmically
 _POINTS = {1: (3, 5, 9), 2: (3, 5)}
 
 
@@ -41,12 +41,6 @@ def checked(changes: Mapping[str, object], names: Sequence[str]) -> dict[str, fl
     return {name: float(value) for name, value in changes.items()}  # type: ignore[arg-type]
 
 
-def widened(ranges: Mapping[str, tuple[float, float]], setting: Setting) -> dict[str, tuple[float, float]]:
-    """Return ranges extended to include the values above 0 of a setting, such as that of an anatomy preset."""
-    inside = {name: setting[name] if setting.get(name, 0.0) > 0 else low for name, (low, _) in ranges.items()}
-    return {name: (min(low, inside[name]), max(high, inside[name])) for name, (low, high) in ranges.items()}
-
-
 class Axes:
     """Unit cube of settings, one axis for each slider with its minimum and maximum."""
 
@@ -55,11 +49,11 @@ class Axes:
 
     def position(self, setting: Setting) -> np.ndarray:
         """Return the position of a setting, shape (axes,); outside [0, 1] beyond the slider ends."""
-        return np.array([_to_unit(setting[name], *ends) for name, ends in self.ranges.items()])
+        return np.array([to_slider(setting[name], *ends) for name, ends in self.ranges.items()])
 
     def values(self, position: Sequence[float]) -> dict[str, float]:
         """Return the values at a position; the inverse of `position`."""
-        return {name: _from_unit(at, *ends) for (name, ends), at in zip(self.ranges.items(), position, strict=True)}
+        return {name: from_slider(at, *ends) for (name, ends), at in zip(self.ranges.items(), position, strict=True)}
 
     def setting(self, position: Sequence[float]) -> dict[str, float]:
         """Return the values at a position, rounded to three digits within their ranges."""
@@ -79,17 +73,3 @@ class Axes:
             grid = itertools.product(ticks, repeat=len(self.ranges))
             order += sorted(set(grid) - set(order), key=lambda at: (math.dist(at, [0.5] * len(at)), at))
         return [self.setting(position) for position in order]
-
-
-def _to_unit(value: float, low: float, high: float) -> float:
-    if _is_even_in_logarithm(low, high):
-        return math.log(max(value, 1e-3 * low) / low) / math.log(high / low)
-    return (value - low) / (high - low) if high > low else 0.0
-
-
-def _from_unit(at: float, low: float, high: float) -> float:
-    return low * (high / low) ** at if _is_even_in_logarithm(low, high) else low + at * (high - low)
-
-
-def _is_even_in_logarithm(low: float, high: float) -> bool:
-    return low > 0 and high > _RATIO * low

@@ -20,6 +20,8 @@ from SPRCore.registration.network import check_refinable, model_prior
 from SPRCore.registration.solver import InstanceConfig
 from SPRCore.registration.uncertainty import UncertaintyConfig
 from SPRCore.regularization import BetaPrior, Prior
+from SPRCore.regularization.hyperparameters import slider_range, usual_ranges, widened
+from SPRCore.regularization.priors import hyperparameters
 from SPRCore.similarity import check_similarity
 
 INSTANCE = "instance"
@@ -92,6 +94,14 @@ class RegistrationJob:
     def similarity(self) -> str:
         """Similarity of the instance solver, or the one that the model alone was trained with."""
         return self.config.similarity
+
+    @property
+    def slider_ranges(self) -> dict[str, tuple[float, float]]:
+        """Lowest and highest value of each hyperparameter that can be changed: those that a model is conditioned on."""
+        if self.model is None:
+            return widened(usual_ranges(self.prior.name), hyperparameters(self.prior))
+        card = self.model.card
+        return {name: slider_range(card.ranges[name], card.weighting) for name in card.conditioning}
 
     @property
     def solves(self) -> bool:

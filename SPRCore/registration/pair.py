@@ -102,6 +102,7 @@ def assembled(
         displacement=displacement,
         inverse=_total_inverse(found.inverse, moving.grid, affine_ras),
         weight=found.weight,
+        velocity=found.velocity,
         affine_ras=affine_ras,
     )
 

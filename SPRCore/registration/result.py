@@ -61,11 +61,15 @@ class RegistrationResult:
         weight: Weight w = λ/λ_max (or λ/λ_mean) of each voxel on the fixed grid: low is free to move, high is stiff.
             The minimizer of the energy, the prediction of a network, or the most probable weight for the field of a
             network that predicts none; None from a baseline.
+        velocity: Stationary velocity whose integral is the displacement without the pre-alignment, RAS mm, on the fixed
+            grid or a coarser one over the same field of view; None if there is none.
         uncertainty: One standard deviation of the displacement in mm (root mean square length of its error), on the
             fixed grid; None unless asked for.
         samples: Samples of the error of the displacement, in mm along RAS, on a coarse grid; added to the displacement
             they are deformations that the images allow as well. Empty without uncertainty.
         affine_ras: Affine pre-alignment, pull map from fixed to moving world points, shape (4, 4); None if none ran.
+        weight_reliability: Standard deviation of the weight of each voxel over repeated registrations, on the fixed
+            grid; None unless it was requested.
         report: Inputs, settings, times and metrics, as in ``report.json``.
     """
 
@@ -73,9 +77,11 @@ class RegistrationResult:
     displacement: Field
     inverse: Field | None = None
     weight: Volume | None = None
+    velocity: Field | None = None
     uncertainty: Volume | None = None
     samples: tuple[Field, ...] = ()
     affine_ras: np.ndarray | None = None
+    weight_reliability: Volume | None = None
     report: dict[str, Any] = field(default_factory=dict)
 
     def sampled_displacement(self, sample: Field) -> Field:

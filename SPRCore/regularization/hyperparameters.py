@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -140,3 +141,28 @@ def prior_name(keys: Iterable[str], preferred: Iterable[str] = ()) -> str:
     return next((name for name in order if wanted <= set(HYPERPARAMETERS[name])), None) or next(
         name for name in order if wanted & set(HYPERPARAMETERS[name])
     )
+
+
+_RATIO = 4.0  # ranges with a larger ratio of the ends are divided logarithmically
+
+
+def widened(ranges: Mapping[str, tuple[float, float]], setting: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+    """Return ranges extended to include the values above 0 of a setting, such as that of an anatomy preset."""
+    inside = {name: setting[name] if setting.get(name, 0.0) > 0 else low for name, (low, _) in ranges.items()}
+    return {name: (min(low, inside[name]), max(high, inside[name])) for name, (low, high) in ranges.items()}
+
+
+def to_slider(value: float, low: float, high: float) -> float:
+    """Return the position of a value on a slider, 0 at its low and 1 at its high end."""
+    if _is_even_in_logarithm(low, high):
+        return math.log(max(value, 1e-3 * low) / low) / math.log(high / low)
+    return (value - low) / (high - low) if high > low else 0.0
+
+
+def from_slider(at: float, low: float, high: float) -> float:
+    """Return the value at a position of a slider; the inverse of `to_slider`."""
+    return low * (high / low) ** at if _is_even_in_logarithm(low, high) else low + at * (high - low)
+
+
+def _is_even_in_logarithm(low: float, high: float) -> bool:
+    return low > 0 and high > _RATIO * low

@@ -13,7 +13,7 @@ from typing import Any
 
 import slicer
 
-from SPRRegistrationLib import anatomies, messages, models, suggestion
+from SPRRegistrationLib import anatomies, map_contrast, messages, models, suggestion
 from SPRRegistrationLib.i18n import tr as _
 from SPRRegistrationLib.parameters import (
     HYPERPARAMETERS,
@@ -180,6 +180,10 @@ class Controller(WorkerControl):
     def take_suggestion(self) -> None:
         """Set prior and sliders to the suggestion, if there is one."""
         self.go_to(suggestion.marked(self.parameters))
+
+    def restore_contrast(self) -> None:
+        """Set the sliders to the setting at which the stiffness map should have contrast, if there is one."""
+        self.go_to(map_contrast.state_of(self.session).setting)
 
     def suggest(self) -> None:
         """Have a setting chosen for the pair, in the background."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from SPRRegistrationLib import messages, settings_map, suggestion, verdict
+from SPRRegistrationLib import map_contrast, messages, settings_map, suggestion, verdict
 from SPRRegistrationLib.checks import PairCheck, pair_check
 from SPRRegistrationLib.controller import Controller
 from SPRRegistrationLib.scene import charts, geometry, inputs, snapshots
@@ -78,6 +78,11 @@ def slider_states(controller: Controller) -> SliderStates:
 def suggestion_state(controller: Controller) -> suggestion.SuggestionState:
     """Return what is shown of the suggestion."""
     return suggestion.state_of(controller.parameters, controller.session)
+
+
+def map_contrast_state(controller: Controller) -> map_contrast.MapContrastState:
+    """Return what is shown about the contrast of the stiffness map."""
+    return map_contrast.state_of(controller.session)
 
 
 def latency(controller: Controller) -> str:

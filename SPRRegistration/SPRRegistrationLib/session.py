@@ -19,7 +19,7 @@ from SPRCore.live import protocol
 from SPRCore.live.arrays import SessionFolder
 from SPRCore.live.conversation import Conversation
 from SPRCore.live.events import Arrived, Deadlines, Event, KillWorker, StartWorker, WorkerState
-from SPRRegistrationLib import messages, suggestion
+from SPRRegistrationLib import map_contrast, messages, suggestion
 from SPRRegistrationLib.scene import charts, display, inputs, outputs
 
 logger = logging.getLogger("SPRRegistration")
@@ -38,9 +38,9 @@ class SessionStage(Enum):
     CANCELLED = "cancelled"
 
 
-def kind_of(result: Any) -> tuple[bool, bool]:
-    """Return whether a result is exact, and whether its stiffness is known, which decide how it is shown."""
-    return result.exact, result.weight_known
+def kind_of(result: Any) -> tuple[bool, bool, bool]:
+    """Return what decides how a result is shown: whether it is exact, its stiffness is known and has contrast."""
+    return result.exact, result.weight_known, map_contrast.is_possible(result)
 
 
 class Transport(Protocol):
@@ -298,6 +298,7 @@ class RegistrationSession:
         else:
             weight = arrays["weight"] if message.weight_known else None
             outputs.show_preview(self.parameters, arrays["displacement"], weight, message.exact)
+        outputs.note_contrast(self.parameters, map_contrast.is_possible(message))
         if self.shown is None or kind_of(self.shown) != kind_of(message):
             display.show(self.parameters)
         display.set_detail(self.parameters, fine=message.exact)

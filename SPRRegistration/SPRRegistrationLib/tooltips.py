@@ -256,6 +256,8 @@ def _results() -> dict[str, str]:
         "badgeLabel": _("Assessment of the deformation. It warns of folding and of very large changes of volume."),
         "measuresLabel": _("Measures of the deformation on the screen."),
         "cursorLabel": _("Stiffness and displacement under the mouse in a slice view."),
+        "contrastLabel": _("Whether the stiffness map tells anatomy apart, and the setting at which it should."),
+        "contrastButton": _("Set the slider to this value; the estimate is from the present deformation."),
         "histogramButton": _("Show the histogram of the stiffness in a chart beside the views."),
         "segmentTableButton": _(
             "List stiffness, displacement, change of volume and overlap of each segment of the fixed image."

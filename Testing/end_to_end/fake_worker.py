@@ -126,6 +126,7 @@ class FakeSession:
             milliseconds=1.0,
             stage=stage,
             warnings=(),
+            contrast=None,
             metrics={"after": {"dice": {1: np.float32(0.5)}, "lncc": float("inf")}},
         )
 

@@ -117,7 +117,9 @@ def test_metrics_are_complete_and_better_than_before(report):
         "jacobian",
         "displacement_mm",
         "inverse_consistency_mm",
+        "weight",
     }
+    assert set(after["weight"]) == {"verdict", "maximum_percent", "zero_percent", "p05", "median", "p95", "move"}
     assert set(after["tre_mm"]) == {"mean", "median", "p95", "n"}
     assert set(after["jacobian"]) == {"min", "p01", "median", "p99", "max"}
     assert set(after["displacement_mm"]) == {"mean", "p95", "max"}

@@ -67,6 +67,14 @@ def test_titles_hold_the_numbers():
         assert words in titles
 
 
+@pytest.mark.parametrize(("verdict", "is_said"), [("stiff", True), ("informative", False)])
+def test_a_map_without_contrast_is_named_as_such(verdict, is_said):
+    shown = picture((20, 20, 12), (1.0, 1.0, 1.0), labels=False)
+    shown = dataclasses.replace(shown, after={**shown.after, "weight": {"verdict": verdict}})
+    titles = " ".join(axes.get_title() for axes in registration_figure(shown).axes)
+    assert ("says little" in titles) == is_said
+
+
 def test_both_differences_have_one_symmetric_scale():
     figure = registration_figure(picture((12, 12, 12), (1, 1, 1), False))
     panels = [axes for axes in figure.axes if "minus fixed" in axes.get_title()]

@@ -21,6 +21,7 @@ from SPRCore.config import ConfigError, finite
 from SPRCore.live import protocol
 from SPRCore.live.protocol import PROTOCOL, ArrayLayout, DeformationQuality, Segment
 from SPRCore.live.wire import MAX_LINE, LineReader, Unreadable, read_answer, read_request, schema, to_line
+from SPRCore.regularization.contrast import WeightContrast
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reference" / "live-protocol.md"
@@ -34,6 +35,9 @@ QUALITY = DeformationQuality(
     folding_percent=0.0, min_jacobian=0.2, max_displacement_mm=7.5, similarity=0.8, weight_gap=None
 )
 SETTING = {"alpha": 0.1, "lambda_max": 2.0}
+CONTRAST = WeightContrast(
+    verdict="stiff", maximum_percent=97.0, zero_percent=0.0, p05=1.0, median=1.0, p95=1.0, move={"alpha": 0.05}
+)
 ALIGNED = {"init": "affine", "init_reason": "overlap 82 %, centers 39.0 mm apart", "init_mm": 41.5, "covered": 0.97}
 
 REQUESTS = [
@@ -62,6 +66,10 @@ ANSWERS = [
         **{"id": 3, "improvement": False, "exact": True, "stage": "preview", "milliseconds": 3.5, "age_ms": 4.0},
         **{"weight_known": False, "warnings": ("The images hardly overlap.",)},
         **{"setting": SETTING, "quality": QUALITY, "segment": SEGMENT, "metrics": {"after": {"dice": {"1": 0.5}}}},
+    ),
+    protocol.ReplyMessage(
+        **{"id": 3, "improvement": True, "exact": True, "stage": "exact", "milliseconds": 3.5, "age_ms": 4.0},
+        **{"weight_known": True, "contrast": CONTRAST, "setting": SETTING, "quality": QUALITY, "segment": SEGMENT},
     ),
     protocol.Chosen(id=6, prior="beta", setting=SETTING, compared=True, blocks=12),
     protocol.Chosen(id=6, prior="uniform", setting={"lambda": 2.0}, compared=False, blocks=0, warnings=("None.",)),

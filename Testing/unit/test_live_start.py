@@ -11,8 +11,9 @@ from SPRCore import BetaPrior, RegistrationOptions, Volume, register
 from SPRCore.errors import InputError
 from SPRCore.io.places import packaged_folder
 from SPRCore.live import ComputationStopped, LiveOptions, LiveSession
-from SPRCore.live.settings import Axes, widened
+from SPRCore.live.settings import Axes
 from SPRCore.registration import InstanceConfig, instance
+from SPRCore.regularization.hyperparameters import widened
 from SPRCore.synthetic import sliding_thorax
 
 WANTED = {"alpha": 0.02, "lambda_max": 20.0}

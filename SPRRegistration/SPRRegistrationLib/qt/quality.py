@@ -23,6 +23,7 @@ class QualitySection(Section):
         self._cursor: display.LinkedCursor | None = None
         self.ui.histogramButton.connect("clicked()", self.show_histogram)
         self.ui.segmentTableButton.connect("clicked()", self.show_segments)
+        self.ui.contrastButton.connect("clicked()", lambda: self.call("restore_contrast"))
 
     def attach(self) -> None:
         """Follow the mouse over the images."""
@@ -42,6 +43,10 @@ class QualitySection(Section):
         is_known = has_result and self.parameters.weightVolume.GetImageData() is not None
         self.ui.histogramButton.enabled = is_known
         self.ui.segmentTableButton.enabled = is_known and not outputs.is_preview(self.parameters)
+        contrast = panel_state.map_contrast_state(self.controller)
+        self.ui.contrastLabel.text = contrast.line
+        self.ui.contrastLabel.visible = bool(contrast.line)
+        self.ui.contrastButton.visible = bool(contrast.setting)
         badge = panel_state.badge(self.controller)
         if badge is None:
             self.ui.badgeLabel.text, self.ui.measuresLabel.text = _("No result yet."), ""

@@ -23,9 +23,10 @@ def show(parameters: Any, shown: slicer.vtkMRMLScalarVolumeNode | None) -> None:
     """
     scene = parameters.fixedVolume.GetScene()
     preview = _("Preview:\n") if outputs.is_preview(parameters) else ""
+    silent = "" if outputs.has_contrast(parameters) else _("\nsays little")
     hatched = scene.GetSingletonNode(unknown.TAG, "vtkMRMLScalarVolumeNode")
     kinds = (
-        ("SPRStiffnessLegend", parameters.weightVolume, preview + _("Stiffness\n1 stiff\n0 free"), 1.0),
+        ("SPRStiffnessLegend", parameters.weightVolume, preview + _("Stiffness\n1 stiff\n0 free") + silent, 1.0),
         ("SPRVolumeChangeLegend", parameters.jacobianVolume, preview + _("Volume\n> 1 grows\n< 1 shrinks"), 2.0),
         ("SPRUnknownLegend", hatched, unknown.title(), 1.0),
     )

@@ -16,6 +16,7 @@ from SPRRegistrationLib.scene import colors, geometry
 
 _AUTOMATIC_NAME = "SPRRegistration.Name"
 _PREVIEW = "SPRRegistration.Preview"
+_NO_CONTRAST = "SPRRegistration.NoContrast"
 _LOOKS_OF = "SPRRegistration.LooksOf"
 
 CLASSES = {
@@ -93,6 +94,17 @@ def is_preview(parameters: Any) -> bool:
     """Return whether the current maps are those of a preview."""
     volume = parameters.weightVolume
     return volume is not None and volume.GetAttribute(_PREVIEW) == "yes"
+
+
+def note_contrast(parameters: Any, has_contrast: bool) -> None:
+    """Note whether the stiffness map tells anatomy apart, for its legend."""
+    parameters.weightVolume.SetAttribute(_NO_CONTRAST, None if has_contrast else "yes")
+
+
+def has_contrast(parameters: Any) -> bool:
+    """Return whether the stiffness map tells anatomy apart, as far as it is known."""
+    volume = parameters.weightVolume
+    return volume is None or volume.GetAttribute(_NO_CONTRAST) is None
 
 
 def show_preview(parameters: Any, displacement: tuple, weight: tuple | None, exact: bool = False) -> None:

@@ -108,7 +108,9 @@ class PlayedWorker:
         arrays = {"displacement": (field, affine), "weight": (weight, affine)}
         return arrays | ({"inverse": (-field, affine), "warped": (weight, affine)} if final else {})
 
-    def result(self, id_, value=1.0, final=False, improvement=False, place=0, known=True, warnings=(), **grid):
+    def result(
+        self, id_, value=1.0, final=False, improvement=False, place=0, known=True, warnings=(), contrast=None, **grid
+    ):
         segment = self._store.put(place, self.arrays(value, final=final, **grid))
         quality = protocol.DeformationQuality(
             folding_percent=0.0, min_jacobian=0.5, max_displacement_mm=value, similarity=0.5, weight_gap=0.0
@@ -117,7 +119,7 @@ class PlayedWorker:
         metrics = {"before": before, "after": after} if final else {}
         facts = {"milliseconds": 64.0, "age_ms": 2.0, "setting": {"alpha": 0.2, "lambda_max": 1.0}}
         kind = {"exact": final, "improvement": improvement, "stage": "exact" if final else "preview"}
-        kind |= {"weight_known": final or known, "warnings": warnings}
+        kind |= {"weight_known": final or known, "warnings": warnings, "contrast": contrast}
         self.say(protocol.ReplyMessage(id=id_, quality=quality, segment=segment, metrics=metrics, **facts, **kind))
 
     def chosen(self, compared=True, prior="beta", **setting):
