@@ -22,6 +22,7 @@ from SPRCore.functional import plain_modes
 from SPRCore.geometry import Annotations, MaskedVolume
 from SPRCore.io import AnnotationsLike, ModelCard, VolumeLike, as_pair, as_volume, find_bundle, read_bundle, read_card
 from SPRCore.metrics import evaluate, with_similarity
+from SPRCore.metrics.sliding import result_sliding, sliding_metrics
 from SPRCore.networks import RegistrationNetwork
 from SPRCore.networks.loading import build_from_bundle
 from SPRCore.registration import (
@@ -81,6 +82,8 @@ class RegistrationOptions:
             different contrast) or "mse" (mean squares, for images of one scanner); None for "lncc", or for the one that
             the task model was trained with, the only one it takes.
         refine: Maximum number of steps of the instance optimization after a task model.
+        sliding: Whether to measure the slide in the valleys of the stiffness, too; on the surfaces of given labels it is
+            measured in any case.
         stiffness: Stiffness factor > 0 of each voxel, on any grid, 1 outside; with a task model only with `refine`.
         config: Configuration of the instance optimization; None for the defaults, those of `InstanceConfig.searching`
             for the anatomies liver and lung, or with `refine` those of `InstanceConfig.refining`.
@@ -95,6 +98,7 @@ class RegistrationOptions:
     detail: str = _STANDARD
     similarity: str | None = None
     refine: int = 0
+    sliding: bool = False
     stiffness: VolumeLike | None = None
     config: InstanceConfig | None = None
     seed: int = 0
@@ -174,7 +178,7 @@ def register(
     pair = as_pair(fixed, moving, annotations)
     job = make_job(_model(method, target, watch), pair[0].grid, target, **arguments)
     with _seeded(options.seed, target):
-        result = _registered(pair, job, init, watch, chooses)
+        result = _registered(pair, job, init, watch, chooses, options.sliding)
     report = _report(pair, job, watch) | {"seed": options.seed} | result.report
     return dataclasses.replace(result, report={key: report[key] for key in _REPORT if key in report})
 
@@ -185,6 +189,7 @@ def _registered(
     init: str | np.ndarray,
     watch: _Stages,
     chooses: bool,
+    valleys: bool,
 ) -> RegistrationResult:
     """Align, deform and measure a pair; the report holds hyperparameters, choice, metrics and warnings."""
     fixed, moving, annotations = pair
@@ -206,11 +211,13 @@ def _registered(
         on_fixed = annotations.on(fixed.grid)
         metrics = evaluate(**found, fixed=fixed, moving=moving, annotations=on_fixed, device=job.device)
         metrics = with_similarity(metrics, job.similarity, fixed, moving, result.displacement, job.device)
+        sliding = result_sliding(result.displacement, on_fixed.fixed_labels, result.weight, valleys)
+        metrics["after"] |= {"sliding_mm": sliding_metrics(sliding)} if sliding else {}
     warnings += change_warnings(metrics)
     for warning in warnings:
         _LOG.warning("%s", warning)
     report["hyperparameters"] = {"prior": job.prior.name, **hyperparameters(job.prior)}
-    return dataclasses.replace(result, report=report | {"metrics": metrics, "warnings": warnings})
+    return dataclasses.replace(result, sliding=sliding, report=report | {"metrics": metrics, "warnings": warnings})
 
 
 @plain_modes()

@@ -19,6 +19,7 @@ from SPRCore.geometry import Volume
 from SPRCore.geometry.annotations import Annotations
 from SPRCore.io import read_labels, read_landmarks, read_volume
 from SPRCore.io.outputs import result_folder, sha256
+from SPRCore.metrics.sliding import VALLEY
 from SPRCore.registration.job import INSTANCE, model_path
 from SPRCore.registration.solver import InstanceConfig
 from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
@@ -130,6 +131,10 @@ class Register:
     moving_channel: Annotated[Path | None, arg(metavar="C", help_behavior_hint="(optional)")] = None
     """Second channel of the moving image."""
 
+    sliding: bool = False
+    """Measure how far tissue slides in the valleys of the stiffness, too; on the surfaces of labels it is measured in
+    any case."""
+
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Compute device; "auto" is CUDA if present, otherwise the CPU."""
 
@@ -140,7 +145,7 @@ class Register:
         """Read, register, write, and print the metrics before and after."""
         prior = prior_from_options(self, api.card_of(self.method), api.AUTO)
         options = api.RegistrationOptions(
-            **{name: getattr(self, name) for name in ("anatomy", "detail", "similarity", "refine", "seed")},
+            **{name: getattr(self, name) for name in ("anatomy", "detail", "similarity", "refine", "sliding", "seed")},
             config=self._config(),
         )
         # Entered first: a folder that cannot be written is reported before anything is computed.
@@ -260,6 +265,10 @@ def _with_origin(report: dict[str, Any], command: str, origin: dict[str, Any], l
 
 def _summary(report: dict[str, Any], folder: Path) -> None:
     print_table("Registration", ("", "before", "after"), metric_rows(report["metrics"]))
+    sliding = report["metrics"]["after"].get("sliding_mm")
+    if sliding:
+        columns = ("surface", "slide, mean [mm]", "slide, 95th percentile", "opening, 5th to 95th", "measured [%]")
+        print_table("Sliding", columns, sliding_rows(sliding))
     if "prior" in report:
         print_line(choice_line(report["prior"]))
     print_line(f"{report['seconds']['total']:.1f} s on {report['device']}; results in {folder}")
@@ -298,6 +307,20 @@ def metric_rows(metrics: dict[str, dict[str, Any]]) -> list[tuple[str, ...]]:
         values = [_look_up(metrics.get(side, {}), keys) for side in ("before", "after")]
         if any(value is not None for value in values):
             rows.append((name, *("" if value is None else form.format(value) for value in values)))
+    return rows
+
+
+def sliding_rows(sliding: dict[str, dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Return a row for each surface of a report: name, slide, opening, and the part of the area that was measured."""
+    rows = []
+    for name, part in sliding.items():
+        words = f"label {name}" if name != VALLEY else "valleys of the stiffness"
+        numbers = ("", "", "")
+        if part["slide"] is not None:
+            slide, opening = part["slide"], part["opening"]
+            ends = f"{opening['p05']:.1f} to {opening['p95']:.1f}"
+            numbers = (f"{slide['mean']:.1f}", f"{slide['p95']:.1f}", ends)
+        rows.append((words, *numbers, f"{part['measured_percent']:.0f}"))
     return rows
 
 

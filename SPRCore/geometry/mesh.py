@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,14 @@ class Mesh:
     normals: np.ndarray
     areas: np.ndarray
     triangles: np.ndarray
+
+
+def joined(meshes: Sequence[Mesh]) -> Mesh:
+    """Return several surfaces as one, in their order."""
+    starts = np.cumsum([0, *(len(mesh.points) for mesh in meshes)])
+    parts = {name: np.concatenate([getattr(mesh, name) for mesh in meshes]) for name in ("points", "normals", "areas")}
+    moved = [mesh.triangles + start for mesh, start in zip(meshes, starts[:-1], strict=True)]
+    return Mesh(**parts, triangles=np.concatenate(moved))
 
 
 def region_surface(region: Volume) -> Mesh:

@@ -108,6 +108,22 @@ def valley_sliding(displacement: Field, weight: Volume) -> SlidingSurface | None
     return SlidingSurface(surface=surface, jump=displacement_jump(displacement, surface))
 
 
+def result_sliding(
+    displacement: Field, labels: Volume | None, weight: Volume | None, valleys: bool = False
+) -> dict[str, SlidingSurface]:
+    """Measure the slide of a result on the surfaces of its labels and, if asked for, in the valleys of the stiffness.
+
+    Args:
+        displacement: Pull displacement in RAS mm.
+        labels: Label map of the fixed image, on the grid of the displacement; None for none.
+        weight: Weight map on that grid; None for none.
+        valleys: Whether the valleys of the stiffness are measured, under the key `VALLEY`.
+    """
+    found = {} if labels is None else segment_sliding(displacement, labels)
+    measured = valley_sliding(displacement, weight) if valleys and weight is not None else None
+    return found if measured is None else found | {VALLEY: measured}
+
+
 def sliding_metrics(surfaces: Mapping[str, SlidingSurface]) -> dict[str, Any]:
     """Return the statistics of each surface by its name, as ``metrics.after.sliding_mm`` in ``report.json``."""
     return {name: measured.summary() for name, measured in surfaces.items()}

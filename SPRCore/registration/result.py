@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from SPRCore.geometry import Field, Volume
+from SPRCore.metrics.sliding import SlidingSurface
 from SPRCore.typing import Scalars, Vectors
 
 
@@ -62,6 +64,7 @@ class RegistrationResult:
             The minimizer of the energy, the prediction of a network, or the most probable weight for the field of a
             network that predicts none; None from a baseline.
         affine_ras: Affine pre-alignment, pull map from fixed to moving world points, shape (4, 4); None if none ran.
+        sliding: Surfaces with slide and opening by label, and ``stiffness_valley``; empty if they were not asked for.
         report: Inputs, settings, times and metrics, as in ``report.json``.
     """
 
@@ -70,4 +73,5 @@ class RegistrationResult:
     inverse: Field | None = None
     weight: Volume | None = None
     affine_ras: np.ndarray | None = None
+    sliding: Mapping[str, SlidingSurface] = field(default_factory=dict)
     report: dict[str, Any] = field(default_factory=dict)
