@@ -140,8 +140,8 @@ def weight_valleys(weight: Volume) -> Mesh | None:
     candidates = np.argwhere(values < VALLEY_DEPTH * high)
     if not 0 < high or len(candidates) < _LEAST_POINTS:
         return None
-    offset, normal, extent = _nearest_valley(weight.array, spacing, candidates)
-    is_valley = np.abs(offset) <= extent / 2
+    offset, normal, extent = _across_valleys(weight.array, spacing, candidates)
+    is_valley = np.isfinite(offset)
     candidates, offset, normal, extent = (part[is_valley] for part in (candidates, offset, normal, extent))
     points = candidates + offset[:, None] * normal / spacing
     deep = _is_deep(values, points, normal, spacing, weight.affine)
@@ -182,21 +182,31 @@ def _smoothed(array: np.ndarray, spacing: np.ndarray, order: tuple[int, ...] = (
     return smooth / np.prod(spacing ** np.array(order))
 
 
-def _nearest_valley(
-    array: np.ndarray, spacing: np.ndarray, candidates: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distance in mm to the nearest least weight along the direction of most curvature, it, and a voxel's extent."""
-    at = tuple(candidates.T)
-    unit = np.eye(3, dtype=int)
-    slope = np.stack([_smoothed(array, spacing, tuple(unit[a]))[at] for a in range(3)], axis=1)
+def _across_valleys(array: np.ndarray, spacing: np.ndarray, candidates: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Distance in mm to the least weight along the direction of most curvature, it, and the extent of a voxel along it.
+
+    The distance is infinite where the weight is not least within the voxel: its slope changes its sign from minus to
+    plus between the two ends of that extent.
+    """
+    from scipy.ndimage import map_coordinates
+
+    at, unit = tuple(candidates.T), np.eye(3, dtype=int)
     curvature = np.empty((len(candidates), 3, 3))
     for a in range(3):
         for b in range(a, 3):
             curvature[:, a, b] = curvature[:, b, a] = _smoothed(array, spacing, tuple(unit[a] + unit[b]))[at]
-    values, vectors = np.linalg.eigh(curvature)
-    most, normal = values[:, 2], vectors[:, :, 2]
-    offset = np.where(most > 0, -(slope * normal).sum(axis=1) / np.maximum(most, 1e-12), np.inf)
-    return offset, normal, np.linalg.norm(normal * spacing, axis=1)
+    normal = np.linalg.eigh(curvature)[1][:, :, 2]
+    extent = np.linalg.norm(normal * spacing, axis=1)
+    slopes = [np.zeros(len(candidates)), np.zeros(len(candidates))]
+    for axis in range(3):
+        derivative = _smoothed(array, spacing, tuple(unit[axis]))
+        for end, sign in enumerate((-0.5, 0.5)):
+            ends = candidates + sign * extent[:, None] * normal / spacing
+            slopes[end] += map_coordinates(derivative, ends.T, order=1, mode="nearest") * normal[:, axis]
+    before, after = slopes
+    is_least = (before < 0) & (after >= 0)
+    position = before / np.where(is_least, before - after, 1.0) - 0.5
+    return np.where(is_least, position * extent, np.inf), normal, extent
 
 
 def _is_deep(
@@ -208,7 +218,9 @@ def _is_deep(
     step = step_mm(normal @ np.linalg.inv(affine[:3, :3] / spacing), affine)
     sides = []
     for sign in (-1, 1):
-        along = points[:, None] + (sign * step[:, None] * np.arange(1, REACH + 1))[..., None] * (normal / spacing)[:, None]
+        along = (
+            points[:, None] + (sign * step[:, None] * np.arange(1, REACH + 1))[..., None] * (normal / spacing)[:, None]
+        )
         sides.append(map_coordinates(values, along.reshape(-1, 3).T, order=1, mode="nearest").reshape(-1, REACH).max(1))
     low = map_coordinates(values, points.T, order=1, mode="nearest")
     return low <= VALLEY_DEPTH * np.minimum(*sides)

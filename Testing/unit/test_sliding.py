@@ -68,9 +68,9 @@ def test_a_phantom_that_bends_without_sliding_reports_none(phantom):
 
 
 def test_the_thorax_slides_along_the_pleura_and_lungs_do_not_slide_on_the_liver():
-    phantom = sliding_thorax(noise=0.0)
+    phantom = sliding_thorax(shape=(64, 52, 64), spacing=SPACING, noise=0.0)
     found = segment_sliding(phantom.displacement, phantom.fixed_labels)
-    assert set(found) == {"1", "2", "3", "4", "5", "6", "7"} - ({"7"} - set(found))
+    assert {"1", "2", "3", "4", "5", "6"} <= set(found)
     summary = found["2"].summary()
     assert 2.5 < summary["slide"]["mean"] < 4.0
     assert summary["slide"]["p95"] > 8.0
@@ -99,19 +99,19 @@ def test_a_registration_without_sliding_reports_none():
 
 
 def valley(affine=None, depth=0.1):
-    """Weight with a valley at x = 19.5 voxels, and a displacement that slides there."""
+    """Weight with a valley at x = 19.3 voxels, and a displacement that slides there."""
     affine = np.diag([2.0, 2.0, 2.0, 1.0]) if affine is None else affine
     x = np.indices((40, 30, 30))[0]
-    weight = 1.0 - (1.0 - depth) * np.exp(-0.5 * ((x - 19.5) / 1.5) ** 2)
+    weight = 1.0 - (1.0 - depth) * np.exp(-0.5 * ((x - 19.3) / 1.5) ** 2)
     field = np.zeros((40, 30, 30, 3))
-    field[..., 1] = 6.0 / (1.0 + np.exp(-(x - 19.5) / 0.8))
+    field[..., 1] = 6.0 / (1.0 + np.exp(-(x - 19.3) / 0.8))
     return Volume(weight.astype(np.float32), affine), Field(field.astype(np.float32), affine)
 
 
 def test_valleys_of_the_stiffness_have_their_area_and_slide():
     weight, field = valley()
     found = valley_sliding(field, weight)
-    np.testing.assert_allclose(found.surface.points[:, 0], 39.0, atol=0.3)
+    np.testing.assert_allclose(found.surface.points[:, 0], 38.6, atol=0.3)
     assert found.surface.areas.sum() == pytest.approx(60.0 * 60.0, rel=0.02)
     summary = found.summary()
     assert summary["slide"]["mean"] == pytest.approx(6.0, rel=0.05)
@@ -146,7 +146,9 @@ def test_statistics_are_weighted_by_area_and_leave_out_what_was_not_measured():
         "slide": {"mean": 4.0, "p95": 6.0},
         "opening": {"mean": 0.0, "p05": -2.0, "p95": 1.0},
     }
-    lost = SlidingSurface(surface=surface, jump=Jump(slide=jump.slide * np.nan, opening=jump.opening, smooth=jump.smooth))
+    lost = SlidingSurface(
+        surface=surface, jump=Jump(slide=jump.slide * np.nan, opening=jump.opening, smooth=jump.smooth)
+    )
     assert lost.summary()["slide"] is None
     assert change_warnings({"after": {"sliding_mm": sliding_metrics({"3": lost})}}) == []
 
