@@ -1,8 +1,8 @@
 """Slide in mm of phantoms, of the true displacement and of registrations whose setting was chosen for the pair.
 
-Run by `python benchmarks/slide.py`. Each phantom is registered by `prior="auto"`; the slide on the surface is measured on
-the true displacement and on the one found (`SPRCore/metrics/sliding.py`), over the same part of the surface. Rows are kept
-until the source of the solver changes; the figure registers the phantoms that slide again.
+Run by `python benchmarks/slide.py`. Each phantom is registered by `prior="auto"`; the slide is measured on the true
+displacement and on the one found (`SPRCore/metrics/sliding.py`). Rows are kept until the solver's version changes; the
+figure registers the phantoms that slide again.
 """
 
 from __future__ import annotations
@@ -44,17 +44,13 @@ def registered(case):
 
 def surfaces(phantom, displacement, wanted):
     """Measured surfaces by name."""
-    parts = {"labels": phantom.fixed_labels} | (
-        {}
-        if phantom.boundary is None
-        else {WALL: phantom.fixed.with_array((phantom.boundary.array < 0).astype(np.uint8))}
-    )
     found = {}
     if WALL in wanted:
-        found[WALL] = segment_sliding(displacement, parts[WALL])["1"]
+        inside = phantom.fixed.with_array((phantom.boundary.array < 0).astype(np.uint8))
+        found[WALL] = segment_sliding(displacement, inside)["1"]
     labels = [label for label in wanted if label != WALL]
     if labels:
-        every = segment_sliding(displacement, parts["labels"])
+        every = segment_sliding(displacement, phantom.fixed_labels)
         found |= {label: every[str(label)] for label in labels}
     return found
 
@@ -100,15 +96,8 @@ def figure():
         axes = (0, 2) if across == 1 else (1, 2)
         for panel, measured, words in ((row[0], true, "true"), (row[1], found, "found")):
             points = measured.surface.points[seen]
-            image = panel.scatter(
-                *points[:, axes].T,
-                c=measured.jump.slide[seen],
-                s=3,
-                cmap="viridis",
-                vmin=0,
-                vmax=limit,
-                rasterized=True,
-            )
+            colors = {"c": measured.jump.slide[seen], "cmap": "viridis", "vmin": 0, "vmax": limit}
+            image = panel.scatter(*points[:, axes].T, s=3, rasterized=True, **colors)
             panel.set_aspect("equal")
             panel.set_title(f"{case}: {words}, mean {measured.summary()['slide']['mean']:.1f} mm", fontsize=11)
             panel.set_xlabel("R, mm" if axes[0] == 0 else "A, mm")

@@ -12,7 +12,7 @@ from SPRCore.geometry.units import spacing_of, voxel_to_ras
 from SPRCore.geometry.volume import Volume
 
 SMOOTHING_VOXELS = 1.5
-"""Standard deviation by which a signed distance is smoothed, in voxels of the finest axis: removes the steps of voxels."""
+"""Standard deviation by which a signed distance is smoothed, in voxels of the finest axis: removes their steps."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,7 +106,7 @@ def _crossings(values: np.ndarray, number: np.ndarray, axis: int) -> tuple[np.nd
     """Return the crossings with the edges along an axis, the four cubes around each edge, and the whole squares."""
     low = np.moveaxis(values, axis, 0)
     index = np.argwhere((low[1:] < 0) != (low[:-1] < 0))
-    first, second = low[tuple(index.T)], low[tuple((index + [1, 0, 0]).T)]
+    first, second = low[tuple(index.T)], low[tuple((index + np.array([1, 0, 0])).T)]
     position = index.astype(float)
     position[:, 0] += first / (first - second)
     padded = np.pad(np.moveaxis(number, axis, 0), ((0, 0), (1, 1), (1, 1)), constant_values=-1)

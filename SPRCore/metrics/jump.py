@@ -1,6 +1,6 @@
 r"""Jump of a displacement across a surface, from its profile on the normals of the surface.
 
-A registered displacement does not jump: resolution and regularization turn a jump into a transition over some voxels.
+A registered displacement has no jump: resolution and regularization make it a transition over some voxels.
 Two models are fitted to each component on the normal, at distances :math:`t` of up to `REACH` steps. The *jump model*
 has two straight lines that part by :math:`J` at the surface, smoothed there:
 
@@ -33,7 +33,7 @@ LEAST_SIDE = 4
 """Fewer samples on a side, as in thin organs, determine no jump: it is NaN."""
 
 MARGIN = 1.5
-"""A jump counts where its squared residual is below this multiple of that of the smooth model, which fits noise better."""
+"""A jump counts where its squared residual is below this multiple of that of the smooth model, which fits more noise."""
 
 NOISE = 0.015
 """A jump counts where its squared residual, the mean of the samples, is below this part of the squared jump."""
@@ -120,7 +120,7 @@ def _profiles(displacement: Field, surface: Mesh) -> tuple[np.ndarray, np.ndarra
 
 
 def _fits(profiles: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Jumps (N, widths, 3) and mean squared residuals (N, widths + 1), the smooth model last; NaN for short profiles."""
+    """Jumps (N, widths, 3) and mean squared residuals (N, widths + 1), the smooth model last; NaN if too short."""
     steps = np.arange(-REACH, REACH + 1.0)
     jumps = np.full((len(profiles), len(WIDTHS), 3), np.nan)
     residuals = np.full((len(profiles), len(WIDTHS) + 1), np.nan)

@@ -218,10 +218,10 @@ def _is_deep(
     step = step_mm(normal @ np.linalg.inv(affine[:3, :3] / spacing), affine)
     sides = []
     for sign in (-1, 1):
-        along = (
-            points[:, None] + (sign * step[:, None] * np.arange(1, REACH + 1))[..., None] * (normal / spacing)[:, None]
-        )
-        sides.append(map_coordinates(values, along.reshape(-1, 3).T, order=1, mode="nearest").reshape(-1, REACH).max(1))
+        reach = (sign * step[:, None] * np.arange(1, REACH + 1))[..., None]
+        along = (points[:, None] + reach * (normal / spacing)[:, None]).reshape(-1, 3)
+        found = map_coordinates(values, along.T, order=1, mode="nearest")
+        sides.append(found.reshape(-1, REACH).max(axis=1))
     low = map_coordinates(values, points.T, order=1, mode="nearest")
     return low <= VALLEY_DEPTH * np.minimum(*sides)
 

@@ -146,9 +146,8 @@ def test_statistics_are_weighted_by_area_and_leave_out_what_was_not_measured():
         "slide": {"mean": 4.0, "p95": 6.0},
         "opening": {"mean": 0.0, "p05": -2.0, "p95": 1.0},
     }
-    lost = SlidingSurface(
-        surface=surface, jump=Jump(slide=jump.slide * np.nan, opening=jump.opening, smooth=jump.smooth)
-    )
+    nothing = Jump(slide=jump.slide * np.nan, opening=jump.opening, smooth=jump.smooth)
+    lost = SlidingSurface(surface=surface, jump=nothing)
     assert lost.summary()["slide"] is None
     assert change_warnings({"after": {"sliding_mm": sliding_metrics({"3": lost})}}) == []
 
