@@ -82,7 +82,7 @@ class RegistrationOptions:
             different contrast) or "mse" (mean squares, for images of one scanner); None for "lncc", or for the one that
             the task model was trained with, the only one it takes.
         refine: Maximum number of steps of the instance optimization after a task model.
-        sliding: Whether to measure the slide in the valleys of the stiffness, too; on the surfaces of given labels it is
+        sliding: Whether to measure the slide in the valleys of the stiffness, too; on the surfaces of labels it is
             measured in any case.
         stiffness: Stiffness factor > 0 of each voxel, on any grid, 1 outside; with a task model only with `refine`.
         config: Configuration of the instance optimization; None for the defaults, those of `InstanceConfig.searching`

@@ -1,15 +1,15 @@
 r"""Jump of a displacement across a surface, from its profile on the normals of the surface.
 
 A registered displacement has no jump: resolution and regularization make it a transition over some voxels.
-Two models are fitted to each component on the normal, at distances :math:`t` of up to `REACH` steps. The *jump model*
-has two straight lines that part by :math:`J` at the surface, smoothed there:
+Two models are fitted to each component on the normal, at distances :math:`t` of up to `REACH` steps. The *jump
+model* has two straight lines that part by :math:`J` at the surface, smoothed there:
 
 .. math::
 
     u(t) = a + b t + J S(t/\tau) + c \tau \log(1 + e^{t/\tau}), \qquad S(x) = 1 / (1 + e^{-x})
 
-with the :math:`\tau` of `WIDTHS` that fits best. The *smooth model* is a polynomial of degree 4: a strain, also one that
-varies, is explained by it and counts as no jump.
+with the :math:`\tau` of `WIDTHS` that fits best. The *smooth model* is a polynomial of degree 4: a strain, also one
+that varies, is explained by it and counts as no jump.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LEAST_SIDE = 4
 """Fewer samples on a side, as in thin organs, determine no jump: it is NaN."""
 
 MARGIN = 1.5
-"""A jump counts where its squared residual is below this multiple of that of the smooth model, which fits more noise."""
+"""A jump counts where its squared residual is below this multiple of that of the smooth model."""
 
 NOISE = 0.015
 """A jump counts where its squared residual, the mean of the samples, is below this part of the squared jump."""

@@ -199,3 +199,40 @@ def test_the_file_is_read_by_vtk_with_points_in_lps(tmp_path, triangles):
     assert [slide.GetValue(0), slide.GetValue(1)] == [0.5, 1.5]
     assert np.isnan(slide.GetValue(2))
     assert data.GetPointData().GetScalars().GetName() == "slide_mm"
+
+
+def test_the_command_reports_the_slide_of_labels_and_writes_their_surfaces(tmp_path, capsys):
+    import json
+
+    from SPRCore.cli import main
+    from SPRCore.io import write_volume
+
+    phantom = sliding_plates(shape=(32, 28, 32), spacing=(5.0, 5.0, 5.0), noise=0.0)
+    files = {}
+    for part in ("fixed", "moving", "fixed_labels", "moving_labels"):
+        files[part] = tmp_path / f"{part}.nii.gz"
+        write_volume(getattr(phantom, part), files[part])
+    options = ["--fixed-labels", files["fixed_labels"], "--moving-labels", files["moving_labels"], "--sliding"]
+    words = ["register", files["fixed"], files["moving"], "--out", tmp_path / "out", "--device", "cpu", *options]
+    assert main([str(word) for word in words]) == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    found = report["metrics"]["after"]["sliding_mm"]
+    assert {"1", "2"} <= set(found) <= {"1", "2", "stiffness_valley"}
+    assert set(found["2"]) == {"area_mm2", "measured_percent", "sliding_percent", "slide", "opening"}
+    assert found["2"]["slide"]["p95"] >= found["2"]["slide"]["mean"] > 0
+    assert "sliding.vtk" in report["files"]
+    assert "label 2" in capsys.readouterr().out
+    surface = (tmp_path / "out" / "sliding.vtk").read_bytes()
+    assert b"SCALARS slide_mm float" in surface
+    assert b"SCALARS label float" in surface
+
+
+def test_without_labels_and_without_the_option_nothing_is_measured():
+    from SPRCore import api
+    from SPRCore.registration import InstanceConfig
+
+    phantom = sliding_plates(shape=(16, 16, 16), spacing=(10.0, 10.0, 10.0), noise=0.0)
+    quick = api.RegistrationOptions(config=InstanceConfig(steps=(1, 0, 0, 0)))
+    result = api.register(phantom.fixed, phantom.moving, options=quick)
+    assert result.sliding == {}
+    assert "sliding_mm" not in result.report["metrics"]["after"]
