@@ -21,7 +21,7 @@ from SPRCore.errors import InputError
 from SPRCore.functional import plain_modes
 from SPRCore.geometry import Annotations, MaskedVolume
 from SPRCore.io import AnnotationsLike, ModelCard, VolumeLike, as_pair, as_volume, find_bundle, read_bundle, read_card
-from SPRCore.metrics import evaluate, with_similarity
+from SPRCore.metrics import evaluate, uncertainty_metrics, with_similarity
 from SPRCore.metrics.sliding import result_sliding, sliding_metrics
 from SPRCore.networks import RegistrationNetwork
 from SPRCore.networks.loading import build_from_bundle
@@ -36,6 +36,7 @@ from SPRCore.registration import (
 from SPRCore.registration.choice import AUTO, choose_setting
 from SPRCore.registration.devices import pick_device
 from SPRCore.registration.job import INSTANCE, make_job, model_path
+from SPRCore.registration.uncertainty import UncertaintyConfig
 from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
 from SPRCore.regularization.hyperparameters import LARGE_MOTION
 from SPRCore.regularization.priors import anatomy_prior, as_prior, hyperparameters
@@ -85,6 +86,8 @@ class RegistrationOptions:
         sliding: Whether to measure the slide in the valleys of the stiffness, too; on the surfaces of labels it is
             measured in any case.
         stiffness: Stiffness factor > 0 of each voxel, on any grid, 1 outside; with a task model only with `refine`.
+        uncertainty: Also compute how far the displacement may be from the true one (``result.uncertainty``), with these
+            settings; None for not.
         config: Configuration of the instance optimization; None for the defaults, those of `InstanceConfig.searching`
             for the anatomies liver and lung, or with `refine` those of `InstanceConfig.refining`.
         seed: Seed of all random numbers; the same seed and machine give the same result.
@@ -100,6 +103,7 @@ class RegistrationOptions:
     refine: int = 0
     sliding: bool = False
     stiffness: VolumeLike | None = None
+    uncertainty: UncertaintyConfig | None = None
     config: InstanceConfig | None = None
     seed: int = 0
     progress: ProgressCallback | None = None
@@ -109,6 +113,7 @@ class RegistrationOptions:
             ("refine", isinstance(self.refine, (int, np.integer)), "a whole number of steps"),
             ("seed", isinstance(self.seed, (int, np.integer)), "a whole number"),
             ("config", self.config is None or isinstance(self.config, InstanceConfig), "an InstanceConfig, or None"),
+            ("uncertainty", isinstance(self.uncertainty, UncertaintyConfig | None), "an UncertaintyConfig, or None"),
             ("progress", self.progress is None or callable(self.progress), "a function, or None"),
         ):
             if not fits:
@@ -177,6 +182,7 @@ def register(
     target, watch = pick_device(device), _Stages(options.progress)
     pair = as_pair(fixed, moving, annotations)
     job = make_job(_model(method, target, watch), pair[0].grid, target, **arguments)
+    job = dataclasses.replace(job, uncertainty=options.uncertainty)
     with _seeded(options.seed, target):
         result = _registered(pair, job, init, watch, chooses, options.sliding)
     report = _report(pair, job, watch) | {"seed": options.seed} | result.report
@@ -213,6 +219,8 @@ def _registered(
         metrics = with_similarity(metrics, job.similarity, fixed, moving, result.displacement, job.device)
         sliding = result_sliding(result.displacement, on_fixed.fixed_labels, result.weight, valleys)
         metrics["after"] |= {"sliding_mm": sliding_metrics(sliding)} if sliding else {}
+        if result.uncertainty is not None:
+            metrics["after"] |= uncertainty_metrics(result.uncertainty, result.displacement, fixed, on_fixed)
     warnings += change_warnings(metrics)
     for warning in warnings:
         _LOG.warning("%s", warning)

@@ -21,14 +21,18 @@ from SPRCore.io.outputs import REPORT, record
 from SPRCore.metrics.sliding import SlidingSurface
 from SPRCore.registration import RegistrationResult
 
+SAMPLES = tuple(f"uncertainty_samples/displacement_{number:02d}.nii.gz" for number in range(1, 25))
+
 FILES = (
     "warped.nii.gz",
     "displacement.nii.gz",
     "inverse_displacement.nii.gz",
     "affine.tfm",
     "weight.nii.gz",
+    "uncertainty.nii.gz",
     "warped_labels.nii.gz",
     "sliding.vtk",
+    *SAMPLES,
     "figure.png",
     REPORT,
 )
@@ -59,6 +63,10 @@ def write_results(
         "inverse_displacement.nii.gz": (write_displacement, result.inverse),
         "weight.nii.gz": (write_volume, result.weight),
     }
+    if result.uncertainty is not None:
+        files["uncertainty.nii.gz"] = (write_volume, result.uncertainty)
+    if result.samples:
+        (folder / SAMPLES[0]).parent.mkdir()
     with ThreadPoolExecutor() as pool:  # compression takes nearly all of the time and releases the lock of Python
         pending = [pool.submit(write, part, folder / name) for name, (write, part) in files.items()]
         if result.affine_ras is not None:
@@ -70,6 +78,8 @@ def write_results(
         _write_figure(result, fixed, moving, annotations, warped_labels, folder / "figure.png")
         for writing in pending:
             writing.result()
+    for name, sample in zip(SAMPLES, result.samples, strict=False):  # one at a time: each is as large as the result
+        write_displacement(result.sampled_displacement(sample), folder / name)
     report = _with_write_seconds(result.report, time.perf_counter() - start)
     write_report(report, folder / REPORT)
     record(folder)

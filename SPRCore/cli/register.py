@@ -22,6 +22,7 @@ from SPRCore.io.outputs import result_folder, sha256
 from SPRCore.metrics.sliding import VALLEY
 from SPRCore.registration.job import INSTANCE, model_path
 from SPRCore.registration.solver import InstanceConfig
+from SPRCore.registration.uncertainty import UncertaintyConfig
 from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
 
 
@@ -135,6 +136,13 @@ class Register:
     """Measure how far tissue slides in the valleys of the stiffness, too; on the surfaces of labels it is measured in
     any case."""
 
+    uncertainty: bool = False
+    """Also write uncertainty.nii.gz: how far the displacement may be from the true one, one standard deviation in
+    mm."""
+
+    uncertainty_samples: Annotated[int, arg(metavar="N")] = 0
+    """With --uncertainty: also write N sampled displacements, 24 at most, to the folder uncertainty_samples."""
+
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Compute device; "auto" is CUDA if present, otherwise the CPU."""
 
@@ -147,6 +155,7 @@ class Register:
         options = api.RegistrationOptions(
             **{name: getattr(self, name) for name in ("anatomy", "detail", "similarity", "refine", "sliding", "seed")},
             config=self._config(),
+            uncertainty=self._uncertainty(),
         )
         # Entered first: a folder that cannot be written is reported before anything is computed.
         with (
@@ -172,6 +181,7 @@ class Register:
             )
             result = replace(result, report=_with_origin(result.report, command, origin, seconds))
             report_stage("writing")
+            result = replace(result, samples=result.samples[: self.uncertainty_samples])
             report = write_results(result, fixed, moving, annotations, folder)
         _summary(report, self.out)
 
@@ -185,6 +195,14 @@ class Register:
                 "--start search", got=f"together with the method {self.method}", expected=expected, remedy=remedy
             )
         return InstanceConfig.searching()
+
+    def _uncertainty(self) -> UncertaintyConfig | None:
+        most = UncertaintyConfig().samples
+        if not 0 <= self.uncertainty_samples <= (most if self.uncertainty else 0):
+            expected = f"0 to {most}, and --uncertainty"
+            got = f"{self.uncertainty_samples}{'' if self.uncertainty else ' without --uncertainty'}"
+            raise InputError("--uncertainty-samples", got=got, expected=expected)
+        return UncertaintyConfig() if self.uncertainty else None
 
     def _inputs(self) -> list[Path | None]:
         return [self.fixed, self.moving, *annotation_files(self), model_path(self.method)]
@@ -300,6 +318,8 @@ def metric_rows(metrics: dict[str, dict[str, Any]]) -> list[tuple[str, ...]]:
         ("folded voxels [%]", "{:.3g}", ("folding_percent",)),
         ("non-diffeomorphic volume [%]", "{:.3g}", ("ndv_percent",)),
         ("displacement, largest [mm]", "{:.1f}", ("displacement_mm", "max")),
+        ("uncertainty, median [mm]", "{:.2f}", ("uncertainty_mm", "median")),
+        ("uncertainty, 95th percentile [mm]", "{:.2f}", ("uncertainty_mm", "p95")),
         ("inverse consistency, mean [mm]", "{:.3f}", ("inverse_consistency_mm", "mean")),
     )
     rows = []

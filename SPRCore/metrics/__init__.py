@@ -11,6 +11,7 @@ from SPRCore.metrics.landmarks import sample_displacement_mm, summarize, tre_mm
 from SPRCore.metrics.overlap import dice, dice_mean
 from SPRCore.metrics.report import evaluate, with_similarity
 from SPRCore.metrics.slider_fidelity import slider_fidelity
+from SPRCore.metrics.uncertainty import uncertainty_metrics
 
 __all__ = [
     "FoldingRegion",
@@ -31,5 +32,6 @@ __all__ = [
     "slider_fidelity",
     "summarize",
     "tre_mm",
+    "uncertainty_metrics",
     "with_similarity",
 ]

@@ -7,7 +7,7 @@ import torch
 
 from SPRCore.errors import InputError
 from SPRCore.functional import sample
-from SPRCore.geometry import Field, ras_to_voxel
+from SPRCore.geometry import Field, Volume, ras_to_voxel
 
 
 def sample_displacement_mm(field: Field, points_mm: np.ndarray) -> np.ndarray:
@@ -17,6 +17,14 @@ def sample_displacement_mm(field: Field, points_mm: np.ndarray) -> np.ndarray:
     image = torch.from_numpy(field.array).movedim(-1, 0)[None]
     points_vox = torch.from_numpy(ras_to_voxel(np.asarray(points_mm, dtype=np.float64), field.affine))
     return sample(image, points_vox).numpy().T.astype(np.float64)
+
+
+def sample_volume(volume: Volume, points_mm: np.ndarray) -> np.ndarray:
+    """Values (N,) at points (N, 3) in RAS mm, trilinear; beyond the outermost voxel centers the edge value."""
+    if len(points_mm) == 0:
+        return np.zeros(0)
+    points_vox = torch.from_numpy(ras_to_voxel(np.asarray(points_mm, dtype=np.float64), volume.affine))
+    return sample(volume.to_tensor(), points_vox).numpy()[0].astype(np.float64)
 
 
 def tre_mm(fixed_points: np.ndarray, moving_points: np.ndarray, field: Field | None = None) -> np.ndarray:

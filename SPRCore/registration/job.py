@@ -17,6 +17,7 @@ from SPRCore.networks import RegistrationNetwork
 from SPRCore.networks.loading import build_from_bundle
 from SPRCore.registration.network import check_refinable, model_prior
 from SPRCore.registration.solver import InstanceConfig
+from SPRCore.registration.uncertainty import UncertaintyConfig
 from SPRCore.regularization import BetaPrior, Prior
 from SPRCore.similarity import check_similarity
 
@@ -61,6 +62,7 @@ class RegistrationJob:
         config: Settings of the instance solver, steps included.
         device: Compute device.
         stiffness: Factor of the weight of each voxel for the instance solver, on the fixed grid; None for 1.
+        uncertainty: Settings of the uncertainty of the result; None for none.
 
     Raises:
         InputError: A stiffness for a model that is not refined.
@@ -72,6 +74,7 @@ class RegistrationJob:
     config: InstanceConfig
     device: torch.device
     stiffness: Volume | None = None
+    uncertainty: UncertaintyConfig | None = None
 
     def __post_init__(self) -> None:
         if self.stiffness is not None and not self.solves:

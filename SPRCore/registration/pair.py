@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,8 +23,10 @@ from SPRCore.geometry import (
 )
 from SPRCore.registration.instance import InstanceProblem
 from SPRCore.registration.job import RegistrationJob
+from SPRCore.registration.level import completed
 from SPRCore.registration.network import register_network
 from SPRCore.registration.result import Deformation, DeformationFields, RegistrationResult
+from SPRCore.registration.uncertainty_fields import uncertainty_fields
 from SPRCore.typing import Images, Scalars, Vectors
 
 logger = logging.getLogger("SPRCore")
@@ -71,7 +73,7 @@ def register_pair(
         InputError: The images or the prior do not suit the model or the solver.
         ConvergenceError: The energy became NaN or infinite.
     """
-    found, model = None, job.model
+    found, model, problem = None, job.model, None
     if model is not None:
         options = {"prior": job.prior, "affine_ras": affine_ras, "inverse": not job.refine}
         found = register_network(fixed, moving, model.network, model.card, **options)
@@ -80,7 +82,14 @@ def register_pair(
             problem = problem_of(fixed, moving, affine_ras, job)
             start = None if found is None else start_mm(found, job.device)
             found = to_world(problem.course(job.prior, start).completed(callback), fixed.grid)
-    return assembled(fixed.grid, moving, found, affine_ras)
+    result = assembled(fixed.grid, moving, found, affine_ras)
+    if job.uncertainty is None:
+        return result
+    with kept_memory():
+        problem = problem or problem_of(fixed, moving, affine_ras, job)
+        given = {"prior": job.prior, "affine_ras": affine_ras, "config": job.uncertainty}
+        uncertainty = completed(uncertainty_fields(problem, found, start_mm(found, job.device), **given))
+    return replace(result, uncertainty=uncertainty.on(fixed.grid), samples=uncertainty.samples)
 
 
 def assembled(

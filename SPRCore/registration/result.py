@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from SPRCore.geometry import Field, Volume
+from SPRCore.geometry import Field, Volume, resample_displacement
 from SPRCore.metrics.sliding import SlidingSurface
 from SPRCore.typing import Scalars, Vectors
 
@@ -63,6 +63,10 @@ class RegistrationResult:
         weight: Weight w = λ/λ_max (or λ/λ_mean) of each voxel on the fixed grid: low is free to move, high is stiff.
             The minimizer of the energy, the prediction of a network, or the most probable weight for the field of a
             network that predicts none; None from a baseline.
+        uncertainty: One standard deviation of the displacement in mm (root mean square length of its error), on the
+            fixed grid; None unless asked for.
+        samples: Samples of the error of the displacement, in mm along RAS, on a coarse grid; added to the displacement
+            they are deformations that the images allow as well. Empty without uncertainty.
         affine_ras: Affine pre-alignment, pull map from fixed to moving world points, shape (4, 4); None if none ran.
         sliding: Surfaces with slide and opening by label, and ``stiffness_valley``; empty if they were not asked for.
         report: Inputs, settings, times and metrics, as in ``report.json``.
@@ -72,6 +76,13 @@ class RegistrationResult:
     displacement: Field
     inverse: Field | None = None
     weight: Volume | None = None
+    uncertainty: Volume | None = None
+    samples: tuple[Field, ...] = ()
     affine_ras: np.ndarray | None = None
     sliding: Mapping[str, SlidingSurface] = field(default_factory=dict)
     report: dict[str, Any] = field(default_factory=dict)
+
+    def sampled_displacement(self, sample: Field) -> Field:
+        """Return the displacement plus one of its ``samples``."""
+        change = resample_displacement(sample, self.displacement.grid, continued=True)
+        return Field(self.displacement.array + change.array, self.displacement.affine)
