@@ -23,6 +23,7 @@ from SPRCore.functional import plain_modes
 from SPRCore.geometry import Annotations, MaskedVolume
 from SPRCore.io import AnnotationsLike, ModelCard, VolumeLike, as_pair, as_volume, find_bundle, read_bundle, read_card
 from SPRCore.metrics import evaluate, uncertainty_metrics, with_similarity
+from SPRCore.metrics.sliding import result_sliding, sliding_metrics
 from SPRCore.networks import RegistrationNetwork
 from SPRCore.networks.loading import build_from_bundle
 from SPRCore.registration import (
@@ -88,6 +89,8 @@ class RegistrationOptions:
             different contrast) or "mse" (mean squares, for images of one scanner); None for "lncc", or for the one that
             the task model was trained with, the only one it takes.
         refine: Maximum number of steps of the instance optimization after a task model.
+        sliding: Whether to measure the slide in the valleys of the stiffness, too; on the surfaces of labels it is
+            measured in any case.
         stiffness: Stiffness factor > 0 of each voxel, on any grid, 1 outside; with a task model only with `refine`.
         uncertainty: Also compute how far the displacement may be from the true one (``result.uncertainty``), with these
             settings; None for not.
@@ -106,6 +109,7 @@ class RegistrationOptions:
     detail: str = _STANDARD
     similarity: str | None = None
     refine: int = 0
+    sliding: bool = False
     stiffness: VolumeLike | None = None
     uncertainty: UncertaintyConfig | None = None
     config: InstanceConfig | None = None
@@ -222,6 +226,9 @@ def _registered(
     with watch.stage("register", "registering"):
         result = register_pair(fixed, moving, affine_ras, job, watch.callback("registering"))
     with watch.stage("measure", "measuring"):
+        labels = annotations.on(fixed.grid).fixed_labels
+        sliding = result_sliding(result.displacement, labels, result.weight, options.sliding)
+        result = dataclasses.replace(result, sliding=sliding)
         metrics, contrast = _measured(pair, result, job)
     if options.weight_reliability:
         with watch.stage("reliability", _CHECKING):
@@ -247,6 +254,8 @@ def _measured(
     metrics = with_similarity(metrics, job.similarity, fixed, moving, result.displacement, job.device)
     if result.uncertainty is not None:
         metrics["after"] |= uncertainty_metrics(result.uncertainty, result.displacement, fixed, on_fixed)
+    if result.sliding:
+        metrics["after"]["sliding_mm"] = sliding_metrics(result.sliding)
     contrast = map_contrast(result.weight, result.velocity, foreground(fixed.volume, fixed.valid), job)
     metrics["after"]["weight"] = dataclasses.asdict(contrast)
     return metrics, contrast

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ import numpy as np
 from SPRCore.config import finite
 from SPRCore.geometry import Field, MaskedVolume, Volume, resample
 from SPRCore.geometry.annotations import Annotations
+from SPRCore.geometry.mesh import joined
 from SPRCore.io import write_affine_tfm, write_displacement, write_volume
+from SPRCore.io.meshes import write_mesh
 from SPRCore.io.outputs import REPORT, record
+from SPRCore.metrics.sliding import SlidingSurface
 from SPRCore.registration import RegistrationResult
 
 SAMPLES = tuple(f"uncertainty_samples/displacement_{number:02d}.nii.gz" for number in range(1, 25))
@@ -28,6 +32,7 @@ FILES = (
     "weight_reliability.nii.gz",
     "uncertainty.nii.gz",
     "warped_labels.nii.gz",
+    "sliding.vtk",
     *SAMPLES,
     "figure.png",
     "uncertainty.png",
@@ -73,6 +78,7 @@ def write_results(
         warped_labels = annotations.warped_labels(result.displacement)
         if warped_labels is not None:
             pending.append(pool.submit(write_volume, warped_labels, folder / "warped_labels.nii.gz"))
+        _write_sliding(result.sliding, folder / "sliding.vtk")
         _write_figure(result, fixed, moving, annotations, warped_labels, folder / "figure.png")
         if result.uncertainty is not None:
             _write_uncertainty_figure(result, fixed, warped_labels, folder / "uncertainty.png")
@@ -95,6 +101,24 @@ def _with_write_seconds(report: dict[str, Any], seconds: float) -> dict[str, Any
 def write_report(report: dict[str, Any], path: Path) -> None:
     """Write a report as JSON; non-finite numbers become null."""
     path.write_text(json.dumps(finite(report), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _write_sliding(surfaces: Mapping[str, SlidingSurface], path: Path) -> None:
+    """Write the surfaces of all labels in one file, with slide and opening in mm and the label at each point.
+
+    Points are colored by the first of these; NaN where the slide was not measured. Valleys of the stiffness have no
+    triangles and are left out.
+    """
+    parts = {name: part for name, part in surfaces.items() if len(part.surface.triangles)}
+    if not parts:
+        return
+    values = {
+        "slide_mm": [part.jump.slide for part in parts.values()],
+        "opening_mm": [part.jump.opening for part in parts.values()],
+        "label": [np.full(len(part.surface.points), float(name)) for name, part in parts.items()],
+    }
+    mesh = joined([part.surface for part in parts.values()])
+    write_mesh(mesh, path, {name: np.concatenate(arrays) for name, arrays in values.items()})
 
 
 def _write_figure(

@@ -10,6 +10,7 @@ from SPRCore.config import value_at
 from SPRCore.geometry import Grid, MaskedVolume, Volume, ras_to_voxel, voxel_to_ras
 from SPRCore.geometry.annotations import Annotations
 from SPRCore.io import ModelCard
+from SPRCore.metrics.sliding import VALLEY
 from SPRCore.networks.network import MIN_SIZE
 from SPRCore.registration.network import beyond_training
 from SPRCore.registration.prealign import overlap_fraction
@@ -23,6 +24,9 @@ _LEAST_OVERLAP_PERCENT = 25.0
 
 _MOST_AT_BOUND_PERCENT = 75.0
 """Percentage of the voxels at a bound above which it describes a weight map without contrast."""
+
+OPENING_MM = 5.0
+"""A surface whose two sides part or overlap by more than this, at the 95th percentile, causes a warning."""
 
 _COARSER = 2.5  # times the spacing of the model
 _LEAST_SEEN = 0.7  # of the fixed image, by a model with a grid of fixed shape
@@ -84,6 +88,18 @@ def change_warnings(metrics: dict[str, dict[str, Any]]) -> list[str]:
     share = after.get("overlap_percent")
     if share is not None and share < _LEAST_OVERLAP_PERCENT:
         found.append(f"only {share:.0f} % of the fixed image has a counterpart in the moving image")
+    return found + _opening_warnings(after.get("sliding_mm", {}))
+
+
+def _opening_warnings(sliding: dict[str, dict[str, Any]]) -> list[str]:
+    """Warnings about gaps and overlaps at surfaces where the displacement jumps."""
+    found = []
+    for name, part in sliding.items():
+        opening = part["opening"] or {"p05": 0.0, "p95": 0.0}
+        where = f"the surface of label {name}" if name != VALLEY else "the valleys of the stiffness"
+        for size, what in ((opening["p95"], "a gap opens at"), (-opening["p05"], "the two sides overlap at")):
+            if size > OPENING_MM:
+                found.append(f"{what} {where}: {size:.1f} mm or more on 5 % of the area that was measured")
     return found
 
 

@@ -19,6 +19,7 @@ from SPRCore.geometry import Volume
 from SPRCore.geometry.annotations import Annotations
 from SPRCore.io import read_labels, read_landmarks, read_volume
 from SPRCore.io.outputs import result_folder, sha256
+from SPRCore.metrics.sliding import VALLEY
 from SPRCore.registration.job import INSTANCE, model_path
 from SPRCore.registration.solver import InstanceConfig
 from SPRCore.registration.uncertainty import UncertaintyConfig
@@ -29,7 +30,7 @@ def _default(value: float) -> str:
     return f"(default: {value:g}, or that of the model)"
 
 
-_OPTIONS = ("anatomy", "detail", "similarity", "refine", "weight_reliability", "seed")
+_OPTIONS = ("anatomy", "detail", "similarity", "refine", "weight_reliability", "sliding", "seed")
 
 _LAMBDA_MAX = (
     f"(default: {BetaPrior().lambda_max:g}, for tv {TotalVariationPrior().lambda_max:g}, or that of the model)"
@@ -137,6 +138,10 @@ class Register:
     weight_reliability: bool = False
     """Check how reproducible the weight map is: register with the images swapped and twice with noise added, which
     takes four times as long in all, and write the standard deviation of the weight."""
+
+    sliding: bool = False
+    """Measure how far tissue slides in the valleys of the stiffness, too; on the surfaces of labels it is measured in
+    any case."""
 
     uncertainty: bool = False
     """Also write uncertainty.nii.gz: how far the displacement may be from the true one, one standard deviation in
@@ -289,6 +294,10 @@ def _summary(report: dict[str, Any], folder: Path) -> None:
     print_line(weight_line(weight))
     if "reliability" in weight:
         print_line(reliability_line(weight["reliability"]))
+    sliding = report["metrics"]["after"].get("sliding_mm")
+    if sliding:
+        columns = ("surface", "slide, mean [mm]", "slide, 95th percentile", "opening, 5th to 95th", "measured [%]")
+        print_table("Sliding", columns, sliding_rows(sliding))
     if "prior" in report:
         print_line(choice_line(report["prior"]))
     print_line(f"{report['seconds']['total']:.1f} s on {report['device']}; results in {folder}")
@@ -347,6 +356,20 @@ def metric_rows(metrics: dict[str, dict[str, Any]]) -> list[tuple[str, ...]]:
         values = [_look_up(metrics.get(side, {}), keys) for side in ("before", "after")]
         if any(value is not None for value in values):
             rows.append((name, *("" if value is None else form.format(value) for value in values)))
+    return rows
+
+
+def sliding_rows(sliding: dict[str, dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Return a row for each surface of a report: name, slide, opening, and the part of the area that was measured."""
+    rows = []
+    for name, part in sliding.items():
+        words = f"label {name}" if name != VALLEY else "valleys of the stiffness"
+        numbers = ("", "", "")
+        if part["slide"] is not None:
+            slide, opening = part["slide"], part["opening"]
+            ends = f"{opening['p05']:.1f} to {opening['p95']:.1f}"
+            numbers = (f"{slide['mean']:.1f}", f"{slide['p95']:.1f}", ends)
+        rows.append((words, *numbers, f"{part['measured_percent']:.0f}"))
     return rows
 
 

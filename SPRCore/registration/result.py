@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from SPRCore.geometry import Field, Volume, resample_displacement
+from SPRCore.metrics.sliding import SlidingSurface
 from SPRCore.typing import Scalars, Vectors
 
 
@@ -70,6 +72,7 @@ class RegistrationResult:
         affine_ras: Affine pre-alignment, pull map from fixed to moving world points, shape (4, 4); None if none ran.
         weight_reliability: Standard deviation of the weight of each voxel over repeated registrations, on the fixed
             grid; None unless it was requested.
+        sliding: Surfaces with slide and opening by label, and ``stiffness_valley``; empty if they were not asked for.
         report: Inputs, settings, times and metrics, as in ``report.json``.
     """
 
@@ -82,6 +85,7 @@ class RegistrationResult:
     samples: tuple[Field, ...] = ()
     affine_ras: np.ndarray | None = None
     weight_reliability: Volume | None = None
+    sliding: Mapping[str, SlidingSurface] = field(default_factory=dict)
     report: dict[str, Any] = field(default_factory=dict)
 
     def sampled_displacement(self, sample: Field) -> Field:

@@ -13,6 +13,7 @@ from typing import Any
 
 import slicer
 
+from SPRCore.errors import InputError
 from SPRRegistrationLib import anatomies, map_contrast, messages, models, suggestion
 from SPRRegistrationLib.i18n import tr as _
 from SPRRegistrationLib.parameters import (
@@ -24,7 +25,18 @@ from SPRRegistrationLib.parameters import (
     apply_setting,
     setting_of,
 )
-from SPRRegistrationLib.scene import charts, display, geometry, inputs, outputs, painting, samples, snapshots, warping
+from SPRRegistrationLib.scene import (
+    charts,
+    display,
+    geometry,
+    inputs,
+    outputs,
+    painting,
+    samples,
+    sliding,
+    snapshots,
+    warping,
+)
 from SPRRegistrationLib.session import SessionStage
 from SPRRegistrationLib.sliders import FIELDS, recommended_of, take_model
 from SPRRegistrationLib.worker_control import WorkerControl
@@ -263,6 +275,18 @@ class Controller(WorkerControl):
     def measure_segments(self) -> None:
         """Fill the table of measures per segment of the fixed image."""
         charts.update_segment_table(self.parameters)
+        self.announce()
+
+    def show_sliding(self, python: str) -> None:
+        """Show in 3-D how far tissue slides along the segments of the fixed image; a failure is a `problem`.
+
+        Args:
+            python: The Python of the worker, in which sliding is measured.
+        """
+        try:
+            sliding.show_sliding(self.parameters, python)
+        except InputError as error:
+            self.problem = messages.refused(error)
         self.announce()
 
     def _quality(self) -> Mapping[str, float | None]:

@@ -262,6 +262,10 @@ def _results() -> dict[str, str]:
         "segmentTableButton": _(
             "List stiffness, displacement, change of volume and overlap of each segment of the fixed image."
         ),
+        "slidingButton": _(
+            "Show in 3-D how far tissue slides along the surface of each segment of the fixed image, in mm. Takes some "
+            "seconds."
+        ),
         "segmentTableView": _("Measures of each segment."),
         "sweep": _(
             "Compute previews for a grid of settings in the background and show their measures below. Any other "

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import html
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 
 from SPRRegistrationLib import panel_state, verdict
+from SPRRegistrationLib.qt.process import worker_command
 from SPRRegistrationLib.qt.section import Section
 from SPRRegistrationLib.scene import charts, display, outputs
 
@@ -24,6 +26,7 @@ class QualitySection(Section):
         self.ui.histogramButton.connect("clicked()", self.show_histogram)
         self.ui.segmentTableButton.connect("clicked()", self.show_segments)
         self.ui.contrastButton.connect("clicked()", lambda: self.call("restore_contrast"))
+        self.ui.slidingButton.connect("clicked()", self.show_sliding)
 
     def attach(self) -> None:
         """Follow the mouse over the images."""
@@ -47,6 +50,8 @@ class QualitySection(Section):
         self.ui.contrastLabel.text = contrast.line
         self.ui.contrastLabel.visible = bool(contrast.line)
         self.ui.contrastButton.visible = bool(contrast.setting)
+        has_segments = self.parameters is not None and self.parameters.fixedLabels is not None
+        self.ui.slidingButton.enabled = self.ui.segmentTableButton.enabled and has_segments
         badge = panel_state.badge(self.controller)
         if badge is None:
             self.ui.badgeLabel.text, self.ui.measuresLabel.text = _("No result yet."), ""
@@ -70,6 +75,14 @@ class QualitySection(Section):
         """Show measures of each segment of the fixed image."""
         self.controller.measure_segments()
         self._show_table()
+
+    def show_sliding(self) -> None:
+        """Show the surfaces of the segments, colored by the slide."""
+        qt.QApplication.setOverrideCursor(qt.QCursor(qt.Qt.WaitCursor))
+        try:
+            self.call("show_sliding", worker_command()[0])
+        finally:
+            qt.QApplication.restoreOverrideCursor()
 
     def _show_table(self) -> None:
         self.ui.segmentTableView.setMRMLTableNode(self.parameters.segmentTable)
