@@ -20,6 +20,7 @@ FILES = {
     "inverse_displacement.nii.gz",
     "weight.nii.gz",
     "warped_labels.nii.gz",
+    "sliding.vtk",
     "figure.png",
     "report.json",
 }
@@ -117,6 +118,7 @@ def test_metrics_are_complete_and_better_than_before(report):
         "jacobian",
         "displacement_mm",
         "inverse_consistency_mm",
+        "sliding_mm",
         "weight",
     }
     assert set(after["weight"]) == {"verdict", "maximum_percent", "zero_percent", "p05", "median", "p95", "move"}
@@ -193,7 +195,7 @@ def test_nothing_given_nothing_reported_and_no_old_labels_left(pair, finished, s
     (out / "notes.txt").write_text("mine", encoding="utf-8")
     done = spr("register", pair.fixed, pair.moving, "--out", out, "--lambda", 1.5, "--device", "cpu")
     assert (done.code, done.err) == (0, [])
-    assert {path.name for path in out.iterdir()} == FILES - {"warped_labels.nii.gz"} | {"notes.txt"}
+    assert {path.name for path in out.iterdir()} == FILES - {"warped_labels.nii.gz", "sliding.vtk"} | {"notes.txt"}
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     assert report["hyperparameters"] == {"prior": "uniform", "lambda": 1.5}
     assert set(report["metrics"]["before"]) == {"lncc", "overlap_percent"}
