@@ -2,8 +2,8 @@
 
 For each size, instance optimization in a real worker, with the uncertainty off and on:
 
-* a drag that pauses: every fifth move is followed by a pause of `--pause` seconds, in which improvements and uncertainty
-  run; latency of the previews, those after a pause apart;
+* a drag with a pause of `--pause` seconds after each fifth move, in which improvements and uncertainty run; latency of
+  the previews, those after a pause apart;
 * the slider rests: time from the preview to the map of the preview, and to that of the exact result, with the processor
   time of the worker, which other programs hardly change.
 
@@ -37,11 +37,11 @@ from SPRCore.live.events import Arrived, Deadlines  # noqa: E402
 PATIENT = Deadlines(open=600.0, update=600.0, commit=600.0)
 HEAD = """# Uncertainty while sliders move
 
-Measured by `python benchmarks/live/measure_uncertainty.py`; its docstring says how. *Preview*: from asking to having the
-arrays, median and 95th percentile, of the moves without and with a pause before them. *Map*: from the preview to the
-uncertainty of the preview and of the exact result, with the processor time of the worker. *Load*: of other programs.
+Measured by `python benchmarks/live/measure_uncertainty.py`; its docstring says how. *Preview*: from asking to having
+the arrays, median and 95th percentile, of the moves without and with a pause before them. *Map*: from the preview to
+the uncertainty of the preview and of the exact result, with the processor time of the worker. *Load*: what else ran.
 
-| pair | uncertainty | previews, ms | after a pause, ms | map of the preview, s (processor) | of the exact result, s | load |
+| pair | uncertainty | previews, ms | after a pause, ms | map of the preview, s (processor) | of the exact, s | load |
 |---|---|---|---|---|---|---|
 """
 
