@@ -46,11 +46,10 @@ def begun(scene):
 
 def estimated(worker, id_, exact=False, fine=False, **setting):
     """Let the worker send an uncertainty."""
-    segment = worker._store.put(7, {"uncertainty": (ramp(), MAP_AFFINE)})
     summary = {"median": 3.0, "p95": 4.9, "max": 5.0}
     metrics = {"uncertainty_mm": summary, "landmarks": [{"error_mm": 2.0, "uncertainty_mm": 3.0}]}
     facts = {"setting": {"alpha": 0.2, "lambda_max": 1.0} | setting, "exact": exact, "fine": fine}
-    worker.say(protocol.UncertaintyMessage(id=id_, segment=segment, metrics=metrics, milliseconds=900.0, **facts))
+    worker.uncertainty(id_, ramp(), MAP_AFFINE, metrics, **facts)
 
 
 def shown_layers(parameters):
