@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from SPRCore.live.options import LiveOptions
     from SPRCore.live.parts import ChosenSetting, DeformationQuality
     from SPRCore.live.protocol import SweepPoint
-    from SPRCore.live.reply import ComputationStopped, Reply
+    from SPRCore.live.reply import ComputationStopped, Reply, UncertaintyReply
     from SPRCore.live.session import LiveSession
 
 __all__ = [
@@ -24,13 +24,14 @@ __all__ = [
     "LiveSession",
     "Reply",
     "SweepPoint",
+    "UncertaintyReply",
 ]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "parts": ("ChosenSetting", "DeformationQuality"),
-        "reply": ("ComputationStopped", "Reply"),
+        "reply": ("ComputationStopped", "Reply", "UncertaintyReply"),
         "options": ("LiveOptions",),
         "session": ("LiveSession",),
         "protocol": ("SweepPoint",),

@@ -19,6 +19,7 @@ from SPRCore.registration import DeformationFields
 from SPRCore.registration.job import RegistrationJob
 from SPRCore.registration.map_contrast import map_contrast
 from SPRCore.registration.pair import assembled
+from SPRCore.registration.uncertainty_fields import UncertaintyFields
 from SPRCore.regularization.priors import hyperparameters
 from SPRCore.typing import Vectors
 
@@ -33,6 +34,9 @@ class CachedResult:
         invert: Computes the inverse if it is missing.
         annotations: Annotations of its metrics.
         setting_warnings: Warnings about its setting, in sentences.
+        velocity_mm: Its velocity on the preview grid, in mm; None if there is none.
+        uncertainty: Its uncertainty, without samples; None before it is computed.
+        is_fine: Whether the uncertainty was computed with the settings of `SPRCore.register`.
     """
 
     reply: Reply
@@ -40,11 +44,15 @@ class CachedResult:
     invert: Callable[[], Field] | None = None
     annotations: Annotations | None = None
     setting_warnings: tuple[str, ...] = ()
+    velocity_mm: Vectors | None = None
+    uncertainty: UncertaintyFields | None = None
+    is_fine: bool = False
 
     @classmethod
     def of(cls, exact: ExactSolution, pair: LivePair, preview_grid: PreviewGrid, job: RegistrationJob) -> CachedResult:
         """Return the reply of an exact solution with the prior of a job, without inverse and metrics."""
         deformation, total = exact.deformation, exact.deformation.displacement
+        velocity = deformation.velocity
         longest = exact.max_displacement_mm
         if pair.affine_ras is not None:
             total, longest = compose_affine(total, pair.affine_ras), None
@@ -62,7 +70,8 @@ class CachedResult:
             stage="exact",
             contrast=map_contrast(deformation.weight, deformation.velocity, pair.foreground, job),
         )
-        return cls(reply=reply, deformation=dataclasses.replace(deformation, velocity=None), invert=exact.invert)
+        kept = {"deformation": dataclasses.replace(deformation, velocity=None), "invert": exact.invert}
+        return cls(reply=reply, velocity_mm=None if velocity is None else preview_grid.velocity_mm(velocity), **kept)
 
     def completed(self, pair: LivePair) -> CachedResult:
         """Add inverse, warped image, quality on the fixed grid and metrics, as in `SPRCore.register`."""
@@ -96,7 +105,9 @@ class CachedResult:
         reply, deformation = self.reply, self.deformation
         fields = [reply.displacement, reply.weight, reply.inverse, reply.warped]
         fields += [] if deformation is None else [deformation.displacement, deformation.inverse, deformation.weight]
-        return sum({id(field.array): field.array.nbytes for field in fields if field is not None}.values())
+        fields += [] if self.uncertainty is None else [self.uncertainty.deviation]
+        velocity = 0 if self.velocity_mm is None else self.velocity_mm.numel() * self.velocity_mm.element_size()
+        return velocity + sum({id(field.array): field.array.nbytes for field in fields if field is not None}.values())
 
 
 def _on_preview_grid(exact: ExactSolution, preview_grid: PreviewGrid) -> Vectors:

@@ -67,8 +67,8 @@ class SubprocessClient:
         """Send a request without waiting, and return its number.
 
         Args:
-            verb: A request of `Conversation`: "open", "update", "commit", "sweep", "choose", "paint", "annotate" or
-                "cancel".
+            verb: A request of `Conversation`: "open", "update", "commit", "sweep", "uncertainty", "choose", "paint",
+                "annotate" or "cancel".
             arguments: Its arguments.
             options: Its options.
         """
@@ -91,7 +91,7 @@ class SubprocessClient:
             if isinstance(event, Arrived) and getattr(event.message, "id", None) == request:
                 if isinstance(event.message, Error):
                     raise WorkerError(event.message)
-                if event.message.kind != "progress":
+                if event.message.kind not in ("progress", "uncertainty"):
                     return event
         raise TimeoutError(f"no answer to request {request}")
 

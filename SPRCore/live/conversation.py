@@ -27,7 +27,7 @@ from SPRCore.live.events import (
     WorkerStatus,
 )
 from SPRCore.live.pending_requests import PendingRequests
-from SPRCore.live.protocol import Error, Open, ReplyMessage, Superseded, Update
+from SPRCore.live.protocol import Error, Open, ReplyMessage, Superseded, UncertaintyMessage, Update
 from SPRCore.live.schema import Checked
 from SPRCore.live.wire import LineReader, Unreadable, read_answer
 
@@ -39,7 +39,7 @@ MAX_GARBAGE = 100
 
 _SIGNS_OF_LIFE = (
     *(protocol.Ready, protocol.Opened, ReplyMessage, protocol.Chosen, protocol.Done),
-    *(protocol.ProgressReport, protocol.SweepPoint),
+    *(protocol.ProgressReport, protocol.SweepPoint, UncertaintyMessage),
 )
 
 
@@ -105,6 +105,10 @@ class Conversation:
     def sweep(self, on: bool = True) -> int:
         """Turn the sweep on or off."""
         return self._send(protocol.ToggleSweep, on=on)
+
+    def uncertainty(self, on: bool = True) -> int:
+        """Turn the uncertainty on or off; a restarted worker has it off."""
+        return self._send(protocol.ToggleUncertainty, on=on)
 
     def choose(self) -> int:
         """Request a setting chosen for the pair."""
@@ -229,11 +233,11 @@ class Conversation:
         if isinstance(message, _SIGNS_OF_LIFE):
             self._clock.mark_active()
         arrays: Arrays = {}
-        if isinstance(message, ReplyMessage):
+        if isinstance(message, ReplyMessage | UncertaintyMessage):
             message, arrays = self._received(message)
             if message is None:
                 return
-        is_answer = hasattr(message, "id") and not isinstance(message, protocol.ProgressReport)
+        is_answer = hasattr(message, "id") and not isinstance(message, protocol.ProgressReport | UncertaintyMessage)
         request = None
         if is_answer and message.id is not None and not getattr(message, "improvement", False):
             request = self._pending.pop(message.id)
@@ -246,14 +250,18 @@ class Conversation:
         if request is not None:
             self._after(message, request)
 
-    def _received(self, reply: ReplyMessage) -> tuple[Any, Arrays]:
-        """Copy the arrays of a reply and release its segment; None instead of the reply if it is outdated."""
-        outdated = reply.improvement and reply.id != self._pending.last_update
+    def _received(self, reply: ReplyMessage | UncertaintyMessage) -> tuple[Any, Arrays]:
+        """Copy the arrays of a message and release its segment; None instead of the message if it is outdated."""
+        is_answer = isinstance(reply, ReplyMessage) and not reply.improvement
+        if isinstance(reply, UncertaintyMessage):
+            outdated = reply.id < self._pending.last_update
+        else:
+            outdated = reply.improvement and reply.id != self._pending.last_update
         try:
             arrays = {} if outdated else self._store.get(reply.segment)
         except InputError as error:
             lost = Error(id=reply.id, code="worker", what=error.what, got=error.got, expected=error.expected)
-            return (None if reply.improvement else lost), {}
+            return (lost if is_answer else None), {}
         finally:
             self._pending.send_unanswered(protocol.Release(slot=reply.segment.slot))
         self._losses = 0

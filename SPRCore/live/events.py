@@ -40,7 +40,7 @@ class Arrived:
     Attributes:
         message: One of `protocol.ANSWERS`. Every request has one answer: `Ready`, `Opened`, `ReplyMessage` (then
             improvements), `Chosen`, `Done`, `Superseded` or `Error`.
-        arrays: Copies of the arrays of a `ReplyMessage`.
+        arrays: Copies of the arrays of a `ReplyMessage` or an `UncertaintyMessage`.
     """
 
     message: Any

@@ -212,6 +212,10 @@ class InstanceMethod:
         if self._course is not None and self._course[0] != prior:
             self._course = None
 
+    def problem(self) -> InstanceProblem:
+        """Return the pair prepared for the solver."""
+        return self._problem
+
     def stiffen(self, stiffness: Volume | None) -> None:
         """Replace the painted stiffness."""
         factors = None if stiffness is None else stiffness.to_tensor().to(self._device)

@@ -12,6 +12,7 @@ from SPRCore.geometry import Field, Volume
 from SPRCore.live.preview_grid import PreviewGrid
 from SPRCore.live.settings import Axes
 from SPRCore.live.velocity_cache import VelocityCache
+from SPRCore.registration.instance import InstanceProblem
 from SPRCore.registration.result import DeformationFields
 from SPRCore.regularization import Prior
 from SPRCore.typing import Scalars, Tensor, Vectors
@@ -105,6 +106,10 @@ class LiveMethod(Protocol):
 
     def keep_only(self, prior: Prior | None) -> None:
         """Drop unfinished exact solutions of other settings."""
+        ...
+
+    def problem(self) -> InstanceProblem:
+        """Return the pair prepared for the solver, for the uncertainty."""
         ...
 
     def stiffen(self, stiffness: Volume | None) -> None:

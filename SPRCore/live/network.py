@@ -23,6 +23,7 @@ from SPRCore.live.settings import Axes
 from SPRCore.live.velocity_cache import NEIGHBORS, VelocityCache, interpolate
 from SPRCore.networks import RegistrationOutput
 from SPRCore.networks.network import Features
+from SPRCore.registration.instance import InstanceProblem
 from SPRCore.registration.job import LoadedModel, RegistrationJob
 from SPRCore.registration.network import (
     NetworkInput,
@@ -59,6 +60,7 @@ class NetworkMethod:
         self.has_stages = job.refine > 0  # exact results differ from the network's output by refinement only
         self._pair = NetworkInput.of(pair.fixed, pair.moving, model.network, model.card, pair.affine_ras)
         self._features: Features | None = None
+        self._problem: InstanceProblem | None = None
         self._decoding_s = math.inf
         self.measures_gap = model.card.units == MM or is_isotropic(self._pair.grid.spacing)
         images = (shortened(image, self._pair.grid.shape) for image in (self._pair.fixed, self._pair.moving))
@@ -137,9 +139,15 @@ class NetworkMethod:
     def keep_only(self, prior: Prior | None) -> None:
         """No-op: the features serve all settings."""
 
+    def problem(self) -> InstanceProblem:
+        """Return the pair prepared for the solver; it is kept."""
+        if self._problem is None:
+            self._problem = problem_of(self._fixed, self._moving, self._affine_ras, self._job)
+        return self._problem
+
     def stiffen(self, stiffness: Volume | None) -> None:
         """Replace the painted stiffness of the refinement."""
-        self._job = dataclasses.replace(self._job, stiffness=stiffness)
+        self._job, self._problem = dataclasses.replace(self._job, stiffness=stiffness), None
         self.preview_grid = self.preview_grid.stiffened(_factors(stiffness, self._job.device))
 
     def _refined(self, deformation: DeformationFields, prior: Prior, check: Check) -> ExactSolution:

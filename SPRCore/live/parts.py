@@ -121,6 +121,28 @@ class ReplySummary(Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
+class UncertaintySummary(Checked):
+    """The uncertainty of a displacement without its arrays.
+
+    Attributes:
+        setting: Hyperparameters of the displacement.
+        exact: Whether it is that of the exact result; otherwise that of a preview.
+        fine: Whether it was computed with the settings of `SPRCore.register`, as after a commit; otherwise with coarser
+            ones.
+        metrics: `uncertainty_mm` {median, p95, max, labels {label: {median, p95}}} and `landmarks`, a list of
+            {error_mm, uncertainty_mm}, as in `metrics.after` of the report of `SPRCore.register`; `labels` and
+            `landmarks` only if the pair has them.
+        milliseconds: Computation time.
+    """
+
+    setting: Hyperparameters
+    exact: bool
+    fine: bool
+    metrics: dict[str, Any]
+    milliseconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class ChosenSetting(Checked):
     """The setting that `SPRCore.register(prior="auto")` uses for a pair.
 

@@ -20,6 +20,7 @@ from SPRCore.live.parts import (
     ReplySummary,
     Segment,
     Text,
+    UncertaintySummary,
 )
 from SPRCore.live.schema import Bounds, Checked
 from SPRCore.regularization.contrast import WeightContrast
@@ -122,6 +123,18 @@ class ToggleSweep(Request):
     """Turn the sweep on or off; it runs in the background."""
 
     verb: Literal["sweep"] = "sweep"
+    on: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToggleUncertainty(Request):
+    """Turn the uncertainty on or off; it is off in a new worker, and stays on when another pair is opened.
+
+    While it is on, `UncertaintyMessage` follows each `update` with `improve`, and each `commit`, while no other request
+    is waiting; turned on, it follows for the displacement of the last one.
+    """
+
+    verb: Literal["uncertainty"] = "uncertainty"
     on: bool = True
 
 
@@ -241,6 +254,22 @@ class ReplyMessage(ReplySummary, Answer):
 
 
 @dataclass(frozen=True, kw_only=True)
+class UncertaintyMessage(UncertaintySummary):
+    """The uncertainty of the displacement of an `update` or a `commit`.
+
+    Attributes:
+        id: Number of the `update` or `commit`.
+        segment: `uncertainty`: one standard deviation of the displacement in mm, the root mean square length of its
+            error, shape (X, Y, Z), on a coarse grid over the field of view of the fixed image. The client returns it
+            with `release`.
+    """
+
+    kind: Literal["uncertainty"] = "uncertainty"
+    id: Id
+    segment: Segment
+
+
+@dataclass(frozen=True, kw_only=True)
 class Chosen(ChosenSetting, Answer):
     """Answer to `choose`."""
 
@@ -249,7 +278,7 @@ class Chosen(ChosenSetting, Answer):
 
 @dataclass(frozen=True, kw_only=True)
 class Done(Answer):
-    """Answer to `sweep`, `stiffness`, `annotate`, `cancel` and `close`."""
+    """Answer to `sweep`, `uncertainty`, `stiffness`, `annotate`, `cancel` and `close`."""
 
     kind: Literal["done"] = "done"
 
@@ -336,12 +365,15 @@ class Log(Checked):
 
 REQUESTS = {
     kind.verb: kind
-    for kind in (Hello, Open, Update, Commit, ToggleSweep, Choose, Stiffness, Annotate, Cancel, Close, Release)
+    for kind in (
+        *(Hello, Open, Update, Commit, ToggleSweep, ToggleUncertainty, Choose),
+        *(Stiffness, Annotate, Cancel, Close, Release),
+    )
 }
 ANSWERS = {
     kind.kind: kind
     for kind in (
-        *(Ready, Opened, ReplyMessage, Chosen, Done, Superseded),
+        *(Ready, Opened, ReplyMessage, UncertaintyMessage, Chosen, Done, Superseded),
         *(Error, ProgressReport, SweepPoint, Idle, Log),
     )
 }

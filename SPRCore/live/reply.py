@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from SPRCore.errors import SPRError
 from SPRCore.geometry import Field, Volume
-from SPRCore.live.parts import ReplySummary
+from SPRCore.live.parts import ReplySummary, UncertaintySummary
 
 Setting = Mapping[str, float]
 """All hyperparameters of a prior, by name."""
@@ -36,3 +36,15 @@ class Reply(ReplySummary):
     weight: Volume
     inverse: Field | None = None
     warped: Volume | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class UncertaintyReply(UncertaintySummary):
+    """The uncertainty of the displacement of a reply.
+
+    Attributes:
+        uncertainty: One standard deviation of the displacement in mm, the root mean square length of its error, on a
+            coarse grid over the field of view of the fixed image.
+    """
+
+    uncertainty: Volume

@@ -1,4 +1,4 @@
-"""The work of a live worker: requests in order, and improvements, choice and sweep in the background."""
+"""The work of a live worker: requests in order, and improvements, uncertainty, choice and sweep in the background."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from SPRCore.errors import ConvergenceError, InputError, OutputError, is_out_of_
 from SPRCore.live import protocol
 from SPRCore.live.arrays import SegmentStore
 from SPRCore.live.events import Arrays
-from SPRCore.live.parts import ReplySummary
-from SPRCore.live.protocol import Error, ProgressReport, ReplyMessage
+from SPRCore.live.parts import ReplySummary, Segment, UncertaintySummary
+from SPRCore.live.protocol import Error, ProgressReport, ReplyMessage, UncertaintyMessage
 from SPRCore.live.request_queue import QueuedRequest, RequestQueue
 from SPRCore.live.schema import Checked
 
@@ -29,9 +29,13 @@ REST = 0.05
 """Seconds without a request before background work: a running step cannot be stopped for some hundredths of a second,
 which would delay the next preview while a slider moves."""
 
-_STARTS_WORK = (protocol.Update, protocol.Commit, protocol.ToggleSweep, protocol.Choose)
+_STARTS_WORK = (
+    *(protocol.Update, protocol.Commit, protocol.ToggleSweep, protocol.ToggleUncertainty),
+    protocol.Choose,
+)
 _NEEDS_PAIR = (protocol.Update, protocol.Commit, protocol.Choose, protocol.Stiffness, protocol.Annotate)
 _SHARED = tuple(ReplySummary.__dataclass_fields__)
+_OF_UNCERTAINTY = tuple(UncertaintySummary.__dataclass_fields__)
 
 
 class Backend(Protocol):
@@ -81,7 +85,9 @@ class Service:
         self.session: Any = None
         self._improved: QueuedRequest | None = None  # the update whose improvements are computed
         self._choice: QueuedRequest | None = None
-        self._sweeps, self._idle_sent = False, True
+        self._sweeps, self._estimates, self._idle_sent = False, False, True
+        self._answered: QueuedRequest | None = None  # the last update or commit with an answer
+        self._estimable: QueuedRequest | None = None  # the one whose uncertainty is computed
         self._last_sign, self._stopped_by = 0.0, None
         self._fraction: float | None = None
         self._rest_end = 0.0
@@ -107,8 +113,8 @@ class Service:
 
     @property
     def _has_background(self) -> bool:
-        has_work = self._improved is not None or self._choice is not None or self._sweeps
-        return self.session is not None and has_work
+        items = (self._improved, self._estimable, self._choice)
+        return self.session is not None and (self._sweeps or any(item is not None for item in items))
 
     def _answer(self, item: QueuedRequest) -> None:
         """Answer a request; errors become answers."""
@@ -136,11 +142,17 @@ class Service:
                 check_name(name, self.session.setting, "setting")
 
     def _work_in_background(self) -> None:
-        """Do one step of the improvements, the choice or the sweep, in this order."""
-        choice = self._choice if self._improved is None else None
+        """Do one step of the improvements, the uncertainty, the choice or the sweep, in this order.
+
+        The uncertainty of a preview is shown before the exact result, if that takes much longer.
+        """
+        estimable = self._estimable if self._improved is None or self.session.has_stages else None
+        choice = self._choice if self._improved is estimable is None else None
         try:
             if choice is not None:
                 self._choose_in_background()
+            elif estimable is not None:
+                self._estimate()
             elif self._improved is not None:
                 self._improve()
             else:
@@ -150,7 +162,9 @@ class Service:
             return
         except Exception as error:
             answer = _as_error(None if choice is None else choice.request.id, error)
-        if choice is None:
+        if estimable is not None:
+            self._estimable = None
+        elif choice is None:
             self._improved, self._sweeps = None, False
         self._send_error(answer)
 
@@ -185,6 +199,7 @@ class Service:
         self._improved = None
         self._reply(item, self.session.update(should_stop=self._stopper(item.request), **item.request.setting))
         self._improved = item if item.request.improve else None
+        self._set_answered(item, item.request.improve)
         self._rest_end = time.monotonic() + REST
 
     def _commit(self, item: QueuedRequest) -> None:
@@ -196,15 +211,28 @@ class Service:
                 if self._queue.has_free_slot:
                     self._reply(improved, reply, improvement=True)
         self._reply(item, self.session.commit(should_stop=stop))
+        self._set_answered(item)
+
+    def _set_answered(self, item: QueuedRequest | None, is_final: bool = True) -> None:
+        """Set the last update or commit with an answer; its uncertainty is computed if that is on and it is final."""
+        self._answered = item
+        self._estimable = item if self._estimates and is_final else None
+
+    def _uncertainty(self, item: QueuedRequest) -> None:
+        self._estimates = item.request.on
+        self._set_answered(self._answered)
+        self._send(protocol.Done(id=item.request.id))
 
     def _stiffness(self, item: QueuedRequest) -> None:
         arrays = {} if item.request.segment is None else self.store.get(item.request.segment)
         self.session.set_stiffness(self._backend.volume(arrays, "stiffness"))
+        self._set_answered(None)
         self._send(protocol.Done(id=item.request.id))
 
     def _annotate(self, item: QueuedRequest) -> None:
         arrays = {} if item.request.segment is None else self.store.get(item.request.segment)
         self.session.set_annotations(self._backend.annotations(arrays))
+        self._set_answered(self._answered)
         self._send(protocol.Done(id=item.request.id))
 
     def _sweep(self, item: QueuedRequest) -> None:
@@ -222,7 +250,7 @@ class Service:
 
     def _cancel(self, item: QueuedRequest) -> None:
         self._cancel_choice(item.request)
-        self._improved, self._sweeps = None, False
+        self._improved, self._estimable, self._sweeps = None, None, False
         self._send(protocol.Done(id=item.request.id))
 
     def _close(self, item: QueuedRequest) -> None:
@@ -246,6 +274,18 @@ class Service:
             self._improved = None
         else:
             self._reply(self._improved, reply, improvement=True)
+            if reply.exact:
+                self._set_answered(self._improved)
+
+    def _estimate(self) -> None:
+        reply, item = self.session.uncertainty(should_stop=self._stopper(None)), self._estimable
+        self._estimable = None
+
+        def message(segment: Segment) -> UncertaintyMessage:
+            fields = {name: getattr(reply, name) for name in _OF_UNCERTAINTY} | {"metrics": finite(reply.metrics)}
+            return UncertaintyMessage(id=item.request.id, segment=segment, **fields)
+
+        self._send_arrays({"uncertainty": (reply.uncertainty.array, reply.uncertainty.affine)}, message)
 
     def _sweep_in_background(self) -> None:
         point = self.session.sweep_step(should_stop=self._stopper(None))
@@ -257,20 +297,23 @@ class Service:
         """Write the arrays of a reply into a segment and send it; inverse, image and metrics for a commit only."""
         is_commit = isinstance(item.request, protocol.Commit)
         names = ("displacement", "weight", "inverse", "warped") if is_commit else ("displacement", "weight")
+
+        def message(segment: Segment) -> ReplyMessage:
+            fields = {name: getattr(reply, name) for name in _SHARED}
+            fields |= {"setting": dict(reply.setting)}
+            fields |= {"metrics": finite(reply.metrics)} if is_commit else {"metrics": {}, "warnings": ()}
+            age_ms = 1e3 * (time.perf_counter() - item.arrived)
+            return ReplyMessage(id=item.request.id, improvement=improvement, age_ms=age_ms, segment=segment, **fields)
+
+        self._send_arrays({name: (getattr(reply, name).array, getattr(reply, name).affine) for name in names}, message)
+
+    def _send_arrays(self, arrays: Arrays, message: Callable[[Segment], Checked]) -> None:
+        """Write arrays into a free segment and send the message with it."""
         slot = self._queue.acquire_slot()
         if slot is None:
             return
         try:
-            fields = {name: getattr(reply, name) for name in _SHARED}
-            fields |= {"setting": dict(reply.setting)}
-            fields |= {"metrics": finite(reply.metrics)} if is_commit else {"metrics": {}, "warnings": ()}
-            arrays = {name: (getattr(reply, name).array, getattr(reply, name).affine) for name in names}
-            segment = self.store.put(slot, arrays)
-            age_ms = 1e3 * (time.perf_counter() - item.arrived)
-            message = ReplyMessage(
-                id=item.request.id, improvement=improvement, age_ms=age_ms, segment=segment, **fields
-            )
-            self._send(message)
+            self._send(message(self.store.put(slot, arrays)))
         except BaseException:
             self._queue.return_slot(slot)
             raise
@@ -298,6 +341,7 @@ class Service:
     def _close_pair(self) -> None:
         session, self.session = self.session, None
         self._improved, self._sweeps = None, False
+        self._set_answered(None)
         if session is not None:
             session.close()
 

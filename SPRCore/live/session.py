@@ -24,16 +24,19 @@ from SPRCore.live.parts import ChosenSetting
 from SPRCore.live.preview_evaluator import PreviewEvaluator
 from SPRCore.live.preview_grid import Preview
 from SPRCore.live.protocol import SweepPoint
-from SPRCore.live.reply import Reply, Setting, ShouldStop
+from SPRCore.live.reply import Reply, Setting, ShouldStop, UncertaintyReply
 from SPRCore.live.settings import Key, checked, key_of
 from SPRCore.live.timing import SLICE_S, default_budget_ms, milliseconds_since, slices_of, stop_check
+from SPRCore.live.uncertainty import EstimatedDeformation, UncertaintyEstimator
 from SPRCore.live.velocity_cache import VelocityCache
+from SPRCore.metrics import uncertainty_metrics
 from SPRCore.registration import LoadedModel, RegistrationJob, prealign
 from SPRCore.registration.devices import pick_device
 from SPRCore.registration.job import INSTANCE, check_refine, make_job, model_path, stiffness_on
 from SPRCore.registration.network import check_channels
 from SPRCore.regularization import Prior
 from SPRCore.regularization.priors import as_prior, hyperparameters
+from SPRCore.typing import Vectors
 
 _VELOCITY_SHARE = 0.25  # of the cache
 
@@ -63,6 +66,7 @@ class LiveSession(AbstractContextManager):
         self._latest: CoarseSolution | None = None  # of any setting, as a start
         self._background: CoarseSolution | None = None  # of the sweep
         self._swept: set[Key] = set()
+        self._estimator = UncertaintyEstimator(pair, self._method.problem)
         self._drawing_s = 0.0
         self._set_current(job.prior)
 
@@ -117,6 +121,7 @@ class LiveSession(AbstractContextManager):
         self._velocities.clear()
         self._solution = self._latest = self._result = self._background = None
         self._method.keep_only(None)
+        self._estimator.drop()
         self._resources.close()
 
     @property
@@ -133,6 +138,11 @@ class LiveSession(AbstractContextManager):
     def trained(self) -> Mapping[str, float]:
         """Largest value of each of them in the training of the model; empty without a model."""
         return dict(self._method.trained)
+
+    @property
+    def has_stages(self) -> bool:
+        """Whether exact replies take much longer than previews."""
+        return self._method.has_stages
 
     @property
     def pair(self) -> LivePair:
@@ -208,6 +218,41 @@ class LiveSession(AbstractContextManager):
         point = self._evaluator.point(hyperparameters(wanted), preview, start)
         self._swept.add(key_of(point.setting))
         return point
+
+    def uncertainty(self, *, should_stop: ShouldStop | None = None) -> UncertaintyReply:
+        """Return the uncertainty of the displacement at the last setting: of the exact reply if that is known.
+
+        It is computed with the settings of `SPRCore.register` after `commit`, otherwise with coarser ones, and kept
+        with exact replies.
+
+        Raises:
+            ComputationStopped: `should_stop` returned True; the next call resumes the computation.
+        """
+        start, check = time.perf_counter(), stop_check(should_stop)
+        if self._result is None and self._solution is None:
+            self._set_solution(self._begun(self._prior, start + self._budget_s, check))
+        result = self._result
+        is_committed = result is not None and result.deformation is None
+        if result is None or result.uncertainty is None or (is_committed and not result.is_fine):
+            source, grid = result or self._solution, self._method.preview_grid
+            found = self._estimator.estimated(source, self._estimated, grid, is_committed, check)
+            trim_memory()
+            if result is not None:
+                result = dataclasses.replace(result, uncertainty=found, is_fine=is_committed)
+                self._set_result(result)
+        else:
+            found = result.uncertainty
+        check()
+        displacement = result.reply.displacement if result else self._preview(self._solution).displacement
+        given = {"fixed": self._pair.fixed, "annotations": self._pair.annotations}
+        return UncertaintyReply(
+            uncertainty=found.deviation,
+            setting=dict(self.setting),
+            exact=result is not None,
+            fine=result is not None and result.is_fine,
+            metrics=uncertainty_metrics(found.on(self._pair.fixed.grid), displacement, **given),
+            milliseconds=milliseconds_since(start),
+        )
 
     def choose(self, *, should_stop: ShouldStop | None = None) -> ChosenSetting:
         """Choose a setting as `SPRCore.register(prior="auto")` does; the last setting is kept.
@@ -301,15 +346,28 @@ class LiveSession(AbstractContextManager):
             warnings=self._method.warnings(solution.prior),
         )
 
-    def _preview(self, solution: CoarseSolution) -> Preview:
-        """Return the preview of a coarse solution, with the detail of exact solutions nearby."""
+    def _estimated(self) -> EstimatedDeformation:
+        """Return the deformation at the current setting whose uncertainty is estimated."""
+        if self._result is not None:
+            fields, velocity_mm = self._result.reply, self._result.velocity_mm
+        else:
+            fields, has_velocity = self._preview(self._solution), self._solution.velocity_mm is not None
+            velocity_mm = self._flow_of(self._solution)[0] if has_velocity else None
+        given = {"displacement": fields.displacement, "weight": fields.weight, "velocity_mm": velocity_mm}
+        return EstimatedDeformation(prior=self._prior, **given)
+
+    def _flow_of(self, solution: CoarseSolution) -> tuple[Vectors, Vectors]:
+        """Return field in mm and displacement in voxels, with the detail of exact solutions nearby."""
         grid, displacement_vox = self._method.preview_grid, solution.displacement_vox
         if solution.velocity_mm is None:
-            field_mm = displacement_vox * grid.images.spacing
-        else:
-            detail = self._velocities.detail(solution.position)
-            velocity_mm = solution.velocity_mm if detail is None else solution.velocity_mm + detail
-            field_mm, displacement_vox = grid.flow(velocity_mm)
+            return displacement_vox * grid.images.spacing, displacement_vox
+        detail = self._velocities.detail(solution.position)
+        return grid.flow(solution.velocity_mm if detail is None else solution.velocity_mm + detail)
+
+    def _preview(self, solution: CoarseSolution) -> Preview:
+        """Return the preview of a coarse solution, with the detail of exact solutions nearby."""
+        grid = self._method.preview_grid
+        field_mm, displacement_vox = self._flow_of(solution)
         sharpness = self._velocities.sharpness(solution.position) if solution.weight is None else None
         closed = grid.closed_form(field_mm, solution.prior, sharpness)
         weight = closed if solution.weight is None else solution.weight

@@ -35,6 +35,7 @@ from SPRRegistrationLib.scene import (
     samples,
     sliding,
     snapshots,
+    uncertainty,
     warping,
 )
 from SPRRegistrationLib.session import SessionStage
@@ -145,6 +146,8 @@ class Controller(WorkerControl):
     def warp(self) -> slicer.vtkMRMLTransformableNode | None:
         """Return a copy of `nodeToWarp`, deformed as the moving image is; None without a deformation or such a node.
 
+        With a map of the uncertainty, models are colored by it, and it is in the description of other copies.
+
         Raises:
             InputError: It cannot be deformed.
         """
@@ -152,8 +155,11 @@ class Controller(WorkerControl):
         node, transform = parameters.nodeToWarp, parameters.displacementTransform
         if node is None or transform is None or not outputs.is_alive(parameters):
             return None
-        grid = geometry.grid_of(parameters.fixedVolume)
-        return None if geometry.displacement_of(transform) is None else warping.warp(node, transform, grid)
+        if geometry.displacement_of(transform) is None:
+            return None
+        copy = warping.warp(node, transform, geometry.grid_of(parameters.fixedVolume))
+        uncertainty.attach(parameters, copy)
+        return copy
 
     def align(self, alignment: Alignment) -> None:
         """Choose the affine pre-alignment."""
@@ -275,6 +281,11 @@ class Controller(WorkerControl):
     def measure_segments(self) -> None:
         """Fill the table of measures per segment of the fixed image."""
         charts.update_segment_table(self.parameters)
+        self.announce()
+
+    def list_landmarks(self) -> None:
+        """Fill the table of distances of the landmarks."""
+        charts.update_landmark_table(self.parameters)
         self.announce()
 
     def show_sliding(self, python: str) -> None:

@@ -117,10 +117,11 @@ def no_output(name: str) -> str:
     return text.format(name=name)
 
 
-def warped(name: str, is_preview: bool) -> str:
-    """A deformed copy was made."""
-    made = _("“{name}” was made.").format(name=name)
-    return f"{made} {_('It belongs to a preview: press Apply, and make it again.')}" if is_preview else made
+def warped(name: str, is_preview: bool, uncertainty: str = "") -> str:
+    """A deformed copy was made, whose uncertainty is given as a sentence if it is known."""
+    parts = [_("“{name}” was made.").format(name=name), uncertainty]
+    parts += [_("It belongs to a preview: press Apply, and make it again.")] if is_preview else []
+    return " ".join(part for part in parts if part)
 
 
 def initial_alignment(name: str) -> str:
@@ -159,11 +160,25 @@ def why_not_apply(parameters: Any) -> str:
     return ""
 
 
-def cursor(weight: float | None, displacement_mm: float | None) -> str:
-    """Return relative stiffness (1 is stiff) and length of the displacement at a point."""
+def cursor(weight: float | None, displacement_mm: float | None, uncertainty_mm: float | None = None) -> str:
+    """Return relative stiffness (1 is stiff), and length and uncertainty of the displacement at a point."""
     parts = [] if weight is None else [_("stiffness {:.2f}").format(weight)]
-    parts += [] if displacement_mm is None else [_("moved by {:.1f} mm").format(displacement_mm)]
+    if displacement_mm is not None and uncertainty_mm is not None:
+        parts.append(_("moved by {:.1f} ± {:.1f} mm").format(displacement_mm, uncertainty_mm))
+    elif displacement_mm is not None:
+        parts.append(_("moved by {:.1f} mm").format(displacement_mm))
     return ", ".join(parts)
+
+
+def uncertainty(metrics: Mapping[str, float | None], exact: bool) -> str:
+    """Return the uncertainty of a result in one line.
+
+    Args:
+        metrics: Its median and 95th percentile in mm, as `median` and `p95`.
+        exact: Whether it is that of an exact result.
+    """
+    text = _("Median ± {median:.1f} mm, 95 % of the image below ± {p95:.1f} mm").format(**metrics)
+    return text if exact else _("{text} (preview)").format(text=text)
 
 
 def settings_point(setting: Mapping[str, float], measure: str, value: float | None) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 from SPRRegistrationLib import map_contrast, messages, settings_map, suggestion, verdict
 from SPRRegistrationLib.checks import PairCheck, pair_check
 from SPRRegistrationLib.controller import Controller
-from SPRRegistrationLib.scene import charts, geometry, inputs, snapshots
+from SPRRegistrationLib.i18n import tr as _
+from SPRRegistrationLib.scene import charts, geometry, inputs, snapshots, uncertainty
 from SPRRegistrationLib.session import SessionStage
 from SPRRegistrationLib.sliders import SliderStates, sliders_of
 
@@ -142,7 +143,21 @@ def cursor_text(controller: Controller, position: tuple[float, float, float] | N
         return ""
     (moved,) = geometry.moved_points(parameters.displacementTransform, [position])
     length = float(np.linalg.norm(moved - np.array(position)))
-    return messages.cursor(geometry.value_at(parameters.weightVolume, position), length)
+    (deviation,) = uncertainty.values_mm(parameters, [position])
+    stiffness = geometry.value_at(parameters.weightVolume, position)
+    return messages.cursor(stiffness, length, None if np.isnan(deviation) else float(deviation))
+
+
+def uncertainty_text(controller: Controller) -> str:
+    """Return the uncertainty of what is shown, or that it is being computed; empty while it is off or unknown."""
+    session, parameters = controller.session, controller.parameters
+    if not parameters.showUncertainty:
+        return ""
+    if session is None or session.uncertainty is None:
+        is_computed = session is not None and session.awaits_uncertainty and session.stage is not SessionStage.FAILED
+        return _("The uncertainty is being computed.") if is_computed else _("With the next result.")
+    found = session.uncertainty
+    return messages.uncertainty(found.metrics["uncertainty_mm"], found.exact)
 
 
 def _in_words(setting: Mapping[str, float]) -> str:

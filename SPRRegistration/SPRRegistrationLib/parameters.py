@@ -238,6 +238,9 @@ class SPRRegistrationParameters:
         weightOpacity: Its opacity, 0 to 1.
         weightLimit: Where the relative stiffness is above this, the map is transparent; 0 to 1.
         showJacobian: Whether the volume change map is overlaid on the images, instead of the stiffness.
+        showUncertainty: Whether the uncertainty of the displacement is computed, and overlaid instead of other maps.
+        uncertaintyOpacity: Its opacity, 0 to 1.
+        hatchAboveMm: Where the uncertainty is above this, in mm, the images are hatched; 0 for nowhere.
         showLegend: Whether the map has its legend.
         originalAnatomy: Whether a linked cursor is shown in the undeformed moving image.
         flicker: Whether fixed and deformed image alternate.
@@ -249,14 +252,18 @@ class SPRRegistrationParameters:
         deformedVolume: Result: the moving image on the grid of the fixed one.
         weightVolume: Result: the relative stiffness, 0 (free) to 1 (stiff).
         jacobianVolume: Result: factor of the change of volume.
+        uncertaintyVolume: Result: one standard deviation of the displacement, in mm, on a coarse grid; empty until it
+            is computed for the deformation that is shown.
         weightColors: Colors of the stiffness.
         jacobianColors: Colors of the change of volume.
+        uncertaintyColors: Colors of the uncertainty.
         linkedCursor: Point of the linked cursor.
         histogramTable: Numbers of the histogram of the stiffness.
         histogramSeries: The histogram.
         histogramChart: Its chart.
         mapTable: Numbers of the settings map.
         segmentTable: Stiffness, displacement and overlap of each segment.
+        landmarkTable: Distance of each pair of landmarks.
         sweep: Whether the settings map is computed while the worker is idle.
         mapMeasure: Measure of the settings map.
         suggestion: Suggested setting, with the pair that it belongs to, as JSON.
@@ -309,6 +316,9 @@ class SPRRegistrationParameters:
     weightOpacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.6
     weightLimit: Annotated[float, WithinRange(0.0, 1.0)] = 0.9
     showJacobian: bool = False
+    showUncertainty: bool = False
+    uncertaintyOpacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.6
+    hatchAboveMm: Annotated[float, WithinRange(0.0, 100.0)] = 0.0
     showLegend: bool = True
     originalAnatomy: bool = False
     flicker: bool = False
@@ -319,14 +329,17 @@ class SPRRegistrationParameters:
     deformedVolume: vtkMRMLScalarVolumeNode
     weightVolume: vtkMRMLScalarVolumeNode
     jacobianVolume: vtkMRMLScalarVolumeNode
+    uncertaintyVolume: vtkMRMLScalarVolumeNode
     weightColors: vtkMRMLColorTableNode
     jacobianColors: vtkMRMLColorTableNode
+    uncertaintyColors: vtkMRMLColorTableNode
     linkedCursor: vtkMRMLMarkupsFiducialNode
     histogramTable: vtkMRMLTableNode
     histogramSeries: vtkMRMLPlotSeriesNode
     histogramChart: vtkMRMLPlotChartNode
     mapTable: vtkMRMLTableNode
     segmentTable: vtkMRMLTableNode
+    landmarkTable: vtkMRMLTableNode
 
     sweep: bool = False
     mapMeasure: MapMeasure = MapMeasure.SIMILARITY

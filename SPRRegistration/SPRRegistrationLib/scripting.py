@@ -112,7 +112,8 @@ class RegistrationRun:
                 if progress is not None:
                     progress(session.progress)
         elif session is not None and session.stage is SessionStage.DONE:
-            self._finish("")
+            if not session.awaits_uncertainty:
+                self._finish("")
         else:
             self._finish(
                 controller.why_not or controller.problem or ("it was ended" if session is None else session.words)

@@ -5,12 +5,11 @@ Nothing here blocks: a `Transport` owns the process and moves the bytes.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import partialmethod
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,8 @@ from SPRCore.live.arrays import SessionFolder
 from SPRCore.live.conversation import Conversation
 from SPRCore.live.events import Arrived, Deadlines, Event, KillWorker, StartWorker, WorkerState
 from SPRRegistrationLib import map_contrast, messages, suggestion
-from SPRRegistrationLib.scene import charts, display, inputs, outputs
+from SPRRegistrationLib.scene import charts, display, inputs, outputs, results, uncertainty
+from SPRRegistrationLib.transport import Transport
 
 logger = logging.getLogger("SPRRegistration")
 
@@ -41,22 +41,6 @@ class SessionStage(Enum):
 def kind_of(result: Any) -> tuple[bool, bool, bool]:
     """Return what decides how a result is shown: whether it is exact, its stiffness is known and has contrast."""
     return result.exact, result.weight_known, map_contrast.is_possible(result)
-
-
-class Transport(Protocol):
-    """Owner of the process; calls `feed`, `feed_log`, `ended` and `tick` of the session."""
-
-    def start(self, command: Sequence[str]) -> None:
-        """Start the worker; `RegistrationSession.ended` is called with None if that fails."""
-        ...
-
-    def write(self, data: bytes) -> None:
-        """Write to its standard input; of no effect once it has ended."""
-        ...
-
-    def kill(self) -> None:
-        """Kill it."""
-        ...
 
 
 class RegistrationSession:
@@ -80,6 +64,7 @@ class RegistrationSession:
         ranges: Lowest and highest value of each hyperparameter.
         setting: The hyperparameters of the last request.
         sweeping: Whether the settings map is being computed.
+        uncertainty: The uncertainty of the result that is shown, without its map; None if it is not computed.
     """
 
     def __init__(
@@ -128,6 +113,10 @@ class RegistrationSession:
         """Start or stop computing the settings map while the worker is idle."""
         self._ask("sweep", self.stage, self.words, on=on)
 
+    def estimate(self, on: bool) -> None:
+        """Start or stop computing the uncertainty of what is shown, while the worker is idle."""
+        self._ask("uncertainty", self.stage, self.words, on=on)
+
     def choose(self) -> None:
         """Request a suggestion for the pair, computed while the worker is idle; it is kept in the parameters."""
         self._ask("choose", self.stage, self.words)
@@ -139,6 +128,7 @@ class RegistrationSession:
             stiffness: Factor above 0 of the stiffness at each voxel, shape (X, Y, Z); None for none.
             affine: Its voxel index to RAS mm, shape (4, 4).
         """
+        self._drop_uncertainty()
         self._ask("paint", self.stage, self.words, stiffness, affine)
 
     def remeasure(self) -> None:
@@ -284,24 +274,14 @@ class RegistrationSession:
             self.close()
             return
         is_final = message.id == self._commit_id
-        outputs.ensure(self.parameters)
-        if not message.exact:
-            display.set_detail(self.parameters, fine=False)
+        if self.uncertainty is None or self.uncertainty.setting != message.setting:
+            self._drop_uncertainty()
+        report = None
         if is_final:
-            outputs.show_result(self.parameters, *(arrays[name] for name in ("displacement", "weight", "inverse")))
-            self.parameters.quality = json.dumps(vars(message.quality))
             facts = inputs.report_of(self.parameters, self._asked, message, self.opened)
-            self.parameters.report = json.dumps({"versions": self._versions} | facts)
-            if self.parameters.segmentTable is not None:
-                charts.update_segment_table(self.parameters)
-            self._commit_id = None
-        else:
-            weight = arrays["weight"] if message.weight_known else None
-            outputs.show_preview(self.parameters, arrays["displacement"], weight, message.exact)
-        outputs.note_contrast(self.parameters, map_contrast.is_possible(message))
-        if self.shown is None or kind_of(self.shown) != kind_of(message):
-            display.show(self.parameters)
-        display.set_detail(self.parameters, fine=message.exact)
+            report, self._commit_id = {"versions": self._versions} | facts, None
+        is_new_kind = self.shown is None or kind_of(self.shown) != kind_of(message)
+        results.show(self.parameters, message, arrays, is_new_kind, report)
         self.shown, self.progress = message, None
         if is_final:
             self._move(SessionStage.DONE, messages.done(message.age_ms))  # the waiting time of the user
@@ -309,6 +289,19 @@ class RegistrationSession:
             self._has_news = True
         else:
             self._move(SessionStage.READY, messages.shown(message.exact))
+
+    def _on_uncertainty(self, message: protocol.UncertaintyMessage, arrays: dict) -> None:
+        shown = self.shown
+        is_of_shown = shown is not None and message.setting == shown.setting and message.exact >= shown.exact
+        if not is_of_shown or message.id < self._floor or not outputs.is_alive(self.parameters):
+            return
+        self.uncertainty, self._has_news = message, True
+        self.shown = results.show_uncertainty(self.parameters, shown, message, arrays)
+
+    def _drop_uncertainty(self) -> None:
+        self.uncertainty = None
+        if uncertainty.clear(self.parameters):
+            display.show(self.parameters)
 
     def _on_chosen(self, message: protocol.Chosen, arrays: dict) -> None:
         if message.id == self._choose_id:
@@ -360,6 +353,7 @@ class RegistrationSession:
 
     def _forget_pair(self) -> None:
         self.shown: protocol.ReplyMessage | None = None
+        self.uncertainty: protocol.UncertaintyMessage | None = None
         self.opened: protocol.Opened | None = None
         self.points: list[protocol.SweepPoint] = []
         self.ranges: dict[str, tuple[float, ...]] = {}
@@ -376,6 +370,12 @@ class RegistrationSession:
     def awaits_result(self) -> bool:
         """Whether an exact result was requested and has not arrived."""
         return self._commit_id is not None
+
+    @property
+    def awaits_uncertainty(self) -> bool:
+        """Whether the uncertainty of the result that is shown was requested and has not arrived."""
+        is_there = self.uncertainty is not None and (self.uncertainty.fine or self.stage is not SessionStage.DONE)
+        return self.shown is not None and self.parameters.showUncertainty and not is_there
 
     @property
     def is_choosing(self) -> bool:

@@ -214,6 +214,16 @@ def _show() -> dict[str, str]:
             "Overlay the change of volume instead of the stiffness: 1 unchanged, 2 doubled, 0.5 halved. 0 or below is "
             "folded, which is impossible for tissue."
         ),
+        "showUncertainty": _(
+            "Uncertainty: one standard deviation of the displacement, in mm. It does not cover a wrong match. It is "
+            "computed when the sliders rest, for a preview at first, and shown instead of the other maps."
+        ),
+        "uncertaintyOpacity": _("Opacity of the map of the uncertainty: 0 invisible, 1 opaque."),
+        "hatchAboveMm": _("Draw gray lines over the images where the uncertainty is above this value in mm; 0 is off."),
+        "uncertaintyLabel": _(
+            "Uncertainty of the deformation on the screen. After a change of the setting the map is removed until the "
+            "new one is computed."
+        ),
         "showLegend": _("Show the color bar with its numbers in the views."),
         "showDisplacement": _("Draw the deformation of the moving image in the slice views."),
         "displacementStyle": _("Draw the displacement as a deformed grid, as arrows, or as contours of its length."),
@@ -267,6 +277,11 @@ def _results() -> dict[str, str]:
             "seconds."
         ),
         "segmentTableView": _("Measures of each segment."),
+        "landmarkTableButton": _(
+            "List the distance of each pair of landmarks after the deformation, with the uncertainty of the "
+            "displacement."
+        ),
+        "landmarkTableView": _("Distance of each pair of landmarks."),
         "sweep": _(
             "Compute previews for a grid of settings in the background and show their measures below. Any other "
             "computation goes first."
@@ -283,6 +298,9 @@ def _results() -> dict[str, str]:
         ),
         "exportDirectionSelector": _("The transform that deforms the moving image onto the fixed one, or its inverse."),
         "exportTransformButton": _("Save the deformation to a file."),
+        "exportUncertaintyButton": _(
+            "Save the uncertainty as an image: one standard deviation of the displacement, in mm, on a coarse grid."
+        ),
         "exportReportButton": _("Save settings, measures and versions. No names of patients, no paths."),
         "helpLabel": _("Pages in the internet; they open in your browser."),
         "logText": _("Messages of the registration program. Names of the images are left out."),

@@ -252,7 +252,15 @@ def _details(shown: ResultFacts, measured: bool) -> list[tuple[str, str] | None]
             3,
         ),
         _change(_("Distance of the landmarks"), *errors, _("{} mm on average"), 1),
+        _uncertainty(after.get("uncertainty_mm") or {}),
     ]
+
+
+def _uncertainty(summary: Mapping[str, Any]) -> tuple[str, str] | None:
+    if summary.get("median") is None or summary.get("p95") is None:
+        return None
+    text = _("± {median:.1f} mm (median), 95 % below ± {p95:.1f} mm")
+    return _("Uncertainty of the displacement"), text.format(median=summary["median"], p95=summary["p95"])
 
 
 def _row(name: str, value: float | None, pattern: str) -> tuple[str, str] | None:

@@ -16,7 +16,8 @@ from SPRRegistrationLib.i18n import tr as _
 from SPRRegistrationLib.models import INSTANCE
 from SPRRegistrationLib.parameters import HYPERPARAMETERS, setting_of
 from SPRRegistrationLib.scene import display, inputs, painting
-from SPRRegistrationLib.session import RegistrationSession, SessionStage, Transport
+from SPRRegistrationLib.session import RegistrationSession, SessionStage
+from SPRRegistrationLib.transport import Transport
 
 
 @dataclass
@@ -93,6 +94,7 @@ class WorkerControl:
         self.opens_by_itself, self.problem = False, ""
         self._opened: tuple = ()
         self._swept: tuple = (None, False)
+        self._estimated: tuple = (None, False)
         self._painted: tuple = ()
         self._setting = self._target = setting_of(parameters)
         self._requested: dict[str, float] | None = None
@@ -194,6 +196,7 @@ class WorkerControl:
             self._repaint()
             self.catch_up()
             self._update_sweep()
+            self._update_uncertainty()
 
     def _pair(self) -> tuple:
         return inputs.opening_of(self.parameters)
@@ -259,6 +262,15 @@ class WorkerControl:
         if self._swept != before and (wanted or before[0] is session.opened):
             session.sweep(wanted)
 
+    def _update_uncertainty(self) -> None:
+        """Start or stop computing the uncertainty; a worker that was started again is told again."""
+        session, wanted = self.session, self.parameters.showUncertainty
+        if session is None or session.opened is None:
+            return
+        before, self._estimated = self._estimated, (session.opened, wanted)
+        if self._estimated != before and (wanted or before[0] is session.opened):
+            session.estimate(wanted)
+
     def _session_changed(self, session: RegistrationSession) -> None:
         if session is not self.session:
             return
@@ -268,4 +280,5 @@ class WorkerControl:
         is_first = session.stage is SessionStage.READY and session.shown is None and bool(session.ranges)
         self.catch_up(again=is_first)
         self._update_sweep()
+        self._update_uncertainty()
         self.announce()

@@ -47,12 +47,14 @@ class FakeSession:
         self.swept = 0
         self.choosing_s, self.chosen = 0.3, CHOSEN  # remaining seconds of a choice
         self.factor = 1.0
+        self.has_stages, self.estimating_s = True, 0.02
+        self.is_exact = self.is_committed = False
 
     def update(self, should_stop, **changes):
         setting = self.setting | changes
         self._misbehave(setting)
         self._wait(setting["seconds"], should_stop)
-        self.setting, self.left = setting, int(setting["improvements"])
+        self.setting, self.left, self.is_committed = setting, int(setting["improvements"]), False
         return self._reply("preview", self.left == 0)
 
     def improve(self, should_stop):
@@ -64,7 +66,27 @@ class FakeSession:
 
     def commit(self, should_stop):
         self._wait(self.setting["seconds"], should_stop)
+        self.is_committed = True
         return self._reply("exact", True)
+
+    def uncertainty(self, should_stop):
+        self._wait(self.estimating_s, should_stop)
+        array, affine = self.fixed
+        deviation = SimpleNamespace(array=np.full(array.shape, 0.5 * self.setting["alpha"], np.float32), affine=affine)
+        summary = {
+            "median": 0.5,
+            "p95": np.float64(1.5),
+            "max": float("inf"),
+            "labels": {"1": {"median": 0.5, "p95": 1.0}},
+        }
+        return SimpleNamespace(
+            uncertainty=deviation,
+            setting=self.setting,
+            exact=self.is_exact,
+            fine=self.is_committed,
+            metrics={"uncertainty_mm": summary, "landmarks": [{"error_mm": 2.0, "uncertainty_mm": 1.0}]},
+            milliseconds=1.0,
+        )
 
     def sweep_step(self, should_stop):
         self._wait(0.02, should_stop)
@@ -110,6 +132,7 @@ class FakeSession:
             np.ones(int(setting["fill"] * 2**17))
 
     def _reply(self, stage, exact):
+        self.is_exact = exact
         array, affine = self.fixed
         field_mm = np.full((*array.shape, 3), self.setting["alpha"] * self.factor, dtype=np.float32)
         volume = SimpleNamespace(array=array, affine=affine)

@@ -30,6 +30,7 @@ class Session(FakeSession):
 
     def commit(self, should_stop):
         self._wait(SECONDS, should_stop)
+        self.is_committed = True
         reply = self._reply("exact", True)
         reply.metrics = {"before": {"lncc": 0.3}, "after": {"lncc": 0.5, "dice": {1: 0.5}}}
         return reply

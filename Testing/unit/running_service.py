@@ -35,7 +35,7 @@ class Running:
 
     def hear(self, message):
         message = read_answer(to_line(message))
-        if isinstance(message, protocol.ReplyMessage) and self.releases:
+        if isinstance(message, protocol.ReplyMessage | protocol.UncertaintyMessage) and self.releases:
             self.queue.put(protocol.Release(slot=message.segment.slot))
         with self.changed:
             self.sent.append((time.monotonic(), message))
@@ -62,9 +62,8 @@ class Running:
         return found[0]
 
     def wait(self, number, seconds=5.0):
-        return self.until(
-            lambda m: getattr(m, "id", None) == number and not isinstance(m, protocol.ProgressReport), seconds
-        )
+        others = (protocol.ProgressReport, protocol.UncertaintyMessage)
+        return self.until(lambda m: getattr(m, "id", None) == number and not isinstance(m, others), seconds)
 
     def kinds(self):
         return [message.kind for _, message in self.sent]

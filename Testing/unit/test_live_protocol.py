@@ -47,6 +47,7 @@ REQUESTS = [
     protocol.Update(id=3, setting=SETTING, improve=False),
     protocol.Commit(id=4, setting={}),
     protocol.ToggleSweep(id=5, on=False),
+    protocol.ToggleUncertainty(id=5),
     protocol.Open(id=2, segment=SEGMENT, start="search", init_affine=GRID),
     protocol.Choose(id=6),
     protocol.Stiffness(id=6, segment=SEGMENT),
@@ -70,6 +71,10 @@ ANSWERS = [
     protocol.ReplyMessage(
         **{"id": 3, "improvement": True, "exact": True, "stage": "exact", "milliseconds": 3.5, "age_ms": 4.0},
         **{"weight_known": True, "contrast": CONTRAST, "setting": SETTING, "quality": QUALITY, "segment": SEGMENT},
+    ),
+    protocol.UncertaintyMessage(
+        **{"id": 3, "setting": SETTING, "exact": False, "fine": False, "segment": SEGMENT, "milliseconds": 900.0},
+        metrics={"uncertainty_mm": {"median": 1.5, "p95": 3.0, "max": None}},
     ),
     protocol.Chosen(id=6, prior="beta", setting=SETTING, compared=True, blocks=12),
     protocol.Chosen(id=6, prior="uniform", setting={"lambda": 2.0}, compared=False, blocks=0, warnings=("None.",)),

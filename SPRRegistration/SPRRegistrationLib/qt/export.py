@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 
 from SPRCore.errors import OutputError
 from SPRRegistrationLib.qt.section import Section
+from SPRRegistrationLib.scene import uncertainty
 from SPRRegistrationLib.scene.exports import directions, formats, write_node
 
 logger = logging.getLogger("SPRRegistration")
@@ -27,11 +28,13 @@ class ExportSection(Section):
         for text, _field in directions():
             self.ui.exportDirectionSelector.addItem(text)
         self.ui.exportTransformButton.connect("clicked()", self.save_transform)
+        self.ui.exportUncertaintyButton.connect("clicked()", self.save_uncertainty)
         self.ui.exportReportButton.connect("clicked()", self.save_report)
 
     def refresh(self) -> None:
         """Enable what can be saved."""
         self.ui.exportTransformButton.enabled = self.parameters.displacementTransform is not None
+        self.ui.exportUncertaintyButton.enabled = uncertainty.has_map(self.parameters)
         self.ui.exportReportButton.enabled = bool(self.parameters.report)
 
     def save_transform(self) -> None:
@@ -42,13 +45,20 @@ class ExportSection(Section):
         if node is None:
             slicer.util.infoDisplay(_("There is no inverse yet: press Apply first."), _("SPR Registration"))
             return
-        path = self._ask(_("Save the transform"), f"{node.GetName()}{ending}", f"*{ending}")
+        self._save(node, _("Save the transform"), ending)
+
+    def save_uncertainty(self) -> None:
+        """Ask where, and save the uncertainty."""
+        self._save(self.parameters.uncertaintyVolume, _("Save the uncertainty"), ".nii.gz")
+
+    def _save(self, node: slicer.vtkMRMLStorableNode, title: str, ending: str) -> None:
+        path = self._ask(title, f"{node.GetName()}{ending}", f"*{ending}")
         if path:
             path = path if path.endswith(ending) else path + ending
             try:
                 write_node(node, Path(path))  # the file of the node in the scene stays
             except OutputError:
-                logger.exception("the transform was not saved")
+                logger.exception("the result was not saved")
                 self._report(False, path)
             else:
                 self._report(True, path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from SPRCore.errors import SPRError
 from SPRRegistrationLib import messages
 from SPRRegistrationLib.qt.section import Section, words_of
-from SPRRegistrationLib.scene import geometry, outputs
+from SPRRegistrationLib.scene import geometry, outputs, uncertainty
 
 
 class OutputsSection(Section):
@@ -36,4 +36,5 @@ class OutputsSection(Section):
             self.ui.warpLabel.text = words_of(error)
         else:
             if made is not None:
-                self.ui.warpLabel.text = messages.warped(made.GetName(), outputs.is_preview(self.parameters))
+                is_preview, words = outputs.is_preview(self.parameters), uncertainty.words_about(made)
+                self.ui.warpLabel.text = messages.warped(made.GetName(), is_preview, words)

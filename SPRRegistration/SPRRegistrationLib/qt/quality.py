@@ -27,11 +27,12 @@ class QualitySection(Section):
         self.ui.segmentTableButton.connect("clicked()", self.show_segments)
         self.ui.contrastButton.connect("clicked()", lambda: self.call("restore_contrast"))
         self.ui.slidingButton.connect("clicked()", self.show_sliding)
+        self.ui.landmarkTableButton.connect("clicked()", self.show_landmarks)
 
     def attach(self) -> None:
         """Follow the mouse over the images."""
         self._follow()
-        self._show_table()
+        self._show_tables()
 
     def detach(self) -> None:
         """Stop following the mouse."""
@@ -52,6 +53,8 @@ class QualitySection(Section):
         self.ui.contrastButton.visible = bool(contrast.setting)
         has_segments = self.parameters is not None and self.parameters.fixedLabels is not None
         self.ui.slidingButton.enabled = self.ui.segmentTableButton.enabled and has_segments
+        landmarks = (self.parameters.fixedLandmarks, self.parameters.movingLandmarks)
+        self.ui.landmarkTableButton.enabled = has_result and None not in landmarks
         badge = panel_state.badge(self.controller)
         if badge is None:
             self.ui.badgeLabel.text, self.ui.measuresLabel.text = _("No result yet."), ""
@@ -74,7 +77,7 @@ class QualitySection(Section):
     def show_segments(self) -> None:
         """Show measures of each segment of the fixed image."""
         self.controller.measure_segments()
-        self._show_table()
+        self._show_tables()
 
     def show_sliding(self) -> None:
         """Show the surfaces of the segments, colored by the slide."""
@@ -84,9 +87,17 @@ class QualitySection(Section):
         finally:
             qt.QApplication.restoreOverrideCursor()
 
-    def _show_table(self) -> None:
-        self.ui.segmentTableView.setMRMLTableNode(self.parameters.segmentTable)
-        self.ui.segmentTableView.visible = self.parameters.segmentTable is not None
+    def show_landmarks(self) -> None:
+        """Show the distance of each pair of landmarks."""
+        self.controller.list_landmarks()
+        self._show_tables()
+
+    def _show_tables(self) -> None:
+        ui, parameters = self.ui, self.parameters
+        tables = ((ui.segmentTableView, parameters.segmentTable), (ui.landmarkTableView, parameters.landmarkTable))
+        for view, table in tables:
+            view.setMRMLTableNode(table)
+            view.visible = table is not None
 
     def _follow(self) -> None:
         if self._cursor is None and self.parameters.fixedVolume is not None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import qt
 import slicer
 
+from SPRRegistrationLib import panel_state
 from SPRRegistrationLib.qt.section import Section
 from SPRRegistrationLib.scene import display, outputs
 
 SHOWN = (
     *("fixedVolume", "movingVolume", "showDeformed", "deformedOpacity", "showDisplacement", "showDisplacement3D"),
     *("displacementStyle", "gridSpacingMm", "showWeight", "weightOpacity", "weightLimit", "showJacobian"),
-    *("showLegend", "originalAnatomy", "flicker"),
+    *("showUncertainty", "uncertaintyOpacity", "hatchAboveMm", "showLegend", "originalAnatomy", "flicker"),
 )
 FLICKER_MS = 500
 
@@ -53,12 +54,15 @@ class ShowSection(Section):
         for box, parts in (
             ("showDeformed", ("deformedOpacitySlider", "flickerCheckBox")),
             ("showWeight", ("weightOpacitySlider", "weightLimitSlider")),
+            ("showUncertainty", ("uncertaintyOpacitySlider", "hatchAboveSlider")),
             ("showDisplacement", ("displacementStyleSelector", "gridSpacingSlider")),
         ):
             for name in parts:
                 getattr(ui, name).enabled = getattr(parameters, box) or (
                     box == "showDisplacement" and parameters.showDisplacement3D
                 )
+        ui.uncertaintyLabel.text = panel_state.uncertainty_text(self.controller)
+        ui.uncertaintyLabel.visible = parameters.showUncertainty
         state = tuple(getattr(parameters, name) for name in SHOWN)
         if state == self._shown or not outputs.is_alive(parameters) or parameters.displacementTransform is None:
             return

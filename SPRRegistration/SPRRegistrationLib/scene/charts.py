@@ -13,7 +13,7 @@ import slicer.util
 import vtk
 
 from SPRRegistrationLib.i18n import tr as _
-from SPRRegistrationLib.scene import geometry, inputs
+from SPRRegistrationLib.scene import geometry, inputs, uncertainty
 
 BINS = 50
 
@@ -112,6 +112,14 @@ def saved_points(parameters: Any) -> list[Any]:
     return points
 
 
+def update_tables(parameters: Any) -> None:
+    """Measure again what was listed: segments and landmarks."""
+    if parameters.segmentTable is not None:
+        update_segment_table(parameters)
+    if parameters.landmarkTable is not None:
+        update_landmark_table(parameters)
+
+
 def update_segment_table(parameters: Any) -> None:
     """List stiffness, displacement, change of volume and overlap of each segment of the fixed image.
 
@@ -135,9 +143,36 @@ def update_segment_table(parameters: Any) -> None:
         *(_("Segment"), _("Volume (ml)"), _("Stiffness, median"), _("Displacement, mean (mm)")),
         *(_("Displacement, largest (mm)"), _("Change of volume, mean"), _("Folded (percent)"), _("Overlap (Dice)")),
     )
+    if uncertainty.has_map(parameters):
+        titles += (_("Displacement, ± mm"),)
+        medians = uncertainty.of_segments(parameters, parameters.fixedLabels)
+        rows = [[*row, medians.get(row[0], np.nan)] for row in rows]
     name = _("{name}: segments").format(name=parameters.fixedVolume.GetName())
     table = _ensure(parameters, "segmentTable", "vtkMRMLTableNode", name)
     _fill(table, {title: [row[k] for row in rows] for k, title in enumerate(titles)})
+
+
+def update_landmark_table(parameters: Any) -> None:
+    """List the distance of each pair of landmarks after the deformation, with the uncertainty of the displacement.
+
+    Args:
+        parameters: The parameters of a registration with a result; which get a reference to the table.
+    """
+    fixed, moving, transform = parameters.fixedLandmarks, parameters.movingLandmarks, parameters.displacementTransform
+    if None in (fixed, moving, transform) or geometry.displacement_of(transform) is None:
+        return
+    points, there = geometry.points_of(fixed), geometry.points_of(moving)
+    count = min(len(points), len(there))
+    if count == 0:
+        return
+    apart = np.linalg.norm(geometry.moved_points(transform, points[:count]) - there[:count], axis=1)
+    columns = {
+        _("Landmark"): [fixed.GetNthControlPointLabel(index) or str(index + 1) for index in range(count)],
+        _("Distance (mm)"): apart,
+        _("± mm"): uncertainty.values_mm(parameters, points[:count]),
+    }
+    name = _("{name}: landmarks").format(name=parameters.fixedVolume.GetName())
+    _fill(_ensure(parameters, "landmarkTable", "vtkMRMLTableNode", name), columns)
 
 
 def _of_segment(parameters: Any, shown: tuple, points: np.ndarray) -> list[float]:

@@ -1,4 +1,4 @@
-"""Color tables of the maps: of the stiffness, and of the change of volume.
+"""Color tables of the maps: of the stiffness, the change of volume, and the uncertainty.
 
 They are made by the module, since Slicer's own perceptually uniform tables are not in every installation, and they are
 the same for all registrations of a scene.
@@ -18,6 +18,12 @@ SIZE = 256
 _FREE_TO_STIFF = ((0.99, 0.92, 0.20), (0.96, 0.56, 0.25), (0.82, 0.26, 0.43), (0.49, 0.10, 0.53), (0.17, 0.05, 0.36))
 """From bright to dark, placed by their lightness: equal steps of stiffness look equal, in gray and to the color blind
 too. What is free to move is bright yellow, which no gray image has."""
+
+_CERTAIN_TO_UNCERTAIN = (
+    *((0.00, 0.21, 0.40), (0.02, 0.36, 0.58), (0.02, 0.54, 0.56), (0.28, 0.75, 0.48)),
+    (0.76, 0.95, 0.68),
+)
+"""From dark to bright, placed by their lightness; blue and green, which neither a gray image nor the stiffness has."""
 
 _SHRINKS, _GROWS, _FOLDS = (0.13, 0.31, 0.75), (0.75, 0.15, 0.13), (1.0, 0.0, 1.0)
 
@@ -49,7 +55,12 @@ def label_colors(scene: slicer.vtkMRMLScene, title: str, names: Mapping[int, str
 
 def stiffness_colors(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorTableNode:
     """Return the colors of the stiffness, from free (0) to stiff (1); they are added to the scene if need be."""
-    return _table(scene, "SPRStiffness", "Stiffness (free to stiff)", _free_to_stiff())
+    return _table(scene, "SPRStiffness", "Stiffness (free to stiff)", _by_lightness(_FREE_TO_STIFF))
+
+
+def uncertainty_colors(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorTableNode:
+    """Return the colors of the uncertainty, from certain to uncertain; they are added to the scene if need be."""
+    return _table(scene, "SPRUncertainty", "Uncertainty (low to high)", _by_lightness(_CERTAIN_TO_UNCERTAIN))
 
 
 def volume_change_colors(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorTableNode:
@@ -65,11 +76,12 @@ def volume_change_colors(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorTable
 
 
 @cache
-def _free_to_stiff() -> tuple[tuple[float, ...], ...]:
+def _by_lightness(anchors: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
+    """Return colors of equal steps of lightness on the way over some colors."""
     scale = vtk.vtkColorTransferFunction()
-    for index, color in enumerate(_FREE_TO_STIFF):
+    for index, color in enumerate(anchors):
         scale.AddRGBPoint(index, *color)
-    fine = [scale.GetColor(position) for position in np.linspace(0, len(_FREE_TO_STIFF) - 1, 8 * SIZE)]
+    fine = [scale.GetColor(position) for position in np.linspace(0, len(anchors) - 1, 8 * SIZE)]
     lightness = np.array([_lightness(color) for color in fine])
     steps = np.linspace(lightness[0], lightness[-1], SIZE)
     return tuple((*fine[i], 1.0) for i in _nearest(lightness, steps))

@@ -1,7 +1,8 @@
 """What the slice and 3-D views show of a registration. Only nodes of the scene are touched, no windows.
 
-Layers, from below: the fixed image, the deformed one blended over it, the map of the stiffness or of the change of
-volume, the displacement. Views of the group 1 and above show the undeformed moving image, for the linked cursor.
+Layers, from below: the fixed image, the deformed one blended over it, the map of the stiffness, of the change of volume
+or of the uncertainty, the hatching where the uncertainty is above a limit, the displacement. Views of the group 1 and
+above show the undeformed moving image, for the linked cursor.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ import slicer
 import vtk
 
 from SPRRegistrationLib.i18n import tr as _
-from SPRRegistrationLib.scene import geometry, legends, outputs, unknown
+from SPRRegistrationLib.scene import geometry, legends, outputs, uncertainty, unknown
 
 MAP_LAYER = 3
 """Layer of the map: the one after background, foreground and label."""
+
+HATCHING_LAYER = 4
+"""Layer of the hatching where the uncertainty is above a limit."""
 
 _LINE_COLOR = (0.35, 0.95, 0.95)
 """Of grid lines and arrows: light, and neither a gray of the image nor a color of a map."""
@@ -53,7 +57,7 @@ def hide(parameters: Any) -> None:
     if not outputs.is_alive(parameters):
         return
     for composite, _view in slice_views(parameters.fixedVolume.GetScene()):
-        composite.SetNthLayerVolumeID(MAP_LAYER, None)
+        _set_layers(composite)
     for node in (parameters.displacementTransform, parameters.linkedCursor):
         if node is not None and node.GetDisplayNode() is not None:
             node.GetDisplayNode().SetVisibility(False)
@@ -173,18 +177,33 @@ def _show_layers(composite: slicer.vtkMRMLSliceCompositeNode, parameters: Any) -
     composite.SetBackgroundVolumeID(parameters.fixedVolume.GetID())
     composite.SetForegroundVolumeID(deformed.GetID() if _has_image(deformed) else None)
     composite.SetForegroundOpacity(parameters.deformedOpacity if deformed is not None else 0.0)
-    composite.SetNthLayerVolumeID(MAP_LAYER, shown.GetID() if _has_image(shown) else None)
-    composite.SetNthLayerOpacity(MAP_LAYER, parameters.weightOpacity)
+    _set_layers(composite, shown if _has_image(shown) else None, uncertainty.hatching(parameters))
+    opacity = parameters.uncertaintyOpacity if parameters.showUncertainty else parameters.weightOpacity
+    composite.SetNthLayerOpacity(MAP_LAYER, opacity)
+    composite.SetNthLayerOpacity(HATCHING_LAYER, 1.0)
     composite.EndModify(was_modifying)
 
 
 def _show_original(composite: slicer.vtkMRMLSliceCompositeNode, parameters: Any) -> None:
     composite.SetBackgroundVolumeID(parameters.movingVolume.GetID())
     composite.SetForegroundVolumeID(None)
-    composite.SetNthLayerVolumeID(MAP_LAYER, None)
+    _set_layers(composite)
+
+
+def _set_layers(
+    composite: slicer.vtkMRMLSliceCompositeNode,
+    shown: slicer.vtkMRMLScalarVolumeNode | None = None,
+    hatched: slicer.vtkMRMLScalarVolumeNode | None = None,
+) -> None:
+    """Set the layers above the images; the one of the hatching is added when it is needed first."""
+    composite.SetNthLayerVolumeID(MAP_LAYER, None if shown is None else shown.GetID())
+    if hatched is not None or composite.GetNthLayerVolumeID(HATCHING_LAYER) is not None:
+        composite.SetNthLayerVolumeID(HATCHING_LAYER, None if hatched is None else hatched.GetID())
 
 
 def _shown_map(parameters: Any) -> slicer.vtkMRMLScalarVolumeNode | None:
+    if parameters.showUncertainty:
+        return parameters.uncertaintyVolume
     if parameters.showJacobian:
         return parameters.jacobianVolume
     if not parameters.showWeight:

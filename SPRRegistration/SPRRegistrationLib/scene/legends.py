@@ -11,7 +11,7 @@ from typing import Any
 import slicer
 
 from SPRRegistrationLib.i18n import tr as _
-from SPRRegistrationLib.scene import outputs, unknown
+from SPRRegistrationLib.scene import outputs, uncertainty, unknown
 
 
 def show(parameters: Any, shown: slicer.vtkMRMLScalarVolumeNode | None) -> None:
@@ -28,6 +28,7 @@ def show(parameters: Any, shown: slicer.vtkMRMLScalarVolumeNode | None) -> None:
     kinds = (
         ("SPRStiffnessLegend", parameters.weightVolume, preview + _("Stiffness\n1 stiff\n0 free") + silent, 1.0),
         ("SPRVolumeChangeLegend", parameters.jacobianVolume, preview + _("Volume\n> 1 grows\n< 1 shrinks"), 2.0),
+        ("SPRUncertaintyLegend", parameters.uncertaintyVolume, *_of_uncertainty(parameters)),
         ("SPRUnknownLegend", hatched, unknown.title(), 1.0),
     )
     for tag, volume, title, highest in kinds:
@@ -40,6 +41,17 @@ def show(parameters: Any, shown: slicer.vtkMRMLScalarVolumeNode | None) -> None:
             carrier = _make_carrier(scene, tag)
         if carrier is not None:
             _set_legend(carrier, volume, title, highest, visible)
+
+
+def _of_uncertainty(parameters: Any) -> tuple[str, float]:
+    """Return the title of the legend of the uncertainty, and its highest number."""
+    if not uncertainty.has_map(parameters):
+        return "", 1.0
+    title = _("Preview:\n") if uncertainty.is_preview(parameters) else ""
+    title += _("Uncertainty\n(± mm)")
+    if parameters.hatchAboveMm > 0:
+        title += _("\nlines: above\n{limit:g} mm").format(limit=parameters.hatchAboveMm)
+    return title, parameters.uncertaintyVolume.GetDisplayNode().GetWindowLevelMax()
 
 
 def _make_carrier(scene: slicer.vtkMRMLScene, tag: str) -> slicer.vtkMRMLModelNode:

@@ -25,6 +25,7 @@ CLASSES = {
     "deformedVolume": "vtkMRMLScalarVolumeNode",
     "weightVolume": "vtkMRMLScalarVolumeNode",
     "jacobianVolume": "vtkMRMLScalarVolumeNode",
+    "uncertaintyVolume": "vtkMRMLScalarVolumeNode",
 }
 """The results, by the fields of the parameters that refer to them."""
 
@@ -41,6 +42,7 @@ def names(fixed: str, moving: str) -> dict[str, str]:
         "deformedVolume": _("deformed image"),
         "weightVolume": _("stiffness"),
         "jacobianVolume": _("change of volume"),
+        "uncertaintyVolume": _("uncertainty, mm"),
     }
     return {field: f"{pair} ({word})" for field, word in words.items()}
 
@@ -75,19 +77,37 @@ def ensure(parameters: Any) -> None:
     for field, table in tables.items():
         if getattr(parameters, field) is not table:
             setattr(parameters, field, table)
-    wanted = names(parameters.fixedVolume.GetName(), parameters.movingVolume.GetName())
-    for field, class_name in CLASSES.items():
-        node = getattr(parameters, field)
-        if node is None or node.GetScene() is None:
-            node = scene.AddNewNodeByClass(class_name, wanted[field])
-            node.SetAttribute(_AUTOMATIC_NAME, node.GetName())
-            setattr(parameters, field, node)
-        elif node.GetName() == node.GetAttribute(_AUTOMATIC_NAME) != wanted[field]:
-            node.SetName(wanted[field])
-            node.SetAttribute(_AUTOMATIC_NAME, wanted[field])
+    for field in CLASSES:
+        if field != "uncertaintyVolume":  # made when it is computed
+            _ensure_node(parameters, field)
     for node in (parameters.displacementTransform, parameters.inverseTransform):
         geometry.make_linear(node)
     _ensure_looks(parameters)
+
+
+def ensure_uncertainty(parameters: Any) -> None:
+    """Create the node of the uncertainty, as `ensure`."""
+    table = colors.uncertainty_colors(parameters.fixedVolume.GetScene())
+    if parameters.uncertaintyColors is not table:
+        parameters.uncertaintyColors = table
+    _ensure_node(parameters, "uncertaintyVolume")
+    volume = parameters.uncertaintyVolume
+    if volume.GetDisplayNode() is None:
+        volume.CreateDefaultDisplayNodes()
+        volume.GetDisplayNode().AutoWindowLevelOff()
+        volume.GetDisplayNode().SetAndObserveColorNodeID(table.GetID())
+
+
+def _ensure_node(parameters: Any, field: str) -> None:
+    scene, node = parameters.fixedVolume.GetScene(), getattr(parameters, field)
+    name = names(parameters.fixedVolume.GetName(), parameters.movingVolume.GetName())[field]
+    if node is None or node.GetScene() is None:
+        node = scene.AddNewNodeByClass(CLASSES[field], name)
+        node.SetAttribute(_AUTOMATIC_NAME, node.GetName())
+        setattr(parameters, field, node)
+    elif node.GetName() == node.GetAttribute(_AUTOMATIC_NAME) != name:
+        node.SetName(name)
+        node.SetAttribute(_AUTOMATIC_NAME, name)
 
 
 def is_preview(parameters: Any) -> bool:

@@ -16,7 +16,7 @@ import slicer
 
 from SPRRegistrationLib.i18n import tr as _
 from SPRRegistrationLib.parameters import apply_setting, setting_of
-from SPRRegistrationLib.scene import geometry, outputs
+from SPRRegistrationLib.scene import geometry, outputs, uncertainty
 
 NAMES = ("A", "B", "C")
 LONGEST_HISTORY = 50
@@ -132,6 +132,7 @@ def recall(parameters: Any, name: str) -> Mapping[str, float] | None:
         outputs.ensure(parameters)
         outputs.show_deformation(parameters, *field)
         parameters.weightVolume.SetAndObserveImageData(None)  # it is of another setting
+        uncertainty.clear(parameters)
     return kept.setting
 
 

@@ -1,9 +1,11 @@
-"""Gray hatching over the images where the stiffness map is not known.
+"""Gray hatching over the images: where the stiffness map is not known, and where the uncertainty is above a limit.
 
-An empty layer would mean stiff, which is transparent.
+An empty layer of the stiffness map would mean stiff, which is transparent.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import slicer
@@ -11,7 +13,7 @@ import slicer
 from SPRRegistrationLib.i18n import tr as _
 from SPRRegistrationLib.scene import geometry
 
-TAG, COLORS = "SPRUnknownStiffness", "SPRUnknownStiffnessColors"
+TAG = "SPRUnknownStiffness"
 STRIPES = 14
 """Along the longest side of the image."""
 
@@ -34,17 +36,42 @@ def volume_over(fixed: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalarVo
     Args:
         fixed: The image.
     """
+    return volume_where(fixed, TAG, title().replace("\n", " "))
+
+
+def volume_where(
+    fixed: slicer.vtkMRMLScalarVolumeNode,
+    tag: str,
+    name: str,
+    token: str = "",
+    is_hatched: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> slicer.vtkMRMLScalarVolumeNode:
+    """Return hatching over a part of an image, not saved.
+
+    Args:
+        fixed: The image.
+        tag: Singleton tag of the node, which is the same for all images.
+        name: What the hatching means, in one line.
+        token: Identifies the part, with the extent of the image: the node is filled again if it changes.
+        is_hatched: Tells which points (RAS mm, shape (N, 3)) are in the part; None for the whole image.
+    """
     scene = fixed.GetScene()
-    node = scene.GetSingletonNode(TAG, "vtkMRMLScalarVolumeNode")
+    node = scene.GetSingletonNode(tag, "vtkMRMLScalarVolumeNode")
     if node is not None and node.GetDisplayNode() is None:  # a scene that is closed keeps singletons alone
         scene.RemoveNode(node)
         node = None
-    node = node or _make(scene)
+    node = node or _make(scene, tag)
+    _name_colors(scene, tag, name)
     bounds = [0.0] * 6
     fixed.GetRASBounds(bounds)
-    extent = " ".join(f"{value:.3f}" for value in bounds)
+    extent = " ".join(f"{value:.3f}" for value in bounds) + token
     if node.GetAttribute(_OF) != extent or node.GetImageData() is None:
-        geometry.set_image(node, *stripes(np.array(bounds).reshape(3, 2)))
+        lines, affine = stripes(np.array(bounds).reshape(3, 2))
+        if is_hatched is not None:
+            voxels = np.argwhere(lines)
+            outside = voxels[~is_hatched(voxels @ affine[:3, :3].T + affine[:3, 3])]
+            lines[tuple(outside.T)] = 0
+        geometry.set_image(node, lines, affine)
         node.SetAttribute(_OF, extent)
     return node
 
@@ -69,10 +96,10 @@ def stripes(ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(part < _LINE, np.uint8(ON), np.uint8(0)), affine
 
 
-def _make(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLScalarVolumeNode:
+def _make(scene: slicer.vtkMRMLScene, tag: str) -> slicer.vtkMRMLScalarVolumeNode:
     node = slicer.vtkMRMLScalarVolumeNode()
-    node.SetSingletonTag(TAG)
-    node.SetName(TAG)
+    node.SetSingletonTag(tag)
+    node.SetName(tag)
     node = _hidden(scene.AddNode(node))
     node.CreateDefaultDisplayNodes()
     display = _hidden(node.GetDisplayNode())
@@ -80,22 +107,28 @@ def _make(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLScalarVolumeNode:
     display.SetWindowLevelMinMax(0.0, ON)
     display.SetThreshold(0.5 * ON, ON)  # above 1: VTK rounds it to the numbers of the image
     display.SetApplyThreshold(True)
-    display.SetAndObserveColorNodeID(_colors(scene).GetID())
+    display.SetAndObserveColorNodeID(_colors(scene, tag).GetID())
     return node
 
 
-def _colors(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorTableNode:
-    table = scene.GetSingletonNode(COLORS, "vtkMRMLColorTableNode")
+def _colors(scene: slicer.vtkMRMLScene, tag: str) -> slicer.vtkMRMLColorTableNode:
+    table = scene.GetSingletonNode(f"{tag}Colors", "vtkMRMLColorTableNode")
     if table is None:
         table = slicer.vtkMRMLColorTableNode()
-        table.SetSingletonTag(COLORS)
-        table.SetName(COLORS)
+        table.SetSingletonTag(f"{tag}Colors")
+        table.SetName(f"{tag}Colors")
         table = _hidden(scene.AddNode(table))
     table.SetTypeToUser()
     table.SetNumberOfColors(2)
-    for index in range(2):
-        table.SetColor(index, title().replace("\n", " "), _GRAY, _GRAY, _GRAY, 1.0)
     return table
+
+
+def _name_colors(scene: slicer.vtkMRMLScene, tag: str, name: str) -> None:
+    """Name the colors, since the data probe shows their names under the mouse."""
+    table = scene.GetSingletonNode(f"{tag}Colors", "vtkMRMLColorTableNode") or _colors(scene, tag)
+    if table.GetColorName(1) != name:
+        for index in range(2):
+            table.SetColor(index, name, _GRAY, _GRAY, _GRAY, 1.0)
 
 
 def _hidden(node: slicer.vtkMRMLNode) -> slicer.vtkMRMLNode:

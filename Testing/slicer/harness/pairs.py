@@ -122,6 +122,11 @@ class PlayedWorker:
         kind |= {"weight_known": final or known, "warnings": warnings, "contrast": contrast}
         self.say(protocol.ReplyMessage(id=id_, quality=quality, segment=segment, metrics=metrics, **facts, **kind))
 
+    def uncertainty(self, id_, array, affine, metrics, place=7, **facts):
+        """Send an uncertainty; facts: setting, exact, fine."""
+        segment = self._store.put(place, {"uncertainty": (array, affine)})
+        self.say(protocol.UncertaintyMessage(id=id_, segment=segment, metrics=metrics, milliseconds=900.0, **facts))
+
     def chosen(self, compared=True, prior="beta", **setting):
         setting = setting or {"alpha": 0.3, "lambda_max": 4.0}
         facts = {"compared": compared, "blocks": 9 if compared else 2, "prior": prior, "setting": setting}
