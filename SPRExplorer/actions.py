@@ -37,6 +37,7 @@ class Actions:
             controller.redo,
         )
         self.measure_segments, self.difference = controller.measure_segments, controller.show_difference
+        self.list_landmarks = controller.list_landmarks
 
     def press(self) -> None:
         """Draw faster: a slider is pressed, so that it may move."""

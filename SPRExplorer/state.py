@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+import slicer
 from SPRRegistrationLib import anatomies, messages, models, panel_state, settings_map, verdict
 from SPRRegistrationLib.i18n import tr as _
 from SPRRegistrationLib.models import INSTANCE
-from SPRRegistrationLib.scene import charts, painting, snapshots
+from SPRRegistrationLib.scene import charts, painting, snapshots, uncertainty
 from trame_server.state import State
 from trame_server.utils.typed_state import CollectionEncoderDecoder, TypedState
 
@@ -77,6 +78,7 @@ class PageState:
     method_items: list[dict[str, str]] = field(default_factory=list)
     card: list[list[str]] = field(default_factory=list)
     segments: dict[str, Any] = field(default_factory=dict)
+    landmarks: dict[str, Any] = field(default_factory=dict)
     map: dict[str, Any] = field(default_factory=dict)
     histogram: list[dict[str, str]] = field(default_factory=list)
     factors: list[dict[str, Any]] = field(default_factory=list)
@@ -97,6 +99,9 @@ class ShownState:
         labels: Labels of sliders that differ from the usual ones.
         suggestion: Text about the suggestion.
         segments_old: Whether the measures per segment belong to another result.
+        uncertainty_text: Text about the uncertainty of the result.
+        uncertainty_end_mm: Value at which the colors of its map end; 0 without a map.
+        uncertainty_exact: Whether the map is that of an exact result.
         snapshots: Settings of the snapshots as text.
         names: Names of the chosen nodes by field.
     """
@@ -126,12 +131,16 @@ class ShownState:
     map_known: bool
     segments_old: bool
     has_report: bool
+    uncertainty_text: str
+    uncertainty_end_mm: float
+    uncertainty_exact: bool
     snapshots: dict[str, str]
     can_undo: bool
     can_redo: bool
     can_compare: bool
     names: dict[str, str]
     has_labels: bool
+    has_landmarks: bool
 
 
 PAGE: PageState = TypedState(State(), PageState).name
@@ -187,12 +196,16 @@ def state_of(controller: ExplorerController) -> ShownState:
         map_known=shown is not None and shown.weight_known,
         segments_old=shown is not None and parameters.segmentTable is not None and not shown.metrics,
         has_report=bool(parameters.report),
+        uncertainty_text=panel_state.uncertainty_text(controller),
+        uncertainty_end_mm=uncertainty.shown_end_mm(parameters),
+        uncertainty_exact=uncertainty.has_exact_map(parameters),
         snapshots=kept,
         can_undo=history.can_undo,
         can_redo=history.can_redo,
         can_compare={"A", "B"} <= kept.keys(),
         names={name: "" if node is None else node.GetName() for name, node in nodes.items()},
         has_labels=parameters.fixedLabels is not None,
+        has_landmarks=None not in (parameters.fixedLandmarks, parameters.movingLandmarks),
     )
 
 
@@ -263,9 +276,8 @@ def histogram_of(controller: ExplorerController) -> list[dict[str, str]]:
     return bars
 
 
-def segments_of(controller: ExplorerController) -> dict[str, Any]:
-    """Return the measures per segment as a table of texts."""
-    node = controller.parameters.segmentTable
+def table_of(node: slicer.vtkMRMLTableNode | None) -> dict[str, Any]:
+    """Return measures per segment or landmark as a table of texts."""
     if node is None:
         return {"titles": [], "rows": []}
     columns = [node.GetTable().GetColumn(index) for index in range(node.GetNumberOfColumns())]

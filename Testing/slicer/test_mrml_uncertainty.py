@@ -44,13 +44,9 @@ def begun(scene):
     worker.close()
 
 
-def estimated(worker, id_, exact=False, fine=False, **setting):
+def estimated(worker, id_, **facts):
     """Let the worker send an uncertainty."""
-    segment = worker._store.put(7, {"uncertainty": (ramp(), MAP_AFFINE)})
-    summary = {"median": 3.0, "p95": 4.9, "max": 5.0}
-    metrics = {"uncertainty_mm": summary, "landmarks": [{"error_mm": 2.0, "uncertainty_mm": 3.0}]}
-    facts = {"setting": {"alpha": 0.2, "lambda_max": 1.0} | setting, "exact": exact, "fine": fine}
-    worker.say(protocol.UncertaintyMessage(id=id_, segment=segment, metrics=metrics, milliseconds=900.0, **facts))
+    worker.uncertainty(id_, ramp(), MAP_AFFINE, **facts)
 
 
 def shown_layers(parameters):
@@ -219,6 +215,8 @@ def test_segments_and_landmarks_are_listed_with_it(begun, scene):
     titles = [parameters.segmentTable.GetColumnName(k) for k in range(parameters.segmentTable.GetNumberOfColumns())]
     assert "Displacement, ± mm" not in titles
     estimated(worker, worker.last(protocol.Update).id)
+    assert parameters.segmentTable.GetNumberOfColumns() == len(titles), "segments are measured with exact results only"
+    estimated(worker, worker.last(protocol.Update).id, exact=True)
     table, marks = (parameters.segmentTable.GetTable(), parameters.landmarkTable.GetTable())
     medians = [table.GetColumnByName("Displacement, ± mm").GetValue(row) for row in range(2)]
     assert medians == pytest.approx([np.median([1.0, 1.0 + 4 / 7]), 5 - 2 / 7])

@@ -30,6 +30,7 @@ def show(parameters: Any, message: Any, arrays: dict, is_new_kind: bool, report:
     else:
         weight = arrays["weight"] if message.weight_known else None
         outputs.show_preview(parameters, arrays["displacement"], weight, message.exact)
+        charts.update_tables(parameters, with_segments=False)
     if is_new_kind:
         display.show(parameters)
     display.set_detail(parameters, fine=message.exact)
@@ -52,6 +53,6 @@ def show_uncertainty(parameters: Any, shown: Any, message: Any, arrays: dict) ->
         metrics = shown.metrics | {"after": shown.metrics["after"] | message.metrics}
         shown = dataclasses.replace(shown, metrics=metrics)
         parameters.report = json.dumps(json.loads(parameters.report) | {"metrics": metrics})
-    charts.update_tables(parameters)
+    charts.update_tables(parameters, with_segments=message.exact)
     display.show(parameters)
     return shown
