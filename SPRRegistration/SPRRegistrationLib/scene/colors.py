@@ -20,7 +20,7 @@ _FREE_TO_STIFF = ((0.99, 0.92, 0.20), (0.96, 0.56, 0.25), (0.82, 0.26, 0.43), (0
 too. What is free to move is bright yellow, which no gray image has."""
 
 _CERTAIN_TO_UNCERTAIN = (
-    *((0.10, 0.12, 0.45), (0.03, 0.33, 0.60), (0.02, 0.54, 0.56), (0.28, 0.75, 0.48)),
+    *((0.00, 0.21, 0.40), (0.02, 0.36, 0.58), (0.02, 0.54, 0.56), (0.28, 0.75, 0.48)),
     (0.76, 0.95, 0.68),
 )
 """From dark to bright, placed by their lightness; blue and green, which neither a gray image nor the stiffness has."""
