@@ -54,9 +54,9 @@ def _uncertainty(bar: str) -> None:
         with html.Div(v_if=(f"{end} > 0",), classes="spr-legend"):
             html.Span(_("preview"), v_if=(f"!{SHOWN.uncertainty_exact}",), classes="spr-legend-preview")
             _body(bar, [text(f"Number({share} * {end}).toFixed(1)") for share in (1, 0.5, 0)])
-            with html.Div(v_if=("hatchAboveMm > 0",)):
-                html.Span(_("lines: above {limit} mm").format(limit=text("hatchAboveMm")))
+            with html.Div(v_if=("hatchAboveMm > 0",), classes="spr-legend-limit"):
                 html.Div(classes="spr-hatching")
+                html.Span(_("lines: above {limit} mm").format(limit=text("hatchAboveMm")))
         html.Span(text(SHOWN.uncertainty_text), v_else=True, classes="spr-legend-preview")
 
 
