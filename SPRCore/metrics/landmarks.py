@@ -24,7 +24,7 @@ def sample_volume(volume: Volume, points_mm: np.ndarray) -> np.ndarray:
     if len(points_mm) == 0:
         return np.zeros(0)
     points_vox = torch.from_numpy(ras_to_voxel(np.asarray(points_mm, dtype=np.float64), volume.affine))
-    return sample(volume.to_tensor()[0], points_vox).numpy()[0].astype(np.float64)
+    return sample(volume.to_tensor(), points_vox).numpy()[0].astype(np.float64)
 
 
 def tre_mm(fixed_points: np.ndarray, moving_points: np.ndarray, field: Field | None = None) -> np.ndarray:

@@ -24,6 +24,7 @@ correlation window. Without a resolution the variance under a diffusion prior ha
 
 _LEAST_RESIDUAL = 0.1  # of a neighborhood, relative to the mean of the pair
 _LEAST_WEIGHT = 1e-3  # relative to the mean weight: keeps voxels without data and weight determined
+_LEAST_PIVOT = 1e-6
 _LATTICE = 0.2527  # variance of a difference-penalized field on a cubic lattice with unit weight and spacing
 
 
@@ -167,15 +168,16 @@ def _refinement(curvature: Tensor, strength: Scalars, grid: Level, finest: Level
 
 
 def _root_product(matrix: Tensor, field: Vectors) -> Vectors:
-    """Multiply vectors by the Cholesky factors of positive semidefinite matrices, (1, 6, X, Y, Z)."""
-    tiny = torch.finfo(matrix.dtype).tiny
+    """Multiply vectors by the Cholesky factors of positive semidefinite matrices, (1, 6, X, Y, Z).
+
+    Pivots are at least `_LEAST_PIVOT` of the trace: images with edges along one direction have singular matrices.
+    """
     a, b, c, d, e, f = matrix.unbind(1)
-    l00 = a.clamp(min=tiny).sqrt()
+    least = _LEAST_PIVOT * (a + d + f) + torch.finfo(matrix.dtype).tiny
+    l00 = torch.maximum(a, least).sqrt()
     l10, l20 = b / l00, c / l00
-    l11 = (d - l10.square()).clamp_(min=tiny).sqrt_()
+    l11 = torch.maximum(d - l10.square(), least).sqrt()
     l21 = (e - l20 * l10) / l11
-    # Rounding can leave a column that is larger than the rest of the matrix allows.
-    l21 = l21.clamp(min=-f.clamp(min=0).sqrt(), max=f.clamp(min=0).sqrt())
-    l22 = (f - l20.square() - l21.square()).clamp_(min=0.0).sqrt_()
+    l22 = torch.maximum(f - l20.square() - l21.square(), least).sqrt()
     x, y, z = field.unbind(1)
     return torch.stack([l00 * x, l10 * x + l11 * y, l20 * x + l21 * y + l22 * z], dim=1)

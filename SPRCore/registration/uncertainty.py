@@ -15,7 +15,7 @@ from SPRCore.registration.posterior import VelocityPosterior, velocity_posterior
 from SPRCore.regularization import Prior
 from SPRCore.typing import Scalars, Tensor, Vectors
 
-CALIBRATION = 1.6
+CALIBRATION = 1.87
 """Factor of every standard deviation: 68 % of the errors in phantoms are below it (docs/results/uncertainty)."""
 
 PRIOR_FACTOR = 10.0
@@ -65,19 +65,13 @@ class Uncertainty:
     samples_mm: Vectors
     residual: float
 
-    def deviation_mm(self, linear: Tensor | None = None) -> Scalars:
-        """Return one standard deviation of the displacement in mm, shape (1, 1, X, Y, Z).
+    @property
+    def deviation_mm(self) -> Scalars:
+        """One standard deviation of the displacement in mm, shape (1, 1, X, Y, Z).
 
         The root mean square length of the error: the root of the trace of its covariance.
-
-        Args:
-            linear: Linear part of a map that follows the deformation, such as the affine pre-alignment, along the
-                axes of the grid, shape (3, 3); None for none.
         """
-        samples = self.samples_mm
-        if linear is not None:
-            samples = torch.einsum("ij,sjxyz->sixyz", linear.to(samples), samples)
-        return samples.square().sum(dim=1, keepdim=True).mean(dim=0, keepdim=True).sqrt_()
+        return self.samples_mm.square().sum(dim=1, keepdim=True).mean(dim=0, keepdim=True).sqrt_()
 
 
 @torch.no_grad()

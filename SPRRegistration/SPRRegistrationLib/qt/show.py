@@ -54,7 +54,7 @@ class ShowSection(Section):
         for box, parts in (
             ("showDeformed", ("deformedOpacitySlider", "flickerCheckBox")),
             ("showWeight", ("weightOpacitySlider", "weightLimitSlider")),
-            ("showUncertainty", ("uncertaintyOpacitySlider", "hatchAboveSpinBox")),
+            ("showUncertainty", ("uncertaintyOpacitySlider", "hatchAboveSlider")),
             ("showDisplacement", ("displacementStyleSelector", "gridSpacingSlider")),
         ):
             for name in parts:
