@@ -35,6 +35,7 @@ from SPRCore.registration import (
 from SPRCore.registration.choice import AUTO, choose_setting
 from SPRCore.registration.devices import pick_device
 from SPRCore.registration.job import INSTANCE, make_job, model_path
+from SPRCore.registration.network import check_channels
 from SPRCore.registration.uncertainty import UncertaintyConfig
 from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
 from SPRCore.regularization.hyperparameters import LARGE_MOTION
@@ -194,6 +195,8 @@ def _registered(
 ) -> RegistrationResult:
     """Align, deform and measure a pair; the report holds hyperparameters, choice, metrics and warnings."""
     fixed, moving, annotations = pair
+    if job.model is not None:
+        check_channels(fixed, moving, job.model.network, job.model.card)  # before the alignment, which takes time
     warnings = pair_warnings(fixed, moving, annotations, None if job.model is None else job.model.card)
     warnings += [] if job.model is None else setting_warnings(job.model.card, job.prior)
     report: dict[str, Any] = {}
@@ -227,7 +230,8 @@ def load_model(name_or_path: str | Path) -> RegistrationNetwork:
 
     Returns:
         The network on the CPU, in evaluation mode: `network(moving, fixed, code=None)` takes tensors of shape
-        (B, 1, X, Y, Z) in [0, 1] and returns fields in voxels of their grid.
+        (B, C, X, Y, Z) in [0, 1], of one channel or as many as in its training, and returns fields in voxels of their
+        grid.
 
     Raises:
         InputError: There is no such model, or its file is damaged.
@@ -302,6 +306,7 @@ def _describe(image: MaskedVolume) -> dict[str, Any]:
         "shape": list(image.grid.shape),
         "spacing_mm": list(image.grid.spacing),
         **({"data_percent": 100.0 * known} if known < 1.0 else {}),
+        **({} if image.channel is None else {"channels": 2}),
     }
 
 

@@ -68,8 +68,8 @@ class Actions:
             self._explorer.run_in_background(self._explorer.try_to_open(f"{side}Volume", path))
 
     def forget(self, field: str) -> None:
-        """Remove segments or landmarks from the pair."""
-        if field in nodes.REFERENCES:
+        """Remove a second channel, segments or landmarks from the pair."""
+        if field in (*nodes.CHANNELS, *nodes.REFERENCES):
             self._controller.choose({field: None})
 
     def paint(self, label: int, factor: float) -> None:

@@ -27,7 +27,7 @@ from SPRExplorer.actions import Actions
 from SPRExplorer.controller import BUDGET_MS, ExplorerController
 from SPRExplorer.fields import CHANGEABLE
 from SPRExplorer.files import list_images, stem_of
-from SPRExplorer.nodes import REFERENCES
+from SPRExplorer.nodes import CHANNELS, REFERENCES
 from SPRExplorer.reading import FileContent, read_file, read_files
 from SPRExplorer.state import Encoder, PageState, ShownState
 from SPRExplorer.transport import worker_command
@@ -107,7 +107,7 @@ class Explorer:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     async def open_file(self, field: str, path: Path, title: str, scratch: Path | None = None) -> None:
-        """Read an image, segments, landmarks or a task model, and choose it.
+        """Read an image, a second channel, segments, landmarks or a task model, and choose it.
 
         Args:
             field: Field of the parameters, or "model".
@@ -125,7 +125,8 @@ class Explorer:
                 self.controller.import_model(path)
                 self.page.method_items = state.methods_of(self.controller)
             else:
-                kind = field.removeprefix("fixed").removeprefix("moving").lower().replace("volume", "image")
+                part = field.removeprefix("fixed").removeprefix("moving").lower()
+                kind = "image" if part in ("volume", "channel") else part
                 self._add(field, title, await read_file(path, scratch, kind))
         finally:
             self._set_reading(field, False)
@@ -155,7 +156,7 @@ class Explorer:
         self.controller.add(field, title, content)
         if field in REFERENCES:
             self.page.show_references = True
-        else:
+        elif field not in CHANNELS:
             self.views.fit()
 
     def load_sample(self) -> None:

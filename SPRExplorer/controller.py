@@ -55,7 +55,7 @@ class ExplorerController(Controller):
         self.may_start = lambda: self.opens_by_itself  # the page is shown first
 
     def add(self, field: str, title: str, content: Sequence[np.ndarray]) -> None:
-        """Put an image, segments or landmarks into the scene, as `nodes.add` does, and choose them."""
+        """Put an image, a second channel, segments or landmarks into the scene, as `nodes.add` does, and choose it."""
         self.choose({field: nodes.add(self.scene, field, title, content)})
 
     def change(self, field: str, value: Any) -> None:

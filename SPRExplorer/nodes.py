@@ -1,4 +1,4 @@
-"""Images, segments and landmarks from files as nodes of the scene."""
+"""Images, second channels, segments and landmarks from files as nodes of the scene."""
 
 from __future__ import annotations
 
@@ -13,14 +13,20 @@ from SPRRegistrationLib.scene import colors, display, geometry
 SIDES = ("fixed", "moving")
 """Image in the views of the group 0 and 1: the fixed one, and the undeformed moving one."""
 
+CHANNELS = tuple(f"{side}Channel" for side in SIDES)
+"""Fields of the parameters with the second channels."""
+
 REFERENCES = tuple(f"{side}{part}" for part in ("Labels", "Landmarks") for side in SIDES)
-"""Fields of the parameters."""
+"""Those with segments and landmarks, which only measure."""
+
+INPUTS = (*(f"{side}Volume" for side in SIDES), *CHANNELS, *REFERENCES)
+"""Those of all files that a page can open."""
 
 POINT_COLOR = (0.35, 0.95, 0.95)
 
 
 def add(scene: slicer.vtkMRMLScene, field: str, title: str, content: Sequence[np.ndarray]) -> slicer.vtkMRMLNode:
-    """Put an image, segments or landmarks into the scene.
+    """Put an image, a second channel, segments or landmarks into the scene.
 
     Args:
         scene: The scene.
@@ -67,7 +73,7 @@ def _add_landmarks(scene: slicer.vtkMRMLScene, name: str, points: np.ndarray) ->
     return node
 
 
-_KINDS = {"Volume": _add_image, "Labels": _add_labels, "Landmarks": _add_landmarks}
+_KINDS = {"Volume": _add_image, "Channel": _add_image, "Labels": _add_labels, "Landmarks": _add_landmarks}
 
 
 def show_references(parameters: Any, on: bool) -> None:

@@ -142,6 +142,7 @@ def _inputs(do: Any) -> None:
                 button(_("Align first: rigid"), "alignment = 'rigid'", "alignRigidButton")
                 button(_("Align first: affine"), "alignment = 'affine'", "alignAffineButton")
     choice("alignment", _("Alignment before the deformation"), Alignment)
+    _channels(do)
     _references(do)
 
 
@@ -163,6 +164,15 @@ def _open_menu(do: Any, side: str, title: str) -> None:
         file_input(f"{side}Volume", kind, title, **more)
 
 
+def _channels(do: Any) -> None:
+    """Build the inputs for second channels, in the place and words of the panel in 3D Slicer."""
+    titles = {"fixedChannel": _("Fixed channel 2"), "movingChannel": _("Moving channel 2")}
+    with html.Details(classes="spr-more", **html_attributes(data_spr_section="channels")):
+        html.Summary(_("Second channels"))
+        for field, title in titles.items():
+            _optional_file(do, field, title)
+
+
 def _references(do: Any) -> None:
     """Build the inputs for segments and landmarks, which only measure."""
     titles = {
@@ -174,17 +184,22 @@ def _references(do: Any) -> None:
     with html.Details(classes="spr-more", **html_attributes(data_spr_section="references")):
         html.Summary(_("Segments and landmarks for measures"))
         for field, title in titles.items():
-            with html.Div(classes="spr-image", **html_attributes(data_spr_drop=field)):
-                with html.Div(classes="spr-image-words"):
-                    html.Span(title, classes="spr-small")
-                    html.Strong(text(f"{SHOWN.names}.{field} || '{_('none')}'"))
-                remove = {"click": (do.forget, f"['{field}']"), "v_if": (f"{SHOWN.names}.{field}",)}
-                named = html_attributes(aria_label=_("{what}: remove").format(what=title))
-                with v.VBtn(icon=True, size="x-small", variant="text", **remove, **named):
-                    v.VIcon("mdi-close")
-                upload_button(field, _("Open"), field, reading=True)
+            _optional_file(do, field, title)
         label = _("Show as outlines and crosses")
         v.VCheckbox(v_model=(PAGE.show_references,), label=label, **COMPACT, color="primary", classes="spr-check")
+
+
+def _optional_file(do: Any, field: str, title: str) -> None:
+    """Build the line of a file that may be absent: its name, a button that removes it, and one that opens another."""
+    with html.Div(classes="spr-image", **html_attributes(data_spr_drop=field)):
+        with html.Div(classes="spr-image-words"):
+            html.Span(title, classes="spr-small")
+            html.Strong(text(f"{SHOWN.names}.{field} || '{_('none')}'"))
+        remove = {"click": (do.forget, f"['{field}']"), "v_if": (f"{SHOWN.names}.{field}",)}
+        named = html_attributes(aria_label=_("{what}: remove").format(what=title))
+        with v.VBtn(icon=True, size="x-small", variant="text", **remove, **named):
+            v.VIcon("mdi-close")
+        upload_button(field, _("Open"), field, reading=True)
 
 
 def _footer() -> None:

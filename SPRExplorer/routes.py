@@ -32,7 +32,8 @@ FILE_SUFFIXES = {
 }
 """Last part of the file name of an export, by the exported field."""
 UPLOADS = {
-    **dict.fromkeys(("fixedVolume", "movingVolume", "fixedLabels", "movingLabels"), ()),
+    **dict.fromkeys(("fixedVolume", "movingVolume", "fixedChannel", "movingChannel"), ()),
+    **dict.fromkeys(("fixedLabels", "movingLabels"), ()),
     **dict.fromkeys(("fixedLandmarks", "movingLandmarks"), LANDMARK_SUFFIXES),
     "model": (SUFFIX,),
 }
@@ -101,7 +102,7 @@ class Routes:
         return web.json_response({"server": self._server_id}, headers={"Cache-Control": "no-store"})
 
     async def upload(self, request: web.Request) -> web.Response:
-        """Open the uploaded files of a form: an image, segments, landmarks or a task model."""
+        """Open the uploaded files of a form: an image, a second channel, segments, landmarks or a task model."""
         if request.headers.get(UPLOAD_HEADER) != "1" or not request.content_type.startswith("multipart/"):
             return _refusal(400, "Uploads are accepted from the page of the Explorer only.")
         if (request.content_length or 0) > self._limit + MEGABYTE:

@@ -20,7 +20,7 @@ from trame_server.utils.typed_state import CollectionEncoderDecoder, TypedState
 
 from SPRExplorer.controller import ExplorerController
 from SPRExplorer.fields import CHANGEABLE
-from SPRExplorer.nodes import REFERENCES, SIDES
+from SPRExplorer.nodes import INPUTS
 
 HISTOGRAM_BINS = 40
 
@@ -169,7 +169,7 @@ def state_of(controller: ExplorerController) -> ShownState:
     run, sliders = panel_state.run_state(controller), panel_state.slider_states(controller)
     advice, badge = panel_state.suggestion_state(controller), panel_state.badge(controller)
     kept, history = panel_state.kept_settings(controller), snapshots.history_of(parameters)
-    nodes = {name: getattr(parameters, name) for name in (*(f"{side}Volume" for side in SIDES), *REFERENCES)}
+    nodes = {name: getattr(parameters, name) for name in INPUTS}
     return ShownState(
         busy=run.is_busy,
         apply_text=run.missing or _("Apply"),

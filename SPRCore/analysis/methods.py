@@ -93,7 +93,7 @@ def parse_methods(texts: Sequence[str]) -> list[MethodSpec]:
 
 
 def run_method(method: MethodSpec, pair: LoadedPair, affine_ras: np.ndarray | None, device: str) -> RegistrationResult:
-    """Register a pair; baselines get the whole images, without masks.
+    """Register a pair; baselines get the whole images, without masks and second channels.
 
     Returns:
         The result, of a baseline without inverse and weight. Its report has `seconds` to load the model (``model``) and

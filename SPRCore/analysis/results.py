@@ -29,6 +29,7 @@ FILES = (
     "warped_labels.nii.gz",
     *SAMPLES,
     "figure.png",
+    "uncertainty.png",
     REPORT,
 )
 
@@ -70,6 +71,8 @@ def write_results(
         if warped_labels is not None:
             pending.append(pool.submit(write_volume, warped_labels, folder / "warped_labels.nii.gz"))
         _write_figure(result, fixed, moving, annotations, warped_labels, folder / "figure.png")
+        if result.uncertainty is not None:
+            _write_uncertainty_figure(result, fixed, warped_labels, folder / "uncertainty.png")
         for writing in pending:
             writing.result()
     for name, sample in zip(SAMPLES, result.samples, strict=False):  # one at a time: each is as large as the result
@@ -121,6 +124,17 @@ def _write_figure(
         title=_title(result.report),
     )
     save_figure(registration_figure(picture), path)
+
+
+def _write_uncertainty_figure(
+    result: RegistrationResult, fixed: MaskedVolume, warped_labels: Volume | None, path: Path
+) -> None:
+    from SPRCore.analysis.figures import save_figure
+    from SPRCore.analysis.uncertainty_figure import uncertainty_figure
+
+    shown = result.warped, result.displacement, result.uncertainty
+    given = {"labels": warped_labels, "valid": fixed.valid, "title": _title(result.report)}
+    save_figure(uncertainty_figure(*shown, **given), path)
 
 
 def _common(fixed: MaskedVolume, moving: MaskedVolume, displacement: Field) -> tuple[np.ndarray, np.ndarray]:

@@ -126,7 +126,8 @@ class Register:
     """Mask of the moving image."""
 
     fixed_channel: Annotated[Path | None, arg(metavar="C", help_behavior_hint="(optional)")] = None
-    """Second channel of the fixed image, such as the SUV of a CT, on any grid; it counts as much as the image."""
+    """Second channel of the fixed image, such as the SUV of a CT, on any grid; it counts as much as the image.
+    Models take one if they were trained with one."""
 
     moving_channel: Annotated[Path | None, arg(metavar="C", help_behavior_hint="(optional)")] = None
     """Second channel of the moving image."""

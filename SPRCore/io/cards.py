@@ -131,6 +131,7 @@ class ModelCard:
         tolerance: Range around the optimum with practically equal results.
         grid: The grid on which the network works.
         preprocessing: Preprocessing of the intensities.
+        second_channel: Preprocessing of those of the second channel; None for a model of images of one channel.
         version: Version of the model.
         task: Task, such as "atlas to subject".
         anatomy: The part of the body.
@@ -159,6 +160,7 @@ class ModelCard:
     tolerance: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     grid: WorkingGrid = field(default_factory=WorkingGrid)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    second_channel: Preprocessing | None = None
     version: str = "1"
     task: str = ""
     anatomy: str = ""
@@ -182,6 +184,11 @@ class ModelCard:
         _store(self, "authors", tuple(check.text(name, "authors") for name in check.listed(self.authors, "authors")))
         _check_hyperparameters(self)
 
+    @property
+    def intensities(self) -> tuple[Preprocessing, ...]:
+        """Preprocessing of the intensities of each channel."""
+        return (self.preprocessing,) if self.second_channel is None else (self.preprocessing, self.second_channel)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the card as plain values that JSON can hold; `from_dict` reads them again."""
         return dataclasses.asdict(self)
@@ -194,8 +201,9 @@ class ModelCard:
             InputError: A field is unknown (the nearest one is named), missing or wrong.
         """
         parts = dict(check.fields_of(cls, values, "model card"))
-        for name, kind in (("grid", WorkingGrid), ("preprocessing", Preprocessing)):
-            if name in parts:
+        kinds = {"grid": WorkingGrid, "preprocessing": Preprocessing, "second_channel": Preprocessing}
+        for name, kind in kinds.items():
+            if name in parts and (parts[name] is not None or name != "second_channel"):
                 parts[name] = kind(**check.fields_of(kind, parts[name], name))
         if "metrics" in parts:
             entries = check.listed(parts["metrics"], "metrics")

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,8 @@ class PairFiles:
         pair: Name, unique in its list.
         subject: Subject of the images; results of one subject are not independent.
         group: Name of a group of pairs, such as a direction; "" for none.
-        prepared: Intensity preprocessing of prepared images, which are files of a `Sample` with labels and landmarks;
-            None for images as they are.
+        prepared: Intensity preprocessing of each channel of prepared images, which are files of a `Sample` with labels
+            and landmarks; None for images as they are.
         labels: Labels that count, the others become 0; None for all.
         digest: SHA-256 of the row as written, or of the content of prepared images.
     """
@@ -55,7 +55,7 @@ class PairFiles:
     moving_mask: Path | None = None
     fixed_channel: Path | None = None
     moving_channel: Path | None = None
-    prepared: Preprocessing | None = None
+    prepared: tuple[Preprocessing, ...] | None = None
     labels: tuple[int, ...] | None = None
     digest: str = ""
 
@@ -92,13 +92,13 @@ class LoadedPair:
     """Images with their masks, and annotations; those of the fixed image on its grid.
 
     Attributes:
-        prepared: Intensity preprocessing of prepared images; None for images as they are.
+        prepared: Intensity preprocessing of each channel of prepared images; None for images as they are.
     """
 
     fixed: MaskedVolume
     moving: MaskedVolume
     annotations: Annotations
-    prepared: Preprocessing | None = None
+    prepared: tuple[Preprocessing, ...] | None = None
 
 
 def read_pairs(path: Path) -> PairList:
@@ -160,7 +160,7 @@ def load_pair(files: PairFiles) -> LoadedPair:
     return LoadedPair(fixed=images[0], moving=images[1], annotations=annotations)
 
 
-def _load_prepared(files: PairFiles, prepared: Preprocessing) -> LoadedPair:
+def _load_prepared(files: PairFiles, prepared: tuple[Preprocessing, ...]) -> LoadedPair:
     samples = {"fixed": read_sample(files.fixed), "moving": read_sample(files.moving)}
     affine = samples["fixed"].affine
     shapes = [sample.image.shape for sample in samples.values()]
@@ -173,7 +173,10 @@ def _load_prepared(files: PairFiles, prepared: Preprocessing) -> LoadedPair:
             marks[f"{side}_labels"] = Volume(_selected(sample.labels, files.labels), affine)
         if files.fixed_points is not None and sample.points is not None:
             marks[f"{side}_points"] = voxel_to_ras(sample.points.astype(np.float64), affine)
-    images = {side: MaskedVolume.whole(Volume(sample.image, affine)) for side, sample in samples.items()}
+    images = {}
+    for side, sample in samples.items():
+        second = None if sample.second_channel is None else Volume(sample.second_channel, affine)
+        images[side] = replace(MaskedVolume.whole(Volume(sample.image, affine)), channel=second)
     return LoadedPair(**images, annotations=Annotations(**marks), prepared=prepared)
 
 

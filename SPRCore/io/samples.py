@@ -21,6 +21,7 @@ class Sample:
         labels: int16 of the same shape, or None.
         points: Landmarks in voxels, float32, shape (N, 3), or None.
         affine: Voxels to RAS mm, shape (4, 4).
+        second_channel: Second channel, as the image, or None.
         displacements_vox: Displacements of the instance solver to the other image of a pair, shape (K, 3, X, Y, Z), or
             None.
     """
@@ -29,7 +30,13 @@ class Sample:
     labels: np.ndarray | None = None
     points: np.ndarray | None = None
     affine: np.ndarray = field(default_factory=lambda: np.eye(4))
+    second_channel: np.ndarray | None = None
     displacements_vox: np.ndarray | None = None
+
+    @property
+    def channels(self) -> np.ndarray:
+        """The image with its second channel if there is one, shape (C, X, Y, Z)."""
+        return np.stack([self.image] if self.second_channel is None else [self.image, self.second_channel])
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:

@@ -33,6 +33,7 @@ from SPRCore.metrics import uncertainty_metrics
 from SPRCore.registration import LoadedModel, RegistrationJob, prealign
 from SPRCore.registration.devices import pick_device
 from SPRCore.registration.job import INSTANCE, check_refine, make_job, model_path, stiffness_on
+from SPRCore.registration.network import check_channels
 from SPRCore.regularization import Prior
 from SPRCore.regularization.priors import as_prior, hyperparameters
 from SPRCore.typing import Vectors
@@ -104,6 +105,8 @@ class LiveSession(AbstractContextManager):
         given = {name: getattr(options, name) for name in ("refine", "stiffness", "similarity")}
         given |= {"prior": as_prior(prior), "config": config}
         job = make_job(model, images[0].grid, target, **given)
+        if model is not None:
+            check_channels(*images, model.network, model.card)  # before the alignment, which takes time
         pair = LivePair.of(*images, annotations, prealign(*images, options.init), model)
         pair = dataclasses.replace(pair, similarity=job.similarity)
         budget_ms = default_budget_ms(pair.fixed.grid) if options.budget_ms is None else options.budget_ms

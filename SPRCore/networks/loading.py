@@ -101,6 +101,9 @@ def _check_card(card: ModelCard, config: NetworkConfig) -> None:
     if len(card.conditioning) != config.codes:
         got = f"{len(card.conditioning)} hyperparameters for a network with {config.codes}"
         raise InputError("model card, conditioning", got=got, expected="as many names as the network takes")
+    if card.second_channel is not None and config.channels != 2:
+        got = f"one for a network whose images have {config.channels}"
+        raise InputError("model card, second_channel", got=got, expected="null, or a network with channels: 2")
     # Weights in (0, 1] also suit the Gaussian prior, and were trained under it; others would be misinterpreted.
     if config.weight is not None and card.prior not in (config.weight, "gaussian"):
         got = f"the {card.prior} prior for a network with {config.weight} weights"

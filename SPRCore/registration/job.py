@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,16 +40,18 @@ class LoadedModel:
         bundle = read_bundle(path)
         return cls(network=build_from_bundle(bundle).to(device), card=bundle.card, sha256=bundle.sha256)
 
-    def for_prepared(self, done: Preprocessing | None) -> LoadedModel:
-        """Return the model for images whose intensities were prepared already, over their whole field of view.
+    def for_prepared(self, done: Sequence[Preprocessing] | None) -> LoadedModel:
+        """Return the model for images whose channels were prepared already, over their whole field of view.
 
         Where its card prepares them in the same way they are taken as they are, since a crop has other extremes. The
         model is unchanged for None and for another preprocessing.
         """
-        if done is None or done != self.card.preprocessing:
+        if done is None or tuple(done) != self.card.intensities:
             return self
         unchanged = Preprocessing(clip=(0.0, 1.0), normalize="clip")
-        return dataclasses.replace(self, card=dataclasses.replace(self.card, preprocessing=unchanged))
+        second = None if self.card.second_channel is None else unchanged
+        card = dataclasses.replace(self.card, preprocessing=unchanged, second_channel=second)
+        return dataclasses.replace(self, card=card)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -91,6 +91,26 @@ def check_refinable(card: ModelCard, fixed: Grid) -> None:
         raise InputError("refine", got=got.format(card.name, *spacing), expected=expected, remedy=remedy)
 
 
+def check_channels(fixed: MaskedVolume, moving: MaskedVolume, network: RegistrationNetwork, card: ModelCard) -> None:
+    """Refuse a pair whose images have not as many channels as those of the training of a model.
+
+    Raises:
+        InputError: A second channel too many or missing; a card that lacks the preprocessing of a channel.
+    """
+    channels = network.config.channels
+    if channels != len(card.intensities):
+        got = f"a network of {channels} channels and a card with the preprocessing of {len(card.intensities)}"
+        remedy = "give second_channel in its card: spr models import --card"
+        raise InputError(f"model {card.name}", got=got, expected="1 or 2, and as many in its card", remedy=remedy)
+    for image in (fixed, moving):
+        if image.channel is not None and channels == 1:
+            expected, remedy = "images of one channel", "leave it out, or use the method instance"
+            raise InputError("second channel", got=f"one with the model {card.name}", expected=expected, remedy=remedy)
+        if image.channel is None and channels == 2:
+            got, remedy = f"none with the model {card.name}", "give the second channel of both images"
+            raise InputError("second channel", got=got, expected="images of two channels", remedy=remedy)
+
+
 def register_network(
     fixed: MaskedVolume,
     moving: MaskedVolume,
@@ -139,7 +159,7 @@ class NetworkInput:
 
     Attributes:
         network: The network.
-        moving: Moving image on the working grid and the device of the network, shape (1, 1, X, Y, Z), in [0, 1];
+        moving: Moving image on the working grid and the device of the network, shape (1, C, X, Y, Z), in [0, 1];
             short axes are padded.
         fixed: Fixed image, the same.
         grid: The working grid, without the padding.
@@ -149,8 +169,8 @@ class NetworkInput:
     """
 
     network: RegistrationNetwork
-    moving: Scalars
-    fixed: Scalars
+    moving: Images
+    fixed: Images
     grid: Grid
     fixed_grid: Grid
     known: Scalars | None = None
@@ -166,17 +186,13 @@ class NetworkInput:
         affine_ras: Affine | None = None,
     ) -> NetworkInput:
         """Prepare a pair; arguments and errors as for `register_network`."""
-        if network.config.channels != 1:
-            got = f"a network for images of {network.config.channels} channels"
-            raise InputError("model", got=got, expected="one for images of one channel")
-        if fixed.channel is not None or moving.channel is not None:
-            expected, remedy = "images of one channel", "leave it out, or use the method instance"
-            raise InputError("second channel", got=f"one with the model {card.name}", expected=expected, remedy=remedy)
+        check_channels(fixed, moving, network, card)
         grid = working_grid(fixed.grid, card.grid)
         device = next(network.parameters()).device
+        sides = ((moving, "moving image", affine_ras), (fixed, "fixed image", None))
         images = [
-            onto(prepared(image, card.preprocessing, what), grid, affine).to_tensor()
-            for image, what, affine in ((moving, "moving image", affine_ras), (fixed, "fixed image", None))
+            torch.cat([onto(part, grid, affine).to_tensor() for part in prepared(image, card.intensities, what)], dim=1)
+            for image, what, affine in sides
         ]
         known = _known(fixed, moving, grid, affine_ras)
         if known is not None:
@@ -243,7 +259,7 @@ class NetworkInput:
         return resample_displacement(field, self.fixed_grid, continued=True)
 
 
-def _lengthened(image: Scalars) -> Scalars:
+def _lengthened(image: Images) -> Images:
     """Pad an image with its border voxels to the least size that networks take."""
     short = [max(0, MIN_SIZE - size) for size in image.shape[2:]]
     padding = [side for extra in reversed(short) for side in (0, extra)]

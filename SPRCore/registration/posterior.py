@@ -110,11 +110,13 @@ def velocity_posterior(
     level = images.level
     finest, grid = (make_level(level.shape, level.spacing, step) for step in _steps(level, voxels))
     images = images.seen_at(displacement_vox)
+    yield
     warped = warp(images.moving, displacement_vox)
     yield
     comparison = images.fixed.compare(warped)
     yield
     local, residual = _residuals(images, comparison.values)
+    yield
     curvature = image_curvature(warped, comparison.curvature / local, level.spacing)
     yield
     # Sums over the voxels of the images that a voxel of the velocity covers.

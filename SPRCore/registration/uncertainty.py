@@ -15,10 +15,10 @@ from SPRCore.registration.posterior import VelocityPosterior, velocity_posterior
 from SPRCore.regularization import Prior
 from SPRCore.typing import Scalars, Tensor, Vectors
 
-CALIBRATION = 1.87
+CALIBRATION = 1.9
 """Factor of every standard deviation: 68 % of the errors in phantoms are below it (docs/results/uncertainty)."""
 
-PRIOR_FACTOR = 10.0
+PRIOR_FACTOR = 3.0
 """One standard deviation of the factor by which the strength of the prior may be wrong (log-normal)."""
 
 

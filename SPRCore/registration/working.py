@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -45,12 +47,23 @@ def working_grid(fixed: Grid, wanted: WorkingGrid) -> Grid:
     return Grid(shape, grid.affine @ change)
 
 
-def prepared(image: MaskedVolume, preprocessing: Preprocessing, what: str) -> Volume:
-    """Scale the intensities of an image to [0, 1], float32, by all its data; `what` is its name for messages.
+def prepared(image: MaskedVolume, intensities: Sequence[Preprocessing], what: str) -> list[Volume]:
+    """Scale the intensities of each channel of an image to [0, 1], float32, by all its data.
+
+    Args:
+        image: The image; its second channel counts where the image has data.
+        intensities: Preprocessing of each channel.
+        what: Name of the image for messages.
 
     Raises:
-        InputError: The image has no contrast within the bounds of the intensities.
+        InputError: A channel has no contrast within the bounds of the intensities.
     """
+    channels = [image] if image.channel is None else [image, replace(image, volume=image.channel)]
+    names = (what, f"second channel of the {what}")
+    return [_scaled(*parts) for parts in zip(channels, intensities, names[: len(channels)], strict=True)]
+
+
+def _scaled(image: MaskedVolume, preprocessing: Preprocessing, what: str) -> Volume:
     array, data = image.volume.array.astype(np.float32), image.data.astype(np.float32)
     if preprocessing.clip is not None:
         array, data = (np.clip(part, *preprocessing.clip) for part in (array, data))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from SPRCore.config import ConfigError, Keys, require
+from SPRCore.config import ConfigError, Keys, encode, require
 from SPRCore.errors import InputError
 from SPRCore.geometry.orientation import check_orientation
 from SPRCore.io.cards import Preprocessing, WorkingGrid
@@ -16,6 +16,8 @@ from SPRCore.training.label_names import HEART, label_names, label_numbers, labe
 Layout = Literal["acdc", "mnms", "ixi", "ixi_pkl", "autopet", "learn2reg", "csv", "bids"]
 Dataset = Literal["generated", "acdc", "mnms", "ixi", "ixi_pkl", "autopet", "learn2reg", "csv", "bids"]
 Task = Literal["atlas-to-subject", "inter-subject", "intra-subject"]
+TWO_CHANNELS: tuple[Layout, ...] = ("autopet", "csv")
+"""Layouts that have second channels."""
 
 
 def _read_labels(value: object, keys: Keys) -> tuple[int | str, ...] | None:
@@ -138,6 +140,7 @@ class DataConfig:
         atlas: Name of the subject that is the atlas, for "atlas-to-subject".
         atlas_image: Image of an atlas outside the data set.
         atlas_labels: Its labels.
+        atlas_channel: Its second channel, for `preprocessing.second_channel`.
         pairs_per_epoch: Training pairs drawn per epoch; None for each once. The pairs of inter-subject training grow
             with the square of the subjects.
         labels: Labels that count (after grouping), by number, or by name where the layout or the grouping has names,
@@ -165,6 +168,7 @@ class DataConfig:
     atlas: str | None = None
     atlas_image: Path | None = None
     atlas_labels: Path | None = None
+    atlas_channel: Path | None = None
     pairs_per_epoch: int | None = None
     labels: tuple[int | str, ...] | None = field(default=None, metadata={"decode": _read_labels})
     grouping: Literal["totalsegmentator"] | None = None
@@ -175,7 +179,7 @@ class DataConfig:
     cache: Path | None = None
 
     def __post_init__(self) -> None:
-        for name in ("atlas", "atlas_image", "atlas_labels"):
+        for name in ("atlas", "atlas_image", "atlas_labels", "atlas_channel"):
             good = self.task == "atlas-to-subject" or getattr(self, name) is None
             require(good, name, f"{getattr(self, name)} with {self.task}", "null")
         both = self.atlas is not None and self.atlas_image is not None
@@ -210,6 +214,27 @@ class DataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChannelConfig:
+    """Preprocessing of the intensities of the second channel, as of the first.
+
+    Attributes:
+        clip: Lowest and highest intensity, such as [0, 10] of an SUV.
+        normalize: Intensities mapped to 0 and 1: "minmax", "percentile" or "clip".
+        percentiles: Lower and upper percentile for "percentile".
+
+    Raises:
+        ConfigError: Values do not fit each other.
+    """
+
+    clip: tuple[float, float] | None = None
+    normalize: Literal["minmax", "percentile", "clip"] = "minmax"
+    percentiles: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        _card_preprocessing(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PreprocessingConfig:
     """Preprocessing of the images, in this order; the model card stores the part that users of the model need.
 
@@ -220,6 +245,8 @@ class PreprocessingConfig:
         clip: Lowest and highest intensity.
         normalize: Intensities mapped to 0 and 1: "minmax", "percentile" or "clip", see `io.cards.Preprocessing`.
         percentiles: Lower and upper percentile for "percentile".
+        second_channel: Second channel of each image, such as the SUV of a CT, and its intensities; None for images of
+            one channel. Layouts "autopet" and "csv", with a network of `channels: 2`.
         orientation: Directions of the axes; None for those of the image.
         spacing_mm: Voxel size; None for that of the image (of the reference if images are aligned).
         voxels: Largest number of voxels of the field of view; a finer grid is coarsened isotropically. None for any.
@@ -239,6 +266,7 @@ class PreprocessingConfig:
     clip: tuple[float, float] | None = None
     normalize: Literal["minmax", "percentile", "clip"] = "minmax"
     percentiles: tuple[float, float] | None = None
+    second_channel: ChannelConfig | None = None
     orientation: str | None = "RAS"
     spacing_mm: tuple[float, float, float] | None = None
     voxels: int | None = None
@@ -263,8 +291,26 @@ class PreprocessingConfig:
 
     def card_preprocessing(self) -> Preprocessing:
         """Return the intensity preprocessing for the model card and for `registration.working`."""
-        try:
-            return Preprocessing(clip=self.clip, normalize=self.normalize, percentiles=self.percentiles)
-        except InputError as error:
-            require(False, error.what, error.got, error.expected)
-            raise
+        return _card_preprocessing(self)
+
+    def card_second_channel(self) -> Preprocessing | None:
+        """Return that of the second channel; None for images of one."""
+        return None if self.second_channel is None else _card_preprocessing(self.second_channel)
+
+    def intensities(self) -> tuple[Preprocessing, ...]:
+        """Return the intensity preprocessing of each channel."""
+        second = self.card_second_channel()
+        return (self.card_preprocessing(),) if second is None else (self.card_preprocessing(), second)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what determines prepared images, besides the content of files; without a second channel if none."""
+        facts = encode(replace(self, reference=None))
+        return {name: value for name, value in facts.items() if name != "second_channel" or value is not None}
+
+
+def _card_preprocessing(config: PreprocessingConfig | ChannelConfig) -> Preprocessing:
+    try:
+        return Preprocessing(clip=config.clip, normalize=config.normalize, percentiles=config.percentiles)
+    except InputError as error:
+        require(False, error.what, error.got, error.expected)
+        raise

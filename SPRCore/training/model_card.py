@@ -44,6 +44,7 @@ def card_of(recipe: Recipe, step: int = 0, summary: dict[str, float] | None = No
         similarity=recipe.loss.similarity,
         grid=recipe.preprocessing.card_grid(),
         preprocessing=recipe.preprocessing.card_preprocessing(),
+        second_channel=recipe.preprocessing.card_second_channel(),
         task=data.task.replace("-", " ") + (", semi-supervised" if recipe.loss.dice_weight else ""),
         metrics=tuple(Metric(name=words, value=value, how=how) for words, value in measured if value is not None),
         **_described(recipe),

@@ -23,7 +23,7 @@ from SPRCore.training.config import (
     OptimiserConfig,
     ValidationConfig,
 )
-from SPRCore.training.data_config import DataConfig, PreprocessingConfig
+from SPRCore.training.data_config import TWO_CHANNELS, DataConfig, PreprocessingConfig
 from SPRCore.training.recipe_file import Sources, read_tree
 
 SCHEMA = 1
@@ -119,6 +119,7 @@ class Recipe:
         require(self.seed >= 0, "seed", self.seed, "0 or more")
         self._check_prior()
         self._check_hyper()
+        self._check_channels()
         slabs, batch = self.data.generated.thin, self.optimiser.batch
         require(
             slabs == 0 or batch == 1,
@@ -145,6 +146,18 @@ class Recipe:
         known = HYPERPARAMETERS[self.loss.prior]
         for name in ranges:
             require(name in known, f"hyper.ranges.{name}", f"it with the {self.loss.prior} prior", ", ".join(known))
+
+    def _check_channels(self) -> None:
+        channels = 1 if self.preprocessing.second_channel is None else 2
+        got = f"{self.model.channels} with images of {channels}"
+        remedy = "" if channels == 2 else "or set preprocessing.second_channel"
+        require(self.model.channels == channels, "model.channels", got, str(channels), remedy)
+        layouts = [self.data.dataset] + ([] if self.data.also is None else [self.data.also.dataset])
+        for layout in layouts if channels == 2 else ():
+            expected = f"a data set of these layouts: {', '.join(TWO_CHANNELS)}"
+            require(layout in TWO_CHANNELS, "preprocessing.second_channel", f"it with {layout}", expected)
+        good = self.data.atlas_channel is None or channels == 2
+        require(good, "data.atlas_channel", str(self.data.atlas_channel), "preprocessing.second_channel as well")
 
     @property
     def folder(self) -> Path:

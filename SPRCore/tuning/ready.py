@@ -30,7 +30,7 @@ class ReadyPair:
     Attributes:
         grid: Grid of the method: that of the network, or of the fixed image.
         affine_ras: Affine pre-alignment, pull map in RAS mm, shape (4, 4), or None.
-        fixed: Fixed image on the grid, shape (1, 1, X, Y, Z).
+        fixed: Fixed image on the grid, its first channel, shape (1, 1, X, Y, Z).
         moving: Moving image on the grid, aligned.
         mask: Voxels of the grid that count for the regularity, or None for all.
         valid: Voxels at which the fixed image has data, shape (1, 1, X, Y, Z), or None for all.
@@ -97,8 +97,8 @@ def _ready_network(loaded: LoadedPair, model: LoadedModel, affine_ras: Affine | 
     return ReadyPair(
         grid=pair.grid,
         affine_ras=affine_ras,
-        fixed=shortened(pair.fixed, shape),
-        moving=shortened(pair.moving, shape),
+        fixed=shortened(pair.fixed[:, :1], shape),
+        moving=shortened(pair.moving[:, :1], shape),
         mask=_mask(loaded, pair.grid),
         valid=_valid(loaded.fixed, pair, None),
         moving_valid=_valid(loaded.moving, pair, affine_ras),
@@ -134,8 +134,8 @@ def _ready_instance(
     return ReadyPair(
         grid=fixed.grid,
         affine_ras=affine_ras,
-        fixed=tensors.fixed,
-        moving=tensors.moving,
+        fixed=tensors.fixed[:, :1],
+        moving=tensors.moving[:, :1],
         mask=loaded.annotations.fixed_mask,
         valid=tensors.mask,
         moving_valid=tensors.moving_mask,

@@ -99,7 +99,7 @@ class Controller(WorkerControl):
         return nodes
 
     def choose(self, chosen: Mapping[str, slicer.vtkMRMLNode | None]) -> None:
-        """Choose images and annotations; annotations of an image that is replaced are removed from the pair.
+        """Choose images and what comes with them; what came with an image that is replaced is removed from the pair.
 
         The initial transform is removed with any image that is replaced.
 
@@ -113,7 +113,7 @@ class Controller(WorkerControl):
                 chosen = dict.fromkeys(IMAGES) | dict(chosen)  # no heart is registered to the chest of the sample
             for side in ("fixed", "moving"):
                 if f"{side}Volume" in chosen:
-                    for part in ("Labels", "Landmarks", "Mask"):
+                    for part in ("Channel", "Labels", "Landmarks", "Mask"):
                         setattr(self.parameters, f"{side}{part}", None)
                     self.parameters.initialTransform = None
             if chosen.keys() & {"fixedVolume", "fixedLabels"}:

@@ -152,6 +152,11 @@ def why_not_apply(parameters: Any) -> str:
         return _("Both images are the same.")
     if fixed.GetImageData() is None or moving.GetImageData() is None:
         return _("One of the images is empty.")
+    has_channel = (parameters.fixedChannel is not None, parameters.movingChannel is not None)
+    if has_channel == (False, True):
+        return _("Choose the second channel of the fixed image, too, or none.")
+    if has_channel == (True, False):
+        return _("Choose the second channel of the moving image, too, or none.")
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Presets saved by the user: a setting with its prior, start and method, under a name; `qt.presets` keeps them."""
+"""Presets saved by the user: setting, prior, start, similarity and method, under a name; `qt.presets` keeps them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from SPRRegistrationLib.parameters import (
     INSTANCE,
     AnatomyChoice,
     PriorChoice,
+    SimilarityChoice,
     StartChoice,
     apply_setting,
     setting_of,
 )
 
 LONGEST_NAME = 80
+
+VERSION = 2
+"""Of the format; entries of version 1, without a version, have no similarity: all of that time were of "lncc"."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Preset:
         prior: The prior, by the worker's name.
         setting: The hyperparameters, by the worker's names.
         start: Start of the optimization, by the worker's name.
+        similarity: Similarity of the optimization, by the worker's name.
     """
 
     name: str
@@ -38,6 +43,7 @@ class Preset:
     prior: str
     setting: Mapping[str, float]
     start: str
+    similarity: str
 
 
 def clean_name(text: str) -> str:
@@ -47,12 +53,12 @@ def clean_name(text: str) -> str:
 
 def preset_of(parameters: Any, name: str) -> Preset:
     """Return the setting of a registration as a preset."""
-    prior, start = parameters.prior.value, parameters.start.value
-    return Preset(clean_name(name), parameters.method, prior, setting_of(parameters), start)
+    prior, start, similarity = (getattr(parameters, field).value for field in ("prior", "start", "similarity"))
+    return Preset(clean_name(name), parameters.method, prior, setting_of(parameters), start, similarity)
 
 
 def take_preset(parameters: Any, preset: Preset) -> None:
-    """Choose method, prior, setting and start of a preset, as one change of the parameter node."""
+    """Choose what a preset holds, as one change of the parameter node; a task model has its start and similarity."""
     was_modifying = parameters.StartModify()
     try:
         parameters.method = preset.method
@@ -61,6 +67,7 @@ def take_preset(parameters: Any, preset: Preset) -> None:
         parameters.prior = PriorChoice(preset.prior)
         if preset.method == INSTANCE:
             parameters.start = StartChoice(preset.start)
+            parameters.similarity = SimilarityChoice(preset.similarity)
     finally:
         parameters.EndModify(was_modifying)
 
@@ -69,8 +76,8 @@ def matching(parameters: Any, presets: list[Preset]) -> str:
     """Return the name of the first preset that a registration has; empty for none."""
     current = preset_of(parameters, "")
     for preset in presets:
-        is_start = preset.start == current.start or current.method != INSTANCE
-        if (preset.method, preset.prior) == (current.method, current.prior) and is_start:
+        own = (preset.start, preset.similarity) == (current.start, current.similarity)
+        if (preset.method, preset.prior) == (current.method, current.prior) and (own or current.method != INSTANCE):
             pairs = [(preset.setting[name], value) for name, value in current.setting.items()]
             if all(math.isclose(first, second, rel_tol=1e-6) for first, second in pairs):
                 return preset.name
@@ -89,7 +96,7 @@ def without(presets: list[Preset], name: str) -> list[Preset]:
 
 def to_text(presets: list[Preset]) -> str:
     """Return presets as JSON, to be kept."""
-    return json.dumps([asdict(preset) for preset in presets])
+    return json.dumps([{"version": VERSION, **asdict(preset)} for preset in presets])
 
 
 def from_text(text: str) -> list[Preset]:
@@ -104,10 +111,14 @@ def from_text(text: str) -> list[Preset]:
 
 def _read(entry: Any) -> Preset | None:
     try:
+        version = entry.get("version", 1)
+        if version not in (1, VERSION):
+            return None
         prior, start = PriorChoice(entry["prior"]), StartChoice(entry["start"])
+        similarity = SimilarityChoice.CORRELATION if version == 1 else SimilarityChoice(entry["similarity"])
         setting = {name: float(entry["setting"][name]) for name in HYPERPARAMETERS[prior]}
         name, method = clean_name(str(entry["name"])), str(entry["method"])
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
     is_usable = name and method and all(math.isfinite(value) and value >= 0 for value in setting.values())
-    return Preset(name, method, prior.value, setting, start.value) if is_usable else None
+    return Preset(name, method, prior.value, setting, start.value, similarity.value) if is_usable else None

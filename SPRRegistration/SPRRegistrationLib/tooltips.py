@@ -171,10 +171,12 @@ def _choices() -> dict[str, str]:
         "takeButton": _("Set the kind of stiffness and the sliders to the suggested setting."),
         "moreGroup": _("Saved presets, the kind of stiffness, the start of the optimization, and the similarity."),
         "presetSelector": _(
-            "Settings that you have saved, for all scenes. Choose one to set method, kind of stiffness, sliders and "
-            "start; type a name to save the current ones."
+            "Settings that you have saved, for all scenes. Choose one to set method, kind of stiffness, sliders, start "
+            "and similarity; type a name to save the current ones."
         ),
-        "savePresetButton": _("Save method, kind of stiffness, sliders and start under the name on the left."),
+        "savePresetButton": _(
+            "Save method, kind of stiffness, sliders, start and similarity under the name on the left."
+        ),
         "deletePresetButton": _("Delete the saved preset with the name on the left. The sliders stay."),
         "live": _(
             "Show the deformation while a slider moves. If the computer is too slow, turn it off and press Apply."

@@ -28,6 +28,7 @@ class Imitation:
         labels: Labels of each case as the recipe has them: harmonized and grouped, shape `SHAPE`.
         names: Names of the labels that occur and count; their numbers where the layout has no names.
         has_points: Whether there are landmarks.
+        second_channel: Preprocessing of the second channels, or None for images of one.
         split: What a recipe says of the split.
     """
 
@@ -35,6 +36,7 @@ class Imitation:
     labels: dict[str, np.ndarray]
     names: dict[int, str]
     has_points: bool = False
+    second_channel: dict[str, Any] | None = None
     split: dict[str, Any] = field(default_factory=lambda: {"validation": 1, "test": 1})
 
 
@@ -140,6 +142,7 @@ def _autopet(folder: Path, members: tuple[int, ...]) -> tuple[dict[str, Any], di
         labels = label_map(number, members)
         _write(study / "CTres.nii.gz", image(number) - 500)
         _write(study / "CTres_seg.nii.gz", labels)
+        _write(study / "SUV.nii.gz", (image(number + 50) / 90).astype(np.float32))
         found[f"{study.parent.name}_{study.name}"] = labels
     data = {"dataset": "autopet", "folder": str(folder), "task": "atlas-to-subject", "atlas": "PETCT_0000000000"}
     return data, found
@@ -157,6 +160,13 @@ def autopet_groups(folder: Path) -> Imitation:
     data, found = _autopet(folder, (5, 13, 14, 93))
     labels = {name: np.select([each == 5, (each == 13) | (each == 14)], [5, 13]) for name, each in found.items()}
     return Imitation(data=data | {"grouping": "totalsegmentator"}, labels=labels, names={5: "liver", 13: "lung left"})
+
+
+def autopet_suv(folder: Path) -> Imitation:
+    """The SUV of each study is the second channel."""
+    data, found = _autopet(folder, (5, 20))
+    second = {"clip": [0, 10], "normalize": "clip"}
+    return Imitation(data=data, labels=found, names={5: "liver", 20: "vertebrae_L3"}, second_channel=second)
 
 
 def learn2reg(folder: Path) -> Imitation:
@@ -210,7 +220,7 @@ LAYOUTS: dict[str, Callable[[Path], Imitation]] = {
     kind.__name__: kind
     for kind in (
         *(acdc, mnms, mnms_and_acdc, ixi, ixi_pkl),
-        *(autopet_classes, autopet_groups, learn2reg, listed, bids),
+        *(autopet_classes, autopet_groups, autopet_suv, learn2reg, listed, bids),
     )
 }
 """Every layout of files, by its name."""

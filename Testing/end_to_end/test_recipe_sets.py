@@ -30,10 +30,18 @@ pytestmark = pytest.mark.slow
 METHODS = ("--methods", "uniform:2", "--device", "cpu")
 
 
-def write_recipe(path, data, preprocessing=None):
+def write_recipe(path, data, preprocessing=None, **parts):
     values = {"name": "layout", "data": data, "preprocessing": preprocessing or {}}
-    path.write_text(yaml.safe_dump(values | {"model": "vxm-spr-small", "optimiser": {"epochs": 1}}))
+    path.write_text(yaml.safe_dump(values | {"model": "vxm-spr-small", "optimiser": {"epochs": 1}} | parts))
     return path
+
+
+def two_channels(made):
+    """What a recipe says of the second channels of an imitation, if it has some."""
+    if made.second_channel is None:
+        return {}
+    model = {"preset": "vxm-spr-small", "channels": 2}
+    return {"preprocessing": {"second_channel": made.second_channel}, "model": model}
 
 
 def rows_of(folder):
@@ -65,6 +73,7 @@ def as_csv(pairs, folder):
             sample, stem = read_sample(getattr(pair, side)), folder / f"{number}_{side}"
             kept = sample.labels if pair.labels is None else sample.labels * np.isin(sample.labels, pair.labels)
             parts = {side: sample.image, f"{side}_labels": kept.astype(np.int16)}
+            parts |= {} if sample.second_channel is None else {f"{side}_channel": sample.second_channel}
             for name, array in parts.items():
                 line[name] = f"{number}_{name}.nii.gz"
                 write_volume(Volume(array, affine), folder / line[name])
@@ -88,7 +97,7 @@ def caches(tmp_path, monkeypatch):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_from_recipe_to_table(layout, spr, tmp_path, caches):
     made = LAYOUTS[layout](tmp_path / "data")
-    recipe = write_recipe(tmp_path / "recipe.yaml", made.data | {"split": made.split})
+    recipe = write_recipe(tmp_path / "recipe.yaml", made.data | {"split": made.split}, **two_channels(made))
     out = tmp_path / "run"
     done = spr("benchmark", "--recipe", recipe, "--set", "test", *METHODS, "--out", out)
     assert done.code == 0, done.err
@@ -116,6 +125,46 @@ def test_every_layout_from_recipe_to_table(layout, spr, tmp_path, caches):
         measured = measure(pair, method, BenchmarkOptions(init="none", device="cpu"))
         for part in ("before", "after"):
             assert_same(getattr(rows[pair.pair], part), measured[part])
+
+
+def test_two_channels_are_trained_measured_swept_and_used(spr, tmp_path, caches):
+    made = LAYOUTS["autopet_suv"](tmp_path / "data")
+    parts = two_channels(made)
+    network = {"encoder": [4, 8], "decoder": [4], "weight_width": 4, "conditioning": "film", "codes": 2, "hidden": 4}
+    parts["model"] |= network
+    hyper = {"ranges": {"alpha": [0.0, 0.2], "lambda_max": [0.1, 3.0]}}
+    few = {"optimiser": {"steps": 3}, "hyper": hyper, "device": "cpu", "output": str(tmp_path / "trained")}
+    recipe = write_recipe(tmp_path / "recipe.yaml", made.data | {"split": made.split}, **parts, **few)
+    prepared = spr("prepare", recipe)
+    assert prepared.code == 0, prepared.err
+    trained = spr("train", recipe)
+    assert trained.code == 0, trained.err
+    model = tmp_path / "trained" / "layout.sprmodel.safetensors"
+    shown = spr("models", "show", model)
+    assert "channels 2" in shown.out
+    assert "second channel: clip [0.0, 10.0], normalize clip" in shown.out
+    common = ("--recipe", recipe, "--set", "test", "--device", "cpu")
+    done = spr("benchmark", *common, "--methods", f"TWO={model},instance", "--out", tmp_path / "run")
+    assert done.code == 0, done.err
+    assert {row.method for row in read_rows(tmp_path / "run" / ROWS, BenchmarkRow).rows if row.failed is None} == {
+        *("TWO", "instance"),
+    }
+    assert spr("report", tmp_path / "run", "--out", tmp_path / "report").code == 0
+    assert ("TWO", "dice", "liver") in table(tmp_path / "report" / "table.csv")
+    grid = ("--grid", "alpha=0.1,lambda_max=1:1:2", "--processes", 1)
+    swept = spr("sweep", model, *common, *grid, "--out", tmp_path / "sweep")
+    assert swept.code == 0, swept.err
+    tuned = spr("tune", model, *common, "--trials", 1, "--out", tmp_path / "tune")
+    assert tuned.code == 0, tuned.err
+    studies = sorted((tmp_path / "data").rglob("CTres.nii.gz"))[:2]
+    channels = [path.with_name("SUV.nii.gz") for path in studies]
+    given = ("register", *studies, "--method", model, "--init", "none", "--device", "cpu")
+    both = ("--fixed-channel", channels[0], "--moving-channel", channels[1])
+    used = spr(*given, *both, "--out", tmp_path / "used")
+    assert used.code == 0, used.err
+    alone = spr(*given, "--out", tmp_path / "alone")
+    assert (alone.code, len(alone.err)) == (2, 1)
+    assert "second channel: got none with the model layout" in alone.err[0]
 
 
 def assert_same(one, other):

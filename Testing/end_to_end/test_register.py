@@ -215,6 +215,41 @@ def test_the_total_variation_prior_by_its_options(pair, spr, tmp_path):
     assert after > before + 0.05
 
 
+def test_the_uncertainty_and_its_samples(pair, spr, tmp_path):
+    out = tmp_path / "uncertain"
+    given = ("fixed_labels", "moving_labels", "fixed_points", "moving_points")
+    options = [part for name in given for part in (f"--{name.replace('_', '-')}", getattr(pair, name))]
+    inputs = (pair.fixed, pair.moving, *options, "--init", "none", "--device", "cpu")
+    run = spr("register", *inputs, "--out", out, "--uncertainty", "--uncertainty-samples", 2)
+    assert run.code == 0
+    assert "uncertainty, median [mm]" in run.out
+    samples = {"uncertainty_samples/displacement_01.nii.gz", "uncertainty_samples/displacement_02.nii.gz"}
+    written = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert written == FILES | samples | {"uncertainty.nii.gz", "uncertainty.png"}
+    fixed, uncertainty = read_volume(pair.fixed), read_volume(out / "uncertainty.nii.gz")
+    assert uncertainty.grid.matches(fixed.grid)
+    assert uncertainty.array.min() > 0
+    after = json.loads((out / "report.json").read_text(encoding="utf-8"))["metrics"]["after"]
+    assert after["uncertainty_mm"]["median"] == pytest.approx(float(np.median(uncertainty.array)), rel=1e-3)
+    assert len(after["landmarks"]) == after["tre_mm"]["n"]
+    assert np.mean([row["error_mm"] for row in after["landmarks"]]) == pytest.approx(after["tre_mm"]["mean"])
+    found, sample = (
+        read_displacement(out / name) for name in ("displacement.nii.gz", "uncertainty_samples/displacement_01.nii.gz")
+    )
+    change = np.linalg.norm(sample.array - found.array, axis=-1)
+    assert 0.1 < np.median(change) / after["uncertainty_mm"]["median"] < 5.0
+    # The next run without it removes what this one wrote.
+    assert spr("register", *inputs, "--out", out).code == 0
+    assert {path.name for path in out.rglob("*") if path.is_file()} == FILES
+
+
+def test_samples_without_the_uncertainty_are_refused(pair, spr, tmp_path):
+    run = spr("register", pair.fixed, pair.moving, "--out", tmp_path / "out", "--uncertainty-samples", 2)
+    assert run.code == 2
+    assert "--uncertainty-samples" in run.err[0]
+    assert not (tmp_path / "out").exists()
+
+
 def test_another_similarity_and_a_second_channel(pair, spr, tmp_path):
     fixed, moving = read_volume(pair.fixed), read_volume(pair.moving)
     inverted = tmp_path / "inverted.nii.gz"

@@ -320,23 +320,24 @@ def test_a_lost_connection_is_restored(page):
 def test_images_are_uploaded(page, tmp_path):
     import nibabel as nib
 
-    for side in ("fixed", "moving"):
-        path = tmp_path / f"{side} head.nii.gz"
-        values = np.random.default_rng(2).uniform(0, 100, (20, 20, 20)).astype(np.float32)
-        nib.save(nib.Nifti1Image(values, np.diag([2.0, 2.0, 2.0, 1.0])), path)
-        page.find(f"#spr-{side}Volume-file").send_keys(str(path))
-        wait(lambda side=side: page.get("names")[f"{side}Volume"] == f"{side} head")
+    image = nib.Nifti1Image(np.random.default_rng(2).uniform(0, 100, (20, 20, 20)), np.diag([2.0, 2.0, 2.0, 1.0]))
+    page.js("document.querySelector('details[data-spr-section=channels]').open = true")
+    for field in ("fixedVolume", "movingVolume", "fixedChannel", "movingChannel"):
+        path = tmp_path / f"{field} head.nii.gz"
+        nib.save(image, path)
+        page.find(f"#spr-{field}-file").send_keys(str(path))
+        wait(lambda field=field: page.get("names")[field] == f"{field} head")
     page.wait_state("has_result")
     bad = tmp_path / "bad.nii.gz"
     bad.write_bytes(b"no image")
     page.find("#spr-fixedVolume-file").send_keys(str(bad))
     page.wait_state("notice_open")
-    assert page.get("names")["fixedVolume"] == "fixed head"
+    assert page.get("names")["fixedVolume"] == "fixedVolume head"
     wait(lambda: any("422" in line for line in page.errors()))  # logged with a delay
     page.set("notice_open", False)
     time.sleep(1)
     page.click(page.button("Load sample data"))
-    wait(lambda: page.get("names")["fixedVolume"].startswith("Breathed out"))
+    wait(lambda: (n := page.get("names"))["fixedVolume"].startswith("Breathed out") and not n["fixedChannel"])
     page.wait_state("has_result")
 
 

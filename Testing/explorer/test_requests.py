@@ -242,7 +242,7 @@ def test_segments_landmarks_and_models_are_accepted(server, tmp_path):
 
 
 def test_images_are_accepted(server, tmp_path):
-    for what in ("fixedVolume", "movingVolume"):
+    for what in ("fixedVolume", "movingVolume", "fixedChannel", "movingChannel"):
         answer = upload(server, ("some/where/image.nii.gz", nifti(tmp_path)), what=what)
         assert answer.status == 200, answer.body
     assert server.is_running

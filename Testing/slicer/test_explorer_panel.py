@@ -105,6 +105,37 @@ def test_another_image_opens_anew_and_forgets_the_report(opened):
     assert panel.session.shown is None
 
 
+def test_second_channels_open_anew_once_both_are_there_and_can_be_removed(opened):
+    from harness import pairs
+
+    from SPRExplorer import state
+    from SPRExplorer.actions import Actions
+
+    panel, worker = opened
+    explorer = SimpleNamespace(controller=panel, views=SimpleNamespace(fit=None), load_sample=None)
+    pet = np.random.default_rng(3).uniform(0, 10, pairs.SHAPE).astype(np.float32)
+    panel.add("fixedChannel", "PET", (pet, pairs.AFFINE))
+    page = state.PageState()
+    state.update_check(page, panel)
+    assert page.check == ["Choose the second channel of the moving image, too, or none."]
+    assert not state.state_of(panel).can_apply
+    assert verbs(worker).count("open") == 1
+    panel.add("movingChannel", "later PET", (pet + 1, pairs.AFFINE))
+    worker.session = panel.session
+    worker.greet()
+    assert verbs(worker).count("open") == 2
+    assert {"fixed_channel", "moving_channel"} <= set(worker.last(protocol.Open).segment.arrays)
+    shown = state.state_of(panel)
+    assert shown.can_apply
+    assert (shown.names["fixedChannel"], shown.names["movingChannel"]) == ("PET", "later PET")
+    Actions(explorer).forget("fixedChannel")
+    assert panel.parameters.fixedChannel is None
+    Actions(explorer).forget("fixedVolume")
+    assert panel.parameters.fixedVolume is not None, "images are replaced, never removed"
+    panel.add("movingVolume", "another", (pet, pairs.AFFINE))
+    assert panel.parameters.movingChannel is None, "it came with the image that is replaced"
+
+
 def test_the_end_of_a_gesture_renders_nothing(opened, monkeypatch):
     panel, _worker = opened
     shown = []
@@ -289,10 +320,12 @@ def test_a_task_model_starts_nowhere_and_has_no_suggestion(opened):
     assert state.set_by_anatomy(panel) == {}
 
 
-def estimated(worker, request, **facts):
+def estimated(worker, request, exact=False, fine=False):
     """Let the worker send the uncertainty of a request: 1 mm at the first slice along x, 5 mm at the last."""
     ramp = np.broadcast_to(np.array([1.0, 3.0, 5.0], np.float32)[:, None, None], (3, 3, 3)).copy()
-    worker.uncertainty(worker.last(request).id, ramp, np.diag([7.0, 10.0, 13.5, 1.0]), **facts)
+    metrics = {"uncertainty_mm": {"median": 3.0, "p95": 4.9, "max": 5.0}}
+    facts = {"setting": {"alpha": 0.2, "lambda_max": 1.0}, "exact": exact, "fine": fine}
+    worker.uncertainty(worker.last(request).id, ramp, np.diag([7.0, 10.0, 13.5, 1.0]), metrics, **facts)
 
 
 def test_the_uncertainty_is_asked_for_shown_and_removed_with_its_result(opened, monkeypatch):

@@ -44,9 +44,12 @@ def begun(scene):
     worker.close()
 
 
-def estimated(worker, id_, **facts):
+def estimated(worker, id_, exact=False, fine=False, **setting):
     """Let the worker send an uncertainty."""
-    worker.uncertainty(id_, ramp(), MAP_AFFINE, **facts)
+    summary = {"median": 3.0, "p95": 4.9, "max": 5.0}
+    metrics = {"uncertainty_mm": summary, "landmarks": [{"error_mm": 2.0, "uncertainty_mm": 3.0}]}
+    facts = {"setting": {"alpha": 0.2, "lambda_max": 1.0} | setting, "exact": exact, "fine": fine}
+    worker.uncertainty(id_, ramp(), MAP_AFFINE, metrics, **facts)
 
 
 def shown_layers(parameters):

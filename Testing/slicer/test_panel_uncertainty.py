@@ -13,6 +13,9 @@ if None in (importlib.util.find_spec("slicer"), importlib.util.find_spec("PySide
 
 import slicer
 from harness import application, driving
+from harness.widgets import qt
+
+import SPRCore.io
 
 pytestmark = pytest.mark.slicer
 
@@ -66,12 +69,10 @@ def test_it_is_saved_and_listed(done, tmp_path, monkeypatch):
     assert row[0] == "P"
     assert row[2] == pytest.approx(0.5 * panel.session.setting["alpha"])
     path = tmp_path / "uncertainty.nii.gz"
-    section = next(each for each in panel.sections if type(each).__name__ == "ExportSection")
-    monkeypatch.setattr(section, "_ask", lambda title, name, pattern: str(path))
-    written = []
-    monkeypatch.setattr("SPRRegistrationLib.qt.export.write_node", lambda node, path: written.append((node, path)))
+    monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", lambda *arguments: str(path))
     ui.exportUncertaintyButton.click()
-    assert written == [(parameters.uncertaintyVolume, path)]
+    saved = SPRCore.io.read_volume(path)
+    assert saved.array == pytest.approx(slicer.util.arrayFromVolume(parameters.uncertaintyVolume).transpose(2, 1, 0))
 
 
 def test_a_script_gets_it_with_the_result(script_module):

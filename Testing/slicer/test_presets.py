@@ -47,15 +47,17 @@ def choose(module, name):
 
 @pytest.fixture
 def kept(unfolded):
-    """The module with two presets: "stiff" of the Beta prior from a search, "even" of the uniform prior from rest."""
+    """Two presets: "stiff" of the Beta prior from a search, with MIND; "even" of the uniform prior from rest."""
     parameters = unfolded.panel.parameters
     parameters.live = False
     parameters.alpha, parameters.lambdaMax = 0.3, 4.0
     parameters.start = type(parameters.start).SEARCH
+    parameters.similarity = type(parameters.similarity).MIND
     save(unfolded, "stiff")
     parameters.prior = type(parameters.prior).UNIFORM
     parameters.strength = 2.5
     parameters.start = type(parameters.start).REST
+    parameters.similarity = type(parameters.similarity).CORRELATION
     save(unfolded, "even")
     return unfolded
 
@@ -70,7 +72,7 @@ def test_nothing_can_be_saved_without_a_name(unfolded):
     assert unfolded.ui.savePresetButton.enabled
 
 
-def test_a_preset_sets_prior_sliders_and_start_as_one_change(kept):
+def test_a_preset_sets_prior_sliders_start_and_similarity_as_one_change(kept):
     parameters, seen = kept.panel.parameters, []
     parameters.AddObserver(
         "ModifiedEvent", lambda caller, event: seen.append((parameters.prior.value, parameters.alpha))
@@ -79,12 +81,15 @@ def test_a_preset_sets_prior_sliders_and_start_as_one_change(kept):
     assert parameters.prior.value == "beta"
     assert (parameters.alpha, parameters.lambdaMax) == (0.3, 4.0)
     assert parameters.start.value == "search"
+    assert parameters.similarity.value == "mind"
+    assert kept.ui.similaritySelector.currentText.startswith("MIND")
     assert set(seen) == {("beta", 0.3)}
     assert kept.ui.alphaSlider.value == pytest.approx(0.3)
     kept.ui.undoButton.click()
     assert parameters.prior.value == "uniform"
     choose(kept, "even")
     assert (parameters.prior.value, parameters.strength, parameters.start.value) == ("uniform", 2.5, "rest")
+    assert parameters.similarity.value == "lncc"
 
 
 def test_a_name_that_is_there_is_replaced(kept):
@@ -122,6 +127,11 @@ def test_the_preset_of_the_current_setting_is_named_when_the_module_is_entered(k
     kept.widget.enter()
     assert kept.ui.presetSelector.currentText == "even"
     kept.widget.exit()
+    kept.panel.parameters.similarity = type(kept.panel.parameters.similarity).MEAN_SQUARES
+    kept.widget.enter()
+    assert kept.ui.presetSelector.currentText == ""
+    kept.widget.exit()
+    kept.panel.parameters.similarity = type(kept.panel.parameters.similarity).CORRELATION
     kept.panel.parameters.strength = 9.0
     kept.widget.enter()
     assert kept.ui.presetSelector.currentText == ""
@@ -150,9 +160,30 @@ def test_a_preset_of_a_task_model_that_is_not_installed_says_so(unfolded):
     assert "not installed here" in unfolded.ui.cardLabel.text
 
 
+def test_a_preset_of_the_time_before_similarities_is_of_local_correlation(unfolded):
+    entry = {"name": "old", "method": "instance", "prior": "uniform", "start": "search", "setting": {"lambda": 3.0}}
+    slicer.app.userSettings().setValue(KEY, json.dumps([entry]))
+    parameters = unfolded.panel.parameters
+    parameters.similarity = type(parameters.similarity).MIND
+    unfolded.widget.exit()
+    unfolded.widget.enter()
+    choose(unfolded, "old")
+    assert (parameters.strength, parameters.start.value, parameters.similarity.value) == (3.0, "search", "lncc")
+    save(unfolded, "new")
+    saved = {each["name"]: each for each in json.loads(slicer.app.userSettings().value(KEY))}
+    assert saved["old"] == saved["new"] | {"name": "old"}
+    assert (saved["old"]["version"], saved["old"]["similarity"]) == (2, "lncc")
+
+
+USABLE = {"name": "a", "method": "instance", "prior": "uniform", "start": "rest", "setting": {"lambda": 1}}
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        json.dumps([USABLE | {"version": 3, "similarity": "lncc"}]),
+        json.dumps([USABLE | {"version": 2}]),
+        json.dumps([USABLE | {"version": 2, "similarity": "of tomorrow"}]),
         "no JSON",
         "{}",
         "[1, null, {}]",

@@ -220,3 +220,22 @@ def test_enlarging_what_is_needed_gives_the_same_as_enlarging_all(factor, size):
     shape = (size, size, 32)
     whole = upsample(image, factor)[:, :, :size, :size]
     assert torch.equal(enlarged(image, factor, shape), whole)
+
+
+@torch.no_grad()
+def test_every_channel_of_both_images_counts(name, random_image):
+    torch.manual_seed(0)
+    network = build(name, **SLIM, channels=2).eval()
+    for key, parameter in network.named_parameters():
+        if 0 < parameter.abs().max() < 1e-3:
+            parameter.normal_(std=0.02 / (network.config.hidden if "rows" in key else 1) ** 0.5)
+    images = torch.cat([random_image(ODD, seed, dtype=torch.float32) for seed in range(4)], dim=1)
+    codes = codes_of(network)
+    whole = network(images[:, :2], images[:, 2:], codes).displacement
+    for channel in range(4):
+        images_without = images.clone()
+        images_without[:, channel] = 0.5
+        part = network(images_without[:, :2], images_without[:, 2:], codes).displacement
+        assert float((whole - part).abs().max()) > 1e-4
+    with pytest.raises(InputError, match=r"\(B, 2, X, Y, Z\)"):
+        network(images[:, :1], images[:, 1:2], codes)

@@ -169,7 +169,21 @@ def test_latency_says_what_it_is():
 def test_why_apply_is_not_possible(fixed, moving, part):
     images = {name: SimpleNamespace(GetImageData=lambda name=name: None if name == "empty" else 1) for name in "ab"}
     images |= {None: None, "empty": SimpleNamespace(GetImageData=lambda: None)}
-    said = messages.why_not_apply(SimpleNamespace(fixedVolume=images[fixed], movingVolume=images[moving]))
+    channels = {"fixedChannel": None, "movingChannel": None}
+    chosen = SimpleNamespace(fixedVolume=images[fixed], movingVolume=images[moving], **channels)
+    said = messages.why_not_apply(chosen)
+    assert part in said
+    assert bool(said) == bool(part)
+
+
+@pytest.mark.parametrize(
+    ("channels", "part"), [("", ""), ("fixed", "of the moving image"), ("moving", "of the fixed image"), ("both", "")]
+)
+def test_second_channels_are_those_of_both_images_or_none(channels, part):
+    there = SimpleNamespace(GetImageData=lambda: 1)
+    parts = {f"{side}Channel": there if channels in (side, "both") else None for side in ("fixed", "moving")}
+    other = SimpleNamespace(GetImageData=lambda: 1)
+    said = messages.why_not_apply(SimpleNamespace(fixedVolume=there, movingVolume=other, **parts))
     assert part in said
     assert bool(said) == bool(part)
 

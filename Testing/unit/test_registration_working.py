@@ -53,7 +53,8 @@ def test_a_grid_that_no_machine_holds_is_refused():
 
 
 def prepared(image, *rest):
-    return working.prepared(MaskedVolume.whole(image), *rest)
+    image, preprocessing, what = image, *rest
+    return working.prepared(MaskedVolume.whole(image), [preprocessing], what)[0]
 
 
 def test_intensities_come_to_one_range():

@@ -242,6 +242,17 @@ def test_mean_squares_descriptors_and_images_of_several_channels(pair, output):
     doubled = dataclasses.replace(pair, moving=pair.moving.expand(1, 2, *SHAPE), fixed=pair.fixed.expand(1, 2, *SHAPE))
     one, two = (pair_loss(output, p, PRIORS[0], LossConfig())["similarity"] for p in (pair, doubled))
     assert float(one) == pytest.approx(float(two))
+    swapped = dataclasses.replace(pair, moving=1.0 - pair.fixed, fixed=pair.moving)
+    both = dataclasses.replace(
+        pair,
+        moving=torch.cat([pair.moving, swapped.moving], dim=1),
+        fixed=torch.cat([pair.fixed, swapped.fixed], dim=1),
+    )
+    first, second, mean = (
+        float(pair_loss(output, each, PRIORS[0], LossConfig())["similarity"]) for each in (pair, swapped, both)
+    )
+    assert abs(first - second) > 1e-3
+    assert mean == pytest.approx((first + second) / 2)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from SPRCore.training.config import AugmentationConfig
 def augmented(
     moving: Sample, fixed: Sample, config: AugmentationConfig, rng: np.random.Generator
 ) -> tuple[Sample, Sample]:
-    """Augment a pair: the same flips and deformation for both images, separate intensities and noise.
+    """Augment a pair: the same flips and deformation for both images, separate intensities and noise of each channel.
 
     Raises:
         InputError: A pair with landmarks or displacements would be deformed.
@@ -44,14 +44,16 @@ def _bent(pair: list[Sample], config: AugmentationConfig, rng: np.random.Generat
         image = torch.from_numpy(np.array(array, dtype=np.float32))[None, None]
         return warp(image, displacement_vox, mode=mode)[0, 0].numpy().astype(array.dtype)
 
+    modes = {"image": "linear", "labels": "nearest", "second_channel": "linear"}
     return [
-        replace(
-            sample,
-            image=moved(sample.image, "linear"),
-            labels=None if sample.labels is None else moved(sample.labels, "nearest"),
-        )
+        replace(sample, **{name: moved(getattr(sample, name), modes[name]) for name in _maps(sample)})
         for sample in pair
     ]
+
+
+def _maps(sample: Sample) -> list[str]:
+    """Names of the arrays of the shape of the image."""
+    return [name for name in ("image", "labels", "second_channel") if getattr(sample, name) is not None]
 
 
 def _flipped(sample: Sample, axes: list[int]) -> Sample:
@@ -61,19 +63,25 @@ def _flipped(sample: Sample, axes: list[int]) -> Sample:
     if sample.points is not None:
         points = sample.points.copy()
         points[:, axes] = np.array(sample.image.shape)[axes] - 1 - points[:, axes]
-    labels = None if sample.labels is None else np.flip(sample.labels, axes)
+    parts = {name: np.flip(getattr(sample, name), axes) for name in _maps(sample)}
     fields = sample.displacements_vox
     if fields is not None:
         signs = np.array([-1 if axis in axes else 1 for axis in range(3)], dtype=fields.dtype)
         fields = np.flip(fields, [axis + 2 for axis in axes]) * signs.reshape(1, 3, 1, 1, 1)
-    image = np.flip(sample.image, axes)
-    return replace(sample, image=image, labels=labels, points=points, displacements_vox=fields)
+    return replace(sample, **parts, points=points, displacements_vox=fields)
 
 
 def _gray(sample: Sample, config: AugmentationConfig, rng: np.random.Generator) -> Sample:
-    image = sample.image
+    if not config.gamma and not config.noise:
+        return sample
+    image = _varied(sample.image, config, rng)
+    second = None if sample.second_channel is None else _varied(sample.second_channel, config, rng)
+    return replace(sample, image=image, second_channel=second)
+
+
+def _varied(image: np.ndarray, config: AugmentationConfig, rng: np.random.Generator) -> np.ndarray:
     if config.gamma:
         image = image ** np.float32(math.exp(rng.uniform(-config.gamma, config.gamma)))
     if config.noise:
         image = image + np.float32(config.noise) * rng.standard_normal(image.shape, dtype=np.float32)
-    return sample if image is sample.image else replace(sample, image=np.clip(image, 0.0, 1.0))
+    return np.clip(image, 0.0, 1.0)

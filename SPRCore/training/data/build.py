@@ -121,7 +121,7 @@ def prepare_sets(recipe: Recipe, parts: Sequence[str], report: ReportProgress | 
         OutputError: The prepared images cannot be written.
     """
     problems = Problems()
-    whole = find_cohort(recipe.data)
+    whole = find_cohort(recipe.data, second_channel=recipe.preprocessing.second_channel is not None)
     problems.add(whole.problems)
     if not whole.subjects():  # report the missing files, not the empty split
         problems.refuse(f"data of {recipe.name}")

@@ -21,6 +21,7 @@ class Case:
         labels: File of the labels, or None.
         label_frame: Index of the volume in a 4-D label file.
         points: File of landmarks, or None.
+        channel: File of the second channel, or None.
         exchange: Pairs of labels to swap, where two data sets number them differently.
         group: Group within the cohort, such as a diagnosis.
         axes: Directions of the axes of files without a header, whose voxels have 1 mm.
@@ -35,6 +36,7 @@ class Case:
     labels: Path | None = None
     label_frame: int | None = None
     points: Path | None = None
+    channel: Path | None = None
     exchange: tuple[tuple[int, int], ...] = ()
     group: str = ""
     fixed_set: str = ""

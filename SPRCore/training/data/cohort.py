@@ -47,29 +47,31 @@ class Cohort:
         return found
 
 
-def find_cohort(data: DataConfig) -> Cohort:
-    """Find the cases of a recipe; missing files are among the problems of the cohort.
+def find_cohort(data: DataConfig, *, second_channel: bool = False) -> Cohort:
+    """Find the cases of a recipe, with their second channels if wanted; missing files are problems of the cohort.
 
     Raises:
         InputError: A folder is missing, empty or of another layout.
     """
-    cases, problems, pairs = _find(data, data)
+    cases, problems, pairs = _find(data, data, second_channel)
     cases = [replace(case, dataset=data.dataset) for case in cases]
     if data.also is not None:
-        more, others, _ = _find(data.also, data)
+        more, others, _ = _find(data.also, data, second_channel)
         more = [replace(case, dataset=data.also.dataset) for case in more]
         cases, problems = [*cases, *more], [*problems, *others]
     if not cases and not problems:
         remedy = "check data.folder, see Training/README.md"
         raise InputError(str(data.folder), got="no image", expected=f"the layout of {data.dataset}", remedy=remedy)
-    cases, atlas = _with_atlas(cases, data)
+    cases, atlas = _with_atlas(cases, data, second_channel)
     return Cohort(cases=tuple(cases), problems=(*problems, *check_cases(cases)), pairs=pairs, atlas=atlas)
 
 
-def _find(part: DataConfig | OtherData, data: DataConfig) -> tuple[list[Case], list[Problem], dict]:
+def _find(
+    part: DataConfig | OtherData, data: DataConfig, second_channel: bool
+) -> tuple[list[Case], list[Problem], dict]:
     folder, use = part.folder, data.use_labels
     if part.dataset == "csv":
-        return (*find_listed(folder, part.listing, use_labels=use), {})
+        return (*find_listed(folder, part.listing, use_labels=use, second_channel=second_channel), {})
     if folder is None or not folder.is_dir():
         what = "data.folder" if part is data else "data.also.folder"
         got = "nothing" if folder is None else f"{folder}, which is no folder"
@@ -81,18 +83,23 @@ def _find(part: DataConfig | OtherData, data: DataConfig) -> tuple[list[Case], l
         return (*find_mnms(folder, part.listing, use_labels=use), {})
     if part.dataset == "bids":
         return (*find_bids(folder, data.image_suffix, use_labels=use), {})
-    simple = {"acdc": find_acdc, "ixi": find_ixi, "ixi_pkl": find_ixi_pickles, "autopet": find_autopet}
+    if part.dataset == "autopet":
+        return (*find_autopet(folder, use_labels=use, second_channel=second_channel), {})
+    simple = {"acdc": find_acdc, "ixi": find_ixi, "ixi_pkl": find_ixi_pickles}
     return (*simple[part.dataset](folder, use_labels=use), {})
 
 
-def _with_atlas(cases: list[Case], data: DataConfig) -> tuple[list[Case], str | None]:
+def _with_atlas(cases: list[Case], data: DataConfig, second_channel: bool) -> tuple[list[Case], str | None]:
     """Add an atlas given by its path, or find it among the subjects and remove its other images."""
     if data.task != "atlas-to-subject":
         return cases, None
     if data.atlas_image is not None:
         if data.use_labels and data.atlas_labels is None:
             raise InputError("data.atlas_labels", got="nothing", expected="the labels of the atlas")
-        return [Case(subject=ATLAS, image=data.atlas_image, labels=data.atlas_labels), *cases], ATLAS
+        if second_channel and data.atlas_channel is None:
+            raise InputError("data.atlas_channel", got="nothing", expected="the second channel of the atlas")
+        files = {"image": data.atlas_image, "labels": data.atlas_labels, "channel": data.atlas_channel}
+        return [Case(subject=ATLAS, **files), *cases], ATLAS
     found = next((case for case in cases if data.atlas in (case.subject, case.name)), None)
     if found is None:
         remedy = "--set data.atlas=NAME, or data.atlas_image=FILE and data.atlas_labels=FILE"
@@ -109,7 +116,8 @@ def check_cases(cases: list[Case]) -> list[Problem]:
         if count > 1
     ]
     for case in cases:
-        for path, what in ((case.image, "image"), (case.labels, "labels"), (case.points, "landmarks")):
+        files = {"image": case.image, "labels": case.labels, "landmarks": case.points, "second channel": case.channel}
+        for what, path in files.items():
             if path is not None and not on_disk(path).exists():
                 problems.append(Problem(str(path), f"got no such file; expected the {what} of {case.name}"))
     return problems

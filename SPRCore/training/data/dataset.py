@@ -108,8 +108,8 @@ class PairDataset(Dataset[Batch]):
             parts["moving_points"], parts["fixed_points"] = ((_tensor(one.points),) for one in (moving, fixed))
         dx, dy, dz = np.float32(fixed.spacing_mm).tolist()
         batch = Batch(
-            moving=_tensor(moving.image)[None, None],
-            fixed=_tensor(fixed.image)[None, None],
+            moving=_tensor(moving.channels)[None],
+            fixed=_tensor(fixed.channels)[None],
             spacings=((dx, dy, dz),),
             labels=self._labels,
             names=((pair.moving, pair.fixed),),

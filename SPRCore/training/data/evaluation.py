@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from SPRCore.config import check_name, encode
+from SPRCore.config import check_name
 from SPRCore.errors import InputError
 from SPRCore.io.pairs import PairFiles, PairList
 from SPRCore.training.data.build import prepare_sets
@@ -69,7 +69,7 @@ def recipe_pairs(recipe: Recipe, part: str, report: ReportProgress | None = None
             "set": part,
             "dataset": " and ".join([data.dataset, *([] if data.also is None else [data.also.dataset])]),
             "grid": GRID_RULE,
-            "preprocessing": encode(replace(recipe.preprocessing, reference=None)),
+            "preprocessing": recipe.preprocessing.facts(),
             "labels": None if data.labels is None else list(data.labels),
             "grouping": data.grouping,
         },
@@ -116,7 +116,7 @@ def _pair_files(moving: _CaseFile, fixed: _CaseFile, recipe: Recipe, labels: tup
         subject=fixed.case.subject,
         group=roles if within else fixed.case.group,
         **paths,
-        prepared=recipe.preprocessing.card_preprocessing(),
+        prepared=recipe.preprocessing.intensities(),
         labels=labels,
         digest=hashlib.sha256(text.encode()).hexdigest(),
     )

@@ -102,7 +102,7 @@ class GeneratedSource:
     def _sample(self, phantom: Phantom, role: str) -> Sample:
         volume: Volume = getattr(phantom, role)
         return Sample(
-            image=prepared(MaskedVolume.whole(volume), self._preprocessing, role).array,
+            image=prepared(MaskedVolume.whole(volume), [self._preprocessing], role)[0].array,
             labels=getattr(phantom, f"{role}_labels").array.astype(np.int16),
             points=ras_to_voxel(getattr(phantom, f"{role}_points"), volume.affine).astype(np.float32),
             affine=volume.affine,

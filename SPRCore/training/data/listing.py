@@ -11,19 +11,22 @@ from SPRCore.errors import InputError
 from SPRCore.training.data.cases import Case
 from SPRCore.training.data.problems import Problem
 
-COLUMNS = ("subject", "role", "image", "frame", "labels", "label_frame", "points", "group", "set")
+COLUMNS = ("subject", "role", "image", "frame", "labels", "label_frame", "points", "channel", "group", "set")
 _SETS = ("", "train", "validation", "test")
 _NAME = re.compile(r"[\w.+-]{1,100}")
 _ENTITY = re.compile(r"(sub|ses)-([A-Za-z0-9]+)")
 
 
-def find_listed(folder: Path | None, listing: Path | None, *, use_labels: bool) -> tuple[list[Case], list[Problem]]:
+def find_listed(
+    folder: Path | None, listing: Path | None, *, use_labels: bool, second_channel: bool = False
+) -> tuple[list[Case], list[Problem]]:
     """Read a CSV with the columns `subject` and `image`, and any of the others of `COLUMNS`.
 
     Args:
         folder: Base of relative paths; None for the folder of the CSV.
         listing: The CSV; None for `cases.csv` in the folder.
         use_labels: Whether to use labels; every row must then have a path in the column `labels`.
+        second_channel: Whether to use second channels, in the same way; column `channel`.
 
     Returns:
         A case per row, and problems of rows.
@@ -40,7 +43,7 @@ def find_listed(folder: Path | None, listing: Path | None, *, use_labels: bool) 
     for line, row in _rows(path):
         source = f"{path}, line {line}"
         try:
-            cases.append(_case(row, base, use_labels=use_labels))
+            cases.append(_case(row, base, use_labels=use_labels, second_channel=second_channel))
         except InputError as error:
             problems.append(Problem(source, str(error)))
     return cases, problems
@@ -59,7 +62,7 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
         return [(reader.line_num, {key: (row[key] or "").strip() for key in row if key}) for row in reader]
 
 
-def _case(row: dict[str, str], base: Path, *, use_labels: bool) -> Case:
+def _case(row: dict[str, str], base: Path, *, use_labels: bool, second_channel: bool) -> Case:
     def path(name: str) -> Path | None:
         return base / row[name] if row.get(name) else None
 
@@ -76,6 +79,9 @@ def _case(row: dict[str, str], base: Path, *, use_labels: bool) -> Case:
     if image is None or (use_labels and labels is None):
         remedy = "" if image is None else "or --set data.use_labels=false"
         raise InputError("image" if image is None else "labels", got="nothing", expected="a path", remedy=remedy)
+    if second_channel and path("channel") is None:
+        remedy = "or --set preprocessing.second_channel=null model.channels=1"
+        raise InputError("channel", got="nothing", expected="a path", remedy=remedy)
     if row.get("set", "") not in _SETS:
         raise InputError("set", got=repr(row["set"]), expected="train, validation, test or nothing")
     return Case(
@@ -86,6 +92,7 @@ def _case(row: dict[str, str], base: Path, *, use_labels: bool) -> Case:
         labels=labels if use_labels else None,
         label_frame=number("label_frame") if use_labels else None,
         points=path("points"),
+        channel=path("channel") if second_channel else None,
         group=row.get("group", ""),
         fixed_set=row.get("set", ""),
     )

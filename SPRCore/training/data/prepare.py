@@ -98,7 +98,7 @@ class _Work:
             self._reference_name, self._box = case.name, crop_box([self._reference], self._config)
         self.settings: dict[str, Any] = {
             "version": _VERSION,
-            "preprocessing": encode(replace(self._config, reference=None)),
+            "preprocessing": self._config.facts(),
             "grouping": encode(GROUPINGS.get(self._data.grouping or "")),
             "reference_sha256": digest,
         }
@@ -215,7 +215,8 @@ def _entry(sample: Sample, **fields: Any) -> Entry:
 
 
 def _sources(case: Case) -> list[Path]:
-    return list(dict.fromkeys(path for path in (case.image, case.labels, case.points) if path is not None))
+    files = (case.image, case.labels, case.points, case.channel)
+    return list(dict.fromkeys(path for path in files if path is not None))
 
 
 def _with_frame(digest: str, frame: int | None) -> str:

@@ -11,23 +11,26 @@ from SPRCore.errors import InputError
 from SPRCore.geometry import Volume, voxel_to_ras
 from SPRCore.geometry.orientation import axes_affine
 from SPRCore.io import read_labels, read_landmarks, read_volume, with_frame
+from SPRCore.registration.prealign import overlap_fraction
 from SPRCore.training.data.cases import Case
 from SPRCore.training.data.pickles import read_arrays
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Images:
-    """Image, labels and landmarks of a case.
+    """Image, labels, landmarks and second channel of a case.
 
     Attributes:
         image: Intensities.
         labels: Labels on the same grid, or None.
         points_mm: Landmarks in RAS mm, shape (N, 3), or None.
+        channel: Second channel on any grid, or None.
     """
 
     image: Volume
     labels: Volume | None = None
     points_mm: np.ndarray | None = None
+    channel: Volume | None = None
 
 
 def read_case(case: Case, *, trust_voxels: bool = False) -> Images:
@@ -35,11 +38,9 @@ def read_case(case: Case, *, trust_voxels: bool = False) -> Images:
 
     Raises:
         InputError: A file is missing or damaged, has non-finite values or no label; labels differ from their image in
-            shape or header. The message begins with the file.
+            shape or header; a second channel does not overlap its image. The message begins with the file.
     """
-    image = _read(case.image, case.frame, case.axes, labels=False)
-    if not np.isfinite(image.array).all():
-        raise InputError(str(case.image), got="non-finite values", expected="finite values")
+    image = _read_image(case.image, case.frame, case.axes)
     labels = None
     if case.labels is not None:
         labels = _read(case.labels, case.label_frame, case.axes, labels=True)
@@ -52,7 +53,18 @@ def read_case(case: Case, *, trust_voxels: bool = False) -> Images:
             raise InputError(str(case.labels), got="no label but 0", expected="labels", remedy="segment it")
         labels = Volume(_exchanged(labels.array, case.exchange), image.affine)
     points = None if case.points is None else _read_points(case.points, image)
-    return Images(image=image, labels=labels, points_mm=points)
+    channel = None if case.channel is None else _read_image(case.channel, None, case.axes)
+    if channel is not None and overlap_fraction(image.grid, channel.grid) == 0:
+        got, expected = "no overlap with its image", f"another image in the position of {case.image.name}"
+        raise InputError(str(case.channel), got=got, expected=expected)
+    return Images(image=image, labels=labels, points_mm=points, channel=channel)
+
+
+def _read_image(path: Path, frame: int | None, axes: str) -> Volume:
+    image = _read(path, frame, axes, labels=False)
+    if not np.isfinite(image.array).all():
+        raise InputError(str(path), got="non-finite values", expected="finite values")
+    return image
 
 
 def _read(path: Path, frame: int | None, axes: str, *, labels: bool) -> Volume:

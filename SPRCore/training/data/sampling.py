@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 
 from SPRCore.errors import InputError
-from SPRCore.geometry import Grid, MaskedVolume, Volume, ras_to_voxel, resample, voxel_to_ras
+from SPRCore.geometry import Grid, MaskedVolume, ras_to_voxel, resample, voxel_to_ras
 from SPRCore.io.samples import Sample
 from SPRCore.networks.network import MIN_SIZE
 from SPRCore.registration.prealign import overlap_fraction, prealign
@@ -117,14 +117,20 @@ def stripped(item: Images) -> Images:
     """
     if item.labels is None:
         raise InputError("image", got="no labels", expected="labels to strip it by", remedy="preprocessing.strip=false")
-    array = np.where(item.labels.array > 0, item.image.array, item.image.array.min())
-    return replace(item, image=Volume(array, item.image.affine))
+    there, channel = item.labels.array > 0, item.channel
+    if channel is not None and not channel.grid.matches(item.image.grid):
+        channel = resample(channel, item.image.grid, continued=True)
+    image, channel = (
+        None if part is None else part.with_array(np.where(there, part.array, part.array.min()))
+        for part in (item.image, channel)
+    )
+    return replace(item, image=image, channel=channel)
 
 
 def sample_image(
     item: Images, box: Box, config: PreprocessingConfig, grouping: str | None, affine_ras: Affine | None
 ) -> Sample:
-    """Crop an image with its labels and landmarks to a box, and prepare its intensities.
+    """Crop an image with its labels, landmarks and second channel to a box, and prepare its intensities.
 
     Intensities are prepared over the whole field of view, as for the images given to a model later. `affine_ras` is the
     pull map from the grid to the image in RAS mm, or None.
@@ -132,10 +138,13 @@ def sample_image(
     Raises:
         InputError: The image has no contrast or is outside the box, or its labels are out of range.
     """
-    whole = MaskedVolume.of(item.image, "image")
-    image = onto(prepared(whole, config.card_preprocessing(), "image"), box.inner, affine_ras).array
-    if image.min() == image.max():
-        raise InputError("image", got="a single value within the crop", remedy="see preprocessing.shape and crop")
+    whole = MaskedVolume.of(item.image, "image").with_channel(item.channel)
+    channels = []
+    for what, volume in zip(("image", "second channel"), prepared(whole, config.intensities(), "image"), strict=False):
+        array = onto(volume, box.inner, affine_ras).array
+        if array.min() == array.max():
+            raise InputError(what, got="a single value within the crop", remedy="see preprocessing.shape and crop")
+        channels.append(np.pad(array, box.margins, mode="edge"))
     labels = points = None
     if item.labels is not None:
         source = item.labels.with_array(grouped(item.labels.array, grouping))
@@ -143,8 +152,8 @@ def sample_image(
     if item.points_mm is not None:
         back = np.eye(4) if affine_ras is None else np.linalg.inv(affine_ras)
         points = ras_to_voxel(voxel_to_ras(item.points_mm, back), box.outer.affine).astype(np.float32)
-    array = np.pad(image, box.margins, mode="edge")
-    return Sample(image=array, labels=labels, points=points, affine=box.outer.affine)
+    image, second = channels if len(channels) == 2 else (channels[0], None)
+    return Sample(image=image, labels=labels, points=points, affine=box.outer.affine, second_channel=second)
 
 
 def _center_of_labels(images: Sequence[Images], members: tuple[int, ...] | None, grid: Grid) -> np.ndarray:

@@ -104,7 +104,7 @@ class Teacher(Dataset[int]):
         if pair not in self._files:
             digest = hashlib.sha256(json.dumps(self._facts(pair)).encode())
             for sample in self._samples(pair):
-                digest.update(np.ascontiguousarray(sample.image).tobytes())
+                digest.update(sample.channels.tobytes())
             self._files[pair] = self._folder / f"{digest.hexdigest()[:32]}.safetensors"
         return self._files[pair]
 
@@ -138,7 +138,7 @@ class Teacher(Dataset[int]):
     def _write(self, pair: Pair, path: Path) -> None:
         from safetensors.torch import save_file
 
-        moving, fixed = (torch.from_numpy(np.array(part.image))[None, None] for part in self._samples(pair))
+        moving, fixed = (torch.from_numpy(part.channels)[None] for part in self._samples(pair))
         spacing, settings = self._spacing(pair), self._settings(pair)
         with kept_memory():
             problem = InstanceProblem.of(fixed, moving, spacing, self._config)

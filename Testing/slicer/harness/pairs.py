@@ -120,11 +120,9 @@ class PlayedWorker:
         kind |= {"weight_known": final or known, "warnings": warnings}
         self.say(protocol.ReplyMessage(id=id_, quality=quality, segment=segment, metrics=metrics, **facts, **kind))
 
-    def uncertainty(self, id_, array, affine, exact=False, fine=False, **setting):
-        segment = self._store.put(7, {"uncertainty": (array, affine)})
-        summary = {"median": 3.0, "p95": 4.9, "max": 5.0}
-        metrics = {"uncertainty_mm": summary, "landmarks": [{"error_mm": 2.0, "uncertainty_mm": 3.0}]}
-        facts = {"setting": {"alpha": 0.2, "lambda_max": 1.0} | setting, "exact": exact, "fine": fine}
+    def uncertainty(self, id_, array, affine, metrics, place=7, **facts):
+        """Send an uncertainty; facts: setting, exact, fine."""
+        segment = self._store.put(place, {"uncertainty": (array, affine)})
         self.say(protocol.UncertaintyMessage(id=id_, segment=segment, metrics=metrics, milliseconds=900.0, **facts))
 
     def chosen(self, compared=True, prior="beta", **setting):
