@@ -48,16 +48,16 @@ def _legend(when: str, title: str, bar: str, marks: tuple[tuple[float, str], ...
 
 def _uncertainty(bar: str) -> None:
     """Add the legend of the uncertainty, or the text that there is no map yet."""
-    end = SHOWN.uncertainty_end_mm
+    end = f"{SHOWN.uncertainty}.end_mm"
     with html.Div(classes="spr-legend spr-legend-uncertainty", v_if=(UNCERTAINTY,)):
         html.Span(_("Uncertainty (± mm)"), classes="spr-legend-title")
         with html.Div(v_if=(f"{end} > 0",), classes="spr-legend"):
-            html.Span(_("preview"), v_if=(f"!{SHOWN.uncertainty_exact}",), classes="spr-legend-preview")
+            html.Span(_("preview"), v_if=(f"!{SHOWN.uncertainty}.is_exact",), classes="spr-legend-preview")
             _body(bar, [text(f"Number({share} * {end}).toFixed(1)") for share in (1, 0.5, 0)])
             with html.Div(v_if=("hatchAboveMm > 0",), classes="spr-legend-limit"):
                 html.Div(classes="spr-hatching")
                 html.Span(_("lines: above {limit} mm").format(limit=text("hatchAboveMm")))
-        html.Span(text(SHOWN.uncertainty_text), v_else=True, classes="spr-legend-preview")
+        html.Span(text(f"{SHOWN.uncertainty}.text"), v_else=True, classes="spr-legend-preview")
 
 
 def _body(bar: str, marks: list[str]) -> None:

@@ -35,7 +35,7 @@ def show() -> None:
     slider("uncertaintyOpacity", _("Opacity"), 0.01)
     slider("hatchAboveMm", _("Hatch above, mm"), 0.5, 0, MOST_HATCHED_MM, zero=_("Off"))
     with html.Div(v_if=("showUncertainty",), classes="spr-small", **html_attributes(role="status")):
-        html.Span(text(SHOWN.uncertainty_text))
+        html.Span(text(f"{SHOWN.uncertainty}.text"))
         tooltip("uncertaintyLabel")
     check("showDisplacement", _("Displacement"))
     with html.Div(classes="spr-pair"):
@@ -110,7 +110,7 @@ def export() -> None:
         _download(_("Deformed image"), "'explorer/export/deformedVolume.nii.gz'", "")
         _download(_("Stiffness map"), "'explorer/export/weightVolume.nii.gz'", "")
         address = "'explorer/export/uncertaintyVolume.nii.gz'"
-        _download(_("Uncertainty"), address, "exportUncertaintyButton", SHOWN.uncertainty_exact)
+        _download(_("Uncertainty"), address, "exportUncertaintyButton", f"{SHOWN.uncertainty}.is_exact")
         _download(_("Report"), "'explorer/export/report.json'", "exportReportButton")
     html.Div(
         _("Press Apply first: only exact results can be saved."), v_if=(f"!{SHOWN.has_report}",), classes="spr-quiet"

@@ -15,6 +15,7 @@ from SPRRegistrationLib import anatomies, messages, models, panel_state, setting
 from SPRRegistrationLib.i18n import tr as _
 from SPRRegistrationLib.models import INSTANCE
 from SPRRegistrationLib.scene import charts, painting, snapshots, uncertainty
+from SPRRegistrationLib.sliders import SliderStates
 from trame_server.state import State
 from trame_server.utils.typed_state import CollectionEncoderDecoder, TypedState
 
@@ -99,9 +100,8 @@ class ShownState:
         labels: Labels of sliders that differ from the usual ones.
         suggestion: Text about the suggestion.
         segments_old: Whether the measures per segment belong to another result.
-        uncertainty_text: Text about the uncertainty of the result.
-        uncertainty_end_mm: Value at which the colors of its map end; 0 without a map.
-        uncertainty_exact: Whether the map is that of an exact result.
+        uncertainty: The uncertainty of the result: its `text`, `end_mm` where the colors of its map end (0 without a
+            map), and whether the map `is_exact`.
         snapshots: Settings of the snapshots as text.
         names: Names of the chosen nodes by field.
     """
@@ -131,9 +131,7 @@ class ShownState:
     map_known: bool
     segments_old: bool
     has_report: bool
-    uncertainty_text: str
-    uncertainty_end_mm: float
-    uncertainty_exact: bool
+    uncertainty: dict[str, Any]
     snapshots: dict[str, str]
     can_undo: bool
     can_redo: bool
@@ -180,12 +178,7 @@ def state_of(controller: ExplorerController) -> ShownState:
         latency=panel_state.latency(controller),
         is_exact=shown is not None and shown.exact,
         cursor_text=controller.cursor,
-        sliders=list(sliders.fields),
-        limits={name: list(ends) for name, ends in sliders.ranges.items()},
-        recommended={name: sliders.recommended[name] for name in sliders.fields},
-        suggested=dict(sliders.suggested),
-        trained=dict(sliders.trained),
-        labels=dict(sliders.labels),
+        **_sliders(sliders),
         suggestion=advice.line,
         can_suggest=advice.can_ask,
         can_take=advice.can_take,
@@ -196,9 +189,7 @@ def state_of(controller: ExplorerController) -> ShownState:
         map_known=shown is not None and shown.weight_known,
         segments_old=shown is not None and parameters.segmentTable is not None and not shown.metrics,
         has_report=bool(parameters.report),
-        uncertainty_text=panel_state.uncertainty_text(controller),
-        uncertainty_end_mm=uncertainty.shown_end_mm(parameters),
-        uncertainty_exact=uncertainty.has_exact_map(parameters),
+        uncertainty=_uncertainty(controller),
         snapshots=kept,
         can_undo=history.can_undo,
         can_redo=history.can_redo,
@@ -207,6 +198,25 @@ def state_of(controller: ExplorerController) -> ShownState:
         has_labels=parameters.fixedLabels is not None,
         has_landmarks=None not in (parameters.fixedLandmarks, parameters.movingLandmarks),
     )
+
+
+def _sliders(sliders: SliderStates) -> dict[str, Any]:
+    return {
+        "sliders": list(sliders.fields),
+        "limits": {name: list(ends) for name, ends in sliders.ranges.items()},
+        "recommended": {name: sliders.recommended[name] for name in sliders.fields},
+        "suggested": dict(sliders.suggested),
+        "trained": dict(sliders.trained),
+        "labels": dict(sliders.labels),
+    }
+
+
+def _uncertainty(controller: ExplorerController) -> dict[str, Any]:
+    return {
+        "text": panel_state.uncertainty_text(controller),
+        "end_mm": uncertainty.shown_end_mm(controller.parameters),
+        "is_exact": uncertainty.has_exact_map(controller.parameters),
+    }
 
 
 def _badge(badge: verdict.Badge) -> dict[str, Any]:

@@ -88,29 +88,6 @@ def test_layers_are_switched(page):
     page.wait_state("showWeight", True)
 
 
-def test_the_uncertainty_is_shown_with_legend_landmarks_and_download(page):
-    legends = "[...document.querySelectorAll('.spr-legend')].filter(e => e.offsetParent).map(e => e.innerText)"
-    page.click(page.find("#spr-apply"))
-    page.wait_state("has_report")
-    page.press("u")
-    page.wait_state("uncertainty_exact")
-    assert page.get("uncertainty_text") == "Median ± 0.5 mm, 95 % of the image below ± 1.5 mm"
-    page.wait_for(f"{legends}.some(text => text.startsWith('Uncertainty (± mm)'))")
-    assert not page.js(f"return {legends}.some(text => text.startsWith('Stiffness'))")
-    page.set("hatchAboveMm", 0.5)
-    page.wait_for(f"{legends}.some(text => text.includes('lines: above 0.5 mm'))")
-    page.click(page.button("Landmarks"))
-    page.wait_for("document.querySelectorAll('#spr-landmarks tr').length > 1")
-    size = page.driver.execute_async_script(
-        "const done = arguments[0]; fetch('explorer/export/uncertaintyVolume.nii.gz')"
-        ".then(async a => done(a.ok ? (await a.arrayBuffer()).byteLength : -a.status))"
-    )
-    assert size > 100
-    page.set("hatchAboveMm", 0.0)
-    page.press("u")
-    page.wait_for(f"{legends}.some(text => text.startsWith('Stiffness'))")
-
-
 def test_keys(page):
     was = page.get("showDisplacement")
     page.press("g")
