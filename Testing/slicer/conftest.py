@@ -98,7 +98,7 @@ def script_module():
 
 
 @pytest.fixture
-def opened(scene):
+def explorer(scene):
     """The controller of the Explorer with a pair that is open, and its worker."""
     import asyncio
 

@@ -30,13 +30,13 @@ def estimated(worker, request, exact=False, fine=False):
     worker.uncertainty(worker.last(request).id, ramp, np.diag([7.0, 10.0, 13.5, 1.0]), metrics, **facts)
 
 
-def test_the_uncertainty_is_asked_for_shown_and_removed_with_its_result(opened, monkeypatch):
+def test_the_uncertainty_is_asked_for_shown_and_removed_with_its_result(explorer, monkeypatch):
     from SPRRegistrationLib import panel_state
     from SPRRegistrationLib.scene import uncertainty
 
     from SPRExplorer import state
 
-    panel, worker = opened
+    panel, worker = explorer
     drawn, show = [], panel.show
     monkeypatch.setattr(panel, "show", lambda: (show(), drawn.append(uncertainty.has_map(panel.parameters))))
     panel.change("showUncertainty", True)
@@ -64,10 +64,10 @@ def test_the_uncertainty_is_asked_for_shown_and_removed_with_its_result(opened, 
     assert state.state_of(panel).uncertainty["text"] == ""
 
 
-def test_the_legend_of_3d_slicer_is_not_drawn_beside_that_of_the_page(opened):
+def test_the_legend_of_3d_slicer_is_not_drawn_beside_that_of_the_page(explorer):
     import slicer
 
-    panel, worker = opened
+    panel, worker = explorer
     panel.change("showUncertainty", True)
     estimated(worker, protocol.Update)
     carrier = panel.scene.GetSingletonNode("SPRUncertaintyLegend", "vtkMRMLModelNode")
@@ -75,12 +75,12 @@ def test_the_legend_of_3d_slicer_is_not_drawn_beside_that_of_the_page(opened):
     assert not legend.GetVisibility()
 
 
-def test_landmarks_and_segments_are_listed_with_their_uncertainty(opened):
+def test_landmarks_and_segments_are_listed_with_their_uncertainty(explorer):
     from harness import pairs
 
     from SPRExplorer import state
 
-    panel, worker = opened
+    panel, worker = explorer
     assert not state.state_of(panel).has_landmarks
     for side in ("fixed", "moving"):
         panel.add(f"{side}Landmarks", f"{side} points", points())
@@ -110,12 +110,12 @@ def test_landmarks_and_segments_are_listed_with_their_uncertainty(opened):
     assert [row[1:] for row in rows] == [["1.73", "-"]] * 3, "of the deformation on the screen"
 
 
-def test_the_uncertainty_of_an_exact_result_can_be_saved(opened, tmp_path):
+def test_the_uncertainty_of_an_exact_result_can_be_saved(explorer, tmp_path):
     import gzip
 
     from SPRExplorer import routes, state
 
-    panel, worker = opened
+    panel, worker = explorer
     answers = routes.Routes(panel, None, 8, tmp_path)
 
     def download():
@@ -137,10 +137,10 @@ def test_the_uncertainty_of_an_exact_result_can_be_saved(opened, tmp_path):
     assert len(gzip.decompress(answer.body)) > 27 * 4
 
 
-def test_the_uncertainty_is_part_of_the_address(opened):
+def test_the_uncertainty_is_part_of_the_address(explorer):
     from SPRExplorer import links, state
 
-    panel, _worker = opened
+    panel, _worker = explorer
     defaults = {name: "" for name in links.LINKED} | state.fields_of(panel)
     for field, value in (("showUncertainty", True), ("uncertaintyOpacity", 0.4), ("hatchAboveMm", 2.5)):
         panel.change(field, value)
