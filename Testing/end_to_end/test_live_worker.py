@@ -203,3 +203,22 @@ def test_a_real_worker_lost_during_a_solution(live, number):
         client.wait(request, 60.0)
     words_until(client, WorkerState.OPEN, 60.0)
     assert client.do("update", alpha=0.2).message.kind == "result"
+
+
+def test_a_real_worker_sends_the_uncertainty_of_preview_and_exact_result(live):
+    client = live(client_module.WORKER, pair=None)
+    client.do("open", textured())
+    client.do("uncertainty")
+    number, found = client.ask("update", alpha=0.3), []
+    for event in client.events(120.0):
+        found += [event] if getattr(getattr(event, "message", None), "kind", "") == "uncertainty" else []
+        if found and found[-1].message.exact:
+            break
+    assert [(event.message.id, event.message.exact, event.message.fine) for event in found] == [
+        (number, False, False),
+        (number, True, False),
+    ]
+    array, affine = found[-1].arrays["uncertainty"]
+    assert array.min() > 0
+    assert affine.shape == (4, 4)
+    assert found[-1].message.metrics["uncertainty_mm"]["median"] > 0
