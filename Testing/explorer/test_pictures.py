@@ -99,7 +99,7 @@ def test_the_uncertainty_is_visible(page, save):
     end = page.get("uncertainty")["end_mm"]
     assert 0.5 < end <= 30, "of the sample, whose largest displacement is 30 mm"
     plain = page.picture(2)
-    page.set("hatchAboveMm", 8.0)
+    page.set("hatchAboveMm", 4.0)
     wait(lambda: page.picture(2) != plain, 60)
     page.click(page.button("Landmarks"))
     page.wait_for("document.querySelectorAll('#spr-landmarks tr').length > 2")
