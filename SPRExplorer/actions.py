@@ -38,6 +38,7 @@ class Actions:
         )
         self.restore_contrast = controller.restore_contrast
         self.measure_segments, self.difference = controller.measure_segments, controller.show_difference
+        self.list_landmarks = controller.list_landmarks
 
     def press(self) -> None:
         """Draw faster: a slider is pressed, so that it may move."""

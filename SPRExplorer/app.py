@@ -44,7 +44,10 @@ FLICKER_SECONDS = 0.5
 PAGE_SECONDS = 1.0
 """Time for the first page to show the images, before the worker saturates the CPU."""
 
-SWITCHES = {"d": "showDeformed", "w": "showWeight", "v": "showJacobian", "g": "showDisplacement", "f": "flicker"}
+SWITCHES = {
+    **{"d": "showDeformed", "w": "showWeight", "v": "showJacobian", "u": "showUncertainty"},
+    **{"g": "showDisplacement", "f": "flicker"},
+}
 KEYS = {"[": (1, -1), "]": (1, 1), "-": (0, -1), "=": (0, 1)}
 """Keys that move a slider: index of the hyperparameter, and direction."""
 
@@ -286,7 +289,10 @@ class Explorer:
         table = parameters.segmentTable
         points = panel_state.map_key(self.controller)
         if self._is_new("points", (*points, table and (table.GetID(), table.GetMTime()))):
-            self.page.map, self.page.segments = state.map_of(self.controller), state.segments_of(self.controller)
+            self.page.map, self.page.segments = state.map_of(self.controller), state.table_of(table)
+        table = parameters.landmarkTable
+        if self._is_new("landmarks", table and (table.GetID(), table.GetMTime())):
+            self.page.landmarks = state.table_of(table)
 
     def _is_new(self, name: str, version: Any) -> bool:
         """Whether a version differs from the previous one of that name."""

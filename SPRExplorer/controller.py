@@ -46,6 +46,7 @@ class ExplorerController(Controller):
         node.SetName("SPRRegistration")
         self.scene, self.cursor, self._on_pictures = scene, "", on_pictures
         self._kind: tuple[bool, bool] | None = None
+        self._uncertainty: Any = None  # the one that the views show
         self._linked_cursor: display.LinkedCursor | None = None
         self._ends_gesture = False
         super().__init__(
@@ -86,6 +87,14 @@ class ExplorerController(Controller):
             display.show(self.parameters)
             legends.show(self.parameters, None)  # the page has its own, with sharper letters
             self._on_pictures()
+
+    def announce(self) -> None:
+        """As `Controller.announce`; a new uncertainty, or none any more, is shown first."""
+        found = None if self.session is None else self.session.uncertainty
+        if found is not self._uncertainty:
+            self._uncertainty = found
+            self.show()
+        super().announce()
 
     async def close(self) -> None:
         """End the worker."""

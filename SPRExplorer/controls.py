@@ -52,7 +52,7 @@ def tooltip(name: str) -> None:
         v.VTooltip(tip, activator="parent", location="right", open_delay=600, max_width=320)
 
 
-def slider(field: str, label: str, step: float, low: float = 0, high: float = 1) -> None:
+def slider(field: str, label: str, step: float, low: float = 0, high: float = 1, zero: str = "") -> None:
     """Add a slider with its value.
 
     Args:
@@ -61,13 +61,14 @@ def slider(field: str, label: str, step: float, low: float = 0, high: float = 1)
         step: Step.
         low: Lowest value.
         high: Highest value.
+        zero: Word instead of the number 0.
     """
     with component(f"row_{field}"), html.Div(classes="spr-row", **html_attributes(data_spr_field=field)):
         _label(field, label)
         limits = {"min": low, "max": high, "step": step}
         looks = {"color": "primary", "track_size": 3, "thumb_size": 15}
         v.VSlider(v_model=(field,), **limits, **COMPACT, **looks, **html_attributes(aria_label=label))
-        _number(field, step)
+        _number(field, step, zero)
 
 
 def hyperparameter_slider(field: str, label: str, step: float, recommend: Any, press: Any) -> None:
@@ -179,6 +180,7 @@ def _label(field: str, label: str) -> None:
         tooltip(field)
 
 
-def _number(field: str, step: float) -> None:
+def _number(field: str, step: float, zero: str = "") -> None:
     digits = len(f"{step:g}".partition(".")[2])
-    html.Span(text(f"Number({field}).toFixed({digits})"), classes="spr-number")
+    number = f"Number({field}).toFixed({digits})"
+    html.Span(text(f"{field} ? {number} : {json.dumps(zero)}" if zero else number), classes="spr-number")

@@ -9,7 +9,8 @@ from SPRRegistrationLib.sliders import FIELDS
 
 SHOWN = (
     *("showDeformed", "deformedOpacity", "flicker", "showWeight", "weightOpacity", "weightLimit", "showJacobian"),
-    *("showLegend", "showDisplacement", "showDisplacement3D", "displacementStyle", "gridSpacingMm", "originalAnatomy"),
+    *("showLegend", "showUncertainty", "uncertaintyOpacity", "hatchAboveMm"),
+    *("showDisplacement", "showDisplacement3D", "displacementStyle", "gridSpacingMm", "originalAnatomy"),
 )
 """Fields of the views."""
 

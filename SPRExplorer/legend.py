@@ -7,12 +7,14 @@ from SPRRegistrationLib.i18n import tr as _
 from SPRRegistrationLib.scene import colors, unknown
 from trame.widgets import html
 
+from SPRExplorer.controls import text
 from SPRExplorer.state import SHOWN
 
 STOPS = 17
 LEGEND = f"{SHOWN.has_result} && showLegend && "
-STIFFNESS = f"{LEGEND}showWeight && !showJacobian && "
-WEIGHT, UNKNOWN, VOLUME = f"{STIFFNESS}{SHOWN.map_known}", f"{STIFFNESS}!{SHOWN.map_known}", f"{LEGEND}showJacobian"
+STIFFNESS = f"{LEGEND}showWeight && !showJacobian && !showUncertainty && "
+WEIGHT, UNKNOWN = f"{STIFFNESS}{SHOWN.map_known}", f"{STIFFNESS}!{SHOWN.map_known}"
+VOLUME, UNCERTAINTY = f"{LEGEND}showJacobian && !showUncertainty", f"{LEGEND}showUncertainty"
 
 
 def gradient(table: slicer.vtkMRMLColorTableNode) -> str:
@@ -26,7 +28,7 @@ def gradient(table: slicer.vtkMRMLColorTableNode) -> str:
 
 
 def build(scene: slicer.vtkMRMLScene) -> None:
-    """Add the legends of both maps to a view; the page shows that of the visible map."""
+    """Add the legends of the maps to a view; the page shows that of the visible map."""
     stiffness = ((1.0, _("stiff")), (0.5, ""), (0.0, _("free")))
     change = ((2.0, _("grows")), (1.0, _("unchanged")), (0.0, _("folded")))
     with _legend(WEIGHT, _("Stiffness"), gradient(colors.stiffness_colors(scene)), stiffness):
@@ -35,15 +37,34 @@ def build(scene: slicer.vtkMRMLScene) -> None:
     with html.Div(classes="spr-legend spr-legend-unknown", v_if=(UNKNOWN,)):
         html.Span(unknown.title())
         html.Div(classes="spr-hatching")
+    _uncertainty(gradient(colors.uncertainty_colors(scene)))
 
 
 def _legend(when: str, title: str, bar: str, marks: tuple[tuple[float, str], ...]) -> html.Div:
     with html.Div(classes="spr-legend", v_if=(when,)) as legend:
         html.Span(title, classes="spr-legend-title")
         html.Span(_("preview"), v_if=(f"!{SHOWN.is_exact}",), classes="spr-legend-preview")
-        with html.Div(classes="spr-legend-body"):
-            with html.Div(classes="spr-legend-marks"):
-                for value, word in marks:
-                    html.Span(f"{word} {value:.1f}")
-            html.Div(classes="spr-legend-bar", style=f"background: {bar}")
+        _body(bar, [f"{word} {value:.1f}" for value, word in marks])
     return legend
+
+
+def _uncertainty(bar: str) -> None:
+    """Add the legend of the uncertainty, or the text that there is no map yet."""
+    end = f"{SHOWN.uncertainty}.end_mm"
+    with html.Div(classes="spr-legend spr-legend-uncertainty", v_if=(UNCERTAINTY,)):
+        html.Span(_("Uncertainty (± mm)"), classes="spr-legend-title")
+        with html.Div(v_if=(f"{end} > 0",), classes="spr-legend"):
+            html.Span(_("preview"), v_if=(f"!{SHOWN.uncertainty}.is_exact",), classes="spr-legend-preview")
+            _body(bar, [text(f"Number({share} * {end}).toFixed(1)") for share in (1, 0.5, 0)])
+            with html.Div(v_if=("hatchAboveMm > 0",), classes="spr-legend-limit"):
+                html.Div(classes="spr-hatching")
+                html.Span(_("lines: above {limit} mm").format(limit=text("hatchAboveMm")))
+        html.Span(text(f"{SHOWN.uncertainty}.text"), v_else=True, classes="spr-legend-preview")
+
+
+def _body(bar: str, marks: list[str]) -> None:
+    with html.Div(classes="spr-legend-body"):
+        with html.Div(classes="spr-legend-marks"):
+            for mark in marks:
+                html.Span(mark)
+        html.Div(classes="spr-legend-bar", style=f"background: {bar}")

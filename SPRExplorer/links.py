@@ -13,7 +13,7 @@ LINKED = (
     *("method", "alignment", "anatomy", "start", "similarity", "prior"),
     *("alpha", "lambdaMax", "sigma", "lambdaMean", "tv", "tvLambdaMax", "strength"),
     *("showDeformed", "deformedOpacity", "showWeight", "weightOpacity", "weightLimit", "showJacobian"),
-    *("showDisplacement", "displacementStyle"),
+    *("showUncertainty", "uncertaintyOpacity", "hatchAboveMm", "showDisplacement", "displacementStyle"),
 )
 """Fields of the parameters that are part of the URL, in the order in which they are set: `anatomy` before the fields
 that it sets."""

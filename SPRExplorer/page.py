@@ -29,6 +29,7 @@ SHORTCUTS = (
     ("D", _("Deformed image on and off")),
     ("W", _("Stiffness map on and off")),
     ("V", _("Volume change map on and off")),
+    ("U", _("Uncertainty on and off")),
     ("G", _("Displacement on and off")),
     ("F", _("Flicker")),
     (",  .", _("Previous, next slice")),

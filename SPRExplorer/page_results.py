@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from SPRRegistrationLib.i18n import tr as _
@@ -12,6 +14,9 @@ from trame.widgets import vuetify3 as v
 
 from SPRExplorer.controls import button, check, choice, html_attributes, slider, text, tooltip
 from SPRExplorer.state import PAGE, SHOWN
+
+MOST_HATCHED_MM = 20
+"""End of the slider of the hatching; larger values come from addresses only."""
 
 
 def show() -> None:
@@ -26,6 +31,12 @@ def show() -> None:
     slider("weightLimit", _("Hide above"), 0.01)
     check("showJacobian", _("Volume change map"))
     check("showLegend", _("Legend with numbers"))
+    check("showUncertainty", _("Uncertainty (mm)"))
+    slider("uncertaintyOpacity", _("Opacity"), 0.01)
+    slider("hatchAboveMm", _("Hatch above, mm"), 0.5, 0, MOST_HATCHED_MM, zero=_("Off"))
+    with html.Div(v_if=("showUncertainty",), classes="spr-small", **html_attributes(role="status")):
+        html.Span(text(f"{SHOWN.uncertainty}.text"))
+        tooltip("uncertaintyLabel")
     check("showDisplacement", _("Displacement"))
     with html.Div(classes="spr-pair"):
         choice("displacementStyle", _("As"), DisplacementStyle)
@@ -53,12 +64,23 @@ def quality(do: Any) -> None:
     with html.Div(classes="spr-buttons"):
         missing = (f"!{SHOWN.is_exact} || !{SHOWN.has_labels}",)
         button(_("Measure per segment"), do.measure_segments, "segmentTableButton", disabled=missing)
-    with html.Div(classes="spr-scroll", v_if=(f"{PAGE.segments}.rows.length",)):
+        missing = (f"!{SHOWN.has_result} || !{SHOWN.has_landmarks}",)
+        button(_("Landmarks"), do.list_landmarks, "landmarkTableButton", disabled=missing)
+    with _table(PAGE.segments, "spr-segments"):
         html.Div(_("Of the last exact result, not of the shown one."), v_if=(SHOWN.segments_old,), classes="spr-quiet")
+    with _table(PAGE.landmarks, "spr-landmarks"):
+        pass
+
+
+@contextmanager
+def _table(state: str, name: str) -> Iterator[None]:
+    """Build a table of a state of titles and rows; what is built within is above it."""
+    with html.Div(classes="spr-scroll", v_if=(f"{state}.rows.length",), id=name):
+        yield
         with html.Table(classes="spr-table spr-cells"):
             with html.Tr():
-                html.Th("{{ title }}", v_for=f"title in {PAGE.segments}.titles", key="title")
-            with html.Tr(v_for=f"(row, index) in {PAGE.segments}.rows", key="index"):
+                html.Th("{{ title }}", v_for=f"title in {state}.titles", key="title")
+            with html.Tr(v_for=f"(row, index) in {state}.rows", key="index"):
                 html.Td("{{ text }}", v_for="(text, column) in row", key="column")
 
 
@@ -88,6 +110,8 @@ def export() -> None:
         _download(_("Transform"), transform, "exportTransformButton")
         _download(_("Deformed image"), "'explorer/export/deformedVolume.nii.gz'", "")
         _download(_("Stiffness map"), "'explorer/export/weightVolume.nii.gz'", "")
+        address = "'explorer/export/uncertaintyVolume.nii.gz'"
+        _download(_("Uncertainty"), address, "exportUncertaintyButton", f"{SHOWN.uncertainty}.is_exact")
         _download(_("Report"), "'explorer/export/report.json'", "exportReportButton")
     html.Div(
         _("Press Apply first: only exact results can be saved."), v_if=(f"!{SHOWN.has_report}",), classes="spr-quiet"
@@ -156,5 +180,10 @@ def _contrast(do: Any) -> None:
 
 def _download(label: str, address: str, name: str) -> None:
     link = {"href": (f"{SHOWN.has_report} ? {address} : undefined",), "disabled": (f"!{SHOWN.has_report}",)}
+
+
+def _download(label: str, address: str, name: str, is_there: str = "true") -> None:
+    can_save = f"({SHOWN.has_report} && {is_there})"
+    link = {"href": (f"{can_save} ? {address} : undefined",), "disabled": (f"!{can_save}",)}
     with v.VBtn(label, **link, size="small", variant="tonal", prepend_icon="mdi-download"):
         tooltip(name)

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 from SPRRegistrationLib import messages
-from SPRRegistrationLib.scene import exports
+from SPRRegistrationLib.scene import exports, uncertainty
 
 from SPRCore.errors import SPRError
 from SPRCore.io.places import SUFFIX
@@ -21,11 +21,12 @@ from SPRExplorer.security import COOKIE, HEADERS, AccessPolicy, decide
 
 logger = logging.getLogger("SPRRegistration")
 
-IMAGES = ("deformedVolume", "weightVolume", "jacobianVolume")
+IMAGES = ("deformedVolume", "weightVolume", "jacobianVolume", "uncertaintyVolume")
 FILE_SUFFIXES = {
     "deformedVolume": "deformed",
     "weightVolume": "stiffness",
     "jacobianVolume": "volume-change",
+    "uncertaintyVolume": "uncertainty",
     "displacementTransform": "displacement",
     "inverseTransform": "inverse",
 }
@@ -135,7 +136,7 @@ class Routes:
         allowed = {f"{field}{ending}": field for _title, field in exports.directions() for ending in endings}
         allowed |= {f"{field}.nii.gz": field for field in IMAGES}
         node = getattr(parameters, allowed[name]) if name in allowed and parameters.report else None
-        if node is None:
+        if node is None or (node is parameters.uncertaintyVolume and not uncertainty.has_exact_map(parameters)):
             return _refusal(404, "There is no result of that name; press Apply first.")
         with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
             path = Path(folder) / name

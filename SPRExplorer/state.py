@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+import slicer
 from SPRRegistrationLib import anatomies, messages, models, panel_state, settings_map, verdict
 from SPRRegistrationLib.i18n import tr as _
 from SPRRegistrationLib.models import INSTANCE
-from SPRRegistrationLib.scene import charts, painting, snapshots
+from SPRRegistrationLib.scene import charts, painting, snapshots, uncertainty
+from SPRRegistrationLib.sliders import SliderStates
 from trame_server.state import State
 from trame_server.utils.typed_state import CollectionEncoderDecoder, TypedState
 
@@ -77,6 +79,7 @@ class PageState:
     method_items: list[dict[str, str]] = field(default_factory=list)
     card: list[list[str]] = field(default_factory=list)
     segments: dict[str, Any] = field(default_factory=dict)
+    landmarks: dict[str, Any] = field(default_factory=dict)
     map: dict[str, Any] = field(default_factory=dict)
     histogram: list[dict[str, str]] = field(default_factory=list)
     factors: list[dict[str, Any]] = field(default_factory=list)
@@ -99,6 +102,8 @@ class ShownState:
         contrast: Text about a stiffness map without contrast.
         can_restore: Whether it proposes a setting.
         segments_old: Whether the measures per segment belong to another result.
+        uncertainty: The uncertainty of the result: its `text`, `end_mm` where the colors of its map end (0 without a
+            map), and whether the map `is_exact`.
         snapshots: Settings of the snapshots as text.
         names: Names of the chosen nodes by field.
     """
@@ -130,12 +135,14 @@ class ShownState:
     map_known: bool
     segments_old: bool
     has_report: bool
+    uncertainty: dict[str, Any]
     snapshots: dict[str, str]
     can_undo: bool
     can_redo: bool
     can_compare: bool
     names: dict[str, str]
     has_labels: bool
+    has_landmarks: bool
 
 
 PAGE: PageState = TypedState(State(), PageState).name
@@ -171,12 +178,7 @@ def state_of(controller: ExplorerController) -> ShownState:
         latency=panel_state.latency(controller),
         is_exact=shown is not None and shown.exact,
         cursor_text=controller.cursor,
-        sliders=list(sliders.fields),
-        limits={name: list(ends) for name, ends in sliders.ranges.items()},
-        recommended={name: sliders.recommended[name] for name in sliders.fields},
-        suggested=dict(sliders.suggested),
-        trained=dict(sliders.trained),
-        labels=dict(sliders.labels),
+        **_sliders(sliders),
         suggestion=advice.line,
         contrast=contrast.line,
         can_restore=bool(contrast.setting),
@@ -189,12 +191,14 @@ def state_of(controller: ExplorerController) -> ShownState:
         map_known=shown is not None and shown.weight_known,
         segments_old=shown is not None and parameters.segmentTable is not None and not shown.metrics,
         has_report=bool(parameters.report),
+        uncertainty=_uncertainty(controller),
         snapshots=kept,
         can_undo=history.can_undo,
         can_redo=history.can_redo,
         can_compare={"A", "B"} <= kept.keys(),
         names={name: "" if node is None else node.GetName() for name, node in nodes.items()},
         has_labels=parameters.fixedLabels is not None,
+        has_landmarks=None not in (parameters.fixedLandmarks, parameters.movingLandmarks),
     )
 
 
@@ -202,6 +206,25 @@ def _run(run: panel_state.RunState) -> dict[str, Any]:
     progress = -1 if run.progress is None else round(100 * run.progress)
     facts = {"busy": run.is_busy, "can_apply": run.can_apply, "failed": run.has_failed, "status": run.status}
     return {**facts, "apply_text": run.missing or _("Apply"), "progress": progress}
+
+
+def _sliders(sliders: SliderStates) -> dict[str, Any]:
+    return {
+        "sliders": list(sliders.fields),
+        "limits": {name: list(ends) for name, ends in sliders.ranges.items()},
+        "recommended": {name: sliders.recommended[name] for name in sliders.fields},
+        "suggested": dict(sliders.suggested),
+        "trained": dict(sliders.trained),
+        "labels": dict(sliders.labels),
+    }
+
+
+def _uncertainty(controller: ExplorerController) -> dict[str, Any]:
+    return {
+        "text": panel_state.uncertainty_text(controller),
+        "end_mm": uncertainty.shown_end_mm(controller.parameters),
+        "is_exact": uncertainty.has_exact_map(controller.parameters),
+    }
 
 
 def _badge(badge: verdict.Badge) -> dict[str, Any]:
@@ -271,9 +294,8 @@ def histogram_of(controller: ExplorerController) -> list[dict[str, str]]:
     return bars
 
 
-def segments_of(controller: ExplorerController) -> dict[str, Any]:
-    """Return the measures per segment as a table of texts."""
-    node = controller.parameters.segmentTable
+def table_of(node: slicer.vtkMRMLTableNode | None) -> dict[str, Any]:
+    """Return measures per segment or landmark as a table of texts."""
     if node is None:
         return {"titles": [], "rows": []}
     columns = [node.GetTable().GetColumn(index) for index in range(node.GetNumberOfColumns())]

@@ -76,7 +76,7 @@
       return;
     }
     if (event.key === "?") setState("help", !state("help"));
-    else if ("acdwvgfzr[]-=,.".includes(event.key) || event.key === "Z") trame().trigger("key", [event.key]);
+    else if ("acdwvugfzr[]-=,.".includes(event.key) || event.key === "Z") trame().trigger("key", [event.key]);
     else return;
     event.preventDefault();
   });

@@ -153,7 +153,7 @@ def uncertainty_text(controller: Controller) -> str:
     session, parameters = controller.session, controller.parameters
     if not parameters.showUncertainty:
         return ""
-    if session is None or session.uncertainty is None:
+    if session is None or session.uncertainty is None or not uncertainty.has_map(parameters):
         is_computed = session is not None and session.awaits_uncertainty and session.stage is not SessionStage.FAILED
         return _("The uncertainty is being computed.") if is_computed else _("With the next result.")
     found = session.uncertainty

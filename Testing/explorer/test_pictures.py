@@ -90,6 +90,25 @@ def test_the_maps_are_visible(page, save):
     save("explorer-dark")
 
 
+def test_the_uncertainty_is_visible(page, save):
+    page.set("showDisplacement", False)
+    page.click(page.find("#spr-apply"))
+    page.wait_state("has_report", seconds=600)
+    page.set("showUncertainty", True)
+    wait(lambda: page.get("uncertainty")["is_exact"], 600)
+    end = page.get("uncertainty")["end_mm"]
+    assert 0.5 < end <= 30, "of the sample, whose largest displacement is 30 mm"
+    plain = page.picture(2)
+    page.set("hatchAboveMm", 4.0)
+    wait(lambda: page.picture(2) != plain, 60)
+    page.click(page.button("Landmarks"))
+    page.wait_for("document.querySelectorAll('#spr-landmarks tr').length > 2")
+    page.js("document.querySelector('[data-spr-section=show]').scrollIntoView()")
+    save("explorer-uncertainty")
+    page.set("hatchAboveMm", 0.0)
+    page.set("showUncertainty", False)
+
+
 def test_the_settings_map_on_real_settings(page, save):
     page.section("map")
     page.set("sweep", True)

@@ -95,3 +95,30 @@ def script_module():
     controllers.shared().missing = lambda: []
     yield module
     controllers.shared().end_all()
+
+
+@pytest.fixture
+def explorer(scene):
+    """The controller of the Explorer with a pair that is open, and its worker."""
+    import asyncio
+
+    import numpy as np
+    from harness import pairs
+    from SPRRegistrationLib.worker_control import WorkerOptions
+
+    from SPRCore.live import protocol
+    from SPRExplorer.controller import ExplorerController
+
+    worker, panel = pairs.PlayedWorker(), ExplorerController(scene, WorkerOptions(["worker"]))
+    panel.transport, panel.opens_by_itself = worker, True
+    array = np.random.default_rng(0).uniform(0, 100, pairs.SHAPE).astype(np.float32)
+    panel.add("fixedVolume", "fixed", (array, pairs.AFFINE))
+    panel.add("movingVolume", "moving", (array + 1, pairs.AFFINE))
+    worker.session = panel.session
+    worker.greet()
+    worker.answer_open()
+    worker.result(worker.last(protocol.Update).id, 1.0)
+    worker.stop = lambda: asyncio.sleep(0)
+    yield panel, worker
+    asyncio.run(panel.close())
+    worker.close()

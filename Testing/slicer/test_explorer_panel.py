@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 from types import SimpleNamespace
 
@@ -17,29 +16,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def opened(scene):
-    """A panel with a pair that is open, and its worker."""
-    from harness import pairs
-    from SPRRegistrationLib.worker_control import WorkerOptions
-
-    from SPRExplorer.controller import ExplorerController
-
-    worker, panel = pairs.PlayedWorker(), ExplorerController(scene, WorkerOptions(["worker"]))
-    panel.transport, panel.opens_by_itself = worker, True
-    array = np.random.default_rng(0).uniform(0, 100, pairs.SHAPE).astype(np.float32)
-    panel.add("fixedVolume", "fixed", (array, pairs.AFFINE))
-    panel.add("movingVolume", "moving", (array + 1, pairs.AFFINE))
-    worker.session = panel.session
-    worker.greet()
-    worker.answer_open()
-    worker.result(worker.last(protocol.Update).id, 1.0)
-    worker.stop = lambda: asyncio.sleep(0)
-    yield panel, worker
-    asyncio.run(panel.close())
-    worker.close()
-
-
 def verbs(worker, since=0):
     worker.read()
     return [request.verb for request in worker.requests[since:] if request.verb != "release"]
@@ -49,13 +25,13 @@ def points(count=3):
     return (np.arange(3.0 * count).reshape(count, 3) + 5,)
 
 
-def test_the_pair_is_aligned_by_itself_where_that_helps(opened):
-    _panel, worker = opened
+def test_the_pair_is_aligned_by_itself_where_that_helps(explorer):
+    _panel, worker = explorer
     assert worker.last(protocol.Open).init == "auto"
 
 
-def test_apply_never_cancels_and_cancel_never_applies(opened):
-    panel, worker = opened
+def test_apply_never_cancels_and_cancel_never_applies(explorer):
+    panel, worker = explorer
     panel.apply()
     since = len(worker.requests)
     panel.apply()
@@ -68,10 +44,10 @@ def test_apply_never_cancels_and_cancel_never_applies(opened):
     assert verbs(worker, since) == []
 
 
-def test_landmarks_and_labels_open_nothing_and_clear_nothing(opened):
+def test_landmarks_and_labels_open_nothing_and_clear_nothing(explorer):
     from harness import pairs
 
-    panel, worker = opened
+    panel, worker = explorer
     panel.apply()
     worker.result(worker.last(protocol.Commit).id, 2.0, final=True)
     report, shown = panel.parameters.report, panel.session.shown
@@ -91,10 +67,10 @@ def test_landmarks_and_labels_open_nothing_and_clear_nothing(opened):
     assert sorted(worker.last(protocol.Annotate).segment.arrays) == ["fixed_labels", "moving_labels"]
 
 
-def test_another_image_opens_anew_and_forgets_the_report(opened):
+def test_another_image_opens_anew_and_forgets_the_report(explorer):
     from harness import pairs
 
-    panel, worker = opened
+    panel, worker = explorer
     panel.apply()
     worker.result(worker.last(protocol.Commit).id, 2.0, final=True)
     array = np.random.default_rng(1).uniform(0, 100, pairs.SHAPE).astype(np.float32)
@@ -104,13 +80,13 @@ def test_another_image_opens_anew_and_forgets_the_report(opened):
     assert panel.session.shown is None
 
 
-def test_second_channels_open_anew_once_both_are_there_and_can_be_removed(opened):
+def test_second_channels_open_anew_once_both_are_there_and_can_be_removed(explorer):
     from harness import pairs
 
     from SPRExplorer import state
     from SPRExplorer.actions import Actions
 
-    panel, worker = opened
+    panel, worker = explorer
     explorer = SimpleNamespace(controller=panel, views=SimpleNamespace(fit=None), load_sample=None)
     pet = np.random.default_rng(3).uniform(0, 10, pairs.SHAPE).astype(np.float32)
     panel.add("fixedChannel", "PET", (pet, pairs.AFFINE))
@@ -135,8 +111,8 @@ def test_second_channels_open_anew_once_both_are_there_and_can_be_removed(opened
     assert panel.parameters.movingChannel is None, "it came with the image that is replaced"
 
 
-def test_the_end_of_a_gesture_renders_nothing(opened, monkeypatch):
-    panel, _worker = opened
+def test_the_end_of_a_gesture_renders_nothing(explorer, monkeypatch):
+    panel, _worker = explorer
     shown = []
     monkeypatch.setattr(panel, "show", lambda: shown.append(1))
     panel.change("alpha", 0.2)
@@ -146,10 +122,10 @@ def test_the_end_of_a_gesture_renders_nothing(opened, monkeypatch):
     assert shown
 
 
-def test_the_page_says_what_is_known(opened):
+def test_the_page_says_what_is_known(explorer):
     from SPRExplorer import state
 
-    panel, worker = opened
+    panel, worker = explorer
     assert state.state_of(panel).map_known
     panel.go_to({"alpha": 0.5, "lambda_max": 1.0})
     worker.result(worker.last(protocol.Update).id, 1.0, known=False)
@@ -189,11 +165,11 @@ def test_the_next_pair_does_not_keep_the_setting_of_the_sample(scene):
     assert setting_of(panel.parameters)["alpha"] == 0.3, "what the user chose stays"
 
 
-def test_the_total_variation_prior_has_sliders_of_its_own(opened):
+def test_the_total_variation_prior_has_sliders_of_its_own(explorer):
     """Both it and the beta prior have a `lambda_max`, whose values and ranges are kept apart."""
     from SPRExplorer import state
 
-    panel, worker = opened
+    panel, worker = explorer
     panel.parameters.lambdaMax = 2.0
     panel.go_to({"tv": 0.3, "lambda_max": 30.0})
     request = worker.last(protocol.Open)
@@ -210,10 +186,10 @@ def test_the_total_variation_prior_has_sliders_of_its_own(opened):
     assert (parameters.prior.value, parameters.tvLambdaMax, parameters.lambdaMax) == ("beta", 12.0, 3.0)
 
 
-def test_a_part_of_the_body_sets_stiffness_sliders_and_start(opened):
+def test_a_part_of_the_body_sets_stiffness_sliders_and_start(explorer):
     from SPRExplorer import links, state
 
-    panel, worker = opened
+    panel, worker = explorer
     panel.change("anatomy", "liver")
     request = worker.last(protocol.Open)
     assert (request.start, request.prior, request.setting) == ("search", "beta", {"alpha": 0.02, "lambda_max": 20.0})
@@ -231,10 +207,10 @@ def test_a_part_of_the_body_sets_stiffness_sliders_and_start(opened):
     assert state.state_of(panel).recommended == {"alpha": 0.1, "lambdaMax": 1.0}
 
 
-def test_a_suggestion_is_asked_for_once_marked_and_belongs_to_its_pair(opened):
+def test_a_suggestion_is_asked_for_once_marked_and_belongs_to_its_pair(explorer):
     from SPRExplorer import state
 
-    panel, worker = opened
+    panel, worker = explorer
     panel.suggest()
     panel.suggest()
     assert verbs(worker).count("choose") == 1
@@ -251,10 +227,10 @@ def test_a_suggestion_is_asked_for_once_marked_and_belongs_to_its_pair(opened):
     assert (shown.suggested, shown.suggestion, shown.can_take) == ({}, "", False)
 
 
-def test_the_suggestion_is_the_nearest_cell_of_the_map(opened):
+def test_the_suggestion_is_the_nearest_cell_of_the_map(explorer):
     from SPRExplorer import state
 
-    panel, worker = opened
+    panel, worker = explorer
     panel.suggest()
     worker.chosen()
     quality = protocol.DeformationQuality(
@@ -267,10 +243,10 @@ def test_the_suggestion_is_the_nearest_cell_of_the_map(opened):
 
 
 @pytest.mark.parametrize(("compared", "prior", "setting"), [(False, "beta", {}), (True, "uniform", {"lambda": 2.0})])
-def test_what_cannot_be_marked_is_said(opened, compared, prior, setting):
+def test_what_cannot_be_marked_is_said(explorer, compared, prior, setting):
     from SPRExplorer import state
 
-    panel, worker = opened
+    panel, worker = explorer
     before = dict(panel.session.setting)
     panel.suggest()
     worker.chosen(compared, prior, **setting)
@@ -285,10 +261,10 @@ def test_what_cannot_be_marked_is_said(opened, compared, prior, setting):
 
 
 @pytest.mark.parametrize("how", ["cancel", "error", "lost"])
-def test_a_choice_that_does_not_come_to_an_end_leaves_the_registration_as_it_was(opened, how):
+def test_a_choice_that_does_not_come_to_an_end_leaves_the_registration_as_it_was(explorer, how):
     from SPRExplorer import state
 
-    panel, worker = opened
+    panel, worker = explorer
     panel.suggest()
     asked = worker.last(protocol.Choose).id
     if how == "cancel":
@@ -305,10 +281,10 @@ def test_a_choice_that_does_not_come_to_an_end_leaves_the_registration_as_it_was
     assert panel.parameters.suggestion == ""
 
 
-def test_a_task_model_starts_nowhere_and_has_no_suggestion(opened):
+def test_a_task_model_starts_nowhere_and_has_no_suggestion(explorer):
     from SPRExplorer import state
 
-    panel, worker = opened
+    panel, worker = explorer
     panel.change("anatomy", "liver")
     panel.change("method", "general-hyper-spr")
     assert (worker.last(protocol.Open).start, worker.last(protocol.Open).method) == ("rest", "general-hyper-spr")

@@ -218,6 +218,8 @@ def test_segments_and_landmarks_are_listed_with_it(begun, scene):
     titles = [parameters.segmentTable.GetColumnName(k) for k in range(parameters.segmentTable.GetNumberOfColumns())]
     assert "Displacement, ± mm" not in titles
     estimated(worker, worker.last(protocol.Update).id)
+    assert parameters.segmentTable.GetNumberOfColumns() == len(titles), "segments are measured with exact results only"
+    estimated(worker, worker.last(protocol.Update).id, exact=True)
     table, marks = (parameters.segmentTable.GetTable(), parameters.landmarkTable.GetTable())
     medians = [table.GetColumnByName("Displacement, ± mm").GetValue(row) for row in range(2)]
     assert medians == pytest.approx([np.median([1.0, 1.0 + 4 / 7]), 5 - 2 / 7])

@@ -112,9 +112,9 @@ def saved_points(parameters: Any) -> list[Any]:
     return points
 
 
-def update_tables(parameters: Any) -> None:
-    """Measure again what was listed: segments and landmarks."""
-    if parameters.segmentTable is not None:
+def update_tables(parameters: Any, with_segments: bool = True) -> None:
+    """Measure again what was listed: landmarks, and segments, which only exact results have (`with_segments`)."""
+    if with_segments and parameters.segmentTable is not None:
         update_segment_table(parameters)
     if parameters.landmarkTable is not None:
         update_landmark_table(parameters)

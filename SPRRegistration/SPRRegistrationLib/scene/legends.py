@@ -51,7 +51,7 @@ def _of_uncertainty(parameters: Any) -> tuple[str, float]:
     title += _("Uncertainty\n(± mm)")
     if parameters.hatchAboveMm > 0:
         title += _("\nlines: above\n{limit:g} mm").format(limit=parameters.hatchAboveMm)
-    return title, parameters.uncertaintyVolume.GetDisplayNode().GetWindowLevelMax()
+    return title, uncertainty.shown_end_mm(parameters)
 
 
 def _make_carrier(scene: slicer.vtkMRMLScene, tag: str) -> slicer.vtkMRMLModelNode:

@@ -31,6 +31,7 @@ def show(parameters: Any, message: Any, arrays: dict, is_new_kind: bool, report:
     else:
         weight = arrays["weight"] if message.weight_known else None
         outputs.show_preview(parameters, arrays["displacement"], weight, message.exact)
+        charts.update_tables(parameters, with_segments=False)
     outputs.note_contrast(parameters, map_contrast.is_possible(message))
     if is_new_kind:
         display.show(parameters)
@@ -54,6 +55,6 @@ def show_uncertainty(parameters: Any, shown: Any, message: Any, arrays: dict) ->
         metrics = shown.metrics | {"after": shown.metrics["after"] | message.metrics}
         shown = dataclasses.replace(shown, metrics=metrics)
         parameters.report = json.dumps(json.loads(parameters.report) | {"metrics": metrics})
-    charts.update_tables(parameters)
+    charts.update_tables(parameters, with_segments=message.exact)
     display.show(parameters)
     return shown

@@ -62,6 +62,16 @@ def is_preview(parameters: Any) -> bool:
     return has_map(parameters) and parameters.uncertaintyVolume.GetAttribute(_PREVIEW) == "yes"
 
 
+def has_exact_map(parameters: Any) -> bool:
+    """Return whether there is a map, of an exact result."""
+    return has_map(parameters) and not is_preview(parameters)
+
+
+def shown_end_mm(parameters: Any) -> float:
+    """Return the value in mm at which the colors of the map end; 0 without a map."""
+    return parameters.uncertaintyVolume.GetDisplayNode().GetWindowLevelMax() if has_map(parameters) else 0.0
+
+
 def end_mm(p95_mm: float) -> float:
     """Return the round number at which the colors end."""
     return float(next((end for end in _ENDS if end >= p95_mm), _ENDS[-1]))
