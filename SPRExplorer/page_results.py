@@ -178,10 +178,6 @@ def _contrast(do: Any) -> None:
         button(_("Use this setting"), do.restore_contrast, "contrastButton", v_if=(SHOWN.can_restore,))
 
 
-def _download(label: str, address: str, name: str) -> None:
-    link = {"href": (f"{SHOWN.has_report} ? {address} : undefined",), "disabled": (f"!{SHOWN.has_report}",)}
-
-
 def _download(label: str, address: str, name: str, is_there: str = "true") -> None:
     can_save = f"({SHOWN.has_report} && {is_there})"
     link = {"href": (f"{can_save} ? {address} : undefined",), "disabled": (f"!{can_save}",)}

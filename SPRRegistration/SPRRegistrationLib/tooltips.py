@@ -23,6 +23,7 @@ def tooltips() -> dict[str, str]:
         **_run(),
         **_show(),
         **_results(),
+        **_comparison_and_export(),
         **_outputs(),
         **{f"{field}TunedButton": recommended() for field in FIELDS},
         **{f"store{name}Button": _("Keep the setting and its measures as snapshot {name}, saved with the scene.")
@@ -282,6 +283,11 @@ def _results() -> dict[str, str]:
             "displacement."
         ),
         "landmarkTableView": _("Distance of each pair of landmarks."),
+    }
+
+
+def _comparison_and_export() -> dict[str, str]:
+    return {
         "sweep": _(
             "Compute previews for a grid of settings in the background and show their measures below. Any other "
             "computation goes first."
