@@ -16,7 +16,7 @@ import torch
 
 from SPRCore.analysis.planes import foreground
 from SPRCore.analysis.provenance import peak_memory_mb, versions
-from SPRCore.analysis.warnings import change_warnings, contrast_warnings, pair_warnings, setting_warnings
+from SPRCore.analysis.warnings import change_warnings, pair_warnings, setting_warnings
 from SPRCore.config import check_name
 from SPRCore.errors import InputError
 from SPRCore.functional import plain_modes
@@ -42,7 +42,6 @@ from SPRCore.registration.network import check_channels
 from SPRCore.registration.reliability import weight_reliability
 from SPRCore.registration.uncertainty import UncertaintyConfig
 from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
-from SPRCore.regularization.contrast import WeightContrast
 from SPRCore.regularization.hyperparameters import LARGE_MOTION
 from SPRCore.regularization.priors import anatomy_prior, as_prior, hyperparameters
 from SPRCore.similarity import check_similarity
@@ -229,14 +228,14 @@ def _registered(
         labels = annotations.on(fixed.grid).fixed_labels
         sliding = result_sliding(result.displacement, labels, result.weight, options.sliding)
         result = dataclasses.replace(result, sliding=sliding)
-        metrics, contrast = _measured(pair, result, job)
+        metrics = _measured(pair, result, job)
     if options.weight_reliability:
         with watch.stage("reliability", _CHECKING):
             where, progress = foreground(fixed.volume, fixed.valid), watch.callback(_CHECKING)
             found = weight_reliability(pair[:2], result, where, job, seed=options.seed, callback=progress)
         metrics["after"]["weight"]["reliability"] = found.report()
         result = dataclasses.replace(result, weight_reliability=found.sd)
-    warnings += change_warnings(metrics) + contrast_warnings(contrast, job.prior)
+    warnings += change_warnings(metrics)
     for warning in warnings:
         _LOG.warning("%s", warning)
     report["hyperparameters"] = {"prior": job.prior.name, **hyperparameters(job.prior)}
@@ -245,8 +244,8 @@ def _registered(
 
 def _measured(
     pair: tuple[MaskedVolume, MaskedVolume, Annotations], result: RegistrationResult, job: RegistrationJob
-) -> tuple[dict[str, dict[str, Any]], WeightContrast]:
-    """Return the metrics before and after, and the contrast of the weight map, which they have, too."""
+) -> dict[str, dict[str, Any]]:
+    """Return the metrics before and after, with the contrast of the weight map and the sliding."""
     fixed, moving, annotations = pair
     found = {"displacement": result.displacement, "inverse": result.inverse, "warped": result.warped}
     on_fixed = annotations.on(fixed.grid)
@@ -258,7 +257,7 @@ def _measured(
         metrics["after"]["sliding_mm"] = sliding_metrics(result.sliding)
     contrast = map_contrast(result.weight, result.velocity, foreground(fixed.volume, fixed.valid), job)
     metrics["after"]["weight"] = dataclasses.asdict(contrast)
-    return metrics, contrast
+    return metrics
 
 
 @plain_modes()

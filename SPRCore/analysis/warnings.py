@@ -16,14 +16,10 @@ from SPRCore.registration.network import beyond_training
 from SPRCore.registration.prealign import overlap_fraction
 from SPRCore.registration.working import working_grid
 from SPRCore.regularization import Prior
-from SPRCore.regularization.contrast import WeightContrast
 from SPRCore.regularization.priors import hyperparameters
 
 _LEAST_OVERLAP_PERCENT = 25.0
 """Overlap below which a warning is given."""
-
-_MOST_AT_BOUND_PERCENT = 75.0
-"""Percentage of the voxels at a bound above which it describes a weight map without contrast."""
 
 OPENING_MM = 5.0
 """A surface whose two sides part or overlap by more than this, at the 95th percentile, causes a warning."""
@@ -101,24 +97,6 @@ def _opening_warnings(sliding: dict[str, dict[str, Any]]) -> list[str]:
             if size > OPENING_MM:
                 found.append(f"{what} {where}: {size:.1f} mm or more on 5 % of the area that was measured")
     return found
-
-
-def contrast_warnings(contrast: WeightContrast, prior: Prior) -> list[str]:
-    """Return a warning about a weight map without contrast, with the setting that is estimated to restore it.
-
-    None for the map of the uniform prior, which is constant by construction.
-    """
-    if contrast.verdict in ("informative", "uniform"):
-        return []
-    at_maximum, at_zero = contrast.maximum_percent, contrast.zero_percent
-    if max(at_maximum, at_zero) >= _MOST_AT_BOUND_PERCENT:
-        bound = "the maximum" if at_maximum > at_zero else "0"
-        what = f"{max(at_maximum, at_zero):.0f} % of its voxels are at {bound}"
-    else:
-        what = f"90 % of its voxels are between {contrast.p05:.2f} and {contrast.p95:.2f}"
-    before = hyperparameters(prior)
-    moves = [f"{name} {value:g} instead of {before[name]:g}" for name, value in contrast.move.items()]
-    return [f"the stiffness map says little: {what}" + "".join(f"; {move} should show differences" for move in moves)]
 
 
 def _label_warnings(side: str, grid: Grid, labels: Volume | None) -> list[str]:

@@ -32,6 +32,9 @@ def _default(value: float) -> str:
 
 _OPTIONS = ("anatomy", "detail", "similarity", "refine", "weight_reliability", "sliding", "seed")
 
+_MOST_AT_BOUND_PERCENT = 75.0
+"""Percentage of the voxels at a bound above which it describes a weight map without contrast."""
+
 _LAMBDA_MAX = (
     f"(default: {BetaPrior().lambda_max:g}, for tv {TotalVariationPrior().lambda_max:g}, or that of the model)"
 )
@@ -291,7 +294,7 @@ def _with_origin(report: dict[str, Any], command: str, origin: dict[str, Any], l
 def _summary(report: dict[str, Any], folder: Path) -> None:
     print_table("Registration", ("", "before", "after"), metric_rows(report["metrics"]))
     weight = report["metrics"]["after"]["weight"]
-    print_line(weight_line(weight))
+    print_line(weight_line(weight, report["hyperparameters"]))
     if "reliability" in weight:
         print_line(reliability_line(weight["reliability"]))
     sliding = report["metrics"]["after"].get("sliding_mm")
@@ -303,14 +306,23 @@ def _summary(report: dict[str, Any], folder: Path) -> None:
     print_line(f"{report['seconds']['total']:.1f} s on {report['device']}; results in {folder}")
 
 
-def weight_line(weight: dict[str, Any]) -> str:
-    """Return a line with the distribution of the weights, from ``metrics.after.weight`` of the report."""
+def weight_line(weight: dict[str, Any], setting: dict[str, Any]) -> str:
+    """Return a line about the weights; without contrast with the setting that is estimated to restore it.
+
+    Args:
+        weight: ``metrics.after.weight`` of the report.
+        setting: ``hyperparameters`` of the report.
+    """
+    at_maximum, at_zero = weight["maximum_percent"], weight["zero_percent"]
     if weight["verdict"] == "uniform":
         return "stiffness map: the same everywhere, as the uniform prior has it"
     most = f"90 % of the voxels between {weight['p05']:.2f} and {weight['p95']:.2f}"
-    return (
-        f"stiffness map: {most}, {weight['maximum_percent']:.0f} % at the maximum, {weight['zero_percent']:.0f} % at 0"
-    )
+    if weight["verdict"] == "informative":
+        return f"stiffness map: {most}, {at_maximum:.0f} % at the maximum, {at_zero:.0f} % at 0"
+    if max(at_maximum, at_zero) >= _MOST_AT_BOUND_PERCENT:
+        most = f"{max(at_maximum, at_zero):.0f} % of the voxels at {'the maximum' if at_maximum > at_zero else '0'}"
+    moves = [f"{name} {value:g} instead of {setting[name]:g}" for name, value in weight["move"].items()]
+    return f"the stiffness map says little: {most}" + "".join(f"; {move} should show differences" for move in moves)
 
 
 def reliability_line(found: dict[str, Any]) -> str:

@@ -279,11 +279,12 @@ class RegistrationSession:
         report = None
         if is_final:
             facts = inputs.report_of(self.parameters, self._asked, message, self.opened)
-            report, self._commit_id = {"versions": self._versions} | facts, None
+            report = {"versions": self._versions} | facts
         is_new_kind = self.shown is None or kind_of(self.shown) != kind_of(message)
         results.show(self.parameters, message, arrays, is_new_kind, report)
         self.shown, self.progress = message, None
         if is_final:
+            self._commit_id = None
             self._move(SessionStage.DONE, messages.done(message.age_ms))  # the waiting time of the user
         elif self.stage is SessionStage.COMMITTING:
             self._has_news = True
