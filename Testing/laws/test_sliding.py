@@ -70,8 +70,11 @@ def test_a_jump_is_measured_with_its_direction_at_any_wall(spacing, normal, angl
     strained = positions(affine) @ np.diag([0.1, -0.05, 0.02]) + [1.0, 2.0, 3.0]
     field = strained + np.where(labels.array[..., None] == 1, jump, 0.0)
     slide, opening, found = measured(labels, field)
-    assert np.median(slide) == pytest.approx(size * np.sin(part), abs=0.06 * size)
-    assert np.median(opening) == pytest.approx(size * np.cos(part), abs=0.06 * size)
+    assert np.median(np.hypot(slide, opening)) == pytest.approx(size, rel=0.06)
+    # Steps of a shallow wall in thick slices turn its normals by up to 9 degrees.
+    turned = 0.06 if len(set(spacing)) == 1 else 0.2
+    assert np.median(slide) == pytest.approx(size * np.sin(part), abs=turned * size)
+    assert np.median(opening) == pytest.approx(size * np.cos(part), abs=turned * size)
     assert found.summary()["sliding_percent"] > 95
 
 

@@ -179,11 +179,13 @@ def test_all_trials_are_finished_when_a_process_is_killed(tmp_path, file, make_c
     assert sorted(end.code for end in ends) == [-signal.SIGKILL, 0, 0], ends
     notes = [line.split() for line in (tmp_path / "notes").read_text().splitlines()]
     ended = [int(slot) for what, slot, *_ in notes if what == "ended"]
-    assert len(ended) == len(set(ended))  # no trial was finished twice
-    assert 15 <= len(ended) <= 17  # each of the other processes may start one too many
+    # The lost trial alone may be finished twice: both other processes can find it lost at the same moment.
+    repeated = {slot for slot in ended if ended.count(slot) > 1}
+    assert repeated <= ({5} if file == "study.db" else set())
+    assert 15 <= len(set(ended)) <= 17  # each of the other processes may start one too many
     begun = [(pid, x) for what, slot, pid, x in notes if what == "begun" and slot == "5"]
     # A journal has no heartbeats; a database repeats the lost trial if the others still run when its heartbeat expires.
-    assert len(begun) in ((1, 2) if file == "study.db" else (1,))
+    assert 1 <= len(begun) <= (3 if file == "study.db" else 1)
     assert len({x for _, x in begun}) == 1
     records = found(make_config(good, storage=storage, trials=15)).trials
     assert sorted(record.slot for record in records if record.state == "complete") == sorted(ended)
