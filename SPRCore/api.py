@@ -211,8 +211,7 @@ def _registered(
     fixed, moving, annotations = pair
     if job.model is not None:
         check_channels(fixed, moving, job.model.network, job.model.card)  # before the alignment, which takes time
-    warnings = pair_warnings(fixed, moving, annotations, None if job.model is None else job.model.card)
-    warnings += [] if job.model is None else setting_warnings(job.model.card, job.prior)
+    warnings = _warnings_before(pair, job)
     report: dict[str, Any] = {}
     with watch.stage("prealign", "aligning"):
         affine_ras = prealign(fixed, moving, init).affine_ras
@@ -240,6 +239,15 @@ def _registered(
         _LOG.warning("%s", warning)
     report["hyperparameters"] = {"prior": job.prior.name, **hyperparameters(job.prior)}
     return dataclasses.replace(result, report=report | {"metrics": metrics, "warnings": warnings})
+
+
+def _warnings_before(pair: tuple[MaskedVolume, MaskedVolume, Annotations], job: RegistrationJob) -> list[str]:
+    """Warnings about the pair and the job, before anything is computed."""
+    card = None if job.model is None else job.model.card
+    found = pair_warnings(*pair, card) + ([] if card is None else setting_warnings(card, job.prior))
+    if job.uncertainty is not None and job.similarity != "lncc":
+        found.append(f"the uncertainty was calibrated with local correlation, not with {job.similarity}")
+    return found
 
 
 def _measured(

@@ -20,8 +20,10 @@ from SPRCore.io.meshes import write_mesh
 from SPRCore.io.outputs import REPORT, record
 from SPRCore.metrics.sliding import SlidingSurface
 from SPRCore.registration import RegistrationResult
+from SPRCore.registration.uncertainty import UncertaintyConfig
 
-SAMPLES = tuple(f"uncertainty_samples/displacement_{number:02d}.nii.gz" for number in range(1, 25))
+_NUMBERS = range(1, UncertaintyConfig().samples + 1)
+SAMPLES = tuple(f"uncertainty_samples/displacement_{number:02d}.nii.gz" for number in _NUMBERS)
 
 FILES = (
     "warped.nii.gz",

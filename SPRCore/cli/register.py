@@ -24,6 +24,7 @@ from SPRCore.registration.job import INSTANCE, model_path
 from SPRCore.registration.solver import InstanceConfig
 from SPRCore.registration.uncertainty import UncertaintyConfig
 from SPRCore.regularization import BetaPrior, GaussianPrior, TotalVariationPrior, UniformPrior
+from SPRCore.regularization.contrast import MOST_AT_BOUND_PERCENT
 
 
 def _default(value: float) -> str:
@@ -31,9 +32,6 @@ def _default(value: float) -> str:
 
 
 _OPTIONS = ("anatomy", "detail", "similarity", "refine", "weight_reliability", "sliding", "seed")
-
-_MOST_AT_BOUND_PERCENT = 75.0
-"""Percentage of the voxels at a bound above which it describes a weight map without contrast."""
 
 _LAMBDA_MAX = (
     f"(default: {BetaPrior().lambda_max:g}, for tv {TotalVariationPrior().lambda_max:g}, or that of the model)"
@@ -319,7 +317,7 @@ def weight_line(weight: dict[str, Any], setting: dict[str, Any]) -> str:
     most = f"90 % of the voxels between {weight['p05']:.2f} and {weight['p95']:.2f}"
     if weight["verdict"] == "informative":
         return f"stiffness map: {most}, {at_maximum:.0f} % at the maximum, {at_zero:.0f} % at 0"
-    if max(at_maximum, at_zero) >= _MOST_AT_BOUND_PERCENT:
+    if max(at_maximum, at_zero) >= MOST_AT_BOUND_PERCENT:
         most = f"{max(at_maximum, at_zero):.0f} % of the voxels at {'the maximum' if at_maximum > at_zero else '0'}"
     moves = [f"{name} {value:g} instead of {setting[name]:g}" for name, value in weight["move"].items()]
     return f"the stiffness map says little: {most}" + "".join(f"; {move} should show differences" for move in moves)

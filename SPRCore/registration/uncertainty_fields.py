@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -64,13 +64,12 @@ def uncertainty_fields(
     linear = fixed.affine[:3, :3] / np.asarray(fixed.spacing)  # axes of the grid to RAS
     if affine_ras is not None:
         linear = affine_ras[:3, :3] @ linear
-    samples = torch.einsum("ij,sjxyz->sxyzi", torch.from_numpy(linear).to(result.samples_mm), result.samples_mm)
-    shape = tuple(samples.shape[1:4])
+    turned = torch.einsum("ij,sjxyz->sixyz", torch.from_numpy(linear).to(result.samples_mm), result.samples_mm)
+    result, shape = replace(result, samples_mm=turned), tuple(turned.shape[2:])
     factors = [step_ratio(wide, narrow) for wide, narrow in zip(fixed.shape, shape, strict=True)]
     affine = fixed.affine @ np.diag([*factors, 1.0])  # the first voxels coincide
-    deviation = samples.square().sum(dim=-1).mean(dim=0).sqrt()
     return UncertaintyFields(
-        deviation=Volume(on_host(deviation), affine),
-        samples=tuple(Field(on_host(sample), affine) for sample in samples),
+        deviation=Volume(on_host(result.deviation_mm[0, 0]), affine),
+        samples=tuple(Field(on_host(sample), affine) for sample in turned.movedim(1, -1)),
         residual=result.residual,
     )

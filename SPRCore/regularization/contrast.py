@@ -18,6 +18,9 @@ AT_BOUND = 0.01
 
 _MOST_VALUES = 1_000_000  # of which percentiles and shares are computed
 
+MOST_AT_BOUND_PERCENT = 75.0
+"""Percentage of the voxels at a bound above which words about a map without contrast name the bound."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class WeightContrast:

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from SPRCore.regularization.contrast import MOST_AT_BOUND_PERCENT
 from SPRRegistrationLib import messages
 from SPRRegistrationLib.i18n import tr as _
-
-_MOST_AT_BOUND = 75.0  # percent of the voxels, above which the bound describes the map
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def state_of(session: Any) -> MapContrastState:
 
 def _what(contrast: Any) -> str:
     percent = max(contrast.maximum_percent, contrast.zero_percent)
-    if percent < _MOST_AT_BOUND:
+    if percent < MOST_AT_BOUND_PERCENT:
         text = _("90 % of the anatomy lies between {low:.2f} and {high:.2f}")
         return text.format(low=contrast.p05, high=contrast.p95)
     if contrast.maximum_percent > contrast.zero_percent:

@@ -170,15 +170,17 @@ def cursor(weight: float | None, displacement_mm: float | None, uncertainty_mm: 
     return ", ".join(parts)
 
 
-def uncertainty(metrics: Mapping[str, float | None], exact: bool) -> str:
+def uncertainty(metrics: Mapping[str, float | None], exact: bool, calibrated: bool = True) -> str:
     """Return the uncertainty of a result in one line.
 
     Args:
         metrics: Its median and 95th percentile in mm, as `median` and `p95`.
         exact: Whether it is that of an exact result.
+        calibrated: Whether it was calibrated with the similarity of the registration, the local correlation.
     """
     text = _("Median ± {median:.1f} mm, 95 % of the image below ± {p95:.1f} mm").format(**metrics)
-    return text if exact else _("{text} (preview)").format(text=text)
+    text = text if exact else _("{text} (preview)").format(text=text)
+    return text if calibrated else _("{text}; not calibrated for this similarity").format(text=text)
 
 
 def settings_point(setting: Mapping[str, float], measure: str, value: float | None) -> str:

@@ -155,9 +155,12 @@ def uncertainty_text(controller: Controller) -> str:
         return ""
     if session is None or session.uncertainty is None or not uncertainty.has_map(parameters):
         is_computed = session is not None and session.awaits_uncertainty and session.stage is not SessionStage.FAILED
-        return _("The uncertainty is being computed.") if is_computed else _("With the next result.")
+        return (
+            _("The uncertainty is being computed.") if is_computed else _("The uncertainty comes with the next result.")
+        )
     found = session.uncertainty
-    return messages.uncertainty(found.metrics["uncertainty_mm"], found.exact)
+    calibrated = session.opened is None or session.opened.similarity == "lncc"
+    return messages.uncertainty(found.metrics["uncertainty_mm"], found.exact, calibrated)
 
 
 def _in_words(setting: Mapping[str, float]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -243,6 +244,8 @@ def test_the_cursor_and_the_line_of_the_panel(begun):
     assert panel_state.cursor_text(controller, (7.0, 5.0, 5.0)) == "stiffness 0.25, moved by 1.7 ± 3.0 mm"
     text = "Median ± 3.0 mm, 95 % of the image below ± 4.9 mm (preview)"
     assert panel_state.uncertainty_text(controller) == text
+    session.opened = replace(session.opened, similarity="mind")
+    assert panel_state.uncertainty_text(controller) == f"{text}; not calibrated for this similarity"
     parameters.showUncertainty = False
     assert panel_state.uncertainty_text(controller) == ""
 

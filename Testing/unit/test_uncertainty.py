@@ -211,6 +211,13 @@ def test_a_network_has_one_too(pair, bundle_of, refine):
     assert result.uncertainty.array.min() > 0
 
 
+@pytest.mark.parametrize("similarity", ["lncc", "mse"])
+def test_it_says_where_it_was_not_calibrated(pair, similarity):
+    options = spr.RegistrationOptions(uncertainty=QUICK, similarity=similarity)
+    report = spr.register(pair["fixed"], pair["moving"], init="none", options=options).report
+    assert any("calibrated" in line for line in report["warnings"]) == (similarity != "lncc")
+
+
 def test_an_alignment_does_not_turn_or_shift_it(pair):
     options = spr.RegistrationOptions(uncertainty=QUICK)
     given = np.eye(4)
